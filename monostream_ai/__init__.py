@@ -1,0 +1,96 @@
+"""Durable, resumable streams for LLM answers: every chunk is stored before it is delivered.
+
+    service = create_service("sqlite+aiosqlite:///chat.db")
+    async with service.publisher("chat:123") as pub:
+        await pub.write({"type": "text-start", "id": "t"}, {"type": "text-delta", "id": "t", "delta": "Hello"})
+    async for chunk in service.subscribe("chat:123"):
+        ...
+
+`monostream_ai.langchain`, `monostream_ai.openai` and `monostream_ai.fastapi` connect it to the libraries of that name.
+"""
+
+from monostream_ai.connect import create_service
+from monostream_ai.errors import (
+    ChunkRefused,
+    ChunksMissing,
+    ChunkTooLarge,
+    CursorNotFound,
+    Fenced,
+    InvalidArgument,
+    InvalidChunk,
+    InvalidCursor,
+    InvalidStreamId,
+    InvalidURL,
+    InvalidVersion,
+    MonostreamError,
+    Overflow,
+    PublisherClosed,
+    PublisherError,
+    PublisherLost,
+    SchemaMismatch,
+    SchemaMissing,
+    ServiceClosed,
+    StoreError,
+    StoreUnavailable,
+    StreamClosed,
+    StreamDeleted,
+    StreamStopped,
+    SubscriptionClosed,
+    SubscriptionError,
+    SubscriptionTimeout,
+    Superseded,
+    UnknownStream,
+    VersionConflict,
+    WrongEventLoop,
+)
+from monostream_ai.interfaces import Notifier, Store
+from monostream_ai.protocol import ChunkProtocol, JSONProtocol
+from monostream_ai.publisher import Publisher
+from monostream_ai.service import DurableStreamService
+from monostream_ai.subscription import Batch, Subscription
+from monostream_ai.types import Cursor, VersionInfo
+
+__all__ = [
+    "Batch",
+    "ChunkProtocol",
+    "ChunkRefused",
+    "ChunkTooLarge",
+    "ChunksMissing",
+    "Cursor",
+    "CursorNotFound",
+    "DurableStreamService",
+    "Fenced",
+    "InvalidArgument",
+    "InvalidChunk",
+    "InvalidCursor",
+    "InvalidStreamId",
+    "InvalidURL",
+    "InvalidVersion",
+    "JSONProtocol",
+    "MonostreamError",
+    "Notifier",
+    "Overflow",
+    "Publisher",
+    "PublisherClosed",
+    "PublisherError",
+    "PublisherLost",
+    "SchemaMismatch",
+    "SchemaMissing",
+    "ServiceClosed",
+    "Store",
+    "StoreError",
+    "StoreUnavailable",
+    "StreamClosed",
+    "StreamDeleted",
+    "StreamStopped",
+    "Subscription",
+    "SubscriptionClosed",
+    "SubscriptionError",
+    "SubscriptionTimeout",
+    "Superseded",
+    "UnknownStream",
+    "VersionConflict",
+    "VersionInfo",
+    "WrongEventLoop",
+    "create_service",
+]

@@ -1,0 +1,44 @@
+"""Sends wake-ups after commits: one coalesced batch at a time, for each stream only the newest."""
+
+from __future__ import annotations
+
+import asyncio
+
+from monostream_ai.interfaces import BackgroundErrors, Notifier
+from monostream_ai.types import WakeUp
+
+
+class Announcer:
+    """Tells other processes what this one stored. A failure costs a wake-up, never a chunk."""
+
+    def __init__(self, notifier: Notifier, on_error: BackgroundErrors) -> None:
+        self._notifier = notifier
+        self._on_error = on_error
+        self._pending: dict[str, WakeUp] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, wake_up: WakeUp) -> None:
+        """Queue a wake-up; what queues while a batch is being sent is the next batch."""
+        known = self._pending.get(wake_up.stream_id)
+        if known is None or known < wake_up:
+            self._pending[wake_up.stream_id] = wake_up
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def aclose(self) -> None:
+        """Send what is queued."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        try:
+            while self._pending:
+                batch = [*self._pending.values()]
+                self._pending.clear()
+                try:
+                    await self._notifier.notify(batch)
+                # A notifier may raise anything; readers poll for what they were not told.
+                except Exception as error:
+                    self._on_error("notify", error)
+        finally:
+            self._task = None

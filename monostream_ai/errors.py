@@ -1,0 +1,298 @@
+"""Every error that monostream_ai raises on its own behalf.
+
+    MonostreamError
+    ├── InvalidArgument (also a ValueError)
+    │   ├── InvalidStreamId
+    │   ├── InvalidVersion
+    │   ├── InvalidCursor
+    │   ├── InvalidChunk             not JSON, NaN, or refused by the protocol: names the path
+    │   ├── ChunkTooLarge
+    │   └── InvalidURL
+    ├── PublisherError               the publisher may not write (any more)
+    │   ├── VersionConflict          somebody else holds this version or a newer one
+    │   ├── Fenced                   a newer version was opened, or this one was taken over
+    │   ├── StreamClosed             the version has its terminal chunk
+    │   │   └── StreamStopped        …because somebody pressed stop
+    │   ├── PublisherClosed          this object was closed, or never opened
+    │   └── Overflow                 more chunks were pushed than the store could take
+    ├── SubscriptionError            the reader cannot go on
+    │   ├── PublisherLost            the publisher's lease ran out without an ending
+    │   ├── Superseded               a newer version was opened
+    │   ├── SubscriptionTimeout (also a TimeoutError)
+    │   ├── SubscriptionClosed
+    │   └── CursorNotFound           the cursor names a chunk that does not exist
+    ├── UnknownStream                nothing was ever written under this id
+    ├── StreamDeleted                the stream was deleted, or its chunks were pruned
+    ├── ChunksMissing                chunks that were committed are gone, or never came
+    ├── StoreError
+    │   ├── StoreUnavailable         unreachable for longer than the outage timeout
+    │   ├── SchemaMissing            the tables are not there
+    │   ├── SchemaMismatch           the tables are not ours
+    │   └── ChunkRefused             the column cannot hold this value (a jsonb column and NUL)
+    ├── ServiceClosed
+    └── WrongEventLoop               the service is bound to another loop or process
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MASKED_ERROR_TEXT: Final = "An error occurred."
+"""What a browser is told about a failure. Source: vercel/ai 7.0.173, `onError` default of `toUIMessageStream`."""
+
+
+class MonostreamError(Exception):
+    """Base of every error of this package."""
+
+
+class InvalidArgument(MonostreamError, ValueError):
+    """An argument was refused at the public door; nothing was written."""
+
+
+class InvalidStreamId(InvalidArgument):
+    """A stream id must be 1 to `limit` bytes of UTF-8 without NUL."""
+
+    def __init__(self, reason: str, limit: int) -> None:
+        super().__init__(f"invalid stream id: {reason}; use 1 to {limit} bytes of UTF-8 without NUL")
+        self.limit = limit
+
+
+class InvalidVersion(InvalidArgument):
+    """A version is `"next"` or an integer from 0 to 2**63 - 1."""
+
+    def __init__(self, version: object) -> None:
+        super().__init__(f"invalid version {version!r}: use 'next' or an integer from 0 to 2**63 - 1")
+        self.version = version
+
+
+class InvalidCursor(InvalidArgument):
+    """A cursor token could not be read."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(f"invalid cursor {token[:80]!r}: use one that a subscription or an SSE id gave")
+        self.token = token
+
+
+class InvalidChunk(InvalidArgument):
+    """A chunk cannot be stored; `path` names the offending value, such as `$.data[3].score`."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"invalid chunk at {path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class ChunkTooLarge(InvalidArgument):
+    """One encoded chunk is over the limit; sizes in bytes of UTF-8."""
+
+    def __init__(self, kind: str, size: int, limit: int) -> None:
+        super().__init__(
+            f"{kind} chunk of {size} bytes is over the limit of {limit} bytes: "
+            "split it, or store the value elsewhere and write a reference to it"
+        )
+        self.kind = kind
+        self.size = size
+        self.limit = limit
+
+
+class InvalidURL(InvalidArgument):
+    """A service URL names no backend that we have."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason}; use memory://, sqlite+aiosqlite:///file.db or postgresql+asyncpg://user@host/database")
+
+
+class PublisherError(MonostreamError):
+    """A publisher may not write to its version (any more)."""
+
+    def __init__(self, message: str, stream_id: str, version: int) -> None:
+        super().__init__(message)
+        self.stream_id = stream_id
+        self.version = version
+
+
+class VersionConflict(PublisherError):
+    """The explicit version is taken, or a newer one exists; `latest` is the newest that does."""
+
+    def __init__(self, stream_id: str, version: int, latest: int) -> None:
+        super().__init__(
+            f"stream {stream_id!r} already has version {latest}, so version {version} cannot be opened: use version='next'",
+            stream_id,
+            version,
+        )
+        self.latest = latest
+
+
+class Fenced(PublisherError):
+    """A newer version was opened, or another process took this one over, so this publisher may no longer write."""
+
+    def __init__(self, stream_id: str, version: int, current: int) -> None:
+        cause = f"version {current}" if current != version else "another process that took it over"
+        super().__init__(f"stream {stream_id!r} version {version} was fenced by {cause}", stream_id, version)
+        self.current = current
+
+
+class StreamClosed(PublisherError):
+    """The version is closed: its terminal chunk is stored and nothing lands after it."""
+
+    def __init__(self, stream_id: str, version: int) -> None:
+        super().__init__(f"stream {stream_id!r} version {version} is closed", stream_id, version)
+
+
+class StreamStopped(StreamClosed):
+    """The version was ended by `service.stop()`."""
+
+    def __init__(self, stream_id: str, version: int) -> None:
+        PublisherError.__init__(self, f"stream {stream_id!r} version {version} was stopped", stream_id, version)
+
+
+class PublisherClosed(PublisherError):
+    """This publisher object was closed before, or was not opened yet."""
+
+    def __init__(self, stream_id: str, version: int | None) -> None:
+        state = "is not open yet: use 'async with' or await open()" if version is None else "was closed"
+        super().__init__(f"publisher of stream {stream_id!r} {state}", stream_id, -1 if version is None else version)
+
+
+class Overflow(PublisherError):
+    """More was pushed than the store could take; the version ends with an error."""
+
+    def __init__(self, stream_id: str, version: int, limit: int) -> None:
+        super().__init__(
+            f"stream {stream_id!r} version {version} has over {limit} bytes pushed and not yet stored: "
+            "the store is too slow or unreachable",
+            stream_id,
+            version,
+        )
+        self.limit = limit
+
+
+class SubscriptionError(MonostreamError):
+    """A subscription cannot go on. What it yielded so far is right."""
+
+    def __init__(self, message: str, stream_id: str) -> None:
+        super().__init__(message)
+        self.stream_id = stream_id
+
+
+class PublisherLost(SubscriptionError):
+    """The publisher's lease ran out and the version has no ending; `version='next'` may supersede it at once."""
+
+    def __init__(self, stream_id: str, version: int) -> None:
+        super().__init__(
+            f"the publisher of stream {stream_id!r} version {version} was lost: its lease ran out without an ending",
+            stream_id,
+        )
+        self.version = version
+
+
+class Superseded(SubscriptionError):
+    """A newer version was opened and the subscription was told not to follow it."""
+
+    def __init__(self, stream_id: str, version: int, current: int) -> None:
+        super().__init__(f"stream {stream_id!r} version {version} was superseded by version {current}", stream_id)
+        self.version = version
+        self.current = current
+
+
+class SubscriptionTimeout(SubscriptionError, TimeoutError):
+    """No chunk came within the subscription's timeout, in seconds."""
+
+    def __init__(self, stream_id: str, timeout: float) -> None:
+        super().__init__(f"stream {stream_id!r} had no new chunk for {timeout:g} s", stream_id)
+        self.timeout = timeout
+
+
+class SubscriptionClosed(SubscriptionError):
+    """The subscription was closed, or is being read by two tasks at once."""
+
+    def __init__(self, stream_id: str, reason: str = "is closed") -> None:
+        super().__init__(f"the subscription to stream {stream_id!r} {reason}", stream_id)
+
+
+class CursorNotFound(SubscriptionError):
+    """The cursor names a chunk or a version that the stream does not have."""
+
+    def __init__(self, stream_id: str, cursor: object) -> None:
+        super().__init__(f"stream {stream_id!r} has no chunk at cursor {cursor}: subscribe without a cursor", stream_id)
+        self.cursor = cursor
+
+
+class UnknownStream(MonostreamError):
+    """Nothing was ever written under this stream id."""
+
+    def __init__(self, stream_id: str) -> None:
+        super().__init__(f"there is no stream {stream_id!r}")
+        self.stream_id = stream_id
+
+
+class StreamDeleted(MonostreamError):
+    """The stream was deleted under its publisher or reader, or its chunks were pruned."""
+
+    def __init__(self, stream_id: str) -> None:
+        super().__init__(f"stream {stream_id!r} was deleted or pruned")
+        self.stream_id = stream_id
+
+
+class ChunksMissing(MonostreamError):
+    """A committed chunk is gone or never became visible: a failover lost it, or somebody deleted rows."""
+
+    def __init__(self, stream_id: str, version: int, id: int) -> None:
+        super().__init__(f"stream {stream_id!r} version {version} lacks chunk {id}, which its store had promised")
+        self.stream_id = stream_id
+        self.version = version
+        self.id = id
+
+
+class StoreError(MonostreamError):
+    """A store cannot do its work."""
+
+
+class StoreUnavailable(StoreError):
+    """The store did not answer, or its answer was lost: whether the last statement landed is unknown."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the store is unavailable: {reason}")
+        self.reason = reason
+
+
+class SchemaMissing(StoreError):
+    """A table is not there."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(f"table {table!r} is missing: call 'await store.setup()' once, or create it with your migrations")
+        self.table = table
+
+
+class SchemaMismatch(StoreError):
+    """A table of our name has other columns than ours."""
+
+    def __init__(self, table: str, missing: str) -> None:
+        super().__init__(f"table {table!r} lacks {missing}: it is not a table of monostream_ai; use another database or schema")
+        self.table = table
+
+
+class ChunkRefused(StoreError):
+    """The database refused a value that is valid JSON, as a jsonb column refuses NUL."""
+
+    def __init__(self, stream_id: str, version: int) -> None:
+        super().__init__(
+            f"the table of stream {stream_id!r} version {version} cannot hold this chunk: a jsonb column refuses NUL and "
+            "lone surrogates; let the column be json or text"
+        )
+        self.stream_id = stream_id
+        self.version = version
+
+
+class ServiceClosed(MonostreamError):
+    """The service was closed."""
+
+    def __init__(self) -> None:
+        super().__init__("the service is closed")
+
+
+class WrongEventLoop(MonostreamError):
+    """A service belongs to the event loop and process that used it first."""
+
+    def __init__(self) -> None:
+        super().__init__("this service is bound to another event loop or process: create one service for each")

@@ -1,0 +1,153 @@
+"""What one process knows of one stream that it reads: its head, and a window of recent payloads shared by all readers."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from monostream_ai.errors import ChunksMissing, MonostreamError, StreamDeleted
+from monostream_ai.types import Append, Page, Position, State
+
+WINDOW_ROWS: Final = 1024
+WINDOW_CHARACTERS: Final = 1024 * 1024
+BATCH_ROWS: Final = 256
+"""Payloads that a reader takes from the window at once."""
+
+DOUBT: Final = 10.0
+"""Seconds for which a read that contradicts what was seen before (a stale replica, a row that is not visible yet) is repeated."""
+
+
+class Feed:
+    """The tail of one stream. It moves by pages read and by local commits, never by wake-ups alone."""
+
+    def __init__(self, asked: Position) -> None:
+        self.stream_id = asked.stream_id
+        self.version: int | None = None
+        self.state: State = "open"
+        self.next_id = 0
+        self.loaded = False
+        self.lost = False
+        self.error: BaseException | None = None
+        self.readers = 0
+        self.lease_until = math.inf
+        """Loop time at which the publisher's lease runs out unless it is renewed."""
+        self.poll_delay = 0.0
+        self.poll_at: float | None = None
+        self._asked = asked
+        self._window: list[str] = []
+        self._window_first = 0
+        self._window_characters = 0
+        self._doubt_since: float | None = None
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    @property
+    def position(self) -> Position:
+        """Where the next read starts."""
+        return self._asked if self.version is None else Position(self.stream_id, self.version, self.next_id)
+
+    @property
+    def over(self) -> bool:
+        """Whether the version that it shows will not move any more."""
+        return self.state != "open" or self.error is not None
+
+    def payloads_from(self, id: int) -> Sequence[str]:
+        """Return recent payloads from this id on; empty if there are none, or if they have left the window."""
+        offset = id - self._window_first
+        return self._window[offset : offset + BATCH_ROWS] if 0 <= offset < len(self._window) else ()
+
+    def is_behind(self, version: int, id: int) -> bool:
+        """Whether a chunk (version, id) is news."""
+        if not self.loaded or self.version is None:
+            return True
+        if version == self.version and self.state == "closed":
+            return False
+        return (version, id) >= (self.version, self.next_id)
+
+    def see(self, page: Page, now: float) -> bool:
+        """Take a page that was read; return False if it contradicts what is known and must be read again."""
+        self.loaded = True
+        head = page.head
+        if head is None:
+            self._wake()
+            return self.version is None or self._doubt(now, StreamDeleted(self.stream_id), patience=0.0)
+        if self.version is None or head.version > self.version:
+            self._open(head.version)
+        elif head.version < self.version or head.next_id < self.next_id:
+            missing = ChunksMissing(self.stream_id, self.version, self.next_id - 1)
+            return self._doubt(now, missing, patience=DOUBT)
+        self._doubt_since = None
+        self._extend(page.first, page.payloads)
+        self.next_id, self.state = head.next_id, head.state
+        self.lease_until = now + head.lease_left
+        self.lost = head.state == "open" and head.lease_left <= 0
+        self._wake()
+        return True
+
+    def landed(self, append: Append, lease_until: float) -> bool:
+        """Take a commit of this process; return False if it does not follow what is known, so that a read is due."""
+        version = append.lease.version
+        if not self.loaded or (self.version is not None and version < self.version):
+            return self.loaded
+        if version != self.version and append.first == 0:
+            self._open(version)
+        if version != self.version or append.first != self.next_id or self.state != "open":
+            return False
+        self._extend(append.first, append.payloads)
+        self.next_id = append.first + len(append.payloads)
+        self.lease_until, self.lost, self._doubt_since = lease_until, False, None
+        if append.closes:
+            self.state = "closed"
+        self._wake()
+        return True
+
+    def fail(self, error: BaseException) -> None:
+        """End the feed: every reader gets this error."""
+        self.error = error
+        self._wake()
+
+    async def wait(self) -> None:
+        """Wait until anything changes. Check the state before and after: waiters are not told what changed."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _open(self, version: int) -> None:
+        self.version, self.state, self.next_id, self.lost = version, "open", 0, False
+        self._window, self._window_first, self._window_characters = [], 0, 0
+
+    def _extend(self, first: int, payloads: Sequence[str]) -> None:
+        end = self._window_first + len(self._window)
+        if self._window_first <= first < end:
+            # A read that overlaps a local commit.
+            payloads, first = payloads[end - first :], end
+        if not payloads:
+            return
+        if first != end:
+            self._window, self._window_first, self._window_characters = [], first, 0
+        self._window.extend(payloads)
+        self._window_characters += sum(map(len, payloads))
+        while len(self._window) > WINDOW_ROWS or (self._window_characters > WINDOW_CHARACTERS and len(self._window) > 1):
+            # Half at once, so that the cost of moving the rest is spread over many appends.
+            dropped = len(self._window) // 2
+            self._window_characters -= sum(map(len, self._window[:dropped]))
+            self._window_first += dropped
+            del self._window[:dropped]
+
+    def _doubt(self, now: float, error: MonostreamError, *, patience: float) -> bool:
+        # The page may be older than a local commit that landed while it was read, so one contradiction proves nothing.
+        if self._doubt_since is None:
+            self._doubt_since = now
+        elif now - self._doubt_since >= patience:
+            self.fail(error)
+            return True
+        return False

@@ -1,0 +1,257 @@
+"""One tailer for each stream and process: all readers of a stream in this process share one read of each chunk.
+
+Feeds become dirty by a wake-up, a poll that is due, or a local commit that does not fit; one task reads all dirty feeds with one
+statement at a time, and what becomes dirty meanwhile is the next statement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+import math
+import random
+from collections.abc import Callable
+from typing import Final
+
+from monostream_ai.errors import MonostreamError, StoreUnavailable
+from monostream_ai.feed import Feed
+from monostream_ai.interfaces import BackgroundErrors, Store
+from monostream_ai.types import Append, Head, Page, Position, WakeUp
+
+logger = logging.getLogger(__name__)
+
+PAGE_ROWS: Final = 256
+PAGE_BYTES: Final = 1024 * 1024
+FEEDS_PER_READ: Final = 64
+TAIL_BYTES: Final = 256 * 1024
+"""Size of one feed's page in a read of many, so that a whole read stays under 16 MiB (one chunk may be larger)."""
+
+REPLAYS: Final = 4
+"""Pages read at once for readers behind the window."""
+
+FIRST_POLL: Final = 0.25
+"""Seconds to the first poll after a chunk when no notifier works; they double up to the poll interval."""
+
+POLL_TICK: Final = 0.25
+"""Polls are due on multiples of this many seconds, so that many feeds share a statement."""
+
+LAST_RETRY: Final = 2.0
+
+
+class Hub:
+    """The reading side of a service.
+
+    Args:
+        poll_interval: Seconds between polls of a stream behind a notifier that works, and the slowest poll without one.
+        patience: Seconds for which readers wait for an unavailable store before they get `StoreUnavailable`.
+        lease: Seconds that a local commit renews its lease for.
+        is_healthy: Whether wake-ups of other processes are believed to arrive.
+        is_terminal: Judges the last payload of a version that another program wrote without a lease.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        poll_interval: float,
+        patience: float,
+        lease: float,
+        is_healthy: Callable[[], bool],
+        is_terminal: Callable[[str], bool],
+        on_error: BackgroundErrors,
+    ) -> None:
+        self._store = store
+        self._poll_interval = poll_interval
+        self._patience = patience
+        self._lease = lease
+        self._is_healthy = is_healthy
+        self._is_terminal = is_terminal
+        self._on_error = on_error
+        self.rescues = 0
+        """Reads in which a poll found what no wake-up had announced."""
+        self._feeds: dict[str, Feed] = {}
+        self._dirty: dict[Feed, bool] = {}
+        self._polls: list[tuple[float, int, Feed]] = []
+        self._poll_order = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._pages: dict[Position, asyncio.Task[Page]] = {}
+        self._replays = asyncio.Semaphore(REPLAYS)
+
+    def attach(self, asked: Position) -> Feed:
+        """Register a reader of a stream; the feed loads in the background. Pair with `detach`."""
+        feed = self._feeds.get(asked.stream_id)
+        if feed is None or feed.error is not None:
+            feed = self._feeds[asked.stream_id] = Feed(asked)
+            self._mark(feed, polled=False)
+        feed.readers += 1
+        return feed
+
+    def detach(self, feed: Feed) -> None:
+        """Take a reader back; a stream without readers costs nothing."""
+        feed.readers -= 1
+        if feed.readers == 0:
+            feed.poll_at = None
+            self._dirty.pop(feed, None)
+            if self._feeds.get(feed.stream_id) is feed:
+                del self._feeds[feed.stream_id]
+
+    def landed(self, append: Append) -> None:
+        """Deliver a commit of this process to its readers without a read."""
+        feed = self._feeds.get(append.lease.stream_id)
+        if feed is not None and not feed.landed(append, asyncio.get_running_loop().time() + self._lease):
+            self._mark(feed, polled=False)
+
+    def on_wake_up(self, wake_up: WakeUp) -> None:
+        feed = self._feeds.get(wake_up.stream_id)
+        if feed is not None and feed.is_behind(wake_up.version, wake_up.id):
+            self._mark(feed, polled=False)
+
+    def on_resync(self) -> None:
+        for feed in self._feeds.values():
+            self._mark(feed, polled=False)
+
+    async def page(self, position: Position) -> Page:
+        """Read a page for a reader that is behind the window; readers that ask the same share one read.
+
+        Raises:
+            StoreUnavailable: The store did not answer within the hub's patience.
+        """
+        task = self._pages.get(position)
+        if task is None:
+            task = self._pages[position] = asyncio.get_running_loop().create_task(self._replay(position))
+            task.add_done_callback(lambda _: self._pages.pop(position, None))
+        # One reader that leaves must not take the page from the others.
+        return await asyncio.shield(task)
+
+    async def aclose(self, error: MonostreamError) -> None:
+        """End all feeds with this error."""
+        for feed in [*self._feeds.values()]:
+            feed.fail(error)
+        self._feeds.clear()
+        self._dirty.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = [task for task in (self._task, *self._pages.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _mark(self, feed: Feed, *, polled: bool) -> None:
+        self._dirty[feed] = polled and self._dirty.get(feed, True)
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            unavailable_since: float | None = None
+            while self._dirty:
+                # Cleared before the read: a wake-up during it makes the feed dirty again.
+                feeds = dict(itertools.islice(self._dirty.items(), FEEDS_PER_READ))
+                for feed in feeds:
+                    del self._dirty[feed]
+                try:
+                    await self._refresh(feeds)
+                    unavailable_since = None
+                except StoreUnavailable as error:
+                    unavailable_since = await self._outage(feeds, error, unavailable_since)
+        finally:
+            self._task = None
+
+    async def _refresh(self, feeds: dict[Feed, bool]) -> None:
+        try:
+            pages = await self._read([feed.position for feed in feeds], TAIL_BYTES)
+        except StoreUnavailable:
+            raise
+        # Anything else would end the tailer silently; the readers must hear of it.
+        except Exception as error:
+            for feed in feeds:
+                feed.fail(error)
+            return
+        now = asyncio.get_running_loop().time()
+        for (feed, polled), page in zip(feeds.items(), pages, strict=True):
+            self._show(feed, page, polled, now)
+
+    def _show(self, feed: Feed, page: Page, polled: bool, now: float) -> None:
+        before = (feed.version, feed.next_id, feed.state)
+        fits = feed.see(page, now)
+        moved = before != (feed.version, feed.next_id, feed.state)
+        self.rescues += polled and moved and self._is_healthy()
+        feed.poll_delay = FIRST_POLL if moved or feed.poll_delay == 0 else min(feed.poll_delay * 2, self._poll_interval)
+        if feed.readers and not feed.over:
+            delay = self._poll_interval if self._is_healthy() else min(feed.poll_delay, self._poll_interval)
+            if not feed.lost:
+                delay = min(delay, max(feed.lease_until - now, 0.0))
+            self._poll(feed, now, delay if fits else min(delay, FIRST_POLL))
+
+    async def _outage(self, feeds: dict[Feed, bool], error: StoreUnavailable, since: float | None) -> float:
+        self._on_error("read", error)
+        now = asyncio.get_running_loop().time()
+        since = now if since is None else since
+        for feed in feeds:
+            if now - since >= self._patience:
+                feed.fail(error)
+            elif feed.readers:
+                self._dirty.setdefault(feed, False)
+        await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.05 + (now - since), LAST_RETRY))  # noqa: S311  (jitter, not a secret)
+        return since
+
+    def _poll(self, feed: Feed, now: float, delay: float) -> None:
+        due = math.ceil((now + delay) / POLL_TICK) * POLL_TICK
+        if feed.poll_at is not None and now < feed.poll_at <= due:
+            return
+        feed.poll_at = due
+        heapq.heappush(self._polls, (due, next(self._poll_order), feed))
+        if self._timer is None or due < self._timer.when():
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(self._polls[0][0], self._polls_due) if self._polls else None
+
+    def _polls_due(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        while self._polls and self._polls[0][0] <= now:
+            due, _, feed = heapq.heappop(self._polls)
+            # A feed that was left, or that has an earlier entry, is stale here.
+            if feed.poll_at == due and feed.readers:
+                feed.poll_at = None
+                self._mark(feed, polled=True)
+        self._arm()
+
+    async def _replay(self, position: Position) -> Page:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience
+        delay = 0.05
+        async with self._replays:
+            while True:
+                try:
+                    return (await self._read([position], PAGE_BYTES))[0]
+                except StoreUnavailable as error:
+                    self._on_error("read", error)
+                    if loop.time() >= deadline:
+                        raise
+                await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311  (jitter, not a secret)
+                delay = min(delay * 2, LAST_RETRY)
+
+    async def _read(self, positions: list[Position], max_bytes: int) -> list[Page]:
+        pages = await self._store.read(positions, max_rows=PAGE_ROWS, max_bytes=max_bytes)
+        return [
+            await self._judge(position.stream_id, page) if page.head and math.isinf(page.head.lease_left) else page
+            for position, page in zip(positions, pages, strict=True)
+        ]
+
+    async def _judge(self, stream_id: str, page: Page) -> Page:
+        # No lease and no state were stored with this version, so its last chunk decides.
+        head = page.head
+        if head is None or head.state != "open" or head.next_id == 0:
+            return page
+        last = Position(stream_id, head.version, head.next_id - 1)
+        (tail,) = await self._store.read([last], max_rows=1, max_bytes=1)
+        closed = tail.head == head and len(tail.payloads) == 1 and self._is_terminal(tail.payloads[0])
+        return Page(Head(head.version, "closed", head.next_id, head.lease_left), page.first, page.payloads) if closed else page

@@ -1,0 +1,170 @@
+"""Store and Notifier: all that the author of a backend reads.
+
+A store keeps chunks and versions; it is the truth. A notifier carries hints between processes; it may lose, double, delay or reorder
+them. `monostream_ai.testing` has one conformance suite for each.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from monostream_ai.errors import MonostreamError
+from monostream_ai.types import Append, Lease, Opening, Page, Position, VersionInfo, WakeUp
+
+
+class Store(ABC):
+    """Keeps streams durably, for any number of processes at once.
+
+    Every method may raise `StoreUnavailable` when its outcome is unknown; calling it again with the same arguments must then be safe.
+    Methods connect on first use. Durations are in seconds; the store's own clock judges every lease.
+    """
+
+    @abstractmethod
+    async def setup(self) -> None:
+        """Create or upgrade what the store needs; safe to call again and from several processes at once.
+
+        Raises:
+            SchemaMismatch: A table of the same name is not ours.
+        """
+
+    @abstractmethod
+    async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
+        """Open a version atomically and fence every older one; return its number.
+
+        Once it returns, nothing more lands in an older version. Of two racers for `None` (the next version: latest + 1, or 0), each
+        gets its own number and only the higher one can write. Calling it again with the same token returns the same version.
+
+        Raises:
+            VersionConflict: The explicit version, or a newer one, exists.
+        """
+
+    @abstractmethod
+    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+        """Append to several versions, each all or none; one refusal does not disturb the others.
+
+        An append lands only if its token holds the version, the version is open and the newest of its stream, and `first` is its next
+        id; it also renews the lease. An append that has landed before counts as landed (same ids, same payloads), whatever came after
+        it. A closing append stores its payloads and the closed state in one commit.
+
+        Args:
+            appends: At most one for each version.
+            lease: Seconds for which the leases are renewed.
+
+        Returns:
+            One entry for each append: None if it is durable now, else why it is not: `Fenced`, `StreamClosed`, `StreamStopped`,
+            `StreamDeleted`, `ChunksMissing` (the store has fewer chunks than this publisher wrote) or `ChunkRefused`.
+        """
+
+    @abstractmethod
+    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+        """Read one page for each position; each page is one consistent snapshot of its stream.
+
+        Args:
+            positions: At most 64.
+            max_rows: Payloads in a page at most; 0 asks for heads only.
+            max_bytes: A page ends with the payload that reaches this size; it has at least one payload if there are any.
+
+        Returns:
+            One page for each position, in order. A gap in the ids, which only other programs can make, ends a page before it.
+        """
+
+    @abstractmethod
+    async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
+        """Return payloads of any version, also a superseded one, from id `first` on; bounds as in `read`. Empty past the end."""
+
+    @abstractmethod
+    async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:
+        """Renew leases for another `lease` seconds; return None for each one held, else why it is lost, as `append` does."""
+
+    @abstractmethod
+    async def check(self, leases: Sequence[Lease]) -> list[MonostreamError | None]:
+        """As `renew`, without writing anything."""
+
+    @abstractmethod
+    async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
+        """Take over an open version to end it: its publisher is fenced, `taker` holds it.
+
+        Args:
+            taker: The version, and the token that takes it.
+            lease: Seconds that the taker has before somebody else may claim.
+            stop: Take it from a live publisher, and store that a stop was asked. Otherwise only a lapsed lease is taken.
+
+        Returns:
+            The next id, or None if there is nothing to take: closed, superseded, unknown, still leased (unless `stop`), or being
+            stopped by somebody whose lease runs. A repeated claim by the same token returns the same answer.
+        """
+
+    @abstractmethod
+    async def release(self, lease: Lease) -> None:
+        """Let a held lease lapse now, so that the version counts as lost at once. Without effect if it is not held."""
+
+    @abstractmethod
+    async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
+        """Return a version (None: the latest), or None if there is none."""
+
+    @abstractmethod
+    async def delete(self, stream_id: str) -> bool:
+        """Delete a stream, all versions, at once; return whether there was one. Version numbers start over."""
+
+    @abstractmethod
+    async def prune(self, *, older_than: float, limit: int) -> int:
+        """Remove up to `limit` versions whose last activity is over `older_than` seconds ago; return how many.
+
+        Last activity is the close of a closed version, else the end of its lease. A version that is open and leased is never
+        touched. The newest version of a stream keeps its number, in state `pruned`, so that numbers never start over.
+        """
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close what the store opened. Safe to call twice."""
+
+
+class Listener(Protocol):
+    """What a notifier calls, on the event loop that called `listen`. Both methods return at once and never raise."""
+
+    def on_wake_up(self, wake_up: WakeUp) -> None:
+        """Somebody stored something, or opened a version."""
+
+    def on_resync(self) -> None:
+        """Wake-ups may have been missed, or `healthy` has changed: every stream may have moved."""
+
+
+class BackgroundErrors(Protocol):
+    """Where work in the background reports an error that stops no stream."""
+
+    def __call__(self, source: str, error: BaseException) -> None:
+        """Take an error; `source` is a fixed word such as `"notify"` or `"listen"`."""
+
+
+class Notifier(ABC):
+    """Carries wake-ups between processes, best effort.
+
+    `healthy` says whether wake-ups of other processes arrive as far as the notifier knows; readers poll often while it is False and
+    rarely while it is True.
+    """
+
+    @property
+    @abstractmethod
+    def healthy(self) -> bool:
+        """Whether wake-ups are believed to arrive."""
+
+    @abstractmethod
+    async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
+        """Send wake-ups to all processes. May raise anything: the caller drops the batch, counts it, and goes on."""
+
+    @abstractmethod
+    async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
+        """Start to deliver to the listener, return without waiting for a connection.
+
+        Reconnecting is the notifier's own work and ends only when told to. The listener also hears of this process's wake-ups, or does
+        not: either is fine.
+
+        Returns:
+            A function that stops the delivery; safe to call twice.
+        """
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close what the notifier opened. Safe to call twice."""

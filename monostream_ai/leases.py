@@ -1,0 +1,142 @@
+"""Renews the leases of all publishers of a process with one statement, and tells a publisher that it has lost its right."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from monostream_ai.errors import MonostreamError, StoreError
+from monostream_ai.interfaces import BackgroundErrors, Store
+from monostream_ai.types import Lease, WakeUp
+
+RENEWALS_PER_LEASE: Final = 3
+RESYNC_CHECK: Final = 0.25
+"""Seconds between checks of all leases while a notifier says that anything may have moved."""
+
+
+class Holder(Protocol):
+    """A publisher, as its lease keeper sees it."""
+
+    @property
+    def next_id(self) -> int:
+        """The id that its next chunk gets."""
+
+    def lose(self, error: MonostreamError) -> None:
+        """Stop writing: the lease is gone."""
+
+
+class LeaseKeeper:
+    """Holds publishers weakly: one that is dropped without being closed is not renewed, so its readers learn of it.
+
+    Args:
+        lease: Seconds; renewed every third of it.
+    """
+
+    def __init__(self, store: Store, *, lease: float, on_error: BackgroundErrors) -> None:
+        self._store = store
+        self._lease = lease
+        self._on_error = on_error
+        self._holders: weakref.WeakValueDictionary[Lease, Holder] = weakref.WeakValueDictionary()
+        self._by_stream: dict[str, set[Lease]] = {}
+        self._renewal: asyncio.Task[None] | None = None
+        self._checks: set[Lease] = set()
+        self._check_all = False
+        self._checking: asyncio.Task[None] | None = None
+
+    def add(self, lease: Lease, holder: Holder) -> None:
+        """Renew this lease for as long as its holder lives."""
+        self._holders[lease] = holder
+        self._by_stream.setdefault(lease.stream_id, set()).add(lease)
+        if self._renewal is None:
+            self._renewal = asyncio.get_running_loop().create_task(self._renew())
+
+    def remove(self, lease: Lease) -> None:
+        """Renew it no more."""
+        self._holders.pop(lease, None)
+        siblings = self._by_stream.get(lease.stream_id, set())
+        siblings.discard(lease)
+        if not siblings:
+            self._by_stream.pop(lease.stream_id, None)
+        if not self._holders and self._renewal is not None and self._renewal is not asyncio.current_task():
+            self._renewal.cancel()
+            self._renewal = None
+
+    def on_wake_up(self, wake_up: WakeUp) -> None:
+        """Look after a lease when somebody else has moved its stream: a stop, a takeover, a newer version."""
+        for lease in self._by_stream.get(wake_up.stream_id, ()):
+            holder = self._holders.get(lease)
+            if holder is not None and (wake_up.version, wake_up.id) >= (lease.version, holder.next_id):
+                self._checks.add(lease)
+                self._check()
+
+    def on_resync(self) -> None:
+        """Look after all leases, but not more often than every `RESYNC_CHECK` seconds."""
+        if self._holders:
+            self._check_all = True
+            self._check()
+
+    async def release_all(self) -> None:
+        """Let every lease lapse now: this process ends, and others need not wait for it."""
+        for lease in [*self._holders]:
+            try:
+                await self._store.release(lease)
+            except StoreError as error:
+                self._on_error("renew", error)
+        self._holders.clear()
+
+    async def aclose(self) -> None:
+        tasks = [task for task in (self._renewal, self._checking) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _check(self) -> None:
+        if self._checking is None:
+            self._checking = asyncio.get_running_loop().create_task(self._run_checks())
+
+    async def _run_checks(self) -> None:
+        try:
+            while self._checks or self._check_all:
+                everything, self._check_all = self._check_all, False
+                leases = [*self._holders] if everything else [*self._checks]
+                self._checks.clear()
+                try:
+                    self._tell(leases, await self._store.check(leases))
+                except StoreError as error:
+                    self._on_error("check", error)
+                if everything:
+                    await asyncio.sleep(RESYNC_CHECK)
+        finally:
+            self._checking = None
+
+    async def _renew(self) -> None:
+        delay = self._lease / RENEWALS_PER_LEASE
+        while True:
+            await asyncio.sleep(delay)
+            leases = [*self._holders]
+            self._forget_dropped()
+            if not leases:
+                self._renewal = None
+                return
+            try:
+                self._tell(leases, await self._store.renew(leases, lease=self._lease))
+                delay = self._lease / RENEWALS_PER_LEASE
+            except StoreError as error:
+                self._on_error("renew", error)
+                # Two thirds of the lease are left: enough for several more attempts.
+                delay = self._lease / RENEWALS_PER_LEASE / 4
+
+    def _forget_dropped(self) -> None:
+        for stream_id, leases in [*self._by_stream.items()]:
+            leases.intersection_update(self._holders)
+            if not leases:
+                del self._by_stream[stream_id]
+
+    def _tell(self, leases: Sequence[Lease], verdicts: Sequence[MonostreamError | None]) -> None:
+        for lease, verdict in zip(leases, verdicts, strict=True):
+            holder = self._holders.get(lease)
+            if verdict is not None and holder is not None:
+                self.remove(lease)
+                holder.lose(verdict)

@@ -1,0 +1,39 @@
+"""Wake-ups within one process; services that share an instance hear each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier
+from monostream_ai.types import WakeUp
+
+
+class MemoryNotifier(Notifier):
+    """Delivers on the next turn of each listener's loop, never inside `notify`."""
+
+    def __init__(self) -> None:
+        self._listeners: list[tuple[asyncio.AbstractEventLoop, Listener]] = []
+
+    @property
+    def healthy(self) -> bool:
+        return True
+
+    async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
+        for loop, listener in self._listeners:
+            for wake_up in wake_ups:
+                loop.call_soon_threadsafe(listener.on_wake_up, wake_up)
+
+    async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
+        entry = (asyncio.get_running_loop(), listener)
+        self._listeners.append(entry)
+        listener.on_resync()
+
+        async def unlisten() -> None:
+            if entry in self._listeners:
+                self._listeners.remove(entry)
+
+        return unlisten
+
+    async def aclose(self) -> None:
+        """Do nothing: other services may share this notifier."""

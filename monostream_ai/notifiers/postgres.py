@@ -1,0 +1,184 @@
+"""Wake-ups through Postgres LISTEN/NOTIFY: one listening connection for each process, and never data.
+
+Notifications are sent by statements of their own: inside the data transaction they would serialise the commits of the whole database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, Self
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier
+from monostream_ai.stores.sql.postgres_url import CONNECT_ARGUMENTS, postgres_url
+from monostream_ai.stores.sql.translation import sqlstate
+from monostream_ai.types import WakeUp
+
+logger = logging.getLogger(__name__)
+
+CHANNEL: Final = "monostream"
+PROBE_INTERVAL: Final = 15.0
+"""Seconds between probes of the listening connection; a server that froze without closing its socket is noticed by nothing else."""
+PROBE_TIMEOUT: Final = 5.0
+SELF_TEST_TIMEOUT: Final = 2.0
+FIRST_RETRY: Final = 0.1
+LAST_RETRY: Final = 5.0
+DEAF_RETRY: Final = 60.0
+"""Seconds before another self-test where notifications do not arrive."""
+
+_QUEUE_FILE_MISSING: Final = "58P01"
+_NOTIFY = text("SELECT pg_notify(:channel, p) FROM unnest(CAST(:payloads AS text[])) AS p")
+
+
+class PostgresNotifier(Notifier):
+    """Listens on a connection of its own, taken out of the pool, and sends through the pool.
+
+    Args:
+        engine: Borrowed: `aclose` leaves it open. It must not lead through a pooler in transaction mode, which accepts LISTEN and
+            delivers nothing; the self-test notices that, and readers poll.
+        channel: Processes hear each other on the same channel of the same database.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, channel: str = CHANNEL) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._channel = channel
+        self._owned = False
+        self._healthy = False
+        self.malformed = 0
+        """Notifications on the channel that were not ours."""
+
+    @classmethod
+    def from_url(cls, url: str, *, channel: str = CHANNEL) -> Self:
+        """Return a notifier with an engine of its own, closed by `aclose`; URLs as for `PostgresStore.from_url`."""
+        settings = {**CONNECT_ARGUMENTS["server_settings"], "synchronous_commit": "off"}
+        arguments = {**CONNECT_ARGUMENTS, "server_settings": settings}
+        notifier = cls(
+            create_async_engine(postgres_url(url), pool_size=2, max_overflow=0, pool_timeout=10, connect_args=arguments),
+            channel=channel,
+        )
+        notifier._owned = True
+        return notifier
+
+    @property
+    def healthy(self) -> bool:
+        return self._healthy
+
+    async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
+        await self._send([f"{wake_up.version}.{wake_up.id}.{wake_up.stream_id}" for wake_up in wake_ups])
+
+    async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
+        task = asyncio.get_running_loop().create_task(self._serve(listener, on_error))
+
+        async def unlisten() -> None:
+            task.cancel()
+            await asyncio.wait([task])
+
+        return unlisten
+
+    async def aclose(self) -> None:
+        if self._owned:
+            await self._engine.dispose()
+
+    async def _send(self, payloads: list[str]) -> None:
+        async with self._engine.connect() as connection:
+            await connection.execute(_NOTIFY, {"channel": self._channel, "payloads": payloads})
+
+    async def _serve(self, listener: Listener, on_error: BackgroundErrors) -> None:
+        delay = FIRST_RETRY
+        while True:
+            try:
+                async with self._listening(listener) as (driver, lost):
+                    self._healthy = True
+                    listener.on_resync()
+                    delay = FIRST_RETRY
+                    await self._watch(driver, lost)
+                    logger.warning("the listening connection broke")
+            except _Deaf:
+                delay = DEAF_RETRY
+            # DNS, logins, refusals: nothing may end this loop but its cancellation.
+            except Exception as error:
+                on_error("listen", error)
+            if self._healthy:
+                self._healthy = False
+                listener.on_resync()
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311  (jitter, not a secret)
+            delay = min(delay * 2, max(LAST_RETRY, delay))
+
+    @asynccontextmanager
+    async def _listening(self, listener: Listener) -> AsyncIterator[tuple[Any, asyncio.Event]]:
+        lost = asyncio.Event()
+        heard = asyncio.Event()
+        nonce = f"?{secrets.token_hex(8)}"
+
+        def on_notification(connection: object, pid: int, channel: str, payload: str) -> None:
+            if payload == nonce:
+                heard.set()
+            elif not payload.startswith("?"):
+                self._deliver(payload, listener)
+
+        connection = await self._engine.connect()
+        driver: Any = None
+        try:
+            driver = (await connection.get_raw_connection()).driver_connection
+            # Out of the pool: the pool would hand a connection that LISTENs to others, and its slot stays free for statements.
+            await connection.run_sync(lambda sync: sync.detach())
+            driver.add_termination_listener(lambda _: lost.set())
+            await self._start_listening(driver, on_notification)
+            await self._self_test(nonce, heard)
+            yield driver, lost
+        finally:
+            # No goodbye: it may be the server that does not answer.
+            if driver is not None:
+                driver.terminate()
+            with suppress(Exception):
+                await connection.close()
+
+    async def _start_listening(self, driver: Any, callback: Callable[..., None]) -> None:
+        try:
+            await driver.add_listener(self._channel, callback)
+        except Exception as error:
+            if sqlstate(error) != _QUEUE_FILE_MISSING:
+                raise
+            # Reading the usage advances the tail of the queue past the missing file (Postgres before November 2025).
+            await driver.fetchval("SELECT pg_notification_queue_usage()")
+            await driver.add_listener(self._channel, callback)
+
+    async def _self_test(self, nonce: str, heard: asyncio.Event) -> None:
+        # From another connection: behind a pooler a connection may well hear itself and nobody else.
+        await self._send([nonce])
+        try:
+            await asyncio.wait_for(heard.wait(), SELF_TEST_TIMEOUT)
+        except TimeoutError as error:
+            logger.warning(
+                "notifications do not arrive, so readers poll: does the URL lead through a pooler in transaction mode? "
+                "Pass listen_url= with a direct connection."
+            )
+            raise _Deaf from error
+
+    async def _watch(self, driver: Any, lost: asyncio.Event) -> None:
+        while not lost.is_set():
+            try:
+                await asyncio.wait_for(lost.wait(), PROBE_INTERVAL)
+            except TimeoutError:
+                await driver.fetchval("SELECT 1", timeout=PROBE_TIMEOUT)
+
+    def _deliver(self, payload: str, listener: Listener) -> None:
+        version, _, rest = payload.partition(".")
+        id, _, stream_id = rest.partition(".")
+        try:
+            wake_up = WakeUp(stream_id, int(version), int(id))
+        except ValueError:
+            self.malformed += 1
+            return
+        listener.on_wake_up(wake_up)
+
+
+class _Deaf(Exception):
+    """LISTEN was accepted and nothing arrives."""

@@ -1,0 +1,96 @@
+"""What a chunk is: how it becomes text, which chunk is terminal, and how a version is ended on the publisher's behalf.
+
+The core knows no chunk type. A protocol brings one; `JSONProtocol` covers any JSON chunk, and `monostream_ai.ui_messages` has the
+one that `useChat` reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from monostream_ai.errors import MASKED_ERROR_TEXT
+from monostream_ai.json_text import decode_json, encode_json
+from monostream_ai.types import Ending
+
+C = TypeVar("C")
+
+
+class Transcript(Protocol[C]):
+    """What an ending must know of a version's chunks, such as the parts still open.
+
+    One transcript sees one version, from its first chunk on: fed by the publisher as it writes, or from the store by whoever ends the
+    version in its stead.
+    """
+
+    def feed(self, chunk: C) -> None:
+        """Take note of the next chunk."""
+
+    def ending(self, ending: Ending, error_text: str = MASKED_ERROR_TEXT) -> Sequence[C]:
+        """Return the chunks that end the version now; the last of them is terminal.
+
+        Empty where the protocol has no chunk for it: the version is then closed without one when its work is done or it is stopped,
+        and left to be lost otherwise, since a clean close would look like success.
+        """
+
+
+class ChunkProtocol(Protocol[C]):
+    """A chunk type and its rules. Methods are called on the event loop: they must be fast and must not block."""
+
+    def encode(self, chunk: C) -> str:
+        """Return the chunk as JSON text in one line.
+
+        Raises:
+            InvalidChunk: The chunk cannot be stored.
+        """
+
+    def decode(self, payload: str) -> C:
+        """Return the chunk that `encode` turned into this text."""
+
+    def is_terminal(self, chunk: C) -> bool:
+        """Whether this chunk closes its version. Nothing lands after it."""
+
+    def transcript(self) -> Transcript[C]:
+        """Return an empty transcript for one version."""
+
+
+class JSONProtocol(Generic[C]):
+    """Chunks that are JSON values.
+
+    Args:
+        is_terminal: Says which chunk closes a version. By default none does: `publisher.close()` closes it.
+        ending: Makes the chunks that end a version that did not end itself; the last one must be terminal.
+    """
+
+    def __init__(
+        self,
+        is_terminal: Callable[[C], bool] | None = None,
+        *,
+        ending: Callable[[Ending], Sequence[C]] | None = None,
+    ) -> None:
+        self._is_terminal = is_terminal
+        self._ending = ending
+
+    def encode(self, chunk: C) -> str:
+        return encode_json(chunk)
+
+    def decode(self, payload: str) -> C:
+        chunk: Any = decode_json(payload)
+        return chunk
+
+    def is_terminal(self, chunk: C) -> bool:
+        return self._is_terminal is not None and self._is_terminal(chunk)
+
+    def transcript(self) -> Transcript[C]:
+        return _NoTranscript(self._ending)
+
+
+class _NoTranscript(Generic[C]):
+    def __init__(self, ending: Callable[[Ending], Sequence[C]] | None) -> None:
+        self._ending = ending
+
+    def feed(self, chunk: C) -> None:
+        pass
+
+    def ending(self, ending: Ending, error_text: str = MASKED_ERROR_TEXT) -> Sequence[C]:
+        return [] if self._ending is None else self._ending(ending)

@@ -1,0 +1,192 @@
+"""A store in this process's memory: for tests, demonstrations, and answers that need not outlive the process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from monostream_ai.errors import ChunksMissing, MonostreamError, StreamDeleted, VersionConflict
+from monostream_ai.interfaces import Store
+from monostream_ai.stores.verdicts import refusal
+from monostream_ai.types import Append, Head, Lease, Opening, Page, Position, State, VersionInfo
+
+
+@dataclass(slots=True)
+class _Version:
+    number: int
+    opening: Opening
+    token: str | None
+    lease_until: float
+    state: State = "open"
+    payloads: list[str] = field(default_factory=list)
+    next_id: int = 0
+    closed: float | None = None
+    stop_requested_at: datetime | None = None
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    closed_at: datetime | None = None
+
+
+class MemoryStore(Store):
+    """Keeps streams in memory. Services that share one instance see the same streams, as processes sharing a database do.
+
+    Args:
+        clock: Seconds that never go back; judges leases. A test may pass one that it controls.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._streams: dict[str, dict[int, _Version]] = {}
+
+    async def setup(self) -> None:
+        """Do nothing: there is nothing to create."""
+
+    async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
+        versions = self._streams.setdefault(stream_id, {})
+        latest = max(versions, default=-1)
+        if latest >= 0 and versions[latest].opening.token == opening.token:
+            return latest
+        if version is not None and version <= latest:
+            raise VersionConflict(stream_id, version, latest)
+        for old in versions.values():
+            old.token = None
+        number = latest + 1 if version is None else version
+        versions[number] = _Version(number, opening, opening.token, self._clock() + opening.lease)
+        return number
+
+    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+        return [self._append(append, lease) for append in appends]
+
+    def _append(self, append: Append, lease: float) -> MonostreamError | None:
+        row = self._row(append.lease)
+        if row is None:
+            return StreamDeleted(append.lease.stream_id)
+        end = append.first + len(append.payloads)
+        if self._landed_before(append, row):
+            return None
+        if verdict := self._refusal(append.lease):
+            return verdict
+        if row.next_id != append.first:
+            return ChunksMissing(append.lease.stream_id, append.lease.version, row.next_id)
+        row.payloads.extend(append.payloads)
+        row.next_id = end
+        row.lease_until = self._clock() + lease
+        if append.closes:
+            row.state, row.closed, row.closed_at = "closed", self._clock(), datetime.now(UTC)
+        return None
+
+    def _landed_before(self, append: Append, row: _Version) -> bool:
+        if not append.payloads:
+            return row.state == "closed" and row.token == append.lease.token and row.next_id == append.first
+        return row.payloads[append.first : append.first + len(append.payloads)] == list(append.payloads)
+
+    def _row(self, lease: Lease) -> _Version | None:
+        return self._streams.get(lease.stream_id, {}).get(lease.version)
+
+    def _refusal(self, lease: Lease) -> MonostreamError | None:
+        row = self._row(lease)
+        return refusal(
+            lease,
+            token=row and row.token,
+            state=row and row.state,
+            stopped=row is not None and row.stop_requested_at is not None,
+            latest=max(self._streams.get(lease.stream_id, ()), default=None),
+        )
+
+    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+        return [self._page(position, max_rows, max_bytes) for position in positions]
+
+    def _page(self, position: Position, max_rows: int, max_bytes: int) -> Page:
+        versions = self._streams.get(position.stream_id)
+        if not versions:
+            return Page(None, 0, [])
+        row = versions[max(versions)]
+        first = position.next_id if position.version == row.number else 0
+        payloads = _cut(row.payloads[first : first + max_rows], max_bytes)
+        return Page(Head(row.number, row.state, row.next_id, row.lease_until - self._clock()), first, payloads)
+
+    async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
+        row = self._streams.get(stream_id, {}).get(version)
+        return [] if row is None else _cut(row.payloads[first : first + max_rows], max_bytes)
+
+    async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:
+        verdicts = await self.check(leases)
+        for held, verdict in zip(leases, verdicts, strict=True):
+            row = self._row(held)
+            if verdict is None and row is not None:
+                row.lease_until = self._clock() + lease
+        return verdicts
+
+    async def check(self, leases: Sequence[Lease]) -> list[MonostreamError | None]:
+        return [self._refusal(lease) for lease in leases]
+
+    async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
+        row = self._row(taker)
+        if row is None or row.state != "open" or max(self._streams[taker.stream_id]) > taker.version:
+            return None
+        if row.token != taker.token:
+            leased = row.lease_until > self._clock()
+            if leased and (not stop or row.stop_requested_at is not None):
+                return None
+            row.token = taker.token
+            row.lease_until = self._clock() + lease
+            if stop and row.stop_requested_at is None:
+                row.stop_requested_at = datetime.now(UTC)
+        return row.next_id
+
+    async def release(self, lease: Lease) -> None:
+        row = self._row(lease)
+        if row is not None and row.token == lease.token and row.state == "open":
+            row.lease_until = self._clock()
+
+    async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
+        versions = self._streams.get(stream_id, {})
+        row = versions.get(max(versions, default=-1) if version is None else version)
+        if row is None:
+            return None
+        return VersionInfo(
+            stream_id=stream_id,
+            version=row.number,
+            state=row.state,
+            next_id=row.next_id,
+            lease_left=row.lease_until - self._clock(),
+            created_at=row.created_at,
+            closed_at=row.closed_at,
+            stop_requested_at=row.stop_requested_at,
+            message_id=row.opening.message_id,
+            owner=row.opening.owner,
+            attempt=row.opening.attempt,
+            request=row.opening.request,
+            metadata=row.opening.metadata,
+        )
+
+    async def delete(self, stream_id: str) -> bool:
+        return self._streams.pop(stream_id, None) is not None
+
+    async def prune(self, *, older_than: float, limit: int) -> int:
+        horizon = self._clock() - older_than
+        pruned = 0
+        for versions in self._streams.values():
+            for row in sorted(versions.values(), key=lambda row: row.number):
+                idle_since = row.lease_until if row.closed is None else row.closed
+                if pruned == limit or row.state == "pruned" or idle_since > horizon:
+                    continue
+                pruned += 1
+                if row.number == max(versions):
+                    row.payloads, row.state, row.token = [], "pruned", None
+                else:
+                    del versions[row.number]
+        return pruned
+
+    async def aclose(self) -> None:
+        """Keep everything: another service may share this store."""
+
+
+def _cut(payloads: list[str], max_bytes: int) -> list[str]:
+    size = 0
+    for count, payload in enumerate(payloads, start=1):
+        size += len(payload.encode())
+        if size >= max_bytes:
+            return payloads[:count]
+    return payloads

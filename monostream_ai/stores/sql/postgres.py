@@ -1,0 +1,223 @@
+"""Streams in Postgres, 13 or later, for any number of processes and machines."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Sequence
+from typing import Any, Final, Self
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from monostream_ai.errors import ChunkRefused, ChunksMissing, Fenced, MonostreamError, StoreUnavailable, VersionConflict
+from monostream_ai.interfaces import Store
+from monostream_ai.stores.sql import postgres_statements as sql
+from monostream_ai.stores.sql.postgres_database import PostgresDatabase
+from monostream_ai.stores.sql.postgres_url import CONNECT_ARGUMENTS, postgres_url
+from monostream_ai.stores.sql.translation import DATA_ERROR_CLASS, UNIQUE_VIOLATION, sqlstate
+from monostream_ai.stores.verdicts import refusal
+from monostream_ai.types import Append, Head, Lease, Opening, Page, Position, VersionInfo
+
+RACES: Final = 30
+"""Attempts to win a version; each lost one means that somebody else won."""
+
+
+class PostgresStore(Store):
+    """Keeps streams in Postgres.
+
+    Args:
+        engine: Borrowed: `aclose` leaves it open. Its statements run in autocommit, whatever the engine's isolation level.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._database = PostgresDatabase(engine, owned=False)
+
+    @classmethod
+    def from_url(cls, url: str, *, pool_size: int = 5) -> Self:
+        """Return a store with an engine of its own, closed by `aclose`.
+
+        Args:
+            url: `postgresql+asyncpg://…`, `postgresql://…` or `postgres://…`.
+            pool_size: Connections at most.
+        """
+        engine = create_async_engine(
+            postgres_url(url), pool_size=pool_size, max_overflow=0, pool_timeout=10, connect_args=CONNECT_ARGUMENTS
+        )
+        store = cls(engine)
+        store._database = PostgresDatabase(engine, owned=True)
+        return store
+
+    async def setup(self) -> None:
+        await self._database.setup()
+
+    async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
+        parameters = {
+            "stream": stream_id,
+            "explicit": version,
+            "writer": opening.token,
+            "lease": opening.lease,
+            "message_id": opening.message_id,
+            "owner": opening.owner,
+            "attempt": opening.attempt,
+            "request": opening.request,
+            "metadata": opening.metadata,
+        }
+        for race in range(RACES):
+            for row in await self._database.execute(sql.ACQUIRE, parameters):
+                return int(row[0])
+            if version is not None:
+                ((latest,),) = await self._database.execute(sql.LATEST, {"stream": stream_id})
+                raise VersionConflict(stream_id, version, version if latest is None else latest)
+            # A new statement sees who won.
+            await asyncio.sleep(random.uniform(0, 0.002 * (race + 1)))  # noqa: S311  (jitter, not a secret)
+        raise StoreUnavailable(f"{RACES} others opened a version of stream {stream_id!r} first")
+
+    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+        try:
+            landed = await self._append(appends, lease)
+        except (ChunkRefused, Fenced) as error:
+            if len(appends) == 1:
+                return [error]
+            # One of them is at fault: each on its own, so that the others land.
+            return [(await self.append([append], lease=lease))[0] for append in appends]
+        refused = [append for place, append in enumerate(appends) if place not in landed]
+        verdicts = iter([await self._verdict(append) for append in refused])
+        return [None if place in landed else next(verdicts) for place in range(len(appends))]
+
+    async def _append(self, appends: Sequence[Append], lease: float) -> set[int]:
+        chunks = [
+            (place, append.first + offset, payload)
+            for place, append in enumerate(appends, start=1)
+            for offset, payload in enumerate(append.payloads)
+        ]
+        parameters = {
+            **_leases([append.lease for append in appends]),
+            "firsts": [append.first for append in appends],
+            "counts": [len(append.payloads) for append in appends],
+            "closes": [append.closes for append in appends],
+            "chunk_places": [place for place, _, _ in chunks],
+            "chunk_ids": [id for _, id, _ in chunks],
+            "chunks": [payload for _, _, payload in chunks],
+            "lease": lease,
+        }
+        first = appends[0].lease
+        try:
+            result = await self._database.execute(sql.APPEND, parameters)
+        except MonostreamError:
+            raise
+        except Exception as error:
+            state = sqlstate(error) or ""
+            if state.startswith(DATA_ERROR_CLASS):
+                raise ChunkRefused(first.stream_id, first.version) from error
+            if state == UNIQUE_VIOLATION:
+                # Another program has written rows into this version.
+                raise Fenced(first.stream_id, first.version, first.version) from error
+            raise
+        return {row[0] - 1 for row in result}
+
+    async def _verdict(self, append: Append) -> MonostreamError | None:
+        lease, end = append.lease, append.first + len(append.payloads)
+        parameters = {"streams": [lease.stream_id], "versions": [lease.version]}
+        ((writer, state, next_id, stopped, latest),) = await self._database.execute(sql.CHECK, parameters)
+        if state is not None and next_id >= end:
+            if not append.payloads:
+                landed = state == "closed" and writer == lease.token and next_id == end
+            else:
+                landed = await self._holds(append)
+            if landed:
+                return None
+        verdict = refusal(lease, token=writer, state=state, stopped=bool(stopped), latest=latest)
+        return verdict or ChunksMissing(lease.stream_id, lease.version, next_id)
+
+    async def _holds(self, append: Append) -> bool:
+        parameters = {
+            "stream": append.lease.stream_id,
+            "version": append.lease.version,
+            "first": append.first,
+            "payloads": list(append.payloads),
+        }
+        ((holds,),) = await self._database.execute(sql.HOLDS, parameters)
+        return bool(holds)
+
+    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+        parameters = {
+            "streams": [position.stream_id for position in positions],
+            "versions": [position.version for position in positions],
+            "nexts": [position.next_id for position in positions],
+            "max_rows": max_rows,
+            "max_bytes": max_bytes,
+        }
+        return [
+            Page(None, 0, [])
+            if version is None
+            else Page(
+                Head(version, state, next_id, math.inf if lease_left is None else lease_left), first_id, payloads or []
+            )
+            for version, state, next_id, lease_left, first_id, payloads in await self._database.execute(sql.READ, parameters)
+        ]
+
+    async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
+        parameters = {"stream": stream_id, "version": version, "first": first, "max_rows": max_rows, "max_bytes": max_bytes}
+        ((payloads,),) = await self._database.execute(sql.PAYLOADS, parameters)
+        return payloads or []
+
+    async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:
+        renewed = {row[0] - 1 for row in await self._database.execute(sql.RENEW, {**_leases(leases), "lease": lease})}
+        others = [held for place, held in enumerate(leases) if place not in renewed]
+        verdicts = iter(await self.check(others) if others else [])
+        return [None if place in renewed else next(verdicts) for place in range(len(leases))]
+
+    async def check(self, leases: Sequence[Lease]) -> list[MonostreamError | None]:
+        parameters = {"streams": [lease.stream_id for lease in leases], "versions": [lease.version for lease in leases]}
+        rows = await self._database.execute(sql.CHECK, parameters)
+        return [
+            refusal(lease, token=writer, state=state, stopped=bool(stopped), latest=latest)
+            for lease, (writer, state, _, stopped, latest) in zip(leases, rows, strict=True)
+        ]
+
+    async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
+        parameters = {"stream": taker.stream_id, "version": taker.version, "writer": taker.token, "lease": lease, "stop": stop}
+        rows = await self._database.execute(sql.CLAIM, parameters)
+        return rows[0][0] if rows else None
+
+    async def release(self, lease: Lease) -> None:
+        await self._database.execute(sql.RELEASE, {"stream": lease.stream_id, "version": lease.version, "writer": lease.token})
+
+    async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
+        rows = await self._database.execute(sql.INFO, {"stream": stream_id, "version": version})
+        return VersionInfo(stream_id=stream_id, **rows[0]._mapping) if rows else None
+
+    async def delete(self, stream_id: str) -> bool:
+        async def work(connection: AsyncConnection) -> bool:
+            versions = await connection.execute(sql.DELETE_VERSIONS, {"stream": stream_id})
+            chunks = await connection.execute(sql.DELETE_CHUNKS, {"stream": stream_id})
+            return versions.rowcount + chunks.rowcount > 0
+
+        return await self._database.transaction(work)
+
+    async def prune(self, *, older_than: float, limit: int) -> int:
+        async def work(connection: AsyncConnection) -> int:
+            rows = (await connection.execute(sql.PRUNABLE, {"older_than": older_than, "limit": limit})).all()
+            if rows:
+                await connection.execute(sql.PRUNE_CHUNKS, _versions([(row[0], row[1]) for row in rows]))
+                await connection.execute(sql.PRUNE_SUPERSEDED, _versions([(row[0], row[1]) for row in rows if row[2]]))
+                await connection.execute(sql.PRUNE_NEWEST, _versions([(row[0], row[1]) for row in rows if not row[2]]))
+            return len(rows)
+
+        return await self._database.transaction(work)
+
+    async def aclose(self) -> None:
+        await self._database.aclose()
+
+
+def _leases(leases: Sequence[Lease]) -> dict[str, Any]:
+    return {
+        "streams": [lease.stream_id for lease in leases],
+        "versions": [lease.version for lease in leases],
+        "writers": [lease.token for lease in leases],
+    }
+
+
+def _versions(rows: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    return {"streams": [stream_id for stream_id, _ in rows], "versions": [version for _, version in rows]}

@@ -1,0 +1,101 @@
+"""Running statements on Postgres: connections, errors, and one retry for a connection that had died in the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Row, TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from monostream_ai.errors import MonostreamError, SchemaMismatch, SchemaMissing
+from monostream_ai.stores.sql.setup import check_tables, create_tables, is_current, missing_table
+from monostream_ai.stores.sql.translation import UNDEFINED_COLUMN, UNDEFINED_TABLE, as_unavailable, sqlstate
+
+T = TypeVar("T")
+
+SETUP_LOCK: Final = 0x6D6F6E6F73747265
+"""Key of the advisory lock under which tables are created ("monostre" in ASCII)."""
+
+
+class PostgresDatabase:
+    """An engine as a store uses it: single statements in autocommit, a few short transactions."""
+
+    def __init__(self, engine: AsyncEngine, *, owned: bool) -> None:
+        self._engine = engine
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._transactional = engine.execution_options(isolation_level="READ COMMITTED")
+        self._owned = owned
+
+    async def execute(self, statement: TextClause, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
+        """Run one statement, atomic and safe to repeat, and return its rows.
+
+        Raises:
+            StoreUnavailable: The outcome is unknown.
+            SchemaMissing, SchemaMismatch: The tables are not there, or not ours.
+        """
+
+        async def work(connection: AsyncConnection) -> Sequence[Row[Any]]:
+            result = await connection.execute(statement, parameters)
+            return result.all() if result.returns_rows else ()
+
+        return await self._run(self._autocommit, work)
+
+    async def transaction(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run the work in one transaction that is safe to repeat. Raises as `execute`."""
+
+        async def begun(connection: AsyncConnection) -> T:
+            async with connection.begin():
+                return await work(connection)
+
+        return await self._run(self._transactional, begun)
+
+    async def setup(self) -> None:
+        """Create what is missing. Raises SchemaMismatch, StoreUnavailable."""
+        if await self._run(self._autocommit, lambda connection: connection.run_sync(is_current)):
+            await self._run(self._autocommit, lambda connection: connection.run_sync(check_tables))
+            return
+
+        async def create(connection: AsyncConnection) -> None:
+            # Two processes that create one table at once collide in the catalog, IF NOT EXISTS or not.
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SETUP_LOCK})
+            await connection.run_sync(create_tables)
+
+        await self.transaction(create)
+
+    async def aclose(self) -> None:
+        """Close the engine if it is ours."""
+        if self._owned:
+            await self._engine.dispose()
+
+    async def _run(self, engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        try:
+            try:
+                async with engine.connect() as connection:
+                    return await work(connection)
+            except Exception as error:
+                # After a restart of the server the pool is full of dead connections; the first failure empties it.
+                if not getattr(error, "connection_invalidated", False):
+                    raise
+            async with engine.connect() as connection:
+                return await work(connection)
+        except MonostreamError:
+            raise
+        except Exception as error:
+            translated = await self._translated(error)
+            if translated is None:
+                raise
+            raise translated from error
+
+    async def _translated(self, error: Exception) -> MonostreamError | None:
+        state = sqlstate(error)
+        if state == UNDEFINED_TABLE:
+            async with self._autocommit.connect() as connection:
+                return SchemaMissing(await connection.run_sync(missing_table) or "stream_version")
+        if state == UNDEFINED_COLUMN:
+            async with self._autocommit.connect() as connection:
+                try:
+                    await connection.run_sync(check_tables)
+                except SchemaMismatch as mismatch:
+                    return mismatch
+        return as_unavailable(error)

@@ -1,0 +1,199 @@
+"""The Postgres statements (13 and later). Each is one atomic statement unless its comment says otherwise.
+
+`lapses` is the one verdict on leases: after a restart of the server every publisher has one lease to come back.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import text
+
+_LAPSES: Final = "greatest(v.lease_until, pg_postmaster_start_time() + make_interval(secs => v.lease_seconds))"
+_LEASE_END: Final = "clock_timestamp() + make_interval(secs => CAST(:lease AS double precision))"
+_NEWER: Final = "SELECT 1 FROM stream_version AS newer WHERE newer.stream_id = v.stream_id AND newer.version > v.version"
+
+# Insert first, fence second, so that all racers queue on the primary key. The fence waits for an append in flight.
+ACQUIRE = text(
+    f"""
+WITH mine AS (
+  SELECT version FROM stream_version WHERE stream_id = :stream AND writer = :writer),
+latest AS (
+  SELECT greatest((SELECT max(version) FROM stream_version WHERE stream_id = :stream),
+                  (SELECT max(version) FROM stream_chunk WHERE stream_id = :stream)) AS version),
+opened AS (
+  INSERT INTO stream_version (stream_id, version, writer, state, next_id, lease_seconds, lease_until, message_id, owner, attempt,
+                              request, metadata, created_at)
+  SELECT :stream, coalesce(CAST(:explicit AS bigint), coalesce(latest.version, -1) + 1), :writer, 'open', 0,
+         CAST(:lease AS double precision), {_LEASE_END}, CAST(:message_id AS text), CAST(:owner AS text),
+         CAST(:attempt AS integer), CAST(:request AS text), CAST(:metadata AS text), clock_timestamp()
+    FROM latest
+   WHERE NOT EXISTS (SELECT 1 FROM mine)
+     AND (CAST(:explicit AS bigint) IS NULL OR CAST(:explicit AS bigint) > coalesce(latest.version, -1))
+  ON CONFLICT DO NOTHING RETURNING version),
+fenced AS (
+  UPDATE stream_version AS old SET writer = NULL FROM opened
+   WHERE old.stream_id = :stream AND old.version < opened.version AND old.state = 'open' AND old.writer IS NOT NULL
+  RETURNING old.version)
+SELECT version, (SELECT count(*) FROM fenced) FROM opened UNION ALL SELECT version, 0 FROM mine
+"""  # noqa: S608  (constants only; every value is bound)
+)
+
+LATEST = text(
+    """
+SELECT greatest((SELECT max(version) FROM stream_version WHERE stream_id = :stream),
+                (SELECT max(version) FROM stream_chunk WHERE stream_id = :stream))
+"""
+)
+
+# Refused versions are simply not returned; the others land.
+APPEND = text(
+    f"""
+WITH head AS (
+  UPDATE stream_version AS v
+     SET next_id = b.first_id + b.n, lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END},
+         state = CASE WHEN b.closes THEN 'closed' ELSE 'open' END, closed_at = CASE WHEN b.closes THEN clock_timestamp() END
+    FROM unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[]), CAST(:writers AS text[]), CAST(:firsts AS bigint[]),
+                CAST(:counts AS bigint[]), CAST(:closes AS boolean[]))
+         WITH ORDINALITY AS b (stream_id, version, writer, first_id, n, closes, place)
+   WHERE v.stream_id = b.stream_id AND v.version = b.version AND v.writer = b.writer AND v.next_id = b.first_id
+     AND v.state = 'open' AND NOT EXISTS ({_NEWER})
+  RETURNING b.place, v.stream_id, v.version),
+landed AS (
+  INSERT INTO stream_chunk (stream_id, version, id, chunk)
+  SELECT head.stream_id, head.version, c.id, CAST(c.chunk AS json)
+    FROM unnest(CAST(:chunk_places AS bigint[]), CAST(:chunk_ids AS bigint[]), CAST(:chunks AS text[])) AS c (place, id, chunk)
+    JOIN head ON head.place = c.place)
+SELECT place FROM head
+"""  # noqa: S608
+)
+
+# One snapshot: latest version, state, next id, lease and rows. A dense run of ids only: id - n is constant until the first gap.
+READ = text(
+    f"""
+SELECT latest.version, coalesce(v.state, 'open') AS state,
+       coalesce(v.next_id, (SELECT max(id) + 1 FROM stream_chunk AS f
+                             WHERE f.stream_id = asked.stream_id AND f.version = latest.version)) AS next_id,
+       CAST(extract(epoch FROM {_LAPSES} - clock_timestamp()) AS double precision) AS lease_left,
+       start.id AS first_id, page.payloads
+  FROM unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[]), CAST(:nexts AS bigint[]))
+       WITH ORDINALITY AS asked (stream_id, version, next_id, place)
+ CROSS JOIN LATERAL (
+   SELECT greatest((SELECT max(version) FROM stream_version AS m WHERE m.stream_id = asked.stream_id),
+                   (SELECT max(version) FROM stream_chunk AS m WHERE m.stream_id = asked.stream_id)) AS version) AS latest
+ CROSS JOIN LATERAL (SELECT CASE WHEN latest.version = asked.version THEN asked.next_id ELSE 0 END AS id) AS start
+  LEFT JOIN stream_version AS v ON v.stream_id = asked.stream_id AND v.version = latest.version
+  LEFT JOIN LATERAL (
+    SELECT array_agg(p.chunk ORDER BY p.id) AS payloads FROM (
+      SELECT n.id, n.chunk, row_number() OVER w AS n, sum(octet_length(n.chunk)) OVER w - octet_length(n.chunk) AS before FROM (
+        SELECT c.id, CAST(c.chunk AS text) AS chunk FROM stream_chunk AS c
+         WHERE c.stream_id = asked.stream_id AND c.version = latest.version AND c.id >= start.id
+         ORDER BY c.id LIMIT CAST(:max_rows AS bigint)) AS n
+      WINDOW w AS (ORDER BY n.id)) AS p
+     WHERE p.before < CAST(:max_bytes AS bigint) AND p.id = start.id + p.n - 1) AS page ON true
+ ORDER BY asked.place
+"""  # noqa: S608
+)
+
+PAYLOADS = text(
+    """
+SELECT array_agg(p.chunk ORDER BY p.id) FROM (
+  SELECT n.id, n.chunk, sum(octet_length(n.chunk)) OVER (ORDER BY n.id) - octet_length(n.chunk) AS before FROM (
+    SELECT id, CAST(chunk AS text) AS chunk FROM stream_chunk
+     WHERE stream_id = :stream AND version = CAST(:version AS bigint) AND id >= CAST(:first AS bigint)
+     ORDER BY id LIMIT CAST(:max_rows AS bigint)) AS n) AS p
+ WHERE p.before < CAST(:max_bytes AS bigint)
+"""
+)
+
+# jsonb rewrites its text, so there the values are compared.
+HOLDS = text(
+    """
+SELECT count(*) = cardinality(CAST(:payloads AS text[]))
+       AND bool_and(CASE WHEN pg_typeof(c.chunk) = CAST('jsonb' AS regtype)
+                         THEN CAST(c.chunk AS text) = CAST(CAST(t.payload AS jsonb) AS text)
+                         ELSE CAST(c.chunk AS text) = t.payload END)
+  FROM unnest(CAST(:payloads AS text[])) WITH ORDINALITY AS t (payload, n)
+  JOIN stream_chunk AS c ON c.stream_id = :stream AND c.version = CAST(:version AS bigint)
+                        AND c.id = CAST(:first AS bigint) + t.n - 1
+"""
+)
+
+CHECK = text(
+    """
+SELECT v.writer, v.state, v.next_id, v.stop_requested_at IS NOT NULL,
+       (SELECT max(version) FROM stream_version AS m WHERE m.stream_id = b.stream_id)
+  FROM unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[])) WITH ORDINALITY AS b (stream_id, version, place)
+  LEFT JOIN stream_version AS v ON v.stream_id = b.stream_id AND v.version = b.version
+ ORDER BY b.place
+"""
+)
+
+# A locked row is being appended to, which renews it: skip it rather than deadlock with a batch that locks in another order.
+RENEW = text(
+    f"""
+WITH mine AS (
+  SELECT v.stream_id, v.version, m.place FROM stream_version AS v
+    JOIN unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[]), CAST(:writers AS text[]))
+         WITH ORDINALITY AS m (stream_id, version, writer, place)
+      ON v.stream_id = m.stream_id AND v.version = m.version AND v.writer = m.writer
+   WHERE v.state = 'open' AND NOT EXISTS ({_NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED)
+UPDATE stream_version AS v SET lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END} FROM mine
+ WHERE v.stream_id = mine.stream_id AND v.version = mine.version RETURNING mine.place
+"""  # noqa: S608
+)
+
+CLAIM = text(
+    f"""
+UPDATE stream_version AS v
+   SET writer = :writer, lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END},
+       stop_requested_at = CASE WHEN CAST(:stop AS boolean) THEN coalesce(v.stop_requested_at, clock_timestamp())
+                                ELSE v.stop_requested_at END
+ WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint) AND v.state = 'open' AND NOT EXISTS ({_NEWER})
+   AND (v.writer = :writer OR {_LAPSES} <= clock_timestamp() OR (CAST(:stop AS boolean) AND v.stop_requested_at IS NULL))
+RETURNING v.next_id
+"""  # noqa: S608
+)
+
+# The lease length goes too: it would shield the version after a restart of the server.
+RELEASE = text(
+    """
+UPDATE stream_version SET lease_until = clock_timestamp(), lease_seconds = 0
+ WHERE stream_id = :stream AND version = CAST(:version AS bigint) AND writer = :writer AND state = 'open'
+"""
+)
+
+INFO = text(
+    f"""
+SELECT v.version, v.state, v.next_id, CAST(extract(epoch FROM {_LAPSES} - clock_timestamp()) AS double precision) AS lease_left,
+       v.created_at, v.closed_at, v.stop_requested_at, v.message_id, v.owner, v.attempt, v.request, v.metadata
+  FROM stream_version AS v
+ WHERE v.stream_id = :stream AND (CAST(:version AS bigint) IS NULL OR v.version = CAST(:version AS bigint))
+ ORDER BY v.version DESC LIMIT 1
+"""  # noqa: S608
+)
+
+# Two statements in one transaction: the second sees what an append landed while the first waited for its lock.
+DELETE_VERSIONS = text("DELETE FROM stream_version WHERE stream_id = :stream")
+DELETE_CHUNKS = text("DELETE FROM stream_chunk WHERE stream_id = :stream")
+
+# Four statements in one transaction.
+PRUNABLE = text(
+    f"""
+SELECT v.stream_id, v.version, EXISTS ({_NEWER}) AS superseded FROM stream_version AS v
+ WHERE v.state <> 'pruned'
+   AND coalesce(v.closed_at, {_LAPSES}) < clock_timestamp() - make_interval(secs => CAST(:older_than AS double precision))
+ LIMIT :limit FOR UPDATE OF v SKIP LOCKED
+"""  # noqa: S608
+)
+_THESE: Final = "unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[])) AS t (stream_id, version)"
+PRUNE_CHUNKS = text(
+    f"DELETE FROM stream_chunk AS c USING {_THESE} WHERE c.stream_id = t.stream_id AND c.version = t.version"  # noqa: S608
+)
+PRUNE_SUPERSEDED = text(
+    f"DELETE FROM stream_version AS v USING {_THESE} WHERE v.stream_id = t.stream_id AND v.version = t.version"  # noqa: S608
+)
+PRUNE_NEWEST = text(
+    f"UPDATE stream_version AS v SET state = 'pruned', writer = NULL FROM {_THESE} "  # noqa: S608
+    "WHERE v.stream_id = t.stream_id AND v.version = t.version"
+)

@@ -1,0 +1,83 @@
+"""The SQLite statements. Instants are seconds since 1970; the clock is the host's, which all processes share."""
+
+from __future__ import annotations
+
+from typing import Final
+
+NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
+
+# Rows that another program wrote may have no version row.
+LATEST: Final = """
+SELECT max(version) FROM (SELECT max(version) AS version FROM stream_version WHERE stream_id = :stream
+                          UNION ALL SELECT max(version) FROM stream_chunk WHERE stream_id = :stream)
+"""
+
+OPENED_BEFORE: Final = "SELECT version FROM stream_version WHERE stream_id = :stream AND writer = :writer"
+
+FENCE: Final = "UPDATE stream_version SET writer = NULL WHERE stream_id = :stream AND state = 'open' AND writer IS NOT NULL"
+
+OPEN: Final = f"""
+INSERT INTO stream_version (stream_id, version, writer, state, next_id, lease_seconds, lease_until, message_id, owner, attempt,
+                            request, metadata, created_at)
+VALUES (:stream, :version, :writer, 'open', 0, :lease, {NOW} + :lease, :message_id, :owner, :attempt, :request, :metadata, {NOW})
+"""
+
+APPEND: Final = f"""
+UPDATE stream_version
+   SET next_id = :end, lease_seconds = :lease, lease_until = {NOW} + :lease,
+       state = CASE WHEN :closes THEN 'closed' ELSE 'open' END, closed_at = CASE WHEN :closes THEN {NOW} END
+ WHERE stream_id = :stream AND version = :version AND writer = :writer AND next_id = :first AND state = 'open'
+   AND NOT EXISTS (SELECT 1 FROM stream_version WHERE stream_id = :stream AND version > :version)
+"""  # noqa: S608  (constants only; every value is bound)
+
+INSERT_CHUNKS: Final = "INSERT INTO stream_chunk (stream_id, version, id, chunk) VALUES (?, ?, ?, ?)"
+
+HEAD: Final = f"SELECT state, next_id, lease_until - {NOW} FROM stream_version WHERE stream_id = ? AND version = ?"  # noqa: S608
+
+FOREIGN_NEXT_ID: Final = "SELECT max(id) + 1 FROM stream_chunk WHERE stream_id = ? AND version = ?"
+
+ROWS: Final = "SELECT id, chunk FROM stream_chunk WHERE stream_id = ? AND version = ? AND id >= ? ORDER BY id LIMIT ?"
+
+CHECK: Final = """
+SELECT writer, state, next_id, stop_requested_at IS NOT NULL,
+       (SELECT max(version) FROM stream_version WHERE stream_id = :stream)
+  FROM stream_version WHERE stream_id = :stream AND version = :version
+"""
+
+RENEW: Final = f"""
+UPDATE stream_version SET lease_seconds = :lease, lease_until = {NOW} + :lease
+ WHERE stream_id = :stream AND version = :version AND writer = :writer AND state = 'open'
+   AND NOT EXISTS (SELECT 1 FROM stream_version WHERE stream_id = :stream AND version > :version)
+"""  # noqa: S608
+
+CLAIM: Final = f"""
+UPDATE stream_version
+   SET writer = :writer, lease_seconds = :lease, lease_until = {NOW} + :lease,
+       stop_requested_at = CASE WHEN :stop THEN coalesce(stop_requested_at, {NOW}) ELSE stop_requested_at END
+ WHERE stream_id = :stream AND version = :version AND state = 'open'
+   AND NOT EXISTS (SELECT 1 FROM stream_version WHERE stream_id = :stream AND version > :version)
+   AND (writer = :writer OR lease_until <= {NOW} OR (:stop AND stop_requested_at IS NULL))
+"""  # noqa: S608
+
+NEXT_ID: Final = "SELECT next_id FROM stream_version WHERE stream_id = :stream AND version = :version"
+
+RELEASE: Final = f"""
+UPDATE stream_version SET lease_until = {NOW}
+ WHERE stream_id = :stream AND version = :version AND writer = :writer AND state = 'open'
+"""  # noqa: S608
+
+INFO: Final = f"""
+SELECT version, state, next_id, lease_until - {NOW} AS lease_left, created_at, closed_at, stop_requested_at, message_id, owner,
+       attempt, request, metadata
+  FROM stream_version WHERE stream_id = :stream AND (:version IS NULL OR version = :version) ORDER BY version DESC LIMIT 1
+"""  # noqa: S608
+
+PRUNABLE: Final = f"""
+SELECT v.stream_id, v.version, EXISTS (SELECT 1 FROM stream_version AS n WHERE n.stream_id = v.stream_id AND n.version > v.version)
+  FROM stream_version AS v
+ WHERE v.state <> 'pruned' AND coalesce(v.closed_at, v.lease_until) < {NOW} - :older_than LIMIT :limit
+"""  # noqa: S608
+
+DELETE_VERSION_CHUNKS: Final = "DELETE FROM stream_chunk WHERE stream_id = ? AND version = ?"
+DELETE_VERSION: Final = "DELETE FROM stream_version WHERE stream_id = ? AND version = ?"
+PRUNE_NEWEST: Final = "UPDATE stream_version SET state = 'pruned', writer = NULL WHERE stream_id = ? AND version = ?"

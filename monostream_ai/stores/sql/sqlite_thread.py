@@ -1,0 +1,112 @@
+"""One SQLite connection with its thread: each piece of work is one hop to the thread, however many statements it has."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from monostream_ai.errors import MonostreamError, SchemaMissing
+from monostream_ai.stores.sql.schema import REQUIRED_COLUMNS
+from monostream_ai.stores.sql.translation import as_unavailable
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT: Final = 10.0
+"""Seconds to wait for another process's transaction."""
+
+
+class SQLiteThread:
+    """Runs functions on a connection, one after another. Connects on first use and takes no place in the engine's pool."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._connection: AsyncConnection | None = None
+        self._driver: Any = None
+        self._connecting = asyncio.Lock()
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run the work on the thread.
+
+        Raises:
+            StoreUnavailable: The database is locked, full, or cannot be opened.
+            SchemaMissing: A table is not there.
+        """
+        try:
+            if self._driver is None:
+                await self._connect()
+            return await self._hop(work)
+        except MonostreamError:
+            raise
+        except Exception as error:
+            translated = await self._translated(error)
+            if translated is None:
+                raise
+            raise translated from error
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run the work in one transaction that holds the write lock from its start; raises as `run`."""
+
+        def transaction(connection: sqlite3.Connection) -> T:
+            # A transaction that reads first and writes later fails at once when another process wrote in between.
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            return result
+
+        return await self.run(transaction)
+
+    async def aclose(self) -> None:
+        """Close the connection and end its thread."""
+        connection, self._connection, self._driver = self._connection, None, None
+        if connection is not None:
+            await connection.close()
+
+    async def _connect(self) -> None:
+        async with self._connecting:
+            if self._driver is not None:
+                return
+            connection = await self._engine.connect()
+            try:
+                driver = (await connection.get_raw_connection()).driver_connection
+                await connection.run_sync(lambda sync: sync.detach())
+                self._driver = driver
+                await self._hop(_configure)
+            except BaseException:
+                self._driver = None
+                await connection.close()
+                raise
+            self._connection = connection
+
+    async def _hop(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        # aiosqlite has no public way to run a function of ours on its thread, and a hop for each statement would cost more than the
+        # statements. Its own methods are all made of this call.
+        result: T = await self._driver._execute(work, self._driver._conn)
+        return result
+
+    async def _translated(self, error: Exception) -> MonostreamError | None:
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+            missing = await self._hop(_missing_table)
+            if missing is not None:
+                return SchemaMissing(missing)
+        return as_unavailable(error)
+
+
+def _configure(connection: sqlite3.Connection) -> None:
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _missing_table(connection: sqlite3.Connection) -> str | None:
+    present = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return next((name for name in REQUIRED_COLUMNS if name not in present), None)

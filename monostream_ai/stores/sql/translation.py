@@ -1,0 +1,73 @@
+"""Driver errors to ours, by code and class, never by text."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Final
+
+from sqlalchemy import exc
+
+from monostream_ai.errors import StoreUnavailable
+
+# https://www.postgresql.org/docs/18/errcodes-appendix.html
+_UNAVAILABLE_CLASSES: Final = {
+    "08": "the connection broke",
+    "25": "the transaction was left in a wrong state",
+    "28": "the login was refused: check the user and password in the URL",
+    "3D": "there is no database of this name: create it, or check the URL",
+    "40": "a deadlock or serialization failure",
+    "53": "the server lacks resources",
+    "55": "a lock was not granted in time",
+    "57": "the server is shutting down, or it cancelled the statement",
+    "58": "the server has a system error",
+    "XX": "the server has an internal error",
+}
+UNDEFINED_TABLE: Final = "42P01"
+UNDEFINED_COLUMN: Final = "42703"
+UNIQUE_VIOLATION: Final = "23505"
+DATA_ERROR_CLASS: Final = "22"
+
+# https://www.sqlite.org/rescode.html
+_UNAVAILABLE_CODES: Final = {
+    sqlite3.SQLITE_BUSY: "another process holds the database locked",
+    sqlite3.SQLITE_LOCKED: "another connection holds the table locked",
+    sqlite3.SQLITE_READONLY: "the database file cannot be written",
+    sqlite3.SQLITE_IOERR: "the disk reported an error",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_CANTOPEN: "the database file cannot be opened: does its folder exist?",
+    sqlite3.SQLITE_PROTOCOL: "the locking protocol failed",
+    sqlite3.SQLITE_CORRUPT: "the database file is damaged",
+    sqlite3.SQLITE_NOTADB: "the file is not a SQLite database",
+}
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Return the five-character SQLSTATE of a driver error, or None."""
+    original: Any = getattr(error, "orig", error)
+    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
+    return state if isinstance(state, str) else None
+
+
+def as_unavailable(error: BaseException) -> StoreUnavailable | None:
+    """Return the error as StoreUnavailable if it means that the outcome is unknown and a retry may help, else None."""
+    if isinstance(error, exc.TimeoutError):
+        return StoreUnavailable("no connection became free in time")
+    if isinstance(error, OSError | TimeoutError):
+        return StoreUnavailable(f"{type(error).__name__} while connecting or waiting")
+    state = sqlstate(error)
+    if state is not None and (reason := _UNAVAILABLE_CLASSES.get(state[:2])) is not None:
+        return StoreUnavailable(f"{reason} (SQLSTATE {state})")
+    code = sqlite_code(error)
+    if code is not None and code in _UNAVAILABLE_CODES:
+        return StoreUnavailable(_UNAVAILABLE_CODES[code])
+    if isinstance(error, exc.DBAPIError) and (error.connection_invalidated or isinstance(error, exc.InterfaceError)):
+        return StoreUnavailable("the connection broke")
+    return None
+
+
+def sqlite_code(error: BaseException) -> int | None:
+    """Return the primary result code of a SQLite error, or None."""
+    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else None
+
+

@@ -1,0 +1,233 @@
+"""Reading a stream: replay, then tail, in order, exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Generic, Literal, Self
+
+from monostream_ai.errors import (
+    ChunksMissing,
+    CursorNotFound,
+    PublisherLost,
+    StreamDeleted,
+    SubscriptionClosed,
+    SubscriptionTimeout,
+    Superseded,
+)
+from monostream_ai.feed import DOUBT, Feed
+from monostream_ai.hub import FIRST_POLL, Hub
+from monostream_ai.protocol import C, ChunkProtocol
+from monostream_ai.types import Cursor, Position
+
+OnSuperseded = Literal["follow", "raise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive payloads of one version, as JSON text; `first` is the id of the first one. Empty after a timeout."""
+
+    version: int
+    first: int
+    payloads: list[str]
+
+    @property
+    def cursors(self) -> list[Cursor]:
+        """The cursor of each payload."""
+        return [Cursor(self.version, self.first + offset) for offset in range(len(self.payloads))]
+
+
+class Subscription(Generic[C]):
+    """An async iterator over the chunks of a stream's latest version; made by `service.subscribe`.
+
+    It registers with its first read, ends when the version is closed and everything was yielded, and is given back by `close`, by the
+    end, by an error, or by being dropped. Cancelling one `anext` (or a timeout around it) loses nothing: the next one goes on.
+
+    Raises (from `anext` and `next_batch`):
+        PublisherLost: The publisher's lease ran out; everything stored was yielded.
+        Superseded: A newer version was opened, and `on_superseded` is `"raise"`.
+        SubscriptionTimeout: No chunk came for `timeout` seconds. The subscription goes on if it is read again.
+        CursorNotFound: `after` names a chunk that the stream does not have.
+        StreamDeleted: The stream was deleted or pruned.
+        ChunksMissing: A chunk that must exist could not be read.
+        StoreUnavailable: The store did not answer for longer than the service's outage timeout.
+        ServiceClosed: The service was closed.
+    """
+
+    def __init__(
+        self,
+        ready: Callable[[], Awaitable[None]],
+        hub: Hub,
+        protocol: ChunkProtocol[C],
+        stream_id: str,
+        *,
+        after: Cursor | None,
+        timeout: float | None,
+        on_superseded: OnSuperseded,
+    ) -> None:
+        self._ready = ready
+        self._hub = hub
+        self._protocol = protocol
+        self._stream_id = stream_id
+        self._after = after
+        self._timeout = timeout
+        self._on_superseded = on_superseded
+        self._version: int | None = None if after is None else after.version
+        self._next_id = 0 if after is None else after.id + 1
+        self._feed: Feed | None = None
+        self._detach: weakref.finalize[[Hub, Feed, asyncio.AbstractEventLoop], Self] | None = None
+        self._buffer: deque[str] = deque()
+        self._over: BaseException | None = None
+        self._reading = False
+
+    @property
+    def stream_id(self) -> str:
+        return self._stream_id
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """The cursor of the last chunk yielded: pass it as `after` to go on later.
+
+        None until the subscription has joined a version; id -1 while nothing of that version was yielded.
+        """
+        return None if self._version is None else Cursor(self._version, self._next_id - len(self._buffer) - 1)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> C:
+        if not self._buffer:
+            self._buffer.extend((await self._next(self._timeout)).payloads)
+        return self._protocol.decode(self._buffer.popleft())
+
+    async def next_batch(self, timeout: float | None = None) -> Batch:
+        """Return the payloads that are ready, waiting for the first of them; nothing is decoded.
+
+        Args:
+            timeout: Seconds to wait before an empty batch is returned; None waits without bound.
+
+        Raises:
+            StopAsyncIteration: The version is closed and everything was yielded.
+        """
+        if self._buffer:
+            payloads = list(self._buffer)
+            self._buffer.clear()
+            return Batch(self._version or 0, self._next_id - len(payloads), payloads)
+        try:
+            return await self._next(timeout)
+        except SubscriptionTimeout:
+            return Batch(self._version or 0, self._next_id, [])
+
+    def close(self) -> None:
+        """Give the subscription back; reading it afterwards raises `SubscriptionClosed`. Idempotent, never waits."""
+        self._end(SubscriptionClosed(self._stream_id))
+
+    async def aclose(self) -> None:
+        """As `close`."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def _next(self, timeout: float | None) -> Batch:
+        if self._over is not None:
+            raise self._over
+        if self._reading:
+            raise SubscriptionClosed(self._stream_id, "is being read by another task")
+        self._reading = True
+        try:
+            async with asyncio.timeout(timeout):
+                await self._ready()
+                return await self._advance(self._attached())
+        except TimeoutError as error:
+            if timeout is None:
+                raise
+            raise SubscriptionTimeout(self._stream_id, timeout) from error
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self._end(error)
+            raise
+        finally:
+            self._reading = False
+
+    def _attached(self) -> Feed:
+        if self._feed is None:
+            self._feed = self._hub.attach(Position(self._stream_id, self._version, self._next_id))
+            self._detach = weakref.finalize(self, _detach, self._hub, self._feed, asyncio.get_running_loop())
+            self._detach.atexit = False
+        return self._feed
+
+    def _end(self, error: BaseException) -> None:
+        if self._over is None:
+            self._over = error
+        if self._detach is not None and self._detach.detach() and self._feed is not None:
+            self._hub.detach(self._feed)
+
+    async def _advance(self, feed: Feed) -> Batch:
+        while True:
+            if feed.error is not None:
+                raise feed.error
+            if feed.version is not None:
+                version = self._join(feed, feed.version)
+                payloads = feed.payloads_from(self._next_id) or (
+                    await self._replay(feed, version) if self._next_id < feed.next_id else ()
+                )
+                if payloads:
+                    self._next_id += len(payloads)
+                    return Batch(version, self._next_id - len(payloads), list(payloads))
+                if version != feed.version or self._next_id < feed.next_id:
+                    continue
+                self._judge(feed, version)
+            elif feed.loaded and self._after is not None:
+                raise CursorNotFound(self._stream_id, self._after)
+            await feed.wait()
+
+    def _join(self, feed: Feed, current: int) -> int:
+        if self._version is None or self._version < current:
+            if self._version is not None and self._on_superseded == "raise":
+                raise Superseded(self._stream_id, self._version, current)
+            self._version, self._next_id = current, 0
+        elif self._version > current or self._next_id > feed.next_id:
+            raise CursorNotFound(self._stream_id, self._after)
+        return current
+
+    def _judge(self, feed: Feed, version: int) -> None:
+        # Everything stored has been yielded: only now may the end be told.
+        if feed.state == "closed":
+            raise StopAsyncIteration
+        if feed.state == "pruned":
+            raise StreamDeleted(self._stream_id)
+        if feed.lost:
+            raise PublisherLost(self._stream_id, version)
+
+    async def _replay(self, feed: Feed, version: int) -> list[str]:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + DOUBT
+        while True:
+            page = await self._hub.page(Position(self._stream_id, version, self._next_id))
+            feed.see(page, loop.time())
+            if page.head is None or page.head.version > version:
+                return []
+            if page.head.version == version and page.payloads:
+                return list(page.payloads)
+            if page.head.state == "pruned":
+                raise StreamDeleted(self._stream_id)
+            if loop.time() >= deadline:
+                raise ChunksMissing(self._stream_id, version, self._next_id)
+            await asyncio.sleep(FIRST_POLL)
+
+
+def _detach(hub: Hub, feed: Feed, loop: asyncio.AbstractEventLoop) -> None:
+    # The collector may run this in any thread.
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(hub.detach, feed)

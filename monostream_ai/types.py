@@ -1,0 +1,187 @@
+"""The values that move between floors: cursors, leases, appends, pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal, NamedTuple
+
+from monostream_ai.errors import InvalidCursor, InvalidStreamId, InvalidVersion
+
+MAX_STREAM_ID_BYTES: Final = 2048
+"""Bytes of UTF-8. A Postgres index row holds about 2,700 bytes and a NOTIFY payload 7,999."""
+
+MAX_CHUNK_BYTES: Final = 1024 * 1024
+"""Bytes of UTF-8 of one encoded chunk."""
+
+MAX_VERSION: Final = 2**63 - 1
+
+Ending = Literal["finish", "error", "abort", "lost"]
+"""Why a version ends: its work is done, it failed, a user stopped it, or its publisher died."""
+
+State = Literal["open", "closed", "pruned"]
+"""`closed` has its terminal chunk; `pruned` has lost its chunks to retention and keeps only its number."""
+
+
+class Cursor(NamedTuple):
+    """The position of one chunk: resuming after it yields the next one.
+
+    `id` is 0-based and dense within its version; -1 stands before the first chunk.
+    """
+
+    version: int
+    id: int
+
+    def __str__(self) -> str:
+        return f"{self.version}.{self.id}"
+
+    @classmethod
+    def parse(cls, token: str) -> Cursor:
+        """Read a cursor from the text that `str(cursor)` made, as SSE ids carry it.
+
+        Raises:
+            InvalidCursor: The text is not such a token.
+        """
+        match = re.fullmatch(r"(0|[1-9][0-9]{0,18})\.(-1|0|[1-9][0-9]{0,18})", token, re.ASCII)
+        if match is None:
+            raise InvalidCursor(token)
+        return cls(int(match[1]), int(match[2]))
+
+
+class Lease(NamedTuple):
+    """The right to write one version; `token` holds 128 random bits and is new for each acquire."""
+
+    stream_id: str
+    version: int
+    token: str
+
+
+class WakeUp(NamedTuple):
+    """A hint that a stream has moved, without data: the newest version and the last id stored in it.
+
+    An id of -1 says that the version was opened and holds nothing yet.
+    """
+
+    stream_id: str
+    version: int
+    id: int
+
+
+class Position(NamedTuple):
+    """Where a reader stands: it wants `next_id` of `version`, or the start of a newer version.
+
+    A version of None asks for the latest version from its first chunk.
+    """
+
+    stream_id: str
+    version: int | None
+    next_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What is stored when a version is acquired. Lease in seconds; request and metadata are JSON text."""
+
+    token: str
+    lease: float
+    message_id: str | None = None
+    owner: str | None = None
+    attempt: int = 1
+    request: str | None = None
+    metadata: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Payloads for one version, all or none; `first` is the id that the first of them gets."""
+
+    lease: Lease
+    first: int
+    payloads: Sequence[str]
+    closes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The latest version of a stream as of one read.
+
+    `lease_left` is in seconds by the store's clock, 0 or less once the lease ran out, and infinite for versions that another
+    program wrote without a lease.
+    """
+
+    version: int
+    state: State
+    next_id: int
+    lease_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One consistent read of a stream: its head, and payloads from the asked position on.
+
+    `head` is None when the stream has no version. If the head's version is newer than the asked one, the payloads are those of the
+    newer version from id 0. Ids are dense from `first`.
+    """
+
+    head: Head | None
+    first: int
+    payloads: Sequence[str]
+
+    @property
+    def end(self) -> int:
+        return self.first + len(self.payloads)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """One version of a stream as `service.status` reports it. Times are UTC, by the store's clock."""
+
+    stream_id: str
+    version: int
+    state: State
+    next_id: int
+    lease_left: float
+    created_at: datetime | None = None
+    closed_at: datetime | None = None
+    stop_requested_at: datetime | None = None
+    message_id: str | None = None
+    owner: str | None = None
+    attempt: int = 1
+    request: str | None = None
+    metadata: str | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether the version is open and its publisher's lease ran out."""
+        return self.state == "open" and self.lease_left <= 0
+
+    @property
+    def active(self) -> bool:
+        """Whether a publisher is at work."""
+        return self.state == "open" and self.lease_left > 0
+
+
+def check_stream_id(stream_id: str) -> str:
+    """Return the id, or raise InvalidStreamId."""
+    if not isinstance(stream_id, str):
+        raise InvalidStreamId(f"{stream_id!r} is not a string", MAX_STREAM_ID_BYTES)
+    if not stream_id:
+        raise InvalidStreamId("it is empty", MAX_STREAM_ID_BYTES)
+    try:
+        size = len(stream_id.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidStreamId("it holds half a surrogate pair", MAX_STREAM_ID_BYTES) from error
+    if size > MAX_STREAM_ID_BYTES:
+        raise InvalidStreamId(f"it has {size} bytes", MAX_STREAM_ID_BYTES)
+    if "\0" in stream_id:
+        raise InvalidStreamId("it holds NUL", MAX_STREAM_ID_BYTES)
+    return stream_id
+
+
+def check_version(version: object) -> int:
+    """Return the version, or raise InvalidVersion."""
+    if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version <= MAX_VERSION:
+        raise InvalidVersion(version)
+    return version
