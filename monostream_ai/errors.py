@@ -1,36 +1,36 @@
 """Every error that monostream_ai raises on its own behalf.
 
-    MonostreamError
-    ├── InvalidArgument (also a ValueError)
-    │   ├── InvalidStreamId
-    │   ├── InvalidVersion
-    │   ├── InvalidCursor
-    │   ├── InvalidChunk             not JSON, NaN, or refused by the protocol: names the path
-    │   ├── ChunkTooLarge
-    │   └── InvalidURL
-    ├── PublisherError               the publisher may not write (any more)
-    │   ├── VersionConflict          somebody else holds this version or a newer one
-    │   ├── Fenced                   a newer version was opened, or this one was taken over
-    │   ├── StreamClosed             the version has its terminal chunk
-    │   │   └── StreamStopped        …because somebody pressed stop
-    │   ├── PublisherClosed          this object was closed, or never opened
-    │   └── Overflow                 more chunks were pushed than the store could take
-    ├── SubscriptionError            the reader cannot go on
-    │   ├── PublisherLost            the publisher's lease ran out without an ending
-    │   ├── Superseded               a newer version was opened
-    │   ├── SubscriptionTimeout (also a TimeoutError)
-    │   ├── SubscriptionClosed
-    │   └── CursorNotFound           the cursor names a chunk that does not exist
-    ├── UnknownStream                nothing was ever written under this id
-    ├── StreamDeleted                the stream was deleted, or its chunks were pruned
-    ├── ChunksMissing                chunks that were committed are gone, or never came
-    ├── StoreError
-    │   ├── StoreUnavailable         unreachable for longer than the outage timeout
-    │   ├── SchemaMissing            the tables are not there
-    │   ├── SchemaMismatch           the tables are not ours
-    │   └── ChunkRefused             the column cannot hold this value (a jsonb column and NUL)
-    ├── ServiceClosed
-    └── WrongEventLoop               the service is bound to another loop or process
+MonostreamError
+├── InvalidArgument (also a ValueError)
+│   ├── InvalidStreamId
+│   ├── InvalidVersion
+│   ├── InvalidCursor
+│   ├── InvalidChunk             not JSON, NaN, or refused by the protocol: names the path
+│   ├── ChunkTooLarge
+│   └── InvalidURL
+├── PublisherError               the publisher may not write (any more)
+│   ├── VersionConflict          somebody else holds this version or a newer one
+│   ├── Fenced                   a newer version was opened, or this one was taken over
+│   ├── StreamClosed             the version has its terminal chunk
+│   │   └── StreamStopped        …because somebody pressed stop
+│   ├── PublisherClosed          this object was closed, or never opened
+│   └── Overflow                 more chunks were pushed than the store could take
+├── SubscriptionError            the reader cannot go on
+│   ├── PublisherLost            the publisher's lease ran out without an ending
+│   ├── Superseded               a newer version was opened
+│   ├── SubscriptionTimeout (also a TimeoutError)
+│   ├── SubscriptionClosed
+│   └── CursorNotFound           the cursor names a chunk that does not exist
+├── UnknownStream                nothing was ever written under this id
+├── StreamDeleted                the stream was deleted, or its chunks were pruned
+├── ChunksMissing                chunks that were committed are gone, or never came
+├── StoreError
+│   ├── StoreUnavailable         unreachable for longer than the outage timeout
+│   ├── SchemaMissing            the tables are not there
+│   ├── SchemaMismatch           the tables are not ours
+│   └── ChunkRefused             the column cannot hold this value (a jsonb column and NUL)
+├── ServiceClosed
+└── WrongEventLoop               the service is bound to another loop or process
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ import heapq
 import itertools
 import logging
 import math
-import random
 from collections.abc import Callable
 from typing import Final
 
+from monostream_ai.backoff import Backoff
 from monostream_ai.errors import MonostreamError, StoreUnavailable
 from monostream_ai.feed import Feed
 from monostream_ai.interfaces import BackgroundErrors, Store
@@ -37,6 +37,7 @@ FIRST_POLL: Final = 0.25
 POLL_TICK: Final = 0.25
 """Polls are due on multiples of this many seconds, so that many feeds share a statement."""
 
+FIRST_RETRY: Final = 0.05
 LAST_RETRY: Final = 2.0
 
 
@@ -79,6 +80,7 @@ class Hub:
         self._task: asyncio.Task[None] | None = None
         self._pages: dict[Position, asyncio.Task[Page]] = {}
         self._replays = asyncio.Semaphore(REPLAYS)
+        self._backoff = Backoff(FIRST_RETRY, LAST_RETRY)
 
     def attach(self, asked: Position) -> Feed:
         """Register a reader of a stream; the feed loads in the background. Pair with `detach`."""
@@ -155,6 +157,7 @@ class Hub:
                 try:
                     await self._refresh(feeds)
                     unavailable_since = None
+                    self._backoff.reset()
                 except StoreUnavailable as error:
                     unavailable_since = await self._outage(feeds, error, unavailable_since)
         finally:
@@ -195,7 +198,7 @@ class Hub:
                 feed.fail(error)
             elif feed.readers:
                 self._dirty.setdefault(feed, False)
-        await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.05 + (now - since), LAST_RETRY))  # noqa: S311  (jitter, not a secret)
+        await asyncio.sleep(self._backoff.next())
         return since
 
     def _poll(self, feed: Feed, now: float, delay: float) -> None:
@@ -227,7 +230,7 @@ class Hub:
     async def _replay(self, position: Position) -> Page:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience
-        delay = 0.05
+        backoff = Backoff(FIRST_RETRY, LAST_RETRY)
         async with self._replays:
             while True:
                 try:
@@ -236,8 +239,7 @@ class Hub:
                     self._on_error("read", error)
                     if loop.time() >= deadline:
                         raise
-                await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311  (jitter, not a secret)
-                delay = min(delay * 2, LAST_RETRY)
+                await asyncio.sleep(backoff.next())
 
     async def _read(self, positions: list[Position], max_bytes: int) -> list[Page]:
         pages = await self._store.read(positions, max_rows=PAGE_ROWS, max_bytes=max_bytes)

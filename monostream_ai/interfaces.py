@@ -1,7 +1,7 @@
 """Store and Notifier: all that the author of a backend reads.
 
-A store keeps chunks and versions; it is the truth. A notifier carries hints between processes; it may lose, double, delay or reorder
-them. `monostream_ai.testing` has one conformance suite for each.
+A store keeps chunks and versions; it is the truth. A notifier carries hints between processes; it may lose, double, delay or
+reorder them. `monostream_ai.testing` has one conformance suite for each.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from monostream_ai.types import Append, Lease, Opening, Page, Position, VersionI
 class Store(ABC):
     """Keeps streams durably, for any number of processes at once.
 
-    Every method may raise `StoreUnavailable` when its outcome is unknown; calling it again with the same arguments must then be safe.
+    Every method may raise `StoreUnavailable` when its outcome is unknown; calling it again with the same arguments must then be
+    safe.
     Methods connect on first use. Durations are in seconds; the store's own clock judges every lease.
     """
 
@@ -33,8 +34,8 @@ class Store(ABC):
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
         """Open a version atomically and fence every older one; return its number.
 
-        Once it returns, nothing more lands in an older version. Of two racers for `None` (the next version: latest + 1, or 0), each
-        gets its own number and only the higher one can write. Calling it again with the same token returns the same version.
+        Once it returns, nothing more lands in an older version. Of two racers for `None` (the next version: latest + 1, or 0),
+        each gets its own number and only the higher one can write. Calling it again with the same token returns the same version.
 
         Raises:
             VersionConflict: The explicit version, or a newer one, exists.
@@ -44,9 +45,9 @@ class Store(ABC):
     async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
         """Append to several versions, each all or none; one refusal does not disturb the others.
 
-        An append lands only if its token holds the version, the version is open and the newest of its stream, and `first` is its next
-        id; it also renews the lease. An append that has landed before counts as landed (same ids, same payloads), whatever came after
-        it. A closing append stores its payloads and the closed state in one commit.
+        An append lands only if its token holds the version, the version is open and the newest of its stream, and `first` is its
+        next id; it also renews the lease. An append that has landed before counts as landed (same ids, same payloads), whatever
+        came after it. A closing append stores its payloads and the closed state in one commit.
 
         Args:
             appends: At most one for each version.
@@ -141,8 +142,8 @@ class BackgroundErrors(Protocol):
 class Notifier(ABC):
     """Carries wake-ups between processes, best effort.
 
-    `healthy` says whether wake-ups of other processes arrive as far as the notifier knows; readers poll often while it is False and
-    rarely while it is True.
+    `healthy` says whether wake-ups of other processes arrive as far as the notifier knows; readers poll often while it is False
+    and rarely while it is True.
     """
 
     @property
@@ -158,7 +159,8 @@ class Notifier(ABC):
     async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
         """Start to deliver to the listener, return without waiting for a connection.
 
-        Reconnecting is the notifier's own work and ends only when told to. The listener also hears of this process's wake-ups, or does
+        Reconnecting is the notifier's own work and ends only when told to. The listener also hears of this process's wake-ups, or
+        does
         not: either is fine.
 
         Returns:

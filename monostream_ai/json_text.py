@@ -1,13 +1,14 @@
 """JSON values to the text we store, and back, without loss (G10).
 
-The text is RFC 8259 JSON in one line: no raw control character, so it fits a `data:` line of server-sent events, and NUL travels as
-an escape, so it fits a `json` or `text` column.
+The text is RFC 8259 JSON in one line: no raw control character, so it fits a `data:` line of server-sent events, and NUL travels
+as an escape, so it fits a `json` or `text` column.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any, Final
 
 from monostream_ai.errors import InvalidChunk
@@ -23,7 +24,8 @@ def encode_json(value: object) -> str:
         InvalidChunk: NaN, an infinity, a key that is no string, a type that JSON lacks, or nesting beyond `MAX_DEPTH` levels; its
             path names the place.
     """
-    _check_containers(value, MAX_DEPTH)
+    if not _is_plain(value, MAX_DEPTH):
+        raise _diagnose(value)
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
     except (TypeError, ValueError) as error:
@@ -38,22 +40,18 @@ def decode_json(text: str) -> Any:
     return json.loads(text)
 
 
-def _check_containers(value: object, depth: int) -> None:
+def _is_plain(value: object, depth: int) -> bool:
     # json.dumps turns the keys 1, None and True into strings without a word, so keys are looked at here.
+    children: Iterable[object]
     if isinstance(value, dict):
-        if depth == 0:
-            raise _diagnose(value)
-        for key, item in value.items():
-            if type(key) is not str and not isinstance(key, str):
-                raise InvalidChunk("$", f"key {key!r} is not a string")
-            if isinstance(item, dict | list | tuple):
-                _check_containers(item, depth - 1)
+        children = value.values()
+        if not all(isinstance(key, str) for key in value):
+            return False
     elif isinstance(value, list | tuple):
-        if depth == 0:
-            raise _diagnose(value)
-        for item in value:
-            if isinstance(item, dict | list | tuple):
-                _check_containers(item, depth - 1)
+        children = value
+    else:
+        return True
+    return depth > 0 and all(_is_plain(child, depth - 1) for child in children if isinstance(child, dict | list | tuple))
 
 
 def _has_lone_surrogate(text: str) -> bool:
@@ -65,20 +63,24 @@ def _has_lone_surrogate(text: str) -> bool:
 
 
 def _diagnose(value: object) -> InvalidChunk:
-    return _find(value, "$", 0) or InvalidChunk("$", f"nested deeper than {MAX_DEPTH} levels")
+    return _find(value, "$", 0) or InvalidChunk("$", "it is not JSON")
 
 
 def _find(value: object, path: str, depth: int) -> InvalidChunk | None:
-    if depth > MAX_DEPTH:
-        return InvalidChunk(path[:200], f"nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, dict):
-        children = [(f"{path}.{key}", item) for key, item in value.items()]
-    elif isinstance(value, list | tuple):
-        children = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
-    elif isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         return InvalidChunk(path, f"{value!r} is not JSON")
-    elif value is None or isinstance(value, str | int | float):
+    if value is None or isinstance(value, str | int | float):
         return None
-    else:
+    if not isinstance(value, dict | list | tuple):
         return InvalidChunk(path, f"{type(value).__name__} is not a JSON type")
+    if depth > MAX_DEPTH:
+        return InvalidChunk(f"{path[:200]}…", f"nested deeper than {MAX_DEPTH} levels")
+    children: list[tuple[str, object]] = []
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                return InvalidChunk(path, f"key {key!r} is not a string")
+            children.append((f"{path}.{key}", item))
+    else:
+        children.extend((f"{path}[{index}]", item) for index, item in enumerate(value))
     return next((problem for child, item in children if (problem := _find(item, child, depth + 1))), None)

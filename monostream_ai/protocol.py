@@ -7,7 +7,7 @@ one that `useChat` reads.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from monostream_ai.errors import MASKED_ERROR_TEXT
 from monostream_ai.json_text import decode_json, encode_json
@@ -19,8 +19,8 @@ C = TypeVar("C")
 class Transcript(Protocol[C]):
     """What an ending must know of a version's chunks, such as the parts still open.
 
-    One transcript sees one version, from its first chunk on: fed by the publisher as it writes, or from the store by whoever ends the
-    version in its stead.
+    One transcript sees one version, from its first chunk on: fed by the publisher as it writes, or from the store by whoever ends
+    the version in its stead.
     """
 
     def feed(self, chunk: C) -> None:
@@ -29,8 +29,8 @@ class Transcript(Protocol[C]):
     def ending(self, ending: Ending, error_text: str = MASKED_ERROR_TEXT) -> Sequence[C]:
         """Return the chunks that end the version now; the last of them is terminal.
 
-        Empty where the protocol has no chunk for it: the version is then closed without one when its work is done or it is stopped,
-        and left to be lost otherwise, since a clean close would look like success.
+        Empty where the protocol has no chunk for it: the version is then closed without one when its work is done or it is
+        stopped, and left to be lost otherwise, since a clean close would look like success.
         """
 
 
@@ -75,7 +75,7 @@ class JSONProtocol(Generic[C]):
         return encode_json(chunk)
 
     def decode(self, payload: str) -> C:
-        chunk: Any = decode_json(payload)
+        chunk: C = decode_json(payload)
         return chunk
 
     def is_terminal(self, chunk: C) -> bool:

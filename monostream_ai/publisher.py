@@ -54,9 +54,9 @@ def new_token() -> str:
 class Publisher(Generic[C]):
     """The one writer of a version; made by `service.publisher`.
 
-    `async with` opens the version and ends it: with the protocol's finish when the block completes, its error when the block raises,
-    its abort when the block is cancelled. If the version is taken away meanwhile (a stop, a newer version), the block's task is
-    cancelled and the block raises `StreamStopped` or `Fenced`.
+    `async with` opens the version and ends it: with the protocol's finish when the block completes, its error when the block
+    raises, its abort when the block is cancelled. If the version is taken away meanwhile (a stop, a newer version), the block's
+    task is cancelled and the block raises `StreamStopped` or `Fenced`.
     """
 
     def __init__(
@@ -145,8 +145,8 @@ class Publisher(Generic[C]):
     async def write(self, *chunks: C) -> int:
         """Store chunks, all or none, in order; return the id of the last one.
 
-        Durable when it returns. A terminal chunk closes the version in the same commit. If the call is cancelled, the chunks still
-        land.
+        Durable when it returns. A terminal chunk closes the version in the same commit. If the call is cancelled, the chunks
+        still land.
 
         Raises:
             InvalidChunk, ChunkTooLarge: Nothing of this call was written.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -66,8 +67,8 @@ class DurableStreamService(Generic[C]):
         outage_timeout: float = DEFAULT_OUTAGE_TIMEOUT,
         create_tables: bool = False,
     ) -> None:
-        if min(lease, poll_interval, outage_timeout) <= 0:
-            raise ValueError("lease, poll_interval and outage_timeout are seconds above 0")
+        if not all(0 < seconds < math.inf for seconds in (lease, poll_interval, outage_timeout)):
+            raise ValueError("lease, poll_interval and outage_timeout are finite seconds above 0")
         self._store = store
         self._notifier = notifier
         self._protocol = protocol

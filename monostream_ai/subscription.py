@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, Literal, Self
+from typing import Any, Generic, Literal, Self
 
 from monostream_ai.errors import (
     ChunksMissing,
@@ -44,8 +44,9 @@ class Batch:
 class Subscription(Generic[C]):
     """An async iterator over the chunks of a stream's latest version; made by `service.subscribe`.
 
-    It registers with its first read, ends when the version is closed and everything was yielded, and is given back by `close`, by the
-    end, by an error, or by being dropped. Cancelling one `anext` (or a timeout around it) loses nothing: the next one goes on.
+    It registers with its first read, ends when the version is closed and everything was yielded, and is given back by `close`, by
+    the end, by an error, or by being dropped. Cancelling one `anext` (or a timeout around it) loses nothing: the next one goes
+    on.
 
     Raises (from `anext` and `next_batch`):
         PublisherLost: The publisher's lease ran out; everything stored was yielded.
@@ -79,7 +80,7 @@ class Subscription(Generic[C]):
         self._version: int | None = None if after is None else after.version
         self._next_id = 0 if after is None else after.id + 1
         self._feed: Feed | None = None
-        self._detach: weakref.finalize[[Hub, Feed, asyncio.AbstractEventLoop], Self] | None = None
+        self._detach: weakref.finalize[..., Any] | None = None
         self._buffer: deque[str] = deque()
         self._over: BaseException | None = None
         self._reading = False

@@ -121,8 +121,8 @@ class Head:
 class Page:
     """One consistent read of a stream: its head, and payloads from the asked position on.
 
-    `head` is None when the stream has no version. If the head's version is newer than the asked one, the payloads are those of the
-    newer version from id 0. Ids are dense from `first`.
+    `head` is None when the stream has no version. If the head's version is newer than the asked one, the payloads are those of
+    the newer version from id 0. Ids are dense from `first`.
     """
 
     head: Head | None

@@ -6,12 +6,12 @@ There is no timer: at idle a chunk is written at once, under load the batches gr
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from monostream_ai.backoff import Backoff
 from monostream_ai.errors import ChunkRefused, ServiceClosed, StoreUnavailable
 from monostream_ai.interfaces import BackgroundErrors, Store
 from monostream_ai.types import Append, Lease
@@ -44,7 +44,7 @@ class Outbox:
         self._writes: deque[Write] = deque()
         self._in_doubt = 0
         self._one_by_one = False
-        self._retry_delay = FIRST_RETRY
+        self._backoff = Backoff(FIRST_RETRY, LAST_RETRY)
         self._unavailable_since: float | None = None
 
     def __bool__(self) -> bool:
@@ -71,7 +71,8 @@ class Outbox:
         return taken
 
     def landed(self, writes: Sequence[Write]) -> None:
-        self._in_doubt, self._one_by_one, self._retry_delay, self._unavailable_since = 0, False, FIRST_RETRY, None
+        self._in_doubt, self._one_by_one, self._unavailable_since = 0, False, None
+        self._backoff.reset()
         for write in writes:
             self.next_id += len(write.payloads)
             self.size -= write.size
@@ -96,9 +97,7 @@ class Outbox:
             self._unavailable_since = now
         if now - self._unavailable_since >= patience:
             return None
-        delay = self._retry_delay * random.uniform(0.5, 1.0)  # noqa: S311  (jitter, not a secret)
-        self._retry_delay = min(self._retry_delay * 2, LAST_RETRY)
-        return delay
+        return self._backoff.next()
 
     def fail(self, error: BaseException, writes: Sequence[Write] = ()) -> None:
         """End the outbox: these writes, those queued, and all later ones get the error."""

@@ -1,22 +1,24 @@
 """Wake-ups through Postgres LISTEN/NOTIFY: one listening connection for each process, and never data.
 
-Notifications are sent by statements of their own: inside the data transaction they would serialise the commits of the whole database.
+Notifications are sent by statements of their own: inside the data transaction they would serialise the commits of the whole
+database.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier
+from monostream_ai.backoff import Backoff
+from monostream_ai.interfaces import BackgroundErrors, Listener
+from monostream_ai.notifiers.serving import ServingNotifier
 from monostream_ai.stores.sql.postgres_url import CONNECT_ARGUMENTS, postgres_url
 from monostream_ai.stores.sql.translation import sqlstate
 from monostream_ai.types import WakeUp
@@ -25,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 CHANNEL: Final = "monostream"
 PROBE_INTERVAL: Final = 15.0
-"""Seconds between probes of the listening connection; a server that froze without closing its socket is noticed by nothing else."""
+"""Seconds between probes of the listening connection; a server that froze without closing its socket is noticed by nothing
+else."""
 PROBE_TIMEOUT: Final = 5.0
 SELF_TEST_TIMEOUT: Final = 2.0
 FIRST_RETRY: Final = 0.1
@@ -37,7 +40,7 @@ _QUEUE_FILE_MISSING: Final = "58P01"
 _NOTIFY = text("SELECT pg_notify(:channel, p) FROM unnest(CAST(:payloads AS text[])) AS p")
 
 
-class PostgresNotifier(Notifier):
+class PostgresNotifier(ServingNotifier):
     """Listens on a connection of its own, taken out of the pool, and sends through the pool.
 
     Args:
@@ -47,10 +50,10 @@ class PostgresNotifier(Notifier):
     """
 
     def __init__(self, engine: AsyncEngine, *, channel: str = CHANNEL) -> None:
+        super().__init__()
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._channel = channel
         self._owned = False
-        self._healthy = False
         self.malformed = 0
         """Notifications on the channel that were not ours."""
 
@@ -66,23 +69,11 @@ class PostgresNotifier(Notifier):
         notifier._owned = True
         return notifier
 
-    @property
-    def healthy(self) -> bool:
-        return self._healthy
-
     async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
         await self._send([f"{wake_up.version}.{wake_up.id}.{wake_up.stream_id}" for wake_up in wake_ups])
 
-    async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
-        task = asyncio.get_running_loop().create_task(self._serve(listener, on_error))
-
-        async def unlisten() -> None:
-            task.cancel()
-            await asyncio.wait([task])
-
-        return unlisten
-
     async def aclose(self) -> None:
+        await super().aclose()
         if self._owned:
             await self._engine.dispose()
 
@@ -91,25 +82,23 @@ class PostgresNotifier(Notifier):
             await connection.execute(_NOTIFY, {"channel": self._channel, "payloads": payloads})
 
     async def _serve(self, listener: Listener, on_error: BackgroundErrors) -> None:
-        delay = FIRST_RETRY
+        backoff = Backoff(FIRST_RETRY, LAST_RETRY)
         while True:
+            deaf = False
             try:
                 async with self._listening(listener) as (driver, lost):
                     self._healthy = True
                     listener.on_resync()
-                    delay = FIRST_RETRY
+                    backoff.reset()
                     await self._watch(driver, lost)
                     logger.warning("the listening connection broke")
             except _Deaf:
-                delay = DEAF_RETRY
+                deaf = True
             # DNS, logins, refusals: nothing may end this loop but its cancellation.
             except Exception as error:
                 on_error("listen", error)
-            if self._healthy:
-                self._healthy = False
-                listener.on_resync()
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311  (jitter, not a secret)
-            delay = min(delay * 2, max(LAST_RETRY, delay))
+            self._set_healthy(False, listener)
+            await asyncio.sleep(DEAF_RETRY if deaf else backoff.next())
 
     @asynccontextmanager
     async def _listening(self, listener: Listener) -> AsyncIterator[tuple[Any, asyncio.Event]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier
+from monostream_ai.interfaces import BackgroundErrors, Listener
+from monostream_ai.notifiers.serving import ServingNotifier
 from monostream_ai.stores.sql import SQLiteStore
 from monostream_ai.types import WakeUp
 
@@ -15,7 +16,7 @@ SLOWEST: Final = 0.1
 """Seconds between looks: the fastest after a commit of somebody else, then slower by half each time up to the slowest."""
 
 
-class SQLiteNotifier(Notifier):
+class SQLiteNotifier(ServingNotifier):
     """Looks at the file's data version, which says that something was committed, not what: every stream may have moved.
 
     Args:
@@ -23,29 +24,13 @@ class SQLiteNotifier(Notifier):
     """
 
     def __init__(self, store: SQLiteStore) -> None:
+        super().__init__()
         self._store = store
-        self._healthy = False
-
-    @property
-    def healthy(self) -> bool:
-        return self._healthy
 
     async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
         """Do nothing: the commit itself is the wake-up."""
 
-    async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
-        task = asyncio.get_running_loop().create_task(self._watch(listener, on_error))
-
-        async def unlisten() -> None:
-            task.cancel()
-            await asyncio.wait([task])
-
-        return unlisten
-
-    async def aclose(self) -> None:
-        """Do nothing: the store closes its connections."""
-
-    async def _watch(self, listener: Listener, on_error: BackgroundErrors) -> None:
+    async def _serve(self, listener: Listener, on_error: BackgroundErrors) -> None:
         known: int | None = None
         delay = FASTEST
         while True:
@@ -64,8 +49,3 @@ class SQLiteNotifier(Notifier):
                     listener.on_resync()
                 self._set_healthy(True, listener)
             await asyncio.sleep(delay)
-
-    def _set_healthy(self, healthy: bool, listener: Listener) -> None:
-        if healthy != self._healthy:
-            self._healthy = healthy
-            listener.on_resync()

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from monostream_ai.errors import ChunksMissing, MonostreamError, StreamDeleted, VersionConflict
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.verdicts import refusal
-from monostream_ai.types import Append, Head, Lease, Opening, Page, Position, State, VersionInfo
+from monostream_ai.types import MAX_VERSION, Append, Head, Lease, Opening, Page, Position, State, VersionInfo
 
 
 @dataclass(slots=True)
@@ -43,16 +43,18 @@ class MemoryStore(Store):
         """Do nothing: there is nothing to create."""
 
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
-        versions = self._streams.setdefault(stream_id, {})
+        versions = self._streams.get(stream_id, {})
+        for row in versions.values():
+            if row.opening.token == opening.token:
+                return row.number
         latest = max(versions, default=-1)
-        if latest >= 0 and versions[latest].opening.token == opening.token:
-            return latest
-        if version is not None and version <= latest:
-            raise VersionConflict(stream_id, version, latest)
+        if latest == MAX_VERSION or (version is not None and version <= latest):
+            raise VersionConflict(stream_id, latest if version is None else version, latest)
         for old in versions.values():
             old.token = None
         number = latest + 1 if version is None else version
         versions[number] = _Version(number, opening, opening.token, self._clock() + opening.lease)
+        self._streams[stream_id] = versions
         return number
 
     async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
@@ -86,13 +88,11 @@ class MemoryStore(Store):
 
     def _refusal(self, lease: Lease) -> MonostreamError | None:
         row = self._row(lease)
-        return refusal(
-            lease,
-            token=row and row.token,
-            state=row and row.state,
-            stopped=row is not None and row.stop_requested_at is not None,
-            latest=max(self._streams.get(lease.stream_id, ()), default=None),
-        )
+        if row is None:
+            return StreamDeleted(lease.stream_id)
+        latest = max(self._streams[lease.stream_id])
+        stopped = row.stop_requested_at is not None
+        return refusal(lease, token=row.token, state=row.state, stopped=stopped, latest=latest)
 
     async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
         return [self._page(position, max_rows, max_bytes) for position in positions]
@@ -168,12 +168,13 @@ class MemoryStore(Store):
         horizon = self._clock() - older_than
         pruned = 0
         for versions in self._streams.values():
-            for row in sorted(versions.values(), key=lambda row: row.number):
+            newest = max(versions)
+            for row in [*versions.values()]:
                 idle_since = row.lease_until if row.closed is None else row.closed
-                if pruned == limit or row.state == "pruned" or idle_since > horizon:
+                if row.state == "pruned" and row.number == newest or idle_since > horizon or pruned == limit:
                     continue
                 pruned += 1
-                if row.number == max(versions):
+                if row.number == newest:
                     row.payloads, row.state, row.token = [], "pruned", None
                 else:
                     del versions[row.number]

@@ -15,7 +15,7 @@ def refusal(lease: Lease, *, token: str | None, state: str | None, stopped: bool
         stopped: Whether a stop was asked.
         latest: The newest version of the stream.
     """
-    if state is None or latest is None:
+    if state is None or state == "pruned" or latest is None:
         return StreamDeleted(lease.stream_id)
     if stopped and token != lease.token:
         return StreamStopped(lease.stream_id, lease.version)

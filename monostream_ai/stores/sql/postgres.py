@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 from collections.abc import Sequence
 from typing import Any, Final, Self
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from monostream_ai.backoff import Backoff
 from monostream_ai.errors import ChunkRefused, ChunksMissing, Fenced, MonostreamError, StoreUnavailable, VersionConflict
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.sql import postgres_statements as sql
@@ -17,7 +17,7 @@ from monostream_ai.stores.sql.postgres_database import PostgresDatabase
 from monostream_ai.stores.sql.postgres_url import CONNECT_ARGUMENTS, postgres_url
 from monostream_ai.stores.sql.translation import DATA_ERROR_CLASS, UNIQUE_VIOLATION, sqlstate
 from monostream_ai.stores.verdicts import refusal
-from monostream_ai.types import Append, Head, Lease, Opening, Page, Position, VersionInfo
+from monostream_ai.types import MAX_VERSION, Append, Head, Lease, Opening, Page, Position, VersionInfo
 
 RACES: Final = 30
 """Attempts to win a version; each lost one means that somebody else won."""
@@ -63,17 +63,20 @@ class PostgresStore(Store):
             "request": opening.request,
             "metadata": opening.metadata,
         }
-        for race in range(RACES):
+        backoff = Backoff(first=0.002, last=0.05)
+        for _ in range(RACES):
             for row in await self._database.execute(sql.ACQUIRE, parameters):
                 return int(row[0])
-            if version is not None:
-                ((latest,),) = await self._database.execute(sql.LATEST, {"stream": stream_id})
-                raise VersionConflict(stream_id, version, version if latest is None else latest)
+            ((latest,),) = await self._database.execute(sql.LATEST, {"stream": stream_id})
+            if latest == MAX_VERSION or version is not None:
+                raise VersionConflict(stream_id, latest if version is None else version, latest)
             # A new statement sees who won.
-            await asyncio.sleep(random.uniform(0, 0.002 * (race + 1)))  # noqa: S311  (jitter, not a secret)
+            await asyncio.sleep(backoff.next())
         raise StoreUnavailable(f"{RACES} others opened a version of stream {stream_id!r} first")
 
     async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+        if not appends:
+            return []
         try:
             landed = await self._append(appends, lease)
         except (ChunkRefused, Fenced) as error:
@@ -151,9 +154,7 @@ class PostgresStore(Store):
         return [
             Page(None, 0, [])
             if version is None
-            else Page(
-                Head(version, state, next_id, math.inf if lease_left is None else lease_left), first_id, payloads or []
-            )
+            else Page(Head(version, state, next_id, math.inf if lease_left is None else lease_left), first_id, payloads or [])
             for version, state, next_id, lease_left, first_id, payloads in await self._database.execute(sql.READ, parameters)
         ]
 

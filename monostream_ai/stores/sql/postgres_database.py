@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from monostream_ai.errors import MonostreamError, SchemaMismatch, SchemaMissing
-from monostream_ai.stores.sql.setup import check_tables, create_tables, is_current, missing_table
+from monostream_ai.errors import MonostreamError
+from monostream_ai.stores.sql.postgres_setup import check_tables, create_tables, is_current, schema_problem
 from monostream_ai.stores.sql.translation import UNDEFINED_COLUMN, UNDEFINED_TABLE, as_unavailable, sqlstate
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ class PostgresDatabase:
         self._transactional = engine.execution_options(isolation_level="READ COMMITTED")
         self._owned = owned
 
-    async def execute(self, statement: TextClause, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
+    async def execute(self, statement: TextClause, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """Run one statement, atomic and safe to repeat, and return its rows.
 
         Raises:
@@ -35,7 +35,7 @@ class PostgresDatabase:
             SchemaMissing, SchemaMismatch: The tables are not there, or not ours.
         """
 
-        async def work(connection: AsyncConnection) -> Sequence[Row[Any]]:
+        async def work(connection: AsyncConnection) -> Sequence[Any]:
             result = await connection.execute(statement, parameters)
             return result.all() if result.returns_rows else ()
 
@@ -89,13 +89,7 @@ class PostgresDatabase:
 
     async def _translated(self, error: Exception) -> MonostreamError | None:
         state = sqlstate(error)
-        if state == UNDEFINED_TABLE:
+        if state in (UNDEFINED_TABLE, UNDEFINED_COLUMN):
             async with self._autocommit.connect() as connection:
-                return SchemaMissing(await connection.run_sync(missing_table) or "stream_version")
-        if state == UNDEFINED_COLUMN:
-            async with self._autocommit.connect() as connection:
-                try:
-                    await connection.run_sync(check_tables)
-                except SchemaMismatch as mismatch:
-                    return mismatch
+                return await connection.run_sync(schema_problem)
         return as_unavailable(error)

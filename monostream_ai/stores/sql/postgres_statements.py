@@ -3,6 +3,8 @@
 `lapses` is the one verdict on leases: after a restart of the server every publisher has one lease to come back.
 """
 
+# ruff: noqa: S608  (only constants of this module are put into the text; every value is bound)
+
 from __future__ import annotations
 
 from typing import Final
@@ -17,18 +19,18 @@ _NEWER: Final = "SELECT 1 FROM stream_version AS newer WHERE newer.stream_id = v
 ACQUIRE = text(
     f"""
 WITH mine AS (
-  SELECT version FROM stream_version WHERE stream_id = :stream AND writer = :writer),
+  SELECT version FROM stream_version WHERE stream_id = :stream AND opener = :writer),
 latest AS (
   SELECT greatest((SELECT max(version) FROM stream_version WHERE stream_id = :stream),
                   (SELECT max(version) FROM stream_chunk WHERE stream_id = :stream)) AS version),
 opened AS (
-  INSERT INTO stream_version (stream_id, version, writer, state, next_id, lease_seconds, lease_until, message_id, owner, attempt,
-                              request, metadata, created_at)
-  SELECT :stream, coalesce(CAST(:explicit AS bigint), coalesce(latest.version, -1) + 1), :writer, 'open', 0,
+  INSERT INTO stream_version (stream_id, version, writer, opener, state, next_id, lease_seconds, lease_until, message_id, owner,
+                              attempt, request, metadata, created_at)
+  SELECT :stream, coalesce(CAST(:explicit AS bigint), coalesce(latest.version, -1) + 1), :writer, :writer, 'open', 0,
          CAST(:lease AS double precision), {_LEASE_END}, CAST(:message_id AS text), CAST(:owner AS text),
          CAST(:attempt AS integer), CAST(:request AS text), CAST(:metadata AS text), clock_timestamp()
     FROM latest
-   WHERE NOT EXISTS (SELECT 1 FROM mine)
+   WHERE NOT EXISTS (SELECT 1 FROM mine) AND coalesce(latest.version, -1) < 9223372036854775807
      AND (CAST(:explicit AS bigint) IS NULL OR CAST(:explicit AS bigint) > coalesce(latest.version, -1))
   ON CONFLICT DO NOTHING RETURNING version),
 fenced AS (
@@ -36,7 +38,7 @@ fenced AS (
    WHERE old.stream_id = :stream AND old.version < opened.version AND old.state = 'open' AND old.writer IS NOT NULL
   RETURNING old.version)
 SELECT version, (SELECT count(*) FROM fenced) FROM opened UNION ALL SELECT version, 0 FROM mine
-"""  # noqa: S608  (constants only; every value is bound)
+"""
 )
 
 LATEST = text(
@@ -65,7 +67,7 @@ landed AS (
     FROM unnest(CAST(:chunk_places AS bigint[]), CAST(:chunk_ids AS bigint[]), CAST(:chunks AS text[])) AS c (place, id, chunk)
     JOIN head ON head.place = c.place)
 SELECT place FROM head
-"""  # noqa: S608
+"""
 )
 
 # One snapshot: latest version, state, next id, lease and rows. A dense run of ids only: id - n is constant until the first gap.
@@ -92,7 +94,7 @@ SELECT latest.version, coalesce(v.state, 'open') AS state,
       WINDOW w AS (ORDER BY n.id)) AS p
      WHERE p.before < CAST(:max_bytes AS bigint) AND p.id = start.id + p.n - 1) AS page ON true
  ORDER BY asked.place
-"""  # noqa: S608
+"""
 )
 
 PAYLOADS = text(
@@ -140,7 +142,7 @@ WITH mine AS (
    WHERE v.state = 'open' AND NOT EXISTS ({_NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED)
 UPDATE stream_version AS v SET lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END} FROM mine
  WHERE v.stream_id = mine.stream_id AND v.version = mine.version RETURNING mine.place
-"""  # noqa: S608
+"""
 )
 
 CLAIM = text(
@@ -152,7 +154,7 @@ UPDATE stream_version AS v
  WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint) AND v.state = 'open' AND NOT EXISTS ({_NEWER})
    AND (v.writer = :writer OR {_LAPSES} <= clock_timestamp() OR (CAST(:stop AS boolean) AND v.stop_requested_at IS NULL))
 RETURNING v.next_id
-"""  # noqa: S608
+"""
 )
 
 # The lease length goes too: it would shield the version after a restart of the server.
@@ -163,14 +165,21 @@ UPDATE stream_version SET lease_until = clock_timestamp(), lease_seconds = 0
 """
 )
 
+# A version that another program wrote has rows and no version row.
 INFO = text(
     f"""
-SELECT v.version, v.state, v.next_id, CAST(extract(epoch FROM {_LAPSES} - clock_timestamp()) AS double precision) AS lease_left,
-       v.created_at, v.closed_at, v.stop_requested_at, v.message_id, v.owner, v.attempt, v.request, v.metadata
-  FROM stream_version AS v
- WHERE v.stream_id = :stream AND (CAST(:version AS bigint) IS NULL OR v.version = CAST(:version AS bigint))
- ORDER BY v.version DESC LIMIT 1
-"""  # noqa: S608
+SELECT wanted.version, coalesce(v.state, 'open') AS state, coalesce(v.next_id, f.next_id) AS next_id,
+       CAST(coalesce(extract(epoch FROM {_LAPSES} - clock_timestamp()), 'Infinity') AS double precision) AS lease_left,
+       v.created_at, v.closed_at, v.stop_requested_at, v.message_id, v.owner, coalesce(v.attempt, 1) AS attempt, v.request,
+       v.metadata
+  FROM (SELECT coalesce(CAST(:version AS bigint),
+                        greatest((SELECT max(version) FROM stream_version WHERE stream_id = :stream),
+                                 (SELECT max(version) FROM stream_chunk WHERE stream_id = :stream))) AS version) AS wanted
+  LEFT JOIN stream_version AS v ON v.stream_id = :stream AND v.version = wanted.version
+  LEFT JOIN LATERAL (SELECT max(id) + 1 AS next_id FROM stream_chunk AS c
+                      WHERE v.version IS NULL AND c.stream_id = :stream AND c.version = wanted.version) AS f ON true
+ WHERE coalesce(v.next_id, f.next_id) IS NOT NULL
+"""
 )
 
 # Two statements in one transaction: the second sees what an append landed while the first waited for its lock.
@@ -181,19 +190,17 @@ DELETE_CHUNKS = text("DELETE FROM stream_chunk WHERE stream_id = :stream")
 PRUNABLE = text(
     f"""
 SELECT v.stream_id, v.version, EXISTS ({_NEWER}) AS superseded FROM stream_version AS v
- WHERE v.state <> 'pruned'
+ WHERE (v.state <> 'pruned' OR EXISTS ({_NEWER}))
    AND coalesce(v.closed_at, {_LAPSES}) < clock_timestamp() - make_interval(secs => CAST(:older_than AS double precision))
  LIMIT :limit FOR UPDATE OF v SKIP LOCKED
-"""  # noqa: S608
+"""
 )
 _THESE: Final = "unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[])) AS t (stream_id, version)"
-PRUNE_CHUNKS = text(
-    f"DELETE FROM stream_chunk AS c USING {_THESE} WHERE c.stream_id = t.stream_id AND c.version = t.version"  # noqa: S608
-)
+PRUNE_CHUNKS = text(f"DELETE FROM stream_chunk AS c USING {_THESE} WHERE c.stream_id = t.stream_id AND c.version = t.version")
 PRUNE_SUPERSEDED = text(
-    f"DELETE FROM stream_version AS v USING {_THESE} WHERE v.stream_id = t.stream_id AND v.version = t.version"  # noqa: S608
+    f"DELETE FROM stream_version AS v USING {_THESE} WHERE v.stream_id = t.stream_id AND v.version = t.version"
 )
 PRUNE_NEWEST = text(
-    f"UPDATE stream_version AS v SET state = 'pruned', writer = NULL FROM {_THESE} "  # noqa: S608
+    f"UPDATE stream_version AS v SET state = 'pruned', writer = NULL FROM {_THESE} "
     "WHERE v.stream_id = t.stream_id AND v.version = t.version"
 )

@@ -1,7 +1,7 @@
 """The tables. Alembic users add `metadata` to their `target_metadata`; everybody else calls `store.setup()`.
 
-`stream_chunk` is the table of the TypeScript package `monostream`, so both can read one database; it makes the chunk column jsonb,
-which works too but refuses NUL and lone surrogates. `stream_version` has one row for each version.
+`stream_chunk` is the table of the TypeScript package `monostream`, so both can read one database; it makes the chunk column
+jsonb, which works too but refuses NUL and lone surrogates. `stream_version` has one row for each version.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ stream_version = Table(
     metadata,
     Column("stream_id", Text, primary_key=True),
     Column("version", BigInteger, primary_key=True, autoincrement=False),
+    # Who may write now; whoever acquired it. They differ once the version was fenced or taken over.
     Column("writer", Text),
+    Column("opener", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("next_id", BigInteger, nullable=False),
     Column("lease_seconds", Double, nullable=False),

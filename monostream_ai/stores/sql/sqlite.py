@@ -18,7 +18,7 @@ from monostream_ai.stores.sql import sqlite_statements as sql
 from monostream_ai.stores.sql.sqlite_setup import setup
 from monostream_ai.stores.sql.sqlite_thread import SQLiteThread
 from monostream_ai.stores.verdicts import refusal
-from monostream_ai.types import Append, Head, Lease, Opening, Page, Position, VersionInfo
+from monostream_ai.types import MAX_VERSION, Append, Head, Lease, Opening, Page, Position, VersionInfo
 
 _INSTANTS: Final = ("created_at", "closed_at", "stop_requested_at")
 
@@ -83,8 +83,8 @@ class SQLiteStore(Store):
                 return int(opened)
             ((latest,),) = connection.execute(sql.LATEST, parameters)
             newest = -1 if latest is None else latest
-            if version is not None and version <= newest:
-                raise VersionConflict(stream_id, version, newest)
+            if newest == MAX_VERSION or (version is not None and version <= newest):
+                raise VersionConflict(stream_id, newest if version is None else version, newest)
             number = newest + 1 if version is None else version
             connection.execute(sql.FENCE, parameters)
             connection.execute(sql.OPEN, {**parameters, "version": number})
@@ -143,15 +143,7 @@ class SQLiteStore(Store):
         await self._writer.write(lambda connection: connection.execute(sql.RELEASE, _held(lease)))
 
     async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
-        def work(connection: sqlite3.Connection) -> VersionInfo | None:
-            cursor = connection.execute(sql.INFO, {"stream": stream_id, "version": version})
-            names = [column[0] for column in cursor.description]
-            for values in cursor:
-                row = dict(zip(names, values, strict=True))
-                return VersionInfo(stream_id=stream_id, **{**row, **{name: _instant(row[name]) for name in _INSTANTS}})
-            return None
-
-        return await self._reader.run(work)
+        return await self._reader.run(lambda connection: _info(connection, stream_id, version))
 
     async def delete(self, stream_id: str) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
@@ -174,9 +166,10 @@ class SQLiteStore(Store):
     async def data_version(self) -> int:
         """Return a number that changes whenever another connection commits, here or in another process.
 
-        It is asked on the connection that writes, so this store's own commits do not change it. Source: SQLite, "PRAGMA data_version".
+        It is asked on the connection that writes, so this store's own commits do not change it. Source: SQLite, "PRAGMA
+        data_version".
         """
-        return await self._writer.run(lambda connection: int(connection.execute("PRAGMA data_version").fetchone()[0]))
+        return await self._writer.run(lambda connection: int(next(connection.execute("PRAGMA data_version"))[0]))
 
     async def aclose(self) -> None:
         await self._writer.aclose()
@@ -214,6 +207,19 @@ def _check(connection: sqlite3.Connection, lease: Lease) -> MonostreamError | No
     for writer, state, _, stopped, latest in connection.execute(sql.CHECK, _held(lease)):
         return refusal(lease, token=writer, state=state, stopped=bool(stopped), latest=latest)
     return refusal(lease, token=None, state=None, stopped=False, latest=None)
+
+
+def _info(connection: sqlite3.Connection, stream_id: str, version: int | None) -> VersionInfo | None:
+    wanted = version
+    if wanted is None:
+        ((wanted,),) = connection.execute(sql.LATEST, {"stream": stream_id})
+    cursor = connection.execute(sql.INFO, {"stream": stream_id, "version": wanted})
+    names = [column[0] for column in cursor.description]
+    for values in cursor:
+        row = dict(zip(names, values, strict=True))
+        return VersionInfo(stream_id=stream_id, **{**row, **{name: _instant(row[name]) for name in _INSTANTS}})
+    ((next_id,),) = connection.execute(sql.FOREIGN_NEXT_ID, (stream_id, wanted))
+    return None if next_id is None else VersionInfo(stream_id, wanted, "open", next_id, math.inf)
 
 
 def _page(connection: sqlite3.Connection, position: Position, max_rows: int, max_bytes: int) -> Page:

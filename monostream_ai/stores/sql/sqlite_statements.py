@@ -1,5 +1,7 @@
 """The SQLite statements. Instants are seconds since 1970; the clock is the host's, which all processes share."""
 
+# ruff: noqa: S608  (only constants of this module are put into the text; every value is bound)
+
 from __future__ import annotations
 
 from typing import Final
@@ -12,14 +14,16 @@ SELECT max(version) FROM (SELECT max(version) AS version FROM stream_version WHE
                           UNION ALL SELECT max(version) FROM stream_chunk WHERE stream_id = :stream)
 """
 
-OPENED_BEFORE: Final = "SELECT version FROM stream_version WHERE stream_id = :stream AND writer = :writer"
+# The writer changes when a version is fenced, so the token that opened it is kept beside it.
+OPENED_BEFORE: Final = "SELECT version FROM stream_version WHERE stream_id = :stream AND opener = :writer"
 
 FENCE: Final = "UPDATE stream_version SET writer = NULL WHERE stream_id = :stream AND state = 'open' AND writer IS NOT NULL"
 
 OPEN: Final = f"""
-INSERT INTO stream_version (stream_id, version, writer, state, next_id, lease_seconds, lease_until, message_id, owner, attempt,
-                            request, metadata, created_at)
-VALUES (:stream, :version, :writer, 'open', 0, :lease, {NOW} + :lease, :message_id, :owner, :attempt, :request, :metadata, {NOW})
+INSERT INTO stream_version (stream_id, version, writer, opener, state, next_id, lease_seconds, lease_until, message_id, owner,
+                            attempt, request, metadata, created_at)
+VALUES (:stream, :version, :writer, :writer, 'open', 0, :lease, {NOW} + :lease, :message_id, :owner,
+        :attempt, :request, :metadata, {NOW})
 """
 
 APPEND: Final = f"""
@@ -28,11 +32,11 @@ UPDATE stream_version
        state = CASE WHEN :closes THEN 'closed' ELSE 'open' END, closed_at = CASE WHEN :closes THEN {NOW} END
  WHERE stream_id = :stream AND version = :version AND writer = :writer AND next_id = :first AND state = 'open'
    AND NOT EXISTS (SELECT 1 FROM stream_version WHERE stream_id = :stream AND version > :version)
-"""  # noqa: S608  (constants only; every value is bound)
+"""
 
 INSERT_CHUNKS: Final = "INSERT INTO stream_chunk (stream_id, version, id, chunk) VALUES (?, ?, ?, ?)"
 
-HEAD: Final = f"SELECT state, next_id, lease_until - {NOW} FROM stream_version WHERE stream_id = ? AND version = ?"  # noqa: S608
+HEAD: Final = f"SELECT state, next_id, lease_until - {NOW} FROM stream_version WHERE stream_id = ? AND version = ?"
 
 FOREIGN_NEXT_ID: Final = "SELECT max(id) + 1 FROM stream_chunk WHERE stream_id = ? AND version = ?"
 
@@ -48,7 +52,7 @@ RENEW: Final = f"""
 UPDATE stream_version SET lease_seconds = :lease, lease_until = {NOW} + :lease
  WHERE stream_id = :stream AND version = :version AND writer = :writer AND state = 'open'
    AND NOT EXISTS (SELECT 1 FROM stream_version WHERE stream_id = :stream AND version > :version)
-"""  # noqa: S608
+"""
 
 CLAIM: Final = f"""
 UPDATE stream_version
@@ -57,26 +61,27 @@ UPDATE stream_version
  WHERE stream_id = :stream AND version = :version AND state = 'open'
    AND NOT EXISTS (SELECT 1 FROM stream_version WHERE stream_id = :stream AND version > :version)
    AND (writer = :writer OR lease_until <= {NOW} OR (:stop AND stop_requested_at IS NULL))
-"""  # noqa: S608
+"""
 
 NEXT_ID: Final = "SELECT next_id FROM stream_version WHERE stream_id = :stream AND version = :version"
 
 RELEASE: Final = f"""
 UPDATE stream_version SET lease_until = {NOW}
  WHERE stream_id = :stream AND version = :version AND writer = :writer AND state = 'open'
-"""  # noqa: S608
+"""
 
 INFO: Final = f"""
 SELECT version, state, next_id, lease_until - {NOW} AS lease_left, created_at, closed_at, stop_requested_at, message_id, owner,
        attempt, request, metadata
-  FROM stream_version WHERE stream_id = :stream AND (:version IS NULL OR version = :version) ORDER BY version DESC LIMIT 1
-"""  # noqa: S608
+  FROM stream_version WHERE stream_id = :stream AND version = :version
+"""
 
 PRUNABLE: Final = f"""
-SELECT v.stream_id, v.version, EXISTS (SELECT 1 FROM stream_version AS n WHERE n.stream_id = v.stream_id AND n.version > v.version)
-  FROM stream_version AS v
- WHERE v.state <> 'pruned' AND coalesce(v.closed_at, v.lease_until) < {NOW} - :older_than LIMIT :limit
-"""  # noqa: S608
+SELECT v.stream_id, v.version, v.superseded FROM (
+  SELECT v.*, EXISTS (SELECT 1 FROM stream_version AS n WHERE n.stream_id = v.stream_id AND n.version > v.version) AS superseded
+    FROM stream_version AS v) AS v
+ WHERE (v.state <> 'pruned' OR v.superseded) AND coalesce(v.closed_at, v.lease_until) < {NOW} - :older_than LIMIT :limit
+"""
 
 DELETE_VERSION_CHUNKS: Final = "DELETE FROM stream_chunk WHERE stream_id = ? AND version = ?"
 DELETE_VERSION: Final = "DELETE FROM stream_version WHERE stream_id = ? AND version = ?"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -82,13 +83,14 @@ class SQLiteThread:
                 await self._hop(_configure)
             except BaseException:
                 self._driver = None
+                await connection.invalidate()
                 await connection.close()
                 raise
             self._connection = connection
 
     async def _hop(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        # aiosqlite has no public way to run a function of ours on its thread, and a hop for each statement would cost more than the
-        # statements. Its own methods are all made of this call.
+        # aiosqlite has no public way to run a function of ours on its thread, and a hop for each statement would cost more than
+        # the statements. Its own methods are all made of this call.
         result: T = await self._driver._execute(work, self._driver._conn)
         return result
 
@@ -103,8 +105,20 @@ class SQLiteThread:
 def _configure(connection: sqlite3.Connection) -> None:
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
-    connection.execute("PRAGMA journal_mode = WAL")
+    _use_wal(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    # The switch needs the file for itself and does not wait for it, so two processes that start together collide.
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _missing_table(connection: sqlite3.Connection) -> str | None:

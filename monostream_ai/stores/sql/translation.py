@@ -69,5 +69,3 @@ def sqlite_code(error: BaseException) -> int | None:
     """Return the primary result code of a SQLite error, or None."""
     code = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
     return code & 0xFF if isinstance(code, int) else None
-
-

@@ -1,12 +1,12 @@
-"""Creates and checks the tables, idempotently and from several processes at once."""
+"""Creates and checks the tables of a Postgres database."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Insert, inspect, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, inspect, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.schema import CreateTable
 
-from monostream_ai.errors import SchemaMismatch
+from monostream_ai.errors import SchemaMismatch, SchemaMissing
 from monostream_ai.stores.sql.schema import REQUIRED_COLUMNS, SCHEMA_VERSION, metadata, schema_version
 
 
@@ -19,8 +19,7 @@ def create_tables(connection: Connection) -> None:
     for table in metadata.sorted_tables:
         connection.execute(CreateTable(table, if_not_exists=True))
     check_tables(connection)
-    insert: Insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(schema_version)
-    connection.execute(insert.values(version=SCHEMA_VERSION).on_conflict_do_nothing())
+    connection.execute(insert(schema_version).values(version=SCHEMA_VERSION).on_conflict_do_nothing())
 
 
 def is_current(connection: Connection) -> bool:
@@ -31,15 +30,19 @@ def is_current(connection: Connection) -> bool:
 
 
 def check_tables(connection: Connection) -> None:
-    """Compare the columns of each table with ours. Raises SchemaMismatch."""
+    """Raise SchemaMissing or SchemaMismatch if the tables are not there or not ours."""
+    problem = schema_problem(connection)
+    if problem is not None:
+        raise problem
+
+
+def schema_problem(connection: Connection) -> SchemaMissing | SchemaMismatch | None:
+    """Say what is wrong with the tables."""
     inspector = inspect(connection)
     for table, required in REQUIRED_COLUMNS.items():
+        if not inspector.has_table(table):
+            return SchemaMissing(table)
         missing = required - {column["name"] for column in inspector.get_columns(table)}
         if missing:
-            raise SchemaMismatch(table, f"column {min(missing)!r}")
-
-
-def missing_table(connection: Connection) -> str | None:
-    """Return the name of a table that is not there, or None."""
-    inspector = inspect(connection)
-    return next((name for name in REQUIRED_COLUMNS if not inspector.has_table(name)), None)
+            return SchemaMismatch(table, f"column {min(missing)!r}")
+    return None
