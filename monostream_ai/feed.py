@@ -70,7 +70,7 @@ class Feed:
         self.loaded = True
         head = page.head
         if head is None:
-            self._wake()
+            self.wake()
             return self.version is None or self._doubt(now, StreamDeleted(self.stream_id), patience=0.0)
         if self.version is None or head.version > self.version:
             self._open(head.version)
@@ -82,7 +82,7 @@ class Feed:
         self.next_id, self.state = head.next_id, head.state
         self.lease_until = now + head.lease_left
         self.lost = head.state == "open" and head.lease_left <= 0
-        self._wake()
+        self.wake()
         return True
 
     def landed(self, append: Append, lease_until: float) -> bool:
@@ -99,13 +99,13 @@ class Feed:
         self.lease_until, self.lost, self._doubt_since = lease_until, False, None
         if append.closes:
             self.state = "closed"
-        self._wake()
+        self.wake()
         return True
 
     def fail(self, error: BaseException) -> None:
         """End the feed: every reader gets this error."""
         self.error = error
-        self._wake()
+        self.wake()
 
     async def wait(self) -> None:
         """Wait until anything changes. Check the state before and after: waiters are not told what changed."""
@@ -116,7 +116,8 @@ class Feed:
         finally:
             self._waiters.discard(waiter)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let all readers look again."""
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)

@@ -7,7 +7,6 @@ statement at a time, and what becomes dirty meanwhile is the next statement.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 import logging
 import math
@@ -18,6 +17,7 @@ from monostream_ai.backoff import Backoff
 from monostream_ai.errors import MonostreamError, StoreUnavailable
 from monostream_ai.feed import Feed
 from monostream_ai.interfaces import BackgroundErrors, Store
+from monostream_ai.polls import PollSchedule
 from monostream_ai.types import Append, Head, Page, Position, WakeUp
 
 logger = logging.getLogger(__name__)
@@ -33,9 +33,6 @@ REPLAYS: Final = 4
 
 FIRST_POLL: Final = 0.25
 """Seconds to the first poll after a chunk when no notifier works; they double up to the poll interval."""
-
-POLL_TICK: Final = 0.25
-"""Polls are due on multiples of this many seconds, so that many feeds share a statement."""
 
 FIRST_RETRY: Final = 0.05
 LAST_RETRY: Final = 2.0
@@ -74,9 +71,7 @@ class Hub:
         """Reads in which a poll found what no wake-up had announced."""
         self._feeds: dict[str, Feed] = {}
         self._dirty: dict[Feed, bool] = {}
-        self._polls: list[tuple[float, int, Feed]] = []
-        self._poll_order = itertools.count()
-        self._timer: asyncio.TimerHandle | None = None
+        self._polls = PollSchedule(lambda feed: self._mark(feed, polled=True))
         self._task: asyncio.Task[None] | None = None
         self._pages: dict[Position, asyncio.Task[Page]] = {}
         self._replays = asyncio.Semaphore(REPLAYS)
@@ -134,8 +129,7 @@ class Hub:
             feed.fail(error)
         self._feeds.clear()
         self._dirty.clear()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._polls.cancel()
         tasks = [task for task in (self._task, *self._pages.values()) if task is not None]
         for task in tasks:
             task.cancel()
@@ -187,7 +181,7 @@ class Hub:
             delay = self._poll_interval if self._is_healthy() else min(feed.poll_delay, self._poll_interval)
             if not feed.lost:
                 delay = min(delay, max(feed.lease_until - now, 0.0))
-            self._poll(feed, now, delay if fits else min(delay, FIRST_POLL))
+            self._polls.schedule(feed, now, delay if fits else min(delay, FIRST_POLL))
 
     async def _outage(self, feeds: dict[Feed, bool], error: StoreUnavailable, since: float | None) -> float:
         self._on_error("read", error)
@@ -200,32 +194,6 @@ class Hub:
                 self._dirty.setdefault(feed, False)
         await asyncio.sleep(self._backoff.next())
         return since
-
-    def _poll(self, feed: Feed, now: float, delay: float) -> None:
-        due = math.ceil((now + delay) / POLL_TICK) * POLL_TICK
-        if feed.poll_at is not None and now < feed.poll_at <= due:
-            return
-        feed.poll_at = due
-        heapq.heappush(self._polls, (due, next(self._poll_order), feed))
-        if self._timer is None or due < self._timer.when():
-            self._arm()
-
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_at(self._polls[0][0], self._polls_due) if self._polls else None
-
-    def _polls_due(self) -> None:
-        self._timer = None
-        now = asyncio.get_running_loop().time()
-        while self._polls and self._polls[0][0] <= now:
-            due, _, feed = heapq.heappop(self._polls)
-            # A feed that was left, or that has an earlier entry, is stale here.
-            if feed.poll_at == due and feed.readers:
-                feed.poll_at = None
-                self._mark(feed, polled=True)
-        self._arm()
 
     async def _replay(self, position: Position) -> Page:
         loop = asyncio.get_running_loop()

@@ -23,7 +23,7 @@ class Holder(Protocol):
     def next_id(self) -> int:
         """The id that its next chunk gets."""
 
-    def lose(self, error: MonostreamError) -> None:
+    def lose(self, error: BaseException) -> None:
         """Stop writing: the lease is gone."""
 
 

@@ -50,8 +50,8 @@ class ChunkProtocol(Protocol[C]):
     def is_terminal(self, chunk: C) -> bool:
         """Whether this chunk closes its version. Nothing lands after it."""
 
-    def transcript(self) -> Transcript[C]:
-        """Return an empty transcript for one version."""
+    def transcript(self, message_id: str | None = None) -> Transcript[C]:
+        """Return an empty transcript for one version, with the message id that its publisher was given."""
 
 
 class JSONProtocol(Generic[C]):
@@ -81,7 +81,7 @@ class JSONProtocol(Generic[C]):
     def is_terminal(self, chunk: C) -> bool:
         return self._is_terminal is not None and self._is_terminal(chunk)
 
-    def transcript(self) -> Transcript[C]:
+    def transcript(self, message_id: str | None = None) -> Transcript[C]:
         return _NoTranscript(self._ending)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Literal, Self
@@ -21,6 +20,7 @@ from monostream_ai.errors import (
 )
 from monostream_ai.feed import DOUBT, Feed
 from monostream_ai.hub import FIRST_POLL, Hub
+from monostream_ai.machinery import Machinery
 from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.types import Cursor, Position
 
@@ -61,8 +61,7 @@ class Subscription(Generic[C]):
 
     def __init__(
         self,
-        ready: Callable[[], Awaitable[None]],
-        hub: Hub,
+        machinery: Machinery,
         protocol: ChunkProtocol[C],
         stream_id: str,
         *,
@@ -70,8 +69,7 @@ class Subscription(Generic[C]):
         timeout: float | None,
         on_superseded: OnSuperseded,
     ) -> None:
-        self._ready = ready
-        self._hub = hub
+        self._machinery = machinery
         self._protocol = protocol
         self._stream_id = stream_id
         self._after = after
@@ -125,7 +123,11 @@ class Subscription(Generic[C]):
 
     def close(self) -> None:
         """Give the subscription back; reading it afterwards raises `SubscriptionClosed`. Idempotent, never waits."""
+        self._buffer.clear()
         self._end(SubscriptionClosed(self._stream_id))
+        if self._feed is not None:
+            # A read of ours may be waiting in another task.
+            self._feed.wake()
 
     async def aclose(self) -> None:
         """As `close`."""
@@ -147,7 +149,7 @@ class Subscription(Generic[C]):
         self._reading = True
         try:
             async with asyncio.timeout(timeout):
-                await self._ready()
+                await self._machinery.ready()
                 return await self._advance(self._attached())
         except TimeoutError as error:
             if timeout is None:
@@ -163,8 +165,8 @@ class Subscription(Generic[C]):
 
     def _attached(self) -> Feed:
         if self._feed is None:
-            self._feed = self._hub.attach(Position(self._stream_id, self._version, self._next_id))
-            self._detach = weakref.finalize(self, _detach, self._hub, self._feed, asyncio.get_running_loop())
+            self._feed = self._machinery.hub.attach(Position(self._stream_id, self._version, self._next_id))
+            self._detach = weakref.finalize(self, _detach, self._machinery.hub, self._feed, asyncio.get_running_loop())
             self._detach.atexit = False
         return self._feed
 
@@ -172,10 +174,12 @@ class Subscription(Generic[C]):
         if self._over is None:
             self._over = error
         if self._detach is not None and self._detach.detach() and self._feed is not None:
-            self._hub.detach(self._feed)
+            self._machinery.hub.detach(self._feed)
 
     async def _advance(self, feed: Feed) -> Batch:
         while True:
+            if self._over is not None:
+                raise self._over
             if feed.error is not None:
                 raise feed.error
             if feed.version is not None:
@@ -215,7 +219,7 @@ class Subscription(Generic[C]):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + DOUBT
         while True:
-            page = await self._hub.page(Position(self._stream_id, version, self._next_id))
+            page = await self._machinery.hub.page(Position(self._stream_id, version, self._next_id))
             feed.see(page, loop.time())
             if page.head is None or page.head.version > version:
                 return []

@@ -180,6 +180,13 @@ def check_stream_id(stream_id: str) -> str:
     return stream_id
 
 
+def check_cursor(cursor: Cursor) -> Cursor:
+    """Return the cursor, or raise InvalidCursor."""
+    if not 0 <= cursor.version <= MAX_VERSION or not -1 <= cursor.id < MAX_VERSION:
+        raise InvalidCursor(str(cursor))
+    return cursor
+
+
 def check_version(version: object) -> int:
     """Return the version, or raise InvalidVersion."""
     if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version <= MAX_VERSION:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import sqlite3
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from monostream_ai.errors import ChunksMissing, Fenced, InvalidURL, MonostreamError, VersionConflict
+from monostream_ai.errors import Fenced, InvalidURL, MonostreamError, VersionConflict
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.sql import sqlite_statements as sql
+from monostream_ai.stores.sql.sqlite_rows import append_rows, check_lease, held_by, read_info, read_page, read_rows
 from monostream_ai.stores.sql.sqlite_setup import setup
 from monostream_ai.stores.sql.sqlite_thread import SQLiteThread
-from monostream_ai.stores.verdicts import refusal
-from monostream_ai.types import MAX_VERSION, Append, Head, Lease, Opening, Page, Position, VersionInfo
-
-_INSTANTS: Final = ("created_at", "closed_at", "stop_requested_at")
+from monostream_ai.types import MAX_VERSION, Append, Lease, Opening, Page, Position, VersionInfo
 
 
 def sqlite_url(url: str) -> URL:
@@ -94,7 +90,7 @@ class SQLiteStore(Store):
 
     async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
         try:
-            return await self._writer.write(lambda connection: [_append(connection, append, lease) for append in appends])
+            return await self._writer.write(lambda connection: [append_rows(connection, append, lease) for append in appends])
         except sqlite3.IntegrityError:
             # Another program has written rows into one of these versions: each on its own, so that the others land.
             if len(appends) > 1:
@@ -107,29 +103,28 @@ class SQLiteStore(Store):
             # One transaction, so that each page is one snapshot.
             connection.execute("BEGIN")
             try:
-                return [_page(connection, position, max_rows, max_bytes) for position in positions]
+                return [read_page(connection, position, max_rows, max_bytes) for position in positions]
             finally:
                 connection.execute("COMMIT")
 
         return await self._reader.run(work)
 
     async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
-        return await self._reader.run(lambda connection: _rows(connection, stream_id, version, first, max_rows, max_bytes))
+        return await self._reader.run(lambda connection: read_rows(connection, stream_id, version, first, max_rows, max_bytes))
 
     async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:
         def work(connection: sqlite3.Connection) -> list[MonostreamError | None]:
-            return [
-                None if connection.execute(sql.RENEW, {**_held(held), "lease": lease}).rowcount == 1 else _check(connection, held)
-                for held in leases
-            ]
+            for held in leases:
+                connection.execute(sql.RENEW, {**held_by(held), "lease": lease})
+            return [check_lease(connection, held) for held in leases]
 
         return await self._writer.write(work)
 
     async def check(self, leases: Sequence[Lease]) -> list[MonostreamError | None]:
-        return await self._reader.run(lambda connection: [_check(connection, lease) for lease in leases])
+        return await self._reader.run(lambda connection: [check_lease(connection, lease) for lease in leases])
 
     async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
-        parameters = {**_held(taker), "lease": lease, "stop": stop}
+        parameters = {**held_by(taker), "lease": lease, "stop": stop}
 
         def work(connection: sqlite3.Connection) -> int | None:
             if connection.execute(sql.CLAIM, parameters).rowcount == 0:
@@ -140,10 +135,10 @@ class SQLiteStore(Store):
         return await self._writer.write(work)
 
     async def release(self, lease: Lease) -> None:
-        await self._writer.write(lambda connection: connection.execute(sql.RELEASE, _held(lease)))
+        await self._writer.write(lambda connection: connection.execute(sql.RELEASE, held_by(lease)))
 
     async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
-        return await self._reader.run(lambda connection: _info(connection, stream_id, version))
+        return await self._reader.run(lambda connection: read_info(connection, stream_id, version))
 
     async def delete(self, stream_id: str) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
@@ -176,82 +171,3 @@ class SQLiteStore(Store):
         await self._reader.aclose()
         if self._owned:
             await self._engine.dispose()
-
-
-def _append(connection: sqlite3.Connection, append: Append, lease: float) -> MonostreamError | None:
-    held = append.lease
-    end = append.first + len(append.payloads)
-    parameters = {**_held(held), "first": append.first, "end": end, "lease": lease, "closes": append.closes}
-    if connection.execute(sql.APPEND, parameters).rowcount == 0:
-        return _verdict(connection, append, end)
-    rows = [(held.stream_id, held.version, append.first + offset, payload) for offset, payload in enumerate(append.payloads)]
-    connection.executemany(sql.INSERT_CHUNKS, rows)
-    return None
-
-
-def _verdict(connection: sqlite3.Connection, append: Append, end: int) -> MonostreamError | None:
-    held = append.lease
-    for writer, state, next_id, _, _ in connection.execute(sql.CHECK, _held(held)):
-        if append.payloads:
-            stored = connection.execute(sql.ROWS, (held.stream_id, held.version, append.first, len(append.payloads)))
-            landed = [chunk for _, chunk in stored] == list(append.payloads)
-        else:
-            landed = state == "closed" and writer == held.token and next_id == end
-        if landed:
-            return None
-        return _check(connection, held) or ChunksMissing(held.stream_id, held.version, next_id)
-    return _check(connection, held)
-
-
-def _check(connection: sqlite3.Connection, lease: Lease) -> MonostreamError | None:
-    for writer, state, _, stopped, latest in connection.execute(sql.CHECK, _held(lease)):
-        return refusal(lease, token=writer, state=state, stopped=bool(stopped), latest=latest)
-    return refusal(lease, token=None, state=None, stopped=False, latest=None)
-
-
-def _info(connection: sqlite3.Connection, stream_id: str, version: int | None) -> VersionInfo | None:
-    wanted = version
-    if wanted is None:
-        ((wanted,),) = connection.execute(sql.LATEST, {"stream": stream_id})
-    cursor = connection.execute(sql.INFO, {"stream": stream_id, "version": wanted})
-    names = [column[0] for column in cursor.description]
-    for values in cursor:
-        row = dict(zip(names, values, strict=True))
-        return VersionInfo(stream_id=stream_id, **{**row, **{name: _instant(row[name]) for name in _INSTANTS}})
-    ((next_id,),) = connection.execute(sql.FOREIGN_NEXT_ID, (stream_id, wanted))
-    return None if next_id is None else VersionInfo(stream_id, wanted, "open", next_id, math.inf)
-
-
-def _page(connection: sqlite3.Connection, position: Position, max_rows: int, max_bytes: int) -> Page:
-    stream_id = position.stream_id
-    ((version,),) = connection.execute(sql.LATEST, {"stream": stream_id})
-    if version is None:
-        return Page(None, 0, [])
-    first = position.next_id if position.version == version else 0
-    payloads = _rows(connection, stream_id, version, first, max_rows, max_bytes)
-    for state, next_id, lease_left in connection.execute(sql.HEAD, (stream_id, version)):
-        return Page(Head(version, state, next_id, lease_left), first, payloads)
-    ((next_id,),) = connection.execute(sql.FOREIGN_NEXT_ID, (stream_id, version))
-    return Page(Head(version, "open", next_id, math.inf), first, payloads)
-
-
-def _rows(connection: sqlite3.Connection, stream_id: str, version: int, first: int, max_rows: int, max_bytes: int) -> list[str]:
-    payloads: list[str] = []
-    size = 0
-    for id, payload in connection.execute(sql.ROWS, (stream_id, version, first, max_rows)):
-        # A gap ends the page: what is behind it must not be shown before what is missing.
-        if id != first + len(payloads):
-            break
-        payloads.append(payload)
-        size += len(payload.encode())
-        if size >= max_bytes:
-            break
-    return payloads
-
-
-def _held(lease: Lease) -> dict[str, Any]:
-    return {"stream": lease.stream_id, "version": lease.version, "writer": lease.token}
-
-
-def _instant(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -27,7 +27,7 @@ class SQLiteThread:
         self._engine = engine
         self._connection: AsyncConnection | None = None
         self._driver: Any = None
-        self._connecting = asyncio.Lock()
+        self._connecting: asyncio.Task[None] | None = None
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run the work on the thread.
@@ -37,8 +37,8 @@ class SQLiteThread:
             SchemaMissing: A table is not there.
         """
         try:
-            if self._driver is None:
-                await self._connect()
+            if self._connection is None:
+                await self._connected()
             return await self._hop(work)
         except MonostreamError:
             raise
@@ -66,27 +66,33 @@ class SQLiteThread:
         return await self.run(transaction)
 
     async def aclose(self) -> None:
-        """Close the connection and end its thread."""
+        """Close the connection and end its thread, after the work that is queued on it."""
+        if self._connecting is not None:
+            await asyncio.wait([self._connecting])
         connection, self._connection, self._driver = self._connection, None, None
         if connection is not None:
             await connection.close()
 
+    async def _connected(self) -> None:
+        if self._connecting is None:
+            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+        # A connection that is half made when its user is cancelled would leave its thread behind.
+        await asyncio.shield(self._connecting)
+
     async def _connect(self) -> None:
-        async with self._connecting:
-            if self._driver is not None:
-                return
+        try:
             connection = await self._engine.connect()
             try:
-                driver = (await connection.get_raw_connection()).driver_connection
+                self._driver = (await connection.get_raw_connection()).driver_connection
                 await connection.run_sync(lambda sync: sync.detach())
-                self._driver = driver
                 await self._hop(_configure)
             except BaseException:
-                self._driver = None
                 await connection.invalidate()
                 await connection.close()
                 raise
             self._connection = connection
+        finally:
+            self._connecting = None
 
     async def _hop(self, work: Callable[[sqlite3.Connection], T]) -> T:
         # aiosqlite has no public way to run a function of ours on its thread, and a hop for each statement would cost more than

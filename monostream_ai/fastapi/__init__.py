@@ -1,0 +1,15 @@
+"""FastAPI routes that `useChat` reads: answers run on their own, and clients come back to them.
+
+    async def reply(turn: ChatTurn) -> None:
+        await agent.ainvoke({"messages": turn.langchain_messages()}, config={"callbacks": [turn.callback]})
+
+    app.include_router(create_chat_router(service, reply), prefix="/api/chat")
+
+`stream_response` serves any stream of UI message chunks from an endpoint of your own.
+"""
+
+from monostream_ai.fastapi.responses import stream_response
+from monostream_ai.fastapi.router import create_chat_router
+from monostream_ai.fastapi.turns import ChatTurn
+
+__all__ = ["ChatTurn", "create_chat_router", "stream_response"]

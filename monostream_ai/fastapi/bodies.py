@@ -1,0 +1,163 @@
+"""The body of a streaming response: one version, replayed and tailed, and never a clean end without a terminal chunk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import chain
+from typing import Any, Final, NoReturn, Self, TypeAlias
+
+from monostream_ai.errors import MonostreamError, PublisherLost
+from monostream_ai.fastapi.merging import merge_deltas
+from monostream_ai.fastapi.replays import Replay
+from monostream_ai.service import DurableStreamService
+from monostream_ai.subscription import Batch, Subscription
+from monostream_ai.types import Cursor
+from monostream_ai.ui_messages.sse import KEEP_ALIVE, STREAM_OPEN, SSEEncoder
+
+logger = logging.getLogger(__name__)
+
+EXIT_POLL: Final = 0.5
+"""Seconds in which a silent response notices that its process is shutting down."""
+
+PIECE_CHARACTERS: Final = 64 * 1024
+"""A long replay lets the loop run after each piece; without that a client that goes away is not noticed."""
+
+LOST_PAUSE: Final = 0.25
+"""Seconds between looks at a lost version that another process is ending."""
+
+LOST_LOOKS: Final = 40
+"""Looks after which a response gives up on an ending that does not come."""
+
+OnLost: TypeAlias = Callable[[PublisherLost], Awaitable[bool]]
+"""Deals with a lost version. True: its ending will follow and can be tailed. False: break the response."""
+
+
+def server_exiting() -> bool:
+    """Whether uvicorn has been told to exit. It says so nowhere else before all responses have ended."""
+    handler = signal.getsignal(signal.SIGTERM)
+    return bool(getattr(getattr(handler, "__self__", None), "should_exit", False))
+
+
+class TurnBody:
+    """Frames of one version, from its first chunk to its terminal one.
+
+    Raises (from `anext`):
+        asyncio.CancelledError: The response must be broken off; servers then cut the connection.
+    """
+
+    def __init__(
+        self,
+        service: DurableStreamService[Any],
+        stream_id: str,
+        replay: Replay,
+        *,
+        on_lost: OnLost | None,
+        keep_alive: float,
+    ) -> None:
+        self.complete = False
+        """Whether the version's ending was yielded."""
+        self._service = service
+        self._stream_id = stream_id
+        self._on_lost = on_lost or self._end_lost
+        self._keep_alive = keep_alive
+        self._encoder = SSEEncoder()
+        self._subscription = self._subscribe(replay.after)
+        self._pieces: deque[str] = deque([STREAM_OPEN])
+        self._merge_before = replay.merge_before
+        self._earlier = "".join(f"data: {payload}\n\n" for payload in replay.earlier)
+        if replay.earlier and replay.after.id >= 0:
+            self._pieces.append(self._earlier)
+        self._last: str | None = None
+        self._lost_looks = 0
+        self._spoke_at = time.monotonic()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        if self.complete:
+            raise StopAsyncIteration
+        if not self._pieces:
+            self._pieces.extend(await self._more())
+        # Also between pieces that are ready: only a task that waits can be cancelled.
+        await asyncio.sleep(0)
+        self._spoke_at = time.monotonic()
+        return self._pieces.popleft()
+
+    def close(self) -> None:
+        """Leave the stream. The publisher does not notice."""
+        self._subscription.close()
+
+    async def _more(self) -> list[str]:
+        while True:
+            self._check_exit()
+            try:
+                batch = await self._subscription.next_batch(timeout=EXIT_POLL)
+            except StopAsyncIteration:
+                self.complete = True
+                return [self._encoder.end(self._last)]
+            except PublisherLost as lost:
+                await self._recover(lost)
+                continue
+            except MonostreamError as error:
+                self._break(str(error))
+            if batch.payloads:
+                self._last = batch.payloads[-1]
+                return list(_packed(self._frames(batch)))
+            if time.monotonic() - self._spoke_at >= self._keep_alive:
+                return [KEEP_ALIVE]
+
+    def _frames(self, batch: Batch) -> Iterator[str]:
+        stored = max(0, self._merge_before - batch.first)
+        merged = merge_deltas(batch.payloads[:stored], batch.first)
+        for id, payload in chain(merged, enumerate(batch.payloads[stored:], batch.first + stored)):
+            yield self._encoder.frames(Batch(batch.version, id, [payload]))
+            if id == 0:
+                # Only `start` may come before them: it makes the client begin the message anew.
+                yield self._earlier
+
+    def _check_exit(self) -> None:
+        if server_exiting():
+            self._service.begin_shutdown()
+        if self._service.closing:
+            self._break("the process is shutting down")
+
+    async def _recover(self, lost: PublisherLost) -> None:
+        try:
+            followed = await self._on_lost(lost)
+        except MonostreamError as error:
+            self._break(str(error))
+        self._lost_looks += 1
+        if not followed or self._lost_looks > LOST_LOOKS:
+            self._break(str(lost))
+        # Another process may be writing the ending at this moment.
+        await asyncio.sleep(LOST_PAUSE)
+        self._subscription = self._subscribe(self._subscription.cursor or Cursor(lost.version, -1))
+
+    async def _end_lost(self, lost: PublisherLost) -> bool:
+        await self._service.end_lost(lost.stream_id, lost.version)
+        return True
+
+    def _subscribe(self, after: Cursor) -> Subscription[Any]:
+        return self._service.subscribe(self._stream_id, after=after, on_superseded="raise")
+
+    def _break(self, reason: str) -> NoReturn:
+        logger.debug("breaking a response of stream %r: %s", self._stream_id, reason)
+        raise asyncio.CancelledError
+
+
+def _packed(frames: Iterable[str]) -> Iterator[str]:
+    piece, size = list[str](), 0
+    for frame in frames:
+        piece.append(frame)
+        size += len(frame)
+        if size >= PIECE_CHARACTERS:
+            yield "".join(piece)
+            piece, size = [], 0
+    if size:
+        yield "".join(piece)

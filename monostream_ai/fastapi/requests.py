@@ -1,0 +1,132 @@
+"""What a chat client sends: the JSON body of a POST, and why a request is refused.
+
+Source: vercel/ai, ai@7.0.173, packages/ai/src/ui/http-chat-transport.ts:171-214.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, Self, TypeAlias
+
+from starlette.requests import Request
+
+from monostream_ai.errors import MonostreamError
+from monostream_ai.json_text import decode_json
+from monostream_ai.types import VersionInfo
+from monostream_ai.ui_messages import UIMessage
+
+Body: TypeAlias = dict[str, Any]
+
+MAX_BODY_BYTES: Final = 16 * 1024 * 1024
+"""Uploads travel in the body as data URLs."""
+
+ROLES: Final = frozenset({"system", "user", "assistant"})
+
+
+class RequestRefused(MonostreamError):
+    """A request is answered with a status and one plain line, which clients show as it is."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """The body of a POST. Keys that we do not know are kept in `body`, which is what a version stores as its request."""
+
+    chat_id: str
+    messages: list[UIMessage]
+    body: Body
+
+    @classmethod
+    def from_body(cls, body: object) -> Self:
+        """Check a body of either shape, `{id, messages}` or `{id, message}`.
+
+        Raises:
+            RequestRefused: It is neither.
+        """
+        if not isinstance(body, dict):
+            raise RequestRefused(400, "The request body is not a JSON object.")
+        messages = body["messages"] if "messages" in body else [body.get("message")]
+        if not isinstance(messages, list) or not messages or not all(map(_is_message, messages)):
+            raise RequestRefused(400, "The request has no valid messages.")
+        return cls(check_chat_id(body.get("id")), messages, body)
+
+    @classmethod
+    def stored_with(cls, version: VersionInfo) -> Self | None:
+        """Return the request of a version, or None if no router of ours began it."""
+        try:
+            return cls.from_body(decode_json(version.request or "null"))
+        except RequestRefused:
+            return None
+
+    @property
+    def trigger(self) -> str:
+        """`submit-message` or `regenerate-message`."""
+        return str(self.body.get("trigger", "submit-message"))
+
+    @property
+    def continued_message_id(self) -> str | None:
+        """The assistant message that this request goes on with, after a tool result or an approval."""
+        last = self.messages[-1]
+        return _id_of(last) if last["role"] == "assistant" else None
+
+    def asks_the_same_as(self, other: ChatRequest) -> bool:
+        """Whether this is the other request sent again, so that the model need not run twice."""
+        last = _id_of(self.messages[-1])
+        return last is not None and (last, self.trigger) == (_id_of(other.messages[-1]), other.trigger)
+
+
+async def read_body(request: Request, limit: int) -> object:
+    """Return the JSON value of a request's body, whatever content type it claims.
+
+    Raises:
+        RequestRefused: It is over `limit` bytes, or is no JSON.
+    """
+    data = bytearray()
+    async for piece in request.stream():
+        data += piece
+        if len(data) > limit:
+            raise RequestRefused(413, "The request is too large.")
+    try:
+        return json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise RequestRefused(400, "The request body is not valid JSON.") from error
+
+
+async def read_stop(request: Request, limit: int) -> str | None:
+    """Return the id of the run that a stop names, if it names one; a stop may have any body, or none."""
+    try:
+        body = await read_body(request, limit)
+    except RequestRefused:
+        return None
+    run_id = body.get("activeStreamId") if isinstance(body, dict) else None
+    return run_id if isinstance(run_id, str) else None
+
+
+def check_chat_id(chat_id: object) -> str:
+    """Return the id, or raise `RequestRefused`."""
+    # Clients percent-encode all but these two, which a URL cannot carry as a path segment.
+    if not isinstance(chat_id, str) or chat_id in ("", ".", ".."):
+        raise RequestRefused(400, "The request has no valid chat id.")
+    return chat_id
+
+
+def _is_message(value: object) -> bool:
+    if not isinstance(value, Mapping) or value.get("role") not in ROLES:
+        return False
+    parts = value.get("parts")
+    return isinstance(parts, list) and all(isinstance(part, Mapping) for part in parts)
+
+
+def _id_of(message: UIMessage) -> str | None:
+    message_id = message.get("id")
+    return message_id if isinstance(message_id, str) and message_id else None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

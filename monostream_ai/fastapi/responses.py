@@ -1,0 +1,88 @@
+"""Streaming responses, and the answers to a resume that finds nothing to stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from monostream_ai.errors import UnknownStream
+from monostream_ai.fastapi.bodies import OnLost, TurnBody
+from monostream_ai.fastapi.replays import Replay
+from monostream_ai.service import DurableStreamService
+from monostream_ai.ui_messages.sse import HEADERS, KEEP_ALIVE_INTERVAL, STREAM_OPEN, SSEEncoder
+
+
+async def stream_response(
+    service: DurableStreamService[Any],
+    stream_id: str,
+    *,
+    version: int | None = None,
+    on_lost: OnLost | None = None,
+    keep_alive: float = KEEP_ALIVE_INTERVAL,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return a response that replays a version from its first chunk and then tails it, as `useChat` reads it.
+
+    It is broken off, so that clients come back, when a newer version is opened, the process shuts down, or the store fails.
+
+    Args:
+        version: By default the latest if it is open; else the answer is 204, which tells `useChat` that nothing runs.
+        on_lost: By default the version is ended with the protocol's error, which the response then shows.
+        keep_alive: Seconds of silence between comments that keep proxies from cutting the connection.
+        headers: Sent besides those of a UI message stream.
+
+    Raises:
+        StoreUnavailable: The store did not answer.
+    """
+    if version is None:
+        try:
+            latest = await service.status(stream_id)
+        except UnknownStream:
+            return nothing_to_stream()
+        if latest.state != "open":
+            return nothing_to_stream()
+        version = latest.version
+    body = TurnBody(service, stream_id, Replay.of_version(version), on_lost=on_lost, keep_alive=keep_alive)
+    return TurnResponse(body, headers or {})
+
+
+def nothing_to_stream() -> Response:
+    """Return the answer to a resume that finds nothing running."""
+    return Response(status_code=204, headers={"cache-control": "no-store"})
+
+
+def only_finish() -> Response:
+    """Return the same to a client that would take 204 for a failure: a message stream that adds no message."""
+    return Response(STREAM_OPEN + SSEEncoder().end(None), headers=dict(HEADERS))
+
+
+class TurnResponse(StreamingResponse):
+    """Streams a `TurnBody`; the connection breaks if the body does."""
+
+    def __init__(self, body: TurnBody, headers: Mapping[str, str]) -> None:
+        super().__init__(body, headers={**HEADERS, **headers})
+        self._body = body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._body.close()
+            if not self._body.complete:
+                await _break_through(scope, send)
+
+
+async def _break_through(scope: Scope, send: Send) -> None:
+    """Make every layer up to the server fail.
+
+    Starlette's `BaseHTTPMiddleware` (`@app.middleware("http")`) would turn a cut body into a clean end, which clients take for a
+    whole answer. A message that has no place here passes through it, and the server refuses it by cutting the connection.
+    """
+    if "http.response.pathsend" in scope.get("extensions", {}):
+        return
+    with suppress(Exception):
+        await send({"type": "http.response.pathsend", "path": ""})

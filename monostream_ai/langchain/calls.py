@@ -1,0 +1,43 @@
+"""Tool calls by the ids that models give them, which need not be unique, and by the ids that the message gives them."""
+
+from __future__ import annotations
+
+from monostream_ai.ui_messages import UIMessageBuilder
+
+
+class Calls:
+    """Gives each call of a message an id of its own and finds the call that a result answers."""
+
+    def __init__(self, builder: UIMessageBuilder) -> None:
+        self._builder = builder
+        self._published: dict[str, list[str]] = {}
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether any call waits for its result."""
+        return any(self.find_unanswered(call_id) is not None for call_id in self._published)
+
+    def publish(self, call_id: str) -> str:
+        """Return the id under which the message shows a new call of this id."""
+        others = self._published.setdefault(call_id, [])
+        published = f"{call_id}#{len(others) + 1}" if others else call_id
+        others.append(published)
+        return published
+
+    def find(self, call_id: str) -> str | None:
+        """Return the call that a tool with this id runs: the first one without a result, else the last one.
+
+        A call whose input is still arriving is not meant: nobody can run it yet.
+        """
+        published = self._published.get(call_id, ())
+        whole = [candidate for candidate in published if self.state(candidate) not in (None, "streaming")]
+        return self.find_unanswered(call_id) or (whole[-1] if whole else None)
+
+    def find_unanswered(self, call_id: str) -> str | None:
+        """Return the first call of this id that waits for its result."""
+        published = self._published.get(call_id, ())
+        return next((candidate for candidate in published if self.state(candidate) == "called"), None)
+
+    def state(self, published: str) -> str | None:
+        call = self._builder.call(published)
+        return None if call is None else call.state

@@ -1,0 +1,76 @@
+"""The runs that LangChain reports, and which of them a user may see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+from uuid import UUID
+
+HIDDEN_TAGS: Final = frozenset({"nostream", "langsmith:hidden"})
+"""Tags by which LangGraph and LangSmith hide a run. Source: langgraph 1.2.22, langgraph/constants.py."""
+
+Kind = Literal["model", "chain", "tool", "retriever"]
+Include: TypeAlias = Callable[[Sequence[str], Mapping[str, Any]], bool]
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One run; `hidden` ones are followed and not shown. `call_id` names the tool call that a tool run answers."""
+
+    id: UUID
+    parent: Run | None
+    kind: Kind
+    hidden: bool
+    call_id: str | None = None
+    children: set[Run] = field(default_factory=set, repr=False)
+
+
+class Runs:
+    """The open runs. One whose parent is unknown is a root: fallbacks report no parent, and a handler may sit on an inner run.
+
+    Args:
+        exclude_tags: Hide runs with these tags too, with all that they start.
+        nested: Whether to show what runs inside a tool.
+        include: Decides for each model by its tags and metadata.
+    """
+
+    def __init__(
+        self, *, exclude_tags: Collection[str] = (), nested: Literal["hide", "show"] = "hide", include: Include | None = None
+    ) -> None:
+        self._hidden_tags = HIDDEN_TAGS.union(exclude_tags)
+        self._hide_nested = nested == "hide"
+        self._include = include
+        self._open: dict[UUID, Run] = {}
+
+    def start(
+        self,
+        kind: Kind,
+        run_id: UUID,
+        parent_id: UUID | None,
+        tags: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Run:
+        parent = None if parent_id is None else self._open.get(parent_id)
+        hidden = not self._hidden_tags.isdisjoint(tags or ())
+        if parent is not None:
+            hidden = hidden or parent.hidden or (parent.kind == "tool" and self._hide_nested)
+        if kind == "model" and self._include is not None and not hidden:
+            hidden = not self._include(tags or [], metadata or {})
+        run = self._open[run_id] = Run(run_id, parent, kind, hidden)
+        if parent is not None:
+            parent.children.add(run)
+        return run
+
+    def end(self, run_id: UUID) -> list[Run]:
+        """Forget a run and what is still open below it, and return them, the run last; empty if it is not open.
+
+        Runs below are ended too because cancelled ones never report their own end.
+        """
+        run = self._open.pop(run_id, None)
+        if run is None:
+            return []
+        if run.parent is not None:
+            run.parent.children.discard(run)
+        below = [ended for child in tuple(run.children) for ended in self.end(child.id)]
+        return [*below, run]

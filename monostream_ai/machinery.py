@@ -1,0 +1,139 @@
+"""What one service's publishers and readers share: the writer, the hub, the leases, the wake-ups, and their lifecycle."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from monostream_ai.announcer import Announcer
+from monostream_ai.errors import ServiceClosed, WrongEventLoop
+from monostream_ai.hub import Hub
+from monostream_ai.interfaces import BackgroundErrors, Notifier, Store
+from monostream_ai.leases import LeaseKeeper
+from monostream_ai.types import Append, WakeUp
+from monostream_ai.writer import GroupWriter
+
+logger = logging.getLogger(__name__)
+
+
+class Machinery:
+    """Connects on first use, belongs to one event loop and process, and ends everything it started.
+
+    Args:
+        is_terminal: Judges a stored payload; needed for versions that another program wrote.
+        lease, poll_interval, outage_timeout: In seconds, as the service documents them.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        notifier: Notifier | None,
+        *,
+        is_terminal: Callable[[str], bool],
+        lease: float,
+        poll_interval: float,
+        outage_timeout: float,
+        create_tables: bool,
+    ) -> None:
+        self.store = store
+        self.lease = lease
+        self.writer = GroupWriter(store, lease=lease, patience=outage_timeout, on_landed=self._landed, on_error=self.report)
+        self.leases = LeaseKeeper(store, lease=lease, on_error=self.report)
+        self.hub = Hub(
+            store,
+            poll_interval=poll_interval,
+            patience=outage_timeout,
+            lease=lease,
+            is_healthy=lambda: notifier is not None and notifier.healthy,
+            is_terminal=is_terminal,
+            on_error=self.report,
+        )
+        self.error_counts: Counter[str] = Counter()
+        self.observers: list[BackgroundErrors] = []
+        self.closed = False
+        self._notifier = notifier
+        self._announcer = None if notifier is None else Announcer(notifier, self.report)
+        self._create_tables = create_tables
+        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._unlisten: Callable[[], Awaitable[None]] | None = None
+
+    async def ready(self) -> None:
+        """Connect what must be connected, once.
+
+        Raises:
+            ServiceClosed, WrongEventLoop
+            StoreUnavailable, SchemaMismatch: The tables could not be created; the next call tries again.
+        """
+        if self.closed:
+            raise ServiceClosed
+        here = (os.getpid(), asyncio.get_running_loop())
+        if self._home is None:
+            self._home = here
+        # Connections belong to one loop and must not cross a fork.
+        if self._home != here:
+            raise WrongEventLoop
+        if self._starting is None or (self._starting.done() and (self._starting.cancelled() or self._starting.exception())):
+            self._starting = here[1].create_task(self._start())
+        # One impatient caller must not take the start from the others.
+        await asyncio.shield(self._starting)
+
+    def announce(self, wake_up: WakeUp) -> None:
+        """Tell this process's readers and publishers at once, and other processes soon."""
+        self.on_wake_up(wake_up)
+        if self._announcer is not None:
+            self._announcer.add(wake_up)
+
+    def on_wake_up(self, wake_up: WakeUp) -> None:
+        """Take a wake-up from the notifier (see `Listener`)."""
+        self.hub.on_wake_up(wake_up)
+        self.leases.on_wake_up(wake_up)
+
+    def on_resync(self) -> None:
+        """Take a resync from the notifier (see `Listener`)."""
+        self.hub.on_resync()
+        self.leases.on_resync()
+
+    def report(self, source: str, error: BaseException) -> None:
+        """Count, log and pass on an error of work in the background."""
+        self.error_counts[source] += 1
+        logger.warning("%s failed: %s", source, type(error).__name__)
+        for observer in self.observers:
+            try:
+                observer(source, error)
+            except Exception:
+                logger.exception("an error observer raised")
+
+    async def aclose(self) -> None:
+        """Write what is queued, release open versions, end readers with `ServiceClosed`, and disconnect. Idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
+        await self.writer.aclose()
+        await self.leases.release_all()
+        await self.leases.aclose()
+        await self.hub.aclose(ServiceClosed())
+        if self._announcer is not None:
+            await self._announcer.aclose()
+        if self._unlisten is not None:
+            await self._unlisten()
+        if self._notifier is not None:
+            await self._notifier.aclose()
+        await self.store.aclose()
+
+    async def _start(self) -> None:
+        if self._create_tables:
+            await self.store.setup()
+        if self._notifier is not None:
+            self._unlisten = await self._notifier.listen(self, self.report)
+
+    def _landed(self, append: Append) -> None:
+        self.hub.landed(append)
+        end = append.first + len(append.payloads)
+        # A close without a chunk is announced by an id past the end, or no reader would look.
+        self.announce(WakeUp(append.lease.stream_id, append.lease.version, end - 1 if append.payloads else end))

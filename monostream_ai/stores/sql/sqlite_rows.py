@@ -1,0 +1,102 @@
+"""What the SQLite store does inside a transaction, on the connection's thread."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from monostream_ai.errors import ChunksMissing, MonostreamError
+from monostream_ai.stores.sql import sqlite_statements as sql
+from monostream_ai.stores.verdicts import refusal
+from monostream_ai.types import Append, Head, Lease, Page, Position, VersionInfo
+
+_INSTANTS: Final = ("created_at", "closed_at", "stop_requested_at")
+
+
+def append_rows(connection: sqlite3.Connection, append: Append, lease: float) -> MonostreamError | None:
+    """Append, or say why not."""
+    held = append.lease
+    end = append.first + len(append.payloads)
+    parameters = {**held_by(held), "first": append.first, "end": end, "lease": lease, "closes": append.closes}
+    if connection.execute(sql.APPEND, parameters).rowcount == 0:
+        return _verdict(connection, append, end)
+    rows = [(held.stream_id, held.version, append.first + offset, payload) for offset, payload in enumerate(append.payloads)]
+    connection.executemany(sql.INSERT_CHUNKS, rows)
+    return None
+
+
+def _verdict(connection: sqlite3.Connection, append: Append, end: int) -> MonostreamError | None:
+    held = append.lease
+    for writer, state, next_id, _, _ in connection.execute(sql.CHECK, held_by(held)):
+        if append.payloads:
+            stored = connection.execute(sql.ROWS, (held.stream_id, held.version, append.first, len(append.payloads)))
+            landed = [chunk for _, chunk in stored] == list(append.payloads)
+        else:
+            landed = state == "closed" and writer == held.token and next_id == end
+        if landed:
+            return None
+        return check_lease(connection, held) or ChunksMissing(held.stream_id, held.version, next_id)
+    return check_lease(connection, held)
+
+
+def check_lease(connection: sqlite3.Connection, lease: Lease) -> MonostreamError | None:
+    """Say why the lease is lost; None if it is held."""
+    for writer, state, _, stopped, latest in connection.execute(sql.CHECK, held_by(lease)):
+        return refusal(lease, token=writer, state=state, stopped=bool(stopped), latest=latest)
+    return refusal(lease, token=None, state=None, stopped=False, latest=None)
+
+
+def read_info(connection: sqlite3.Connection, stream_id: str, version: int | None) -> VersionInfo | None:
+    """Read a version; None for the latest."""
+    wanted = version
+    if wanted is None:
+        ((wanted,),) = connection.execute(sql.LATEST, {"stream": stream_id})
+    cursor = connection.execute(sql.INFO, {"stream": stream_id, "version": wanted})
+    names = [column[0] for column in cursor.description]
+    for values in cursor:
+        row = dict(zip(names, values, strict=True))
+        return VersionInfo(stream_id=stream_id, **{**row, **{name: _instant(row[name]) for name in _INSTANTS}})
+    ((next_id,),) = connection.execute(sql.FOREIGN_NEXT_ID, (stream_id, wanted))
+    return None if next_id is None else VersionInfo(stream_id, wanted, "open", next_id, math.inf)
+
+
+def read_page(connection: sqlite3.Connection, position: Position, max_rows: int, max_bytes: int) -> Page:
+    """Read a page; the caller holds a transaction."""
+    stream_id = position.stream_id
+    ((version,),) = connection.execute(sql.LATEST, {"stream": stream_id})
+    if version is None:
+        return Page(None, 0, [])
+    first = position.next_id if position.version == version else 0
+    payloads = read_rows(connection, stream_id, version, first, max_rows, max_bytes)
+    for state, next_id, lease_left in connection.execute(sql.HEAD, (stream_id, version)):
+        return Page(Head(version, state, next_id, lease_left), first, payloads)
+    ((next_id,),) = connection.execute(sql.FOREIGN_NEXT_ID, (stream_id, version))
+    return Page(Head(version, "open", next_id, math.inf), first, payloads)
+
+
+def read_rows(
+    connection: sqlite3.Connection, stream_id: str, version: int, first: int, max_rows: int, max_bytes: int
+) -> list[str]:
+    """Read payloads up to the bounds, or to a gap."""
+    payloads: list[str] = []
+    size = 0
+    for id, payload in connection.execute(sql.ROWS, (stream_id, version, first, max_rows)):
+        # A gap ends the page: what is behind it must not be shown before what is missing.
+        if id != first + len(payloads):
+            break
+        payloads.append(payload)
+        size += len(payload.encode())
+        if size >= max_bytes:
+            break
+    return payloads
+
+
+def held_by(lease: Lease) -> dict[str, Any]:
+    """Return the parameters that name a lease."""
+    return {"stream": lease.stream_id, "version": lease.version, "writer": lease.token}
+
+
+def _instant(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

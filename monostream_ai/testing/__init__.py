@@ -1,0 +1,29 @@
+"""Conformance suites for the authors of stores and notifiers.
+
+A suite is a class of pytest tests. Subclass it, give it one fixture, and every promise of `monostream_ai.interfaces` is checked:
+
+    class TestMyStore(StoreConformance):
+        @pytest_asyncio.fixture
+        async def store(self):
+            store = MyStore(an_empty_database())
+            yield store
+            await store.aclose()
+
+Needs pytest and pytest-asyncio, in either of its modes.
+"""
+
+from __future__ import annotations
+
+try:
+    import pytest
+    import pytest_asyncio  # noqa: F401 - the suites cannot run without it
+except ImportError as error:
+    raise ImportError("monostream_ai.testing needs pytest and pytest-asyncio: pip install pytest pytest-asyncio") from error
+
+# Before the suites are imported: a plain `assert` of a library module would otherwise fail without showing its values.
+pytest.register_assert_rewrite("monostream_ai.testing.store_cases", "monostream_ai.testing.notifier_suite")
+
+from monostream_ai.testing.notifier_suite import NotifierConformance, RecordingListener  # noqa: E402
+from monostream_ai.testing.store_suite import StoreConformance  # noqa: E402
+
+__all__ = ["NotifierConformance", "RecordingListener", "StoreConformance"]

@@ -1,0 +1,90 @@
+"""The verbs that the cases are written with."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import Final
+
+from monostream_ai.errors import MonostreamError
+from monostream_ai.interfaces import Store
+from monostream_ai.types import Append, Lease, Opening, Page, Position, State, VersionInfo
+
+LONG: Final = 60.0
+"""Seconds of a lease that does not lapse while a test runs."""
+
+SHORT: Final = 0.3
+"""Seconds of a lease that a test waits out."""
+
+MIB: Final = 1024 * 1024
+
+
+class StoreActs:
+    """Base of all cases."""
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let seconds pass on the store's clock.
+
+        It waits. Override it where the clock is the test's own, and the suite need not wait.
+        """
+        await asyncio.sleep(seconds)
+
+    async def lapse(self, store: Store, lease: Lease) -> None:
+        """Wait until the store says that a short lease ran out."""
+        await self.pass_time(SHORT)
+        async with asyncio.timeout(10):
+            while (await self.info(store, lease)).lease_left > 0:
+                await self.pass_time(0.02)
+
+    async def acquire(self, store: Store, stream_id: str, version: int | None = None, *, lease: float = LONG) -> Lease:
+        token = new_token()
+        return Lease(stream_id, await store.acquire(stream_id, version, Opening(token, lease)), token)
+
+    async def append(
+        self, store: Store, lease: Lease, first: int, *payloads: str, closes: bool = False, seconds: float = LONG
+    ) -> MonostreamError | None:
+        [verdict] = await store.append([Append(lease, first, payloads, closes)], lease=seconds)
+        return verdict
+
+    async def write(self, store: Store, lease: Lease, first: int, *payloads: str, closes: bool = False) -> None:
+        """Append, and insist that it landed."""
+        assert await self.append(store, lease, first, *payloads, closes=closes) is None
+
+    async def page(
+        self, store: Store, stream_id: str, version: int | None = None, next_id: int = 0, *, rows: int = 1000, size: int = 8 * MIB
+    ) -> Page:
+        [page] = await store.read([Position(stream_id, version, next_id)], max_rows=rows, max_bytes=size)
+        return page
+
+    def position_of(self, page: Page) -> tuple[int, State, int] | None:
+        """Return the version, state and next id that a page tells."""
+        return None if page.head is None else (page.head.version, page.head.state, page.head.next_id)
+
+    async def stored(self, store: Store, stream_id: str) -> list[str]:
+        """Return the payloads of the latest version."""
+        return list((await self.page(store, stream_id)).payloads)
+
+    async def info(self, store: Store, lease: Lease) -> VersionInfo:
+        info = await store.info(lease.stream_id, lease.version)
+        assert info is not None
+        return info
+
+    async def closed_version(self, store: Store, stream_id: str, *payloads: str) -> Lease:
+        lease = await self.acquire(store, stream_id)
+        await self.write(store, lease, 0, *(payloads or ("0",)), closes=True)
+        return lease
+
+    async def taken(self, store: Store, lease: Lease, *, stop: bool = False, seconds: float = LONG) -> Lease:
+        """Claim a version and insist that it worked."""
+        taker = lease._replace(token=new_token())
+        assert await store.claim(taker, lease=seconds, stop=stop) is not None
+        return taker
+
+
+def new_token() -> str:
+    return secrets.token_hex(16)
+
+
+def numbered(count: int, start: int = 0) -> list[str]:
+    """Return payloads that tell their id."""
+    return [f'{{"n":{number}}}' for number in range(start, start + count)]

@@ -1,0 +1,157 @@
+"""A page is one consistent snapshot of a stream, bounded in rows and bytes (G2, G4, G9)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from monostream_ai.interfaces import Store
+from monostream_ai.testing.store_cases.acts import LONG, MIB, SHORT, StoreActs, numbered
+from monostream_ai.types import Position
+
+
+class ReadCases(StoreActs):
+    async def test_an_unknown_stream_has_no_head(self, store: Store) -> None:
+        for version in (None, 0, 3):
+            page = await self.page(store, "unknown", version)
+            assert page.head is None
+            assert list(page.payloads) == []
+
+    async def test_an_open_version_without_payloads_has_a_head(self, store: Store, peer: Store) -> None:
+        lease = await self.acquire(store, "s")
+        page = await self.page(peer, "s")
+        assert self.position_of(page) == (lease.version, "open", 0)
+        assert page.head is not None
+        assert 0 < page.head.lease_left <= LONG
+        assert (page.first, list(page.payloads)) == (0, [])
+
+    async def test_a_lapsed_lease_shows_in_the_head(self, store: Store) -> None:
+        lease = await self.acquire(store, "s", lease=SHORT)
+        await self.lapse(store, lease)
+        page = await self.page(store, "s")
+        assert page.head is not None
+        assert page.head.lease_left <= 0
+
+    async def test_a_page_starts_at_the_asked_id(self, store: Store) -> None:
+        await self.closed_version(store, "s", *numbered(5))
+        page = await self.page(store, "s", 0, 3)
+        assert (page.first, list(page.payloads), page.end) == (3, numbered(2, 3), 5)
+        assert self.position_of(page) == (0, "closed", 5)
+
+    @pytest.mark.parametrize("next_id", [5, 6, 2**40])
+    async def test_a_page_at_or_behind_the_end_is_empty(self, store: Store, next_id: int) -> None:
+        await self.closed_version(store, "s", *numbered(5))
+        page = await self.page(store, "s", 0, next_id)
+        assert page.head is not None
+        assert (page.head.next_id, list(page.payloads)) == (5, [])
+
+    async def test_a_page_is_bounded_in_rows(self, store: Store) -> None:
+        await self.closed_version(store, "s", *numbered(5))
+        page = await self.page(store, "s", 0, 1, rows=3)
+        assert (page.first, list(page.payloads)) == (1, numbered(3, 1))
+
+    async def test_no_rows_asked_gives_the_head_only(self, store: Store) -> None:
+        await self.closed_version(store, "s", *numbered(5))
+        page = await self.page(store, "s", rows=0)
+        assert list(page.payloads) == []
+        assert self.position_of(page) == (0, "closed", 5)
+
+    @pytest.mark.parametrize(("size", "count"), [(1, 1), (99, 1), (100, 1), (101, 2), (200, 2), (201, 3), (10_000, 5)])
+    @pytest.mark.parametrize("letters", ["x" * 98, "é" * 49], ids=["ascii", "two-byte"])
+    async def test_a_page_ends_with_the_payload_that_reaches_the_size(
+        self, store: Store, letters: str, size: int, count: int
+    ) -> None:
+        await self.closed_version(store, "s", *[f'"{letters}"'] * 5)
+        assert len((await self.page(store, "s", size=size)).payloads) == count
+
+    async def test_a_page_holds_one_payload_however_large(self, store: Store) -> None:
+        large = f'"{"x" * MIB}"'
+        await self.closed_version(store, "s", large, "1")
+        assert list((await self.page(store, "s", size=1)).payloads) == [large]
+
+    @pytest.mark.parametrize("rows", [1, 7, 100])
+    async def test_pages_add_up_to_the_version(self, store: Store, rows: int) -> None:
+        await self.closed_version(store, "s", *numbered(100))
+        collected: list[str] = []
+        while (page := await self.page(store, "s", 0, len(collected), rows=rows)).payloads:
+            collected += page.payloads
+        assert collected == numbered(100)
+
+    @pytest.mark.parametrize("next_id", [0, 2, 9])
+    async def test_a_newer_version_is_read_from_its_start(self, store: Store, next_id: int) -> None:
+        await self.closed_version(store, "s", *numbered(3))
+        await self.closed_version(store, "s", '"new 0"', '"new 1"')
+        page = await self.page(store, "s", 0, next_id)
+        assert page.head is not None
+        assert page.head.version == 1
+        assert (page.first, list(page.payloads)) == (0, ['"new 0"', '"new 1"'])
+
+    async def test_a_newer_version_without_payloads_hides_the_older(self, store: Store) -> None:
+        await self.closed_version(store, "s", *numbered(3))
+        await self.acquire(store, "s")
+        for version in (None, 0):
+            page = await self.page(store, "s", version, 1 if version == 0 else 0)
+            assert self.position_of(page) == (1, "open", 0)
+            assert (page.first, list(page.payloads)) == (0, [])
+
+    async def test_many_positions_are_answered_in_order(self, store: Store) -> None:
+        for number in range(31):
+            await self.closed_version(store, f"s{number}", *numbered(3, number))
+        positions = [Position(f"s{number}", 0 if number % 2 else None, number % 2) for number in range(62)]
+        positions += [Position("s3", 0, 2), Position("s3", None, 0)]
+        pages = await store.read(positions, max_rows=10, max_bytes=MIB)
+        expected = [numbered(3, n)[n % 2 :] if n < 31 else [] for n in range(62)] + [numbered(1, 5), numbered(3, 3)]
+        assert [list(page.payloads) for page in pages] == expected
+        assert [page.head is None for page in pages] == [31 <= n < 62 for n in range(64)]
+
+    async def test_bounds_hold_for_each_page_of_a_call(self, store: Store) -> None:
+        for stream_id in "ab":
+            await self.closed_version(store, stream_id, *numbered(5))
+        pages = await store.read([Position("a", None, 0), Position("b", 0, 1)], max_rows=2, max_bytes=MIB)
+        assert [list(page.payloads) for page in pages] == [numbered(2), numbered(2, 1)]
+
+    async def test_no_position_gives_no_page(self, store: Store) -> None:
+        assert await store.read([], max_rows=10, max_bytes=MIB) == []
+
+    async def test_payloads_of_a_superseded_version_can_be_read(self, store: Store, peer: Store) -> None:
+        await self.closed_version(store, "s", *numbered(5))
+        await self.closed_version(store, "s", '"new"')
+        assert await peer.payloads("s", 0, 0, max_rows=100, max_bytes=MIB) == numbered(5)
+        assert await peer.payloads("s", 0, 3, max_rows=100, max_bytes=MIB) == numbered(2, 3)
+        assert await peer.payloads("s", 1, 0, max_rows=100, max_bytes=MIB) == ['"new"']
+
+    async def test_payloads_are_bounded_as_pages_are(self, store: Store) -> None:
+        await self.closed_version(store, "s", *[f'"{"x" * 98}"'] * 5)
+        for rows, size, count in ((2, MIB, 2), (100, 1, 1), (100, 100, 1), (100, 101, 2), (100, MIB, 5)):
+            assert len(await store.payloads("s", 0, 0, max_rows=rows, max_bytes=size)) == count
+
+    async def test_there_are_no_payloads_past_the_end_or_of_what_does_not_exist(self, store: Store) -> None:
+        await self.closed_version(store, "s", *numbered(5))
+        for stream_id, version, first in (("s", 0, 5), ("s", 0, 2**40), ("s", 1, 0), ("unknown", 0, 0)):
+            assert await store.payloads(stream_id, version, first, max_rows=100, max_bytes=MIB) == []
+
+    async def test_each_page_of_a_growing_version_agrees_with_its_head(self, store: Store, peer: Store) -> None:
+        lease = await self.acquire(store, "s")
+        growing = asyncio.create_task(self._grow(store, lease.stream_id))
+        state = "open"
+        while state == "open":
+            await asyncio.sleep(0)
+            page = await self.page(peer, "s")
+            assert page.head is not None
+            state = page.head.state
+            assert list(page.payloads) == numbered(page.head.next_id)
+            assert state == "open" or page.head.next_id == 60
+        await growing
+
+    async def _grow(self, store: Store, stream_id: str) -> None:
+        lease = await self.acquire(store, stream_id)
+        for first in range(0, 60, 3):
+            await self.write(store, lease, first, *numbered(3, first), closes=first == 57)
+            await asyncio.sleep(0)
+
+    async def test_what_is_read_after_an_append_holds_it(self, store: Store, peer: Store) -> None:
+        lease = await self.acquire(store, "s")
+        for first in range(20):
+            await self.write(store, lease, first, *numbered(1, first))
+            assert await self.stored(peer, "s") == numbered(first + 1)

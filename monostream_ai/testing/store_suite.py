@@ -1,0 +1,80 @@
+"""The conformance suite for stores."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from monostream_ai.interfaces import Store
+from monostream_ai.testing.store_cases.acquire import AcquireCases
+from monostream_ai.testing.store_cases.append import AppendCases
+from monostream_ai.testing.store_cases.claim import ClaimCases
+from monostream_ai.testing.store_cases.lease import LeaseCases
+from monostream_ai.testing.store_cases.payload import PayloadCases
+from monostream_ai.testing.store_cases.read import ReadCases
+from monostream_ai.testing.store_cases.retention import RetentionCases
+from monostream_ai.testing.store_cases.retry import RetryCases
+
+
+class StoreConformance(AcquireCases, AppendCases, RetryCases, ReadCases, LeaseCases, ClaimCases, RetentionCases, PayloadCases):
+    """Every promise of `Store`, for a subclass that has a `store` fixture.
+
+        class TestMyStore(StoreConformance):
+            @pytest_asyncio.fixture
+            async def store(self):
+                store = MyStore(an_empty_database())
+                yield store
+                await store.aclose()
+
+    Each test needs a store on empty storage; the suite calls `setup()` itself. Override the `peer` fixture with a second store on
+    the same storage, as another process would have it; without it one store plays both parts. Override `pass_time` if the store's
+    clock is the test's own. Leases are short, so the whole suite takes seconds.
+    """
+
+    pytestmark = pytest.mark.asyncio
+
+    @pytest.fixture
+    def store(self) -> Store:
+        raise pytest.UsageError(f"{type(self).__name__} needs a fixture 'store' that gives a store on empty storage")
+
+    @pytest.fixture
+    def peer(self, store: Store) -> Store:
+        return store
+
+    @pytest_asyncio.fixture(autouse=True)
+    async def _set_up(self, store: Store, peer: Store) -> AsyncIterator[None]:
+        # Both at once: processes that start together on an empty database must not fail each other.
+        await asyncio.gather(store.setup(), peer.setup())
+        yield
+
+    async def test_setup_again_keeps_what_is_stored(self, store: Store, peer: Store) -> None:
+        lease = await self.acquire(store, "s")
+        await self.write(store, lease, 0, "0")
+        await asyncio.gather(store.setup(), peer.setup(), store.setup())
+        await self.write(store, lease, 1, "1")
+        assert await self.stored(peer, "s") == ["0", "1"]
+
+    async def test_calls_at_once_all_succeed(self, store: Store, peer: Store) -> None:
+        leases = await asyncio.gather(*(self.acquire((store, peer)[n % 2], f"s{n}") for n in range(30)))
+        await asyncio.gather(*(self.write(peer, lease, 0, "0", "1", closes=True) for lease in leases))
+        stored = await asyncio.gather(*(self.stored(store, lease.stream_id) for lease in leases))
+        assert stored == [["0", "1"]] * 30
+
+    async def test_a_cancelled_call_leaves_the_store_usable(self, store: Store) -> None:
+        lease = await self.acquire(store, "s")
+        for steps in range(1, 12):
+            call = asyncio.create_task(self.append(store, lease, 0, "0", "1"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+        await self.write(store, lease, 0, "0", "1")
+        assert await self.stored(store, "s") == ["0", "1"]
+
+    async def test_closing_twice_is_safe(self, store: Store) -> None:
+        await self.acquire(store, "s")
+        await store.aclose()
+        await store.aclose()

@@ -1,0 +1,25 @@
+"""UI messages of the AI SDK: their chunks, the protocol that ends them, server-sent events, and the message that they make."""
+
+from monostream_ai.ui_messages.builder import UIMessageBuilder
+from monostream_ai.ui_messages.chunks import Chunk, check_chunk
+from monostream_ai.ui_messages.json_values import to_json_value
+from monostream_ai.ui_messages.protocol import UIMessageProtocol
+from monostream_ai.ui_messages.reducer import MessageReducer, UIMessage, reduce_chunks
+from monostream_ai.ui_messages.sse import DONE, HEADERS, KEEP_ALIVE, KEEP_ALIVE_INTERVAL, STREAM_OPEN, SSEEncoder
+
+__all__ = [
+    "Chunk",
+    "DONE",
+    "HEADERS",
+    "KEEP_ALIVE",
+    "KEEP_ALIVE_INTERVAL",
+    "MessageReducer",
+    "SSEEncoder",
+    "STREAM_OPEN",
+    "UIMessage",
+    "UIMessageBuilder",
+    "UIMessageProtocol",
+    "check_chunk",
+    "reduce_chunks",
+    "to_json_value",
+]

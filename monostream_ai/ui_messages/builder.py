@@ -1,0 +1,191 @@
+"""Builds chunks for one message so that no client can trip over their order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monostream_ai.errors import InvalidChunk
+from monostream_ai.ui_messages.chunks import Chunk, check_chunk
+from monostream_ai.ui_messages.open_parts import Call, OpenParts, PartKind, stop_mark
+
+
+class UIMessageBuilder:
+    """Returns, from each method, the chunks to write for it, with whatever must come before them.
+
+    `start` is sent once and first. Text, reasoning and tool calls open a step if none is open: a message without steps can make
+    `sendAutomaticallyWhen` send it again without end. What is open is closed before its step. A call's chunks agree on `dynamic`.
+
+    Raises (from every method but the `end_` ones, which return nothing if there is nothing to end):
+        InvalidChunk: The chunk would break the client: a result for a call that this message lacks, input for one that has its
+            input, anything after the message has ended, or a value that `check_chunk` refuses. Nothing has changed then.
+
+    Args:
+        message_id: For `start`: the id under which the client and the history know this message.
+        metadata: For `start`: merged into the message's metadata.
+        send_start: False if somebody else sends `start`.
+    """
+
+    def __init__(self, *, message_id: str | None = None, metadata: Any = None, send_start: bool = True) -> None:
+        self._start = check_chunk(_chunk("start", optional={"messageId": message_id, "messageMetadata": metadata}))
+        self._open = OpenParts()
+        self._open.started = not send_start
+
+    @property
+    def step_open(self) -> bool:
+        return self._open.step_open
+
+    def call(self, call_id: str) -> Call | None:
+        """Return what is known of a tool call of this message, or None if there is none."""
+        return self._open.calls.get(call_id)
+
+    def start(self) -> list[Chunk]:
+        """Return `start`, or nothing if it was sent. Every other method sends it first by itself."""
+        if self._open.ended:
+            raise InvalidChunk("$", "the message has ended")
+        return [] if self._open.started else self._note([self._start])
+
+    def start_step(self) -> list[Chunk]:
+        """Begin a step, which is one call of a model and the results of the tools that it calls; end the open one first."""
+        return [*self.start(), *self.finish_step(), *self._note([{"type": "start-step"}])]
+
+    def finish_step(self) -> list[Chunk]:
+        """Close every part and the step. Tool inputs that are not whole become errors."""
+        return self._note(self._open.closing())
+
+    def text(self, part_id: str, delta: str) -> list[Chunk]:
+        """Append to a text, which begins with its first delta. An id may be used again once its text was ended."""
+        return self._delta("text", part_id, delta)
+
+    def end_text(self, part_id: str) -> list[Chunk]:
+        return self._end("text", part_id)
+
+    def reasoning(self, part_id: str, delta: str) -> list[Chunk]:
+        """Append to a reasoning part, which begins with its first delta."""
+        return self._delta("reasoning", part_id, delta)
+
+    def end_reasoning(self, part_id: str) -> list[Chunk]:
+        return self._end("reasoning", part_id)
+
+    def tool_input(
+        self, call_id: str, name: str, delta: str = "", *, dynamic: bool = True, provider_executed: bool = False
+    ) -> list[Chunk]:
+        """Append JSON text to the input of a call, which begins here; an empty delta only announces it.
+
+        Args:
+            dynamic: Whether the client shows a `dynamic-tool` part, or else a `tool-<name>` one. Heeded when the call begins.
+            provider_executed: The model's provider runs the tool, so the client must not. Heeded when the call begins.
+        """
+        keys = self._call_keys(call_id, name, dynamic, provider_executed)
+        more = check_chunk({"type": "tool-input-delta", "toolCallId": call_id, "inputTextDelta": delta})
+        announced = call_id in self._open.calls
+        start = [] if announced else self._send({"type": "tool-input-start", **keys, "toolName": name}, in_step=True)
+        return [*start, more] if delta else start
+
+    def tool_call(
+        self, call_id: str, name: str, input: Any, *, dynamic: bool = True, provider_executed: bool = False
+    ) -> list[Chunk]:
+        """Give a call its whole input, whether or not the input was streamed."""
+        keys = self._call_keys(call_id, name, dynamic, provider_executed)
+        return self._send({"type": "tool-input-available", **keys, "toolName": name, "input": input}, in_step=True)
+
+    def tool_input_error(
+        self, call_id: str, name: str, input: Any, error_text: str, *, dynamic: bool = True, provider_executed: bool = False
+    ) -> list[Chunk]:
+        """Say that the input of a call cannot be used; `input` is what there is of it, or None. The call gets no result."""
+        keys = self._call_keys(call_id, name, dynamic, provider_executed)
+        chunk: Chunk = {"type": "tool-input-error", **keys, "toolName": name, "input": input, "errorText": error_text}
+        return self._send(chunk, in_step=True)
+
+    def tool_output(self, call_id: str, output: Any, *, preliminary: bool = False) -> list[Chunk]:
+        """Give a call its result. A preliminary one is replaced by the next."""
+        keys = self._result_keys(call_id)
+        optional = {"preliminary": preliminary or None}
+        return self._send(_chunk("tool-output-available", {**keys, "output": output}, optional))
+
+    def tool_error(self, call_id: str, error_text: str) -> list[Chunk]:
+        """Say that the tool failed. A later result of the same call, as of a retry, replaces the error."""
+        keys = self._result_keys(call_id)
+        return self._send({"type": "tool-output-error", **keys, "errorText": error_text})
+
+    def data(self, name: str, data: Any, *, data_id: str | None = None, transient: bool = False) -> list[Chunk]:
+        """Send a `data-<name>` part.
+
+        Args:
+            data_id: A later chunk with the same name and id replaces this one's data.
+            transient: The client sees it once and does not keep it in the message.
+        """
+        optional = {"id": data_id, "transient": transient or None}
+        return self._send(_chunk(f"data-{name}", {"data": data}, optional))
+
+    def source_url(self, source_id: str, url: str, *, title: str | None = None) -> list[Chunk]:
+        return self._send(_chunk("source-url", {"sourceId": source_id, "url": url}, {"title": title}))
+
+    def source_document(self, source_id: str, *, media_type: str, title: str, filename: str | None = None) -> list[Chunk]:
+        required = {"sourceId": source_id, "mediaType": media_type, "title": title}
+        return self._send(_chunk("source-document", required, {"filename": filename}))
+
+    def file(self, url: str, *, media_type: str) -> list[Chunk]:
+        """Send a file; `url` is an http or data URL."""
+        return self._send({"type": "file", "url": url, "mediaType": media_type})
+
+    def metadata(self, metadata: Any) -> list[Chunk]:
+        """Merge into the metadata of the message, deeply."""
+        return self._send({"type": "message-metadata", "messageMetadata": metadata})
+
+    def finish(self, reason: str | None = None, *, metadata: Any = None) -> list[Chunk]:
+        """End the message: its work is done."""
+        optional = {"finishReason": reason or self._open.finish_reason or "stop", "messageMetadata": metadata}
+        return self._last(_chunk("finish", optional=optional))
+
+    def error(self, error_text: str) -> list[Chunk]:
+        """End the message: it failed. The text is shown to the user."""
+        return self._last({"type": "error", "errorText": error_text})
+
+    def abort(self, reason: str | None = None) -> list[Chunk]:
+        """End the message: it was stopped. Clients below 6.0.15 refuse a reason."""
+        return self._last(*stop_mark(), _chunk("abort", optional={"reason": reason}))
+
+    def _delta(self, kind: PartKind, part_id: str, delta: str) -> list[Chunk]:
+        chunk: Chunk = {"type": f"{kind}-delta", "id": part_id, "delta": delta}
+        if (kind, part_id) in self._open.parts:
+            return [chunk]
+        check_chunk(chunk)
+        return [*self._send({"type": f"{kind}-start", "id": part_id}, in_step=True), chunk]
+
+    def _end(self, kind: PartKind, part_id: str) -> list[Chunk]:
+        return self._note([{"type": f"{kind}-end", "id": part_id}]) if (kind, part_id) in self._open.parts else []
+
+    def _call_keys(self, call_id: str, name: str, dynamic: bool, provider_executed: bool) -> Chunk:
+        call = self._open.calls.get(call_id) or Call(name, dynamic, provider_executed)
+        if call.state != "streaming":
+            raise InvalidChunk("$.toolCallId", f"call {call_id!r} has its input already")
+        return call.keys(call_id)
+
+    def _result_keys(self, call_id: str) -> Chunk:
+        call = self._open.calls.get(call_id)
+        if call is None:
+            raise InvalidChunk("$.toolCallId", f"this message has no call {call_id!r}: send its input first")
+        if call.state == "done":
+            raise InvalidChunk("$.toolCallId", f"call {call_id!r} has its result already")
+        return call.keys(call_id)
+
+    def _last(self, *chunks: Chunk) -> list[Chunk]:
+        for chunk in chunks:
+            check_chunk(chunk)
+        return [*self.start(), *self.finish_step(), *self._note([*chunks])]
+
+    def _send(self, chunk: Chunk, *, in_step: bool = False) -> list[Chunk]:
+        # Refuse first: a refused chunk must not leave a step behind that nobody has sent.
+        check_chunk(chunk)
+        before = self.start_step() if in_step and not self._open.step_open else self.start()
+        return [*before, *self._note([chunk])]
+
+    def _note(self, chunks: list[Chunk]) -> list[Chunk]:
+        for chunk in chunks:
+            self._open.feed(chunk)
+        return chunks
+
+
+def _chunk(kind: str, required: Chunk | None = None, optional: Chunk | None = None) -> Chunk:
+    present = {key: value for key, value in (optional or {}).items() if value is not None}
+    return {"type": kind, **(required or {}), **present}

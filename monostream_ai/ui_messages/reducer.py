@@ -1,0 +1,226 @@
+"""Chunks to the message that a client shows, so that a server can keep the history.
+
+Source: vercel/ai, ai@7.0.173, packages/ai/src/ui/process-ui-message-stream.ts and ui-message-stream/read-ui-message-stream.ts.
+Equal to `readUIMessageStream`, except that a message may say when it is finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from monostream_ai.errors import InvalidChunk
+from monostream_ai.ui_messages.chunks import Chunk, check_chunk
+from monostream_ai.ui_messages.tool_parts import Part, ToolParts, current_step
+
+UIMessage: TypeAlias = dict[str, Any]
+"""`{id, role, metadata?, parts}` as JSON."""
+
+
+def reduce_chunks(chunks: Iterable[Chunk], *, finished: bool = False) -> UIMessage:
+    """Return the assistant message that these chunks make.
+
+    Args:
+        chunks: From the message's `start` on.
+        finished: Settle the message, as a history needs it; see `MessageReducer.settle`.
+
+    Raises:
+        InvalidChunk: A client would fail at this chunk.
+    """
+    reducer = MessageReducer()
+    for chunk in chunks:
+        reducer.feed(chunk)
+    if finished:
+        reducer.settle()
+    return reducer.message
+
+
+@dataclass(slots=True)
+class _Growing:
+    """A text or reasoning part that takes deltas."""
+
+    part: Part
+    pieces: list[str] = field(default_factory=list)
+
+    def join(self) -> None:
+        self.part["text"] = text = "".join(self.pieces)
+        self.pieces[:] = [text]
+
+
+class MessageReducer:
+    """Builds one assistant message from its chunks, one at a time.
+
+    Args:
+        message: An assistant message that the chunks continue. It is not changed.
+    """
+
+    def __init__(self, message: Mapping[str, Any] | None = None) -> None:
+        self._message: UIMessage = {"id": "", "role": "assistant", **(message or {})}
+        self._parts: list[Part] = [dict(part) for part in self._message.get("parts", [])]
+        self._growing: dict[tuple[str, str], _Growing] = {}
+        self._tools = ToolParts(self._parts)
+
+    @property
+    def message(self) -> UIMessage:
+        """The message so far. Later chunks do not change what was returned."""
+        self._read()
+        return {**self._message, "parts": [dict(part) for part in self._parts]}
+
+    def feed(self, chunk: Chunk) -> None:
+        """Apply the next chunk. Unknown types change nothing.
+
+        Raises:
+            InvalidChunk: A client would fail here and ignore everything that follows. The message is as before.
+        """
+        check_chunk(chunk)
+        kind = chunk["type"]
+        if kind.startswith("data-"):
+            self._data(chunk)
+        elif kind in _EFFECTS:
+            _EFFECTS[kind](self, chunk)
+        elif kind in _TOOL_EFFECTS:
+            self._tools.read_inputs()
+            _TOOL_EFFECTS[kind](self._tools, chunk)
+
+    def settle(self) -> None:
+        """Finish the message: no part is left streaming, and `safeValidateUIMessages` accepts it.
+
+        A tool input that never became whole is an error; a call without a result stays a call, since a client may yet answer it.
+        """
+        self._read()
+        self._growing.clear()
+        for part in self._parts:
+            if part.get("state") == "streaming":
+                part["state"] = "done"
+        self._tools.settle()
+
+    def _read(self) -> None:
+        for growing in self._growing.values():
+            growing.join()
+        self._tools.read_inputs()
+
+    def _start(self, chunk: Chunk) -> None:
+        message_id = chunk.get("messageId", self._message["id"])
+        if message_id != self._message["id"]:
+            self._message = {"id": message_id, "role": "assistant"}
+            self._parts.clear()
+            self._forget()
+        self._metadata(chunk)
+
+    def _metadata(self, chunk: Chunk) -> None:
+        metadata = chunk.get("messageMetadata")
+        if metadata is not None:
+            known = self._message.get("metadata")
+            self._message["metadata"] = metadata if known is None else _merge(known, metadata)
+
+    def _start_step(self, chunk: Chunk) -> None:
+        self._tools.read_inputs()
+        self._parts.append({"type": "step-start"})
+
+    def _reset_step(self, chunk: Chunk) -> None:
+        del self._parts[len(self._parts) - len(current_step(self._parts)) :]
+        self._forget()
+
+    def _forget(self) -> None:
+        self._growing.clear()
+        self._tools.forget_inputs()
+
+    def _open_part(self, chunk: Chunk) -> None:
+        kind, part_id = chunk["type"].removesuffix("-start"), chunk["id"]
+        if (kind, part_id) in self._growing:
+            self._growing[(kind, part_id)].join()
+        part: Part = {"type": kind, "text": "", "state": "streaming"}
+        if kind == "reasoning":
+            part["id"] = part_id
+        self._growing[(kind, part_id)] = _Growing(part)
+        self._append(part, chunk)
+
+    def _extend_part(self, chunk: Chunk) -> None:
+        growing = self._active(chunk)
+        growing.pieces.append(chunk["delta"])
+        if "providerMetadata" in chunk:
+            growing.part["providerMetadata"] = chunk["providerMetadata"]
+
+    def _close_part(self, chunk: Chunk) -> None:
+        growing = self._active(chunk)
+        growing.join()
+        growing.part["state"] = "done"
+        growing.part.update({key: chunk[key] for key in ("citations", "providerMetadata") if key in chunk})
+        del self._growing[(growing.part["type"], chunk["id"])]
+
+    def _active(self, chunk: Chunk) -> _Growing:
+        kind = chunk["type"].partition("-")[0]
+        growing = self._growing.get((kind, chunk["id"]))
+        if growing is None:
+            raise InvalidChunk("$.id", f"{kind} {chunk['id']!r} was not started, or has ended")
+        return growing
+
+    def _copy(self, chunk: Chunk) -> None:
+        self._append({key: chunk[key] for key in _COPIED[chunk["type"]] if key in chunk}, chunk)
+
+    def _append(self, part: Part, chunk: Chunk) -> None:
+        self._tools.read_inputs()
+        if "providerMetadata" in chunk:
+            part["providerMetadata"] = chunk["providerMetadata"]
+        self._parts.append(part)
+
+    def _data(self, chunk: Chunk) -> None:
+        if chunk.get("transient"):
+            return
+        key = (chunk["type"], chunk.get("id"))
+        known = (
+            next((part for part in self._parts if (part["type"], part.get("id")) == key), None) if key[1] is not None else None
+        )
+        if known is None:
+            self._append(dict(chunk), {})
+        else:
+            known["data"] = chunk["data"]
+
+
+_COPIED: Final[Mapping[str, tuple[str, ...]]] = {
+    "source-url": ("type", "sourceId", "url", "title"),
+    "source-document": ("type", "sourceId", "mediaType", "title", "filename"),
+    "file": ("type", "mediaType", "url"),
+    "reasoning-file": ("type", "mediaType", "url"),
+    "custom": ("type", "kind"),
+    "steering-message": ("type", "id", "parts"),
+}
+
+_EFFECTS: Final[Mapping[str, Callable[[MessageReducer, Chunk], None]]] = {
+    "start": MessageReducer._start,
+    "finish": MessageReducer._metadata,
+    "message-metadata": MessageReducer._metadata,
+    "start-step": MessageReducer._start_step,
+    "reset-step": MessageReducer._reset_step,
+    "text-start": MessageReducer._open_part,
+    "text-delta": MessageReducer._extend_part,
+    "text-end": MessageReducer._close_part,
+    "reasoning-start": MessageReducer._open_part,
+    "reasoning-delta": MessageReducer._extend_part,
+    "reasoning-end": MessageReducer._close_part,
+    "tool-input-delta": lambda reducer, chunk: reducer._tools.input_delta(chunk),
+    **dict.fromkeys(_COPIED, MessageReducer._copy),
+}
+
+_TOOL_EFFECTS: Final[Mapping[str, Callable[[ToolParts, Chunk], None]]] = {
+    "tool-input-start": ToolParts.input_start,
+    "tool-input-available": ToolParts.input_available,
+    "tool-input-error": ToolParts.input_error,
+    "tool-output-available": ToolParts.output_available,
+    "tool-output-error": ToolParts.output_error,
+    "tool-output-denied": ToolParts.output_denied,
+    "tool-approval-request": ToolParts.approval_request,
+    "tool-approval-response": ToolParts.approval_response,
+}
+
+
+def _merge(base: Any, overrides: Any) -> Any:
+    # Source: vercel/ai, ai@7.0.173, packages/ai/src/util/merge-objects.ts.
+    if not isinstance(base, dict) or not isinstance(overrides, dict):
+        return overrides
+    merged = dict(base)
+    for key, value in overrides.items():
+        if key not in ("constructor", "prototype"):
+            merged[key] = _merge(base[key], value) if key in base else value
+    return merged

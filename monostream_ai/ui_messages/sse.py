@@ -1,0 +1,83 @@
+"""Server-sent events as the AI SDK reads them, made from stored text: nothing is decoded or encoded again on the way out.
+
+Sources: HTML Standard, 9.2 (framing); vercel/ai, ai@7.0.173, packages/ai/src/ui-message-stream/ui-message-stream-headers.ts and
+create-sse-stream-with-keep-alive.ts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, Protocol
+
+from monostream_ai.json_text import decode_json
+from monostream_ai.types import Cursor
+
+STREAM_OPEN: Final = ": stream-open\n\n"
+"""Sent at once: it flushes the headers through proxies."""
+
+KEEP_ALIVE: Final = ": keep-alive\n\n"
+"""Sent after each `KEEP_ALIVE_INTERVAL` without a frame."""
+
+KEEP_ALIVE_INTERVAL: Final = 15.0
+"""Seconds. Source: HTML Standard, 9.2.7 ("every 15 seconds or so")."""
+
+DONE: Final = "data: [DONE]\n\n"
+
+HEADERS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "content-type": "text/event-stream",
+        # no-transform is ours: a proxy that compresses would hold frames back.
+        "cache-control": "no-cache, no-transform",
+        "connection": "keep-alive",
+        "x-vercel-ai-ui-message-stream": "v1",
+        "x-accel-buffering": "no",
+    }
+)
+"""Headers of a streaming response. `connection` has no place in HTTP/2."""
+
+_FINISH: Final = 'data: {"type":"finish"}\n\n'
+
+
+class Batch(Protocol):
+    """Consecutive payloads of one version, as `subscription.next_batch` gives them; `first` is the id of the first one."""
+
+    @property
+    def version(self) -> int: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def payloads(self) -> Sequence[str]: ...
+
+
+class SSEEncoder:
+    """Turns batches of payloads into frames for one response."""
+
+    def frames(self, batch: Batch) -> str:
+        """Return one event for each payload; its SSE id is the cursor of the payload, which `Cursor.parse` reads."""
+        version, first = batch.version, batch.first
+        return "".join(
+            f"id: {Cursor(version, first + offset)}\ndata: {_one_line(payload)}\n\n"
+            for offset, payload in enumerate(batch.payloads)
+        )
+
+    def end(self, last_payload: str | None) -> str:
+        """Return what follows the last chunk of a closed version.
+
+        After an `error` or `abort` that is a `finish` without an id, since it is not stored: clients that count chunks would ask
+        for more without it. A response whose version is not closed must be broken off instead: a clean end looks like success.
+
+        Args:
+            last_payload: The last one that the version has, or None if it has none.
+        """
+        last = None if last_payload is None else decode_json(last_payload)
+        finished = isinstance(last, dict) and last.get("type") == "finish"
+        return DONE if finished else _FINISH + DONE
+
+
+def _one_line(payload: str) -> str:
+    # Text of ours has one line. What another program wrote to a json column keeps its line breaks; JSON has them raw between
+    # tokens only, where they mean no more than a space.
+    if "\n" in payload or "\r" in payload:
+        return payload.replace("\r", " ").replace("\n", " ")
+    return payload
