@@ -31,6 +31,8 @@ class Feed:
         self.lost = False
         self.error: BaseException | None = None
         self.readers = 0
+        self.reads_begun = 0
+        self.reads_done = 0
         self.lease_until = math.inf
         """Loop time at which the publisher's lease runs out unless it is renewed."""
         self.poll_delay = 0.0

@@ -77,14 +77,19 @@ class Hub:
         self._replays = asyncio.Semaphore(REPLAYS)
         self._backoff = Backoff(FIRST_RETRY, LAST_RETRY)
 
-    def attach(self, asked: Position) -> Feed:
-        """Register a reader of a stream; the feed loads in the background. Pair with `detach`."""
+    def attach(self, asked: Position) -> tuple[Feed, int]:
+        """Register a reader of a stream; the feed loads in the background. Pair with `detach`.
+
+        Returns:
+            The feed, and the number of reads after which it shows no less than the store held at this moment: a feed that others
+            opened before may not know yet of a version that another process has opened since.
+        """
         feed = self._feeds.get(asked.stream_id)
         if feed is None or feed.error is not None:
             feed = self._feeds[asked.stream_id] = Feed(asked)
-            self._mark(feed, polled=False)
         feed.readers += 1
-        return feed
+        self._mark(feed, polled=False)
+        return feed, feed.reads_begun + 1
 
     def detach(self, feed: Feed) -> None:
         """Take a reader back; a stream without readers costs nothing."""
@@ -158,6 +163,9 @@ class Hub:
             self._task = None
 
     async def _refresh(self, feeds: dict[Feed, bool]) -> None:
+        for feed in feeds:
+            feed.reads_begun += 1
+        begun = [feed.reads_begun for feed in feeds]
         try:
             pages = await self._read([feed.position for feed in feeds], TAIL_BYTES)
         except StoreUnavailable:
@@ -168,7 +176,8 @@ class Hub:
                 feed.fail(error)
             return
         now = asyncio.get_running_loop().time()
-        for (feed, polled), page in zip(feeds.items(), pages, strict=True):
+        for (feed, polled), page, read in zip(feeds.items(), pages, begun, strict=True):
+            feed.reads_done = read
             self._show(feed, page, polled, now)
 
     def _show(self, feed: Feed, page: Page, polled: bool, now: float) -> None:

@@ -78,6 +78,7 @@ class Subscription(Generic[C]):
         self._version: int | None = None if after is None else after.version
         self._next_id = 0 if after is None else after.id + 1
         self._feed: Feed | None = None
+        self._fresh_after = 0
         self._detach: weakref.finalize[..., Any] | None = None
         self._buffer: deque[str] = deque()
         self._over: BaseException | None = None
@@ -165,7 +166,7 @@ class Subscription(Generic[C]):
 
     def _attached(self) -> Feed:
         if self._feed is None:
-            self._feed = self._machinery.hub.attach(Position(self._stream_id, self._version, self._next_id))
+            self._feed, self._fresh_after = self._machinery.hub.attach(Position(self._stream_id, self._version, self._next_id))
             self._detach = weakref.finalize(self, _detach, self._machinery.hub, self._feed, asyncio.get_running_loop())
             self._detach.atexit = False
         return self._feed
@@ -182,6 +183,9 @@ class Subscription(Generic[C]):
                 raise self._over
             if feed.error is not None:
                 raise feed.error
+            if feed.reads_done < self._fresh_after:
+                await feed.wait()
+                continue
             if feed.version is not None:
                 version = self._join(feed, feed.version)
                 payloads = feed.payloads_from(self._next_id) or (
@@ -193,7 +197,7 @@ class Subscription(Generic[C]):
                 if version != feed.version or self._next_id < feed.next_id:
                     continue
                 self._judge(feed, version)
-            elif feed.loaded and self._after is not None:
+            elif self._after is not None:
                 raise CursorNotFound(self._stream_id, self._after)
             await feed.wait()
 

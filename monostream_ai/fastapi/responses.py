@@ -61,7 +61,10 @@ def only_finish() -> Response:
 
 
 class TurnResponse(StreamingResponse):
-    """Streams a `TurnBody`; the connection breaks if the body does."""
+    """Streams a `TurnBody`; the connection breaks if the body does.
+
+    uvicorn then logs "ASGI callable returned without completing response", which is what was wanted.
+    """
 
     def __init__(self, body: TurnBody, headers: Mapping[str, str]) -> None:
         super().__init__(body, headers={**HEADERS, **headers})

@@ -51,8 +51,6 @@ stream_version = Table(
     Column("created_at", _Instant, nullable=False),
     Column("closed_at", _Instant),
     sqlite_with_rowid=False,
-    # Each append updates its row in place (HOT) as long as the page has room and no index covers what changes.
-    postgresql_with={"fillfactor": 70},
 )
 
 schema_version = Table(

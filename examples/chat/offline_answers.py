@@ -1,0 +1,57 @@
+"""What the offline model says: the texts of `answers/`, and the thought and the tool call before them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from typing import Any
+
+TEXTS = Path(__file__).parent / "answers"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One scripted answer; without a tool it is its text alone."""
+
+    name: str
+    tool: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    thought: str = ""
+    opening: str = ""
+
+    def text(self, result: Mapping[str, Any]) -> str:
+        """Return the text, with the tool's result filled in."""
+        return Template((TEXTS / f"{self.name}.md").read_text()).safe_substitute(result)
+
+
+def answer_to(question: str) -> Answer:
+    """Return the answer whose words fit the question."""
+    words = set(re.findall(r"[a-z]+", question.lower()))
+    if words & {"weather", "temperature", "rain", "forecast"}:
+        return _weather(question)
+    if words & {"story", "poem", "tale", "long"}:
+        return Answer("story")
+    if words & {"hi", "hello", "hey", "thanks", "thank"} and len(words) <= 4:
+        return Answer("hello")
+    return Answer("survival", "describe_server", {}, THOUGHT, "Let me look at the process that is writing this answer.")
+
+
+THOUGHT = (
+    "The user will want to see whether this answer really survives. Before I explain it, I should find out which process is "
+    "writing it: if somebody kills that process while I talk, another one has to take over, and its number will be different."
+)
+
+
+def _weather(question: str) -> Answer:
+    place = re.search(r"\b(?:in|for|at)\s+([A-Z][\w-]*(?:\s+[A-Z][\w-]*)*)", question)
+    city = place[1] if place else "Lisbon"
+    return Answer(
+        "weather",
+        tool="get_weather",
+        arguments={"city": city},
+        thought=f"The user wants to know the weather. I have a tool for that, so I should ask it for {city} and not guess.",
+        opening=f"I will look up the weather in {city}.",
+    )

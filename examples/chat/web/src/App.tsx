@@ -1,0 +1,50 @@
+import { useEffect, useState } from "react";
+import { Chat } from "./Chat";
+import { type ChatMessage, fetchHistory } from "./api";
+import { Header } from "./components/Header";
+import { useChatId } from "./useChatId";
+
+const TRY_AGAIN_AFTER = 1000;
+
+export function App() {
+  const { id, fresh, newChat } = useChatId();
+  return <OpenChat key={id} chatId={id} fresh={fresh} onNewChat={newChat} />;
+}
+
+type Props = { chatId: string; fresh: boolean; onNewChat: () => void };
+
+/** Shows the chat once its history has arrived: `useChat` takes its first messages only when it is created. */
+function OpenChat({ chatId, fresh, onNewChat }: Props) {
+  const [messages, setMessages] = useState<ChatMessage[] | null>(fresh ? [] : null);
+  const [unreachable, setUnreachable] = useState(false);
+
+  useEffect(() => {
+    if (fresh) return;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let left = false;
+    const load = () =>
+      fetchHistory(chatId).then(
+        (history) => left || setMessages(history),
+        () => {
+          if (left) return;
+          setUnreachable(true);
+          timer = setTimeout(load, TRY_AGAIN_AFTER);
+        },
+      );
+    void load();
+    return () => {
+      left = true;
+      clearTimeout(timer);
+    };
+  }, [chatId, fresh]);
+
+  if (messages) return <Chat chatId={chatId} initialMessages={messages} onNewChat={onNewChat} />;
+  return (
+    <div className="page">
+      <Header onNewChat={onNewChat} />
+      <p className="loading" role="status">
+        {unreachable ? "The server cannot be reached. Trying again…" : "Opening the chat…"}
+      </p>
+    </div>
+  );
+}

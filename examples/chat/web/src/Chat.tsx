@@ -1,0 +1,60 @@
+import { useEffect } from "react";
+import type { ChatMessage } from "./api";
+import { Composer } from "./components/Composer";
+import { EmptyState } from "./components/EmptyState";
+import { Header } from "./components/Header";
+import { ArrowDown } from "./components/icons";
+import { MessageList } from "./components/MessageList";
+import { StatusBar } from "./components/StatusBar";
+import { messageText, useChatSession } from "./useChatSession";
+import { useServerInfo } from "./useServerInfo";
+import { useStickToBottom } from "./useStickToBottom";
+
+type Props = { chatId: string; initialMessages: ChatMessage[]; onNewChat: () => void };
+
+export function Chat({ chatId, initialMessages, onNewChat }: Props) {
+  const session = useChatSession(chatId, initialMessages);
+  const { chat, busy, reconnecting, stopping, stop } = session;
+  const reach = session.reach === "connected" && reconnecting ? "reconnecting" : session.reach;
+  const info = useServerInfo(session.reach === "connected", session.tell);
+  const { scroller, content, away, toBottom } = useStickToBottom();
+  const question = chat.messages.find((message) => message.role === "user");
+
+  useEffect(() => {
+    document.title = question ? `${messageText(question).slice(0, 60)} · monostream_ai` : "monostream_ai chat";
+  }, [question]);
+
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      const closesLog = document.querySelector(":popover-open") !== null;
+      if (event.key === "Escape" && busy && !stopping && !closesLog) void stop();
+    };
+    window.addEventListener("keydown", onKey);
+    return () => window.removeEventListener("keydown", onKey);
+  });
+
+  const send = (text: string) => {
+    void session.send(text);
+    toBottom();
+  };
+
+  return (
+    <div className="page" data-testid="app" data-status={chat.status} data-connection={reach}>
+      <Header onNewChat={onNewChat} onCrash={info?.demo ? session.crash : undefined} crashable={reach === "connected"} />
+      <main className="conversation" ref={scroller} tabIndex={-1}>
+        <div className="column" ref={content}>
+          {chat.messages.length === 0 && !busy ? <EmptyState onPick={send} /> : <MessageList session={session} />}
+        </div>
+      </main>
+      <footer className="dock">
+        {away && (
+          <button type="button" className="to-latest" onClick={() => toBottom("smooth")} aria-label="Go to the latest message">
+            <ArrowDown />
+          </button>
+        )}
+        <Composer session={session} onSend={send} />
+        <StatusBar reach={reach} reconnecting={reconnecting} busy={busy} status={session.status} story={session.story} info={info} />
+      </footer>
+    </div>
+  );
+}

@@ -1,0 +1,45 @@
+import type { UIMessage } from "ai";
+
+export const CHAT_API = "/api/chat";
+
+/** An assistant message carries `stopped` when a user ended it early. */
+export type ChatMessage = UIMessage<{ stopped?: boolean }>;
+
+/** The latest version of the chat's stream, as the server has stored it. */
+export type StreamStatus = {
+  /** `lost`: open, but the process that wrote it is gone and no other has taken over yet. */
+  state: "idle" | "open" | "closed" | "lost";
+  version: number | null;
+  chunks: number;
+  attempt: number;
+  messageId: string | null;
+};
+
+export type ServerInfo = { model: string; backend: string; pid: number; demo: boolean };
+
+const chatUrl = (chatId: string, action: string) => `${CHAT_API}/${encodeURIComponent(chatId)}/${action}`;
+
+async function json<T>(url: string, init?: RequestInit): Promise<T> {
+  const response = await fetch(url, { cache: "no-store", ...init });
+  if (!response.ok) throw new Error(`${url} answered ${response.status}`);
+  return (await response.json()) as T;
+}
+
+export const fetchInfo = () => json<ServerInfo>("/api/info");
+
+export const fetchStatus = (chatId: string, signal?: AbortSignal) =>
+  json<StreamStatus>(chatUrl(chatId, "status"), { signal });
+
+export async function fetchHistory(chatId: string): Promise<ChatMessage[]> {
+  const history = await json<{ messages: ChatMessage[] }>(`/api/history/${encodeURIComponent(chatId)}`);
+  return history.messages;
+}
+
+/** Ends the running answer on the server, in whatever process it runs. */
+export const stopAnswer = (chatId: string) =>
+  json<{ success: boolean }>(chatUrl(chatId, "stop"), { method: "POST", signal: AbortSignal.timeout(5000) });
+
+/** Makes the server kill itself. The request dies with it, so a broken answer is the good case. */
+export async function crashServer(): Promise<void> {
+  await fetch("/api/demo/crash", { method: "POST" }).catch(() => undefined);
+}

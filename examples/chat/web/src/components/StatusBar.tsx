@@ -1,0 +1,74 @@
+import type { ServerInfo, StreamStatus } from "../api";
+import type { StoryEvent } from "../useStory";
+import type { Reach } from "../useStreamStatus";
+import { Chevron } from "./icons";
+
+type Props = {
+  reach: Reach;
+  reconnecting: boolean;
+  busy: boolean;
+  status: StreamStatus | null;
+  story: StoryEvent[];
+  info: ServerInfo | null;
+};
+
+const REACH_LABELS: Record<Reach, string> = { connected: "Connected", reconnecting: "Reconnecting…", offline: "Offline" };
+const BACKENDS: Record<string, string> = { sqlite: "SQLite", postgresql: "PostgreSQL", memory: "in memory" };
+
+/** The sentence that says what is going on: what lasts comes before what happened last. */
+function headline({ reach, reconnecting, busy, status, story }: Props): string {
+  if (reach === "offline") return "The server cannot be reached. What you see is stored; the page reconnects by itself.";
+  if (reconnecting) return status?.state === "lost" ? "The writer of this answer is gone. Waiting for a server to take it over…" : "The connection broke off. Everything shown so far is stored. Reconnecting…";
+  if (busy && status && status.attempt > 1) return `The server crashed mid-answer. The answer continues as version ${status.version}.`;
+  return story.at(-1)?.text ?? "Every chunk of an answer is stored before it is shown.";
+}
+
+export function StatusBar(props: Props) {
+  const { reach, status, story, info } = props;
+  return (
+    <section className="status" aria-label="Stream status">
+      <p className="headline" role="status" aria-live="polite">
+        {headline(props)}
+      </p>
+      <div className="facts">
+        <span className={`reach ${reach}`} data-testid="status-connection" data-state={reach}>
+          {REACH_LABELS[reach]}
+        </span>
+        <span data-testid="status-version" data-value={status?.version ?? ""}>
+          {status?.version == null ? "no version yet" : `version ${status.version}`}
+        </span>
+        <span data-testid="status-chunks" data-value={status?.chunks ?? 0}>
+          <b>{status?.chunks ?? 0}</b> chunks stored
+        </span>
+        {info && (
+          <span className="wide-only">
+            {info.model} · {BACKENDS[info.backend] ?? info.backend} · process {info.pid}
+          </span>
+        )}
+        {story.length > 0 && <Log story={story} />}
+      </div>
+    </section>
+  );
+}
+
+function Log({ story }: { story: StoryEvent[] }) {
+  return (
+    <>
+      <button type="button" className="log-button" popoverTarget="log">
+        <span className="wide-only">What happened</span>
+        <span className="narrow-only">Log</span>
+        <Chevron />
+      </button>
+      <div className="log" id="log" popover="auto" aria-label="What happened, newest first">
+        <ol>
+          {story.toReversed().map((event) => (
+            <li key={event.id} className={event.tone}>
+              <time dateTime={event.at.toISOString()}>{event.at.toLocaleTimeString([], { hour12: false })}</time>
+              {event.text}
+            </li>
+          ))}
+        </ol>
+      </div>
+    </>
+  );
+}

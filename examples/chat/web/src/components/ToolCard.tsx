@@ -1,0 +1,84 @@
+import type { DynamicToolUIPart, ToolUIPart, UITools } from "ai";
+import { Wrench } from "./icons";
+
+type ToolPart = DynamicToolUIPart | ToolUIPart<UITools>;
+type Look = { label: string; tone: "running" | "good" | "bad" | "calm" };
+
+function lookOf(part: ToolPart, active: boolean): Look {
+  switch (part.state) {
+    case "input-streaming":
+      return active ? { label: "Preparing", tone: "running" } : { label: "Unfinished", tone: "calm" };
+    case "input-available":
+      return active ? { label: "Running", tone: "running" } : { label: "Unfinished", tone: "calm" };
+    case "output-available":
+      return part.preliminary && active ? { label: "Running", tone: "running" } : { label: "Done", tone: "good" };
+    case "output-error":
+      return { label: "Failed", tone: "bad" };
+    case "output-denied":
+      return { label: "Denied", tone: "bad" };
+    case "approval-requested":
+      return { label: "Needs approval", tone: "calm" };
+    case "approval-responded":
+      return { label: part.approval.approved ? "Approved" : "Declined", tone: "calm" };
+  }
+}
+
+export function ToolCard({ part, name, active }: { part: ToolPart; name: string; active: boolean }) {
+  const { label, tone } = lookOf(part, active);
+  return (
+    <section className="tool" data-testid="tool-card" data-state={part.state} aria-label={`Tool ${name}: ${label}`}>
+      <header>
+        <Wrench />
+        <strong>{name}</strong>
+        <span className={`pill ${tone}`}>{label}</span>
+      </header>
+      <Row label="Input" value={part.input} />
+      {part.state === "output-available" && <Row label="Output" value={part.output} />}
+      {part.state === "output-error" && <Row label="Error" value={part.errorText} />}
+    </section>
+  );
+}
+
+function Row({ label, value }: { label: string; value: unknown }) {
+  if (value === undefined) return null;
+  return (
+    <div className="tool-row">
+      <span>{label}</span>
+      <Value value={structured(value)} />
+    </div>
+  );
+}
+
+/** Tools often answer with JSON in a string. */
+function structured(value: unknown): unknown {
+  if (typeof value !== "string" || !/^\s*[[{]/.test(value)) return value;
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
+}
+
+function Value({ value }: { value: unknown }) {
+  if (isFlatRecord(value)) {
+    return (
+      <dl>
+        {Object.entries(value).map(([key, entry]) => (
+          <div key={key}>
+            <dt>{key}</dt>
+            <dd>{typeof entry === "string" ? entry : JSON.stringify(entry)}</dd>
+          </div>
+        ))}
+      </dl>
+    );
+  }
+  return <pre>{typeof value === "string" ? value : JSON.stringify(value, null, 2)}</pre>;
+}
+
+/** True for an object that reads well on one line per entry, which most inputs and outputs of tools are. */
+function isFlatRecord(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const entries = Object.values(value);
+  const short = (entry: unknown) => typeof entry !== "object" || JSON.stringify(entry).length <= 40;
+  return entries.length > 0 && entries.length <= 12 && entries.every(short);
+}

@@ -1,0 +1,34 @@
+import { generateId } from "ai";
+import { useCallback, useEffect, useState } from "react";
+
+type OpenChat = { id: string; /** Made here a moment ago: the server knows nothing of it yet. */ fresh: boolean };
+
+function fromLocation(): OpenChat {
+  const id = new URLSearchParams(location.search).get("chat");
+  return id ? { id, fresh: false } : { id: generateId(), fresh: true };
+}
+
+const addressOf = (id: string) => `${location.pathname}?chat=${encodeURIComponent(id)}`;
+
+/** The chat named in the address (`/?chat=<id>`), so that a reload, a second tab and the back button open the same one. */
+export function useChatId() {
+  const [open, setOpen] = useState(fromLocation);
+
+  useEffect(() => {
+    if (fromLocation().id !== open.id) history.replaceState(null, "", addressOf(open.id));
+  }, [open.id]);
+
+  useEffect(() => {
+    const onPopState = () => setOpen(fromLocation());
+    window.addEventListener("popstate", onPopState);
+    return () => window.removeEventListener("popstate", onPopState);
+  }, []);
+
+  const newChat = useCallback(() => {
+    const id = generateId();
+    history.pushState(null, "", addressOf(id));
+    setOpen({ id, fresh: true });
+  }, []);
+
+  return { ...open, newChat };
+}

@@ -1,0 +1,168 @@
+import { useChat } from "@ai-sdk/react";
+import { useCallback, useEffect, useRef, useState } from "react";
+import { type ChatMessage, crashServer, fetchHistory, stopAnswer, type StreamStatus } from "./api";
+import { ResumingTransport } from "./transport";
+import { useReconnect } from "./useReconnect";
+import { useStory } from "./useStory";
+import { useStreamStatus } from "./useStreamStatus";
+
+const RENDER_EVERY = 40;
+const ENDING_ARRIVES_WITHIN = 1000;
+
+/** One chat: `useChat`, brought back when its stream breaks, and kept in step with other tabs. */
+export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
+  const [transport] = useState(() => new ResumingTransport());
+  const [draft, setDraft] = useState("");
+  const [notice, setNotice] = useState<string | null>(null);
+  const [stopping, setStopping] = useState(false);
+  const { story, tell } = useStory();
+
+  const chat = useChat<ChatMessage>({ id: chatId, messages: initialMessages, resume: true, transport, throttle: RENDER_EVERY });
+  const { setMessages, resumeStream } = chat;
+  const reconnecting = useReconnect(chat);
+  const streaming = chat.status === "submitted" || chat.status === "streaming";
+  const busy = streaming || reconnecting;
+
+  const latest = useRef({ streaming, reconnecting });
+  latest.current = { streaming, reconnecting };
+
+  /** Shows what the server has. A message that never arrived there goes back into the composer. */
+  const takeHistory = useCallback(
+    async ({ idle }: { idle: boolean }) => {
+      const history = await fetchHistory(chatId);
+      if (latest.current.streaming) return;
+      setMessages((shown) => {
+        const last = shown.at(-1);
+        if (last?.role === "user" && !history.some((message) => message.id === last.id)) {
+          setDraft((text) => [messageText(last), text].filter(Boolean).join("\n\n"));
+          setNotice("Your message did not reach the server. It is back in the box below.");
+        }
+        // An answer that the server gave up before storing it in the history is still worth reading.
+        const unanswered = idle && last?.role === "assistant" && history.at(-1)?.id === shown.at(-2)?.id;
+        return unanswered ? [...history, last] : history;
+      });
+    },
+    [chatId, setMessages],
+  );
+
+  useEffect(() => {
+    transport.onResumed = () => {
+      if (latest.current.reconnecting) tell("Connected again: the stored chunks were replayed, the rest arrives live.", "good");
+      else tell("This answer was already running: its stored chunks were replayed, the rest arrives live.", "good");
+    };
+    transport.onIdle = async () => {
+      if (latest.current.reconnecting) tell("Connected again: nothing runs any more, the stored history is shown.", "good");
+      await takeHistory({ idle: true });
+    };
+  }, [transport, takeHistory, tell]);
+
+  useEffect(() => {
+    if (reconnecting) tell("The connection broke off. Everything shown so far is stored. Reconnecting…", "bad");
+  }, [reconnecting, tell]);
+
+  const knownVersion = useRef<number | null | undefined>(undefined);
+  const handledVersion = useRef<number | null>(null);
+  const streamedVersion = useRef<number | null>(null);
+  const endedWhileStreaming = useRef(0);
+  const toldAttempt = useRef(1);
+  const wasBusy = useRef(false);
+
+  const onStatus = (next: StreamStatus) => {
+    if (next.attempt > 1 && next.attempt !== toldAttempt.current && next.state === "open") {
+      tell(`The server crashed mid-answer. The answer continues as version ${next.version}.`, "good");
+    }
+    toldAttempt.current = next.attempt;
+    if (streaming) leaveDeadConnection(next);
+    if (!busy) keepInStep(next);
+    if (!busy && wasBusy.current && next.state === "closed") tellEnding(next);
+    wasBusy.current = busy;
+    knownVersion.current = next.version;
+  };
+
+  /** A connection can die without an error; it shows when the answer has ended on the server, but not here. */
+  const leaveDeadConnection = ({ state, version }: StreamStatus) => {
+    if (state === "open") streamedVersion.current = version;
+    const ended = state === "closed" && version === streamedVersion.current;
+    endedWhileStreaming.current = ended ? endedWhileStreaming.current + 1 : 0;
+    if (endedWhileStreaming.current < 3) return;
+    endedWhileStreaming.current = 0;
+    void chat.stop().then(() => resumeStream());
+  };
+
+  const tellEnding = ({ version, chunks }: StreamStatus) => {
+    const stored = `${chunks} chunks are stored as version ${version}.`;
+    if (chat.status === "error") tell(`The answer ended with an error; ${stored}`, "bad");
+    else if (chat.messages.at(-1)?.metadata?.stopped) tell(`The answer was stopped; ${stored}`);
+    else tell(`Complete: ${stored}`, "good");
+  };
+
+  /** Follows, or fetches, an answer that another tab asked for. The first status is left to `resume: true`. */
+  const keepInStep = (next: StreamStatus) => {
+    const first = knownVersion.current === undefined;
+    const foreign = !first && !wasBusy.current && next.version !== knownVersion.current;
+    if (!first && next.state === "open" && next.version !== handledVersion.current) {
+      handledVersion.current = next.version;
+      void follow().catch(() => (handledVersion.current = null));
+    } else if (foreign && next.state === "closed") {
+      void takeHistory({ idle: true }).catch(() => undefined);
+    }
+  };
+
+  const follow = async () => {
+    await takeHistory({ idle: false });
+    if (!latest.current.streaming) await resumeStream();
+  };
+
+  const { status, reach } = useStreamStatus({ chatId, busy, onStatus });
+
+  const begin = () => {
+    setNotice(null);
+    // Until the server has begun, its status still tells of the version before.
+    streamedVersion.current = null;
+  };
+
+  const send = async (text: string) => {
+    begin();
+    // useChat would take a 204 that arrives after the question for the end of its answer.
+    if (await transport.findsRunningAnswer()) return setDraft(text);
+    tell("Asked. Each chunk of the answer is stored before it is shown.");
+    await chat.sendMessage({ text });
+  };
+
+  const regenerate = async () => {
+    begin();
+    if (await transport.findsRunningAnswer()) return;
+    tell("Asked again. The new answer gets a version of its own.");
+    if (chat.messages.length === 0) location.reload();
+    else await chat.regenerate();
+  };
+
+  const stop = async () => {
+    setStopping(true);
+    // stop() alone would only close this connection: the server must be told, and first.
+    const told = await stopAnswer(chatId).then(() => true, () => false);
+    // The stream now ends by itself, with the note that the answer was stopped.
+    const deadline = Date.now() + ENDING_ARRIVES_WITHIN;
+    while (told && latest.current.streaming && Date.now() < deadline) await sleep(50);
+    handledVersion.current = status?.version ?? null;
+    await chat.stop();
+    chat.clearError();
+    if (!told) setNotice("The server could not be told to stop, so the answer may go on there. Reload to see it.");
+    setStopping(false);
+  };
+
+  const crash = () => {
+    tell("You killed the server with SIGKILL. Its supervisor starts a new one.", "bad");
+    void crashServer();
+  };
+
+  return { chat, status, reach, reconnecting, busy, stopping, story, tell, notice, draft, setDraft, send, stop, regenerate, crash };
+}
+
+export type ChatSession = ReturnType<typeof useChatSession>;
+
+export function messageText(message: ChatMessage): string {
+  return message.parts.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("\n\n");
+}
+
+const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));

@@ -1,0 +1,72 @@
+import { useEffect, useRef, useState } from "react";
+import { fetchStatus, type StreamStatus } from "./api";
+
+const WHILE_BUSY = 1000;
+const WHILE_IDLE = 2000;
+const ANSWER_WITHIN = 4000;
+const UNREACHABLE_IS_OFFLINE_AFTER = 15_000;
+
+export type Reach = "connected" | "reconnecting" | "offline";
+
+type Options = {
+  chatId: string;
+  /** An answer runs or is being brought back: poll faster, and also in the background. */
+  busy: boolean;
+  /** Called with each status that was asked for after `busy` last changed. */
+  onStatus: (status: StreamStatus) => void;
+};
+
+/** Polls the stored state of the chat's stream, and so notices a lost server or another tab's answer. */
+export function useStreamStatus({ chatId, busy, onStatus }: Options) {
+  const [status, setStatus] = useState<StreamStatus | null>(null);
+  const [reach, setReach] = useState<Reach>("connected");
+  const listener = useRef(onStatus);
+  const failingSince = useRef<number | null>(null);
+
+  useEffect(() => {
+    listener.current = onStatus;
+  });
+
+  useEffect(() => {
+    // Aborting with the effect drops answers that describe the time before `busy` changed.
+    const abort = new AbortController();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+
+    const failed = () => {
+      failingSince.current ??= Date.now();
+      const lasting = Date.now() - failingSince.current > UNREACHABLE_IS_OFFLINE_AFTER;
+      setReach(lasting || !navigator.onLine ? "offline" : "reconnecting");
+    };
+    const arrived = (next: StreamStatus) => {
+      failingSince.current = null;
+      setReach("connected");
+      setStatus((last) => (JSON.stringify(last) === JSON.stringify(next) ? last : next));
+      listener.current(next);
+    };
+    const poll = async () => {
+      clearTimeout(timer);
+      if (busy || document.visibilityState === "visible") {
+        const next = await fetchStatus(chatId, AbortSignal.any([abort.signal, AbortSignal.timeout(ANSWER_WITHIN)])).catch(() => null);
+        if (abort.signal.aborted) return;
+        if (next) arrived(next);
+        else failed();
+      }
+      clearTimeout(timer);
+      timer = setTimeout(poll, busy || failingSince.current !== null ? WHILE_BUSY : WHILE_IDLE);
+    };
+
+    void poll();
+    document.addEventListener("visibilitychange", poll);
+    window.addEventListener("online", poll);
+    window.addEventListener("offline", failed);
+    return () => {
+      abort.abort();
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", poll);
+      window.removeEventListener("online", poll);
+      window.removeEventListener("offline", failed);
+    };
+  }, [chatId, busy]);
+
+  return { status, reach };
+}

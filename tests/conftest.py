@@ -1,0 +1,1 @@
+pytest_plugins = ["tests.plugins.fail_on_skip", "tests.plugins.postgres", "tests.plugins.services"]

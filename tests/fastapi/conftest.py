@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from monostream_ai import DurableStreamService
+from monostream_ai.fastapi import create_chat_router
+from monostream_ai.ui_messages import UIMessageProtocol
+from tests.backends import Backend, open_backend
+from tests.fastapi.chat_client import ChatClient
+from tests.plugins.services import ServiceFactory
+
+Serve = Callable[..., Awaitable[ChatClient]]
+NewService = Callable[..., DurableStreamService[Any]]
+
+
+@pytest.fixture
+def backend(tmp_path: Path, request: pytest.FixtureRequest) -> Backend:
+    """Routes know no backend, so the quickest one will do."""
+    return open_backend("memory", tmp_path, request)
+
+
+@pytest.fixture
+def new_service(service_factory: ServiceFactory) -> NewService:
+    """Make a service as one more process on the same storage has it."""
+    return lambda **options: service_factory(protocol=UIMessageProtocol(), **options)
+
+
+class Server(uvicorn.Server):
+    """uvicorn in this process and loop, which keeps its hands off the signals of the test run."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(uvicorn.Config(app, port=0, log_level="critical", ws="none", timeout_graceful_shutdown=2))
+        self.ready = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+    @property
+    def url(self) -> str:
+        host, port = self.servers[0].sockets[0].getsockname()
+        return f"http://{host}:{port}"
+
+
+@pytest.fixture
+async def serve_app(service_factory: ServiceFactory) -> AsyncIterator[Callable[[FastAPI], Awaitable[ChatClient]]]:
+    """Serve an application on a loopback socket until the test ends; return a client for it."""
+    async with AsyncExitStack() as stack:
+
+        async def start(app: FastAPI) -> ChatClient:
+            server = Server(app)
+            running = asyncio.create_task(server.serve())
+            await server.ready.wait()
+
+            async def shut_down() -> None:
+                server.should_exit = True
+                await running
+
+            stack.push_async_callback(shut_down)
+            http = await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, timeout=10.0))
+            return ChatClient(http, shut_down)
+
+        yield start
+
+
+@pytest.fixture
+def serve(serve_app: Callable[[FastAPI], Awaitable[ChatClient]]) -> Serve:
+    """Serve a chat router of a service; options go to `create_chat_router`."""
+
+    async def start(service: DurableStreamService[Any], reply: Any, **options: Any) -> ChatClient:
+        app = FastAPI()
+        app.include_router(create_chat_router(service, reply, **options), prefix="/api/chat")
+        return await serve_app(app)
+
+    return start

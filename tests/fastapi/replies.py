@@ -1,0 +1,34 @@
+"""Replies that tests give to a router."""
+
+from __future__ import annotations
+
+import asyncio
+
+from monostream_ai.fastapi import ChatTurn
+
+TEXT = [{"type": "text-start", "id": "t"}, {"type": "text-delta", "id": "t", "delta": "Hello"}, {"type": "text-end", "id": "t"}]
+
+
+async def greet(turn: ChatTurn) -> None:
+    await turn.pub.write(*TEXT)
+
+
+class Held:
+    """A reply that writes a text and goes on when the test lets it."""
+
+    def __init__(self) -> None:
+        self.turns: list[ChatTurn] = []
+        self.started = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.cancelled = asyncio.Event()
+
+    async def __call__(self, turn: ChatTurn) -> None:
+        self.turns.append(turn)
+        await turn.pub.write(*TEXT)
+        self.started.set()
+        try:
+            await self.go_on.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        await turn.pub.write({"type": "data-last", "data": 1})

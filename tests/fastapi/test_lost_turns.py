@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from monostream_ai import DurableStreamService
+from tests.fastapi.chat_client import chunks_in, question, types_in
+from tests.fastapi.conftest import NewService, Serve
+from tests.fastapi.replies import TEXT, Held, greet
+
+LEASE = 0.4
+
+
+async def leave_open(service: DurableStreamService[Any], attempt: int = 1) -> None:
+    """Begin a turn as a process does that dies in the middle of it."""
+    pub = service.publisher("chat:c1", message_id="m1", attempt=attempt, request=question())
+    await pub.open()
+    await pub.write({"type": "start", "messageId": "m1"}, *TEXT[:2])
+    # A publisher that is dropped renews its lease no more, like one whose process was killed.
+
+
+async def test_a_lost_turn_ends_with_an_error(new_service: NewService, serve: Serve) -> None:
+    service = new_service(lease=LEASE)
+    client = await serve(service, greet)
+    await leave_open(service)
+
+    body = (await client.get()).text
+
+    assert types_in(body) == ["start", "text-start", "text-delta", "text-end", "error", "finish"]
+    assert [chunk["type"] for chunk in await service.chunks("chat:c1")][-1] == "error"
+    assert (await client.get()).status_code == 204
+
+
+async def test_readers_in_all_processes_get_the_same_one_ending(new_service: NewService, serve: Serve) -> None:
+    services = [new_service(lease=LEASE) for _ in range(3)]
+    clients = [await serve(service, greet) for service in services]
+    await leave_open(services[0])
+
+    bodies = await asyncio.gather(*(client.get() for client in clients for _ in range(3)))
+
+    assert len({body.text for body in bodies}) == 1
+
+
+async def test_a_lost_turn_is_run_again_once_and_under_the_same_message(new_service: NewService, serve: Serve) -> None:
+    held = Held()
+    services = [new_service(lease=LEASE) for _ in range(2)]
+    clients = [await serve(service, held, on_lost="retry") for service in services]
+    await leave_open(services[0])
+
+    async def read_until_broken(number: int) -> None:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await clients[number % 2].get()
+
+    await asyncio.gather(*map(read_until_broken, range(6)))
+    await held.started.wait()
+    async with clients[0].resume() as stream:
+        first = await stream.chunk()
+        held.go_on.set()
+        await stream.rest()
+
+    assert first == {"type": "start", "messageId": "m1"}
+    assert [(turn.version, turn.attempt, turn.messages) for turn in held.turns] == [(1, 2, question()["messages"])]
+
+
+async def test_a_resume_that_finds_a_lost_turn_runs_it_again_at_once(new_service: NewService, serve: Serve) -> None:
+    service = new_service(lease=LEASE)
+    client = await serve(service, greet, on_lost="retry")
+    await leave_open(service)
+    await lost(service)
+
+    body = (await client.get()).text
+
+    assert "id: 1.0\n" in body
+    assert types_in(body) == ["start", "text-start", "text-delta", "text-end", "finish"]
+    assert chunks_in(body)[0]["messageId"] == "m1"
+
+
+async def test_a_turn_that_is_lost_too_often_ends_with_an_error(new_service: NewService, serve: Serve) -> None:
+    service = new_service(lease=LEASE)
+    client = await serve(service, greet, on_lost="retry", max_attempts=3)
+    await leave_open(service, attempt=3)
+
+    assert types_in((await client.get()).text)[-2:] == ["error", "finish"]
+
+
+async def test_a_turn_that_no_router_began_is_not_run_again(new_service: NewService, serve: Serve) -> None:
+    service = new_service(lease=LEASE)
+    client = await serve(service, greet, on_lost="retry")
+    pub = await service.publisher("chat:c1", request={"any": "thing"}, message_id="m1").open()
+    await pub.write({"type": "start"})
+    del pub
+
+    assert types_in((await client.get()).text) == ["start", "error", "finish"]
+
+
+async def test_a_new_question_follows_a_lost_turn(new_service: NewService, serve: Serve) -> None:
+    service = new_service(lease=LEASE)
+    client = await serve(service, greet)
+    await leave_open(service)
+    await lost(service)
+
+    assert types_in((await client.post(question(id="u2"))).text)[-1] == "finish"
+    assert (await client.status())["version"] == 1
+
+
+async def test_a_turn_needs_at_least_one_attempt(new_service: NewService, serve: Serve) -> None:
+    with pytest.raises(ValueError, match="max_attempts"):
+        await serve(new_service(), greet, max_attempts=0)
+
+
+async def lost(service: DurableStreamService[Any]) -> None:
+    """Wait until the publisher is declared lost."""
+    from monostream_ai import PublisherLost
+
+    with pytest.raises(PublisherLost):
+        async for _ in service.subscribe("chat:c1"):
+            pass

@@ -1,0 +1,184 @@
+"""How a publisher's block ends what LangChain leaves behind (T19), on a real service."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessageChunk
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.runnables import Runnable, RunnableLambda
+
+from monostream_ai import DurableStreamService, create_service
+from monostream_ai.langchain import StreamCallbackHandler
+from monostream_ai.ui_messages import Chunk, UIMessageProtocol
+from tests.langchain.recording import check_message, outline
+from tests.langchain.scripted import USER, ScriptedModel, agent, calls, says, weather
+
+Service = DurableStreamService[Chunk]
+HALF = [AIMessageChunk("half"), 60.0]
+
+RUNNABLES: dict[str, tuple[Callable[[ScriptedModel], Runnable[Any, Any]], Any]] = {
+    "model": (lambda model: model, "hi"),
+    "chain": (lambda model: RunnableLambda(str) | model | StrOutputParser(), "hi"),
+    "graph": (lambda model: agent(model, [weather]), USER),
+}
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    async with create_service("memory://", protocol=UIMessageProtocol()) as service:
+        yield service
+
+
+async def recorded(service: Service) -> list[Chunk]:
+    chunks = await service.chunks("chat")
+    check_message(chunks)
+    return chunks
+
+
+async def until_it_speaks(service: Service) -> None:
+    async for chunk in service.subscribe("chat", timeout=5.0):
+        if chunk["type"] == "text-delta":
+            return
+
+
+async def invoke(runnable: Runnable[Any, Any], question: Any, config: Any) -> None:
+    await runnable.ainvoke(question, config)
+
+
+async def stream(runnable: Runnable[Any, Any], question: Any, config: Any) -> None:
+    async for _ in runnable.astream(question, config):
+        pass
+
+
+@pytest.mark.parametrize("call", [invoke, stream])
+@pytest.mark.parametrize("kind", RUNNABLES)
+async def test_a_completed_block_finishes_the_message(service: Service, kind: str, call: Callable[..., Any]) -> None:
+    build, question = RUNNABLES[kind]
+    async with service.publisher("chat", message_id="m1") as pub:
+        await call(build(ScriptedModel(scripts=[says("Hel", "lo")])), question, {"callbacks": [StreamCallbackHandler(pub)]})
+
+    assert outline(await recorded(service)) == [
+        "start m1",
+        "start-step",
+        "text-start A:0",
+        "text-delta A:0 Hel",
+        "text-delta A:0 lo",
+        "text-end A:0",
+        "finish-step",
+        "finish stop",
+    ]
+
+
+@pytest.mark.parametrize("call", [invoke, stream])
+@pytest.mark.parametrize("kind", RUNNABLES)
+async def test_a_cancelled_block_aborts_the_message(service: Service, kind: str, call: Callable[..., Any]) -> None:
+    build, question = RUNNABLES[kind]
+
+    async def reply() -> None:
+        async with service.publisher("chat", message_id="m1") as pub:
+            await call(build(ScriptedModel(scripts=[HALF])), question, {"callbacks": [StreamCallbackHandler(pub)]})
+
+    task = asyncio.create_task(reply())
+    await until_it_speaks(service)
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert outline(await recorded(service))[-5:] == [
+        "text-end A:0",
+        "finish-step",
+        "start-step",
+        "message-metadata {'stopped': True}",
+        "abort",
+    ]
+
+
+@pytest.mark.parametrize("kind", RUNNABLES)
+async def test_a_failed_block_tells_that_it_failed_and_not_why(service: Service, kind: str) -> None:
+    build, question = RUNNABLES[kind]
+    model = ScriptedModel(scripts=[[AIMessageChunk("half"), RuntimeError("secret")]])
+    with pytest.raises(RuntimeError):
+        async with service.publisher("chat") as pub:
+            await build(model).ainvoke(question, {"callbacks": [StreamCallbackHandler(pub)]})
+
+    assert outline(await recorded(service))[-3:] == ["text-end A:0", "finish-step", "error An error occurred."]
+
+
+@pytest.mark.parametrize("kind", RUNNABLES)
+async def test_a_reader_that_stops_early_leaves_a_message_without_loose_ends(service: Service, kind: str) -> None:
+    build, question = RUNNABLES[kind]
+    model = ScriptedModel(scripts=[[AIMessageChunk("one"), AIMessageChunk("two"), 0.0, AIMessageChunk("three")]])
+    async with service.publisher("chat") as pub:
+        async with aclosing(build(model).astream(question, {"callbacks": [StreamCallbackHandler(pub)]})) as pieces:
+            async for _ in pieces:
+                break
+
+    assert outline(await recorded(service))[-1] == "finish stop"
+
+
+async def test_the_reason_and_usage_of_the_model_reach_the_ending(service: Service) -> None:
+    async with service.publisher("chat") as pub:
+        model = ScriptedModel(scripts=[says("cut", reason="length", tokens=2)])
+        await model.ainvoke("hi", {"callbacks": [StreamCallbackHandler(pub)]})
+
+    assert outline(await recorded(service))[-3:] == [
+        "message-metadata {'finishReason': 'length', 'usage': {'inputTokens': 2, 'outputTokens': 2, 'totalTokens': 4}}",
+        "finish-step",
+        "finish length",
+    ]
+
+
+async def test_a_handler_that_outlives_its_block_is_harmless(service: Service) -> None:
+    async with service.publisher("chat") as pub:
+        handler = StreamCallbackHandler(pub)
+        await ScriptedModel(scripts=[says("one")]).ainvoke("hi", {"callbacks": [handler]})
+    answer = await ScriptedModel(scripts=[says("late")]).ainvoke("hi", {"callbacks": [handler]})
+
+    assert answer.text == "late"
+    assert [line for line in outline(await recorded(service)) if "delta" in line] == ["text-delta A:0 one"]
+
+
+async def test_a_chain_in_a_thread_and_one_on_the_loop_make_one_message(service: Service) -> None:
+    model = ScriptedModel(scripts=[says("one"), says("two"), says("three")])
+    async with service.publisher("chat") as pub:
+        config: Any = {"callbacks": [StreamCallbackHandler(pub)]}
+        await asyncio.to_thread(model.invoke, "hi", config)
+        await model.ainvoke("hi", config)
+        await asyncio.to_thread(model.invoke, "hi", config)
+
+    lines = outline(await recorded(service))
+    assert [line for line in lines if "text-delta" in line] == [
+        "text-delta A:0 one",
+        "text-delta B:0 two",
+        "text-delta C:0 three",
+    ]
+
+
+async def test_pushes_from_a_thread_stay_before_later_ones_from_the_loop(service: Service) -> None:
+    """An async graph runs sync functions in threads; what they record comes before what the loop records after it."""
+    model = ScriptedModel(scripts=[says("one"), says("two")])
+    async with service.publisher("chat") as pub:
+        config: Any = {"callbacks": [StreamCallbackHandler(pub)]}
+        thread = threading.Thread(target=model.invoke, args=("hi", config))
+        thread.start()
+        # The loop stands still meanwhile, so that what the thread has pushed still waits for it.
+        thread.join()
+        model.invoke("hi", config)
+
+    lines = outline(await recorded(service))
+    assert [line for line in lines if "text-delta" in line] == ["text-delta A:0 one", "text-delta B:0 two"]
+
+
+async def test_an_agent_with_a_tool_is_kept_as_a_whole_message(service: Service) -> None:
+    async with service.publisher("chat", message_id="m1") as pub:
+        model = ScriptedModel(scripts=[calls(("call_1", "weather", '{"city":"Paris"}')), says("Warm")])
+        await agent(model, [weather]).ainvoke(USER, {"callbacks": [StreamCallbackHandler(pub)]})
+
+    chunks = [chunk async for chunk in service.subscribe("chat")]
+    assert chunks == await recorded(service)
+    assert chunks[-1] == {"type": "finish", "finishReason": "stop"}

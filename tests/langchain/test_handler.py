@@ -1,0 +1,177 @@
+"""The handler towards LangChain: it records, and nobody notices. L, Q and K: rows of the integration reference."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessageChunk
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.runnables import RunnableLambda
+
+from monostream_ai.errors import ChunkTooLarge
+from monostream_ai.langchain import StreamCallbackHandler
+from monostream_ai.ui_messages import Chunk
+from tests.langchain.recording import Recorder, Sink
+from tests.langchain.scripted import USER, ScriptedModel, agent, calls, says, weather
+
+HOOKS = [name for name, hook in vars(StreamCallbackHandler).items() if name.startswith("on_") and inspect.isfunction(hook)]
+
+
+def script() -> list[list[Any]]:
+    return [calls(("call_1", "weather", '{"city":"Paris"}')), says("Warm", tokens=1)]
+
+
+def without_ids(value: Any) -> Any:
+    dumped = [message.model_dump(exclude={"id"}) for message in value["messages"]]
+    return [{key: item for key, item in message.items() if key != "response_metadata"} for message in dumped]
+
+
+@pytest.mark.parametrize("force_streaming", [True, False])
+async def test_q4_an_agent_answers_alike_with_and_without_the_handler(force_streaming: bool) -> None:
+    recorder = Recorder(force_streaming=force_streaming)
+
+    plain = await agent(ScriptedModel(scripts=script()), [weather]).ainvoke(USER)
+    recorded = await agent(ScriptedModel(scripts=script()), [weather]).ainvoke(USER, recorder.config)
+
+    assert without_ids(recorded) == without_ids(plain)
+
+
+@pytest.mark.parametrize("force_streaming", [True, False])
+async def test_q4_a_chain_streams_alike_with_and_without_the_handler(force_streaming: bool) -> None:
+    chain = RunnableLambda(str) | ScriptedModel(scripts=[says("Hel", "lo")]) | StrOutputParser()
+    recorder = Recorder(force_streaming=force_streaming)
+
+    assert [piece async for piece in chain.astream("hi", recorder.config)] == [piece async for piece in chain.astream("hi")]
+
+
+async def test_q4_events_are_the_same_when_streaming_is_not_forced() -> None:
+    chain = ScriptedModel(scripts=[says("Hel", "lo")]) | StrOutputParser()
+    recorder = Recorder(force_streaming=False)
+
+    plain = [event["event"] async for event in chain.astream_events("hi", version="v2")]
+    recorded = [event["event"] async for event in chain.astream_events("hi", recorder.config, version="v2")]
+
+    assert recorded == plain
+    assert "on_parser_stream" in recorded
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_k5_each_hook_takes_what_langchain_passes(name: str) -> None:
+    theirs = inspect.signature(getattr(BaseCallbackHandler, name)).parameters
+    ours = inspect.signature(getattr(StreamCallbackHandler, name)).parameters
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in ours.values())
+
+    positional = [key for key, parameter in theirs.items() if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    assert list(ours)[: len(positional)] == positional
+    assert takes_any
+
+
+def test_l4_a_handler_can_be_put_into_sets() -> None:
+    assert len({Recorder().handler, Recorder().handler}) == 2
+
+
+def test_l19_only_a_handler_that_forces_streaming_taps() -> None:
+    plain, forcing = Recorder(force_streaming=False).handler, Recorder().handler
+
+    assert not hasattr(plain, "tap_output_aiter")
+    iterator = iter([1])
+    assert forcing.tap_output_iter(uuid4(), iterator) is iterator
+
+
+def test_a_subclass_keeps_its_type() -> None:
+    class Mine(StreamCallbackHandler):
+        pass
+
+    assert type(Mine(Sink())) is Mine
+
+
+async def test_a_sink_that_fails_does_not_fail_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    class Full(Sink):
+        def push(self, *chunks: Chunk) -> None:
+            raise RuntimeError("full")
+
+    answer = await ScriptedModel(scripts=[says("Hi")]).ainvoke("hi", {"callbacks": [StreamCallbackHandler(Full())]})
+
+    assert answer.text == "Hi"
+    assert "full" in caplog.text
+
+
+async def test_a_result_over_the_limit_becomes_an_error_in_the_message() -> None:
+    class Narrow(Sink):
+        def push(self, *chunks: Chunk) -> None:
+            if any(len(str(chunk)) > 200 for chunk in chunks):
+                raise ChunkTooLarge("chunk", 201, 200)
+            super().push(*chunks)
+
+    sink = Narrow()
+    model = ScriptedModel(scripts=[calls(("call_1", "weather", f'{{"city":"{"x" * 20}"}}')), says("Warm")])
+    handler = StreamCallbackHandler(sink, tool_output=lambda message: "x" * 300)
+    await agent(model, [weather]).ainvoke(USER, {"callbacks": [handler]})
+
+    assert "tool-output-error call_1 The result is too large to show." in sink.outline()
+
+
+def test_an_event_in_the_middle_of_another_waits_for_its_turn() -> None:
+    """The garbage collector may close a generator, and so report its end, while an event is being recorded."""
+    first, second = uuid4(), uuid4()
+
+    class Collecting(Sink):
+        def push(self, *chunks: Chunk) -> None:
+            super().push(*chunks)
+            if chunks[-1].get("delta") == "b":
+                handler.on_llm_error(GeneratorExit(), run_id=first)
+
+    sink = Collecting()
+    handler = StreamCallbackHandler(sink)
+    for run_id, text in ((first, "a"), (second, "b")):
+        handler.on_chat_model_start({}, [], run_id=run_id)
+        chunk = ChatGenerationChunk(message=AIMessageChunk(text))
+        handler.on_llm_new_token(text, chunk=chunk, run_id=run_id)
+
+    assert sink.outline()[-5:] == ["text-delta B:0 b", "text-end A:0", "text-end B:0", "finish-step", "finish stop"]
+
+
+def test_l11_threads_may_report_at_the_same_time() -> None:
+    recorder = Recorder()
+    ready = threading.Barrier(4)
+
+    def speak() -> None:
+        run_id = uuid4()
+        ready.wait()
+        recorder.handler.on_chat_model_start({}, [], run_id=run_id)
+        for _ in range(50):
+            recorder.handler.on_llm_new_token("x", chunk=ChatGenerationChunk(message=AIMessageChunk("x")), run_id=run_id)
+        recorder.handler.on_llm_error(RuntimeError(), run_id=run_id)
+
+    threads = [threading.Thread(target=speak) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    lines = recorder.outline()
+    assert len([line for line in lines if line.startswith("text-delta")]) == 200
+    assert len([line for line in lines if line.startswith("text-start")]) == 4
+
+
+def test_hooks_of_runs_that_began_before_the_handler_was_there_are_ignored() -> None:
+    recorder = Recorder()
+    recorder.handler.on_llm_error(RuntimeError(), run_id=uuid4())
+    recorder.handler.on_chain_end({}, run_id=uuid4())
+    recorder.handler.on_tool_end("x", run_id=uuid4())
+    recorder.handler.on_llm_new_token("x", run_id=uuid4())
+
+    assert recorder.sink.chunks == []
+
+
+def test_no_start_is_sent_where_somebody_else_sends_it() -> None:
+    recorder = Recorder(send_start=False)
+    recorder.handler.on_chat_model_start({}, [], run_id=uuid4())
+
+    assert recorder.sink.chunks == [{"type": "start-step"}]

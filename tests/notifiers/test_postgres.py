@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from monostream_ai import create_service
+from monostream_ai.notifiers.postgres import PostgresNotifier
+from monostream_ai.testing import RecordingListener
+from monostream_ai.types import WakeUp
+from tests.chunks import FINISH, PROTOCOL, text
+from tests.plugins.postgres import asyncpg_dsn
+
+LISTENERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'LISTEN%'"
+
+FOREIGN = ["", "hello", "{}", ".", "..", "1.x.s", "x.1.s", "1.1", "-", "é", "1e3.1.s", "9" * 6000, "?", "?0000", "\x01\x7f"]
+
+
+@pytest.fixture
+async def database(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(asyncpg_dsn(postgres_url))
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def notifier(postgres_url: str) -> AsyncIterator[PostgresNotifier]:
+    notifier = PostgresNotifier.from_url(postgres_url)
+    yield notifier
+    await notifier.aclose()
+
+
+@pytest.fixture
+async def listener(notifier: PostgresNotifier) -> AsyncIterator[RecordingListener]:
+    listener = await RecordingListener(notifier).start()
+    await listener.until(lambda: notifier.healthy)
+    yield listener
+    await listener.stop()
+
+
+async def wait_until_heard(notifier: PostgresNotifier, listener: RecordingListener, wake_up: WakeUp) -> None:
+    await notifier.notify([wake_up])
+    await listener.until(lambda: wake_up in listener.wake_ups)
+
+
+async def test_foreign_payloads_are_ignored_and_counted(
+    notifier: PostgresNotifier, listener: RecordingListener, database: asyncpg.Connection
+) -> None:
+    for payload in FOREIGN:
+        await database.execute("SELECT pg_notify('monostream', $1)", payload)
+    await wait_until_heard(notifier, listener, WakeUp("s", 0, 0))
+    assert notifier.malformed >= 5
+    assert listener.errors == []
+    assert notifier.healthy
+
+
+async def test_another_channel_is_not_heard(postgres_url: str, notifier: PostgresNotifier, listener: RecordingListener) -> None:
+    other = PostgresNotifier.from_url(postgres_url, channel="elsewhere")
+    await other.notify([WakeUp("s", 0, 0)])
+    await other.aclose()
+    await wait_until_heard(notifier, listener, WakeUp("s", 0, 1))
+    assert listener.wake_ups == [WakeUp("s", 0, 1)]
+
+
+async def test_a_broken_listening_connection_is_replaced_and_followed_by_a_resync(
+    notifier: PostgresNotifier, listener: RecordingListener, database: asyncpg.Connection
+) -> None:
+    for number in range(3):
+        # Once for the loss, and once more when it listens again.
+        expected = listener.resyncs + 2
+        for row in await database.fetch(LISTENERS):
+            await database.execute("SELECT pg_terminate_backend($1)", row["pid"])
+        await listener.until(lambda: listener.resyncs >= expected and notifier.healthy)  # noqa: B023  (awaited in this round)
+        await wait_until_heard(notifier, listener, WakeUp("s", 0, number))
+
+
+async def test_an_unreachable_server_is_reported_and_tried_again(no_task_is_left: None) -> None:
+    notifier = PostgresNotifier.from_url("postgresql+asyncpg://nobody@127.0.0.1:1/nowhere")
+    listener = await RecordingListener(notifier).start()
+    await listener.until(lambda: len(listener.errors) >= 3)
+    assert not notifier.healthy
+    assert {source for source, _ in listener.errors} == {"listen"}
+    await listener.stop()
+    await notifier.aclose()
+
+
+async def test_a_borrowed_engine_stays_open(postgres_url: str) -> None:
+    engine = create_async_engine(postgres_url, pool_size=1, max_overflow=0)
+    notifier = PostgresNotifier(engine)
+    listener = await RecordingListener(notifier).start()
+    await listener.until(lambda: notifier.healthy)
+    await listener.stop()
+    await notifier.aclose()
+    async with engine.connect() as connection:
+        assert not connection.closed
+    await engine.dispose()
+
+
+async def test_a_process_has_one_listening_connection_whatever_it_reads(
+    postgres_url: str, database: asyncpg.Connection, no_task_is_left: None
+) -> None:
+    async with create_service(postgres_url, PROTOCOL) as service:
+        readers = [asyncio.create_task(anext(service.subscribe(f"s{number}"))) for number in range(50)]
+        async with asyncio.TaskGroup() as group:
+            for number in range(50):
+                group.create_task((await service.publisher(f"s{number}").open()).write(text(0), FINISH))
+        assert await asyncio.gather(*readers) == [text(0)] * 50
+        assert len(await database.fetch(LISTENERS)) == 1
+
+
+async def test_the_listening_connection_is_closed_with_the_service(
+    postgres_url: str, database: asyncpg.Connection, no_task_is_left: None
+) -> None:
+    async with create_service(postgres_url, PROTOCOL) as service:
+        async with service.publisher("s") as pub:
+            await pub.write(text(0))
+    async with asyncio.timeout(5):
+        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        while await database.fetchval(others):
+            await asyncio.sleep(0.01)

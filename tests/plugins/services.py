@@ -1,0 +1,69 @@
+"""Independent services on one storage, as separate processes have them; nothing may be left of them after the test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monostream_ai import DurableStreamService
+from monostream_ai.interfaces import Notifier, Store
+from tests.backends import BACKENDS, Backend, open_backend
+from tests.chunks import PROTOCOL, Chunk
+
+ServiceFactory = Callable[..., "DurableStreamService[Chunk]"]
+
+SERVICE_LEASE = 5.0
+"""Seconds; a test that waits for a lease to run out passes a shorter one."""
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    """Empty storage of each kind."""
+    return open_backend(request.param, tmp_path, request)
+
+
+@pytest.fixture
+async def no_task_is_left() -> AsyncIterator[None]:
+    """Fail a test that leaves a task behind."""
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    if left:
+        _, left = await asyncio.wait(left, timeout=2.0)
+    assert left == set()
+
+
+@pytest.fixture
+async def service_factory(backend: Backend, no_task_is_left: None) -> AsyncIterator[ServiceFactory]:
+    """Make one more service on the same storage; all are closed after the test.
+
+    `wrap_store` and `wrap_notifier` take the real part and return what the service gets; other options go to the service.
+    """
+    setup = backend.new_store()
+    await setup.setup()
+    await setup.aclose()
+    services: list[DurableStreamService[Chunk]] = []
+
+    def make(
+        *,
+        wrap_store: Callable[[Store], Store] = lambda store: store,
+        wrap_notifier: Callable[[Notifier], Notifier | None] = lambda notifier: notifier,
+        **options: Any,
+    ) -> DurableStreamService[Chunk]:
+        store, notifier = backend.new_parts()
+        settings: dict[str, Any] = {"protocol": PROTOCOL, "lease": SERVICE_LEASE} | options
+        services.append(DurableStreamService(wrap_store(store), wrap_notifier(notifier), **settings))
+        return services[-1]
+
+    yield make
+    for service in services:
+        await service.aclose()
+
+
+@pytest.fixture
+def service(service_factory: ServiceFactory) -> DurableStreamService[Chunk]:
+    return service_factory()

@@ -1,0 +1,124 @@
+"""The conformance suites as somebody else uses them: in their own project, in pytest-asyncio's strict mode."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+THEIR_SETTINGS = """
+[pytest]
+asyncio_mode = strict
+asyncio_default_fixture_loop_scope = function
+filterwarnings = error
+"""
+
+THEIR_TESTS = """
+import pytest
+import pytest_asyncio
+
+from monostream_ai.notifiers.memory import MemoryNotifier
+from monostream_ai.stores.memory import MemoryStore
+from monostream_ai.testing import NotifierConformance, StoreConformance
+
+{broken}
+
+class TestTheirStore(StoreConformance):
+    @pytest_asyncio.fixture
+    async def store(self):
+        self.now = 0.0
+        store = {store}(clock=lambda: self.now)
+        yield store
+        await store.aclose()
+
+    async def pass_time(self, seconds):
+        self.now += seconds
+
+
+class TestTheirNotifier(NotifierConformance):
+    @pytest.fixture
+    def notifier(self):
+        return {notifier}()
+
+    @pytest.fixture
+    def peer(self, notifier):
+        return notifier
+"""
+
+BROKEN_STORES = {
+    "reads the latest version and then takes the next": """
+    async def acquire(self, stream_id, version, opening):
+        import asyncio
+        latest = await self.info(stream_id)
+        await asyncio.sleep(0)
+        return await super().acquire(stream_id, version if version is not None else latest.version + 1 if latest else 0, opening)
+""",
+    "ignores the size of a page": """
+    async def read(self, positions, *, max_rows, max_bytes):
+        return await super().read(positions, max_rows=max_rows, max_bytes=2**40)
+""",
+    "does not renew": """
+    async def renew(self, leases, *, lease):
+        return await self.check(leases)
+""",
+    "claims from the living": """
+    async def claim(self, taker, *, lease, stop):
+        return await super().claim(taker, lease=lease, stop=True)
+""",
+    "prunes what is leased": """
+    async def prune(self, *, older_than, limit):
+        return await super().prune(older_than=-1e9, limit=limit)
+""",
+    "sorts keys": """
+    async def append(self, appends, *, lease):
+        import dataclasses, json
+        sort = lambda payload: json.dumps(json.loads(payload), sort_keys=True)
+        return await super().append(
+            [dataclasses.replace(append, payloads=[*map(sort, append.payloads)]) for append in appends], lease=lease
+        )
+""",
+}
+
+
+def run(directory: Path, *, broken: str = "", store: str = "MemoryStore", notifier: str = "MemoryNotifier") -> tuple[int, int]:
+    """Return how many of their tests passed and failed."""
+    path = directory / "test_theirs.py"
+    (directory / "pytest.ini").write_text(THEIR_SETTINGS)
+    path.write_text(THEIR_TESTS.format(broken=broken, store=store, notifier=notifier))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(directory), str(path)]
+    result = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    output = result.stdout
+    assert output, result.stderr
+    counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|errors?)", output.splitlines()[-1])}
+    return counts.get("passed", 0), counts.get("failed", 0)
+
+
+def test_the_suites_run_in_strict_mode(tmp_path: Path) -> None:
+    passed, failed = run(tmp_path)
+    assert passed > 200
+    assert failed == 0
+
+
+@pytest.mark.parametrize("fault", list(BROKEN_STORES))
+def test_the_suite_notices_a_store_that(tmp_path: Path, fault: str) -> None:
+    broken = f"class Broken(MemoryStore):{BROKEN_STORES[fault]}"
+    passed, failed = run(tmp_path, broken=broken, store="Broken")
+    assert passed > 0
+    assert failed > 0
+
+
+def test_the_suite_notices_a_notifier_that_delivers_after_a_listener_left(tmp_path: Path) -> None:
+    broken = """
+class Broken(MemoryNotifier):
+    async def listen(self, listener, on_error):
+        await super().listen(listener, on_error)
+        async def stop():
+            pass
+        return stop
+"""
+    passed, failed = run(tmp_path, broken=broken, notifier="Broken")
+    assert passed > 0
+    assert failed > 0

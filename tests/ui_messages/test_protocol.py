@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+
+from monostream_ai.errors import MASKED_ERROR_TEXT, InvalidChunk
+from monostream_ai.types import Ending
+from monostream_ai.ui_messages import Chunk, UIMessageProtocol, check_chunk, reduce_chunks
+
+PROTOCOL = UIMessageProtocol()
+ERROR: Chunk = {"type": "error", "errorText": MASKED_ERROR_TEXT}
+STOP: list[Chunk] = [
+    {"type": "start-step"},
+    {"type": "message-metadata", "messageMetadata": {"stopped": True}},
+    {"type": "abort"},
+]
+
+
+def ending(ending: Ending, *chunks: Chunk) -> list[Chunk]:
+    transcript = PROTOCOL.transcript()
+    for chunk in chunks:
+        transcript.feed(chunk)
+    return list(transcript.ending(ending))
+
+
+@pytest.mark.parametrize("chunk", [{"type": "data-a", "data": "\0"}, {"type": "invented", "x": None}])
+def test_any_object_with_a_type_is_stored_as_it_is(chunk: Chunk) -> None:
+    assert PROTOCOL.decode(PROTOCOL.encode(chunk)) == chunk
+
+
+@pytest.mark.parametrize("chunk", [None, "text", [], {}, {"type": 1}])
+def test_what_is_no_chunk_is_refused(chunk: Any) -> None:
+    with pytest.raises(InvalidChunk):
+        PROTOCOL.encode(chunk)
+
+
+@pytest.mark.parametrize("payload", ["[]", '{"a":1}'])
+def test_what_another_program_stored_must_be_a_chunk(payload: str) -> None:
+    with pytest.raises(InvalidChunk):
+        PROTOCOL.decode(payload)
+
+
+def test_finish_error_and_abort_are_terminal() -> None:
+    kinds = ["finish", "error", "abort", "finish-step", "tool-output-error", "tool-input-error"]
+
+    assert [kind for kind in kinds if PROTOCOL.is_terminal({"type": kind})] == ["finish", "error", "abort"]
+
+
+@pytest.mark.parametrize(
+    ("how", "chunks"),
+    [("finish", [{"type": "finish", "finishReason": "stop"}]), ("error", [ERROR]), ("lost", [ERROR]), ("abort", STOP)],
+)
+def test_a_version_without_chunks_is_ended_so_that_a_client_can_read_it(how: Ending, chunks: list[Chunk]) -> None:
+    assert ending(how) == [{"type": "start"}, *chunks]
+
+
+@pytest.mark.parametrize(
+    ("how", "chunks"),
+    [("finish", [{"type": "finish", "finishReason": "stop"}]), ("error", [ERROR]), ("lost", [ERROR]), ("abort", STOP)],
+)
+def test_an_ending_closes_parts_calls_and_the_step_in_that_order(how: Ending, chunks: list[Chunk]) -> None:
+    said = ending(
+        how,
+        {"type": "start"},
+        {"type": "start-step"},
+        {"type": "text-start", "id": "t"},
+        {"type": "reasoning-start", "id": "r"},
+        {"type": "tool-input-start", "toolCallId": "c1", "toolName": "weather", "dynamic": True},
+        {"type": "tool-input-start", "toolCallId": "c2", "toolName": "time"},
+        {"type": "tool-input-available", "toolCallId": "c2", "toolName": "time", "input": {}},
+    )
+
+    assert said == [
+        {"type": "text-end", "id": "t"},
+        {"type": "reasoning-end", "id": "r"},
+        {
+            "type": "tool-input-error",
+            "toolCallId": "c1",
+            "dynamic": True,
+            "toolName": "weather",
+            "input": None,
+            "errorText": "The call was not completed.",
+        },
+        {"type": "finish-step"},
+        *chunks,
+    ]
+
+
+def test_an_error_says_the_text_that_it_was_given() -> None:
+    assert list(PROTOCOL.transcript().ending("error", "Out of credit."))[-1] == {"type": "error", "errorText": "Out of credit."}
+
+
+def test_a_part_that_ended_is_not_ended_again() -> None:
+    chunks = [{"type": "text-start", "id": "t"}, {"type": "text-end", "id": "t"}, {"type": "text-end", "id": "t"}]
+
+    assert ending("finish", *chunks) == [{"type": "finish", "finishReason": "stop"}]
+
+
+def test_a_part_that_outlived_its_step_is_not_ended() -> None:
+    """Clients below 7.0.79 forget it with the step; an end would be fatal for them."""
+    chunks = [{"type": "start-step"}, {"type": "text-start", "id": "t"}, {"type": "finish-step"}]
+
+    assert ending("finish", *chunks) == [{"type": "finish", "finishReason": "stop"}]
+
+
+def test_a_reset_step_takes_its_parts_and_calls_along() -> None:
+    chunks: list[Chunk] = [
+        {"type": "start-step"},
+        {"type": "text-start", "id": "t"},
+        {"type": "tool-input-start", "toolCallId": "c", "toolName": "weather"},
+        {"type": "reset-step"},
+    ]
+
+    assert [chunk["type"] for chunk in ending("finish", *chunks)] == ["finish-step", "finish"]
+
+
+@pytest.mark.parametrize("given", ["length", "tool-calls"])
+def test_finish_repeats_the_last_reason_in_the_metadata(given: str) -> None:
+    first: Chunk = {"type": "message-metadata", "messageMetadata": {"finishReason": "content-filter"}}
+    last: Chunk = {"type": "message-metadata", "messageMetadata": {"finishReason": given, "usage": {}}}
+
+    assert ending("finish", first, last)[-1] == {"type": "finish", "finishReason": given}
+
+
+@pytest.mark.parametrize("metadata", [None, [], "length", {"finishReason": "tool_calls"}, {"finishReason": []}])
+def test_other_metadata_is_not_taken_for_a_reason(metadata: Any) -> None:
+    assert ending("finish", {"type": "message-metadata", "messageMetadata": metadata})[-1]["finishReason"] == "stop"
+
+
+@pytest.mark.parametrize("how", get_args(Ending))
+def test_chunks_of_any_shape_can_be_ended(how: Ending) -> None:
+    wrong: list[Chunk] = [
+        {"type": kind, **keys}
+        for kind in ("start", "text-start", "text-end", "reasoning-end", "tool-input-start", "tool-output-error", "start-step")
+        for keys in ({}, {"id": None}, {"id": []}, {"toolCallId": {}, "toolName": "a"}, {"toolCallId": "a"})
+    ]
+    said = ending(how, *wrong)
+
+    for chunk in said:
+        check_chunk(chunk)
+    assert PROTOCOL.is_terminal(said[-1])
+
+
+@pytest.mark.parametrize("how", get_args(Ending))
+@pytest.mark.parametrize("cut", range(9))
+def test_a_message_cut_anywhere_and_ended_has_nothing_streaming(how: Ending, cut: int) -> None:
+    chunks: list[Chunk] = [
+        {"type": "start", "messageId": "m"},
+        {"type": "start-step"},
+        {"type": "reasoning-start", "id": "r"},
+        {"type": "text-start", "id": "t"},
+        {"type": "text-delta", "id": "t", "delta": "a"},
+        {"type": "tool-input-start", "toolCallId": "c", "toolName": "weather", "dynamic": True},
+        {"type": "tool-input-delta", "toolCallId": "c", "inputTextDelta": '{"a'},
+        {"type": "finish-step"},
+    ][:cut]
+    if cut == 8:
+        # A step that ends with open parts leaves them to the history to settle.
+        chunks.pop()
+    message = reduce_chunks([*chunks, *ending(how, *chunks)])
+
+    assert [part for part in message["parts"] if part.get("state") in ("streaming", "input-streaming")] == []
