@@ -33,7 +33,8 @@ def create_service(
             `sqlite:///` and `postgresql://` mean the same.
         protocol: By default the UI message protocol of the AI SDK.
         lease, poll_interval, outage_timeout: In seconds, as for `DurableStreamService`.
-        listen_url: Where to LISTEN, when `url` leads through a pooler in transaction mode, which swallows notifications.
+        listen_url: Where to LISTEN, when `url` leads through a pooler in transaction mode such as pgbouncer, which swallows
+            notifications; no statement stays prepared on `url` then.
         create_tables: False leaves the tables to your migrations.
 
     Raises:
@@ -66,11 +67,12 @@ def _backend(url: str, listen_url: str | None) -> tuple[Store, Notifier]:
         from monostream_ai.notifiers.sqlite import SQLiteNotifier
         from monostream_ai.stores.sql import SQLiteStore
 
-        store = SQLiteStore.from_url(url)
-        return store, SQLiteNotifier(store)
+        sqlite = SQLiteStore.from_url(url)
+        return sqlite, SQLiteNotifier(sqlite)
     if kind in ("postgresql", "postgres"):
         from monostream_ai.notifiers.postgres import PostgresNotifier
         from monostream_ai.stores.sql import PostgresStore
 
-        return PostgresStore.from_url(url), PostgresNotifier.from_url(listen_url or url)
+        postgres = PostgresStore.from_url(url, pooler=listen_url is not None)
+        return postgres, PostgresNotifier.from_url(listen_url or url)
     raise InvalidURL(f"no backend is called {scheme!r}")

@@ -31,6 +31,7 @@ class Feed:
         self.lost = False
         self.error: BaseException | None = None
         self.readers = 0
+        self.landings = 0
         self.reads_begun = 0
         self.reads_done = 0
         self.lease_until = math.inf
@@ -38,6 +39,7 @@ class Feed:
         self.poll_delay = 0.0
         self.poll_at: float | None = None
         self._asked = asked
+        self._opener: str | None = None
         self._window: list[str] = []
         self._window_first = 0
         self._window_characters = 0
@@ -67,29 +69,50 @@ class Feed:
             return False
         return (version, id) >= (self.version, self.next_id)
 
-    def see(self, page: Page, now: float) -> bool:
-        """Take a page that was read; return False if it contradicts what is known and must be read again."""
+    def see(self, page: Page, now: float, *, landings: int, read: int = 0) -> bool:
+        """Take a page; return False if it contradicts what is known and must be read again.
+
+        Args:
+            landings: What `landings` was when the read began.
+            read: The number of the read, if it was one of `reads_begun`.
+        """
+        fits = self._is_outrun(page, landings) or self._fits(page, now)
         self.loaded = True
+        if fits:
+            self.reads_done = max(self.reads_done, read)
+        self.wake()
+        return fits
+
+    def _is_outrun(self, page: Page, landings: int) -> bool:
+        # A local commit that landed during the read knows more than the page, in which nothing is new then.
+        if landings == self.landings or self.version is None:
+            return False
+        return page.head is None or (page.head.version, page.head.next_id) <= (self.version, self.next_id)
+
+    def _fits(self, page: Page, now: float) -> bool:
         head = page.head
         if head is None:
-            self.wake()
             return self.version is None or self._doubt(now, StreamDeleted(self.stream_id), patience=0.0)
         if self.version is None or head.version > self.version:
             self._open(head.version)
+        elif head.version == self.version and self._opener not in (None, head.opener):
+            self.fail(StreamDeleted(self.stream_id))
+            return True
         elif head.version < self.version or head.next_id < self.next_id:
             missing = ChunksMissing(self.stream_id, self.version, self.next_id - 1)
             return self._doubt(now, missing, patience=DOUBT)
         self._doubt_since = None
+        self._opener = head.opener
         self._extend(page.first, page.payloads)
         self.next_id, self.state = head.next_id, head.state
         self.lease_until = now + head.lease_left
         self.lost = head.state == "open" and head.lease_left <= 0
-        self.wake()
         return True
 
     def landed(self, append: Append, lease_until: float) -> bool:
         """Take a commit of this process; return False if it does not follow what is known, so that a read is due."""
         version = append.lease.version
+        self.landings += 1
         if not self.loaded or (self.version is not None and version < self.version):
             return self.loaded
         if version != self.version and append.first == 0:
@@ -103,6 +126,10 @@ class Feed:
             self.state = "closed"
         self.wake()
         return True
+
+    def clear(self) -> None:
+        """Forget the payloads: nobody reads any more."""
+        self._window, self._window_characters = [], 0
 
     def fail(self, error: BaseException) -> None:
         """End the feed: every reader gets this error."""
@@ -125,7 +152,7 @@ class Feed:
                 waiter.set_result(None)
 
     def _open(self, version: int) -> None:
-        self.version, self.state, self.next_id, self.lost = version, "open", 0, False
+        self.version, self.state, self.next_id, self.lost, self._opener = version, "open", 0, False, None
         self._window, self._window_first, self._window_characters = [], 0, 0
 
     def _extend(self, first: int, payloads: Sequence[str]) -> None:

@@ -11,14 +11,15 @@ import itertools
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from monostream_ai.backoff import Backoff
-from monostream_ai.errors import MonostreamError, StoreUnavailable
+from monostream_ai.errors import MonostreamError, ServiceClosed, StoreUnavailable
 from monostream_ai.feed import Feed
 from monostream_ai.interfaces import BackgroundErrors, Store
 from monostream_ai.polls import PollSchedule
-from monostream_ai.types import Append, Head, Page, Position, WakeUp
+from monostream_ai.types import Append, Page, Position, WakeUp
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ class Hub:
         feed.readers -= 1
         if feed.readers == 0:
             feed.poll_at = None
+            feed.clear()
             self._dirty.pop(feed, None)
             if self._feeds.get(feed.stream_id) is feed:
                 del self._feeds[feed.stream_id]
@@ -120,13 +122,17 @@ class Hub:
 
         Raises:
             StoreUnavailable: The store did not answer within the hub's patience.
+            ServiceClosed: The hub was closed meanwhile.
         """
         task = self._pages.get(position)
         if task is None:
             task = self._pages[position] = asyncio.get_running_loop().create_task(self._replay(position))
             task.add_done_callback(lambda _: self._pages.pop(position, None))
         # One reader that leaves must not take the page from the others.
-        return await asyncio.shield(task)
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise ServiceClosed
+        return task.result()
 
     async def aclose(self, error: MonostreamError) -> None:
         """End all feeds with this error."""
@@ -165,9 +171,10 @@ class Hub:
     async def _refresh(self, feeds: dict[Feed, bool]) -> None:
         for feed in feeds:
             feed.reads_begun += 1
-        begun = [feed.reads_begun for feed in feeds]
+        begun = [(feed.reads_begun, feed.landings) for feed in feeds]
         try:
-            pages = await self._read([feed.position for feed in feeds], TAIL_BYTES)
+            positions = [feed.position for feed in feeds]
+            pages = await self._store.read(positions, max_rows=PAGE_ROWS, max_bytes=TAIL_BYTES)
         except StoreUnavailable:
             raise
         # Anything else would end the tailer silently; the readers must hear of it.
@@ -176,21 +183,30 @@ class Hub:
                 feed.fail(error)
             return
         now = asyncio.get_running_loop().time()
-        for (feed, polled), page, read in zip(feeds.items(), pages, begun, strict=True):
-            feed.reads_done = read
-            self._show(feed, page, polled, now)
+        for (feed, polled), page, (read, landings) in zip(feeds.items(), pages, begun, strict=True):
+            await self._show(feed, page, polled, now, read, landings)
 
-    def _show(self, feed: Feed, page: Page, polled: bool, now: float) -> None:
+    async def _show(self, feed: Feed, page: Page, polled: bool, now: float, read: int, landings: int) -> None:
+        try:
+            page = await self._judged(feed.stream_id, page)
+        except StoreUnavailable:
+            raise
+        # A chunk that the protocol cannot read is the trouble of its readers, not of everybody's.
+        except Exception as error:
+            feed.fail(error)
+            return
         before = (feed.version, feed.next_id, feed.state)
-        fits = feed.see(page, now)
+        fits = feed.see(page, now, landings=landings, read=read)
         moved = before != (feed.version, feed.next_id, feed.state)
         self.rescues += polled and moved and self._is_healthy()
         feed.poll_delay = FIRST_POLL if moved or feed.poll_delay == 0 else min(feed.poll_delay * 2, self._poll_interval)
-        if feed.readers and not feed.over:
+        if not feed.readers or feed.error is not None:
+            return
+        if not fits:
+            self._polls.schedule(feed, now, FIRST_POLL)
+        elif not feed.over:
             delay = self._poll_interval if self._is_healthy() else min(feed.poll_delay, self._poll_interval)
-            if not feed.lost:
-                delay = min(delay, max(feed.lease_until - now, 0.0))
-            self._polls.schedule(feed, now, delay if fits else min(delay, FIRST_POLL))
+            self._polls.schedule(feed, now, delay if feed.lost else min(delay, max(feed.lease_until - now, 0.0)))
 
     async def _outage(self, feeds: dict[Feed, bool], error: StoreUnavailable, since: float | None) -> float:
         self._on_error("read", error)
@@ -211,26 +227,20 @@ class Hub:
         async with self._replays:
             while True:
                 try:
-                    return (await self._read([position], PAGE_BYTES))[0]
+                    (page,) = await self._store.read([position], max_rows=PAGE_ROWS, max_bytes=PAGE_BYTES)
+                    return await self._judged(position.stream_id, page)
                 except StoreUnavailable as error:
                     self._on_error("read", error)
                     if loop.time() >= deadline:
                         raise
                 await asyncio.sleep(backoff.next())
 
-    async def _read(self, positions: list[Position], max_bytes: int) -> list[Page]:
-        pages = await self._store.read(positions, max_rows=PAGE_ROWS, max_bytes=max_bytes)
-        return [
-            await self._judge(position.stream_id, page) if page.head and math.isinf(page.head.lease_left) else page
-            for position, page in zip(positions, pages, strict=True)
-        ]
-
-    async def _judge(self, stream_id: str, page: Page) -> Page:
-        # No lease and no state were stored with this version, so its last chunk decides.
+    async def _judged(self, stream_id: str, page: Page) -> Page:
         head = page.head
-        if head is None or head.state != "open" or head.next_id == 0:
+        if head is None or head.state != "open" or head.next_id == 0 or math.isfinite(head.lease_left):
             return page
+        # Neither lease nor state were stored with this version, so its last chunk decides.
         last = Position(stream_id, head.version, head.next_id - 1)
         (tail,) = await self._store.read([last], max_rows=1, max_bytes=1)
         closed = tail.head == head and len(tail.payloads) == 1 and self._is_terminal(tail.payloads[0])
-        return Page(Head(head.version, "closed", head.next_id, head.lease_left), page.first, page.payloads) if closed else page
+        return Page(replace(head, state="closed"), page.first, page.payloads) if closed else page

@@ -55,7 +55,8 @@ class Store(ABC):
 
         Returns:
             One entry for each append: None if it is durable now, else why it is not: `Fenced`, `StreamClosed`, `StreamStopped`,
-            `StreamDeleted`, `ChunksMissing` (the store has fewer chunks than this publisher wrote) or `ChunkRefused`.
+            `StreamDeleted`, `ChunksMissing` (the store has fewer chunks than this publisher wrote), `ChunkRefused`, or
+            `StoreUnavailable` if this one's outcome is unknown and it should be tried again.
         """
 
     @abstractmethod

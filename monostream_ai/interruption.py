@@ -27,17 +27,24 @@ class Interruption:
                 self._cancel_sent = True
                 self._task.cancel()
 
-    def leave(self, error: BaseException | None, *, cancelled: bool) -> None:
+    def leave(self, error: BaseException | None, swallowed: asyncio.CancelledError | None) -> None:
         """Raise what the block must raise instead of `error`, if anything.
 
         Args:
             error: What the block raised.
-            cancelled: Whether a cancellation was swallowed while the block was being left.
+            swallowed: A cancellation that came while the block was being left.
         """
+        foreign = self.withdraw()
+        if self.error is None or (foreign and (swallowed is not None or isinstance(error, asyncio.CancelledError))):
+            if swallowed is not None and error is None:
+                raise swallowed
+        elif error is None or isinstance(error, asyncio.CancelledError):
+            raise self.error from None
+
+    def withdraw(self) -> bool:
+        """Take back the cancellation that was sent; return whether somebody else has cancelled the task too."""
         task, self._task = self._task, None
-        if self.error is not None:
-            foreign = self._cancel_sent and task is not None and task.uncancel() > self._cancelling
-            if not foreign and (error is None or isinstance(error, asyncio.CancelledError)):
-                raise self.error from None
-        elif cancelled and error is None:
-            raise asyncio.CancelledError
+        if not self._cancel_sent or task is None:
+            return True
+        self._cancel_sent = False
+        return task.uncancel() > self._cancelling

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
-from monostream_ai.errors import MonostreamError, StoreError
+from monostream_ai.errors import MonostreamError
 from monostream_ai.interfaces import BackgroundErrors, Store
 from monostream_ai.types import Lease, WakeUp
 
 RENEWALS_PER_LEASE: Final = 3
+RELEASE_TIMEOUT: Final = 5.0
+"""Seconds that a service which is closed spends on releasing its leases; what is not released lapses."""
+
 RESYNC_CHECK: Final = 0.25
 """Seconds between checks of all leases while a notifier says that anything may have moved."""
 
@@ -77,20 +81,29 @@ class LeaseKeeper:
             self._check_all = True
             self._check()
 
-    async def release_all(self) -> None:
-        """Let every lease lapse now: this process ends, and others need not wait for it."""
-        for lease in [*self._holders]:
-            try:
-                await self._store.release(lease)
-            except StoreError as error:
-                self._on_error("renew", error)
-        self._holders.clear()
-
-    async def aclose(self) -> None:
+    async def stop(self) -> list[tuple[Lease, Holder]]:
+        """Renew nothing any more; return what was held, for `release`."""
         tasks = [task for task in (self._renewal, self._checking) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        held = [*self._holders.items()]
+        self._holders.clear()
+        return held
+
+    async def release(self, held: Sequence[tuple[Lease, Holder]]) -> list[WakeUp]:
+        """Let leases lapse now, so that others need not wait for this process; return what readers elsewhere are to be told."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RELEASE_TIMEOUT):
+                await asyncio.gather(*(self._release(lease) for lease, _ in held))
+        return [WakeUp(lease.stream_id, lease.version, holder.next_id) for lease, holder in held]
+
+    async def _release(self, lease: Lease) -> None:
+        try:
+            await self._store.release(lease)
+        # Whatever a store raises, the lease lapses by itself.
+        except Exception as error:
+            self._on_error("release", error)
 
     def _check(self) -> None:
         if self._checking is None:
@@ -104,7 +117,8 @@ class LeaseKeeper:
                 self._checks.clear()
                 try:
                     self._tell(leases, await self._store.check(leases))
-                except StoreError as error:
+                # Whatever a store raises, the next append or renewal finds out what this check did not.
+                except Exception as error:
                     self._on_error("check", error)
                 if everything:
                     await asyncio.sleep(RESYNC_CHECK)
@@ -123,7 +137,8 @@ class LeaseKeeper:
             try:
                 self._tell(leases, await self._store.renew(leases, lease=self._lease))
                 delay = self._lease / RENEWALS_PER_LEASE
-            except StoreError as error:
+            # Whatever a store raises must not end the renewals of everybody.
+            except Exception as error:
                 self._on_error("renew", error)
                 # Two thirds of the lease are left: enough for several more attempts.
                 delay = self._lease / RENEWALS_PER_LEASE / 4

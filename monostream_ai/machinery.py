@@ -6,15 +6,19 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from monostream_ai.announcer import Announcer
-from monostream_ai.errors import ServiceClosed, WrongEventLoop
+from monostream_ai.backoff import Backoff
+from monostream_ai.errors import ServiceClosed, StoreUnavailable, WrongEventLoop
 from monostream_ai.hub import Hub
 from monostream_ai.interfaces import BackgroundErrors, Notifier, Store
 from monostream_ai.leases import LeaseKeeper
 from monostream_ai.types import Append, WakeUp
 from monostream_ai.writer import GroupWriter
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +64,9 @@ class Machinery:
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._starting: asyncio.Task[None] | None = None
         self._unlisten: Callable[[], Awaitable[None]] | None = None
+        self._outage_timeout = outage_timeout
+        self._background: set[asyncio.Task[Any]] = set()
+        self._ending: asyncio.Task[None] | None = None
 
     async def ready(self) -> None:
         """Connect what must be connected, once.
@@ -107,16 +114,48 @@ class Machinery:
             except Exception:
                 logger.exception("an error observer raised")
 
+    async def patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a store's method, which must be safe to repeat, while the store is unavailable and patience lasts."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._outage_timeout
+        backoff = Backoff(first=0.05, last=2.0)
+        while True:
+            try:
+                return await attempt()
+            except StoreUnavailable:
+                if self.closed or loop.time() >= deadline:
+                    raise
+            await asyncio.sleep(backoff.next())
+
+    async def to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run the work in a task that goes on if its caller is cancelled, and that `aclose` waits for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return await asyncio.shield(task)
+
     async def aclose(self) -> None:
-        """Write what is queued, release open versions, end readers with `ServiceClosed`, and disconnect. Idempotent."""
-        if self.closed:
-            return
-        self.closed = True
+        """Write what is queued, release open versions, end readers with `ServiceClosed`, and disconnect.
+
+        Idempotent; goes on to the end if the caller is cancelled.
+        """
+        if self._home not in (None, (os.getpid(), asyncio.get_running_loop())):
+            raise WrongEventLoop
+        if self._ending is None:
+            self.closed = True
+            self._ending = asyncio.get_running_loop().create_task(self._end())
+        await asyncio.shield(self._ending)
+
+    async def _end(self) -> None:
         if self._starting is not None:
             await asyncio.wait([self._starting])
+        if self._background:
+            await asyncio.wait(self._background)
+        # Noted before the writer refuses: a publisher that is refused forgets its lease.
+        held = await self.leases.stop()
         await self.writer.aclose()
-        await self.leases.release_all()
-        await self.leases.aclose()
+        for wake_up in await self.leases.release(held):
+            self.announce(wake_up)
         await self.hub.aclose(ServiceClosed())
         if self._announcer is not None:
             await self._announcer.aclose()

@@ -35,7 +35,10 @@ class Transcript(Protocol[C]):
 
 
 class ChunkProtocol(Protocol[C]):
-    """A chunk type and its rules. Methods are called on the event loop: they must be fast and must not block."""
+    """A chunk type and its rules. Methods must be fast and must not block.
+
+    `encode` and `is_terminal` are called in whatever thread pushes a chunk, the others on the event loop.
+    """
 
     def encode(self, chunk: C) -> str:
         """Return the chunk as JSON text in one line.

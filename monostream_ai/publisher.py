@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from collections import deque
-from collections.abc import Sequence
 from types import TracebackType
-from typing import Final, Generic, Literal, Self
+from typing import Generic, Literal, Self
 
-from monostream_ai.encoding import Encoded, encode_chunks
-from monostream_ai.errors import (
-    MASKED_ERROR_TEXT,
-    ChunkRefused,
-    MonostreamError,
-    Overflow,
-    PublisherClosed,
-    StreamClosed,
-)
+from monostream_ai.errors import MASKED_ERROR_TEXT, MonostreamError, PublisherClosed, ServiceClosed
 from monostream_ai.interruption import Interruption
 from monostream_ai.machinery import Machinery
+from monostream_ai.open_version import OpenVersion
 from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.shielding import finish_despite_cancel
 from monostream_ai.types import Cursor, Ending, Lease, Opening, WakeUp
-from monostream_ai.writer import Outbox, Write
 
 logger = logging.getLogger(__name__)
-
-MAX_PUSHED_BYTES: Final = 16 * 1024 * 1024
-"""Bytes that one publisher may have pushed and not yet stored."""
 
 OnCancel = Literal["abort", "release"]
 
@@ -58,16 +44,9 @@ class Publisher(Generic[C]):
         self._asked_version = version
         self._opening = opening
         self._on_cancel = on_cancel
-        self._transcript = protocol.transcript(opening.message_id)
-        self._outbox: Outbox | None = None
-        self._last_write: asyncio.Future[int] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: int | None = None
-        self._pushed: deque[tuple[tuple[C, ...], Encoded]] = deque()
         self._interruption = Interruption()
-        self._ended = False
-        self.dropped = 0
-        """Chunks pushed after the end, which nothing takes."""
+        self._opening_lock = asyncio.Lock()
+        self._open_version: OpenVersion[C] | None = None
 
     @property
     def stream_id(self) -> str:
@@ -76,7 +55,7 @@ class Publisher(Generic[C]):
     @property
     def version(self) -> int:
         """The version that was opened. Raises `PublisherClosed` before `open`."""
-        return self._opened().lease.version
+        return self._opened.lease.version
 
     @property
     def message_id(self) -> str | None:
@@ -89,7 +68,8 @@ class Publisher(Generic[C]):
 
     @property
     def next_id(self) -> int:
-        return self._opened().next_id
+        """The id that follows the last durable chunk."""
+        return self._opened.next_id
 
     @property
     def cursor(self) -> Cursor:
@@ -99,25 +79,23 @@ class Publisher(Generic[C]):
     @property
     def closed(self) -> bool:
         """Whether nothing can be written any more: ended, fenced, stopped or failed."""
-        return self._ended or (self._outbox is not None and self._outbox.failure is not None)
+        return self._open_version is not None and self._open_version.closed
+
+    @property
+    def dropped(self) -> int:
+        """Chunks that were pushed after the end, or after a failure, and went nowhere."""
+        return 0 if self._open_version is None else self._open_version.dropped
 
     async def open(self) -> Self:
-        """Acquire the version; older ones are fenced when it returns.
+        """Acquire the version; older ones are fenced when it returns. Safe to call again, also after a failure.
 
         Raises:
             VersionConflict: The explicit version, or a newer one, exists.
             StoreUnavailable: The store did not answer; a version may have been opened and will count as lost.
         """
-        if self._outbox is None:
-            machinery = self._machinery
-            await machinery.ready()
-            version = await machinery.store.acquire(self._stream_id, self._asked_version, self._opening)
-            lease = Lease(self._stream_id, version, self._opening.token)
-            self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
-            self._outbox = Outbox(lease)
-            machinery.leases.add(lease, self)
-            machinery.announce(WakeUp(self._stream_id, version, -1))
-            logger.info("opened stream %r version %d", self._stream_id, version)
+        async with self._opening_lock:
+            if self._open_version is None:
+                self._open_version = await self._acquire()
         return self
 
     async def write(self, *chunks: C) -> int:
@@ -130,16 +108,11 @@ class Publisher(Generic[C]):
             InvalidChunk, ChunkTooLarge: Nothing of this call was written.
             StreamClosed, StreamStopped, Fenced, StreamDeleted: The version is not ours to write any more; nothing was written.
             PublisherClosed: The publisher was not opened, or it was released.
+            WrongEventLoop: It was opened in another event loop.
             ChunkRefused: The table's column cannot hold a chunk; nothing of this call was written.
             StoreUnavailable: The store did not answer for longer than the outage timeout.
         """
-        outbox = self._drained()
-        encoded = encode_chunks(self._protocol, chunks)
-        if self.closed:
-            raise outbox.failure or StreamClosed(self._stream_id, outbox.lease.version)
-        if self._interruption.error is not None:
-            raise self._interruption.error
-        return await self._put(outbox, chunks, encoded) if chunks else outbox.next_id - 1
+        return await self._opened.write(chunks)
 
     def push(self, *chunks: C) -> None:
         """Queue chunks without waiting, from any thread, in order with `write`.
@@ -149,23 +122,14 @@ class Publisher(Generic[C]):
 
         Raises:
             InvalidChunk, ChunkTooLarge: Nothing of this call was queued.
+            Overflow: More is waiting for the event loop than fits, and this is lost: the version will end with an error.
             PublisherClosed: The publisher was not opened.
         """
-        self._opened()
-        self._pushed.append((chunks, encode_chunks(self._protocol, chunks)))
-        if self._thread == threading.get_ident():
-            self._drained()
-        elif self._loop is not None:
-            self._loop.call_soon_threadsafe(self._drained)
+        self._opened.push(chunks)
 
     async def flush(self) -> None:
         """Wait until everything written and pushed so far is durable; raise what `write` would."""
-        outbox = self._drained()
-        if self._last_write is not None:
-            await asyncio.wait([self._last_write])
-        failure = outbox.failure or self._interruption.error
-        if failure is not None:
-            raise failure
+        await self._opened.flush()
 
     async def close(self, ending: Ending = "finish", *, error_text: str = MASKED_ERROR_TEXT) -> None:
         """End the version with the protocol's chunks for this ending; without effect if this publisher ended it before.
@@ -176,34 +140,11 @@ class Publisher(Generic[C]):
         Raises:
             StreamStopped, Fenced, StreamClosed, StoreUnavailable: As `write`.
         """
-        outbox = self._drained()
-        if self._ended:
-            return
-        chunks = self._transcript.ending(ending, error_text)
-        if not chunks and ending in ("error", "lost"):
-            # Without a chunk that says so, a clean close would look like success.
-            await self.release()
-            return
-        payloads, _ = encode_chunks(self._protocol, chunks)
-        await self._put(outbox, chunks, Encoded(payloads, closes=True))
-        logger.info("closed stream %r version %d (%s)", self._stream_id, outbox.lease.version, ending)
+        await self._opened.close(ending, error_text)
 
     async def release(self) -> None:
         """Give the version up without an ending: its readers get `PublisherLost` at once, and another process may take over."""
-        outbox = self._drained()
-        self._end(outbox)
-        if self._last_write is not None:
-            await asyncio.wait([self._last_write])
-        outbox.fail(PublisherClosed(self._stream_id, outbox.lease.version))
-        await self._machinery.store.release(outbox.lease)
-        self._machinery.announce(WakeUp(self._stream_id, outbox.lease.version, outbox.next_id))
-
-    def lose(self, error: BaseException) -> None:
-        """Be told that the version is not ours any more."""
-        if self._outbox is not None and not self._ended:
-            self._machinery.leases.remove(self._outbox.lease)
-            self._outbox.fail(error)
-            self._interruption.interrupt(error)
+        await self._opened.release()
 
     async def __aenter__(self) -> Self:
         self._interruption.enter()
@@ -212,69 +153,55 @@ class Publisher(Generic[C]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        cancelled = await finish_despite_cancel(self._finish(error))
-        self._interruption.leave(error, cancelled=cancelled)
+        try:
+            swallowed = await finish_despite_cancel(self._finish(error))
+        except BaseException:
+            self._interruption.withdraw()
+            raise
+        self._interruption.leave(error, swallowed)
+
+    async def _acquire(self) -> OpenVersion[C]:
+        machinery = self._machinery
+        await machinery.ready()
+        version = await machinery.store.acquire(self._stream_id, self._asked_version, self._opening)
+        lease = Lease(self._stream_id, version, self._opening.token)
+        if machinery.closed:
+            await machinery.store.release(lease)
+            raise ServiceClosed
+        opened = OpenVersion(machinery, self._protocol, lease, self._interruption, message_id=self.message_id)
+        machinery.leases.add(lease, opened)
+        machinery.announce(WakeUp(self._stream_id, version, -1))
+        logger.info("opened stream %r version %d", self._stream_id, version)
+        return opened
 
     async def _finish(self, error: BaseException | None) -> None:
-        outbox = self._drained()
         try:
-            if self.closed:
-                # A pushed terminal chunk may still be on its way.
-                await self.flush()
-                return
-            if self._interruption.error is not None:
-                await self.close("error")
-            elif error is None:
-                await self.close("finish")
-            elif isinstance(error, Exception):
-                await self.close("error")
-            elif self._on_cancel == "release":
-                await self.release()
-            else:
-                await self.close("abort")
+            await self._end_as(error)
         except MonostreamError as failure:
             if error is None and self._interruption.error is None:
                 raise
-            logger.warning("could not end stream %r version %d: %s", self._stream_id, outbox.lease.version, failure)
+            logger.warning("could not end stream %r version %d: %s", self._stream_id, self.version, failure)
         finally:
-            self._end(outbox)
+            self._opened.abandon()
 
-    def _opened(self) -> Outbox:
-        if self._outbox is None:
+    async def _end_as(self, error: BaseException | None) -> None:
+        opened = self._opened
+        if opened.released:
+            return
+        if opened.closed:
+            # A pushed terminal chunk may still be on its way.
+            await opened.flush()
+        elif isinstance(error, Exception) or opened.trouble is not None:
+            await self.close("error")
+        elif error is None:
+            await self.close("finish")
+        elif self._on_cancel == "release":
+            await opened.release()
+        else:
+            await self.close("abort")
+
+    @property
+    def _opened(self) -> OpenVersion[C]:
+        if self._open_version is None:
             raise PublisherClosed(self._stream_id, None)
-        return self._outbox
-
-    def _drained(self) -> Outbox:
-        # Whatever was pushed, from whichever thread, stands before what comes now.
-        outbox = self._opened()
-        while self._pushed:
-            chunks, encoded = self._pushed.popleft()
-            if self.closed or self._interruption.error is not None:
-                self.dropped += len(chunks)
-                continue
-            self._put(outbox, chunks, encoded).add_done_callback(self._settle_push)
-            if outbox.size > MAX_PUSHED_BYTES:
-                self._interruption.interrupt(Overflow(self._stream_id, outbox.lease.version, MAX_PUSHED_BYTES))
-        return outbox
-
-    def _put(self, outbox: Outbox, chunks: Sequence[C], encoded: Encoded) -> asyncio.Future[int]:
-        for chunk in chunks:
-            self._transcript.feed(chunk)
-        done = asyncio.get_running_loop().create_future()
-        self._last_write = done
-        self._machinery.writer.put(outbox, Write(encoded.payloads, sum(map(len, encoded.payloads)), encoded.closes, done))
-        if encoded.closes:
-            self._end(outbox)
-        return done
-
-    def _settle_push(self, done: asyncio.Future[int]) -> None:
-        error = None if done.cancelled() else done.exception()
-        if isinstance(error, ChunkRefused):
-            # The log lacks a chunk now, so it must not end as if it were whole; but an error ending still fits.
-            self._interruption.interrupt(error)
-        elif error is not None:
-            self.lose(error)
-
-    def _end(self, outbox: Outbox) -> None:
-        self._ended = True
-        self._machinery.leases.remove(outbox.lease)
+        return self._open_version

@@ -179,7 +179,7 @@ class DurableStreamService(Generic[C]):
             Whether this call ended the version; False if there was nothing to stop, or somebody else is stopping it.
         """
         info = await self._info(stream_id, version)
-        return info is not None and info.state == "open" and await end_version(self._machinery, self._protocol, info, stop=True)
+        return info is not None and info.state == "open" and await self._end(info, stop=True)
 
     async def end_lost(self, stream_id: str, version: int) -> bool:
         """End a version whose publisher was lost, with the protocol's error; with its abort if a stop had been asked.
@@ -190,7 +190,7 @@ class DurableStreamService(Generic[C]):
             Whether this call ended it; False too if the protocol has no chunk to say so, and the version stays lost.
         """
         info = await self._info(stream_id, version)
-        return info is not None and info.lost and await end_version(self._machinery, self._protocol, info, stop=False)
+        return info is not None and info.lost and await self._end(info, stop=False)
 
     async def delete(self, stream_id: str) -> bool:
         """Delete a stream with all its versions; readers and publishers get `StreamDeleted`. Returns whether there was one."""
@@ -232,3 +232,7 @@ class DurableStreamService(Generic[C]):
     async def _info(self, stream_id: str, version: int | None) -> VersionInfo | None:
         await self._machinery.ready()
         return await self._machinery.store.info(check_stream_id(stream_id), None if version is None else check_version(version))
+
+    async def _end(self, info: VersionInfo, *, stop: bool) -> bool:
+        # Once the publisher is fenced somebody must write the ending, whether the caller waits for it or not.
+        return await self._machinery.to_the_end(end_version(self._machinery, self._protocol, info, stop=stop))

@@ -1,4 +1,4 @@
-"""Finishing a last write although the task is cancelled."""
+"""Finishing work although the task that wants it is cancelled."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-async def finish_despite_cancel(work: Coroutine[Any, Any, None]) -> bool:
-    """Run the work to its end; return whether this task was cancelled meanwhile, which the caller must pass on.
+async def finish_despite_cancel(work: Coroutine[Any, Any, None]) -> asyncio.CancelledError | None:
+    """Run the work to its end; return the cancellation that came meanwhile, which the caller must raise again as it is.
 
     Level cancellation (anyio scopes cancel again at every await) does not stop it either. The work must be bounded in time.
     """
     task = asyncio.get_running_loop().create_task(work)
-    cancelled = False
+    cancellation: asyncio.CancelledError | None = None
     while not task.done():
         try:
             await asyncio.wait([task])
-        except asyncio.CancelledError:
-            cancelled = True
+        except asyncio.CancelledError as error:
+            cancellation = error
     task.result()
-    return cancelled
+    return cancellation

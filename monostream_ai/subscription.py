@@ -102,7 +102,9 @@ class Subscription(Generic[C]):
     async def __anext__(self) -> C:
         if not self._buffer:
             self._buffer.extend((await self._next(self._timeout)).payloads)
-        return self._protocol.decode(self._buffer.popleft())
+        chunk = self._protocol.decode(self._buffer[0])
+        self._buffer.popleft()
+        return chunk
 
     async def next_batch(self, timeout: float | None = None) -> Batch:
         """Return the payloads that are ready, waiting for the first of them; nothing is decoded.
@@ -182,7 +184,8 @@ class Subscription(Generic[C]):
             if self._over is not None:
                 raise self._over
             if feed.error is not None:
-                raise feed.error
+                # One object for all readers: without this, each would add its frames to it.
+                raise feed.error.with_traceback(None)
             if feed.reads_done < self._fresh_after:
                 await feed.wait()
                 continue
@@ -223,8 +226,9 @@ class Subscription(Generic[C]):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + DOUBT
         while True:
+            landings = feed.landings
             page = await self._machinery.hub.page(Position(self._stream_id, version, self._next_id))
-            feed.see(page, loop.time())
+            feed.see(page, loop.time(), landings=landings)
             if page.head is None or page.head.version > version:
                 return []
             if page.head.version == version and page.payloads:

@@ -9,10 +9,10 @@ from monostream_ai.errors import PublisherError, StreamDeleted
 from monostream_ai.hub import PAGE_BYTES, PAGE_ROWS
 from monostream_ai.interfaces import Store
 from monostream_ai.machinery import Machinery
+from monostream_ai.outbox import Outbox, Write
 from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.tokens import new_token
 from monostream_ai.types import Lease, VersionInfo
-from monostream_ai.writer import Outbox, Write
 
 
 async def end_version(machinery: Machinery, protocol: ChunkProtocol[C], info: VersionInfo, *, stop: bool) -> bool:
@@ -22,18 +22,19 @@ async def end_version(machinery: Machinery, protocol: ChunkProtocol[C], info: Ve
     and
     the next one finishes: with the abort, if a stop was asked by whoever came first.
     """
+    store, patiently = machinery.store, machinery.patiently
     lease = Lease(info.stream_id, info.version, new_token())
-    next_id = await machinery.store.claim(lease, lease=machinery.lease, stop=stop)
+    next_id = await patiently(lambda: store.claim(lease, lease=machinery.lease, stop=stop))
     if next_id is None:
         return False
-    frozen = await machinery.store.info(info.stream_id, info.version)
+    frozen = await patiently(lambda: store.info(info.stream_id, info.version))
     stopped = frozen is not None and frozen.stop_requested_at is not None
     transcript = protocol.transcript(info.message_id)
-    for chunk in await stored_chunks(machinery.store, protocol, info):
+    for chunk in await patiently(lambda: stored_chunks(store, protocol, info)):
         transcript.feed(chunk)
     chunks = transcript.ending("abort" if stopped else "lost")
     if not chunks and not stopped:
-        await machinery.store.release(lease)
+        await store.release(lease)
         return False
     payloads, _ = encode_chunks(protocol, chunks)
     done: asyncio.Future[int] = asyncio.get_running_loop().create_future()

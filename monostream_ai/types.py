@@ -108,13 +108,15 @@ class Head:
     """The latest version of a stream as of one read.
 
     `lease_left` is in seconds by the store's clock, 0 or less once the lease ran out, and infinite for versions that another
-    program wrote without a lease.
+    program wrote without a lease. `opener` is the token that acquired the version: a stream that was deleted and begun anew has
+    another one.
     """
 
     version: int
     state: State
     next_id: int
     lease_left: float
+    opener: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,107 +6,16 @@ There is no timer: at idle a chunk is written at once, under load the batches gr
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from monostream_ai.backoff import Backoff
 from monostream_ai.errors import ChunkRefused, ServiceClosed, StoreUnavailable
 from monostream_ai.interfaces import BackgroundErrors, Store
-from monostream_ai.types import Append, Lease
+from monostream_ai.outbox import Outbox, Write
+from monostream_ai.types import Append
 
 MAX_BATCH_ROWS: Final = 2000
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
-FIRST_RETRY: Final = 0.05
-LAST_RETRY: Final = 2.0
-"""Seconds between attempts while the store is unavailable; they double from the first to the last."""
-
-
-@dataclass(slots=True, eq=False)
-class Write:
-    """Payloads that land together; `done` gets the id of the last one, or the error."""
-
-    payloads: Sequence[str]
-    size: int
-    closes: bool
-    done: asyncio.Future[int]
-
-
-class Outbox:
-    """One publisher's writes that are not yet durable, in order."""
-
-    def __init__(self, lease: Lease, next_id: int = 0) -> None:
-        self.lease = lease
-        self.next_id = next_id
-        self.failure: BaseException | None = None
-        self.size = 0
-        self._writes: deque[Write] = deque()
-        self._in_doubt = 0
-        self._one_by_one = False
-        self._backoff = Backoff(FIRST_RETRY, LAST_RETRY)
-        self._unavailable_since: float | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self._writes)
-
-    def put(self, write: Write) -> None:
-        self._writes.append(write)
-        self.size += write.size
-
-    def take(self, rows: int, size: int) -> list[Write]:
-        """Take the writes of one append: at least one, then as many as fit.
-
-        An append whose outcome is unknown is taken again exactly as it was, so that the store can tell that it had landed.
-        """
-        if self._in_doubt:
-            return [self._writes.popleft() for _ in range(self._in_doubt)]
-        taken = [self._writes.popleft()]
-        while self._writes and not self._one_by_one:
-            rows -= len(taken[-1].payloads)
-            size -= taken[-1].size
-            if len(self._writes[0].payloads) > rows or self._writes[0].size > size:
-                break
-            taken.append(self._writes.popleft())
-        return taken
-
-    def landed(self, writes: Sequence[Write]) -> None:
-        self._in_doubt, self._one_by_one, self._unavailable_since = 0, False, None
-        self._backoff.reset()
-        for write in writes:
-            self.next_id += len(write.payloads)
-            self.size -= write.size
-            _resolve(write, self.next_id - 1)
-
-    def refuse(self, writes: Sequence[Write], error: ChunkRefused) -> None:
-        """Find the write that the store cannot hold by taking them one by one; only that one fails."""
-        self._in_doubt = 0
-        if len(writes) > 1:
-            self._one_by_one = True
-            self._writes.extendleft(reversed(writes))
-            return
-        self._one_by_one = False
-        self.size -= writes[0].size
-        _reject(writes[0], error)
-
-    def postpone(self, writes: Sequence[Write], now: float, patience: float) -> float | None:
-        """Put writes of unknown outcome back; return the seconds to wait before the next attempt, or None if patience ran out."""
-        self._writes.extendleft(reversed(writes))
-        self._in_doubt = len(writes)
-        if self._unavailable_since is None:
-            self._unavailable_since = now
-        if now - self._unavailable_since >= patience:
-            return None
-        return self._backoff.next()
-
-    def fail(self, error: BaseException, writes: Sequence[Write] = ()) -> None:
-        """End the outbox: these writes, those queued, and all later ones get the error."""
-        if self.failure is None:
-            self.failure = error
-        for write in [*writes, *self._writes]:
-            _reject(write, self.failure)
-        self._writes.clear()
-        self.size = 0
 
 
 class GroupWriter:
@@ -141,11 +50,7 @@ class GroupWriter:
         """Queue a write of an outbox; its future tells the outcome."""
         if self._closed:
             outbox.fail(ServiceClosed())
-        if outbox.failure is not None:
-            _reject(write, outbox.failure)
-            return
-        outbox.put(write)
-        if outbox not in self._postponed:
+        if outbox.put(write) and outbox not in self._postponed:
             self._schedule(outbox)
 
     async def aclose(self) -> None:
@@ -161,15 +66,28 @@ class GroupWriter:
     def _schedule(self, outbox: Outbox) -> None:
         self._postponed.pop(outbox, None)
         self._ready[outbox] = None
-        if self._task is None:
+        self._start()
+
+    def _start(self) -> None:
+        if self._task is None and self._ready:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
         try:
             while self._ready:
-                await self._commit(self._take())
+                batch = self._take()
+                try:
+                    await self._commit(batch)
+                except asyncio.CancelledError:
+                    for outbox, writes in batch:
+                        outbox.put_back(writes)
+                        self._ready[outbox] = None
+                    raise
         finally:
             self._task = None
+            if self._ready:
+                # The loop is being torn down, and publishers that are ending their versions still need us.
+                asyncio.get_running_loop().call_soon(self._start)
 
     def _take(self) -> list[tuple[Outbox, list[Write]]]:
         rows, size = MAX_BATCH_ROWS, MAX_BATCH_BYTES
@@ -177,7 +95,7 @@ class GroupWriter:
         while self._ready and rows > 0 and size > 0:
             outbox = next(iter(self._ready))
             del self._ready[outbox]
-            if outbox:
+            if outbox.has_writes:
                 writes = outbox.take(rows, size)
                 rows -= sum(len(write.payloads) for write in writes)
                 size -= sum(write.size for write in writes)
@@ -194,6 +112,8 @@ class GroupWriter:
         verdicts: Sequence[Exception | None]
         try:
             verdicts = await self._store.append(appends, lease=self._lease)
+            if len(verdicts) != len(appends):
+                raise RuntimeError(f"the store gave {len(verdicts)} verdicts on {len(appends)} appends")
         # Whatever a store raises must reach the publishers and must not end the writer.
         except Exception as error:
             verdicts = [error] * len(appends)
@@ -211,24 +131,15 @@ class GroupWriter:
             return
         else:
             outbox.fail(verdict, writes)
-        if outbox:
+        if outbox.has_writes:
             self._ready[outbox] = None
 
     def _postpone(self, outbox: Outbox, writes: list[Write], error: StoreUnavailable) -> None:
         self._on_error("append", error)
+        self._ready.pop(outbox, None)
         loop = asyncio.get_running_loop()
         delay = outbox.postpone(writes, loop.time(), self._patience)
         if delay is None:
             outbox.fail(error)
         else:
             self._postponed[outbox] = loop.call_later(delay, self._schedule, outbox)
-
-
-def _resolve(write: Write, last_id: int) -> None:
-    if not write.done.done():
-        write.done.set_result(last_id)
-
-
-def _reject(write: Write, error: BaseException) -> None:
-    if not write.done.done():
-        write.done.set_exception(error)

@@ -1,1 +1,6 @@
-pytest_plugins = ["tests.plugins.fail_on_skip", "tests.plugins.postgres", "tests.plugins.services"]
+pytest_plugins = [
+    "tests.plugins.fail_on_skip",
+    "tests.plugins.postgres",
+    "tests.plugins.recorded_chunks",
+    "tests.plugins.services",
+]

@@ -17,6 +17,7 @@ from monostream_ai.fastapi.replays import Replay
 from monostream_ai.service import DurableStreamService
 from monostream_ai.subscription import Batch, Subscription
 from monostream_ai.types import Cursor
+from monostream_ai.ui_messages.profiles import Profile
 from monostream_ai.ui_messages.sse import KEEP_ALIVE, STREAM_OPEN, SSEEncoder
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class TurnBody:
         *,
         on_lost: OnLost | None,
         keep_alive: float,
+        profile: Profile,
     ) -> None:
         self.complete = False
         """Whether the version's ending was yielded."""
@@ -65,13 +67,13 @@ class TurnBody:
         self._stream_id = stream_id
         self._on_lost = on_lost or self._end_lost
         self._keep_alive = keep_alive
-        self._encoder = SSEEncoder()
+        self._encoder = SSEEncoder(profile)
         self._subscription = self._subscribe(replay.after)
         self._pieces: deque[str] = deque([STREAM_OPEN])
         self._merge_before = replay.merge_before
-        self._earlier = "".join(f"data: {payload}\n\n" for payload in replay.earlier)
+        self._earlier = replay.earlier
         if replay.earlier and replay.after.id >= 0:
-            self._pieces.append(self._earlier)
+            self._pieces.append(self._encoder.frames_without_id(self._earlier))
         self._last: str | None = None
         self._lost_looks = 0
         self._spoke_at = time.monotonic()
@@ -119,7 +121,7 @@ class TurnBody:
             yield self._encoder.frames(Batch(batch.version, id, [payload]))
             if id == 0:
                 # Only `start` may come before them: it makes the client begin the message anew.
-                yield self._earlier
+                yield self._encoder.frames_without_id(self._earlier)
 
     def _check_exit(self) -> None:
         if server_exiting():

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from monostream_ai.fastapi.earlier_parts import earlier_payloads
 from monostream_ai.fastapi.requests import ChatRequest, RequestRefused
+from monostream_ai.json_text import encode_json
 from monostream_ai.types import Cursor, VersionInfo
+from monostream_ai.ui_messages import UIMessage, chunks_of_message
 
 NO_SUCH_CHUNK: Final = "The stream has no such chunk. Load the conversation again."
 
@@ -39,7 +40,7 @@ class Replay:
         start, request = Cursor(version.version, -1), ChatRequest.stored_with(version)
         if request is None or request.continued_message_id is None:
             return cls(start, merge_before=version.next_id)
-        return cls(start, tuple(earlier_payloads(request.messages[-1])), merge_before=version.next_id)
+        return cls(start, _earlier(request.messages[-1]), merge_before=version.next_id)
 
     def skip(self, count: int) -> Replay:
         """Leave out the first chunks of a whole replay, and merge none of the others."""
@@ -78,3 +79,8 @@ def from_index(replay: Replay, version: VersionInfo, index: str) -> tuple[Replay
     if number > total:
         raise RequestRefused(400, NO_SUCH_CHUNK)
     return replay.skip(number if number >= 0 else max(0, total + number)), total - 1
+
+
+def _earlier(message: UIMessage) -> tuple[str, ...]:
+    # The turn has a start of its own.
+    return tuple(encode_json(chunk) for chunk in chunks_of_message(message)[1:])

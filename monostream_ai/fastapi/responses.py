@@ -13,6 +13,7 @@ from monostream_ai.errors import UnknownStream
 from monostream_ai.fastapi.bodies import OnLost, TurnBody
 from monostream_ai.fastapi.replays import Replay
 from monostream_ai.service import DurableStreamService
+from monostream_ai.ui_messages.profiles import Profile
 from monostream_ai.ui_messages.sse import HEADERS, KEEP_ALIVE_INTERVAL, STREAM_OPEN, SSEEncoder
 
 
@@ -23,6 +24,7 @@ async def stream_response(
     version: int | None = None,
     on_lost: OnLost | None = None,
     keep_alive: float = KEEP_ALIVE_INTERVAL,
+    profile: Profile = "v7",
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return a response that replays a version from its first chunk and then tails it, as `useChat` reads it.
@@ -33,10 +35,12 @@ async def stream_response(
         version: By default the latest if it is open; else the answer is 204, which tells `useChat` that nothing runs.
         on_lost: By default the version is ended with the protocol's error, which the response then shows.
         keep_alive: Seconds of silence between comments that keep proxies from cutting the connection.
+        profile: The release of `ai` that the client has.
         headers: Sent besides those of a UI message stream.
 
     Raises:
         StoreUnavailable: The store did not answer.
+        InvalidArgument: There is no such profile.
     """
     if version is None:
         try:
@@ -46,7 +50,7 @@ async def stream_response(
         if latest.state != "open":
             return nothing_to_stream()
         version = latest.version
-    body = TurnBody(service, stream_id, Replay.of_version(version), on_lost=on_lost, keep_alive=keep_alive)
+    body = TurnBody(service, stream_id, Replay.of_version(version), on_lost=on_lost, keep_alive=keep_alive, profile=profile)
     return TurnResponse(body, headers or {})
 
 

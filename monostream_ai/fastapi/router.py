@@ -19,10 +19,12 @@ from monostream_ai.fastapi.requests import MAX_BODY_BYTES, ChatRequest, RequestR
 from monostream_ai.fastapi.responses import TurnResponse, nothing_to_stream, only_finish
 from monostream_ai.fastapi.turns import Reply, TurnRunner
 from monostream_ai.service import DurableStreamService
+from monostream_ai.ui_messages.profiles import Profile, check_profile
 from monostream_ai.ui_messages.sse import KEEP_ALIVE_INTERVAL
 
 RUN_ID: Final = "x-workflow-run-id"
 TAIL_INDEX: Final = "x-workflow-stream-tail-index"
+PROFILE_HEADER: Final = "x-ui-message-profile"
 
 
 def create_chat_router(
@@ -37,6 +39,7 @@ def create_chat_router(
     max_silence: float | None = None,
     drain_timeout: float = 10.0,
     keep_alive: float = KEEP_ALIVE_INTERVAL,
+    profile: Profile = "v7",
     max_body_bytes: int = MAX_BODY_BYTES,
 ) -> APIRouter:
     """Return a router that answers chats with `reply` and lets clients come back to answers that run.
@@ -60,12 +63,15 @@ def create_chat_router(
         max_silence: Seconds; a reply that writes nothing for one to two times as long is ended with an error.
         drain_timeout: Seconds that running turns get when the process ends; then another process may take them over.
         keep_alive: Seconds of silence between comments that keep proxies from cutting a stream.
+        profile: The release of `ai` that clients have. One that has another says so in each request, by the query `profile=v6` or
+            the header `x-ui-message-profile: v6`.
 
     Raises:
-        ValueError: `max_attempts` is below 1.
+        ValueError: `max_attempts` is below 1, or there is no such profile.
     """
     if max_attempts < 1:
         raise ValueError("max_attempts counts the first run too: use 1 or more")
+    check_profile(profile)
     runner = TurnRunner(service, reply, max_silence=max_silence, drain_timeout=drain_timeout)
     chats = Chats(service, runner, stream_prefix=stream_prefix, max_attempts=max_attempts if on_lost == "retry" else 1)
 
@@ -79,35 +85,48 @@ def create_chat_router(
     router = APIRouter(prefix=prefix, lifespan=lifespan, route_class=_PlainErrorsRoute)
     caller = Depends(authorize or _anybody)
 
-    def stream(stream_id: str, replay: Replay, tail_index: int | None = None) -> Response:
+    def choose_profile(
+        query: str | None = Query(None, alias="profile"), header: str | None = Header(None, alias=PROFILE_HEADER)
+    ) -> Profile:
+        try:
+            return check_profile(query or header or profile)
+        except InvalidArgument as error:
+            raise RequestRefused(400, f"The request has an {error}.") from error
+
+    chosen = Depends(choose_profile)
+
+    def stream(stream_id: str, replay: Replay, client: Profile, tail_index: int | None = None) -> Response:
         headers = {RUN_ID: chats.run_id(stream_id, replay.after.version)}
         if tail_index is not None:
             headers[TAIL_INDEX] = str(tail_index)
-        return TurnResponse(TurnBody(service, stream_id, replay, on_lost=chats.recover, keep_alive=keep_alive), headers)
+        body = TurnBody(service, stream_id, replay, on_lost=chats.recover, keep_alive=keep_alive, profile=client)
+        return TurnResponse(body, headers)
 
     @router.post("")
     @router.post("/")
-    async def answer(request: Request, owner: Any = caller) -> Response:
+    async def answer(request: Request, client: Profile = chosen, owner: Any = caller) -> Response:
         asked = ChatRequest.from_body(await read_body(request, max_body_bytes))
         version = await chats.begin(asked, owner)
-        return stream(chats.stream_id(asked.chat_id), Replay.of_version(version))
+        return stream(chats.stream_id(asked.chat_id), Replay.of_version(version), client)
 
     @router.get("/{chat_id:path}/stream")
     async def resume(
         chat_id: str,
         start_index: str | None = Query(None, alias="startIndex"),
         last_event_id: str | None = Header(None),
+        client: Profile = chosen,
         owner: Any = caller,
     ) -> Response:
         found = await chats.find(check_chat_id(chat_id), owner)
         if start_index is not None:
             if found is None or (found.closed and not found.is_run and start_index == "0"):
                 return only_finish()
-            return stream(found.stream_id, *from_index(found.replay, found.version, start_index))
+            replay, tail_index = from_index(found.replay, found.version, start_index)
+            return stream(found.stream_id, replay, client, tail_index)
         if found is None or found.closed and last_event_id is None:
             return nothing_to_stream()
-        replay = found.replay if last_event_id is None else after_event(found.version, last_event_id)
-        return nothing_to_stream() if replay is None else stream(found.stream_id, replay)
+        rest = found.replay if last_event_id is None else after_event(found.version, last_event_id)
+        return nothing_to_stream() if rest is None else stream(found.stream_id, rest, client)
 
     @router.post("/{chat_id:path}/stop")
     async def stop(chat_id: str, request: Request, owner: Any = caller) -> Response:

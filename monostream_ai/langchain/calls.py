@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from monostream_ai.ui_messages import UIMessageBuilder
+from monostream_ai.langchain.message import AgentMessage
 
 
 class Calls:
     """Gives each call of a message an id of its own and finds the call that a result answers."""
 
-    def __init__(self, builder: UIMessageBuilder) -> None:
-        self._builder = builder
+    def __init__(self, message: AgentMessage) -> None:
+        self._message = message
         self._published: dict[str, list[str]] = {}
+        for call_id in message.earlier_calls:
+            model_id, mark, number = call_id.rpartition("#")
+            repeated = mark == "#" and number.isdecimal() and model_id in self._published
+            self._published.setdefault(model_id if repeated else call_id, []).append(call_id)
 
     @property
     def unanswered(self) -> bool:
@@ -39,5 +43,5 @@ class Calls:
         return next((candidate for candidate in published if self.state(candidate) == "called"), None)
 
     def state(self, published: str) -> str | None:
-        call = self._builder.call(published)
+        call = self._message.call(published)
         return None if call is None else call.state

@@ -16,6 +16,8 @@ from monostream_ai.errors import InvalidArgument
 DENIED_TEXT: Final = "Tool execution denied."
 MEDIA_KINDS: Final = frozenset({"image", "audio", "video"})
 URL_SCHEMES: Final = frozenset({"https", "data"})
+MAX_BYTES: Final = 32 * 1024 * 1024
+"""Of text, URLs, and what tools took and gave; all messages together."""
 
 Part: TypeAlias = Mapping[str, Any]
 Block: TypeAlias = dict[str, Any]
@@ -26,6 +28,7 @@ def to_langchain_messages(
     *,
     allow_system: bool = False,
     url_schemes: Collection[str] = URL_SCHEMES,
+    max_bytes: int = MAX_BYTES,
     convert_data_part: Callable[[Part], Block | None] | None = None,
 ) -> list[BaseMessage]:
     """Return the messages to give to a model.
@@ -37,15 +40,23 @@ def to_langchain_messages(
         messages: `UIMessage`s as JSON: `{id, role, parts}`. They come from a client: read them as such.
         allow_system: Take system messages too; a client could rewrite your instructions with them.
         url_schemes: Where a user's files may come from.
+        max_bytes: UTF-8 of all that may reach the model; a model's provider charges for it.
         convert_data_part: Returns the content block for a user's `data-*` part, or None to leave it out. Without it all are.
 
     Raises:
-        InvalidArgument: This is no list of UI messages, or a file's URL is not allowed; it names the place.
+        InvalidArgument: This is no list of UI messages, a file's URL is not allowed, or it is too much; it names the place.
     """
     if isinstance(messages, str | bytes) or not isinstance(messages, Sequence):
         raise InvalidArgument("the messages are not a list of UI messages")
     files = _Files(url_schemes, convert_data_part)
-    return [converted for index, message in enumerate(messages) for converted in _convert(message, index, files, allow_system)]
+    result: list[BaseMessage] = []
+    for index, message in enumerate(messages):
+        converted = _convert(message, index, files, allow_system)
+        max_bytes -= sum(map(_size, converted))
+        if max_bytes < 0:
+            raise InvalidArgument(f"messages[{index}] is more than this chat may hold")
+        result += converted
+    return result
 
 
 def _convert(message: Mapping[str, Any], index: int, files: _Files, allow_system: bool) -> list[BaseMessage]:
@@ -64,6 +75,14 @@ def _convert(message: Mapping[str, Any], index: int, files: _Files, allow_system
         text = "".join(_text(part) for part in parts)
         return [SystemMessage(text, id=message_id)] if allow_system and text else []
     raise InvalidArgument(f"{place} has the role {role!r}: use 'user', 'assistant' or 'system'")
+
+
+def _size(message: BaseMessage) -> int:
+    calls = message.tool_calls if isinstance(message, AIMessage) else []
+    said = [message.content, *(call["args"] for call in calls)]
+    return sum(
+        len(value.encode(errors="surrogatepass") if isinstance(value, str) else json.dumps(value, default=str)) for value in said
+    )
 
 
 def _human(blocks: list[Block], message_id: str | None) -> HumanMessage:

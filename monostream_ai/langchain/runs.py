@@ -25,6 +25,13 @@ class Run:
     call_id: str | None = None
     children: set[Run] = field(default_factory=set, repr=False)
 
+    @property
+    def root(self) -> Run:
+        run = self
+        while run.parent is not None:
+            run = run.parent
+        return run
+
 
 class Runs:
     """The open runs. One whose parent is unknown is a root: fallbacks report no parent, and a handler may sit on an inner run.

@@ -21,6 +21,8 @@ class MemoryNotifier(Notifier):
 
     async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
         for loop, listener in self._listeners:
+            if loop.is_closed():
+                continue
             for wake_up in wake_ups:
                 loop.call_soon_threadsafe(listener.on_wake_up, wake_up)
 

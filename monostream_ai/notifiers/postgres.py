@@ -37,7 +37,11 @@ DEAF_RETRY: Final = 60.0
 """Seconds before another self-test where notifications do not arrive."""
 
 _QUEUE_FILE_MISSING: Final = "58P01"
-_NOTIFY = text("SELECT pg_notify(:channel, p) FROM unnest(CAST(:payloads AS text[])) AS p")
+# Nothing is lost with a wake-up, so its commit need not wait for the disk.
+_NOTIFY = text(
+    "SELECT set_config('synchronous_commit', 'off', true), count(pg_notify(:channel, p)) "
+    "FROM unnest(CAST(:payloads AS text[])) AS p"
+)
 
 
 class PostgresNotifier(ServingNotifier):
@@ -60,12 +64,10 @@ class PostgresNotifier(ServingNotifier):
     @classmethod
     def from_url(cls, url: str, *, channel: str = CHANNEL) -> Self:
         """Return a notifier with an engine of its own, closed by `aclose`; URLs as for `PostgresStore.from_url`."""
-        settings = {**CONNECT_ARGUMENTS["server_settings"], "synchronous_commit": "off"}
-        arguments = {**CONNECT_ARGUMENTS, "server_settings": settings}
-        notifier = cls(
-            create_async_engine(postgres_url(url), pool_size=2, max_overflow=0, pool_timeout=10, connect_args=arguments),
-            channel=channel,
+        engine = create_async_engine(
+            postgres_url(url), pool_size=2, max_overflow=0, pool_timeout=10, connect_args=CONNECT_ARGUMENTS
         )
+        notifier = cls(engine, channel=channel)
         notifier._owned = True
         return notifier
 
@@ -143,7 +145,8 @@ class PostgresNotifier(ServingNotifier):
         # From another connection: behind a pooler a connection may well hear itself and nobody else.
         await self._send([nonce])
         try:
-            await asyncio.wait_for(heard.wait(), SELF_TEST_TIMEOUT)
+            async with asyncio.timeout(SELF_TEST_TIMEOUT):
+                await heard.wait()
         except TimeoutError as error:
             logger.warning(
                 "notifications do not arrive, so readers poll: does the URL lead through a pooler in transaction mode? "
@@ -154,7 +157,8 @@ class PostgresNotifier(ServingNotifier):
     async def _watch(self, driver: Any, lost: asyncio.Event) -> None:
         while not lost.is_set():
             try:
-                await asyncio.wait_for(lost.wait(), PROBE_INTERVAL)
+                async with asyncio.timeout(PROBE_INTERVAL):
+                    await lost.wait()
             except TimeoutError:
                 await driver.fetchval("SELECT 1", timeout=PROBE_TIMEOUT)
 

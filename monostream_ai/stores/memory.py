@@ -104,7 +104,8 @@ class MemoryStore(Store):
         row = versions[max(versions)]
         first = position.next_id if position.version == row.number else 0
         payloads = _cut(row.payloads[first : first + max_rows], max_bytes)
-        return Page(Head(row.number, row.state, row.next_id, row.lease_until - self._clock()), first, payloads)
+        head = Head(row.number, row.state, row.next_id, row.lease_until - self._clock(), row.opening.token)
+        return Page(head, first, payloads)
 
     async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
         row = self._streams.get(stream_id, {}).get(version)

@@ -3,6 +3,8 @@
 from monostream_ai.ui_messages.builder import UIMessageBuilder
 from monostream_ai.ui_messages.chunks import Chunk, check_chunk
 from monostream_ai.ui_messages.json_values import to_json_value
+from monostream_ai.ui_messages.message_chunks import chunks_of_message
+from monostream_ai.ui_messages.profiles import Profile, ProfileFilter
 from monostream_ai.ui_messages.protocol import UIMessageProtocol
 from monostream_ai.ui_messages.reducer import MessageReducer, UIMessage, reduce_chunks
 from monostream_ai.ui_messages.sse import DONE, HEADERS, KEEP_ALIVE, KEEP_ALIVE_INTERVAL, STREAM_OPEN, SSEEncoder
@@ -14,12 +16,15 @@ __all__ = [
     "KEEP_ALIVE",
     "KEEP_ALIVE_INTERVAL",
     "MessageReducer",
+    "Profile",
+    "ProfileFilter",
     "SSEEncoder",
     "STREAM_OPEN",
     "UIMessage",
     "UIMessageBuilder",
     "UIMessageProtocol",
     "check_chunk",
+    "chunks_of_message",
     "reduce_chunks",
     "to_json_value",
 ]

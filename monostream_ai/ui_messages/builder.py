@@ -21,11 +21,12 @@ class UIMessageBuilder:
 
     Args:
         message_id: For `start`: the id under which the client and the history know this message.
-        metadata: For `start`: merged into the message's metadata.
+        metadata: For `start`: an object that is merged into the message's metadata.
         send_start: False if somebody else sends `start`.
     """
 
     def __init__(self, *, message_id: str | None = None, metadata: Any = None, send_start: bool = True) -> None:
+        _check_metadata(metadata)
         self._start = check_chunk(_chunk("start", optional={"messageId": message_id, "messageMetadata": metadata}))
         self._open = OpenParts()
         self._open.started = not send_start
@@ -107,6 +108,37 @@ class UIMessageBuilder:
         keys = self._result_keys(call_id)
         return self._send({"type": "tool-output-error", **keys, "errorText": error_text})
 
+    def approval_request(self, call_id: str, approval_id: str, *, reason: str | None = None) -> list[Chunk]:
+        """Ask the user whether a call may run; its input must be whole. Clients of `ai` 5 are not asked."""
+        self._check_waiting(call_id)
+        if approval_id in self._open.approvals:
+            raise InvalidChunk("$.approvalId", f"approval {approval_id!r} was asked for already")
+        required = {"approvalId": approval_id, "toolCallId": call_id}
+        return self._send(_chunk("tool-approval-request", required, {"reason": reason}))
+
+    def approval_response(self, approval_id: str, approved: bool, *, reason: str | None = None) -> list[Chunk]:
+        """Say what the user answered. A call that was approved gets its result next, any other one `tool_denied`."""
+        call_id = self._open.approvals.get(approval_id)
+        if call_id is None:
+            raise InvalidChunk("$.approvalId", f"no call waits for approval {approval_id!r}")
+        self._check_waiting(call_id)
+        required = {"approvalId": approval_id, "approved": approved}
+        return self._send(_chunk("tool-approval-response", required, {"reason": reason}))
+
+    def tool_denied(self, call_id: str) -> list[Chunk]:
+        """Say that a call does not run, since the user did not allow it. It gets no result."""
+        self._check_waiting(call_id)
+        return self._send({"type": "tool-output-denied", "toolCallId": call_id})
+
+    def reset_step(self) -> list[Chunk]:
+        """Take back what the open step has shown, its calls too, as before another attempt; nothing if no step is open.
+
+        Clients below 7.0.70 go on showing it.
+        """
+        if not self._open.step_open:
+            return []
+        return self._note([*self._open.closing()[:-1], {"type": "reset-step"}])
+
     def data(self, name: str, data: Any, *, data_id: str | None = None, transient: bool = False) -> list[Chunk]:
         """Send a `data-<name>` part.
 
@@ -128,12 +160,22 @@ class UIMessageBuilder:
         """Send a file; `url` is an http or data URL."""
         return self._send({"type": "file", "url": url, "mediaType": media_type})
 
+    def reasoning_file(self, url: str, *, media_type: str) -> list[Chunk]:
+        """Send a file that belongs to the reasoning. Clients below `ai` 7 do not get it."""
+        return self._send({"type": "reasoning-file", "url": url, "mediaType": media_type})
+
+    def custom(self, kind: str) -> list[Chunk]:
+        """Send a part of a provider's own kind, `provider.kind`. Clients below `ai` 7 do not get it."""
+        return self._send({"type": "custom", "kind": kind})
+
     def metadata(self, metadata: Any) -> list[Chunk]:
-        """Merge into the metadata of the message, deeply."""
+        """Merge an object into the metadata of the message, deeply."""
+        _check_metadata(metadata)
         return self._send({"type": "message-metadata", "messageMetadata": metadata})
 
     def finish(self, reason: str | None = None, *, metadata: Any = None) -> list[Chunk]:
         """End the message: its work is done."""
+        _check_metadata(metadata)
         optional = {"finishReason": reason or self._open.finish_reason or "stop", "messageMetadata": metadata}
         return self._last(_chunk("finish", optional=optional))
 
@@ -169,6 +211,11 @@ class UIMessageBuilder:
             raise InvalidChunk("$.toolCallId", f"call {call_id!r} has its result already")
         return call.keys(call_id)
 
+    def _check_waiting(self, call_id: str) -> None:
+        call = self._open.calls.get(call_id)
+        if call is None or call.state != "called" or call.running:
+            raise InvalidChunk("$.toolCallId", f"call {call_id!r} is none that waits for its result")
+
     def _last(self, *chunks: Chunk) -> list[Chunk]:
         for chunk in chunks:
             check_chunk(chunk)
@@ -184,6 +231,12 @@ class UIMessageBuilder:
         for chunk in chunks:
             self._open.feed(chunk)
         return chunks
+
+
+def _check_metadata(metadata: Any) -> None:
+    # The schema takes any value, but a client that merges two and finds no object throws.
+    if metadata is not None and not isinstance(metadata, dict):
+        raise InvalidChunk("$.messageMetadata", f"{metadata!r:.100} is not an object")
 
 
 def _chunk(kind: str, required: Chunk | None = None, optional: Chunk | None = None) -> Chunk:

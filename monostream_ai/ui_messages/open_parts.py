@@ -24,6 +24,8 @@ class Call:
     provider_executed: bool
     state: CallState = "streaming"
     step: int = 0
+    running: bool = False
+    """Whether it has a preliminary result."""
 
     def keys(self, call_id: str) -> Chunk:
         """Return the keys that every result of this call repeats: a client that sees them change makes a second part."""
@@ -45,6 +47,8 @@ class OpenParts:
         self.finish_reason: str | None = None
         self.parts: dict[tuple[PartKind, str], None] = {}
         self.calls: dict[str, Call] = {}
+        self.approvals: dict[str, str | None] = {}
+        """The call that waits for each approval; None once none does."""
         self._step = 0
 
     def feed(self, chunk: Chunk) -> None:
@@ -93,6 +97,7 @@ class OpenParts:
     def _reset_step(self, chunk: Chunk) -> None:
         self.parts.clear()
         self.calls = {call_id: call for call_id, call in self.calls.items() if call.step != self._step}
+        self._settle_approvals(lambda waiting: waiting not in self.calls)
 
     def _open_text(self, chunk: Chunk) -> None:
         if isinstance(part_id := chunk.get("id"), str):
@@ -125,10 +130,26 @@ class OpenParts:
             dynamic, provider_executed = bool(chunk.get("dynamic")), bool(chunk.get("providerExecuted"))
             self.calls[call_id] = Call(name, dynamic, provider_executed, state, self._step)
 
+    def _ask(self, chunk: Chunk) -> None:
+        approval_id, call_id = chunk.get("approvalId"), chunk.get("toolCallId")
+        if isinstance(approval_id, str) and isinstance(call_id, str):
+            self._settle_approvals(lambda waiting: waiting == call_id)
+            self.approvals[approval_id] = call_id
+
+    def _answer(self, chunk: Chunk) -> None:
+        if isinstance(approval_id := chunk.get("approvalId"), str):
+            self.approvals[approval_id] = None
+
+    def _settle_approvals(self, settled: Callable[[str | None], bool]) -> None:
+        self.approvals = {asked: None if settled(waiting) else waiting for asked, waiting in self.approvals.items()}
+
     def _resolve_call(self, chunk: Chunk) -> None:
         call_id = chunk.get("toolCallId")
         call = self.calls.get(call_id) if isinstance(call_id, str) else None
-        if call is not None and not chunk.get("preliminary"):
+        if call is None:
+            return
+        call.running = bool(chunk.get("preliminary"))
+        if not call.running:
             call.state = "failed" if chunk["type"] == "tool-output-error" else "done"
 
     def _end(self, chunk: Chunk) -> None:
@@ -155,6 +176,8 @@ _EFFECTS: Final[Mapping[str, Callable[[OpenParts, Chunk], None]]] = {
     "tool-input-start": OpenParts._open_call,
     "tool-input-available": OpenParts._call,
     "tool-input-error": OpenParts._refuse_call,
+    "tool-approval-request": OpenParts._ask,
+    "tool-approval-response": OpenParts._answer,
     "tool-output-available": OpenParts._resolve_call,
     "tool-output-error": OpenParts._resolve_call,
     "tool-output-denied": OpenParts._resolve_call,

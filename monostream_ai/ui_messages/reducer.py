@@ -1,7 +1,8 @@
 """Chunks to the message that a client shows, so that a server can keep the history.
 
 Source: vercel/ai, ai@7.0.173, packages/ai/src/ui/process-ui-message-stream.ts and ui-message-stream/read-ui-message-stream.ts.
-Equal to `readUIMessageStream`, except that a message may say when it is finished.
+Equal to `readUIMessageStream`, except that a message may say when it is finished, and that metadata which is no object is
+replaced by the next, where the client spreads a list and throws at the rest.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Server-sent events as the AI SDK reads them, made from stored text: nothing is decoded or encoded again on the way out.
+"""Server-sent events as the AI SDK reads them, made from stored text: nearly all of it is not decoded on the way out.
 
 Sources: HTML Standard, 9.2 (framing); vercel/ai, ai@7.0.173, packages/ai/src/ui-message-stream/ui-message-stream-headers.ts and
 create-sse-stream-with-keep-alive.ts.
@@ -6,12 +6,13 @@ create-sse-stream-with-keep-alive.ts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Protocol
 
 from monostream_ai.json_text import decode_json
 from monostream_ai.types import Cursor
+from monostream_ai.ui_messages.profiles import Profile, ProfileFilter
 
 STREAM_OPEN: Final = ": stream-open\n\n"
 """Sent at once: it flushes the headers through proxies."""
@@ -51,15 +52,28 @@ class Batch(Protocol):
 
 
 class SSEEncoder:
-    """Turns batches of payloads into frames for one response."""
+    """Turns payloads into frames for one response.
+
+    Args:
+        profile: The release of `ai` that the client has.
+
+    Raises:
+        InvalidArgument: There is no such profile.
+    """
+
+    def __init__(self, profile: Profile = "v7") -> None:
+        self._filter = ProfileFilter(profile)
 
     def frames(self, batch: Batch) -> str:
         """Return one event for each payload; its SSE id is the cursor of the payload, which `Cursor.parse` reads."""
         version, first = batch.version, batch.first
         return "".join(
-            f"id: {Cursor(version, first + offset)}\ndata: {_one_line(payload)}\n\n"
-            for offset, payload in enumerate(batch.payloads)
+            f"id: {Cursor(version, first + offset)}\n{self._event(payload)}" for offset, payload in enumerate(batch.payloads)
         )
+
+    def frames_without_id(self, payloads: Iterable[str]) -> str:
+        """Return one event for each payload that is no part of a version."""
+        return "".join(map(self._event, payloads))
 
     def end(self, last_payload: str | None) -> str:
         """Return what follows the last chunk of a closed version.
@@ -73,6 +87,9 @@ class SSEEncoder:
         last = None if last_payload is None else decode_json(last_payload)
         finished = isinstance(last, dict) and last.get("type") == "finish"
         return DONE if finished else _FINISH + DONE
+
+    def _event(self, payload: str) -> str:
+        return f"data: {_one_line(self._filter.apply(payload))}\n\n"
 
 
 def _one_line(payload: str) -> str:

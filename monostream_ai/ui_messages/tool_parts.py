@@ -139,8 +139,9 @@ class ToolParts:
                 _write(part, "output-error", {**_pick(part, "input"), "errorText": INCOMPLETE_INPUT_TEXT}, {})
             if part["state"] != "output-error":
                 part.setdefault("input", None)
-            if "approval" in part and part["state"].startswith("output-"):
-                part["approval"] = {**part["approval"], "approved": part["state"] != "output-denied"}
+            denied = part["state"] == "output-denied"
+            if denied or ("approval" in part and part["state"].startswith("output-")):
+                part["approval"] = {"id": part["toolCallId"], **part.get("approval", {}), "approved": not denied}
 
     def _find(self, call_id: str) -> Part:
         here = (part for part in current_step(self._parts) if _is_call(part, call_id))

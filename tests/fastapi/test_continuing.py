@@ -2,11 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from monostream_ai.fastapi import ChatTurn
-from monostream_ai.fastapi.earlier_parts import earlier_payloads
-from monostream_ai.json_text import decode_json
 from monostream_ai.ui_messages import reduce_chunks
 from tests.fastapi.chat_client import chunks_in, question, user_message
 from tests.fastapi.conftest import NewService, Serve
@@ -33,47 +29,6 @@ PARTS: list[dict[str, Any]] = [
 
 def message(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {"id": "a1", "role": "assistant", "parts": parts}
-
-
-def replayed(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    chunks = [{"type": "start", "messageId": "a1"}, *map(decode_json, earlier_payloads(message(parts)))]
-    made: list[dict[str, Any]] = reduce_chunks(chunks)["parts"]
-    return made
-
-
-def test_the_parts_of_a_message_come_back_as_they_were() -> None:
-    assert [part | {"state": "x"} for part in replayed(PARTS)] == [part | {"state": "x"} for part in PARTS]
-    assert [part.get("state") for part in replayed(PARTS)] == [part.get("state") for part in PARTS]
-
-
-def test_an_answered_approval_is_asked_for_until_its_outcome_comes() -> None:
-    responded = {**CALL, "state": "approval-responded", "approval": {"id": "p1", "approved": True}}
-
-    assert replayed([responded]) == [{**CALL, "state": "approval-requested", "approval": {"id": "p1"}}]
-
-
-def test_no_client_tool_is_called_again_by_a_replay() -> None:
-    types = [decode_json(payload)["type"] for payload in earlier_payloads(message([PARTS[3]]))]
-
-    assert types == ["tool-input-start", "tool-input-delta", "tool-output-available"]
-
-
-@pytest.mark.parametrize(
-    "part",
-    [
-        {},
-        {"type": 7},
-        {"type": "text"},
-        {"type": "text", "text": 7},
-        {"type": "tool-look", "state": "output-available"},
-        {"type": "dynamic-tool", "toolCallId": "c", "state": "output-available"},
-        {"type": "dynamic-tool", "toolCallId": "c", "toolName": "n", "state": "input-available", "input": {"__proto__": 1}},
-        {"type": "dynamic-tool", "toolCallId": "c", "toolName": "n", "state": "approval-requested", "approval": 7},
-        {"type": "some-new-thing"},
-    ],
-)
-def test_a_part_that_no_client_would_read_is_left_out(part: dict[str, Any]) -> None:
-    assert replayed([part, *PARTS[:2]]) == PARTS[:2]
 
 
 async def test_a_continuation_streams_what_is_new_and_replays_the_whole_message(new_service: NewService, serve: Serve) -> None:

@@ -8,7 +8,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from monostream_ai.langchain import StreamCallbackHandler
-from monostream_ai.ui_messages import Chunk, UIMessageProtocol, check_chunk, reduce_chunks
+from monostream_ai.ui_messages import (
+    Chunk,
+    MessageReducer,
+    UIMessage,
+    UIMessageProtocol,
+    check_chunk,
+    chunks_of_message,
+    reduce_chunks,
+)
+from tests.plugins.recorded_chunks import record
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -36,6 +45,17 @@ class Sink:
             transcript.feed(chunk)
         return [*self.chunks, *transcript.ending("finish")]
 
+    def message(self, earlier: UIMessage | None = None) -> UIMessage:
+        """Return the message as a client shows it, which goes on with the earlier one."""
+        chunks = self.ended()
+        replayed = [] if earlier is None else chunks_of_message(earlier)
+        check_message([*replayed, *(chunks[1:] if replayed else chunks)])
+        reducer = MessageReducer(earlier)
+        for chunk in chunks:
+            reducer.feed(chunk)
+        reducer.settle()
+        return reducer.message
+
     def outline(self) -> list[str]:
         """Return the whole message, one line for each chunk; runs are named A, B, … in the order in which they spoke."""
         chunks = self.ended()
@@ -58,10 +78,13 @@ class Recorder:
 def check_message(chunks: Iterable[Chunk]) -> None:
     """Fail if a client would refuse these chunks, or would be left with something half-streamed."""
     chunks = [check_chunk(chunk) for chunk in chunks]
+    record(chunks)
     kinds = [chunk["type"] for chunk in chunks]
     assert kinds.count("start") == 1
     assert kinds[0] == "start"
-    tools = [chunk for chunk in chunks if chunk["type"].startswith("tool-") and chunk["type"] != "tool-input-delta"]
+    tools = [
+        chunk for chunk in chunks if chunk["type"].startswith(("tool-input-a", "tool-input-e", "tool-output-a", "tool-output-e"))
+    ]
     assert all(chunk["dynamic"] for chunk in tools)
     message = reduce_chunks(chunks)
     assert [part for part in message["parts"] if part.get("state") in ("streaming", "input-streaming")] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
@@ -12,15 +13,18 @@ import pytest
 from langchain_core.messages import AIMessageChunk
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import Runnable, RunnableLambda
+from langchain_core.tools import tool
 
 from monostream_ai import DurableStreamService, create_service
 from monostream_ai.langchain import StreamCallbackHandler
 from monostream_ai.ui_messages import Chunk, UIMessageProtocol
+from monostream_ai.ui_messages.protocol import TERMINAL_TYPES
 from tests.langchain.recording import check_message, outline
 from tests.langchain.scripted import USER, ScriptedModel, agent, calls, says, weather
 
 Service = DurableStreamService[Chunk]
 HALF = [AIMessageChunk("half"), 60.0]
+ASKED = calls(("call_1", "weather", '{"city":"Paris"}'))
 
 RUNNABLES: dict[str, tuple[Callable[[ScriptedModel], Runnable[Any, Any]], Any]] = {
     "model": (lambda model: model, "hi"),
@@ -96,6 +100,65 @@ async def test_a_cancelled_block_aborts_the_message(service: Service, kind: str,
         "message-metadata {'stopped': True}",
         "abort",
     ]
+
+
+@pytest.mark.parametrize("call", [invoke, stream])
+async def test_a_block_that_is_cancelled_inside_a_tool_aborts_the_message(service: Service, call: Callable[..., Any]) -> None:
+    started = asyncio.Event()
+
+    @tool
+    async def ponder() -> None:
+        """Think, and never stop."""
+        started.set()
+        await asyncio.Event().wait()
+
+    async def reply() -> None:
+        async with service.publisher("chat", message_id="m1") as pub:
+            graph = agent(ScriptedModel(scripts=[calls(("call_1", "ponder", "{}"))]), [ponder])
+            await call(graph, USER, {"callbacks": [StreamCallbackHandler(pub)]})
+
+    task = asyncio.create_task(reply())
+    await started.wait()
+    task.cancel()
+    await asyncio.wait([task])
+
+    lines = outline(await recorded(service))
+    assert [line for line in lines if "output" in line] == []
+    assert lines[-4:] == ["finish-step", "start-step", "message-metadata {'stopped': True}", "abort"]
+
+
+@pytest.mark.parametrize("after", range(13))
+@pytest.mark.parametrize("call", [invoke, stream])
+async def test_a_message_that_is_cancelled_after_any_chunk_is_whole(
+    service: Service, call: Callable[..., Any], after: int
+) -> None:
+    pauses: Any = [[0.0, *(piece for step in script for piece in (step, 0.0))] for script in (ASKED, says("Warm", "."))]
+
+    async def reply() -> None:
+        async with service.publisher("chat", message_id="m1") as pub:
+            await call(agent(ScriptedModel(scripts=pauses), [weather]), USER, {"callbacks": [StreamCallbackHandler(pub)]})
+
+    task = asyncio.create_task(reply())
+    subscription = service.subscribe("chat", timeout=5.0)
+    for _ in range(after + 1):
+        await anext(subscription)
+    task.cancel()
+    await asyncio.wait([task])
+
+    chunks = await recorded(service)
+    assert [chunk["type"] for chunk in chunks if chunk["type"] in TERMINAL_TYPES] == [chunks[-1]["type"]]
+
+
+@pytest.mark.parametrize("kind", RUNNABLES)
+async def test_a_reader_that_forgets_its_stream_leaves_a_message_without_loose_ends(service: Service, kind: str) -> None:
+    build, question = RUNNABLES[kind]
+    model = ScriptedModel(scripts=[[AIMessageChunk("one"), AIMessageChunk("two"), 0.0, AIMessageChunk("three")]])
+    async with service.publisher("chat") as pub:
+        async for _ in build(model).astream(question, {"callbacks": [StreamCallbackHandler(pub)]}):
+            break
+        gc.collect()
+
+    assert outline(await recorded(service))[-1] == "finish stop"
 
 
 @pytest.mark.parametrize("kind", RUNNABLES)

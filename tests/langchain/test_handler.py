@@ -8,11 +8,15 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessageChunk
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.runnables import RunnableLambda
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
 
 from monostream_ai.errors import ChunkTooLarge
 from monostream_ai.langchain import StreamCallbackHandler
@@ -61,6 +65,34 @@ async def test_q4_events_are_the_same_when_streaming_is_not_forced() -> None:
     assert "on_parser_stream" in recorded
 
 
+async def test_q4_an_agent_that_asks_a_human_answers_alike_with_and_without_the_handler() -> None:
+    async def answer(config: Any) -> list[Any]:
+        middleware: Any = [HumanInTheLoopMiddleware({"weather": True})]
+        model = ScriptedModel(scripts=script())
+        graph = create_agent(model, [weather], middleware=middleware, checkpointer=InMemorySaver())
+        config = {**config, "configurable": {"thread_id": "1"}}
+        asked = await graph.ainvoke(USER, config)
+        decided = await graph.ainvoke(Command(resume={"decisions": [{"type": "approve"}]}), config)
+        return [asked["__interrupt__"][0].value, without_ids(decided)]
+
+    assert await answer(Recorder().config) == await answer({})
+
+
+async def test_q4_an_error_passes_through_as_it_is() -> None:
+    error = ConnectionError("secret")
+    with pytest.raises(ConnectionError) as raised:
+        await ScriptedModel(scripts=[[error]]).ainvoke("hi", Recorder().config)
+
+    assert raised.value is error
+
+
+def test_k5_no_hook_of_langchain_is_forgotten() -> None:
+    theirs = {name for name in dir(BaseCallbackHandler) if name.startswith("on_")}
+    not_needed = {"on_agent_action", "on_agent_finish", "on_retry", "on_text"}
+
+    assert set(HOOKS) == theirs - not_needed
+
+
 @pytest.mark.parametrize("name", HOOKS)
 def test_k5_each_hook_takes_what_langchain_passes(name: str) -> None:
     theirs = inspect.signature(getattr(BaseCallbackHandler, name)).parameters
@@ -84,13 +116,6 @@ def test_l19_only_a_handler_that_forces_streaming_taps() -> None:
     assert forcing.tap_output_iter(uuid4(), iterator) is iterator
 
 
-def test_a_subclass_keeps_its_type() -> None:
-    class Mine(StreamCallbackHandler):
-        pass
-
-    assert type(Mine(Sink())) is Mine
-
-
 async def test_a_sink_that_fails_does_not_fail_the_run(caplog: pytest.LogCaptureFixture) -> None:
     class Full(Sink):
         def push(self, *chunks: Chunk) -> None:
@@ -102,19 +127,57 @@ async def test_a_sink_that_fails_does_not_fail_the_run(caplog: pytest.LogCapture
     assert "full" in caplog.text
 
 
-async def test_a_result_over_the_limit_becomes_an_error_in_the_message() -> None:
-    class Narrow(Sink):
-        def push(self, *chunks: Chunk) -> None:
-            if any(len(str(chunk)) > 200 for chunk in chunks):
-                raise ChunkTooLarge("chunk", 201, 200)
-            super().push(*chunks)
+class Narrow(Sink):
+    """Takes small chunks only."""
 
+    def push(self, *chunks: Chunk) -> None:
+        if any(len(str(chunk)) > 250 for chunk in chunks):
+            raise ChunkTooLarge("chunk", 251, 250)
+        super().push(*chunks)
+
+
+async def narrowly(*scripts: list[Any], **options: Any) -> list[str]:
     sink = Narrow()
-    model = ScriptedModel(scripts=[calls(("call_1", "weather", f'{{"city":"{"x" * 20}"}}')), says("Warm")])
-    handler = StreamCallbackHandler(sink, tool_output=lambda message: "x" * 300)
-    await agent(model, [weather]).ainvoke(USER, {"callbacks": [handler]})
+    handler = StreamCallbackHandler(sink, **options)
+    await agent(ScriptedModel(scripts=list(scripts)), [weather]).ainvoke(USER, {"callbacks": [handler]})
+    return sink.outline()
 
-    assert "tool-output-error call_1 The result is too large to show." in sink.outline()
+
+PARIS = calls(("call_1", "weather", '{"city":"Paris"}'))
+
+
+async def test_a_result_over_the_limit_becomes_an_error_in_the_message() -> None:
+    lines = await narrowly(PARIS, says("Warm"), tool_output=lambda message: "x" * 300)
+
+    assert "tool-output-error call_1 The result is too large to show." in lines
+
+
+async def test_a_failure_over_the_limit_is_told_in_short() -> None:
+    lines = await narrowly(calls(("call_1", "x" * 150, "{}")), says("Sorry"))
+
+    assert "tool-output-error call_1 The result is too large to show." in lines
+
+
+async def test_text_over_the_limit_comes_in_pieces() -> None:
+    lines = await narrowly(says("." * 1000))
+
+    assert sum(line.count(".") for line in lines if line.startswith("text-delta")) == 1000
+    assert lines[-3:] == ["text-end A:0", "finish-step", "finish stop"]
+
+
+async def test_input_over_the_limit_is_an_error_and_its_call_goes_on() -> None:
+    lines = await narrowly(calls(("call_1", "weather", f'{{"city":"{"x" * 300}"}}')), says("Warm"))
+
+    assert "tool-input-error call_1 weather None The input is too large to show." in lines
+    assert "tool-output-error call_1 The result is too large to show." in lines
+
+
+async def test_what_cannot_be_made_smaller_is_left_out_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    image = AIMessageChunk([{"type": "text", "text": "a"}, {"type": "image", "base64": "A" * 300, "mime_type": "image/png"}])
+    lines = await narrowly([image, AIMessageChunk("b")])
+
+    assert [line.split()[-1] for line in lines if "delta" in line] == ["a", "b"]
+    assert "a file chunk was left out" in caplog.text
 
 
 def test_an_event_in_the_middle_of_another_waits_for_its_turn() -> None:

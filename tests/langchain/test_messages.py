@@ -180,3 +180,24 @@ def test_what_is_no_list_of_messages_is_refused(messages: Any) -> None:
 
 def test_an_empty_message_is_left_out() -> None:
     assert to_langchain_messages([user(text("")), assistant(STEP, text(""))]) == []
+
+
+def test_u10_what_is_too_much_for_a_chat_is_refused() -> None:
+    messages = [user(text("a" * 40)), assistant(tool("output-available", output="é" * 20)), user(text("b"))]
+
+    with pytest.raises(InvalidArgument, match=r"messages\[1\]"):
+        to_langchain_messages(messages, max_bytes=90)
+    assert len(to_langchain_messages(messages, max_bytes=120)) == 4
+
+
+def test_u10_files_count_towards_the_limit() -> None:
+    file = {"type": "file", "mediaType": "image/png", "url": f"data:image/png;base64,{'AAAA' * 100}"}
+
+    with pytest.raises(InvalidArgument):
+        to_langchain_messages([user(file)], max_bytes=300)
+
+
+def test_a_lone_surrogate_of_a_client_can_be_counted() -> None:
+    (message,) = to_langchain_messages([user(text("\ud800"))])
+
+    assert message.content == "\ud800"

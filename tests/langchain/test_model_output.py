@@ -2,62 +2,20 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
-from langchain_core.messages.tool import tool_call_chunk
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, Generation, GenerationChunk, LLMResult
+from langchain_core.outputs import ChatGenerationChunk, Generation, GenerationChunk, LLMResult
 
 from monostream_ai.langchain.finish import finish_reason
 from monostream_ai.langchain.mapper import LangChainMapper
 from monostream_ai.langchain.outputs import output_value
-from monostream_ai.langchain.runs import Runs
-from monostream_ai.ui_messages import Chunk, UIMessageBuilder, UIMessageProtocol
-from tests.langchain.recording import check_message, outline
-
-
-def new_mapper() -> LangChainMapper:
-    return LangChainMapper(UIMessageBuilder(message_id="m1"), Runs())
-
-
-def said(*messages: AIMessageChunk, last: AIMessage | None = None) -> list[str]:
-    """Return what one model run adds between its `start-step` and its end."""
-    mapper, run_id = new_mapper(), uuid4()
-    chunks = mapper.model_start(run_id, None, None, None)
-    for message in messages:
-        chunks += mapper.token(run_id, message.text, ChatGenerationChunk(message=message))
-    chunks += mapper.model_end(run_id, LLMResult(generations=[[ChatGeneration(message=last or _sum(messages))]]))
-    ended = [*chunks, *_ending(chunks)]
-    check_message(ended)
-    return outline(ended)[2:-2]
-
-
-def _sum(messages: tuple[AIMessageChunk, ...]) -> AIMessage:
-    whole: Any = messages[0]
-    for message in messages[1:]:
-        whole = whole + message
-    assert isinstance(whole, AIMessage)
-    return whole
-
-
-def _ending(chunks: list[Chunk]) -> list[Chunk]:
-    transcript = UIMessageProtocol().transcript()
-    for chunk in chunks:
-        transcript.feed(chunk)
-    return list(transcript.ending("finish"))
-
-
-def block(kind: str, text: str, index: int | str | None = None) -> AIMessageChunk:
-    content: dict[str, Any] = {"type": kind, kind: text}
-    return AIMessageChunk([content if index is None else {**content, "index": index}])
-
-
-def call(index: int | None, call_id: str | None, name: str | None, args: str) -> AIMessageChunk:
-    return AIMessageChunk("", tool_call_chunks=[tool_call_chunk(index=index, id=call_id, name=name, args=args)])
+from monostream_ai.ui_messages import Chunk
+from tests.langchain.one_model import block, call, new_mapper, said
+from tests.langchain.recording import outline
 
 
 @pytest.mark.parametrize("indices", [(0, 0), ("lc_rs_1", "lc_rs_1"), (None, None)])
@@ -137,23 +95,6 @@ def test_a_streamed_call_that_the_message_does_not_have_is_an_error() -> None:
     )
 
 
-def test_m7_a_tool_that_the_provider_runs_is_shown_with_its_result() -> None:
-    asked = {"type": "server_tool_call", "id": "srv_1", "name": "web_search", "args": {"query": "x"}}
-    answered = {"type": "server_tool_result", "tool_call_id": "srv_1", "status": "success", "output": [1]}
-
-    assert said(AIMessageChunk([asked, answered]), AIMessageChunk("so"))[:2] == [
-        "tool-input-available srv_1 True web_search {'query': 'x'}",
-        "tool-output-available srv_1 True [1]",
-    ]
-
-
-def test_m7_a_result_may_lack_its_output() -> None:
-    asked = {"type": "server_tool_call", "id": "srv_1", "name": "web_search", "args": {}}
-    answered = {"type": "server_tool_result", "tool_call_id": "srv_1", "status": "success"}
-
-    assert "tool-output-available srv_1 True None" in said(AIMessageChunk([asked, answered]))
-
-
 def test_empty_tokens_say_nothing() -> None:
     assert said(AIMessageChunk(""), AIMessageChunk([]), AIMessageChunk([{"type": "text", "text": ""}])) == []
 
@@ -228,39 +169,3 @@ def test_m29_reasons_are_said_in_the_words_of_the_ai_sdk(metadata: dict[str, Any
 )
 def test_m12_a_result_that_langchain_wrote_as_text_is_json_again(content: Any, value: Any) -> None:
     assert output_value(ToolMessage(content, tool_call_id="c")) == value
-
-
-@pytest.mark.parametrize("seed", range(150))
-def test_q2_any_interleaving_of_runs_makes_a_message_that_a_client_can_read(seed: int) -> None:
-    chance = random.Random(seed)
-    mapper = new_mapper()
-    chunks: list[Chunk] = []
-    runs: list[list[Callable[[], list[Chunk]]]] = [_random_run(mapper, chance, number) for number in range(3)]
-    while any(runs):
-        chunks += chance.choice([run for run in runs if run]).pop(0)()
-
-    check_message([*chunks, *_ending(chunks)])
-
-
-def _random_run(mapper: LangChainMapper, chance: random.Random, number: int) -> list[Callable[[], list[Chunk]]]:
-    chain, model, tool_run, call_id = uuid4(), uuid4(), uuid4(), f"call_{chance.randrange(2)}"
-    forms = [
-        AIMessageChunk("text"),
-        block("reasoning", "hm", chance.choice([0, "rs", None])),
-        call(0, call_id, "tool", '{"n":'),
-        call(0, None, None, str(number) + "}"),
-        AIMessageChunk(""),
-    ]
-    tokens = [ChatGenerationChunk(message=chance.choice(forms)) for _ in range(chance.randrange(6))]
-    whole = AIMessage("text", tool_calls=[{"id": call_id, "name": "tool", "args": {"n": number}}])
-    result = LLMResult(generations=[[ChatGeneration(message=whole)]])
-    acts: list[Callable[[], list[Chunk]]] = [
-        lambda: mapper.run_start("chain", chain, None, None, None),
-        lambda: mapper.model_start(model, chain, None, None),
-        *((lambda token=token: mapper.token(model, "", token)) for token in tokens),
-        chance.choice([lambda: mapper.model_end(model, result), lambda: mapper.model_error(model), lambda: []]),
-        lambda: mapper.tool_start(tool_run, chain, None, "tool", call_id, {"n": number}),
-        chance.choice([lambda: mapper.tool_end(tool_run, "done"), lambda: mapper.tool_error(tool_run, ValueError())]),
-        lambda: mapper.run_end(chain, {}),
-    ]
-    return acts if chance.random() < 0.8 else acts[: chance.randrange(len(acts))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,14 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 
 @pytest.fixture
 async def no_task_is_left() -> AsyncIterator[None]:
-    """Fail a test that leaves a task behind."""
-    before = asyncio.all_tasks()
+    """Fail a test that leaves a task or a database thread behind."""
+    before, threads_before = asyncio.all_tasks(), set(threading.enumerate())
     yield
+    for thread in set(threading.enumerate()) - threads_before:
+        if "_connection_worker_thread" in thread.name:
+            # It answers the loop a last time, so the loop must not be closed before it ends.
+            await asyncio.to_thread(thread.join, 5.0)
+            assert not thread.is_alive(), "a SQLite connection was not closed"
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
     if left:
         _, left = await asyncio.wait(left, timeout=2.0)

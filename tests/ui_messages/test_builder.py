@@ -201,3 +201,71 @@ def test_no_order_of_calls_makes_chunks_that_a_client_refuses(seed: int) -> None
     assert types(chunks).count("start") == 1
     assert chunks[0]["type"] == "start"
     assert [part for part in parts if part.get("state") in ("streaming", "input-streaming")] == []
+
+
+def test_an_approval_is_asked_for_answered_and_followed_by_its_outcome() -> None:
+    builder = UIMessageBuilder()
+    builder.tool_call("c1", "pay", {})
+    builder.tool_call("c2", "pay", {})
+
+    assert builder.approval_request("c1", "a1", reason="costly") == [
+        {"type": "tool-approval-request", "approvalId": "a1", "toolCallId": "c1", "reason": "costly"}
+    ]
+    builder.approval_request("c2", "a2")
+    assert builder.approval_response("a1", True)[0] == {"type": "tool-approval-response", "approvalId": "a1", "approved": True}
+    assert types(builder.tool_output("c1", 1)) == ["tool-output-available"]
+    builder.approval_response("a2", False, reason="no")
+    assert builder.tool_denied("c2") == [{"type": "tool-output-denied", "toolCallId": "c2"}]
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda builder: builder.approval_request("half", "a"),
+        lambda builder: builder.approval_request("unknown", "a"),
+        lambda builder: builder.approval_request("other", "asked"),
+        lambda builder: builder.approval_response("unknown", True),
+        lambda builder: builder.approval_response("replaced", True),
+        lambda builder: builder.tool_denied("half"),
+        lambda builder: builder.tool_denied("done"),
+        lambda builder: builder.tool_denied("running"),
+    ],
+)
+def test_an_approval_out_of_place_is_refused(act: Callable[[UIMessageBuilder], object]) -> None:
+    builder = UIMessageBuilder()
+    builder.tool_input("half", "pay", "{")
+    for call_id in ("whole", "other", "done", "running"):
+        builder.tool_call(call_id, "pay", {})
+    builder.tool_output("done", 1)
+    builder.tool_output("running", 1, preliminary=True)
+    builder.approval_request("whole", "replaced")
+    builder.approval_request("whole", "asked")
+
+    with pytest.raises(InvalidChunk):
+        act(builder)
+
+
+def test_a_step_that_is_reset_closes_its_parts_and_forgets_its_calls() -> None:
+    builder = UIMessageBuilder()
+    builder.tool_call("kept", "n", {})
+    builder.start_step()
+    builder.text("t", "a")
+    builder.tool_call("gone", "n", {})
+
+    assert types(builder.reset_step()) == ["text-end", "reset-step"]
+    assert types(builder.text("t", "b")) == ["text-start", "text-delta"]
+    assert builder.call("gone") is None
+    assert builder.call("kept") is not None
+
+
+def test_without_a_step_there_is_nothing_to_reset() -> None:
+    assert UIMessageBuilder().reset_step() == []
+
+
+def test_parts_that_only_new_clients_know_can_be_sent() -> None:
+    builder = UIMessageBuilder(send_start=False)
+
+    assert builder.reasoning_file("data:,a", media_type="text/plain") == [
+        {"type": "reasoning-file", "url": "data:,a", "mediaType": "text/plain"}
+    ]
+    assert builder.custom("acme.thing") == [{"type": "custom", "kind": "acme.thing"}]

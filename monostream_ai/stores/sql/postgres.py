@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Sequence
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -14,10 +13,14 @@ from monostream_ai.errors import ChunkRefused, ChunksMissing, Fenced, Monostream
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.sql import postgres_statements as sql
 from monostream_ai.stores.sql.postgres_database import PostgresDatabase
-from monostream_ai.stores.sql.postgres_url import CONNECT_ARGUMENTS, postgres_url
+from monostream_ai.stores.sql.postgres_rows import append_parameters, lease_parameters, page_of, version_parameters
+from monostream_ai.stores.sql.postgres_url import CONNECT_ARGUMENTS, POOLER_ARGUMENTS, postgres_url
 from monostream_ai.stores.sql.translation import DATA_ERROR_CLASS, UNIQUE_VIOLATION, sqlstate
 from monostream_ai.stores.verdicts import refusal
-from monostream_ai.types import MAX_VERSION, Append, Head, Lease, Opening, Page, Position, VersionInfo
+from monostream_ai.types import MAX_VERSION, Append, Lease, Opening, Page, Position, VersionInfo
+
+LOCKED_TRIES: Final = 5
+"""Attempts at an append whose row is locked, within 0.1 s; then the caller is told to try later."""
 
 RACES: Final = 30
 """Attempts to win a version; each lost one means that somebody else won."""
@@ -34,18 +37,24 @@ class PostgresStore(Store):
         self._database = PostgresDatabase(engine, owned=False)
 
     @classmethod
-    def from_url(cls, url: str, *, pool_size: int = 5) -> Self:
+    def from_url(cls, url: str, *, pool_size: int = 5, pooler: bool = False) -> Self:
         """Return a store with an engine of its own, closed by `aclose`.
 
         Args:
             url: `postgresql+asyncpg://…`, `postgresql://…` or `postgres://…`.
             pool_size: Connections at most.
+            pooler: The URL leads through a pooler in transaction mode, such as pgbouncer: every statement gets a transaction and
+                no statement stays prepared.
         """
         engine = create_async_engine(
-            postgres_url(url), pool_size=pool_size, max_overflow=0, pool_timeout=10, connect_args=CONNECT_ARGUMENTS
+            postgres_url(url, pooler=pooler),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=10,
+            connect_args=CONNECT_ARGUMENTS | (POOLER_ARGUMENTS if pooler else {}),
         )
         store = cls(engine)
-        store._database = PostgresDatabase(engine, owned=True)
+        store._database = PostgresDatabase(engine, owned=True, pooler=pooler)
         return store
 
     async def setup(self) -> None:
@@ -75,38 +84,33 @@ class PostgresStore(Store):
         raise StoreUnavailable(f"{RACES} others opened a version of stream {stream_id!r} first")
 
     async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
-        if not appends:
-            return []
+        verdicts: dict[int, MonostreamError | None] = {}
+        open_places = [*range(len(appends))]
+        backoff = Backoff(first=0.002, last=0.032)
+        for _ in range(LOCKED_TRIES):
+            found = await self._attempt([appends[place] for place in open_places], lease) if open_places else []
+            verdicts.update(zip(open_places, found, strict=True))
+            # A renewal holds a row for a moment, a fence or a deletion for longer; the next try tells.
+            open_places = [place for place in open_places if isinstance(verdicts[place], StoreUnavailable)]
+            if not open_places:
+                break
+            await asyncio.sleep(backoff.next())
+        return [verdicts[place] for place in range(len(appends))]
+
+    async def _attempt(self, appends: Sequence[Append], lease: float) -> list[MonostreamError | None]:
         try:
             landed = await self._append(appends, lease)
         except (ChunkRefused, Fenced) as error:
             if len(appends) == 1:
                 return [error]
             # One of them is at fault: each on its own, so that the others land.
-            return [(await self.append([append], lease=lease))[0] for append in appends]
-        refused = [append for place, append in enumerate(appends) if place not in landed]
-        verdicts = iter([await self._verdict(append) for append in refused])
-        return [None if place in landed else next(verdicts) for place in range(len(appends))]
+            return [(await self._attempt([append], lease))[0] for append in appends]
+        return [None if place in landed else await self._verdict(append) for place, append in enumerate(appends)]
 
     async def _append(self, appends: Sequence[Append], lease: float) -> set[int]:
-        chunks = [
-            (place, append.first + offset, payload)
-            for place, append in enumerate(appends, start=1)
-            for offset, payload in enumerate(append.payloads)
-        ]
-        parameters = {
-            **_leases([append.lease for append in appends]),
-            "firsts": [append.first for append in appends],
-            "counts": [len(append.payloads) for append in appends],
-            "closes": [append.closes for append in appends],
-            "chunk_places": [place for place, _, _ in chunks],
-            "chunk_ids": [id for _, id, _ in chunks],
-            "chunks": [payload for _, _, payload in chunks],
-            "lease": lease,
-        }
         first = appends[0].lease
         try:
-            result = await self._database.execute(sql.APPEND, parameters)
+            result = await self._database.execute(sql.APPEND, append_parameters(appends, lease))
         except MonostreamError:
             raise
         except Exception as error:
@@ -131,6 +135,8 @@ class PostgresStore(Store):
             if landed:
                 return None
         verdict = refusal(lease, token=writer, state=state, stopped=bool(stopped), latest=latest)
+        if verdict is None and next_id == append.first:
+            return StoreUnavailable("another transaction holds the version locked")
         return verdict or ChunksMissing(lease.stream_id, lease.version, next_id)
 
     async def _holds(self, append: Append) -> bool:
@@ -151,12 +157,7 @@ class PostgresStore(Store):
             "max_rows": max_rows,
             "max_bytes": max_bytes,
         }
-        return [
-            Page(None, 0, [])
-            if version is None
-            else Page(Head(version, state, next_id, math.inf if lease_left is None else lease_left), first_id, payloads or [])
-            for version, state, next_id, lease_left, first_id, payloads in await self._database.execute(sql.READ, parameters)
-        ]
+        return [page_of(*row) for row in await self._database.execute(sql.READ, parameters)]
 
     async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
         parameters = {"stream": stream_id, "version": version, "first": first, "max_rows": max_rows, "max_bytes": max_bytes}
@@ -164,7 +165,7 @@ class PostgresStore(Store):
         return payloads or []
 
     async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:
-        renewed = {row[0] - 1 for row in await self._database.execute(sql.RENEW, {**_leases(leases), "lease": lease})}
+        renewed = {row[0] - 1 for row in await self._database.execute(sql.RENEW, {**lease_parameters(leases), "lease": lease})}
         others = [held for place, held in enumerate(leases) if place not in renewed]
         verdicts = iter(await self.check(others) if others else [])
         return [None if place in renewed else next(verdicts) for place in range(len(leases))]
@@ -191,9 +192,10 @@ class PostgresStore(Store):
 
     async def delete(self, stream_id: str) -> bool:
         async def work(connection: AsyncConnection) -> bool:
-            versions = await connection.execute(sql.DELETE_VERSIONS, {"stream": stream_id})
-            chunks = await connection.execute(sql.DELETE_CHUNKS, {"stream": stream_id})
-            return versions.rowcount + chunks.rowcount > 0
+            latest = await connection.scalar(sql.LATEST, {"stream": stream_id})
+            for statement in (sql.DELETE_VERSIONS, sql.DELETE_CHUNKS):
+                await connection.execute(statement, {"stream": stream_id, "latest": latest})
+            return latest is not None
 
         return await self._database.transaction(work)
 
@@ -201,24 +203,12 @@ class PostgresStore(Store):
         async def work(connection: AsyncConnection) -> int:
             rows = (await connection.execute(sql.PRUNABLE, {"older_than": older_than, "limit": limit})).all()
             if rows:
-                await connection.execute(sql.PRUNE_CHUNKS, _versions([(row[0], row[1]) for row in rows]))
-                await connection.execute(sql.PRUNE_SUPERSEDED, _versions([(row[0], row[1]) for row in rows if row[2]]))
-                await connection.execute(sql.PRUNE_NEWEST, _versions([(row[0], row[1]) for row in rows if not row[2]]))
+                await connection.execute(sql.PRUNE_CHUNKS, version_parameters([(row[0], row[1]) for row in rows]))
+                await connection.execute(sql.PRUNE_SUPERSEDED, version_parameters([(row[0], row[1]) for row in rows if row[2]]))
+                await connection.execute(sql.PRUNE_NEWEST, version_parameters([(row[0], row[1]) for row in rows if not row[2]]))
             return len(rows)
 
         return await self._database.transaction(work)
 
     async def aclose(self) -> None:
         await self._database.aclose()
-
-
-def _leases(leases: Sequence[Lease]) -> dict[str, Any]:
-    return {
-        "streams": [lease.stream_id for lease in leases],
-        "versions": [lease.version for lease in leases],
-        "writers": [lease.token for lease in leases],
-    }
-
-
-def _versions(rows: Sequence[tuple[str, int]]) -> dict[str, Any]:
-    return {"streams": [stream_id for stream_id, _ in rows], "versions": [version for _, version in rows]}

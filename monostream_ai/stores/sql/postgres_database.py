@@ -9,7 +9,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from monostream_ai.errors import MonostreamError
-from monostream_ai.stores.sql.postgres_setup import check_tables, create_tables, is_current, schema_problem
+from monostream_ai.stores.sql.postgres_setup import create_tables, is_current, schema_problem
 from monostream_ai.stores.sql.translation import UNDEFINED_COLUMN, UNDEFINED_TABLE, as_unavailable, sqlstate
 
 T = TypeVar("T")
@@ -19,10 +19,17 @@ SETUP_LOCK: Final = 0x6D6F6E6F73747265
 
 
 class PostgresDatabase:
-    """An engine as a store uses it: single statements in autocommit, a few short transactions."""
+    """An engine as a store uses it: single statements in autocommit, a few short transactions.
 
-    def __init__(self, engine: AsyncEngine, *, owned: bool) -> None:
+    Args:
+        pooler: Give single statements a transaction too: without one, a pooler in transaction mode may change the server
+        connection
+            between preparing a statement and running it.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, owned: bool, pooler: bool = False) -> None:
         self._engine = engine
+        self._pooler = pooler
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._transactional = engine.execution_options(isolation_level="READ COMMITTED")
         self._owned = owned
@@ -39,7 +46,7 @@ class PostgresDatabase:
             result = await connection.execute(statement, parameters)
             return result.all() if result.returns_rows else ()
 
-        return await self._run(self._autocommit, work)
+        return await (self.transaction(work) if self._pooler else self._run(self._autocommit, work))
 
     async def transaction(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run the work in one transaction that is safe to repeat. Raises as `execute`."""
@@ -52,8 +59,7 @@ class PostgresDatabase:
 
     async def setup(self) -> None:
         """Create what is missing. Raises SchemaMismatch, StoreUnavailable."""
-        if await self._run(self._autocommit, lambda connection: connection.run_sync(is_current)):
-            await self._run(self._autocommit, lambda connection: connection.run_sync(check_tables))
+        if await self.transaction(lambda connection: connection.run_sync(is_current)):
             return
 
         async def create(connection: AsyncConnection) -> None:
@@ -90,6 +96,6 @@ class PostgresDatabase:
     async def _translated(self, error: Exception) -> MonostreamError | None:
         state = sqlstate(error)
         if state in (UNDEFINED_TABLE, UNDEFINED_COLUMN):
-            async with self._autocommit.connect() as connection:
+            async with self._transactional.connect() as connection:
                 return await connection.run_sync(schema_problem)
         return as_unavailable(error)

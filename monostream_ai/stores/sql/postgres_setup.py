@@ -25,8 +25,11 @@ def create_tables(connection: Connection) -> None:
 
 
 def is_current(connection: Connection) -> bool:
-    """Whether the tables exist in this package's version."""
-    if not inspect(connection).has_table(schema_version.name):
+    """Whether the tables exist in this package's version. Raises SchemaMismatch."""
+    problem = schema_problem(connection)
+    if isinstance(problem, SchemaMismatch):
+        raise problem
+    if problem is not None or not inspect(connection).has_table(schema_version.name):
         return False
     return connection.scalar(select(schema_version.c.version)) == SCHEMA_VERSION
 

@@ -15,6 +15,16 @@ _LAPSES: Final = "greatest(v.lease_until, pg_postmaster_start_time() + make_inte
 _LEASE_END: Final = "clock_timestamp() + make_interval(secs => CAST(:lease AS double precision))"
 _NEWER: Final = "SELECT 1 FROM stream_version AS newer WHERE newer.stream_id = v.stream_id AND newer.version > v.version"
 
+# The stored size, up to 4 bytes of header apart, is known without unpacking a value, so that big ones behind the end of a page
+# are not unpacked just to be measured.
+_ROWS: Final = """
+SELECT r.id, CAST(r.chunk AS text) AS chunk FROM (
+  SELECT c.id, c.chunk, sum(pg_column_size(c.chunk) - 4) OVER (ORDER BY c.id) - pg_column_size(c.chunk) AS stored_before FROM (
+    SELECT id, chunk FROM stream_chunk WHERE stream_id = {stream} AND version = {version} AND id >= {first}
+     ORDER BY id LIMIT CAST(:max_rows AS bigint)) AS c) AS r
+ WHERE r.stored_before < CAST(:max_bytes AS bigint)
+"""
+
 # Insert first, fence second, so that all racers queue on the primary key. The fence waits for an append in flight.
 ACQUIRE = text(
     f"""
@@ -48,19 +58,25 @@ SELECT greatest((SELECT max(version) FROM stream_version WHERE stream_id = :stre
 """
 )
 
-# Refused versions are simply not returned; the others land.
+# Refused versions are simply not returned; the others land. A locked row is skipped, so that a version which somebody is about
+# to fence or delete does not hold up all the others of this process.
 APPEND = text(
     f"""
-WITH head AS (
+WITH b AS (
+  SELECT * FROM unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[]), CAST(:writers AS text[]), CAST(:firsts AS bigint[]),
+                       CAST(:counts AS bigint[]), CAST(:closes AS boolean[]))
+                WITH ORDINALITY AS b (stream_id, version, writer, first_id, n, closes, place)),
+mine AS (
+  SELECT b.* FROM stream_version AS v
+    JOIN b ON v.stream_id = b.stream_id AND v.version = b.version AND v.writer = b.writer AND v.next_id = b.first_id
+   WHERE v.state = 'open' AND NOT EXISTS ({_NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED),
+head AS (
   UPDATE stream_version AS v
-     SET next_id = b.first_id + b.n, lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END},
-         state = CASE WHEN b.closes THEN 'closed' ELSE 'open' END, closed_at = CASE WHEN b.closes THEN clock_timestamp() END
-    FROM unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[]), CAST(:writers AS text[]), CAST(:firsts AS bigint[]),
-                CAST(:counts AS bigint[]), CAST(:closes AS boolean[]))
-         WITH ORDINALITY AS b (stream_id, version, writer, first_id, n, closes, place)
-   WHERE v.stream_id = b.stream_id AND v.version = b.version AND v.writer = b.writer AND v.next_id = b.first_id
-     AND v.state = 'open' AND NOT EXISTS ({_NEWER})
-  RETURNING b.place, v.stream_id, v.version),
+     SET next_id = mine.first_id + mine.n, lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END},
+         state = CASE WHEN mine.closes THEN 'closed' ELSE 'open' END,
+         closed_at = CASE WHEN mine.closes THEN clock_timestamp() END
+    FROM mine WHERE v.stream_id = mine.stream_id AND v.version = mine.version
+  RETURNING mine.place, v.stream_id, v.version),
 landed AS (
   INSERT INTO stream_chunk (stream_id, version, id, chunk)
   SELECT head.stream_id, head.version, c.id, CAST(c.chunk AS json)
@@ -77,7 +93,7 @@ SELECT latest.version, coalesce(v.state, 'open') AS state,
        coalesce(v.next_id, (SELECT max(id) + 1 FROM stream_chunk AS f
                              WHERE f.stream_id = asked.stream_id AND f.version = latest.version)) AS next_id,
        CAST(extract(epoch FROM {_LAPSES} - clock_timestamp()) AS double precision) AS lease_left,
-       start.id AS first_id, page.payloads
+       v.opener, start.id AS first_id, page.payloads
   FROM unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[]), CAST(:nexts AS bigint[]))
        WITH ORDINALITY AS asked (stream_id, version, next_id, place)
  CROSS JOIN LATERAL (
@@ -88,9 +104,7 @@ SELECT latest.version, coalesce(v.state, 'open') AS state,
   LEFT JOIN LATERAL (
     SELECT array_agg(p.chunk ORDER BY p.id) AS payloads FROM (
       SELECT n.id, n.chunk, row_number() OVER w AS n, sum(octet_length(n.chunk)) OVER w - octet_length(n.chunk) AS before FROM (
-        SELECT c.id, CAST(c.chunk AS text) AS chunk FROM stream_chunk AS c
-         WHERE c.stream_id = asked.stream_id AND c.version = latest.version AND c.id >= start.id
-         ORDER BY c.id LIMIT CAST(:max_rows AS bigint)) AS n
+        {_ROWS.format(stream="asked.stream_id", version="latest.version", first="start.id")}) AS n
       WINDOW w AS (ORDER BY n.id)) AS p
      WHERE p.before < CAST(:max_bytes AS bigint) AND p.id = start.id + p.n - 1) AS page ON true
  ORDER BY asked.place
@@ -98,12 +112,10 @@ SELECT latest.version, coalesce(v.state, 'open') AS state,
 )
 
 PAYLOADS = text(
-    """
+    f"""
 SELECT array_agg(p.chunk ORDER BY p.id) FROM (
   SELECT n.id, n.chunk, sum(octet_length(n.chunk)) OVER (ORDER BY n.id) - octet_length(n.chunk) AS before FROM (
-    SELECT id, CAST(chunk AS text) AS chunk FROM stream_chunk
-     WHERE stream_id = :stream AND version = CAST(:version AS bigint) AND id >= CAST(:first AS bigint)
-     ORDER BY id LIMIT CAST(:max_rows AS bigint)) AS n) AS p
+    {_ROWS.format(stream=":stream", version="CAST(:version AS bigint)", first="CAST(:first AS bigint)")}) AS n) AS p
  WHERE p.before < CAST(:max_bytes AS bigint)
 """
 )
@@ -182,9 +194,10 @@ SELECT wanted.version, coalesce(v.state, 'open') AS state, coalesce(v.next_id, f
 """
 )
 
-# Two statements in one transaction: the second sees what an append landed while the first waited for its lock.
-DELETE_VERSIONS = text("DELETE FROM stream_version WHERE stream_id = :stream")
-DELETE_CHUNKS = text("DELETE FROM stream_chunk WHERE stream_id = :stream")
+# Two statements in one transaction, after LATEST: the second sees what an append landed while the first waited for its lock, and
+# neither touches a version that was opened meanwhile.
+DELETE_VERSIONS = text("DELETE FROM stream_version WHERE stream_id = :stream AND version <= CAST(:latest AS bigint)")
+DELETE_CHUNKS = text("DELETE FROM stream_chunk WHERE stream_id = :stream AND version <= CAST(:latest AS bigint)")
 
 # Four statements in one transaction.
 PRUNABLE = text(

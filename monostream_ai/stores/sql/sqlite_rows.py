@@ -70,8 +70,8 @@ def read_page(connection: sqlite3.Connection, position: Position, max_rows: int,
         return Page(None, 0, [])
     first = position.next_id if position.version == version else 0
     payloads = read_rows(connection, stream_id, version, first, max_rows, max_bytes)
-    for state, next_id, lease_left in connection.execute(sql.HEAD, (stream_id, version)):
-        return Page(Head(version, state, next_id, lease_left), first, payloads)
+    for head in connection.execute(sql.HEAD, (stream_id, version)):
+        return Page(Head(version, *head), first, payloads)
     ((next_id,),) = connection.execute(sql.FOREIGN_NEXT_ID, (stream_id, version))
     return Page(Head(version, "open", next_id, math.inf), first, payloads)
 

@@ -36,7 +36,7 @@ UPDATE stream_version
 
 INSERT_CHUNKS: Final = "INSERT INTO stream_chunk (stream_id, version, id, chunk) VALUES (?, ?, ?, ?)"
 
-HEAD: Final = f"SELECT state, next_id, lease_until - {NOW} FROM stream_version WHERE stream_id = ? AND version = ?"
+HEAD: Final = f"SELECT state, next_id, lease_until - {NOW}, opener FROM stream_version WHERE stream_id = ? AND version = ?"
 
 FOREIGN_NEXT_ID: Final = "SELECT max(id) + 1 FROM stream_chunk WHERE stream_id = ? AND version = ?"
 

@@ -16,8 +16,8 @@ from monostream_ai.stores.sql.translation import as_unavailable
 
 T = TypeVar("T")
 
-BUSY_TIMEOUT: Final = 10.0
-"""Seconds to wait for another process's transaction."""
+BUSY_TIMEOUT: Final = 2.0
+"""Seconds to wait for another process's transaction; appends and reads are tried again after it."""
 
 
 class SQLiteThread:
@@ -87,8 +87,10 @@ class SQLiteThread:
                 await connection.run_sync(lambda sync: sync.detach())
                 await self._hop(_configure)
             except BaseException:
+                # The engine forgets a detached connection that fails, and with it the thread.
+                if self._driver is not None:
+                    await self._driver.close()
                 await connection.invalidate()
-                await connection.close()
                 raise
             self._connection = connection
         finally:

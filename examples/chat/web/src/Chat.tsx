@@ -16,7 +16,7 @@ export function Chat({ chatId, initialMessages, onNewChat }: Props) {
   const session = useChatSession(chatId, initialMessages);
   const { chat, busy, reconnecting, stopping, stop } = session;
   const reach = session.reach === "connected" && reconnecting ? "reconnecting" : session.reach;
-  const info = useServerInfo(session.reach === "connected", session.tell);
+  const info = useServerInfo(reach === "connected", session.crashes, session.tell);
   const { scroller, content, away, toBottom } = useStickToBottom();
   const question = chat.messages.find((message) => message.role === "user");
 

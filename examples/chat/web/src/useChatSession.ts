@@ -8,6 +8,7 @@ import { useStreamStatus } from "./useStreamStatus";
 
 const RENDER_EVERY = 40;
 const ENDING_ARRIVES_WITHIN = 1000;
+const STATUSES_THAT_PROVE_A_DEAD_CONNECTION = 6;
 
 /** One chat: `useChat`, brought back when its stream breaks, and kept in step with other tabs. */
 export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
@@ -15,6 +16,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
   const [draft, setDraft] = useState("");
   const [notice, setNotice] = useState<string | null>(null);
   const [stopping, setStopping] = useState(false);
+  const [crashes, setCrashes] = useState(0);
   const { story, tell } = useStory();
 
   const chat = useChat<ChatMessage>({ id: chatId, messages: initialMessages, resume: true, transport, throttle: RENDER_EVERY });
@@ -69,7 +71,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
 
   const onStatus = (next: StreamStatus) => {
     if (next.attempt > 1 && next.attempt !== toldAttempt.current && next.state === "open") {
-      tell(`The server crashed mid-answer. The answer continues as version ${next.version}.`, "good");
+      tell(`The server crashed mid-answer. Another process writes the answer again, as version ${next.version}.`, "good");
     }
     toldAttempt.current = next.attempt;
     if (streaming) leaveDeadConnection(next);
@@ -84,7 +86,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
     if (state === "open") streamedVersion.current = version;
     const ended = state === "closed" && version === streamedVersion.current;
     endedWhileStreaming.current = ended ? endedWhileStreaming.current + 1 : 0;
-    if (endedWhileStreaming.current < 3) return;
+    if (endedWhileStreaming.current < STATUSES_THAT_PROVE_A_DEAD_CONNECTION) return;
     endedWhileStreaming.current = 0;
     void chat.stop().then(() => resumeStream());
   };
@@ -113,7 +115,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
     if (!latest.current.streaming) await resumeStream();
   };
 
-  const { status, reach } = useStreamStatus({ chatId, busy, onStatus });
+  const { status, reach } = useStreamStatus({ chatId, busy, arriving: chat.status === "streaming", onStatus });
 
   const begin = () => {
     setNotice(null);
@@ -153,10 +155,10 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
 
   const crash = () => {
     tell("You killed the server with SIGKILL. Its supervisor starts a new one.", "bad");
-    void crashServer();
+    void crashServer().then(() => setCrashes((count) => count + 1));
   };
 
-  return { chat, status, reach, reconnecting, busy, stopping, story, tell, notice, draft, setDraft, send, stop, regenerate, crash };
+  return { chat, status, reach, reconnecting, busy, stopping, story, tell, notice, draft, setDraft, send, stop, regenerate, crash, crashes };
 }
 
 export type ChatSession = ReturnType<typeof useChatSession>;

@@ -2,8 +2,11 @@ import { useEffect, useRef, useState } from "react";
 import { fetchInfo, type ServerInfo } from "./api";
 import type { Tone } from "./useStory";
 
-/** Who serves this page. Asked again after each outage; a new process id means that the server was restarted. */
-export function useServerInfo(reachable: boolean, tell: (text: string, tone?: Tone) => void): ServerInfo | null {
+/**
+ * Who serves this page. Asked again after each outage, also one that only a stream noticed, and after each of the `crashes` that were
+ * asked for: while nothing streams, the page would not notice those at all. With several servers, another one may answer.
+ */
+export function useServerInfo(reachable: boolean, crashes: number, tell: (text: string, tone?: Tone) => void): ServerInfo | null {
   const [info, setInfo] = useState<ServerInfo | null>(null);
   const lastPid = useRef<number | null>(null);
 
@@ -13,7 +16,7 @@ export function useServerInfo(reachable: boolean, tell: (text: string, tone?: To
     fetchInfo().then(
       (next) => {
         if (left) return;
-        if (lastPid.current !== null && lastPid.current !== next.pid) tell(`The server is back as process ${next.pid}.`, "good");
+        if (lastPid.current !== null && lastPid.current !== next.pid) tell(`Process ${next.pid} serves this page now.`, "good");
         lastPid.current = next.pid;
         setInfo(next);
       },
@@ -22,7 +25,7 @@ export function useServerInfo(reachable: boolean, tell: (text: string, tone?: To
     return () => {
       left = true;
     };
-  }, [reachable, tell]);
+  }, [reachable, crashes, tell]);
 
   return info;
 }

@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from "react";
 import { fetchStatus, type StreamStatus } from "./api";
 
-const WHILE_BUSY = 1000;
+const WHILE_BUSY = 500;
 const WHILE_IDLE = 2000;
 const ANSWER_WITHIN = 4000;
 const UNREACHABLE_IS_OFFLINE_AFTER = 15_000;
@@ -12,12 +12,14 @@ type Options = {
   chatId: string;
   /** An answer runs or is being brought back: poll faster, and also in the background. */
   busy: boolean;
-  /** Called with each status that was asked for after `busy` last changed. */
+  /** Chunks arrive: what is stored is asked for at once, so that the page never counts none beside the first of them. */
+  arriving: boolean;
+  /** Called with each status that was asked for after `busy` or `arriving` last changed. */
   onStatus: (status: StreamStatus) => void;
 };
 
 /** Polls the stored state of the chat's stream, and so notices a lost server or another tab's answer. */
-export function useStreamStatus({ chatId, busy, onStatus }: Options) {
+export function useStreamStatus({ chatId, busy, arriving, onStatus }: Options) {
   const [status, setStatus] = useState<StreamStatus | null>(null);
   const [reach, setReach] = useState<Reach>("connected");
   const listener = useRef(onStatus);
@@ -28,7 +30,7 @@ export function useStreamStatus({ chatId, busy, onStatus }: Options) {
   });
 
   useEffect(() => {
-    // Aborting with the effect drops answers that describe the time before `busy` changed.
+    // Aborting with the effect drops answers that describe the time before the change.
     const abort = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -66,7 +68,7 @@ export function useStreamStatus({ chatId, busy, onStatus }: Options) {
       window.removeEventListener("online", poll);
       window.removeEventListener("offline", failed);
     };
-  }, [chatId, busy]);
+  }, [chatId, busy, arriving]);
 
   return { status, reach };
 }

@@ -18,8 +18,9 @@ const BACKENDS: Record<string, string> = { sqlite: "SQLite", postgresql: "Postgr
 /** The sentence that says what is going on: what lasts comes before what happened last. */
 function headline({ reach, reconnecting, busy, status, story }: Props): string {
   if (reach === "offline") return "The server cannot be reached. What you see is stored; the page reconnects by itself.";
-  if (reconnecting) return status?.state === "lost" ? "The writer of this answer is gone. Waiting for a server to take it over…" : "The connection broke off. Everything shown so far is stored. Reconnecting…";
-  if (busy && status && status.attempt > 1) return `The server crashed mid-answer. The answer continues as version ${status.version}.`;
+  if (busy && status?.state === "lost") return "The writer of this answer is gone. Waiting for a server to take it over…";
+  if (reconnecting) return "The connection broke off. Everything shown so far is stored. Reconnecting…";
+  if (busy && status && status.attempt > 1) return `The server crashed mid-answer. Another process writes the answer again, as version ${status.version}.`;
   return story.at(-1)?.text ?? "Every chunk of an answer is stored before it is shown.";
 }
 
@@ -38,10 +39,10 @@ export function StatusBar(props: Props) {
           {status?.version == null ? "no version yet" : `version ${status.version}`}
         </span>
         <span data-testid="status-chunks" data-value={status?.chunks ?? 0}>
-          <b>{status?.chunks ?? 0}</b> chunks stored
+          <b>{status?.chunks ?? 0}</b> chunks<span className="wide-only"> stored</span>
         </span>
         {info && (
-          <span className="wide-only">
+          <span className="wide-only" data-testid="status-process" data-value={info.pid}>
             {info.model} · {BACKENDS[info.backend] ?? info.backend} · process {info.pid}
           </span>
         )}

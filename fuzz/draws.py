@@ -1,0 +1,58 @@
+"""Random choices that a seed determines and that can be made smaller one by one.
+
+Each choice has a name and is computed from the seed, the actor that makes it, its name, and how often the actor has made it
+before. So one choice can change without moving any other, and no actor's choices depend on how the actors were scheduled.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Draws:
+    """The choices of one actor.
+
+    Args:
+        caps: The largest value of a choice by its name, for all actors; how a failure is shrunk.
+    """
+
+    def __init__(self, seed: int, caps: Mapping[str, int], *, actor: str = "", used: dict[str, int] | None = None) -> None:
+        self._seed = seed
+        self._caps = caps
+        self._prefix = f"{seed}/{actor}/"
+        self._actor = actor
+        self._made: Counter[str] = Counter()
+        self.used: dict[str, int] = {} if used is None else used
+        """The largest amount above its least value that each choice had, over all actors."""
+
+    def actor(self, name: str) -> Draws:
+        """Return the choices of somebody else in the same scenario."""
+        return Draws(self._seed, self._caps, actor=f"{self._actor}.{name}", used=self.used)
+
+    def number(self, name: str, low: int, high: int) -> int:
+        """Return a number from low to high, both included; a cap counts from `low` on, and "*" caps all names not given."""
+        self._made[name] += 1
+        above = hashed(f"{self._prefix}{name}/{self._made[name]}") % (high - low + 1)
+        if self._caps:
+            above = min(above, self._caps.get(name, self._caps.get("*", above)))
+        if above > self.used.get(name, -1):
+            self.used[name] = above
+        return low + above
+
+    def chance(self, name: str, percent: int) -> bool:
+        """Return True in so many of a hundred cases; a cap of 0 makes it False."""
+        return self.number(name, 0, 99) >= 100 - percent
+
+    def choice(self, name: str, options: Sequence[T]) -> T:
+        """Return one of the options; the first should be the simplest, as a cap of 0 leaves only that."""
+        return options[self.number(name, 0, len(options) - 1)]
+
+
+def hashed(text: str) -> int:
+    """Return 48 bits that depend on the text only."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=6).digest(), "big")

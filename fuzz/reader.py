@@ -1,0 +1,157 @@
+"""A reader that notes all it gets, in one of several ways to read, and can be held against what is stored."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+from fuzz.chunks import Chunk
+from fuzz.draws import Draws
+from fuzz.sites import Service
+from fuzz.world import Mismatch, World, brief
+from monostream_ai import Cursor, Subscription
+from monostream_ai.errors import MonostreamError, PublisherLost
+from monostream_ai.json_text import encode_json
+from monostream_ai.subscription import OnSuperseded
+
+
+class Seen(NamedTuple):
+    """One chunk as it came."""
+
+    version: int
+    id: int
+    payload: str
+
+
+class Reader:
+    """Reads until the stream ends, an error comes, or it has enough.
+
+    Args:
+        enough: Chunks after which it leaves.
+        stubborn: Come back with a cursor after `PublisherLost`, as a client waits for the next attempt.
+        slow: Percent of chunks after which it dawdles.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        service: Service,
+        *,
+        after: Cursor | None = None,
+        on_superseded: OnSuperseded = "follow",
+        enough: int | None = None,
+        stubborn: bool = False,
+        slow: int = 10,
+    ) -> None:
+        self._world = world
+        self._service = service
+        self._draws: Draws = world.actor("reader")
+        self._after = after
+        self._on_superseded: OnSuperseded = on_superseded
+        self._enough = enough
+        self._stubborn = stubborn
+        self._slow = slow
+        self._way = self._draws.choice("way", (self._by_chunk, self._by_batch, self._impatiently))
+        self._patience = world.site.times.moment / 100
+        self.floor = world.newest
+        self.seen: list[Seen] = []
+        self.ended = False
+        self.left = False
+        self.over_at = 0.0
+        """Loop time at which it stopped reading."""
+        self.error: MonostreamError | None = None
+        self.cursor: Cursor | None = after
+        self.task = world.spawn(self._run())
+
+    async def _run(self) -> None:
+        subscription = self._subscribe(self._after)
+        try:
+            while not self.left:
+                try:
+                    await self._way(subscription)
+                except PublisherLost:
+                    if not self._stubborn:
+                        raise
+                    subscription = self._subscribe(self.cursor)
+                    await asyncio.sleep(self._world.site.times.moment / 4)
+                if self._draws.chance("dawdle", self._slow):
+                    await self._world.pause(self._draws)
+        except StopAsyncIteration:
+            self.ended = True
+        except MonostreamError as error:
+            self.error = error
+        finally:
+            subscription.close()
+            self.over_at = asyncio.get_running_loop().time()
+        self._world.log("reader", "ended" if self.ended else repr(self.error), "after", len(self.seen), "chunks")
+
+    def _subscribe(self, after: Cursor | None) -> Subscription[Chunk]:
+        return self._service.subscribe(self._world.stream, after=after, on_superseded=self._on_superseded)
+
+    async def _by_chunk(self, subscription: Subscription[Chunk]) -> None:
+        await self._note_chunk(subscription, await anext(subscription))
+
+    async def _by_batch(self, subscription: Subscription[Chunk]) -> None:
+        batch = await subscription.next_batch(timeout=self._draws.choice("timeout", (None, self._world.site.times.moment)))
+        for cursor, payload in zip(batch.cursors, batch.payloads, strict=True):
+            await self._note(cursor, payload)
+        self.cursor = subscription.cursor
+
+    async def _impatiently(self, subscription: Subscription[Chunk]) -> None:
+        try:
+            chunk = await asyncio.wait_for(anext(subscription), self._patience)
+        except TimeoutError:
+            self._patience *= 2
+        else:
+            await self._note_chunk(subscription, chunk)
+
+    async def _note_chunk(self, subscription: Subscription[Chunk], chunk: Chunk) -> None:
+        self.cursor = subscription.cursor
+        if self.cursor is None:
+            raise Mismatch("a subscription yielded a chunk and has no cursor")
+        await self._note(self.cursor, encode_json(chunk))
+
+    async def _note(self, cursor: Cursor, payload: str) -> None:
+        world = self._world
+        self.seen.append(Seen(cursor.version, cursor.id, payload))
+        world.log("reader got", cursor)
+        self.left = self._enough is not None and len(self.seen) >= self._enough
+        if world.site.virtual and not world.chunks_may_go:
+            # Delivered means stored, at this very moment.
+            stored = await world.site.store(0).payloads(world.stream, *cursor, max_rows=1, max_bytes=1)
+            world.require(stored == [payload], "a reader got", cursor, payload[:80], "while the store held", brief(stored))
+
+    def check(self) -> None:
+        """Hold what it got against what is stored: from its start, in order, without a gap, and to the end if it ended."""
+        world = self._world
+        at = self._after
+        for seen in self.seen:
+            expected = 0 if at is None or seen.version != at.version else at.id + 1
+            moved_on = at is None or seen.version >= at.version
+            world.require(seen.id == expected and moved_on, "after", at, "a reader got", seen.version, seen.id)
+            world.require(seen.version >= self.floor, "a reader that came after version", self.floor, "got", seen.version)
+            told = world.truth.get(seen.version)
+            if told is None or told.payloads[seen.id : seen.id + 1] != [seen.payload]:
+                raise Mismatch(f"a reader got {seen}, which is not what is stored")
+            at = Cursor(seen.version, seen.id)
+        if self.ended:
+            version = max(world.truth) if at is None else at.version
+            told = world.truth[version]
+            whole = told.state == "closed" and (0 if at is None else at.id + 1) == len(told.payloads)
+            world.require(
+                whole, "a reader ended at", at, "but version", version, "has", len(told.payloads), "in state", told.state
+            )
+
+    def check_ended(self) -> None:
+        """As `check`, and insist that it read the newest version to its end."""
+        self._world.require(self.ended, "a reader did not end but raised", repr(self.error))
+        self.check()
+        last = self.seen[-1].version if self.seen else None if self.cursor is None else self.cursor.version
+        self._world.require(last == max(self._world.truth), "a reader ended with version", last)
+
+
+async def all_ended(readers: list[Reader]) -> None:
+    """Wait for readers and insist that each got everything."""
+    for reader in readers:
+        await reader.task
+        reader.check_ended()

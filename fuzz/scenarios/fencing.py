@@ -1,0 +1,96 @@
+"""One writer: zombies that were fenced, and racers for one stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Literal
+
+from fuzz.reader import Reader, all_ended
+from fuzz.world import Told, World
+from fuzz.writer import Attempt, opened, publish, settle, try_to_publish
+from monostream_ai.errors import Fenced, VersionConflict
+from monostream_ai.json_text import encode_json
+
+
+async def zombie(world: World) -> None:
+    """A publisher that was fenced writes on: nothing of it lands and the new readers never notice."""
+    service, _ = world.own_service(0, notifier=world.draws.chance("notifier", 50), slow=world.number("slow", 0, 4))
+    old = service.publisher(world.stream)
+    await old.open()
+    opened(world, old)
+    for n in range(world.number("before", 0, 5)):
+        await old.write({"type": "text", "n": n})
+        world.truth[old.version].payloads.append(encode_json({"type": "text", "n": n}))
+    readers = [Reader(world, world.service(n)) for n in range(world.number("readers", 1, 4))]
+    await world.pause()
+    writing = world.spawn(_publish_next(world, readers))
+    draws = world.actor("zombie")
+    while world.newest == old.version:
+        await world.pause(draws)
+        await asyncio.sleep(0)
+    for _ in range(draws.number("after", 1, 4)):
+        await _insist_on_fence(world, old.write({"type": "text"}))
+        await world.pause(draws)
+    await _insist_on_fence(world, old.write({"type": "finish"}) if draws.chance("finish", 50) else old.close())
+    await writing
+    await all_ended(readers)
+    await world.verify()
+
+
+async def _publish_next(world: World, readers: list[Reader]) -> None:
+    await publish(world, world.service(1))
+    readers.append(Reader(world, world.service(0)))
+
+
+async def _insist_on_fence(world: World, call: Awaitable[object]) -> None:
+    try:
+        await call
+    except Fenced:
+        return
+    world.require(False, "a fenced publisher could write")
+
+
+async def racers(world: World) -> None:
+    """Publishers start at once: each gets its own version, or a conflict; the newest one is whole."""
+    base: int | None = world.draws.choice("version", (None, 0, 7))
+    reader = Reader(world, world.service(1))
+    count = world.number("racers", 2, 6)
+    racing = [asyncio.create_task(_race(world, n, "next" if base is None else base + n // 2)) for n in range(count)]
+    attempts = [await task for task in racing]
+    versions = sorted(attempt.version for attempt in attempts if attempt.version is not None)
+    world.require(len(set(versions)) == len(versions), "racers got the versions", versions)
+    if base is None:
+        world.require(versions == list(range(count)), "racers got the versions", versions)
+    for attempt in attempts:
+        expected = (Fenced,) if base is None else (Fenced, VersionConflict)
+        world.require(isinstance(attempt.outcome, (*expected, type(None))), "a racer got", repr(attempt.outcome))
+        await settle(world, attempt)
+    newest = max(attempts, key=lambda attempt: -1 if attempt.version is None else attempt.version)
+    world.require(newest.outcome is None, "the newest racer got", repr(newest.outcome))
+    await reader.task
+    world.require(reader.ended, "the reader got", repr(reader.error))
+    reader.check()
+    await world.verify()
+
+
+async def _race(world: World, number: int, version: Literal["next"] | int) -> Attempt:
+    await world.pause(world.actor("start"))
+    return await try_to_publish(world, world.service(number % 3), version=version, most=5)
+
+
+async def fenced_in_flight(world: World) -> None:
+    """What a publisher had stored when it was fenced is all that its version ever holds."""
+    first = asyncio.create_task(try_to_publish(world, world.service(0)))
+    while world.newest < 0:
+        await asyncio.sleep(0)
+    await world.pause()
+    async with world.service(1).publisher(world.stream) as pub:
+        frozen = await world.rows(0)
+        opened(world, pub)
+        await world.pause()
+    world.truth[pub.version] = Told(['{"type":"finish"}'], "closed")
+    attempt = await first
+    rows = await settle(world, attempt)
+    world.require(rows == frozen, "version 0 grew from", len(frozen), "to", len(rows), "rows after it was fenced")
+    await world.verify()

@@ -1,0 +1,90 @@
+"""Publishers that are paused: shorter than their lease, nobody notices; longer, and they are lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from fuzz.chunks import ERROR
+from fuzz.reader import Reader, all_ended
+from fuzz.world import Told, World
+from fuzz.writer import opened, publish
+from monostream_ai.errors import Fenced, PublisherLost, StreamClosed
+from monostream_ai.json_text import encode_json
+
+
+async def paused_publisher(world: World) -> None:
+    """A paused publisher is lost when its lease is over, not before; one process ends it; what it writes later is refused."""
+    lease = world.site.times.lease
+    service, store = world.own_service(0, slow=world.number("slow", 0, 2))
+    pub = service.publisher(world.stream)
+    await pub.open()
+    opened(world, pub)
+    for n in range(world.number("chunks", 0, 6)):
+        await pub.write({"type": "text", "n": n})
+        world.truth[0].payloads.append(encode_json({"type": "text", "n": n}))
+    readers = [Reader(world, world.own_service(n)[0], slow=0) for n in range(world.number("readers", 1, 4))]
+    await asyncio.sleep(lease * world.number("alive", 0, 30) / 10)
+    world.require(not any(reader.task.done() for reader in readers), "a reader ended although the publisher lives")
+    store.pause()
+    paused_at = asyncio.get_running_loop().time()
+    for reader in readers:
+        await reader.task
+        world.require(isinstance(reader.error, PublisherLost), "a reader got", repr(reader.error))
+        reader.check()
+        _check_time(world, reader.over_at - paused_at)
+    await _end_it(world, world.draws.choice("end", ("error", "next")))
+    store.resume()
+    await _insist_on_refusal(world, pub.write({"type": "text"}))
+    await _insist_on_refusal(world, pub.close())
+    await all_ended([Reader(world, world.service(1))])
+    await world.verify()
+
+
+def _check_time(world: World, waited: float) -> None:
+    lease = world.site.times.lease
+    # A renewal may have been on its way.
+    earliest, latest = lease * 0.6, lease + (0.6 if world.site.virtual else 20)
+    world.require(earliest <= waited <= latest, "the publisher was lost", waited, "seconds after its last sign of life")
+
+
+async def _end_it(world: World, how: str) -> None:
+    if how == "next":
+        await publish(world, world.service(1))
+        return
+    count = world.number("enders", 1, 5)
+    ended = await asyncio.gather(*(_end(world, n) for n in range(count)))
+    world.require(ended.count(True) == 1, "of", count, "processes", ended.count(True), "ended a lost version")
+    world.truth[0] = Told([*world.truth[0].payloads, ERROR], "closed")
+
+
+async def _end(world: World, number: int) -> bool:
+    await world.pause(world.actor("ender"))
+    return await world.service(number).end_lost(world.stream, 0)
+
+
+async def _insist_on_refusal(world: World, call: Awaitable[object]) -> None:
+    try:
+        await call
+    except (Fenced, StreamClosed):
+        return
+    world.require(False, "a publisher that was lost and replaced could write")
+
+
+async def short_pause(world: World) -> None:
+    """A publisher that is paused for less than its lease goes on, and nobody can take it over."""
+    lease = world.site.times.lease
+    service, store = world.own_service(0, lease=lease if world.site.virtual else 10 * lease)
+    readers = [Reader(world, world.service(n)) for n in range(world.number("readers", 1, 3))]
+    publishing = asyncio.create_task(publish(world, service, least=1))
+    while world.newest < 0:
+        await asyncio.sleep(0)
+    await world.pause()
+    store.pause()
+    await asyncio.sleep(lease * world.number("pause", 0, 60) / 100)
+    if not publishing.done() and (await world.rows(0))[-1:] != world.truth[0].payloads[-1:]:
+        world.require(not await world.service(1).end_lost(world.stream, 0), "a live publisher was taken over")
+    store.resume()
+    await publishing
+    await all_ended(readers)
+    await world.verify()

@@ -1,0 +1,65 @@
+"""Notifications that lie, and readers that poll."""
+
+from __future__ import annotations
+
+from fuzz.faults import FaultyNotifier
+from fuzz.reader import Reader, all_ended
+from fuzz.sites import Service
+from fuzz.world import World
+from fuzz.writer import publish, settle, try_to_publish
+
+SLACK = 0.6
+"""Seconds: polls are rounded to ticks, and a wake-up that comes late must not make them later."""
+
+
+async def bad_notifications(world: World) -> None:
+    """Wake-ups are lost, doubled, late, stale, invented, or fail to be sent: readers are late by one poll at most."""
+    world.expects_errors = True
+    writer, elsewhere = _liar(world, 0), _liar(world, 1)
+    readers = [Reader(world, elsewhere, slow=0) for _ in range(world.number("readers", 1, 4))]
+    for _ in range(world.number("history", 0, 2)):
+        await world.pause()
+        await settle(world, await try_to_publish(world, writer, most=6))
+        for reader in readers:
+            await reader.task
+        readers = [Reader(world, elsewhere, slow=0) for _ in readers]
+    await publish(world, writer)
+    for reader in readers:
+        await reader.task
+        # One that came before this version may have found the last one, which was over.
+        world.require(reader.ended, "a reader got", repr(reader.error))
+        reader.check()
+    await all_ended([Reader(world, elsewhere)])
+    await world.verify()
+
+
+async def lost_notifications(world: World) -> None:
+    """No wake-up arrives, whatever the notifier says: the end is read within one poll interval."""
+    world.expects_errors = True
+    notified = world.draws.chance("notifier", 50)
+    elsewhere = world.own_service(1, notifier=_liar_of(world, 1, "lost") if notified else False)[0]
+    readers = [Reader(world, elsewhere, slow=0) for _ in range(world.number("readers", 1, 3))]
+    await world.pause()
+    attempt = await try_to_publish(world, world.own_service(0)[0])
+    await settle(world, attempt)
+    await all_ended(readers)
+    if world.site.virtual:
+        late = max(reader.over_at for reader in readers) - attempt.over_at
+        world.require(late <= world.site.times.poll_interval + SLACK, "a reader was late by", late, "seconds")
+    await world.verify()
+
+
+def _liar(world: World, process: int) -> Service:
+    fate = world.draws.choice("liar", ("mixed", "lost", "invented", "late"))
+    return world.own_service(process, notifier=_liar_of(world, process, fate))[0]
+
+
+def _liar_of(world: World, process: int, fate: str) -> FaultyNotifier:
+    return FaultyNotifier(
+        world.site.notifier(process, world.topic),
+        world.actor("notifier"),
+        world.log,
+        delay=world.site.times.moment,
+        streams=(world.stream, f"{world.topic}/other"),
+        only=None if fate == "mixed" else fate,
+    )

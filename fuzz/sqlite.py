@@ -1,0 +1,36 @@
+"""Fuzz streams in a SQLite file, two stores on it as two processes have them: `python fuzz/sqlite.py --seed 42`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from fuzz.players import RealPlayer
+from fuzz.runner import main
+from fuzz.sites import RealSite, Times
+from monostream_ai.interfaces import Notifier, Store
+from monostream_ai.notifiers.sqlite import SQLiteNotifier
+from monostream_ai.stores.sql import SQLiteStore
+
+TIMES = Times(lease=1.5, poll_interval=0.5, outage=20.0, moment=0.02, limit=120.0)
+
+
+def run(directory: str) -> int:
+    def make_parts() -> tuple[Store, Notifier]:
+        store = SQLiteStore.from_url(f"sqlite+aiosqlite:///{directory}/streams.db")
+        return store, SQLiteNotifier(store)
+
+    return main(
+        "fuzz/sqlite.py",
+        lambda options: RealPlayer(lambda: RealSite(make_parts, TIMES), jobs=options.jobs),
+        jobs=16,
+        repeats=5,
+    )
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="ms") as directory:
+        sys.exit(run(directory))

@@ -1,0 +1,199 @@
+"""What one scenario has: its choices, its stream, its processes, its trace, and what must be true in the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from fuzz.chunks import PROTOCOL
+from fuzz.draws import Draws
+from fuzz.faults import FaultyStore
+from fuzz.sites import Service, Site
+from monostream_ai import DurableStreamService
+from monostream_ai.interfaces import Notifier
+from monostream_ai.types import MAX_CHUNK_BYTES, State
+
+PAGE: Final = 1000
+"""Rows read at once when a version is checked."""
+
+STREAM_IDS: Final = ("s", "s", "s", "s", " '\"%s:x;--", "é\U0001f600\u2028", "x" * 1900)
+
+
+class Mismatch(Exception):
+    """Something that a guarantee promises did not hold."""
+
+
+@dataclass(slots=True)
+class Told:
+    """What must be stored of a version."""
+
+    payloads: list[str]
+    state: State
+
+
+@dataclass(slots=True)
+class World:
+    """A scenario's surroundings. `topic` is part of its stream ids and must be new for each run on a shared site."""
+
+    site: Site
+    draws: Draws
+    topic: str
+    tracing: bool = False
+    trace: list[tuple[float, tuple[object, ...]]] = field(default_factory=list)
+    truth: dict[int, Told] = field(default_factory=dict)
+    newest: int = -1
+    """The newest version that is known to be open."""
+    chunks_may_go: bool = False
+    """Whether what a reader got may be gone from the store already."""
+    expects_errors: bool = False
+    """Whether work in the background may fail."""
+    _group: asyncio.TaskGroup | None = None
+    _services: list[Service] = field(default_factory=list)
+    _stores: list[FaultyStore] = field(default_factory=list)
+    _processes: dict[int, Service] = field(default_factory=dict)
+    _actors: int = 0
+    stream: str = ""
+
+    def __post_init__(self) -> None:
+        self.stream = f"{self.topic}/{self.draws.choice('stream id', STREAM_IDS)}"
+
+    def log(self, *line: object) -> None:
+        """Add a line to the trace; it is formatted only if somebody reads it."""
+        if self.tracing:
+            self.trace.append((asyncio.get_running_loop().time(), line))
+
+    def require(self, holds: bool, *why: object) -> None:
+        if not holds:
+            raise Mismatch(" ".join(map(str, why)))
+
+    def actor(self, kind: str) -> Draws:
+        """Return the choices of a new actor."""
+        self._actors += 1
+        return self.draws.actor(f"{kind}{self._actors}")
+
+    def number(self, name: str, low: int, high: int) -> int:
+        return self.draws.number(name, low, high)
+
+    def sibling(self, number: int) -> World:
+        """Return the surroundings of another stream in the same processes."""
+        draws = self.draws.actor(f"sibling{number}")
+        return replace(self, draws=draws, topic=f"{self.topic}-{number}", truth={}, newest=-1)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something beside the scenario; its failure is the scenario's."""
+        if self._group is None:
+            raise RuntimeError("the scenario does not run")
+        return self._group.create_task(work)
+
+    async def pause(self, draws: Draws | None = None) -> None:
+        """Let others run: not at all, for some turns of the loop, or for a moment."""
+        draws = draws or self.draws
+        match draws.number("pause", 0, 9):
+            case 0 | 1 | 2 | 3:
+                return
+            case 4 | 5 | 6 | 7 | 8:
+                for _ in range(draws.number("turns", 0, 12)):
+                    await asyncio.sleep(0)
+            case _:
+                await asyncio.sleep(self.site.times.moment * draws.number("moment", 0, 20) / 20)
+
+    def service(self, process: int = 0) -> Service:
+        """Return the service of a process that works."""
+        shared = self.site.shared_service(process)
+        if shared is not None:
+            return shared
+        if process not in self._processes:
+            self._processes[process] = self.own_service(process, slow=self.draws.choice("slow", (0, 0, 0, 1, 4)))[0]
+        return self._processes[process]
+
+    def own_service(
+        self,
+        process: int = 0,
+        *,
+        notifier: Notifier | bool = True,
+        lease: float | None = None,
+        slow: int = 0,
+        refused: int = 0,
+        answers_lost: int = 0,
+    ) -> tuple[Service, FaultyStore]:
+        """Return a new process, and its way to the store, which can be made to fail.
+
+        Args:
+            notifier: Its notifier, or whether it has one.
+        """
+        times = self.site.times
+        store = FaultyStore(
+            self.site.store(process), self.actor("store"), self.log, slow=slow, refused=refused, answers_lost=answers_lost
+        )
+        if isinstance(notifier, bool):
+            told = self.site.notifier(process, self.topic) if notifier else None
+        else:
+            told = notifier
+        service = DurableStreamService(
+            store, told, PROTOCOL, lease=lease or times.lease, poll_interval=times.poll_interval, outage_timeout=times.outage
+        )
+        service.on_error(self._on_error)
+        self._services.append(service)
+        self._stores.append(store)
+        return service, store
+
+    def _on_error(self, source: str, error: BaseException) -> None:
+        self.log("background error", source, repr(error))
+
+    async def rows(self, version: int) -> list[str]:
+        """Return what is stored of a version."""
+        store, rows = self.site.store(0), list[str]()
+        while page := await store.payloads(self.stream, version, len(rows), max_rows=PAGE, max_bytes=PAGE * MAX_CHUNK_BYTES):
+            rows.extend(page)
+            if len(page) < PAGE:
+                break
+        return rows
+
+    async def verify(self) -> None:
+        """Insist that exactly the told versions are stored, row by row."""
+        for version, told in self.truth.items():
+            await self._verify_version(version, told)
+        info = await self.site.store(0).info(self.stream)
+        latest = None if info is None else info.version
+        newest = max(self.truth, default=None)
+        self.require(latest == newest, "the latest version is", latest, "but should be", newest)
+
+    async def _verify_version(self, version: int, told: Told) -> None:
+        rows = await self.rows(version)
+        if rows != told.payloads:
+            raise Mismatch(f"version {version} holds {brief(rows)}\nbut should hold {brief(told.payloads)}")
+        info = await self.site.store(0).info(self.stream, version)
+        self.require(info is not None, "version", version, "is not known")
+        if info is not None:
+            found = (info.state, info.next_id)
+            expected = (told.state, len(told.payloads))
+            self.require(found == expected, "version", version, "is", found, "but should be", expected)
+
+    async def run(self, scenario: Coroutine[Any, Any, None]) -> None:
+        """Run the scenario and what it spawns, then close what it opened."""
+        async with asyncio.timeout(self.site.times.limit):
+            try:
+                async with asyncio.TaskGroup() as self._group:
+                    await scenario
+            finally:
+                await self._close()
+
+    async def _close(self) -> None:
+        for store in self._stores:
+            store.refused = store.answers_lost = 0
+            store.resume()
+        for service in self._services:
+            await service.aclose()
+        if not self.expects_errors:
+            for service in self._services:
+                self.require(not service.error_counts, "work in the background failed:", dict(service.error_counts))
+
+
+def brief(payloads: Sequence[str]) -> str:
+    """Return payloads short enough to print."""
+    shown = [text if len(text) <= 60 else f"{text[:50]}…({len(text)})" for text in payloads]
+    if len(shown) > 30:
+        shown[10:-10] = [f"…{len(shown) - 20} more…"]
+    return f"{len(payloads)} [{', '.join(shown)}]"

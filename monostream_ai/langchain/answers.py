@@ -1,0 +1,79 @@
+"""What became of tool calls, as the user sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from langchain_core.messages import ToolMessage
+
+from monostream_ai.errors import MASKED_ERROR_TEXT
+from monostream_ai.langchain.calls import Calls
+from monostream_ai.langchain.message import AgentMessage
+from monostream_ai.langchain.outputs import error_text_of, is_command, is_control_flow, output_value, tool_messages
+from monostream_ai.ui_messages import Chunk, to_json_value
+
+
+class Answers:
+    """Gives tool calls their results; a call that has one keeps it.
+
+    Args:
+        error_text: Makes the text that a browser reads about a tool that failed.
+        tool_output: Makes the JSON value that a browser sees of what a tool returned (a `ToolMessage`, or the plain value).
+    """
+
+    def __init__(
+        self,
+        message: AgentMessage,
+        calls: Calls,
+        *,
+        error_text: Callable[[BaseException], str] | None,
+        tool_output: Callable[[Any], Any] | None,
+    ) -> None:
+        self._message = message
+        self._calls = calls
+        self._error_text = error_text
+        self._tool_output = tool_output
+
+    def of_tool(self, call_id: str, output: Any) -> list[Chunk]:
+        """Map what a tool that ran for this call returned."""
+        messages = list(tool_messages(output))
+        if not messages and not is_command(output):
+            return self._answer(call_id, output)
+        if len(messages) == 1:
+            return self._answer(call_id, messages[0])
+        return self._answer_each(messages)
+
+    def of_node(self, outputs: Any) -> list[Chunk]:
+        """Map the answers that a node gives by itself, as for an unknown tool or for one that a human rejected."""
+        if not self._calls.unanswered:
+            return []
+        chunks: list[Chunk] = []
+        for message in tool_messages(outputs):
+            call_id = self._calls.find_unanswered(message.tool_call_id)
+            if call_id is not None and message.status == "error" and self._message.awaits_decision(call_id):
+                chunks += self._message.refuse(call_id)
+            else:
+                chunks += self._answer(call_id, message)
+        return chunks
+
+    def of_failure(self, call_id: str, error: BaseException) -> list[Chunk]:
+        """Map what a tool that ran for this call raised; an interrupt or a cancellation is no answer."""
+        if not isinstance(error, Exception) or is_control_flow(error) or self._calls.state(call_id) == "done":
+            return []
+        return self._message.tool_error(call_id, self._error_text(error) if self._error_text else MASKED_ERROR_TEXT)
+
+    def _answer_each(self, messages: list[ToolMessage]) -> list[Chunk]:
+        return [
+            chunk for message in messages for chunk in self._answer(self._calls.find_unanswered(message.tool_call_id), message)
+        ]
+
+    def _answer(self, call_id: str | None, output: Any) -> list[Chunk]:
+        if call_id is None or self._calls.state(call_id) == "done":
+            return []
+        is_message = isinstance(output, ToolMessage)
+        if is_message and output.status == "error":
+            return self._message.tool_error(call_id, error_text_of(output))
+        if self._tool_output is not None:
+            return self._message.tool_output(call_id, to_json_value(self._tool_output(output)))
+        return self._message.tool_output(call_id, output_value(output) if is_message else to_json_value(output))

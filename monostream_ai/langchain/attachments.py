@@ -1,0 +1,84 @@
+"""What a model's message refers to or carries: sources and files, each shown once."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Mapping
+from typing import Any, Final
+
+from monostream_ai.ui_messages import Chunk, UIMessageBuilder
+
+FILE_KINDS: Final[Mapping[str, str]] = {
+    "image": "image/png",
+    "audio": "audio/wav",
+    "video": "video/mp4",
+    "file": "application/octet-stream",
+}
+"""The content blocks that are files, and the media type of one that tells none."""
+
+DOCUMENT_TITLE: Final = "Source"
+MAX_TITLE: Final = 200
+"""Characters of a cited text that stand for the title of a document without one."""
+
+LINKS: Final = ("http://", "https://")
+"""What a browser may be given to follow: a model writes what others made it write."""
+
+
+class Attachments:
+    """Sources and files of one message, de-duplicated: providers repeat a citation with each sentence, and all at the end."""
+
+    def __init__(self, builder: UIMessageBuilder) -> None:
+        self._builder = builder
+        self._seen: set[object] = set()
+        self._in_step: set[object] = set()
+
+    def begin_step(self) -> None:
+        self._in_step.clear()
+
+    def forget_step(self) -> None:
+        """Show again what the step showed, since it was taken back."""
+        self._seen -= self._in_step
+
+    def sources(self, block: Mapping[str, Any]) -> list[Chunk]:
+        """Map the citations of a text block."""
+        annotations = block.get("annotations")
+        cited = [one for one in annotations if isinstance(one, Mapping)] if isinstance(annotations, list) else []
+        return [chunk for one in cited for chunk in self._source(one)]
+
+    def file(self, block: Mapping[str, Any]) -> list[Chunk]:
+        """Map a file, image, audio or video block; one that only the provider can open is left out."""
+        media_type = _media_type(block)
+        data, url = block.get("base64"), block.get("url")
+        if isinstance(data, str) and data:
+            url = f"data:{media_type};base64,{data}"
+        if not isinstance(url, str) or not url.startswith((*LINKS, "data:")) or not self._is_new(("file", hash(url), len(url))):
+            return []
+        return self._builder.file(url, media_type=media_type)
+
+    def _source(self, citation: Mapping[str, Any]) -> list[Chunk]:
+        url, title = citation.get("url"), citation.get("title")
+        title = title if isinstance(title, str) and title else None
+        if isinstance(url, str) and url.startswith(LINKS):
+            return self._builder.source_url(url, url, title=title) if self._is_new(("url", url)) else []
+        text = citation.get("cited_text")
+        name = title or (text[:MAX_TITLE] if isinstance(text, str) and text else None)
+        source_id = citation.get("id") if isinstance(citation.get("id"), str) else name
+        if not isinstance(source_id, str) or not self._is_new(("document", source_id, title)):
+            return []
+        return self._builder.source_document(source_id, media_type="text/plain", title=name or DOCUMENT_TITLE)
+
+    def _is_new(self, key: object) -> bool:
+        new = key not in self._seen
+        if new:
+            self._seen.add(key)
+            self._in_step.add(key)
+        return new
+
+
+def _media_type(block: Mapping[str, Any]) -> str:
+    given = block.get("mime_type")
+    if isinstance(given, str) and given:
+        return given
+    url = block.get("url")
+    guessed = mimetypes.guess_type(url)[0] if isinstance(url, str) else None
+    return guessed or FILE_KINDS[str(block.get("type"))]

@@ -1,0 +1,39 @@
+"""Reading events by the names of their fields: they are objects of any SDK version, or plain dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from monostream_ai.ui_messages import to_json_value
+
+
+def get(value: Any, *path: str) -> Any:
+    """Return the field at the end of the path, or None where there is none."""
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+    return value
+
+
+def get_text(value: Any, *path: str) -> str:
+    """Return the text at the end of the path; what is no text counts as empty."""
+    found = get(value, *path)
+    return found if isinstance(found, str) else ""
+
+
+def get_index(value: Any, *path: str) -> int | None:
+    found = get(value, *path)
+    return found if isinstance(found, int) else None
+
+
+def get_list(value: Any, *path: str) -> Sequence[Any]:
+    found = get(value, *path)
+    return found if isinstance(found, list | tuple) else ()
+
+
+def to_json(value: Any) -> Any:
+    """Return the value as JSON, with the fields that were sent and no others: an object of the SDK has all it knows of."""
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    to_dict = getattr(value, "to_dict", None)
+    return to_json_value(value if to_dict is None else to_dict())

@@ -1,0 +1,132 @@
+"""The output items of a response: messages, thoughts, calls of the program's tools and of the provider's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monostream_ai.openai.fields import get, get_index, get_list, get_text, to_json
+from monostream_ai.openai.output import Call, Output
+from monostream_ai.openai.recording import Recording
+from monostream_ai.openai.server_tools import (
+    FAILED_TEXT,
+    RESULT_ITEMS,
+    failed,
+    has_result_item,
+    image_url,
+    is_server_tool,
+    is_tool,
+    tool_input,
+    tool_name,
+    tool_output,
+)
+from monostream_ai.ui_messages import Chunk
+
+
+class Items:
+    """Maps the items of one response, each when it begins and when it is whole; what was not streamed is sent then."""
+
+    def __init__(self, recording: Recording, output: Output, *, encrypted_reasoning: bool, other_items: bool) -> None:
+        self._recording = recording
+        self._builder = recording.builder
+        self._output = output
+        self._encrypted_reasoning = encrypted_reasoning
+        self._other_items = other_items
+        self._calls: dict[object, Call] = {}
+        self._awaited: Call | None = None
+        self._streamed: set[object] = set()
+
+    def call(self, index: int | None, item_id: str) -> Call | None:
+        """Return the call that a delta belongs to."""
+        return self._calls.get(index) or self._calls.get(item_id)
+
+    def streamed(self, event: Any, key: str) -> object:
+        """Return the place of a delta's part, and remember that it was streamed."""
+        place = (get_index(event, "output_index"), key, get_index(event, key))
+        self._streamed.add(place)
+        return place
+
+    def added(self, index: int | None, item: Any) -> list[Chunk]:
+        """Announce a call."""
+        kind, item_id = get_text(item, "type"), get_text(item, "id")
+        if kind in ("function_call", "custom_tool_call"):
+            call = Call(get_text(item, "call_id") or item_id, get_text(item, "name") or "unknown")
+        elif is_tool(item):
+            server = is_server_tool(item)
+            call_id = item_id if server and not has_result_item(item) else get_text(item, "call_id") or item_id
+            call = Call(call_id, tool_name(item), provider_executed=server)
+        else:
+            return []
+        self._calls[index if index is not None else item_id] = self._calls[item_id] = call
+        return self._output.announce(call)
+
+    def done(self, index: int | None, item: Any) -> list[Chunk]:
+        kind = get_text(item, "type")
+        if kind == "message":
+            return [*self._rest_of_message(index, item), *self._output.end_part()]
+        if kind == "reasoning":
+            return [*self._rest_of_reasoning(index, item), *self._end_reasoning(item)]
+        if kind in ("function_call", "custom_tool_call") or is_tool(item):
+            return self._whole_call(index, item)
+        if kind in RESULT_ITEMS:
+            return self._result(get_text(item, "call_id"), to_json(get(item, RESULT_ITEMS[kind])))
+        return self._builder.data("openai-item", to_json(item)) if self._other_items else []
+
+    def _rest_of_message(self, index: int | None, item: Any) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        for content_index, content in enumerate(get_list(item, "content")):
+            place = (index, "content_index", content_index)
+            if place not in self._streamed:
+                chunks += self._output.text(place, get_text(content, "text"))
+                chunks += self._output.refusal(place, get_text(content, "refusal"))
+            for annotation in get_list(content, "annotations"):
+                chunks += self._recording.source(annotation)
+        return chunks
+
+    def _rest_of_reasoning(self, index: int | None, item: Any) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        for field, key in (("summary", "summary_index"), ("content", "content_index")):
+            for part_index, part in enumerate(get_list(item, field)):
+                place = (index, key, part_index)
+                if place not in self._streamed:
+                    chunks += self._output.reasoning(place, get_text(part, "text"))
+        return chunks
+
+    def _end_reasoning(self, item: Any) -> list[Chunk]:
+        encrypted = get_text(item, "encrypted_content") if self._encrypted_reasoning else ""
+        if not encrypted:
+            return self._output.end_part()
+        ids = {"itemId": get_text(item, "id"), "reasoningEncryptedContent": encrypted}
+        *before, end = self._output.end_reasoning()
+        return [*before, {**end, "providerMetadata": {"openai": ids}}]
+
+    def _whole_call(self, index: int | None, item: Any) -> list[Chunk]:
+        call = self.call(index, get_text(item, "id"))
+        chunks = self.added(index, item) if call is None else []
+        call = call or self._calls[index if index is not None else get_text(item, "id")]
+        kind = get_text(item, "type")
+        if kind == "function_call":
+            return [*chunks, *self._output.call_with_json(call, get_text(item, "arguments") or call.arguments)]
+        if kind == "custom_tool_call":
+            return [*chunks, *self._output.call_with(call, get_text(item, "input") or call.arguments)]
+        chunks += self._output.call_with(call, tool_input(item))
+        return [*chunks, *self._found(call, item)] if call.provider_executed else chunks
+
+    def _found(self, call: Call, item: Any) -> list[Chunk]:
+        known = self._builder.call(call.published or "")
+        if known is None or known.state == "done":
+            return []
+        if failed(item):
+            return self._builder.tool_error(call.published or "", FAILED_TEXT)
+        if has_result_item(item):
+            self._awaited = call
+            return []
+        image = image_url(item)
+        chunks = [] if image is None else self._builder.file(image[0], media_type=image[1])
+        return [*chunks, *self._builder.tool_output(call.published or "", tool_output(item))]
+
+    def _result(self, call_id: str, output: Any) -> list[Chunk]:
+        # Some results do not name their call; they follow it.
+        awaited = "" if self._awaited is None else self._awaited.published or ""
+        published = self._recording.find_call(call_id) if call_id else awaited
+        known = self._builder.call(published)
+        return [] if known is None or known.state == "done" else self._builder.tool_output(published, output)

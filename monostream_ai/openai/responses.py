@@ -1,0 +1,106 @@
+"""Events of the Responses API to UI message chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from monostream_ai.openai.errors import ResponseFailed
+from monostream_ai.openai.fields import get, get_index, get_text
+from monostream_ai.openai.items import Items
+from monostream_ai.openai.output import Output
+from monostream_ai.openai.recording import Recording
+from monostream_ai.ui_messages import Chunk
+
+
+class ResponsesMapper:
+    """Maps the events of one response after another; unknown events are left out.
+
+    Parts and calls are known by `output_index`: some servers give every event a new `item_id`.
+    """
+
+    def __init__(self, recording: Recording, *, encrypted_reasoning: bool = False, other_items: bool = False) -> None:
+        self._recording = recording
+        self._options = {"encrypted_reasoning": encrypted_reasoning, "other_items": other_items}
+        self._begin()
+
+    def feed(self, event: Any) -> list[Chunk]:
+        effect = _EFFECTS.get(get_text(event, "type"))
+        return [] if effect is None else effect(self, event)
+
+    def _begin(self) -> None:
+        self.output = Output(self._recording)
+        self._items = Items(self._recording, self.output, **self._options)
+
+    def _created(self, event: Any) -> list[Chunk]:
+        chunks = self.output.end_part()
+        self._begin()
+        return [*chunks, *self._recording.builder.start_step()]
+
+    def _item_added(self, event: Any) -> list[Chunk]:
+        return self._items.added(get_index(event, "output_index"), get(event, "item"))
+
+    def _item_done(self, event: Any) -> list[Chunk]:
+        return self._items.done(get_index(event, "output_index"), get(event, "item"))
+
+    def _arguments(self, event: Any) -> list[Chunk]:
+        call = self._items.call(get_index(event, "output_index"), get_text(event, "item_id"))
+        return [] if call is None else self.output.extend(call, get_text(event, "delta"))
+
+    def _text(self, event: Any) -> list[Chunk]:
+        return self.output.text(self._items.streamed(event, "content_index"), get_text(event, "delta"))
+
+    def _refusal(self, event: Any) -> list[Chunk]:
+        return self.output.refusal(self._items.streamed(event, "content_index"), get_text(event, "delta"))
+
+    def _summary(self, event: Any) -> list[Chunk]:
+        return self.output.reasoning(self._items.streamed(event, "summary_index"), get_text(event, "delta"))
+
+    def _reasoning(self, event: Any) -> list[Chunk]:
+        return self.output.reasoning(self._items.streamed(event, "content_index"), get_text(event, "delta"))
+
+    def _part_done(self, event: Any) -> list[Chunk]:
+        return self.output.end_part()
+
+    def _reasoning_done(self, event: Any) -> list[Chunk]:
+        # What is encrypted comes with the item and goes into the end of its last part.
+        return [] if self._options["encrypted_reasoning"] else self.output.end_part()
+
+    def _annotation(self, event: Any) -> list[Chunk]:
+        return self._recording.source(get(event, "annotation"))
+
+    def _completed(self, event: Any) -> list[Chunk]:
+        response = get(event, "response")
+        self.output.use(get(response, "usage"))
+        reason = get_text(response, "incomplete_details", "reason")
+        reason = reason or get_text(event, "type").removeprefix("response.")
+        response_id = get_text(response, "id")
+        return self.output.finish(reason, **({"responseId": response_id} if response_id else {}))
+
+    def _failed(self, event: Any) -> list[Chunk]:
+        self.output.use(get(event, "response", "usage"))
+        error = get(event, "response", "error") or get(event, "error") or event
+        code = get(error, "code") or get(event, "response", "status")
+        return self.output.fail(ResponseFailed(None if code is None else str(code), get_text(error, "message")))
+
+
+_EFFECTS: Final[Mapping[str, Callable[[ResponsesMapper, Any], list[Chunk]]]] = {
+    "response.created": ResponsesMapper._created,
+    "response.output_item.added": ResponsesMapper._item_added,
+    "response.output_item.done": ResponsesMapper._item_done,
+    "response.function_call_arguments.delta": ResponsesMapper._arguments,
+    "response.custom_tool_call_input.delta": ResponsesMapper._arguments,
+    "response.output_text.delta": ResponsesMapper._text,
+    "response.refusal.delta": ResponsesMapper._refusal,
+    "response.content_part.done": ResponsesMapper._part_done,
+    "response.reasoning_summary_text.delta": ResponsesMapper._summary,
+    "response.reasoning_summary_part.done": ResponsesMapper._reasoning_done,
+    "response.reasoning_text.delta": ResponsesMapper._reasoning,
+    "response.reasoning_text.done": ResponsesMapper._reasoning_done,
+    "response.output_text.annotation.added": ResponsesMapper._annotation,
+    "response.completed": ResponsesMapper._completed,
+    "response.incomplete": ResponsesMapper._completed,
+    "response.failed": ResponsesMapper._failed,
+    "response.cancelled": ResponsesMapper._failed,
+    "error": ResponsesMapper._failed,
+}

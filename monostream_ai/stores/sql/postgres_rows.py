@@ -1,0 +1,55 @@
+"""Parameters for the Postgres statements, and values from their rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from monostream_ai.types import Append, Head, Lease, Page, State
+
+
+def append_parameters(appends: Sequence[Append], lease: float) -> dict[str, Any]:
+    """Return the arrays of APPEND; chunks name their append by its place, from 1."""
+    chunks = [
+        (place, append.first + offset, payload)
+        for place, append in enumerate(appends, start=1)
+        for offset, payload in enumerate(append.payloads)
+    ]
+    return {
+        **lease_parameters([append.lease for append in appends]),
+        "firsts": [append.first for append in appends],
+        "counts": [len(append.payloads) for append in appends],
+        "closes": [append.closes for append in appends],
+        "chunk_places": [place for place, _, _ in chunks],
+        "chunk_ids": [id for _, id, _ in chunks],
+        "chunks": [payload for _, _, payload in chunks],
+        "lease": lease,
+    }
+
+
+def page_of(
+    version: int | None,
+    state: State,
+    next_id: int,
+    lease_left: float | None,
+    opener: str | None,
+    first: int,
+    payloads: list[str] | None,
+) -> Page:
+    if version is None:
+        return Page(None, 0, [])
+    head = Head(version, state, next_id, math.inf if lease_left is None else lease_left, opener)
+    return Page(head, first, payloads or [])
+
+
+def lease_parameters(leases: Sequence[Lease]) -> dict[str, Any]:
+    return {
+        "streams": [lease.stream_id for lease in leases],
+        "versions": [lease.version for lease in leases],
+        "writers": [lease.token for lease in leases],
+    }
+
+
+def version_parameters(rows: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    return {"streams": [stream_id for stream_id, _ in rows], "versions": [version for _, version in rows]}

@@ -1,0 +1,197 @@
+"""UI messages, as a client sends them, read as what a model may be told, whatever its provider's format."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+from monostream_ai.errors import InvalidArgument
+from monostream_ai.json_text import encode_json
+from monostream_ai.ui_messages.profiles import DENIED_TEXT
+
+URL_SCHEMES: Final = frozenset({"https", "data"})
+MAX_BYTES: Final = 32 * 1024 * 1024
+"""Of text, URLs, and what tools took and gave; all messages together."""
+
+Part: TypeAlias = Mapping[str, Any]
+ConvertDataPart: TypeAlias = Callable[[Part], dict[str, Any] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class FileInput:
+    """A user's file. `url` is a link, or a data URL in base64."""
+
+    place: str
+    url: str
+    media_type: str
+    filename: str | None
+
+    @property
+    def base64(self) -> str | None:
+        """The content, if the message holds it."""
+        return self.url.partition(",")[2] if self.url.startswith("data:") else None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the user or the system says: texts, files, and what `convert_data_part` made."""
+
+    role: str
+    contents: list[str | FileInput | dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredCall:
+    """A tool call and its result, as text; `arguments` is the JSON text of an object."""
+
+    call_id: str
+    name: str
+    arguments: str
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one call of the model has said, and the results of the tools that it called."""
+
+    text: str
+    calls: list[AnsweredCall]
+
+
+def read_model_input(
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    allow_system: bool,
+    url_schemes: Collection[str],
+    max_bytes: int,
+    convert_data_part: ConvertDataPart | None,
+) -> Iterator[Said | Step]:
+    """Yield what the messages say, in their order; the arguments are those of `to_openai_messages`.
+
+    Raises:
+        InvalidArgument: This is no list of UI messages, a file is not allowed, or it is too much; it names the place.
+    """
+    if isinstance(messages, str | bytes) or not isinstance(messages, Sequence):
+        raise InvalidArgument("the messages are not a list of UI messages")
+    for index, message in enumerate(messages):
+        place = f"messages[{index}]"
+        parts = message.get("parts") if isinstance(message, Mapping) else None
+        if not isinstance(parts, Sequence) or not all(isinstance(part, Mapping) for part in parts):
+            raise InvalidArgument(f"{place} is not a UI message: it needs a list of parts")
+        for said in _read(message.get("role"), parts, place, url_schemes, convert_data_part):
+            max_bytes -= _size(said)
+            if max_bytes < 0:
+                raise InvalidArgument(f"{place} is more than this chat may hold")
+            if allow_system or not isinstance(said, Said) or said.role != "system":
+                yield said
+
+
+def _read(
+    role: object, parts: Sequence[Part], place: str, url_schemes: Collection[str], convert: ConvertDataPart | None
+) -> Iterator[Said | Step]:
+    if role == "assistant":
+        yield from filter(lambda step: step.text or step.calls, map(_step, _split(parts)))
+    elif role == "user":
+        contents = [_content(part, f"{place}.parts[{n}]", url_schemes, convert) for n, part in enumerate(parts)]
+        if given := [content for content in contents if content]:
+            yield Said("user", given)
+    elif role == "system":
+        if text := "".join(map(_text, parts)):
+            yield Said("system", [text])
+    else:
+        raise InvalidArgument(f"{place} has the role {role!r}: use 'user', 'assistant' or 'system'")
+
+
+def _content(
+    part: Part, place: str, url_schemes: Collection[str], convert: ConvertDataPart | None
+) -> str | FileInput | dict[str, Any] | None:
+    kind = str(part.get("type"))
+    if kind == "file":
+        return _file(part, place, url_schemes)
+    if kind.startswith("data-") and convert is not None:
+        return convert(part)
+    return _text(part)
+
+
+def _text(part: Part) -> str:
+    text = part.get("text") if part.get("type") == "text" else None
+    return text if isinstance(text, str) else ""
+
+
+def _file(part: Part, place: str, url_schemes: Collection[str]) -> FileInput:
+    url, media_type, filename = part.get("url"), part.get("mediaType"), part.get("filename")
+    if not isinstance(url, str) or not isinstance(media_type, str):
+        raise InvalidArgument(f"{place} is not a file: it needs a url and a mediaType")
+    scheme, _, rest = url.partition(":")
+    if scheme.lower() not in url_schemes:
+        raise InvalidArgument(f"{place} has a URL of the scheme {scheme[:20]!r}: use {' or '.join(sorted(url_schemes))}")
+    if scheme.lower() == "data":
+        url = f"data:{media_type};base64,{_base64(rest, place)}"
+    return FileInput(place, url, media_type, filename if isinstance(filename, str) else None)
+
+
+def _base64(rest: str, place: str) -> str:
+    head, comma, data = rest.partition(",")
+    if not comma:
+        raise InvalidArgument(f"{place} has a data URL without data")
+    content = unquote_to_bytes(data)
+    if not head.endswith(";base64"):
+        return base64.b64encode(content).decode()
+    try:
+        base64.b64decode(content, validate=True)
+    except binascii.Error as error:
+        raise InvalidArgument(f"{place} has a data URL that is not base64") from error
+    return content.decode()
+
+
+def _split(parts: Sequence[Part]) -> list[list[Part]]:
+    steps: list[list[Part]] = [[]]
+    for part in parts:
+        if part.get("type") == "step-start":
+            steps.append([])
+        else:
+            steps[-1].append(part)
+    return steps
+
+
+def _step(parts: Sequence[Part]) -> Step:
+    return Step("".join(map(_text, parts)), [call for part in parts if (call := _call(part)) is not None])
+
+
+def _call(part: Part) -> AnsweredCall | None:
+    kind, call_id = str(part.get("type")), part.get("toolCallId")
+    if not (kind == "dynamic-tool" or kind.startswith("tool-")) or not isinstance(call_id, str):
+        return None
+    # What a provider ran itself is no answer of ours, and a call without an answer is one that providers refuse.
+    result = None if part.get("providerExecuted") is True else _result(part)
+    if result is None:
+        return None
+    name = str(part.get("toolName")) if kind == "dynamic-tool" else kind.removeprefix("tool-")
+    given = part.get("input", part.get("rawInput"))
+    arguments = {} if given is None else given if isinstance(given, Mapping) else {"input": given}
+    return AnsweredCall(call_id, name, encode_json(arguments), result)
+
+
+def _result(part: Part) -> str | None:
+    state, given = part.get("state"), part.get("approval")
+    approval: Part = given if isinstance(given, Mapping) else {}
+    if state == "output-available":
+        output = part.get("output")
+        return output if isinstance(output, str) else encode_json(output)
+    if state == "output-error":
+        return str(part.get("errorText") or "The tool failed.")
+    if state == "output-denied" or (state == "approval-responded" and approval.get("approved") is False):
+        return str(approval.get("reason") or DENIED_TEXT)
+    return None
+
+
+def _size(said: Said | Step) -> int:
+    if isinstance(said, Step):
+        texts = [said.text, *(text for call in said.calls for text in (call.arguments, call.result))]
+    else:
+        texts = [content.url if isinstance(content, FileInput) else str(content) for content in said.contents]
+    return sum(len(text.encode(errors="surrogatepass")) for text in texts)

@@ -1,0 +1,170 @@
+"""What a client of `ai` 5, 6 or 7 may be sent: applied to stored text on its way out, so that one log serves every client.
+
+Chunks that a client would refuse become `NOTHING` rather than being left out: a client that counts chunks stays in step.
+
+Source: vercel/ai, packages/ai/src/ui-message-stream/ui-message-chunks.ts of the releases named below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+from typing import Final, Literal, NamedTuple, TypeAlias, get_args
+
+from monostream_ai.errors import InvalidArgument
+from monostream_ai.json_text import decode_json, encode_json
+from monostream_ai.ui_messages.chunks import DATA_SHAPE, FINISH_REASONS, SHAPES, Chunk, Shape
+
+Profile: TypeAlias = Literal["v5", "v6", "v7", "v7.0.149"]
+"""The release of `ai` that a client has: 5.0.92 or newer, 6.0.39 or newer, any 7, or 7.0.149 or newer.
+
+Clients of `ai` 5 below 5.0.217 and 6 below 6.0.231 refuse keys that they do not know, so "v5" and "v6" send only the keys that
+all of them know. "v7.0.149" changes nothing; "v7" holds back what its first releases refuse (`reset-step`, `steering-message`,
+the reason `interrupted`).
+"""
+
+PROFILES: Final[tuple[Profile, ...]] = get_args(Profile)
+
+NOTHING: Final = '{"type":"message-metadata","messageMetadata":null}'
+"""A chunk that every client accepts and that changes nothing."""
+
+DENIED_TEXT: Final = "Tool execution denied."
+"""What clients of `ai` 5, which know no denial, are told as a tool's error. Source: `convertToModelMessages` of ai@7.0.173."""
+
+_DELTAS: Final = ('{"type":"text-delta"', '{"type":"reasoning-delta"', '{"type":"tool-input-delta"')
+_TYPE_FIRST: Final = '{"type":"'
+
+_V6_LACKS: Final[Mapping[str, Set[str]]] = {
+    "text-end": {"citations"},
+    "tool-input-start": {"toolMetadata", "inputEncoding"},
+    "tool-input-available": {"toolMetadata"},
+    "tool-input-error": {"toolMetadata"},
+    "tool-approval-request": {"signature", "isAutomatic", "reason", "approvalDescriptor", "inputSchemaInput"},
+    "tool-output-available": {"providerMetadata", "toolMetadata"},
+    "tool-output-error": {"providerMetadata", "toolMetadata"},
+}
+_V5_LACKS: Final[Mapping[str, Set[str]]] = {
+    **_V6_LACKS,
+    "tool-input-start": {"providerMetadata", "title", "toolMetadata", "inputEncoding"},
+    "tool-input-available": {"title", "toolMetadata"},
+    "tool-input-error": {"title", "toolMetadata"},
+    "abort": {"reason"},
+}
+_V7_REFUSES: Final = frozenset({"reset-step", "steering-message"})
+_V6_REFUSES: Final = _V7_REFUSES | {"tool-approval-response", "custom", "reasoning-file"}
+_V5_REFUSES: Final = _V6_REFUSES | {"tool-approval-request"}
+
+
+def _known_keys(refused: Set[str], lacks: Mapping[str, Set[str]]) -> dict[str, frozenset[str]]:
+    def keys(kind: str, shape: Shape) -> frozenset[str]:
+        return frozenset({"type", *shape.required, *shape.optional} - lacks.get(kind, frozenset()))
+
+    return {kind: keys(kind, shape) for kind, shape in SHAPES.items() if kind not in refused}
+
+
+class _Rules(NamedTuple):
+    """One profile. Without `keys`, types that are not refused pass with all they carry."""
+
+    refused: frozenset[str]
+    reasons: frozenset[str]
+    keys: Mapping[str, frozenset[str]] | None = None
+
+    def concern(self, kind: str | None) -> bool:
+        """Whether a chunk of this type must be read; None if the type is not plain to see."""
+        return self.keys is not None or kind is None or kind == "finish" or kind in self.refused
+
+
+_OLD_REASONS: Final = FINISH_REASONS - {"interrupted"}
+_RULES: Final[Mapping[Profile, _Rules]] = {
+    "v5": _Rules(_V5_REFUSES, _OLD_REASONS | {"unknown"}, _known_keys(_V5_REFUSES, _V5_LACKS)),
+    "v6": _Rules(_V6_REFUSES, _OLD_REASONS, _known_keys(_V6_REFUSES, _V6_LACKS)),
+    "v7": _Rules(_V7_REFUSES, _OLD_REASONS),
+}
+_DATA_KEYS: Final = frozenset({"type", *DATA_SHAPE.required, *DATA_SHAPE.optional})
+
+
+def check_profile(name: str) -> Profile:
+    """Return the profile of this name.
+
+    Raises:
+        InvalidArgument: There is none.
+    """
+    for profile in PROFILES:
+        if profile == name:
+            return profile
+    raise InvalidArgument(f"unknown profile {name[:40]!r}: use one of {', '.join(PROFILES)}")
+
+
+class ProfileFilter:
+    """Rewrites the payloads of one response, in their order, for one kind of client.
+
+    Most payloads pass unread; deltas always do, so a key on them that is not in the vocabulary reaches strict clients.
+
+    Raises:
+        InvalidArgument: There is no such profile.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        self._rules = _RULES.get(check_profile(profile))
+        self._fit: Callable[[Chunk], Chunk] | None = _DynamicCalls().fit if profile == "v5" else None
+
+    def apply(self, payload: str) -> str:
+        """Return the payload to send for a stored one."""
+        if self._rules is None or payload.startswith(_DELTAS) or not self._rules.concern(_type_at_front(payload)):
+            return payload
+        chunk = decode_json(payload)
+        if not isinstance(chunk, dict) or not isinstance(chunk.get("type"), str):
+            return payload
+        sent = chunk if self._fit is None else self._fit(chunk)
+        known = _known(sent, self._rules)
+        if known is None:
+            return NOTHING
+        return payload if known == chunk else encode_json(known)
+
+
+def _type_at_front(payload: str) -> str | None:
+    # As our encoder writes it; text of other programs may have spaces or another order.
+    start = len(_TYPE_FIRST)
+    return payload[start : payload.index('"', start)] if payload.startswith(_TYPE_FIRST) else None
+
+
+def _known(chunk: Chunk, rules: _Rules) -> Chunk | None:
+    """Return the chunk with what the client knows of it, or None if that is nothing."""
+    kind = chunk["type"]
+    if kind in rules.refused:
+        return None
+    if rules.keys is not None:
+        keys = _DATA_KEYS if kind.startswith("data-") else rules.keys.get(kind)
+        if keys is None:
+            return None
+        chunk = {key: value for key, value in chunk.items() if key in keys}
+    if kind == "finish" and "finishReason" in chunk and str(chunk["finishReason"]) not in rules.reasons:
+        chunk = {**chunk, "finishReason": "other"}
+    return chunk
+
+
+class _DynamicCalls:
+    """Makes the chunks of a call agree on `dynamic`: `ai` 5 throws when an output does not say what its call said."""
+
+    def __init__(self) -> None:
+        self._dynamic: dict[str, bool] = {}
+
+    def fit(self, chunk: Chunk) -> Chunk:
+        kind, call_id = chunk["type"], chunk.get("toolCallId")
+        if not isinstance(call_id, str):
+            return chunk
+        if kind in ("tool-input-start", "tool-input-available"):
+            self._dynamic[call_id] = bool(chunk.get("dynamic"))
+            return chunk
+        if kind == "tool-output-denied":
+            # A response that begins in the middle has not seen the call. All that our mappers write are dynamic.
+            denied = {"type": "tool-output-error", "toolCallId": call_id, "errorText": DENIED_TEXT}
+            return _saying(denied, self._dynamic.get(call_id, True))
+        return _saying(chunk, self._dynamic[call_id]) if kind in _RESULTS and call_id in self._dynamic else chunk
+
+
+_RESULTS: Final = frozenset({"tool-input-error", "tool-output-available", "tool-output-error"})
+
+
+def _saying(chunk: Chunk, dynamic: bool) -> Chunk:
+    rest = {key: value for key, value in chunk.items() if key != "dynamic"}
+    return {**rest, "dynamic": True} if dynamic else rest

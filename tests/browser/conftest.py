@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.demo import Demo, run_demo
+
+HERE = Path(__file__).parent
+SCREENSHOTS = HERE.parents[1] / "ci-output"
+PATIENCE = 100.0
+"""Seconds for one story."""
+
+Play = Callable[[str], Awaitable[dict[str, Any]]]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of Chromium, when all that drives it is there."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not found:
+        pytest.skip("no Chromium: install the package chromium")
+    if not shutil.which("node"):
+        pytest.skip("no Node: install Node 20 or newer")
+    if not (HERE / "node_modules" / "playwright-core").is_dir():
+        pytest.skip("no playwright-core: run scripts/test, or `npm ci` in tests/browser")
+    return found
+
+
+@pytest.fixture(params=["sqlite"])
+def database_url(chromium: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database: SQLite, unless the test asks for another one."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'chat.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+def tokens_per_second() -> int:
+    """The pace of the model; a test that does much in mid-answer takes a slower one."""
+    return 80
+
+
+@pytest.fixture
+async def demo(database_url: str, tokens_per_second: int) -> AsyncIterator[Demo]:
+    async with run_demo(database_url, tokens_per_second) as demo:
+        yield demo
+
+
+@pytest.fixture
+def play(chromium: str, demo: Demo) -> Play:
+    """Play a story of driver/stories.mjs; return what the page held. Screenshots go to ci-output/."""
+
+    async def play(story: str) -> dict[str, Any]:
+        SCREENSHOTS.mkdir(exist_ok=True)
+        task = {"story": story, "url": demo.url, "chromium": chromium, "screenshots": str(SCREENSHOTS)}
+        driver = await asyncio.create_subprocess_exec(
+            "node", str(HERE / "driver" / "run.mjs"), json.dumps(task), stdout=PIPE, stderr=PIPE
+        )
+        try:
+            out, errors = await asyncio.wait_for(driver.communicate(), PATIENCE)
+        finally:
+            if driver.returncode is None:
+                driver.kill()
+                await driver.wait()
+        assert driver.returncode == 0, errors.decode()
+        result: dict[str, Any] = json.loads(out)
+        assert result["errors"] == []
+        return result
+
+    return play

@@ -1,0 +1,162 @@
+// What a user does to the page, one function each; what must be true of it afterwards stands in test_stories.py.
+
+const LONG = "Tell me a long story about a lighthouse keeper.";
+const EXPLAIN = "How can a streamed answer survive a crash of its server?";
+const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
+const MID_ANSWER = 200;
+
+export async function send(stage) {
+  const { newTab, shoot } = await stage();
+  const tab = await newTab();
+  await shoot(tab, "desktop light, empty");
+  await tab.ask(EXPLAIN);
+  await tab.shows(MID_ANSWER);
+  await shoot(tab, "desktop light, mid-answer");
+  const ended = await tab.ended();
+  await shoot(tab, "desktop light, answered");
+  return { ended };
+}
+
+export async function reload(stage) {
+  const { newTab } = await stage();
+  const tab = await newTab();
+  await tab.ask(LONG);
+  const seen = [];
+  let shown = "";
+  for (let times = 0; times < 3; times += 1) {
+    shown = await tab.shows(shown.length + MID_ANSWER);
+    await tab.reload();
+    seen.push(shown, await tab.shows(shown.length));
+  }
+  const wasRunning = await tab.page.getByTestId("stop").isVisible();
+  return { ended: await tab.ended(), seen, wasRunning };
+}
+
+export async function secondTab(stage) {
+  const { newTab, shoot } = await stage();
+  const first = await newTab();
+  await first.ask(LONG);
+  const seen = [await first.shows(MID_ANSWER)];
+  const second = await newTab();
+  seen.push(await second.shows(seen[0].length));
+  const wasRunning = await second.page.getByTestId("stop").isVisible();
+  await shoot(second, "desktop light, second tab opened in mid-answer");
+  return { ended: await first.ended(), other: await second.ended(), seen, wasRunning };
+}
+
+export async function crashButton(stage) {
+  const { newTab, shoot } = await stage();
+  const tab = await newTab();
+  await tab.ask(LONG);
+  const seen = [await tab.shows(MID_ANSWER)];
+  const before = await tab.serverPid();
+  await tab.page.getByTestId("crash").click();
+  await tab.is({ connection: "reconnecting" });
+  seen.push(await tab.shows(0));
+  await shoot(tab, "desktop light, server crashed");
+  await tab.is({ status: "streaming", connection: "connected" });
+  seen.push(await tab.shows(MID_ANSWER));
+  // The new server first replays what the dead one had stored; then it runs the question again, as the next version.
+  await tab.counts({ version: 1 });
+  seen.push(await tab.shows(MID_ANSWER));
+  await shoot(tab, "desktop light, another server took over");
+  const ended = await tab.ended();
+  await tab.page.getByRole("button", { name: "What happened" }).click();
+  await shoot(tab, "desktop light, what happened");
+  return { ended, seen, before, after: await tab.serverPid(), footer: await footerPid(tab) };
+}
+
+export async function crashWhileIdle(stage) {
+  const { newTab } = await stage();
+  const tab = await newTab();
+  const before = await tab.serverPid();
+  await tab.page.getByTestId("crash").click();
+  await tab.page.locator(`[data-testid=status-process]:not([data-value="${before}"])`).waitFor();
+  return { after: await tab.serverPid(), footer: await footerPid(tab), before };
+}
+
+/** Kill the process that writes the answer, whichever of the servers it is. */
+export async function killWriter(stage) {
+  const { newTab, shoot } = await stage();
+  const tabs = [await newTab(), await newTab()];
+  await tabs[0].ask(EXPLAIN);
+  await tabs[0].shows(MID_ANSWER);
+  const before = await tabs[0].writerPid();
+  process.kill(before, "SIGKILL");
+  // Until the answer has been run again its card still names the dead process.
+  const others = tabs.map(async (tab) => {
+    await tab.answer.getByTestId("tool-card").filter({ hasNotText: String(before), hasText: "pid" }).waitFor();
+    return tab.ended();
+  });
+  const [ended, other] = [await others[0], await others[1]];
+  await shoot(tabs[0], "desktop light, answered after a kill -9");
+  return { ended, other, before, after: await tabs[0].writerPid() };
+}
+
+export async function stop(stage) {
+  const { newTab, shoot } = await stage();
+  const tab = await newTab();
+  await tab.ask(LONG);
+  const seen = [await tab.shows(MID_ANSWER)];
+  await tab.page.getByTestId("stop").click();
+  const ended = await tab.ended();
+  await shoot(tab, "desktop light, stopped");
+  await tab.reload();
+  return { ended, other: await tab.ended(), seen };
+}
+
+export async function stopInAnotherTab(stage) {
+  const { newTab } = await stage();
+  const first = await newTab();
+  await first.ask(LONG);
+  const second = await newTab();
+  const seen = [await second.shows(MID_ANSWER)];
+  await second.page.getByTestId("stop").click();
+  return { ended: await first.ended(), other: await second.ended(), seen };
+}
+
+export async function askAgain(stage) {
+  const { newTab } = await stage();
+  const tab = await newTab();
+  await tab.ask("Hello!");
+  const first = await tab.ended();
+  await tab.page.getByTestId("regenerate").click();
+  await tab.page.locator(`[data-testid=status-version]:not([data-value="${first.version}"])`).waitFor();
+  const ended = await tab.ended();
+  await tab.page.getByTestId("new-chat").click();
+  await tab.page.getByTestId("message-user").waitFor({ state: "detached" });
+  await tab.page.goBack();
+  return { first, ended, other: await tab.ended() };
+}
+
+/** The page in each look; their answers arrive side by side. */
+export async function looks(stage) {
+  const looks = {
+    "phone light": PHONE,
+    "phone dark": { ...PHONE, colorScheme: "dark" },
+    "desktop dark": { colorScheme: "dark" },
+  };
+  const portraits = Object.entries(looks).map(async ([look, options], number) => {
+    const { newTab, shoot } = await stage(options);
+    const tab = await newTab(`c${number + 1}`);
+    await shoot(tab, `${look}, empty`);
+    await tab.ask("What is the weather in Lisbon right now?");
+    await tab.answer.locator("[data-testid=tool-card][data-state=output-available]").waitFor();
+    await tab.counts({ version: 0 });
+    await shoot(tab, `${look}, mid-answer`);
+    await tab.untilEnded();
+    await shoot(tab, `${look}, answered`);
+    return { look, tab };
+  });
+  const held = [];
+  // One after the other: the tabs share a clipboard.
+  for (const { look, tab } of await Promise.all(portraits)) {
+    held.push({ look, chat: tab.chat, background: await background(tab), overflow: await overflow(tab), ended: await tab.ended() });
+  }
+  return { held };
+}
+
+/** Pixels that the page is wider than its window. */
+const overflow = (tab) => tab.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+const background = (tab) => tab.page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+const footerPid = async (tab) => Number(await tab.page.getByTestId("status-process").getAttribute("data-value"));

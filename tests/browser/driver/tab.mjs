@@ -1,0 +1,100 @@
+// The page of the chat example in one browser tab, in the words of its user.
+
+const PATIENCE = 45_000;
+
+export class Tab {
+  constructor(page, base, chat) {
+    this.page = page;
+    this.base = base;
+    this.chat = chat;
+    this.app = page.getByTestId("app");
+    this.answer = page.getByTestId("message-assistant").last();
+    page.setDefaultTimeout(PATIENCE);
+  }
+
+  async open() {
+    await this.page.goto(`${this.base}/?chat=${this.chat}`);
+    await this.app.waitFor();
+    return this;
+  }
+
+  async reload() {
+    await this.page.reload();
+    await this.app.waitFor();
+  }
+
+  async ask(text) {
+    await this.page.getByTestId("composer").fill(text);
+    await this.page.getByTestId("send").click();
+    await this.page.getByTestId("stop").waitFor();
+  }
+
+  /** Wait until the answer shows at least this many characters; return what it shows. */
+  async shows(characters) {
+    const wanted = (least) => {
+      const texts = document.querySelectorAll("[data-testid=message-assistant]:last-of-type > .markdown");
+      const text = [...texts].map((each) => each.innerText).join("\n");
+      return text.length >= least && text;
+    };
+    return (await this.page.waitForFunction(wanted, characters)).jsonValue();
+  }
+
+  /** Wait until the app carries these data attributes. */
+  async is(attributes) {
+    const selector = Object.entries(attributes).map(([name, value]) => `[data-${name}="${value}"]`);
+    await this.page.locator(`[data-testid=app]${selector.join("")}`).waitFor();
+  }
+
+  /** Wait until the last answer has ended, and the page has counted what the server stored. */
+  async untilEnded() {
+    await this.answer.getByTestId("regenerate").waitFor();
+    await this.is({ status: "ready", connection: "connected" });
+    const { version, chunks } = await this.serverStatus();
+    await this.counts({ version, chunks });
+  }
+
+  /** Wait until the footer counts this. */
+  async counts(facts) {
+    for (const [name, value] of Object.entries(facts)) {
+      await this.page.locator(`[data-testid=status-${name}][data-value="${value}"]`).waitFor();
+    }
+  }
+
+  /** What the tab holds once its last answer has ended. */
+  async ended() {
+    await this.untilEnded();
+    return {
+      messageId: await this.answer.getAttribute("data-message-id"),
+      visible: await this.shows(0),
+      copied: await this.copy(),
+      stopped: await this.answer.getByText("Stopped", { exact: true }).isVisible(),
+      questions: await this.page.getByTestId("message-user").allInnerTexts(),
+      answers: await this.page.getByTestId("message-assistant").count(),
+      tools: await this.answer.getByTestId("tool-card").evaluateAll((cards) => cards.map((card) => card.dataset.state)),
+      version: Number(await this.page.getByTestId("status-version").getAttribute("data-value")),
+      chunks: Number(await this.page.getByTestId("status-chunks").getAttribute("data-value")),
+    };
+  }
+
+  /** The text of the last answer as its copy button gives it: Markdown, not what became of it on the page. */
+  async copy() {
+    await this.page.bringToFront();
+    await this.answer.getByLabel("Copy the answer").click();
+    await this.answer.getByLabel("Copied").waitFor();
+    return this.page.evaluate(() => navigator.clipboard.readText());
+  }
+
+  async serverStatus() {
+    return (await this.page.request.get(`${this.base}/api/chat/${this.chat}/status`)).json();
+  }
+
+  async serverPid() {
+    return (await (await this.page.request.get(`${this.base}/api/info`)).json()).pid;
+  }
+
+  /** The process that the answer's tool card names as its writer. */
+  async writerPid() {
+    const card = this.answer.locator("[data-testid=tool-card][data-state=output-available]");
+    return Number((await card.innerText()).match(/\bpid\s+(\d+)/)[1]);
+  }
+}

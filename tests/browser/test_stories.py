@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import Play
+from tests.browser.demo import Demo, Turn
+
+pytestmark = pytest.mark.browser
+
+on_two_servers = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+everywhere = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+slowly = pytest.mark.parametrize("tokens_per_second", [40])
+
+STORY = (Path(__file__).parents[2] / "examples" / "chat" / "answers" / "story.md").read_text()
+
+
+def shown_words(markdown: str) -> list[str]:
+    """Return the words of a text as a page shows them: without the numbers of lists and the languages of code."""
+    return words(re.sub(r"^(```\w*|\d+\.)", "", markdown, flags=re.MULTILINE))
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"\w+", text)
+
+
+def assert_holds(tab: dict[str, Any], turn: Turn) -> None:
+    """Fail unless the tab holds exactly what the stream does."""
+    assert tab["messageId"] == turn.message["id"]
+    assert tab["copied"] == turn.text
+    assert words(tab["visible"]) == shown_words(turn.text)
+    assert (tab["version"], tab["chunks"]) == (turn.version, len(turn.chunks))
+    assert tab["stopped"] is turn.message.get("metadata", {}).get("stopped", False)
+    assert tab["tools"] == [part["state"] for part in turn.message["parts"] if part["type"] == "dynamic-tool"]
+
+
+def assert_beginnings(seen: list[str], turn: Turn) -> None:
+    """Fail if a tab ever showed what the answer does not begin with. The last word may have been half there."""
+    whole = shown_words(turn.text)
+    for each in seen:
+        *complete, last = words(each)
+        assert complete == whole[: len(complete)]
+        assert whole[len(complete)].startswith(last)
+
+
+def ending(turn: Turn) -> str:
+    kind: str = turn.chunks[-1]["type"]
+    return kind
+
+
+async def test_a_question_is_answered(play: Play, demo: Demo) -> None:
+    result = await play("send")
+    turn = await demo.turn()
+
+    assert_holds(result["ended"], turn)
+    assert (result["ended"]["tools"], result["ended"]["answers"], ending(turn)) == (["output-available"], 1, "finish")
+
+
+@slowly
+async def test_an_answer_survives_three_reloads(play: Play, demo: Demo) -> None:
+    result = await play("reload")
+    turn = await demo.turn()
+
+    assert_holds(result["ended"], turn)
+    assert_beginnings(result["seen"], turn)
+    assert (result["wasRunning"], result["ended"]["answers"], turn.attempt) == (True, 1, 1)
+    assert turn.text.strip() == STORY.strip()
+
+
+@slowly
+@everywhere
+async def test_a_second_tab_shows_the_same(play: Play, demo: Demo) -> None:
+    result = await play("secondTab")
+    turn = await demo.turn()
+
+    assert_holds(result["ended"], turn)
+    assert result["other"] == result["ended"]
+    assert_beginnings(result["seen"], turn)
+    assert result["wasRunning"]
+
+
+async def test_an_answer_survives_the_crash_button(play: Play, demo: Demo) -> None:
+    result = await play("crashButton")
+    turn = await demo.turn()
+
+    assert_holds(result["ended"], turn)
+    assert_beginnings(result["seen"], turn)
+    assert (result["ended"]["answers"], turn.attempt, ending(turn)) == (1, 2, "finish")
+    assert turn.text.strip() == STORY.strip()
+    assert result["before"] != result["after"] == result["footer"]
+
+
+async def test_the_page_names_the_new_server_after_a_crash_while_nothing_runs(play: Play) -> None:
+    result = await play("crashWhileIdle")
+
+    assert result["before"] != result["after"] == result["footer"]
+
+
+@everywhere
+async def test_an_answer_survives_the_death_of_its_writer(play: Play, demo: Demo) -> None:
+    result = await play("killWriter")
+    turn = await demo.turn()
+
+    assert_holds(result["ended"], turn)
+    assert result["other"] == result["ended"]
+    assert (result["ended"]["answers"], turn.attempt, ending(turn)) == (1, 2, "finish")
+    assert result["before"] != result["after"]
+    assert f"process {result['after']}" in turn.text.replace("*", "")
+
+
+@slowly
+async def test_a_stopped_answer_keeps_what_was_there(play: Play, demo: Demo) -> None:
+    result = await play("stop")
+    turn = await demo.turn()
+
+    assert_holds(result["ended"], turn)
+    assert result["other"] == result["ended"]
+    assert_beginnings(result["seen"], turn)
+    assert (result["ended"]["stopped"], ending(turn)) == (True, "abort")
+    assert len(result["seen"][0]) <= len(turn.text) < len(STORY)
+
+
+@slowly
+@on_two_servers
+async def test_a_stop_in_one_tab_ends_the_answer_in_the_other(play: Play, demo: Demo) -> None:
+    result = await play("stopInAnotherTab")
+    turn = await demo.turn()
+
+    assert_holds(result["ended"], turn)
+    assert result["other"] == result["ended"]
+    assert (result["ended"]["stopped"], ending(turn)) == (True, "abort")
+
+
+async def test_an_answer_can_be_asked_for_again(play: Play, demo: Demo) -> None:
+    result = await play("askAgain")
+    turn = await demo.turn()
+
+    assert_holds(result["ended"], turn)
+    assert result["other"] == result["ended"]
+    assert (result["ended"]["answers"], turn.version) == (1, result["first"]["version"] + 1)
+    assert result["ended"]["copied"] == result["first"]["copied"]
+
+
+async def test_the_page_fits_a_phone_and_turns_dark(play: Play, demo: Demo) -> None:
+    for portrait in (await play("looks"))["held"]:
+        red, green, blue = map(int, re.findall(r"\d+", portrait["background"])[:3])
+
+        assert_holds(portrait["ended"], await demo.turn(portrait["chat"]))
+        assert portrait["overflow"] <= 0
+        assert (max(red, green, blue) < 128) == portrait["look"].endswith("dark")

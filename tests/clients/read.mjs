@@ -1,0 +1,46 @@
+// What the npm package `ai` makes of chunk sequences. One JSON line in, {client, chunks, settled}, gives one out:
+// {refused: chunks that the schema refuses, errors: of the reader, message: what a page would show, valid: of `settled`, resent}.
+import { createInterface } from 'node:readline';
+
+const clients = {};
+for (const name of ['ai5', 'ai5-strict', 'ai6', 'ai6-strict', 'ai7']) clients[name] = await import(name);
+
+// The reader shows steps and resets only at the next part, so one is added and taken away again.
+const mark = { test: { added: true } };
+const added = { type: 'text-start', id: 'added by read.mjs', providerMetadata: mark };
+const isAdded = part => part.providerMetadata?.test?.added === true;
+
+async function refusedBy({ uiMessageChunkSchema: schema }, chunks) {
+  const { validate } = typeof schema === 'function' ? schema() : schema;
+  const refused = [];
+  for (const chunk of chunks) if (!(await validate(chunk)).success) refused.push(chunk);
+  return refused;
+}
+
+function streamOf(chunks) {
+  const end = chunks.findIndex(chunk => chunk.type === 'error');
+  const shown = end < 0 ? [...chunks, added] : [...chunks.slice(0, end), added, ...chunks.slice(end)];
+  return new ReadableStream({
+    start(controller) {
+      for (const chunk of shown) controller.enqueue(structuredClone(chunk));
+      controller.close();
+    },
+  });
+}
+
+async function answer({ client, chunks, settled }) {
+  const ai = clients[client];
+  const refused = await refusedBy(ai, chunks);
+  if (client.endsWith('strict')) return { refused };
+  const errors = [];
+  let message = null;
+  const onError = error => errors.push(String(error.message));
+  for await (const snapshot of ai.readUIMessageStream({ stream: streamOf(chunks), onError })) message = snapshot;
+  if (message) message = { ...message, parts: message.parts.filter(part => !isAdded(part)) };
+  const valid = settled === undefined || (await ai.safeValidateUIMessages({ messages: [settled] })).success;
+  // Whether a page with `sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithToolCalls` would send the message again.
+  const resent = message !== null && ai.lastAssistantMessageIsCompleteWithToolCalls({ messages: [message] });
+  return { refused, errors, message, valid, resent };
+}
+
+for await (const line of createInterface({ input: process.stdin })) console.log(JSON.stringify(await answer(JSON.parse(line))));

@@ -1,0 +1,102 @@
+"""What each client should make of a message, and what it makes of it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from monostream_ai.errors import InvalidChunk
+from monostream_ai.json_text import decode_json, encode_json
+from monostream_ai.ui_messages import Chunk, MessageReducer, Profile, ProfileFilter, UIMessage
+from monostream_ai.ui_messages.profiles import PROFILES
+
+ReadAll = Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]]
+
+CLIENTS: Mapping[Profile, str] = {"v5": "ai5", "v6": "ai6", "v7": "ai7", "v7.0.149": "ai7"}
+STRICT: Mapping[Profile, str] = {"v5": "ai5-strict", "v6": "ai6-strict"}
+"""The oldest releases that the tests know; they refuse each key that they do not know."""
+
+INTENDED = "An error occurred."
+"""The text of the `error` chunks that are meant to reach a page."""
+
+
+class Expected(NamedTuple):
+    """What our reducer makes of what a client is sent."""
+
+    sent: list[Chunk]
+    message: UIMessage
+    settled: UIMessage | None
+    refused: bool
+    """Whether it holds that a client would fail; the message is then as it was before."""
+
+
+def expect(profile: Profile, chunks: Sequence[Chunk]) -> Expected:
+    filter, reducer = ProfileFilter(profile), MessageReducer()
+    sent = [decode_json(filter.apply(encode_json(chunk))) for chunk in chunks]
+    for chunk in sent:
+        try:
+            reducer.feed(copy.deepcopy(chunk))
+        except InvalidChunk:
+            return Expected(sent, reducer.message, None, refused=True)
+    message = reducer.message
+    reducer.settle()
+    return Expected(sent, message, reducer.message, refused=False)
+
+
+def complaints(read_all: ReadAll, messages: Mapping[str, Sequence[Chunk]], *, may_fail: bool = False) -> list[str]:
+    """Return a line for each way in which a real client disagrees with us about a message.
+
+    Args:
+        may_fail: Messages may be ones that clients fail at; then we must have known.
+    """
+    asked = list(_asked(messages))
+    answers = read_all([request for _, _, request in asked])
+    assert len(answers) == len(asked)
+    return [
+        f"{place}: {problem}"
+        for (place, expected, _), answer in zip(asked, answers, strict=True)
+        for problem in _problems(expected, answer, may_fail=may_fail)
+    ]
+
+
+def _asked(messages: Mapping[str, Sequence[Chunk]]) -> Iterator[tuple[str, Expected, dict[str, Any]]]:
+    for name, chunks in messages.items():
+        for profile in PROFILES:
+            expected = expect(profile, chunks)
+            request = {"chunks": expected.sent, "settled": expected.settled}
+            for client in filter(None, (CLIENTS[profile], STRICT.get(profile))):
+                given = {key: value for key, value in request.items() if value is not None}
+                yield f"{name} [{profile}, {client}]", _as_shown(client, expected), {"client": client, **given}
+
+
+def _problems(expected: Expected, answer: dict[str, Any], *, may_fail: bool) -> Iterator[str]:
+    if answer["refused"]:
+        yield f"the schema refuses {answer['refused']}"
+    if "message" not in answer:
+        return
+    errors = [error for error in answer["errors"] if error != INTENDED]
+    if bool(errors) != expected.refused or (errors and not may_fail):
+        yield f"the reader fails {errors}; we expected {'that' if expected.refused else 'no failure'}"
+    if answer["message"] != expected.message:
+        yield f"the page shows {answer['message']} and we have {expected.message}"
+    if not answer["valid"]:
+        yield f"the history may not have {expected.settled}"
+
+
+def _as_shown(client: str, expected: Expected) -> Expected:
+    """Return the message with the known differences of older clients.
+
+    `ai` 5 and 6 show the input of a static tool that `tool-input-error` refused as `rawInput`.
+    """
+    if client == "ai7":
+        return expected
+    failed = {chunk["toolCallId"] for chunk in expected.sent if chunk["type"] == "tool-input-error"}
+    parts = [_raw(part) if part.get("toolCallId") in failed else part for part in expected.message["parts"]]
+    return expected._replace(message={**expected.message, "parts": parts})
+
+
+def _raw(part: dict[str, Any]) -> dict[str, Any]:
+    if part["type"] == "dynamic-tool" or part["state"] != "output-error" or "input" not in part:
+        return part
+    return {("rawInput" if key == "input" else key): value for key, value in part.items()}

@@ -1,0 +1,59 @@
+"""The scripts in `examples/` run offline, with every warning an error, and show the whole message as it was read back."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monostream_ai.ui_messages import reduce_chunks
+
+ROOT = Path(__file__).parents[2]
+
+
+def output_of(script: str) -> list[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "OPENAI_API_KEY"} | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / script)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stderr) == (0, "")
+    return run.stdout.splitlines()
+
+
+def message_in(lines: list[str], reader: str = "") -> dict[str, Any]:
+    """Return the message that the printed chunks make."""
+    shown = [line.removeprefix(reader) for line in lines if line.startswith(f"{reader}{{")]
+    chunks = [ast.literal_eval(line) for line in shown]
+    assert chunks[-1]["type"] == "finish"
+    return reduce_chunks(chunks, finished=True)
+
+
+def text_of(message: dict[str, Any]) -> str:
+    return "".join(part["text"] for part in message["parts"] if part["type"] == "text")
+
+
+def test_openai_chat_prints_the_answer_and_reads_it_back() -> None:
+    answer, *rest = output_of("openai_chat.py")
+
+    assert text_of(message_in(rest)) == answer
+
+
+def test_openai_responses_shows_the_call_its_result_and_the_answer() -> None:
+    message = message_in(output_of("openai_responses.py"))
+
+    call = next(part for part in message["parts"] if part["type"] == "dynamic-tool")
+    assert (call["state"], call["input"], call["output"]["celsius"]) == ("output-available", {"city": "Rome"}, 21)
+    assert text_of(message) == "In Rome it is sunny, 21 °C."
+
+
+@pytest.mark.parametrize("reader", ["reader 1: ", "a late reader: "])
+def test_langchain_chain_shows_every_reader_the_same(reader: str) -> None:
+    assert text_of(message_in(output_of("langchain_chain.py"), reader)) == "Postgres keeps it, so nothing is lost."
+
+
+def test_sync_script_is_recorded() -> None:
+    assert text_of(message_in(output_of("sync_script.py"))) == "Blocking code can stream too."

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import respx
+
+from monostream_ai import DurableStreamService, create_service
+from monostream_ai.ui_messages import Chunk, UIMessageProtocol
+from tests.openai.vendor import USING, Vendor
+
+
+@pytest.fixture
+async def service(no_task_is_left: None) -> AsyncIterator[DurableStreamService[Chunk]]:
+    async with create_service("memory://", protocol=UIMessageProtocol()) as service:
+        yield service
+
+
+@pytest.fixture
+def vendor() -> Iterator[Vendor]:
+    with respx.mock(using=USING, assert_all_called=False) as router:
+        yield Vendor(router)

@@ -1,0 +1,225 @@
+"""UI messages to OpenAI's formats. U: rows of the integration reference. Each result is checked against the SDK's own types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from openai.types.chat import ChatCompletionMessageParam
+from openai.types.responses import ResponseInputItemParam
+from pydantic import TypeAdapter
+
+from monostream_ai.errors import InvalidArgument
+from monostream_ai.openai.messages import to_openai_input, to_openai_messages
+
+STEP = {"type": "step-start"}
+CHAT: TypeAdapter[Any] = TypeAdapter(list[ChatCompletionMessageParam])
+INPUT: TypeAdapter[Any] = TypeAdapter(list[ResponseInputItemParam])
+DATA = "data:image/png;base64,AA=="
+
+both = pytest.mark.parametrize("convert", [to_openai_messages, to_openai_input])
+Convert = Callable[..., list[Any]]
+
+
+def text(value: str) -> dict[str, Any]:
+    return {"type": "text", "text": value, "state": "done"}
+
+
+def user(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"id": "u1", "role": "user", "parts": list(parts)}
+
+
+def assistant(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"id": "a1", "role": "assistant", "parts": list(parts)}
+
+
+def file(media_type: str, url: str, **keys: Any) -> dict[str, Any]:
+    return user(text("see"), {"type": "file", "mediaType": media_type, "url": url, **keys})
+
+
+def tool(state: str, **keys: Any) -> dict[str, Any]:
+    return {"type": "dynamic-tool", "toolName": "weather", "toolCallId": "c1", "state": state, "input": {"city": "Paris"}, **keys}
+
+
+def chat(*messages: dict[str, Any], **options: Any) -> list[Any]:
+    converted = to_openai_messages(messages, **options)
+    CHAT.validate_python(converted, strict=True)
+    return converted
+
+
+def responses(*messages: dict[str, Any], **options: Any) -> list[Any]:
+    converted = to_openai_input(messages, **options)
+    INPUT.validate_python(converted, strict=True)
+    return converted
+
+
+@pytest.mark.parametrize("convert", [chat, responses])
+def test_u1_a_system_message_is_taken_only_if_it_is_allowed(convert: Convert) -> None:
+    message = {"id": "s1", "role": "system", "parts": [text("Obey "), text("me.")]}
+
+    assert convert(message) == []
+    assert convert(message, allow_system=True) == [{"role": "system", "content": "Obey me."}]
+
+
+@pytest.mark.parametrize("convert", [chat, responses])
+def test_u2_a_user_text_is_a_plain_string(convert: Convert) -> None:
+    assert convert(user(text("hi")), user(text(""))) == [{"role": "user", "content": "hi"}]
+
+
+@pytest.mark.parametrize(
+    ("media_type", "url", "part"),
+    [
+        ("image/png", "https://a/b.png", {"type": "image_url", "image_url": {"url": "https://a/b.png"}}),
+        ("image/png", DATA, {"type": "image_url", "image_url": {"url": DATA}}),
+        ("audio/mpeg", "data:;base64,AA==", {"type": "input_audio", "input_audio": {"data": "AA==", "format": "mp3"}}),
+        (
+            "application/pdf",
+            "data:application/pdf,a%20b",
+            {"type": "file", "file": {"file_data": "data:application/pdf;base64,YSBi", "filename": "file"}},
+        ),
+    ],
+)
+def test_u3_a_file_becomes_a_part_of_a_chat_message(media_type: str, url: str, part: dict[str, Any]) -> None:
+    (message,) = chat(file(media_type, url))
+
+    assert message["content"] == [{"type": "text", "text": "see"}, part]
+
+
+@pytest.mark.parametrize(
+    ("media_type", "url", "part"),
+    [
+        ("image/png", DATA, {"type": "input_image", "image_url": DATA, "detail": "auto"}),
+        ("application/pdf", "https://a/b.pdf", {"type": "input_file", "file_url": "https://a/b.pdf"}),
+        ("text/csv", "data:,a", {"type": "input_file", "file_data": "data:text/csv;base64,YQ==", "filename": "n.csv"}),
+    ],
+)
+def test_u3_a_file_becomes_a_part_of_a_responses_message(media_type: str, url: str, part: dict[str, Any]) -> None:
+    (message,) = responses(file(media_type, url, filename="n.csv"))
+
+    assert message["content"] == [{"type": "input_text", "text": "see"}, part]
+
+
+@pytest.mark.parametrize(
+    ("convert", "media_type", "url"),
+    [
+        (to_openai_messages, "application/pdf", "https://a/b.pdf"),
+        (to_openai_messages, "audio/wav", "https://a/b.wav"),
+        (to_openai_messages, "audio/ogg", "data:,a"),
+        (to_openai_messages, "video/mp4", "data:,a"),
+        (to_openai_input, "audio/wav", "data:,a"),
+        (to_openai_input, "video/mp4", "https://a/b.mp4"),
+    ],
+)
+def test_u3_a_file_that_the_api_does_not_take_is_refused_by_its_place(convert: Convert, media_type: str, url: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"messages\[0\]\.parts\[1\] is a .* that the API does not take"):
+        convert([file(media_type, url)])
+
+
+@both
+@pytest.mark.parametrize(
+    "url", ["http://a", "file:///etc/passwd", "javascript:x", "data:image/png;base64", "data:x;base64,%%", 1]
+)
+def test_u10_a_file_from_elsewhere_is_refused(convert: Convert, url: Any) -> None:
+    with pytest.raises(InvalidArgument, match=r"messages\[1\]\.parts\[1\]"):
+        convert([user(text("a")), file("image/png", url)])
+
+
+def test_u4_each_step_of_a_chat_is_an_answer_followed_by_its_results() -> None:
+    parts = [STEP, text("Let me "), text("see."), tool("output-available", output={"temp": 21}), STEP, text("Warm.")]
+    function = {"name": "weather", "arguments": '{"city":"Paris"}'}
+
+    assert chat(assistant(*parts)) == [
+        {
+            "role": "assistant",
+            "content": "Let me see.",
+            "tool_calls": [{"id": "c1", "type": "function", "function": function}],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": '{"temp":21}'},
+        {"role": "assistant", "content": "Warm."},
+    ]
+
+
+def test_u4_each_step_of_a_response_is_text_calls_and_results() -> None:
+    second = tool("output-available", output="15:00") | {"type": "tool-clock", "toolCallId": "c2", "input": "UTC"}
+    parts = [STEP, text("Let me see."), tool("output-available", output={"temp": 21}), second, STEP, text("Warm.")]
+
+    assert responses(assistant(*parts)) == [
+        {"role": "assistant", "content": "Let me see."},
+        {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": '{"city":"Paris"}'},
+        {"type": "function_call", "call_id": "c2", "name": "clock", "arguments": '{"input":"UTC"}'},
+        {"type": "function_call_output", "call_id": "c1", "output": '{"temp":21}'},
+        {"type": "function_call_output", "call_id": "c2", "output": "15:00"},
+        {"role": "assistant", "content": "Warm."},
+    ]
+
+
+def test_an_answer_that_only_calls_has_no_text() -> None:
+    assert chat(assistant(tool("output-available", output=None)))[0]["content"] is None
+    assert responses(assistant(tool("output-available", output=None)))[0]["type"] == "function_call"
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        (tool("output-error", errorText="broke"), "broke"),
+        (tool("output-error"), "The tool failed."),
+        (tool("output-denied", approval={"id": "x", "approved": False, "reason": "no"}), "no"),
+        (tool("output-denied", approval={"id": "x", "approved": False}), "Tool execution denied."),
+        (tool("approval-responded", approval={"id": "x", "approved": False}), "Tool execution denied."),
+    ],
+)
+def test_u6_a_failure_is_told_to_the_model(part: dict[str, Any], told: str) -> None:
+    assert chat(assistant(part))[1]["content"] == responses(assistant(part))[1]["output"] == told
+
+
+@pytest.mark.parametrize("convert", [chat, responses])
+@pytest.mark.parametrize(
+    "part",
+    [
+        tool("input-streaming"),
+        tool("input-available"),
+        tool("approval-requested", approval={"id": "x"}),
+        tool("approval-responded", approval={"id": "x", "approved": True}),
+        tool("approval-responded", approval={"id": "x", "approved": "false"}),
+        tool("output-available", output=1, providerExecuted=True),
+        tool("output-available", output=1) | {"toolCallId": 7},
+        {"type": "reasoning", "text": "hm", "state": "done"},
+        {"type": "source-url", "sourceId": "s", "url": "https://a"},
+        {"type": "data-x", "data": 1},
+        {"type": "some-new-thing"},
+        {"type": "text", "text": 7},
+        {},
+    ],
+)
+def test_u7_u8_u9_what_a_model_may_not_be_told_is_left_out(convert: Convert, part: dict[str, Any]) -> None:
+    assert convert(assistant(STEP, part)) == []
+
+
+@both
+def test_u9_data_parts_are_converted_on_demand(convert: Convert) -> None:
+    parts = [{"type": "data-place", "data": "Rome"}, {"type": "data-secret", "data": 1}]
+    kind = "text" if convert is to_openai_messages else "input_text"
+    hook = lambda part: {"type": kind, "text": part["data"]} if part["type"] == "data-place" else None  # noqa: E731
+
+    assert convert([user(*parts)]) == []
+    assert convert([user(*parts)], convert_data_part=hook) == [{"role": "user", "content": [{"type": kind, "text": "Rome"}]}]
+
+
+@both
+@pytest.mark.parametrize(
+    "messages",
+    ["hi", {"id": "u1"}, [7], [{"role": "user"}], [{"role": "user", "parts": [7]}], [{"role": "robot", "parts": []}]],
+)
+def test_what_is_no_list_of_ui_messages_is_refused(convert: Convert, messages: Any) -> None:
+    with pytest.raises(InvalidArgument):
+        convert(messages)
+
+
+@both
+def test_u10_no_more_than_a_chat_may_hold_reaches_the_model(convert: Convert) -> None:
+    history = [user(text("ü")), assistant(tool("output-available", output="12345", input={}))]
+
+    assert len(convert(history, max_bytes=2 + 2 + 5)) == 3
+    with pytest.raises(InvalidArgument, match=r"messages\[1\] is more than this chat may hold"):
+        convert(history, max_bytes=2 + 2 + 4)
