@@ -18,6 +18,7 @@ from monostream_ai import create_service
 from monostream_ai.langchain import StreamCallbackHandler, resume_value, to_langchain_messages
 from monostream_ai.ui_messages import UIMessage, reduce_chunks
 
+service = create_service("memory://")
 QUESTION = {"id": "q1", "role": "user", "parts": [{"type": "text", "text": "Clean up my files."}]}
 
 
@@ -32,21 +33,16 @@ def delete_file(path: str) -> str:
 
 
 call: Any = {"id": "call_1", "name": "delete_file", "args": {"path": "old.txt"}}
-script = [AIMessage("Let me see.", tool_calls=[call]), AIMessage("That is all.")]
-# Take a checkpointer that stores to disk, such as langgraph-checkpoint-postgres, for questions that survive a restart.
-agent = create_agent(
-    OfflineModel(messages=iter(script), disable_streaming=True),
-    [delete_file],
-    middleware=[HumanInTheLoopMiddleware({"delete_file": True})],
-    checkpointer=InMemorySaver(),
-)
+script = iter([AIMessage("Let me see.", tool_calls=[call]), AIMessage("That is all.")])
+ask = HumanInTheLoopMiddleware({"delete_file": True})
+# A checkpointer that stores to disk, such as langgraph-checkpoint-postgres, lets the agent survive a restart as well.
+saver = InMemorySaver()
+agent = create_agent(OfflineModel(messages=script, disable_streaming=True), [delete_file], middleware=[ask], checkpointer=saver)
 
 
-async def answer(messages: list[UIMessage]) -> None:
-    """Write one turn: a new message, or what follows the answers in the last one."""
+async def answer(*messages: UIMessage) -> None:
     continued = messages[-1] if messages[-1]["role"] == "assistant" else None
-    resume = resume_value(messages)
-    given: Any = Command(resume=resume) if resume else {"messages": to_langchain_messages(messages)}
+    given: Any = Command(resume=resume_value(messages)) if continued else {"messages": to_langchain_messages(messages)}
     async with service.publisher("chat:1", message_id="answer-1") as pub:
         callback = StreamCallbackHandler(pub, continued=continued)
         await agent.ainvoke(given, {"callbacks": [callback], "configurable": {"thread_id": "chat:1"}})
@@ -54,18 +50,15 @@ async def answer(messages: list[UIMessage]) -> None:
 
 async def main(choice: str = "yes") -> None:
     async with service:
-        await answer([QUESTION])
+        await answer(QUESTION)
         message = reduce_chunks(await service.chunks("chat:1"))
         part = next(part for part in message["parts"] if part.get("state") == "approval-requested")
         print(f"May I run {part['toolName']}({part['input']})? {choice}")
         # `useChat` does this in `addToolApprovalResponse`, and sends the message back.
         part.update(state="approval-responded", approval={**part["approval"], "approved": choice == "yes"})
-        await answer([QUESTION, message])
-        async for chunk in service.subscribe("chat:1"):
-            print(chunk)
+        await answer(QUESTION, message)
+        print(*await service.chunks("chat:1"), sep="\n")
 
-
-service = create_service("memory://")
 
 if __name__ == "__main__":
     asyncio.run(main(*sys.argv[1:]))

@@ -172,7 +172,7 @@ def _abandon(loop: VirtualTimeLoop) -> None:
     if left:
         loop.set_exception_handler(lambda *_: None)
         with _quietly():
-            loop.run_until_complete(asyncio.wait_for(asyncio.gather(*left, return_exceptions=True), 1e6))
+            loop.run_until_complete(asyncio.wait_for(asyncio.gather(*left, return_exceptions=True), 100.0))
     loop.close()
 
 

@@ -99,7 +99,9 @@ class Reader:
 
     async def _impatiently(self, subscription: Subscription[Chunk]) -> None:
         try:
-            chunk = await asyncio.wait_for(anext(subscription), self._patience)
+            # Not wait_for, which loses a cancellation that meets a result (Python before 3.12).
+            async with asyncio.timeout(self._patience):
+                chunk = await anext(subscription)
         except TimeoutError:
             self._patience *= 2
         else:

@@ -9,9 +9,11 @@ import asyncio
 import itertools
 from typing import Any, Final
 
-
 BUSY: Final = 100_000
 """Turns of the loop in which no time passes, after which somebody must be going round in circles."""
+
+LONGEST: Final = 10_000.0
+"""Seconds of virtual time after which a scenario that cannot be cancelled is broken off."""
 
 
 class Stalled(Exception):
@@ -39,8 +41,8 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
             raise Stalled("every task waits for another one and no timer is set")
         self._now += timeout
         self._turns = 0 if timeout else self._turns + 1
-        if self._turns > BUSY:
-            raise Stalled("tasks go round in circles and no time passes")
+        if self._turns > BUSY or self._now > LONGEST:
+            raise Stalled("tasks go round in circles")
         return []
 
     def create_future(self) -> asyncio.Future[Any]:

@@ -30,6 +30,8 @@ MonostreamError
 │   ├── SchemaMismatch           the tables are not ours
 │   └── ChunkRefused             the column cannot hold this value (a jsonb column and NUL)
 ├── ServiceClosed
+├── ResponseFailed               a model reported a failure in its stream (monostream_ai.openai)
+│   └── TruncatedStream          …or broke off before its end
 └── WrongEventLoop               the service is bound to another loop or process
 """
 

@@ -2,5 +2,6 @@
 
 from monostream_ai.openai.capture import Capture, capture, consume
 from monostream_ai.openai.errors import ResponseFailed, TruncatedStream
+from monostream_ai.openai.messages import to_openai_input, to_openai_messages
 
-__all__ = ["Capture", "ResponseFailed", "TruncatedStream", "capture", "consume"]
+__all__ = ["Capture", "ResponseFailed", "TruncatedStream", "capture", "consume", "to_openai_input", "to_openai_messages"]

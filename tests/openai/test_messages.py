@@ -11,7 +11,7 @@ from openai.types.responses import ResponseInputItemParam
 from pydantic import TypeAdapter
 
 from monostream_ai.errors import InvalidArgument
-from monostream_ai.openai.messages import to_openai_input, to_openai_messages
+from monostream_ai.openai import to_openai_input, to_openai_messages
 
 STEP = {"type": "step-start"}
 CHAT: TypeAdapter[Any] = TypeAdapter(list[ChatCompletionMessageParam])

@@ -17,8 +17,16 @@ from tests.chunks import PROTOCOL, Chunk
 
 ServiceFactory = Callable[..., "DurableStreamService[Chunk]"]
 
+TEST_TIMEOUT = 120.0
+"""Seconds after which a test that hangs is cancelled, so that the others still run."""
+
 SERVICE_LEASE = 5.0
 """Seconds; a test that waits for a lease to run out passes a shorter one."""
+
+
+def _cancel_all_but(kept: set[asyncio.Task[Any]]) -> None:
+    for task in asyncio.all_tasks() - kept:
+        task.cancel("the test took too long")
 
 
 @pytest.fixture(params=BACKENDS)
@@ -31,7 +39,9 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 async def no_task_is_left() -> AsyncIterator[None]:
     """Fail a test that leaves a task or a database thread behind."""
     before, threads_before = asyncio.all_tasks(), set(threading.enumerate())
+    patience = asyncio.get_running_loop().call_later(TEST_TIMEOUT, _cancel_all_but, before)
     yield
+    patience.cancel()
     for thread in set(threading.enumerate()) - threads_before:
         if "_connection_worker_thread" in thread.name:
             # It answers the loop a last time, so the loop must not be closed before it ends.
