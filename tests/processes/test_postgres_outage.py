@@ -30,8 +30,19 @@ async def services(own_server: PostgresServer, no_task_is_left: None) -> AsyncIt
         await service.aclose()
 
 
-async def collect(service: Service) -> list[Chunk]:
-    return [chunk async for chunk in service.subscribe("s")]
+class Reader:
+    """Reads all of a stream; its service has connected once it has joined."""
+
+    def __init__(self, service: Service) -> None:
+        self.joined = asyncio.Event()
+        self.task = asyncio.create_task(self._read(service))
+
+    async def _read(self, service: Service) -> list[Chunk]:
+        chunks = []
+        async for chunk in service.subscribe("s"):
+            chunks.append(chunk)
+            self.joined.set()
+        return chunks
 
 
 async def wait_for_errors(service: Service, *sources: str) -> None:
@@ -43,9 +54,11 @@ async def wait_for_errors(service: Service, *sources: str) -> None:
 async def test_terminated_connections_interrupt_nobody(services: list[Service], own_server: PostgresServer) -> None:
     writer, reader = services
     database = await asyncpg.connect(asyncpg_dsn(own_server.url))
-    readers = [asyncio.create_task(collect(service)) for service in (writer, reader, reader)]
+    readers = [Reader(service) for service in (writer, reader, reader)]
     async with writer.publisher("s") as pub:
-        for number in range(300):
+        await pub.write(text(0))
+        await asyncio.gather(*(each.joined.wait() for each in readers))
+        for number in range(1, 300):
             await pub.write(text(number))
             if number % 30 == 29:
                 await database.execute(
@@ -54,7 +67,7 @@ async def test_terminated_connections_interrupt_nobody(services: list[Service], 
                 )
     await database.close()
     async with asyncio.timeout(20):
-        assert await asyncio.gather(*readers) == [[*texts(300), FINISH]] * 3
+        assert await asyncio.gather(*(each.task for each in readers)) == [[*texts(300), FINISH]] * 3
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["stopped", "crashed"])
@@ -62,9 +75,10 @@ async def test_a_restart_longer_than_the_lease_loses_no_publisher(
     services: list[Service], own_server: PostgresServer, how: signal.Signals
 ) -> None:
     writer, reader = services
-    reading = asyncio.create_task(collect(reader))
+    reading = Reader(reader)
     async with writer.publisher("s") as pub:
         await pub.write(*texts(3))
+        await reading.joined.wait()
         own_server.stop(how)
         interrupted = asyncio.create_task(pub.write(text(3)))
         await wait_for_errors(writer, "append", "renew")
@@ -76,24 +90,25 @@ async def test_a_restart_longer_than_the_lease_loses_no_publisher(
             assert await interrupted == 3
         await pub.write(text(4))
     async with asyncio.timeout(20):
-        assert await reading == [*texts(5), FINISH]
+        assert await reading.task == [*texts(5), FINISH]
 
 
 async def test_an_idle_publisher_survives_a_restart(services: list[Service], own_server: PostgresServer) -> None:
     writer, reader = services
-    reading = asyncio.create_task(collect(reader))
+    reading = Reader(reader)
     async with writer.publisher("s") as pub:
         await pub.write(text(0))
+        await reading.joined.wait()
         own_server.stop(signal.SIGQUIT)
         await wait_for_errors(writer, "renew")
         await asyncio.sleep(1.5 * LEASE)
         own_server.start()
         # It says nothing for two leases: its renewals alone must keep it.
-        await asyncio.wait([reading], timeout=2 * LEASE)
-        assert not reading.done()
+        await asyncio.wait([reading.task], timeout=2 * LEASE)
+        assert not reading.task.done()
         await pub.write(text(1))
     async with asyncio.timeout(20):
-        assert await reading == [*texts(2), FINISH]
+        assert await reading.task == [*texts(2), FINISH]
 
 
 async def test_an_outage_beyond_the_bound_is_a_named_error(own_server: PostgresServer, no_task_is_left: None) -> None:
