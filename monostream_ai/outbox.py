@@ -57,6 +57,15 @@ class Outbox:
         self.size += write.size
         return True
 
+    def is_last(self, write: Write) -> bool:
+        """Whether this write waits at the end of the queue, so that it may still change."""
+        return len(self._writes) > self._in_doubt and self._writes[-1] is write
+
+    def replace(self, write: Write, payload: str) -> None:
+        """Let a write that waits store this payload instead."""
+        self.size += len(payload) - write.size
+        write.payloads, write.size = [payload], len(payload)
+
     def take(self, rows: int, size: int) -> list[Write]:
         """Take the writes of one append: at least one, then as many as fit.
 

@@ -53,6 +53,12 @@ class ChunkProtocol(Protocol[C]):
     def is_terminal(self, chunk: C) -> bool:
         """Whether this chunk closes its version. Nothing lands after it."""
 
+    def merge(self, earlier: C, later: C) -> Sequence[C]:
+        """Return one chunk that says the same as two that follow each other, or both of them.
+
+        Asked only when chunks are pushed faster than the store takes them.
+        """
+
     def transcript(self, message_id: str | None = None) -> Transcript[C]:
         """Return an empty transcript for one version, with the message id that its publisher was given."""
 
@@ -83,6 +89,9 @@ class JSONProtocol(Generic[C]):
 
     def is_terminal(self, chunk: C) -> bool:
         return self._is_terminal is not None and self._is_terminal(chunk)
+
+    def merge(self, earlier: C, later: C) -> Sequence[C]:
+        return [earlier, later]
 
     def transcript(self, message_id: str | None = None) -> Transcript[C]:
         return _NoTranscript(self._ending)

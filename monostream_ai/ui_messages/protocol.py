@@ -11,6 +11,15 @@ from monostream_ai.types import Ending
 from monostream_ai.ui_messages.chunks import Chunk
 from monostream_ai.ui_messages.open_parts import OpenParts, stop_mark
 
+MERGED_CHARACTERS: Final = 4096
+"""Length at which a merged delta is long enough: each merge encodes all of it again."""
+
+_DELTA_KEYS: Final[Mapping[str, str]] = {
+    "text-delta": "delta",
+    "reasoning-delta": "delta",
+    "tool-input-delta": "inputTextDelta",
+}
+
 TERMINAL_TYPES: Final = frozenset({"finish", "error", "abort"})
 
 
@@ -32,6 +41,13 @@ class UIMessageProtocol:
 
     def is_terminal(self, chunk: Chunk) -> bool:
         return chunk["type"] in TERMINAL_TYPES
+
+    def merge(self, earlier: Chunk, later: Chunk) -> list[Chunk]:
+        key = _DELTA_KEYS.get(earlier["type"])
+        if key is None or len(earlier[key]) > MERGED_CHARACTERS:
+            return [earlier, later]
+        merged = {**later, key: earlier[key] + later[key]} if key in later else later
+        return [merged] if {**merged, key: earlier[key]} == earlier else [earlier, later]
 
     def transcript(self, message_id: str | None = None) -> UIMessageTranscript:
         return UIMessageTranscript(message_id)

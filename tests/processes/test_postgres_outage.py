@@ -18,7 +18,7 @@ from tests.processes.conftest import PostgresServer
 
 Service = DurableStreamService[Chunk]
 
-LEASE = 1.0
+LEASE = 3.0
 
 
 @pytest.fixture
