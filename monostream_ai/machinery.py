@@ -7,7 +7,8 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from contextlib import AsyncExitStack
+from typing import Any, Final, TypeVar
 
 from monostream_ai.announcer import Announcer
 from monostream_ai.backoff import Backoff
@@ -19,6 +20,9 @@ from monostream_ai.types import Append, WakeUp
 from monostream_ai.writer import GroupWriter
 
 T = TypeVar("T")
+
+ENDINGS_TIMEOUT: Final = 5.0
+"""Seconds that a service which is closed gives to versions it is ending for others."""
 
 logger = logging.getLogger(__name__)
 
@@ -147,23 +151,26 @@ class Machinery:
         await asyncio.shield(self._ending)
 
     async def _end(self) -> None:
-        if self._starting is not None:
-            await asyncio.wait([self._starting])
-        if self._background:
-            await asyncio.wait(self._background)
-        # Noted before the writer refuses: a publisher that is refused forgets its lease.
-        held = await self.leases.stop()
-        await self.writer.aclose()
-        for wake_up in await self.leases.release(held):
-            self.announce(wake_up)
-        await self.hub.aclose(ServiceClosed())
-        if self._announcer is not None:
-            await self._announcer.aclose()
-        if self._unlisten is not None:
-            await self._unlisten()
-        if self._notifier is not None:
-            await self._notifier.aclose()
-        await self.store.aclose()
+        async with AsyncExitStack() as stack:
+            # Run from the last to the first, whatever one of them raises.
+            stack.push_async_callback(self.store.aclose)
+            if self._notifier is not None:
+                stack.push_async_callback(self._notifier.aclose)
+            if self._starting is not None:
+                await asyncio.wait([self._starting])
+            if self._unlisten is not None:
+                stack.push_async_callback(self._unlisten)
+            if self._announcer is not None:
+                stack.push_async_callback(self._announcer.aclose)
+            if self._background:
+                await asyncio.wait(self._background, timeout=ENDINGS_TIMEOUT)
+            # Noted before the writer refuses: a publisher that is refused forgets its lease.
+            held = await self.leases.stop()
+            await self.writer.aclose()
+            # Before the leases lapse: readers of this process are told that it ends, not that their publisher was lost.
+            await self.hub.aclose(ServiceClosed())
+            for wake_up in await self.leases.release(held):
+                self.announce(wake_up)
 
     async def _start(self) -> None:
         if self._create_tables:

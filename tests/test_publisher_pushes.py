@@ -94,7 +94,9 @@ async def test_a_terminal_write_that_was_refused_leaves_the_version_open(service
 
 
 async def test_a_push_from_a_thread_that_the_protocol_cannot_read_ends_the_version_with_an_error() -> None:
-    service: Service = DurableStreamService(MemoryStore(), None, FussyProtocol(lambda chunk: chunk["type"] in ("finish", "error")))
+    service: Service = DurableStreamService(
+        MemoryStore(), None, FussyProtocol(lambda chunk: chunk["type"] in ("finish", "error"))
+    )
     with pytest.raises(KeyError):
         async with service.publisher("s") as pub:
             await asyncio.to_thread(lambda: [pub.push(chunk) for chunk in (text(0), REFUSED, text(2))])
