@@ -203,6 +203,8 @@ class OpenVersion(Generic[C]):
         for chunk in chunks:
             self._transcript.feed(chunk)
         done = self._last_write = self._loop.create_future()
+        # Whoever waits for it may have given up, and asyncio would report an error that nobody looks at.
+        done.add_done_callback(lambda settled: settled.exception())
         if encoded.closes:
             self.ended = True
             done.add_done_callback(self._settle_close)
