@@ -33,8 +33,8 @@ class DurableStreamService(Generic[C]):
     Args:
         notifier: Without one, readers in other processes find new chunks by polling.
         protocol: What a chunk is, and which one is terminal.
-        lease: Seconds after which a publisher that died is declared lost. Renewed every third of it. Choose it longer than a restart
-            of the database takes to recover.
+        lease: Seconds after which a publisher that died is declared lost. Renewed every third of it. Choose it longer than the
+            database takes to restart.
         poll_interval: Seconds between reads behind the notifications.
         outage_timeout: Seconds for which writers and readers wait for a store that stops answering. One that does not answer when
             the service is first used, or when a version is opened, is reported at once.
