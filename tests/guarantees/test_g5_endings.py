@@ -149,12 +149,21 @@ async def test_a_block_that_lost_its_version_says_so(service_factory: ServiceFac
     with pytest.raises(StreamStopped if taken_by == "stop" else Fenced):
         async with writer.publisher("s") as pub:
             await pub.write(text(0))
-            await (other.stop("s") if taken_by == "stop" else other.publisher("s").open())
+            # In a task of its own: the block's task is cancelled as soon as its publisher learns of it.
+            taking = asyncio.create_task(take(other, taken_by))
             async with asyncio.timeout(10):
                 await asyncio.Event().wait()
+    await taking
     assert asyncio.current_task() is not None
     assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]  # a test is a task
     assert await other.chunks("s", 0) == ([text(0), ABORT] if taken_by == "stop" else [text(0)])
+
+
+async def take(service: Service, how: str) -> None:
+    if how == "stop":
+        await service.stop("s")
+    else:
+        await service.publisher("s").open()
 
 
 async def test_a_block_that_lost_its_version_keeps_its_own_error(service_factory: ServiceFactory) -> None:
