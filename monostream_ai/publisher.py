@@ -178,7 +178,9 @@ class Publisher(Generic[C]):
         try:
             await self._end_as(error)
         except MonostreamError as failure:
-            if error is None and self._interruption.error is None:
+            if self._interruption.error is not None:
+                return
+            if error is None:
                 raise
             logger.warning("could not end stream %r version %d: %s", self._stream_id, self.version, failure)
         finally:
