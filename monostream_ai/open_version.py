@@ -80,13 +80,22 @@ class OpenVersion(Generic[C]):
         self._drain_here()
         encoded = encode_chunks(self._protocol, chunks)
         if self.closed:
-            raise self._outbox.failure or StreamClosed(self.lease.stream_id, self.lease.version)
+            # One object for all calls: without this, each would add its frames to it.
+            failure = self._outbox.failure or StreamClosed(self.lease.stream_id, self.lease.version)
+            raise failure.with_traceback(None)
         if self.trouble is not None:
-            raise self.trouble
+            raise self.trouble.with_traceback(None)
         if not chunks:
             return self.next_id - 1
-        # Shielded: a caller that gives up must not turn what it wrote into something that may or may not land.
-        return await asyncio.shield(self._put(chunks, encoded))
+        write = self._put(chunks, encoded)
+        try:
+            # Shielded: a caller that gives up must not turn what it wrote into something that may or may not land.
+            return await asyncio.shield(write.done)
+        except asyncio.CancelledError:
+            # Nobody waits for it any more, as for something pushed.
+            write.pushed = True
+            write.done.add_done_callback(self._settle_push)
+            raise
 
     def push(self, chunks: tuple[C, ...]) -> None:
         """As `Publisher.push`."""
@@ -114,6 +123,8 @@ class OpenVersion(Generic[C]):
         self._drain_here()
         if self.ended:
             await self._settled()
+            if self._outbox.failure is not None and not self.released:
+                raise self._outbox.failure
             return
         try:
             await self._close("error" if self.trouble and ending == "finish" else ending, error_text)
@@ -153,7 +164,7 @@ class OpenVersion(Generic[C]):
             await self.release()
             return
         payloads, _ = encode_chunks(self._protocol, chunks)
-        await asyncio.shield(self._put(chunks, Encoded(payloads, closes=True)))
+        await asyncio.shield(self._put(chunks, Encoded(payloads, closes=True)).done)
         logger.info("closed stream %r version %d (%s)", self.lease.stream_id, self.lease.version, ending)
 
     async def _settled(self) -> None:
@@ -175,7 +186,7 @@ class OpenVersion(Generic[C]):
                 continue
             try:
                 if not self._merge(chunks):
-                    self._put(chunks, encoded, pushed=True).add_done_callback(self._settle_push)
+                    self._put(chunks, encoded, pushed=True).done.add_done_callback(self._settle_push)
             # From another thread nobody would hear of what the protocol raises.
             except Exception as error:
                 self._interruption.interrupt(error)
@@ -199,7 +210,7 @@ class OpenVersion(Generic[C]):
         self._last_pushed = (write, merged[0])
         return True
 
-    def _put(self, chunks: Sequence[C], encoded: Encoded, *, pushed: bool = False) -> asyncio.Future[int]:
+    def _put(self, chunks: Sequence[C], encoded: Encoded, *, pushed: bool = False) -> Write:
         for chunk in chunks:
             self._transcript.feed(chunk)
         done = self._last_write = self._loop.create_future()
@@ -211,7 +222,7 @@ class OpenVersion(Generic[C]):
         write = Write(encoded.payloads, _size(encoded), encoded.closes, done, pushed)
         self._last_pushed = (write, chunks[0]) if pushed and len(chunks) == 1 else None
         self._machinery.writer.put(self._outbox, write)
-        return done
+        return write
 
     def _settle_push(self, done: asyncio.Future[int]) -> None:
         error = done.exception()

@@ -13,6 +13,7 @@ from monostream_ai.json_text import encode_json
 from monostream_ai.machinery import Machinery
 from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.publisher import OnCancel, Publisher
+from monostream_ai.shielding import finish_despite_cancel
 from monostream_ai.subscription import OnSuperseded, Subscription
 from monostream_ai.takeover import end_version, stored_chunks
 from monostream_ai.tokens import new_token
@@ -229,7 +230,9 @@ class DurableStreamService(Generic[C]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.aclose()
+        cancellation = await finish_despite_cancel(self.aclose())
+        if cancellation is not None and error is None:
+            raise cancellation
 
     async def _info(self, stream_id: str, version: int | None) -> VersionInfo | None:
         await self._machinery.ready()

@@ -128,9 +128,6 @@ class Subscription(Generic[C]):
         """Give the subscription back; reading it afterwards raises `SubscriptionClosed`. Idempotent, never waits."""
         self._buffer.clear()
         self._end(SubscriptionClosed(self._stream_id))
-        if self._feed is not None:
-            # A read of ours may be waiting in another task.
-            self._feed.wake()
 
     async def aclose(self) -> None:
         """As `close`."""
@@ -146,14 +143,14 @@ class Subscription(Generic[C]):
 
     async def _next(self, timeout: float | None) -> Batch:
         if self._over is not None:
-            raise self._over
+            raise self._over.with_traceback(None)
         if self._reading:
             raise SubscriptionClosed(self._stream_id, "is being read by another task")
         self._reading = True
         try:
             async with asyncio.timeout(timeout):
                 await self._machinery.ready()
-                return await self._advance(self._attached())
+                return await self._advance()
         except TimeoutError as error:
             if timeout is None:
                 raise
@@ -176,13 +173,24 @@ class Subscription(Generic[C]):
     def _end(self, error: BaseException) -> None:
         if self._over is None:
             self._over = error
-        if self._detach is not None and self._detach.detach() and self._feed is not None:
-            self._machinery.hub.detach(self._feed)
+        self._leave()
 
-    async def _advance(self, feed: Feed) -> Batch:
+    def _leave(self) -> None:
+        feed, self._feed = self._feed, None
+        if self._detach is not None and self._detach.detach() and feed is not None:
+            self._machinery.hub.detach(feed)
+            # A read of ours may be waiting in another task.
+            feed.wake()
+
+    async def _advance(self) -> Batch:
         while True:
             if self._over is not None:
                 raise self._over
+            feed = self._attached()
+            if isinstance(feed.error, StreamDeleted) and self._version is None:
+                # Deleted before this reader came: it reads what was begun since, or waits for it.
+                self._leave()
+                continue
             if feed.error is not None:
                 # One object for all readers: without this, each would add its frames to it.
                 raise feed.error.with_traceback(None)

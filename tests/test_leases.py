@@ -55,7 +55,7 @@ async def test_an_error_that_nobody_foresaw_ends_no_check() -> None:
     failed = asyncio.Event()
     writer.on_error(lambda source, error: failed.set())
     async with writer.publisher("s") as pub:
-        # It says nothing that is not in the store: a wake-up that is not for it, so that the check has nothing to find.
+        # Somebody seems to have moved the stream, so the lease is looked after.
         await notifier.notify([WakeUp("s", pub.version, 5)])
         async with asyncio.timeout(PATIENCE):
             await failed.wait()

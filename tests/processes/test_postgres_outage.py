@@ -18,7 +18,7 @@ from tests.processes.conftest import PostgresServer
 
 Service = DurableStreamService[Chunk]
 
-LEASE = 3.0
+LEASE = 2.0
 
 
 @pytest.fixture
@@ -79,13 +79,13 @@ async def test_a_restart_longer_than_the_lease_loses_no_publisher(
     async with writer.publisher("s") as pub:
         await pub.write(*texts(3))
         await reading.joined.wait()
-        own_server.stop(how)
+        await asyncio.to_thread(own_server.stop, how)
         interrupted = asyncio.create_task(pub.write(text(3)))
         await wait_for_errors(writer, "append", "renew")
         # The server stays away for longer than the lease, which is what this test is about.
         await asyncio.sleep(1.5 * LEASE)
         assert not interrupted.done()
-        own_server.start()
+        await asyncio.to_thread(own_server.start)
         async with asyncio.timeout(20):
             assert await interrupted == 3
         await pub.write(text(4))
@@ -99,10 +99,10 @@ async def test_an_idle_publisher_survives_a_restart(services: list[Service], own
     async with writer.publisher("s") as pub:
         await pub.write(text(0))
         await reading.joined.wait()
-        own_server.stop(signal.SIGQUIT)
+        await asyncio.to_thread(own_server.stop, signal.SIGQUIT)
         await wait_for_errors(writer, "renew")
         await asyncio.sleep(1.5 * LEASE)
-        own_server.start()
+        await asyncio.to_thread(own_server.start)
         # It says nothing for two leases: its renewals alone must keep it.
         await asyncio.wait([reading.task], timeout=2 * LEASE)
         assert not reading.task.done()
@@ -117,7 +117,7 @@ async def test_an_outage_beyond_the_bound_is_a_named_error(own_server: PostgresS
     await pub.write(text(0))
     subscription = service.subscribe("s")
     assert await anext(subscription) == text(0)
-    own_server.stop()
+    await asyncio.to_thread(own_server.stop)
     async with asyncio.timeout(20):
         with pytest.raises(StoreUnavailable):
             await pub.write(text(1))

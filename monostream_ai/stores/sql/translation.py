@@ -13,7 +13,7 @@ from monostream_ai.errors import StoreUnavailable
 _UNAVAILABLE_CLASSES: Final = {
     "08": "the connection broke",
     "25": "the transaction was left in a wrong state",
-    "26": "a pooler has given the connection to somebody else",
+    "26": "a pooler in transaction mode has changed the connection: pass listen_url= with a direct one",
     "28": "the login was refused: check the user and password in the URL",
     "3D": "there is no database of this name: create it, or check the URL",
     "40": "a deadlock or serialization failure",

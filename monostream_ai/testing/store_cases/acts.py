@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from typing import Final
 
-from monostream_ai.errors import MonostreamError
+from monostream_ai.errors import MonostreamError, StoreUnavailable
 from monostream_ai.interfaces import Store
 from monostream_ai.types import Append, Lease, Opening, Page, Position, State, VersionInfo
 
@@ -43,8 +43,17 @@ class StoreActs:
     async def append(
         self, store: Store, lease: Lease, first: int, *payloads: str, closes: bool = False, seconds: float = LONG
     ) -> MonostreamError | None:
-        [verdict] = await store.append([Append(lease, first, payloads, closes)], lease=seconds)
-        return verdict
+        """Append for one version, again and again while the store says that the outcome is unknown."""
+        async with asyncio.timeout(10):
+            while True:
+                verdict: MonostreamError | None
+                try:
+                    [verdict] = await store.append([Append(lease, first, payloads, closes)], lease=seconds)
+                except StoreUnavailable as error:
+                    verdict = error
+                if not isinstance(verdict, StoreUnavailable):
+                    return verdict
+                await asyncio.sleep(0.01)
 
     async def write(self, store: Store, lease: Lease, first: int, *payloads: str, closes: bool = False) -> None:
         """Append, and insist that it landed."""

@@ -1,0 +1,181 @@
+"""Postgres behind a real pgbouncer in transaction mode: with `listen_url` as without a pooler, without it by polling."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pwd
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import URL, make_url
+
+from monostream_ai import DurableStreamService, create_service
+from monostream_ai.interfaces import Notifier
+from monostream_ai.notifiers.postgres import PostgresNotifier
+from monostream_ai.stores.sql import PostgresStore
+from tests.chunks import FINISH, PROTOCOL, Chunk, texts
+
+Service = DurableStreamService[Chunk]
+
+PORT = 6432
+PATIENCE = 20.0
+
+
+def pgbouncer_program() -> str:
+    # Debian installs it where only root looks.
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
+    return program or pytest.skip("no pgbouncer: install the package of that name")
+
+
+def server_of(url: URL) -> tuple[dict[str, object], str]:
+    """Return the server that the pooler is to connect to, and a user who may do so."""
+    host = url.host or url.query.get("host", "localhost")
+    assert isinstance(host, str)
+    fields = {"host": host, "port": url.port, "dbname": url.database, "user": url.username, "password": url.password}
+    owner = pwd.getpwuid(os.stat(host).st_uid).pw_name if host.startswith("/") else "nobody"
+    return {key: value for key, value in fields.items() if value}, owner
+
+
+def configure(directory: Path, url: URL) -> Path:
+    """Write the pooler's configuration, as small as it gets: the store must not need a setting of its own in it."""
+    server, owner = server_of(url)
+    settings = {
+        "listen_addr": "",
+        "listen_port": PORT,
+        "unix_socket_dir": directory,
+        "auth_type": "any",
+        "pool_mode": "transaction",
+        # Fewer than there are clients, so that they do share.
+        "default_pool_size": 3,
+        "log_connections": 0,
+        "log_disconnections": 0,
+    }
+    if os.geteuid() == 0:
+        # It refuses to run as root.
+        settings["user"] = owner
+        shutil.chown(directory, owner)
+    path = directory / "pgbouncer.ini"
+    lines = ["[databases]", "* = " + " ".join(f"{key}='{value}'" for key, value in server.items()), "[pgbouncer]"]
+    path.write_text("\n".join([*lines, *(f"{key} = {value}" for key, value in settings.items()), ""]))
+    path.chmod(0o644)
+    return path
+
+
+@pytest.fixture
+async def pooled_url(postgres_url: str, short_directory: Path) -> AsyncIterator[str]:
+    """The URL of the test's database through a pooler."""
+    program, url = pgbouncer_program(), make_url(postgres_url)
+    configuration = configure(short_directory, url)
+    process = await asyncio.create_subprocess_exec(program, str(configuration), stderr=asyncio.subprocess.PIPE)
+    assert process.stderr is not None
+    said: list[str] = []
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not said or "process up" not in said[-1]:
+                said.append((await process.stderr.readline()).decode())
+                assert said[-1], f"pgbouncer did not start: {said}"
+        # What it says later must not fill the pipe.
+        draining = asyncio.create_task(process.stderr.read())
+        query = {"host": str(short_directory), "port": str(PORT)}
+        yield url.set(host=None, port=None, query=query).render_as_string(hide_password=False)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+    await draining
+
+
+async def collect(service: Service, stream_id: str) -> list[Chunk]:
+    return [chunk async for chunk in service.subscribe(stream_id, timeout=PATIENCE)]
+
+
+async def write_turns(service: Service, first: int, count: int) -> None:
+    """Write several streams at once, so that the pooler hands its connections around."""
+
+    async def turn(number: int) -> None:
+        async with service.publisher(f"s{number}") as pub:
+            for chunk in texts(20):
+                await pub.write(chunk)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(first, first + count):
+            group.create_task(turn(number))
+
+
+async def check_two_services(writer: Service, reader: Service) -> None:
+    """Both write, both read what both wrote, and one stops the other's publisher."""
+    numbers = range(8)
+    async with asyncio.TaskGroup() as group:
+        readers = [group.create_task(collect(service, f"s{number}")) for number in numbers for service in (writer, reader)]
+        group.create_task(write_turns(writer, 0, 4))
+        group.create_task(write_turns(reader, 4, 4))
+    assert [reading.result() for reading in readers] == [[*texts(20), FINISH]] * 16
+    await writer.publisher("stopped").open()
+    assert await reader.stop("stopped") is True
+    assert await writer.delete("s0") is True
+    assert await writer.prune(older_than=3600) == 0
+
+
+async def test_services_with_a_listen_url_work_behind_a_pooler(pooled_url: str, postgres_url: str, no_task_is_left: None) -> None:
+    writer, reader = [create_service(pooled_url, PROTOCOL, listen_url=postgres_url) for _ in range(2)]
+    async with writer, reader:
+        await check_two_services(writer, reader)
+        assert writer.error_counts == reader.error_counts == {}
+
+
+async def test_wake_ups_arrive_over_the_listen_url(pooled_url: str, postgres_url: str, no_task_is_left: None) -> None:
+    """Polls are so rare here that only wake-ups can bring the chunks in time."""
+    options: dict[str, Any] = {"listen_url": postgres_url, "poll_interval": 600.0, "lease": 600.0}
+    writer, reader = [create_service(pooled_url, PROTOCOL, **options) for _ in range(2)]
+    async with writer, reader:
+        subscription = reader.subscribe("s", timeout=PATIENCE)
+        async with writer.publisher("s") as pub:
+            for chunk in texts(10):
+                await pub.write(chunk)
+                assert await anext(subscription) == chunk
+        assert [chunk async for chunk in subscription] == [FINISH]
+        assert reader.rescues == 0
+
+
+class Warnings(logging.Handler):
+    """Keeps the warnings that say that notifications do not arrive."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.first = asyncio.Event()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "notifications do not arrive" in record.getMessage():
+            self.texts.append(record.getMessage())
+            self.first.set()
+
+
+@pytest.fixture
+def heard() -> Iterator[Warnings]:
+    handler, logger = Warnings(), logging.getLogger("monostream_ai.notifiers.postgres")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+async def test_a_notifier_behind_a_pooler_warns_once_and_readers_poll(
+    pooled_url: str, heard: Warnings, no_task_is_left: None
+) -> None:
+    def make(notifier: Notifier | None) -> Service:
+        store = PostgresStore.from_url(pooled_url, pooler=True)
+        return DurableStreamService(store, notifier, PROTOCOL, poll_interval=1.0, outage_timeout=3.0, create_tables=True)
+
+    notifier = PostgresNotifier.from_url(pooled_url)
+    async with make(None) as writer, make(notifier) as reader:
+        async with asyncio.timeout(PATIENCE):
+            await heard.first.wait()
+        await check_two_services(writer, reader)
+        assert not notifier.healthy
+    assert len(heard.texts) == 1
+    assert "listen_url=" in heard.texts[0]
