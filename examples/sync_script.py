@@ -1,13 +1,15 @@
-"""Record a program that knows nothing of asyncio: it runs in a thread and pushes, while the event loop stores and serves.
+"""Record a program that knows nothing of asyncio: a thread of the publisher stores what it pushes, and a server reads it.
 
 python examples/sync_script.py
 """
 
 import asyncio
+import tempfile
 from collections.abc import Iterator
 
-from monostream_ai import Publisher, create_service
-from monostream_ai.ui_messages import Chunk, UIMessageBuilder, UIMessageProtocol
+from monostream_ai import create_service
+from monostream_ai.threads import SyncPublisher
+from monostream_ai.ui_messages import UIMessageBuilder
 
 
 def words() -> Iterator[str]:
@@ -15,27 +17,22 @@ def words() -> Iterator[str]:
     yield from ("Blocking ", "code ", "can ", "stream ", "too.")
 
 
-def program(pub: Publisher[Chunk]) -> None:
-    message = UIMessageBuilder(message_id=pub.message_id)
-    for word in words():
-        pub.push(*message.text("answer", word))
-    pub.push(*message.finish("stop"))
+def program(url: str) -> None:
+    with SyncPublisher(url, "chat:1", message_id="answer-1") as pub:
+        message = UIMessageBuilder(message_id=pub.message_id)
+        for word in words():
+            pub.push(*message.text("answer", word))
 
 
-async def record() -> None:
-    async with service.publisher("chat:1", message_id="answer-1") as pub:
-        await asyncio.to_thread(program, pub)
-
-
-async def main() -> None:
-    async with service:
-        recording = asyncio.create_task(record())
+async def read(url: str) -> None:
+    """Read as a server does, in another process and while the program runs, or later."""
+    async with create_service(url) as service:
         async for chunk in service.subscribe("chat:1"):
             print(chunk)
-        await recording
 
-
-service = create_service("memory://", protocol=UIMessageProtocol())
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with tempfile.TemporaryDirectory() as directory:
+        database = f"sqlite+aiosqlite:///{directory}/chat.db"
+        program(database)
+        asyncio.run(read(database))

@@ -82,5 +82,8 @@ def from_index(replay: Replay, version: VersionInfo, index: str) -> tuple[Replay
 
 
 def _earlier(message: UIMessage) -> tuple[str, ...]:
-    # The turn has a start of its own.
-    return tuple(encode_json(chunk) for chunk in chunks_of_message(message)[1:])
+    # The turn has a start of its own, without the metadata that the message had.
+    start, *rest = chunks_of_message(message)
+    metadata = start.get("messageMetadata")
+    known = [{"type": "message-metadata", "messageMetadata": metadata}] if isinstance(metadata, dict) else []
+    return tuple(map(encode_json, [*known, *rest]))

@@ -108,17 +108,30 @@ class ChatTurn:
 
     @cached_property
     def callback(self) -> StreamCallbackHandler:
-        """A LangChain callback that writes what a chain, agent or graph does to `pub`."""
+        """A LangChain callback that writes what a chain, agent or graph does to `pub`.
+
+        On a continuation it gives the calls of the message that the turn goes on with their results.
+        """
         # Imported here, so that an application without LangChain does not load it.
         from monostream_ai.langchain import StreamCallbackHandler
 
-        return StreamCallbackHandler(self.pub, send_start=False)
+        continues = self._assignment.request.continued_message_id == self.message_id
+        return StreamCallbackHandler(self.pub, send_start=False, continued=self.messages[-1] if continues else None)
 
     def langchain_messages(self) -> list[BaseMessage]:
         """Return `messages` as LangChain messages. System messages are left out: a client could forge them."""
         from monostream_ai.langchain import to_langchain_messages
 
         return to_langchain_messages(self.messages)
+
+    def resume_value(self) -> dict[str, Any] | None:
+        """Return what `Command(resume=…)` needs to go on with what the user approved or rejected; None if there is no answer.
+
+        As `monostream_ai.langchain.resume_value`. That this user may decide is for you to check.
+        """
+        from monostream_ai.langchain import resume_value
+
+        return resume_value(self.messages)
 
 
 Reply: TypeAlias = Callable[[ChatTurn], Awaitable[object]]

@@ -8,10 +8,10 @@ from typing import Any
 from langchain_core.messages import ToolMessage
 
 from monostream_ai.errors import MASKED_ERROR_TEXT
-from monostream_ai.langchain.calls import Calls
 from monostream_ai.langchain.message import AgentMessage
 from monostream_ai.langchain.outputs import error_text_of, is_command, is_control_flow, output_value, tool_messages
 from monostream_ai.ui_messages import Chunk, to_json_value
+from monostream_ai.ui_messages.call_ids import CallIds
 
 
 class Answers:
@@ -25,7 +25,7 @@ class Answers:
     def __init__(
         self,
         message: AgentMessage,
-        calls: Calls,
+        calls: CallIds,
         *,
         error_text: Callable[[BaseException], str] | None,
         tool_output: Callable[[Any], Any] | None,

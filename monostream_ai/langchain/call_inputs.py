@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from monostream_ai.langchain.calls import Calls
 from monostream_ai.langchain.message import AgentMessage
 from monostream_ai.ui_messages import Chunk, to_json_value
-
-INVALID_INPUT_TEXT: Final = "The arguments of the call are not valid."
-FAILED_TEXT: Final = "The tool failed."
+from monostream_ai.ui_messages.call_ids import CallIds
+from monostream_ai.ui_messages.fixed_texts import FAILED_TEXT, INVALID_INPUT_TEXT
 
 
 @dataclass(slots=True)
@@ -34,7 +32,7 @@ class CallInputs:
         close: Ends the text before a call, and returns the chunks for it.
     """
 
-    def __init__(self, run_id: str, message: AgentMessage, calls: Calls, close: Callable[[], list[Chunk]]) -> None:
+    def __init__(self, run_id: str, message: AgentMessage, calls: CallIds, close: Callable[[], list[Chunk]]) -> None:
         self._run_id = run_id
         self._message = message
         self._calls = calls

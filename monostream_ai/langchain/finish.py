@@ -7,13 +7,7 @@ from typing import Any, Final
 
 from langchain_core.messages import AIMessage
 
-_REASONS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("stop", "end_turn", "stop_sequence", "STOP", "completed"), "stop"),
-    **dict.fromkeys(("length", "max_tokens", "MAX_TOKENS", "max_output_tokens"), "length"),
-    **dict.fromkeys(("tool_calls", "tool_use", "function_call"), "tool-calls"),
-    **dict.fromkeys(("content_filter", "refusal", "SAFETY"), "content-filter"),
-}
-"""The words of OpenAI, Anthropic and Gemini."""
+from monostream_ai.ui_messages.finish_reasons import finish_reason_of
 
 _DETAILS: Final = (
     ("input_token_details", "cache_read", "cachedInputTokens"),
@@ -32,7 +26,7 @@ def finish_reason(metadata: Mapping[str, Any], *, calls_tools: bool = False) -> 
     incomplete = metadata.get("incomplete_details")
     given = incomplete.get("reason") if isinstance(incomplete, dict) else None
     given = given or metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("status")
-    return _REASONS.get(str(given), "other") if given else "stop"
+    return finish_reason_of(str(given)) if given else "stop"
 
 
 class Usage:

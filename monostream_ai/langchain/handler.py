@@ -13,10 +13,10 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
 
-from monostream_ai.langchain.fitting import Sink, push_fitting
 from monostream_ai.langchain.mapper import LangChainMapper
 from monostream_ai.langchain.runs import Include, Runs
 from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.fitting import Sink, push_fitting
 
 T = TypeVar("T")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from monostream_ai.langchain.calls import Calls
 from monostream_ai.langchain.message import AgentMessage, PendingCall
 from monostream_ai.ui_messages import Chunk, to_json_value
+from monostream_ai.ui_messages.call_ids import CallIds
 
 
 class Interrupt(NamedTuple):
@@ -27,7 +27,7 @@ def interrupts_of(error: BaseException) -> Iterator[Interrupt]:
             yield Interrupt(interrupt_id, to_json_value(getattr(interrupt, "value", None)))
 
 
-def ask(message: AgentMessage, calls: Calls, interrupt: Interrupt) -> list[Chunk]:
+def ask(message: AgentMessage, calls: CallIds, interrupt: Interrupt) -> list[Chunk]:
     """Return the chunks that put the question to the user: an approval for each call it is about, then the question as data."""
     chunks: list[Chunk] = []
     for call in _calls_asked_about(message.pending, calls, interrupt.value):
@@ -35,7 +35,7 @@ def ask(message: AgentMessage, calls: Calls, interrupt: Interrupt) -> list[Chunk
     return [*chunks, *message.data("interrupt", interrupt.value, data_id=interrupt.id)]
 
 
-def _calls_asked_about(pending: list[PendingCall], calls: Calls, value: Any) -> Iterator[PendingCall]:
+def _calls_asked_about(pending: list[PendingCall], calls: CallIds, value: Any) -> Iterator[PendingCall]:
     """Yield the calls behind the requests of `HumanInTheLoopMiddleware`. Source: langchain 1.4.7, human_in_the_loop.py."""
     if not isinstance(value, Mapping):
         return

@@ -11,7 +11,6 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, Generati
 
 from monostream_ai.langchain.answers import Answers
 from monostream_ai.langchain.attachments import Attachments
-from monostream_ai.langchain.calls import Calls
 from monostream_ai.langchain.finish import Usage, finish_reason
 from monostream_ai.langchain.interrupts import ask, interrupts_of
 from monostream_ai.langchain.message import AgentMessage
@@ -19,6 +18,7 @@ from monostream_ai.langchain.model_output import ModelOutput
 from monostream_ai.langchain.runs import Kind, Run, Runs
 from monostream_ai.langchain.steps import Steps
 from monostream_ai.ui_messages import Chunk, to_json_value
+from monostream_ai.ui_messages.call_ids import CallIds
 
 
 class LangChainMapper:
@@ -42,7 +42,7 @@ class LangChainMapper:
     ) -> None:
         self._message = message
         self._runs = runs
-        self._calls = Calls(message)
+        self._calls = CallIds(message, message.earlier_calls)
         self._answers = Answers(message, self._calls, error_text=error_text, tool_output=tool_output)
         self._attachments = Attachments(message)
         self._steps = Steps(message, self._attachments)
@@ -50,7 +50,7 @@ class LangChainMapper:
         self._asked: set[tuple[UUID, str]] = set()
         self._usage = Usage()
         self._reason = "stop"
-        self._said: dict[str, Any] = {"finishReason": "stop"}
+        self._said: dict[str, Any] = {"finishReason": message.earlier_reason or "stop"}
 
     @classmethod
     def for_message(

@@ -33,6 +33,8 @@ class AgentMessage(UIMessageBuilder):
         self._undecided: dict[str, str | None] = {}
         self.earlier_calls: list[str] = []
         """Ids of the calls that the continued message has."""
+        self.earlier_reason: Any = None
+        """Why the last model of the continued message stopped, as its metadata says."""
         if continued is not None:
             self._adopt(continued)
 
@@ -81,7 +83,8 @@ class AgentMessage(UIMessageBuilder):
         return call is not None and call.state == "called" and not call.running
 
     def _adopt(self, message: Mapping[str, Any]) -> None:
-        parts = message.get("parts")
+        parts, metadata = message.get("parts"), message.get("metadata")
+        self.earlier_reason = metadata.get("finishReason") if isinstance(metadata, Mapping) else None
         tools = [
             chunk for chunk in chunks_of_message({"parts": parts if isinstance(parts, list) else []}) if "toolCallId" in chunk
         ]

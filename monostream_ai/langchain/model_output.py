@@ -9,10 +9,10 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 
 from monostream_ai.langchain.attachments import FILE_KINDS, Attachments
 from monostream_ai.langchain.call_inputs import CallInputs
-from monostream_ai.langchain.calls import Calls
 from monostream_ai.langchain.content import blocks_of
 from monostream_ai.langchain.message import AgentMessage
 from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.call_ids import CallIds
 
 Source = Literal["tokens", "events"]
 
@@ -23,7 +23,7 @@ class ModelOutput:
     `source` is where its output is taken from, once that is known: a model may report the same output as tokens and as events.
     """
 
-    def __init__(self, run_id: str, message: AgentMessage, calls: Calls, attachments: Attachments) -> None:
+    def __init__(self, run_id: str, message: AgentMessage, calls: CallIds, attachments: Attachments) -> None:
         self.source: Source | None = None
         self._run_id = run_id
         self._message = message

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable
 
 from monostream_ai.errors import Fenced, StreamStopped
-from monostream_ai.langchain.fitting import push_fitting
 from monostream_ai.publisher import Publisher
 from monostream_ai.types import Ending
 from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.fitting import push_fitting
 
 logger = logging.getLogger(__name__)
 

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Generic, Self
 from weakref import WeakKeyDictionary
 
-from monostream_ai.errors import MASKED_ERROR_TEXT, ChunkTooLarge, InvalidChunk, StreamClosed
+from monostream_ai.errors import MASKED_ERROR_TEXT, InvalidChunk, StreamClosed
 from monostream_ai.openai.events import EventMapper
 from monostream_ai.openai.recording import Recording
 from monostream_ai.openai.sources import E, Stream, check_stream, events_of
 from monostream_ai.publisher import Publisher
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder, to_json_value
+from monostream_ai.ui_messages.fitting import push_fitting
 
-logger = logging.getLogger(__name__)
+AHEAD: Final = 2 * 1024 * 1024
+"""Characters that a stream may be ahead of the store before it waits for it, which keeps it below `MAX_PUSHED_BYTES`.
 
-FLUSH_EVERY: Final = 100
-"""Events after which the stream waits for the store, so that one which is faster cannot fill the memory."""
-
-TOO_LARGE_TEXT: Final = "The result is too large to show."
+No model speaks so fast; a stream that is read from a file may.
+"""
+FRAME: Final = 128
+"""Characters allowed for a chunk's keys and ids. Deltas of a text need none: those that wait are merged."""
+NESTED: Final = 256 * 1024
+"""Characters allowed for a value that is no text, since measuring it would take longer."""
 
 # A tool loop captures several streams to one publisher, and they make one message.
 _RECORDINGS: Final[WeakKeyDictionary[Publisher[Chunk], Recording]] = WeakKeyDictionary()
@@ -80,7 +83,7 @@ class Capture(Generic[E]):
         self._options = {"encrypted_reasoning": encrypted_reasoning, "other_items": other_items}
         self._recording: Recording | None = None
         self._mapper: EventMapper | None = None
-        self._seen = 0
+        self._ahead = 0
 
     def tool_result(self, call_id: str, *, output: Any = None, error: str | None = None) -> None:
         """Record what a tool that the program ran itself has returned, before the next stream is captured.
@@ -97,7 +100,7 @@ class Capture(Generic[E]):
         """
         if self._recording is None:
             raise InvalidChunk("$.toolCallId", f"nothing was captured yet, so there is no call {call_id!r}")
-        builder, published = self._recording.builder, self._recording.find_call(call_id)
+        builder, published = self._recording.builder, self._recording.calls.find(call_id) or call_id
         if published in self._recording.refused_calls:
             return
         result = builder.tool_output(published, to_json_value(output)) if error is None else builder.tool_error(published, error)
@@ -116,7 +119,8 @@ class Capture(Generic[E]):
                 raise StreamClosed(self._pub.stream_id, self._pub.version)
             event = await anext(self._events)
             self._push(mapper.feed(event))
-            await self._keep_pace()
+            if self._ahead > AHEAD:
+                await self._catch_up()
         except StopAsyncIteration:
             await self._end()
             raise
@@ -158,10 +162,9 @@ class Capture(Generic[E]):
         self._recording, self._mapper = recording, EventMapper(recording, **self._options)
         return self._mapper
 
-    async def _keep_pace(self) -> None:
-        self._seen += 1
-        if self._seen % FLUSH_EVERY == 0:
-            await self._pub.flush()
+    async def _catch_up(self) -> None:
+        self._ahead = 0
+        await self._pub.flush()
 
     async def _end(self) -> None:
         self._give_up()
@@ -184,23 +187,15 @@ class Capture(Generic[E]):
         self._push(builder.abort() if self._mapper.output.failure is None else builder.error(MASKED_ERROR_TEXT))
 
     def _push(self, chunks: list[Chunk]) -> None:
-        try:
-            self._pub.push(*chunks)
-        except ChunkTooLarge:
-            for chunk in chunks:
-                self._push_what_fits(chunk)
+        push_fitting(self._pub, chunks, refuse=True)
+        self._ahead += sum(map(_weight, chunks))
 
-    def _push_what_fits(self, chunk: Chunk) -> None:
-        try:
-            self._pub.push(chunk)
-        except ChunkTooLarge as error:
-            if chunk["type"] == "tool-output-available":
-                small = {key: value for key, value in chunk.items() if key != "output"}
-                self._pub.push({**small, "type": "tool-output-error", "errorText": TOO_LARGE_TEXT})
-            elif chunk["type"] == "file":
-                logger.warning("left out a file of stream %r: %s", self._pub.stream_id, error)
-            else:
-                raise
+
+def _weight(chunk: Chunk) -> int:
+    if chunk["type"] in ("text-delta", "reasoning-delta"):
+        return len(chunk["delta"])
+    texts = sum(len(value) for value in chunk.values() if isinstance(value, str))
+    return FRAME + texts + NESTED * sum(isinstance(value, dict | list) for value in chunk.values())
 
 
 def _is_cancelled() -> bool:

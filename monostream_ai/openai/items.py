@@ -8,7 +8,6 @@ from monostream_ai.openai.fields import get, get_index, get_list, get_text, to_j
 from monostream_ai.openai.output import Call, Output
 from monostream_ai.openai.recording import Recording
 from monostream_ai.openai.server_tools import (
-    FAILED_TEXT,
     RESULT_ITEMS,
     failed,
     has_result_item,
@@ -20,6 +19,7 @@ from monostream_ai.openai.server_tools import (
     tool_output,
 )
 from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.fixed_texts import FAILED_TEXT
 
 
 class Items:
@@ -127,6 +127,6 @@ class Items:
     def _result(self, call_id: str, output: Any) -> list[Chunk]:
         # Some results do not name their call; they follow it.
         awaited = "" if self._awaited is None else self._awaited.published or ""
-        published = self._recording.find_call(call_id) if call_id else awaited
+        published = self._recording.calls.find(call_id) or "" if call_id else awaited
         known = self._builder.call(published)
         return [] if known is None or known.state == "done" else self._builder.tool_output(published, output)

@@ -101,21 +101,21 @@ def _chat_step(step: Step) -> Iterator[Item]:
     message: Item = {"role": "assistant", "content": step.text or None}
     if step.calls:
         message["tool_calls"] = [
-            {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments_text}}
             for call in step.calls
         ]
     yield message
     for call in step.calls:
-        yield {"role": "tool", "tool_call_id": call.call_id, "content": call.result}
+        yield {"role": "tool", "tool_call_id": call.call_id, "content": call.output_text}
 
 
 def _input_step(step: Step) -> Iterator[Item]:
     if step.text:
         yield {"role": "assistant", "content": step.text}
     for call in step.calls:
-        yield {"type": "function_call", "call_id": call.call_id, "name": call.name, "arguments": call.arguments}
+        yield {"type": "function_call", "call_id": call.call_id, "name": call.name, "arguments": call.arguments_text}
     for call in step.calls:
-        yield {"type": "function_call_output", "call_id": call.call_id, "output": call.result}
+        yield {"type": "function_call_output", "call_id": call.call_id, "output": call.output_text}
 
 
 def _chat_part(content: str | FileInput) -> Item:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from monostream_ai.openai.errors import ResponseFailed, TruncatedStream
-from monostream_ai.openai.finish import finish_reason, usage_of
 from monostream_ai.openai.recording import Recording
+from monostream_ai.openai.usage import usage_of
 from monostream_ai.ui_messages import Chunk, to_json_value
-
-INVALID_INPUT_TEXT: Final = "The arguments of the call are not valid."
+from monostream_ai.ui_messages.finish_reasons import finish_reason_of
+from monostream_ai.ui_messages.fixed_texts import INVALID_INPUT_TEXT
 
 PartKind = Literal["text", "reasoning"]
 
@@ -114,7 +114,7 @@ class Output:
         """Note that the response is whole and why the model stopped. The step stays open for the results of its calls."""
         chunks = self.end_part()
         self.complete = True
-        reason = finish_reason(given)
+        reason = finish_reason_of(given)
         if reason in ("stop", "other"):
             reason = "content-filter" if self._refused else "tool-calls" if self._calls_tools else reason
         return [*chunks, *self._recording.tell({"finishReason": reason, **metadata})]

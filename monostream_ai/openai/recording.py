@@ -7,6 +7,7 @@ from typing import Any
 
 from monostream_ai.openai.fields import get, get_text
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
+from monostream_ai.ui_messages.call_ids import CallIds
 
 
 class Recording:
@@ -18,8 +19,9 @@ class Recording:
         """Tokens of each response so far."""
         self.refused_calls: set[str] = set()
         """Published ids of calls whose arguments are no JSON: that is their result."""
+        self.calls = CallIds(builder)
+        self._calls_made = 0
         self._parts = 0
-        self._published: dict[str, list[str]] = {}
         self._sources: set[str] = set()
         self._told: dict[str, Any] = {}
 
@@ -29,17 +31,8 @@ class Recording:
 
     def publish_call(self, call_id: str) -> str:
         """Return the id under which the message shows a new call: some models use an id twice, or give none."""
-        call_id = call_id or f"call-{len(self._published) + 1}"
-        others = self._published.setdefault(call_id, [])
-        published = f"{call_id}#{len(others) + 1}" if others else call_id
-        others.append(published)
-        return published
-
-    def find_call(self, call_id: str) -> str:
-        """Return the published id of the call that a result answers: the first one without a result, else the last one."""
-        published = self._published.get(call_id, [call_id])
-        waiting = (known for known in published if (call := self.builder.call(known)) is not None and call.state != "done")
-        return next(waiting, published[-1])
+        self._calls_made += 1
+        return self.calls.publish(call_id or f"call-{self._calls_made}")
 
     def source(self, annotation: Any) -> list[Chunk]:
         """Map a citation, once for each source."""

@@ -8,8 +8,6 @@ from typing import Any, Final
 
 from monostream_ai.openai.fields import get, get_text, to_json
 
-FAILED_TEXT: Final = "The tool failed."
-
 CLIENT_TOOLS: Final = frozenset({"local_shell_call", "apply_patch_call", "computer_call"})
 """Items that the program itself has to run, as it runs functions."""
 

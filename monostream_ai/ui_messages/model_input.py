@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from monostream_ai.errors import InvalidArgument
 from monostream_ai.json_text import encode_json
-from monostream_ai.ui_messages.profiles import DENIED_TEXT
+from monostream_ai.ui_messages.fixed_texts import DENIED_TEXT, FAILED_TEXT
 
 URL_SCHEMES: Final = frozenset({"https", "data"})
 MAX_BYTES: Final = 32 * 1024 * 1024
@@ -42,16 +42,26 @@ class Said:
 
     role: str
     contents: list[str | FileInput | dict[str, Any]]
+    message_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class AnsweredCall:
-    """A tool call and its result, as text; `arguments` is the JSON text of an object."""
+    """A tool call and its result: any JSON value, or what to tell the model if the tool has `failed`."""
 
     call_id: str
     name: str
-    arguments: str
-    result: str
+    arguments: dict[str, Any]
+    output: Any
+    failed: bool
+
+    @property
+    def arguments_text(self) -> str:
+        return encode_json(self.arguments)
+
+    @property
+    def output_text(self) -> str:
+        return self.output if isinstance(self.output, str) else encode_json(self.output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,8 @@ class Step:
 
     text: str
     calls: list[AnsweredCall]
+    step_id: str | None
+    """The id of the message with the number of the step in it."""
 
 
 def read_model_input(
@@ -70,7 +82,14 @@ def read_model_input(
     max_bytes: int,
     convert_data_part: ConvertDataPart | None,
 ) -> Iterator[Said | Step]:
-    """Yield what the messages say, in their order; the arguments are those of `to_openai_messages`.
+    """Yield what the messages say, in their order. What a model may not be told, or would not understand, is left out.
+
+    Args:
+        messages: `UIMessage`s as a client sent them.
+        allow_system: Read system messages too.
+        url_schemes: Where a user's files may come from.
+        max_bytes: UTF-8 of all that is yielded, together.
+        convert_data_part: Makes what a user's `data-*` part becomes, or None to leave it out. Without it all are.
 
     Raises:
         InvalidArgument: This is no list of UI messages, a file is not allowed, or it is too much; it names the place.
@@ -82,26 +101,28 @@ def read_model_input(
         parts = message.get("parts") if isinstance(message, Mapping) else None
         if not isinstance(parts, Sequence) or not all(isinstance(part, Mapping) for part in parts):
             raise InvalidArgument(f"{place} is not a UI message: it needs a list of parts")
-        for said in _read(message.get("role"), parts, place, url_schemes, convert_data_part):
+        if message.get("role") == "system" and not allow_system:
+            continue
+        for said in _read(message, parts, place, url_schemes, convert_data_part):
             max_bytes -= _size(said)
             if max_bytes < 0:
                 raise InvalidArgument(f"{place} is more than this chat may hold")
-            if allow_system or not isinstance(said, Said) or said.role != "system":
-                yield said
+            yield said
 
 
 def _read(
-    role: object, parts: Sequence[Part], place: str, url_schemes: Collection[str], convert: ConvertDataPart | None
+    message: Mapping[str, Any], parts: Sequence[Part], place: str, url_schemes: Collection[str], convert: ConvertDataPart | None
 ) -> Iterator[Said | Step]:
+    role, message_id = message.get("role"), message.get("id") if isinstance(message.get("id"), str) else None
     if role == "assistant":
-        yield from filter(lambda step: step.text or step.calls, map(_step, _split(parts)))
+        yield from _steps(parts, message_id)
     elif role == "user":
         contents = [_content(part, f"{place}.parts[{n}]", url_schemes, convert) for n, part in enumerate(parts)]
         if given := [content for content in contents if content]:
-            yield Said("user", given)
+            yield Said("user", given, message_id)
     elif role == "system":
         if text := "".join(map(_text, parts)):
-            yield Said("system", [text])
+            yield Said("system", [text], message_id)
     else:
         raise InvalidArgument(f"{place} has the role {role!r}: use 'user', 'assistant' or 'system'")
 
@@ -148,6 +169,14 @@ def _base64(rest: str, place: str) -> str:
     return content.decode()
 
 
+def _steps(parts: Sequence[Part], message_id: str | None) -> Iterator[Step]:
+    for number, step in enumerate(_split(parts)):
+        text = "".join(map(_text, step))
+        calls = [call for part in step if (call := _call(part)) is not None]
+        if text or calls:
+            yield Step(text, calls, None if message_id is None else f"{message_id}-{number}")
+
+
 def _split(parts: Sequence[Part]) -> list[list[Part]]:
     steps: list[list[Part]] = [[]]
     for part in parts:
@@ -155,11 +184,7 @@ def _split(parts: Sequence[Part]) -> list[list[Part]]:
             steps.append([])
         else:
             steps[-1].append(part)
-    return steps
-
-
-def _step(parts: Sequence[Part]) -> Step:
-    return Step("".join(map(_text, parts)), [call for part in parts if (call := _call(part)) is not None])
+    return [step for step in steps if step]
 
 
 def _call(part: Part) -> AnsweredCall | None:
@@ -167,31 +192,31 @@ def _call(part: Part) -> AnsweredCall | None:
     if not (kind == "dynamic-tool" or kind.startswith("tool-")) or not isinstance(call_id, str):
         return None
     # What a provider ran itself is no answer of ours, and a call without an answer is one that providers refuse.
-    result = None if part.get("providerExecuted") is True else _result(part)
-    if result is None:
+    answer = None if part.get("providerExecuted") is True else _answer(part)
+    if answer is None:
         return None
     name = str(part.get("toolName")) if kind == "dynamic-tool" else kind.removeprefix("tool-")
     given = part.get("input", part.get("rawInput"))
-    arguments = {} if given is None else given if isinstance(given, Mapping) else {"input": given}
-    return AnsweredCall(call_id, name, encode_json(arguments), result)
+    arguments = {} if given is None else dict(given) if isinstance(given, Mapping) else {"input": given}
+    return AnsweredCall(call_id, name, arguments, *answer)
 
 
-def _result(part: Part) -> str | None:
+def _answer(part: Part) -> tuple[Any, bool] | None:
+    """Return the result and whether the tool failed; None while the call waits for one."""
     state, given = part.get("state"), part.get("approval")
     approval: Part = given if isinstance(given, Mapping) else {}
     if state == "output-available":
-        output = part.get("output")
-        return output if isinstance(output, str) else encode_json(output)
+        return part.get("output"), False
     if state == "output-error":
-        return str(part.get("errorText") or "The tool failed.")
+        return str(part.get("errorText") or FAILED_TEXT), True
     if state == "output-denied" or (state == "approval-responded" and approval.get("approved") is False):
-        return str(approval.get("reason") or DENIED_TEXT)
+        return str(approval.get("reason") or DENIED_TEXT), True
     return None
 
 
 def _size(said: Said | Step) -> int:
     if isinstance(said, Step):
-        texts = [said.text, *(text for call in said.calls for text in (call.arguments, call.result))]
+        texts = [said.text, *(text for call in said.calls for text in (call.arguments_text, call.output_text))]
     else:
         texts = [content.url if isinstance(content, FileInput) else str(content) for content in said.contents]
     return sum(len(text.encode(errors="surrogatepass")) for text in texts)

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from monostream_ai.ui_messages.chunks import FINISH_REASONS, Chunk
-
-INCOMPLETE_INPUT_TEXT: Final = "The call was not completed."
-"""What a browser is told about a tool call whose input never became whole."""
+from monostream_ai.ui_messages.fixed_texts import INCOMPLETE_INPUT_TEXT
 
 PartKind = Literal["text", "reasoning"]
 CallState = Literal["streaming", "called", "failed", "done"]

@@ -13,6 +13,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 from monostream_ai.errors import InvalidArgument
 from monostream_ai.json_text import decode_json, encode_json
 from monostream_ai.ui_messages.chunks import DATA_SHAPE, FINISH_REASONS, SHAPES, Chunk, Shape
+from monostream_ai.ui_messages.fixed_texts import DENIED_TEXT
 
 Profile: TypeAlias = Literal["v5", "v6", "v7", "v7.0.149"]
 """The release of `ai` that a client has: 5.0.92 or newer, 6.0.39 or newer, any 7, or 7.0.149 or newer.
@@ -26,9 +27,6 @@ PROFILES: Final[tuple[Profile, ...]] = get_args(Profile)
 
 NOTHING: Final = '{"type":"message-metadata","messageMetadata":null}'
 """A chunk that every client accepts and that changes nothing."""
-
-DENIED_TEXT: Final = "Tool execution denied."
-"""What clients of `ai` 5, which know no denial, are told as a tool's error. Source: `convertToModelMessages` of ai@7.0.173."""
 
 _DELTAS: Final = ('{"type":"text-delta"', '{"type":"reasoning-delta"', '{"type":"tool-input-delta"')
 _TYPE_FIRST: Final = '{"type":"'
@@ -157,6 +155,7 @@ class _DynamicCalls:
             return chunk
         if kind == "tool-output-denied":
             # A response that begins in the middle has not seen the call. All that our mappers write are dynamic.
+            # These clients know no denial.
             denied = {"type": "tool-output-error", "toolCallId": call_id, "errorText": DENIED_TEXT}
             return _saying(denied, self._dynamic.get(call_id, True))
         return _saying(chunk, self._dynamic[call_id]) if kind in _RESULTS and call_id in self._dynamic else chunk

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from monostream_ai.errors import InvalidChunk
 from monostream_ai.ui_messages.chunks import Chunk
-from monostream_ai.ui_messages.open_parts import INCOMPLETE_INPUT_TEXT
+from monostream_ai.ui_messages.fixed_texts import INCOMPLETE_INPUT_TEXT
 from monostream_ai.ui_messages.partial_json import parse_partial_json
 
 Part: TypeAlias = dict[str, Any]

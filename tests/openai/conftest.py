@@ -9,6 +9,9 @@ from monostream_ai import DurableStreamService, create_service
 from monostream_ai.ui_messages import Chunk, UIMessageProtocol
 from tests.openai.vendor import USING, Vendor
 
+# The mocker of httpx2 is tested where the SDK speaks through httpx2.
+collect_ignore = ["test_httpx2_mocker.py"] if USING == "httpx" else []
+
 
 @pytest.fixture
 async def service(no_task_is_left: None) -> AsyncIterator[DurableStreamService[Chunk]]:

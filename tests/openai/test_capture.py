@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from monostream_ai import InvalidChunk, PublisherClosed, create_service
+from monostream_ai import DurableStreamService, InvalidChunk, PublisherClosed, create_service
 from monostream_ai.openai import capture, consume
+from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.ui_messages import UIMessageProtocol, reduce_chunks
+from tests.hooked_store import HookedStore
 from tests.openai.recordings import events_of
-from tests.openai.storing import Service, chunk_of, record, stored
+from tests.openai.storing import Service, chunk_of, record, stored, texts
 from tests.openai.vendor import Vendor
 
 MANY = 2000
 
 
-async def fast_stream(count: int = MANY) -> AsyncIterator[dict[str, Any]]:
+async def fast_stream(count: int = MANY, text: str = "x" * 10_000) -> AsyncIterator[dict[str, Any]]:
     """Yield, without ever waiting, what is by default more than a publisher keeps in memory."""
     for _ in range(count):
-        yield {"choices": [{"index": 0, "delta": {"content": "x" * 10_000}}]}
+        yield {"choices": [{"index": 0, "delta": {"content": text}}]}
     yield {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 
 
@@ -145,6 +148,29 @@ async def test_a_result_that_is_too_large_is_an_error_of_its_tool(service: Servi
         asked.tool_result("call_1", output="A" * 2_000_000)
 
     assert chunk_of(await stored(service), "tool-output-error")["errorText"] == "The result is too large to show."
+
+
+async def test_text_that_is_too_large_comes_in_pieces(service: Service) -> None:
+    events = [{"choices": [{"index": 0, "delta": {"content": "x" * 2_000_000}, "finish_reason": "stop"}]}]
+
+    assert await record(service, events) is None
+    assert sum(map(len, texts(await stored(service)))) == 2_000_000
+
+
+async def test_a_stream_does_not_wait_for_a_store_that_does_not_answer(no_task_is_left: None) -> None:
+    store, answers = HookedStore(MemoryStore()), asyncio.Event()
+
+    async def wait() -> None:
+        await answers.wait()
+
+    store.before["append"] = wait
+    async with DurableStreamService(store, None, UIMessageProtocol()) as service:
+        async with service.publisher("chat") as pub, asyncio.timeout(5.0):
+            events = capture(fast_stream(MANY, "token "), pub)
+            heard = [await anext(events) for _ in range(MANY)]
+            answers.set()
+            assert heard + [event async for event in events] == [event async for event in fast_stream(MANY, "token ")]
+        assert "".join(texts(await stored(service))) == "token " * MANY
 
 
 async def test_encrypted_reasoning_is_kept_if_asked(service: Service) -> None:

@@ -198,13 +198,13 @@ async def test_a_chunk_that_cannot_be_stored_closes_the_stream(service: Service)
 
     async def events() -> AsyncIterator[dict[str, Any]]:
         try:
-            yield {"choices": [{"index": 0, "delta": {"content": "x" * 2_000_000}}]}
+            yield {"type": "response.output_item.done", "item": {"type": "mcp_list_tools", "tools": ["x" * 2_000_000]}}
         finally:
             closed.set()
 
     with pytest.raises(ChunkTooLarge):
         async with service.publisher("chat") as pub:
-            held = capture(events(), pub)
+            held = capture(events(), pub, other_items=True)
             try:
                 await anext(held)
             finally:

@@ -1,19 +1,10 @@
-"""Why a model stopped and how many tokens it used, in the words of the AI SDK."""
+"""How many tokens a response used, in the words of the AI SDK."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from monostream_ai.openai.fields import get
-
-_REASONS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("stop", "end_turn", "stop_sequence", "STOP", "completed"), "stop"),
-    **dict.fromkeys(("length", "max_tokens", "MAX_TOKENS", "max_output_tokens"), "length"),
-    **dict.fromkeys(("tool_calls", "tool_use", "function_call"), "tool-calls"),
-    **dict.fromkeys(("content_filter", "refusal", "SAFETY"), "content-filter"),
-}
-"""OpenAI's words, and those that servers with its API pass on from other models."""
 
 _COUNTS: Final = (
     ("inputTokens", ("input_tokens",), ("prompt_tokens",)),
@@ -23,10 +14,6 @@ _COUNTS: Final = (
     ("reasoningTokens", ("output_tokens_details", "reasoning_tokens"), ("completion_tokens_details", "reasoning_tokens")),
 )
 """Names of `LanguageModelUsage` (vercel/ai, ai@7.0.173, src/types/usage.ts), of a response, and of a chat completion."""
-
-
-def finish_reason(given: str) -> str:
-    return _REASONS.get(given, "other")
 
 
 def usage_of(usage: Any) -> dict[str, int]:

@@ -6,18 +6,16 @@ import logging
 from typing import Final, Protocol
 
 from monostream_ai.errors import ChunkTooLarge
-from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.chunks import Chunk
+from monostream_ai.ui_messages.fixed_texts import INPUT_TOO_LARGE_TEXT, TOO_LARGE_TEXT
 
 logger = logging.getLogger(__name__)
-
-TOO_LARGE_TEXT: Final = "The result is too large to show."
-INPUT_TOO_LARGE_TEXT: Final = "The input is too large to show."
 
 _DELTAS: Final = ("delta", "inputTextDelta")
 
 
 class Sink(Protocol):
-    """What a handler needs of a publisher."""
+    """What a recording needs of a publisher."""
 
     @property
     def message_id(self) -> str | None: ...
@@ -25,10 +23,16 @@ class Sink(Protocol):
     def push(self, *chunks: Chunk) -> None: ...
 
 
-def push_fitting(sink: Sink, chunks: list[Chunk]) -> None:
+def push_fitting(sink: Sink, chunks: list[Chunk], *, refuse: bool = False) -> None:
     """Push the chunks; what is over the limit is split, or replaced by a chunk that says so, or left out with a warning.
 
     Others go on as if it had been sent, so a call never stays without its input or its result.
+
+    Args:
+        refuse: Leave out files only. For a recording that can raise to somebody, which a callback cannot.
+
+    Raises:
+        ChunkTooLarge: With `refuse`, a chunk cannot be made smaller.
     """
     if not chunks:
         return
@@ -37,12 +41,14 @@ def push_fitting(sink: Sink, chunks: list[Chunk]) -> None:
     except ChunkTooLarge as error:
         if len(chunks) > 1:
             for chunk in chunks:
-                push_fitting(sink, [chunk])
+                push_fitting(sink, [chunk], refuse=refuse)
             return
-        smaller = _smaller(chunks[0])
+        smaller, kind = _smaller(chunks[0]), chunks[0]["type"]
+        if not smaller and refuse and kind != "file":
+            raise
         if not smaller:
-            logger.warning("a %s chunk was left out: %s", chunks[0]["type"], error)
-        push_fitting(sink, smaller)
+            logger.warning("a %s chunk was left out: %s", kind, error)
+        push_fitting(sink, smaller, refuse=refuse)
 
 
 def _smaller(chunk: Chunk) -> list[Chunk]:

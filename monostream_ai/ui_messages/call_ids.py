@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from monostream_ai.langchain.message import AgentMessage
+from collections.abc import Iterable
+
+from monostream_ai.ui_messages.builder import UIMessageBuilder
 
 
-class Calls:
-    """Gives each call of a message an id of its own and finds the call that a result answers."""
+class CallIds:
+    """Gives each call of a message an id of its own and finds the call that a result answers.
 
-    def __init__(self, message: AgentMessage) -> None:
+    Args:
+        earlier: Ids of calls that the message had before, as it shows them.
+    """
+
+    def __init__(self, message: UIMessageBuilder, earlier: Iterable[str] = ()) -> None:
         self._message = message
         self._published: dict[str, list[str]] = {}
-        for call_id in message.earlier_calls:
+        for call_id in earlier:
             model_id, mark, number = call_id.rpartition("#")
             repeated = mark == "#" and number.isdecimal() and model_id in self._published
             self._published.setdefault(model_id if repeated else call_id, []).append(call_id)
