@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import random
+from typing import Final
+
+FIRST_RETRY: Final = 0.05
+LAST_RETRY: Final = 2.0
+"""Seconds between attempts while a store is unavailable; they double from the first to the last."""
 
 
 class Backoff:
     """Delays that double from the first to the last, each cut by up to a half at random; all in seconds."""
 
-    def __init__(self, first: float, last: float) -> None:
+    def __init__(self, first: float = FIRST_RETRY, last: float = LAST_RETRY) -> None:
         self._first = first
         self._last = last
         self._delay = first

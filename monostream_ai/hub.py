@@ -35,9 +35,6 @@ REPLAYS: Final = 4
 FIRST_POLL: Final = 0.25
 """Seconds to the first poll after a chunk when no notifier works; they double up to the poll interval."""
 
-FIRST_RETRY: Final = 0.05
-LAST_RETRY: Final = 2.0
-
 
 class Hub:
     """The reading side of a service.
@@ -76,7 +73,7 @@ class Hub:
         self._task: asyncio.Task[None] | None = None
         self._pages: dict[Position, asyncio.Task[Page]] = {}
         self._replays = asyncio.Semaphore(REPLAYS)
-        self._backoff = Backoff(FIRST_RETRY, LAST_RETRY)
+        self._backoff = Backoff()
 
     def attach(self, asked: Position) -> tuple[Feed, int]:
         """Register a reader of a stream; the feed loads in the background. Pair with `detach`.
@@ -223,7 +220,7 @@ class Hub:
     async def _replay(self, position: Position) -> Page:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience
-        backoff = Backoff(FIRST_RETRY, LAST_RETRY)
+        backoff = Backoff()
         async with self._replays:
             while True:
                 try:

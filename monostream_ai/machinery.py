@@ -122,7 +122,7 @@ class Machinery:
         """Repeat a store's method, which must be safe to repeat, while the store is unavailable and patience lasts."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._outage_timeout
-        backoff = Backoff(first=0.05, last=2.0)
+        backoff = Backoff()
         while True:
             try:
                 return await attempt()

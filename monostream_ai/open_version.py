@@ -22,7 +22,6 @@ logger = logging.getLogger(__name__)
 MAX_PUSHED_BYTES: Final = 16 * 1024 * 1024
 """Bytes that one publisher may have pushed and not yet stored."""
 
-
 MERGE_BYTES: Final = 256 * 1024
 """Bytes pushed and not yet stored past which adjacent chunks are merged where the protocol can."""
 

@@ -6,15 +6,10 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from monostream_ai.backoff import Backoff
 from monostream_ai.errors import ChunkRefused
 from monostream_ai.types import Lease
-
-FIRST_RETRY: Final = 0.05
-LAST_RETRY: Final = 2.0
-"""Seconds between attempts while the store is unavailable; they double from the first to the last."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,7 +36,7 @@ class Outbox:
         self._writes: deque[Write] = deque()
         self._in_doubt = 0
         self._one_by_one = False
-        self._backoff = Backoff(FIRST_RETRY, LAST_RETRY)
+        self._backoff = Backoff()
         self._unavailable_since: float | None = None
 
     @property
