@@ -61,6 +61,18 @@ class ForwardingStore(Store):
     async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
         return await self._call("info", lambda: self._inner.info(stream_id, version), version)
 
+    async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
+        return await self._call("streams", lambda: self._inner.streams(prefix=prefix, after=after, limit=limit))
+
+    async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
+        return await self._call("unattended", lambda: self._inner.unattended(prefix=prefix, limit=limit))
+
+    async def attend(self, taker: Lease, *, lease: float) -> bool:
+        return await self._call("attend", lambda: self._inner.attend(taker, lease=lease), taker.version)
+
+    async def settle(self, taker: Lease) -> None:
+        await self._call("settle", lambda: self._inner.settle(taker), taker.version)
+
     async def delete(self, stream_id: str) -> bool:
         return await self._call("delete", lambda: self._inner.delete(stream_id))
 

@@ -107,6 +107,32 @@ class Store(ABC):
         """Return a version (None: the latest), or None if there is none."""
 
     @abstractmethod
+    async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
+        """Return the latest version of each stream whose id begins with `prefix`, in one order, past the stream `after`.
+
+        Streams that other programs wrote without versions are left out.
+        """
+
+    @abstractmethod
+    async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
+        """Return watched versions that nobody looks after, of streams whose id begins with `prefix`.
+
+        They are lost, or closed and not settled, and their lease lapsed; a closing append lets it lapse at once. Versions that
+        were superseded while they were open are left out: who opened the newer one has taken their work over.
+        """
+
+    @abstractmethod
+    async def attend(self, taker: Lease, *, lease: float) -> bool:
+        """Take a watched version that is closed, not settled and not leased, in order to settle it; return whether it was taken.
+
+        Of many takers at once one gets it. A repeated call by the same token returns the same answer.
+        """
+
+    @abstractmethod
+    async def settle(self, taker: Lease) -> None:
+        """End the watch over a version that `taker` attends to. Without effect if somebody else does."""
+
+    @abstractmethod
     async def delete(self, stream_id: str) -> bool:
         """Delete a stream, all versions, at once; return whether there was one. Version numbers start over."""
 

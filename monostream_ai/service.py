@@ -5,28 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Final, Generic, Literal, Self
+from typing import Any, Final, Literal, Self
 
-from monostream_ai.errors import UnknownStream
 from monostream_ai.interfaces import BackgroundErrors, Notifier, Store
 from monostream_ai.json_text import encode_json
 from monostream_ai.machinery import Machinery
 from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.publisher import OnCancel, Publisher
 from monostream_ai.shielding import finish_despite_cancel
+from monostream_ai.stored_streams import StoredStreams
 from monostream_ai.subscription import OnSuperseded, Subscription
-from monostream_ai.takeover import end_version, stored_chunks
+from monostream_ai.takeover import end_version
 from monostream_ai.tokens import new_token
-from monostream_ai.types import MAX_VERSION, Cursor, Opening, VersionInfo, WakeUp, check_cursor, check_stream_id, check_version
+from monostream_ai.types import Cursor, Opening, VersionInfo, check_cursor, check_stream_id, check_version
 
 DEFAULT_LEASE: Final = 15.0
 DEFAULT_POLL_INTERVAL: Final = 5.0
 DEFAULT_OUTAGE_TIMEOUT: Final = 60.0
-PRUNE_BATCH: Final = 100
-"""Versions removed by one statement, so that no lock is held for long."""
 
 
-class DurableStreamService(Generic[C]):
+class DurableStreamService(StoredStreams[C]):
     """Named streams on a store. One service serves a process; it connects on first use and belongs to one event loop.
 
     `async with service:` or `aclose` closes the notifier, then the store.
@@ -100,6 +98,7 @@ class DurableStreamService(Generic[C]):
         attempt: int = 1,
         request: Any = None,
         metadata: Any = None,
+        watched: bool = False,
         on_cancel: OnCancel = "abort",
     ) -> Publisher[C]:
         """Return a publisher for a new version; `async with` or `open` acquires it.
@@ -107,6 +106,7 @@ class DurableStreamService(Generic[C]):
         Args:
             version: `"next"` is the latest plus one, or 0. An explicit version must be above the latest.
             request, metadata: JSON values stored with the version, for whoever has to repeat or show it.
+            watched: The version is listed by `unattended` when its publisher is lost, and after its end until `settle`.
             on_cancel: What a cancelled block leaves behind: the protocol's abort, or a released lease.
 
         Raises:
@@ -120,6 +120,7 @@ class DurableStreamService(Generic[C]):
             attempt=attempt,
             request=None if request is None else encode_json(request),
             metadata=None if metadata is None else encode_json(metadata),
+            watched=watched,
         )
         number = None if version == "next" else check_version(version)
         return Publisher(self._machinery, self._protocol, check_stream_id(stream_id), number, opening, on_cancel=on_cancel)
@@ -153,26 +154,6 @@ class DurableStreamService(Generic[C]):
             on_superseded=on_superseded,
         )
 
-    async def status(self, stream_id: str, version: int | None = None) -> VersionInfo:
-        """Return what is stored about a version, by default the latest.
-
-        Raises:
-            UnknownStream: There is no such stream or version.
-        """
-        info = await self._info(stream_id, version)
-        if info is None:
-            raise UnknownStream(stream_id)
-        return info
-
-    async def chunks(self, stream_id: str, version: int | None = None) -> list[C]:
-        """Return every chunk stored for a version now, by default the latest; superseded versions can be read too.
-
-        Raises:
-            UnknownStream: There is no such stream or version.
-        """
-        info = await self.status(stream_id, version)
-        return await stored_chunks(self._machinery.store, self._protocol, info)
-
     async def stop(self, stream_id: str, version: int | None = None) -> bool:
         """End a version with the protocol's abort, wherever its publisher runs; the publisher's task is cancelled.
 
@@ -195,25 +176,6 @@ class DurableStreamService(Generic[C]):
         info = await self._info(stream_id, version)
         return info is not None and info.lost and await self._end(info, stop=False)
 
-    async def delete(self, stream_id: str) -> bool:
-        """Delete a stream with all its versions; readers and publishers get `StreamDeleted`. Returns whether there was one."""
-        await self._machinery.ready()
-        deleted = await self._machinery.store.delete(check_stream_id(stream_id))
-        # Newer than anything: whoever knows the stream looks.
-        self._machinery.announce(WakeUp(stream_id, MAX_VERSION, 0))
-        return deleted
-
-    async def prune(self, *, older_than: float) -> int:
-        """Remove versions whose last activity is over `older_than` seconds ago; return how many.
-
-        Works in small batches. Versions that are being written are never touched.
-        """
-        await self._machinery.ready()
-        total = 0
-        while (pruned := await self._machinery.store.prune(older_than=older_than, limit=PRUNE_BATCH)) > 0:
-            total += pruned
-        return total
-
     def begin_shutdown(self) -> None:
         """Say that the process is about to end; `closing` is True from now on, and nothing else changes."""
         self._closing = True
@@ -233,10 +195,6 @@ class DurableStreamService(Generic[C]):
         cancellation = await finish_despite_cancel(self.aclose())
         if cancellation is not None and error is None:
             raise cancellation
-
-    async def _info(self, stream_id: str, version: int | None) -> VersionInfo | None:
-        await self._machinery.ready()
-        return await self._machinery.store.info(check_stream_id(stream_id), None if version is None else check_version(version))
 
     async def _end(self, info: VersionInfo, *, stop: bool) -> bool:
         # Once the publisher is fenced somebody must write the ending, whether the caller waits for it or not.

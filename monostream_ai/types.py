@@ -82,7 +82,10 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What is stored when a version is acquired. Lease in seconds; request and metadata are JSON text."""
+    """What is stored when a version is acquired. Lease in seconds; request and metadata are JSON text.
+
+    A `watched` version must be settled after it is closed; until then `Store.unattended` may list it.
+    """
 
     token: str
     lease: float
@@ -91,6 +94,7 @@ class Opening:
     attempt: int = 1
     request: str | None = None
     metadata: str | None = None
+    watched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class VersionInfo:
-    """One version of a stream as `service.status` reports it. Times are UTC, by the store's clock."""
+    """One version of a stream as `service.status` reports it. Times are UTC, by the store's clock.
+
+    `closed_for` is how many seconds ago the version was closed.
+    """
 
     stream_id: str
     version: int
@@ -147,6 +154,7 @@ class VersionInfo:
     lease_left: float
     created_at: datetime | None = None
     closed_at: datetime | None = None
+    closed_for: float | None = None
     stop_requested_at: datetime | None = None
     message_id: str | None = None
     owner: str | None = None

@@ -43,6 +43,18 @@ class ForwardingStore(Store):
     async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
         return await self.inner.info(stream_id, version)
 
+    async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
+        return await self.inner.streams(prefix=prefix, after=after, limit=limit)
+
+    async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
+        return await self.inner.unattended(prefix=prefix, limit=limit)
+
+    async def attend(self, taker: Lease, *, lease: float) -> bool:
+        return await self.inner.attend(taker, lease=lease)
+
+    async def settle(self, taker: Lease) -> None:
+        await self.inner.settle(taker)
+
     async def delete(self, stream_id: str) -> bool:
         return await self.inner.delete(stream_id)
 

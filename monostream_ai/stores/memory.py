@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 
 from monostream_ai.errors import ChunksMissing, MonostreamError, StreamDeleted, VersionConflict
 from monostream_ai.interfaces import Store
@@ -26,6 +27,7 @@ class _Version:
     stop_requested_at: datetime | None = None
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     closed_at: datetime | None = None
+    settler: str | None = None
 
 
 class MemoryStore(Store):
@@ -52,8 +54,11 @@ class MemoryStore(Store):
             raise VersionConflict(stream_id, latest if version is None else version, latest)
         for old in versions.values():
             old.token = None
+            if old.state == "open":
+                old.settler = None
         number = latest + 1 if version is None else version
-        versions[number] = _Version(number, opening, opening.token, self._clock() + opening.lease)
+        settler = opening.token if opening.watched else None
+        versions[number] = _Version(number, opening, opening.token, self._clock() + opening.lease, settler=settler)
         self._streams[stream_id] = versions
         return number
 
@@ -73,7 +78,7 @@ class MemoryStore(Store):
             return ChunksMissing(append.lease.stream_id, append.lease.version, row.next_id)
         row.payloads.extend(append.payloads)
         row.next_id = end
-        row.lease_until = self._clock() + lease
+        row.lease_until = self._clock() + (0 if append.closes else lease)
         if append.closes:
             row.state, row.closed, row.closed_at = "closed", self._clock(), datetime.now(UTC)
         return None
@@ -144,8 +149,39 @@ class MemoryStore(Store):
     async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
         versions = self._streams.get(stream_id, {})
         row = versions.get(max(versions, default=-1) if version is None else version)
-        if row is None:
-            return None
+        return None if row is None else self._info(stream_id, row)
+
+    async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
+        asked = sorted(name for name in self._streams if name.startswith(prefix) and (after is None or name > after))
+        return [self._info(name, self._streams[name][max(self._streams[name])]) for name in asked[:limit]]
+
+    async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
+        found = (
+            self._info(name, row)
+            for name, versions in self._streams.items()
+            if name.startswith(prefix)
+            for row in versions.values()
+            if row.settler is not None and row.lease_until <= self._clock()
+        )
+        return list(islice(found, limit))
+
+    async def attend(self, taker: Lease, *, lease: float) -> bool:
+        row = self._row(taker)
+        if row is None or row.state != "closed" or row.settler is None:
+            return False
+        if row.settler != taker.token:
+            if row.lease_until > self._clock():
+                return False
+            row.settler = taker.token
+            row.lease_until = self._clock() + lease
+        return True
+
+    async def settle(self, taker: Lease) -> None:
+        row = self._row(taker)
+        if row is not None and row.settler == taker.token:
+            row.settler = None
+
+    def _info(self, stream_id: str, row: _Version) -> VersionInfo:
         return VersionInfo(
             stream_id=stream_id,
             version=row.number,
@@ -154,6 +190,7 @@ class MemoryStore(Store):
             lease_left=row.lease_until - self._clock(),
             created_at=row.created_at,
             closed_at=row.closed_at,
+            closed_for=None if row.closed is None else self._clock() - row.closed,
             stop_requested_at=row.stop_requested_at,
             message_id=row.opening.message_id,
             owner=row.opening.owner,
@@ -176,7 +213,7 @@ class MemoryStore(Store):
                     continue
                 pruned += 1
                 if row.number == newest:
-                    row.payloads, row.state, row.token = [], "pruned", None
+                    row.payloads, row.state, row.token, row.settler = [], "pruned", None, None
                 else:
                     del versions[row.number]
         return pruned

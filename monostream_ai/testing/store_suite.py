@@ -17,9 +17,12 @@ from monostream_ai.testing.store_cases.payload import PayloadCases
 from monostream_ai.testing.store_cases.read import ReadCases
 from monostream_ai.testing.store_cases.retention import RetentionCases
 from monostream_ai.testing.store_cases.retry import RetryCases
+from monostream_ai.testing.store_cases.watch import WatchCases
 
 
-class StoreConformance(AcquireCases, AppendCases, RetryCases, ReadCases, LeaseCases, ClaimCases, RetentionCases, PayloadCases):
+class StoreConformance(
+    AcquireCases, AppendCases, RetryCases, ReadCases, LeaseCases, ClaimCases, WatchCases, RetentionCases, PayloadCases
+):
     """Every promise of `Store`, for a subclass that has a `store` fixture.
 
         class TestMyStore(StoreConformance):

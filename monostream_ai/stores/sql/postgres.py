@@ -13,7 +13,7 @@ from monostream_ai.errors import ChunkRefused, ChunksMissing, Fenced, Monostream
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.sql import postgres_statements as sql
 from monostream_ai.stores.sql.postgres_database import PostgresDatabase
-from monostream_ai.stores.sql.postgres_rows import append_parameters, lease_parameters, page_of, version_parameters
+from monostream_ai.stores.sql.postgres_rows import append_parameters, held_by, lease_parameters, page_of, version_parameters
 from monostream_ai.stores.sql.postgres_url import CONNECT_ARGUMENTS, POOLER_ARGUMENTS, postgres_url
 from monostream_ai.stores.sql.translation import DATA_ERROR_CLASS, UNIQUE_VIOLATION, sqlstate
 from monostream_ai.stores.verdicts import refusal
@@ -71,6 +71,7 @@ class PostgresStore(Store):
             "attempt": opening.attempt,
             "request": opening.request,
             "metadata": opening.metadata,
+            "watched": opening.watched,
         }
         backoff = Backoff(first=0.002, last=0.05)
         for _ in range(RACES):
@@ -179,16 +180,29 @@ class PostgresStore(Store):
         ]
 
     async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
-        parameters = {"stream": taker.stream_id, "version": taker.version, "writer": taker.token, "lease": lease, "stop": stop}
-        rows = await self._database.execute(sql.CLAIM, parameters)
+        rows = await self._database.execute(sql.CLAIM, {**held_by(taker), "lease": lease, "stop": stop})
         return rows[0][0] if rows else None
 
     async def release(self, lease: Lease) -> None:
-        await self._database.execute(sql.RELEASE, {"stream": lease.stream_id, "version": lease.version, "writer": lease.token})
+        await self._database.execute(sql.RELEASE, held_by(lease))
 
     async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
         rows = await self._database.execute(sql.INFO, {"stream": stream_id, "version": version})
         return VersionInfo(stream_id=stream_id, **rows[0]._mapping) if rows else None
+
+    async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
+        rows = await self._database.execute(sql.STREAMS, {"prefix": prefix, "after": after, "limit": limit})
+        return [VersionInfo(**row._mapping) for row in rows]
+
+    async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
+        rows = await self._database.execute(sql.UNATTENDED, {"prefix": prefix, "limit": limit})
+        return [VersionInfo(**row._mapping) for row in rows]
+
+    async def attend(self, taker: Lease, *, lease: float) -> bool:
+        return bool(await self._database.execute(sql.ATTEND, {**held_by(taker), "lease": lease}))
+
+    async def settle(self, taker: Lease) -> None:
+        await self._database.execute(sql.SETTLE, held_by(taker))
 
     async def delete(self, stream_id: str) -> bool:
         async def work(connection: AsyncConnection) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, inspect, select, text
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.schema import CreateTable
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from monostream_ai.errors import SchemaMismatch, SchemaMissing
 from monostream_ai.stores.sql.schema import REQUIRED_COLUMNS, SCHEMA_VERSION, metadata, schema_version, stream_version
@@ -21,6 +21,8 @@ def create_tables(connection: Connection) -> None:
     # Each append updates its row in place (HOT) as long as the page has room and no index covers what changes.
     connection.execute(text(f"ALTER TABLE {stream_version.name} SET (fillfactor = 70)"))
     check_tables(connection)
+    for index in stream_version.indexes:
+        connection.execute(CreateIndex(index, if_not_exists=True))
     connection.execute(insert(schema_version).values(version=SCHEMA_VERSION).on_conflict_do_nothing())
 
 

@@ -35,16 +35,17 @@ latest AS (
                   (SELECT max(version) FROM stream_chunk WHERE stream_id = :stream)) AS version),
 opened AS (
   INSERT INTO stream_version (stream_id, version, writer, opener, state, next_id, lease_seconds, lease_until, message_id, owner,
-                              attempt, request, metadata, created_at)
+                              attempt, request, metadata, created_at, settler)
   SELECT :stream, coalesce(CAST(:explicit AS bigint), coalesce(latest.version, -1) + 1), :writer, :writer, 'open', 0,
          CAST(:lease AS double precision), {_LEASE_END}, CAST(:message_id AS text), CAST(:owner AS text),
-         CAST(:attempt AS integer), CAST(:request AS text), CAST(:metadata AS text), clock_timestamp()
+         CAST(:attempt AS integer), CAST(:request AS text), CAST(:metadata AS text), clock_timestamp(),
+         CASE WHEN CAST(:watched AS boolean) THEN :writer END
     FROM latest
    WHERE NOT EXISTS (SELECT 1 FROM mine) AND coalesce(latest.version, -1) < 9223372036854775807
      AND (CAST(:explicit AS bigint) IS NULL OR CAST(:explicit AS bigint) > coalesce(latest.version, -1))
   ON CONFLICT DO NOTHING RETURNING version),
 fenced AS (
-  UPDATE stream_version AS old SET writer = NULL FROM opened
+  UPDATE stream_version AS old SET writer = NULL, settler = NULL FROM opened
    WHERE old.stream_id = :stream AND old.version < opened.version AND old.state = 'open' AND old.writer IS NOT NULL
   RETURNING old.version)
 SELECT version, (SELECT count(*) FROM fenced) FROM opened UNION ALL SELECT version, 0 FROM mine
@@ -72,7 +73,9 @@ mine AS (
    WHERE v.state = 'open' AND NOT EXISTS ({_NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED),
 head AS (
   UPDATE stream_version AS v
-     SET next_id = mine.first_id + mine.n, lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END},
+     SET next_id = mine.first_id + mine.n,
+         lease_seconds = CASE WHEN mine.closes THEN 0 ELSE CAST(:lease AS double precision) END,
+         lease_until = CASE WHEN mine.closes THEN clock_timestamp() ELSE {_LEASE_END} END,
          state = CASE WHEN mine.closes THEN 'closed' ELSE 'open' END,
          closed_at = CASE WHEN mine.closes THEN clock_timestamp() END
     FROM mine WHERE v.stream_id = mine.stream_id AND v.version = mine.version
@@ -177,13 +180,16 @@ UPDATE stream_version SET lease_until = clock_timestamp(), lease_seconds = 0
 """
 )
 
+_INFO: Final = f"""
+CAST(coalesce(extract(epoch FROM {_LAPSES} - clock_timestamp()), 'Infinity') AS double precision) AS lease_left, v.created_at,
+v.closed_at, CAST(extract(epoch FROM clock_timestamp() - v.closed_at) AS double precision) AS closed_for, v.stop_requested_at,
+v.message_id, v.owner, coalesce(v.attempt, 1) AS attempt, v.request, v.metadata
+"""
+
 # A version that another program wrote has rows and no version row.
 INFO = text(
     f"""
-SELECT wanted.version, coalesce(v.state, 'open') AS state, coalesce(v.next_id, f.next_id) AS next_id,
-       CAST(coalesce(extract(epoch FROM {_LAPSES} - clock_timestamp()), 'Infinity') AS double precision) AS lease_left,
-       v.created_at, v.closed_at, v.stop_requested_at, v.message_id, v.owner, coalesce(v.attempt, 1) AS attempt, v.request,
-       v.metadata
+SELECT wanted.version, coalesce(v.state, 'open') AS state, coalesce(v.next_id, f.next_id) AS next_id, {_INFO}
   FROM (SELECT coalesce(CAST(:version AS bigint),
                         greatest((SELECT max(version) FROM stream_version WHERE stream_id = :stream),
                                  (SELECT max(version) FROM stream_chunk WHERE stream_id = :stream))) AS version) AS wanted
@@ -192,6 +198,35 @@ SELECT wanted.version, coalesce(v.state, 'open') AS state, coalesce(v.next_id, f
                       WHERE v.version IS NULL AND c.stream_id = :stream AND c.version = wanted.version) AS f ON true
  WHERE coalesce(v.next_id, f.next_id) IS NOT NULL
 """
+)
+
+STREAMS = text(
+    f"""
+SELECT DISTINCT ON (v.stream_id) v.stream_id, v.version, v.state, v.next_id, {_INFO} FROM stream_version AS v
+ WHERE starts_with(v.stream_id, :prefix) AND (CAST(:after AS text) IS NULL OR v.stream_id > CAST(:after AS text))
+ ORDER BY v.stream_id, v.version DESC LIMIT :limit
+"""
+)
+
+UNATTENDED = text(
+    f"""
+SELECT v.stream_id, v.version, v.state, v.next_id, {_INFO} FROM stream_version AS v
+ WHERE v.settler IS NOT NULL AND starts_with(v.stream_id, :prefix) AND {_LAPSES} <= clock_timestamp() LIMIT :limit
+"""
+)
+
+ATTEND = text(
+    f"""
+UPDATE stream_version AS v SET settler = :writer, lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END}
+ WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint) AND v.state = 'closed' AND v.settler IS NOT NULL
+   AND (v.settler = :writer OR {_LAPSES} <= clock_timestamp())
+RETURNING v.version
+"""
+)
+
+SETTLE = text(
+    "UPDATE stream_version SET settler = NULL "
+    "WHERE stream_id = :stream AND version = CAST(:version AS bigint) AND settler = :writer"
 )
 
 # Two statements in one transaction, after LATEST: the second sees what an append landed while the first waited for its lock, and
@@ -214,6 +249,6 @@ PRUNE_SUPERSEDED = text(
     f"DELETE FROM stream_version AS v USING {_THESE} WHERE v.stream_id = t.stream_id AND v.version = t.version"
 )
 PRUNE_NEWEST = text(
-    f"UPDATE stream_version AS v SET state = 'pruned', writer = NULL FROM {_THESE} "
+    f"UPDATE stream_version AS v SET state = 'pruned', writer = NULL, settler = NULL FROM {_THESE} "
     "WHERE v.stream_id = t.stream_id AND v.version = t.version"
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, DateTime, Double, Integer, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Column, DateTime, Double, Index, Integer, MetaData, Table, Text, text
 from sqlalchemy.dialects import postgresql
 
 SCHEMA_VERSION: Final = 1
@@ -50,7 +50,19 @@ stream_version = Table(
     Column("metadata", Text),
     Column("created_at", _Instant, nullable=False),
     Column("closed_at", _Instant),
+    # Who has to settle the version once it is closed; empty if nobody has to.
+    Column("settler", Text),
     sqlite_with_rowid=False,
+)
+
+# On columns that an append never changes: an index on the lease would end the updates in place.
+_UNSETTLED: Final = stream_version.c.settler.is_not(None)
+Index(
+    "stream_version_unsettled",
+    stream_version.c.stream_id,
+    stream_version.c.version,
+    postgresql_where=_UNSETTLED,
+    sqlite_where=_UNSETTLED,
 )
 
 schema_version = Table(

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from monostream_ai.errors import Fenced, InvalidURL, MonostreamError, VersionConflict
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.sql import sqlite_statements as sql
-from monostream_ai.stores.sql.sqlite_rows import append_rows, check_lease, held_by, read_info, read_page, read_rows
+from monostream_ai.stores.sql.sqlite_rows import append_rows, check_lease, held_by, read_info, read_infos, read_page, read_rows
 from monostream_ai.stores.sql.sqlite_setup import setup
 from monostream_ai.stores.sql.sqlite_thread import SQLiteThread
 from monostream_ai.types import MAX_VERSION, Append, Lease, Opening, Page, Position, VersionInfo
@@ -72,6 +72,7 @@ class SQLiteStore(Store):
             "attempt": opening.attempt,
             "request": opening.request,
             "metadata": opening.metadata,
+            "watched": opening.watched,
         }
 
         def work(connection: sqlite3.Connection) -> int:
@@ -139,6 +140,21 @@ class SQLiteStore(Store):
 
     async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
         return await self._reader.run(lambda connection: read_info(connection, stream_id, version))
+
+    async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
+        parameters = {"prefix": prefix, "after": after, "limit": limit}
+        return await self._reader.run(lambda connection: read_infos(connection, sql.STREAMS, parameters))
+
+    async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
+        parameters = {"prefix": prefix, "limit": limit}
+        return await self._reader.run(lambda connection: read_infos(connection, sql.UNATTENDED, parameters))
+
+    async def attend(self, taker: Lease, *, lease: float) -> bool:
+        parameters = {**held_by(taker), "lease": lease}
+        return await self._writer.write(lambda connection: connection.execute(sql.ATTEND, parameters).rowcount > 0)
+
+    async def settle(self, taker: Lease) -> None:
+        await self._writer.write(lambda connection: connection.execute(sql.SETTLE, held_by(taker)))
 
     async def delete(self, stream_id: str) -> bool:
         def work(connection: sqlite3.Connection) -> bool:

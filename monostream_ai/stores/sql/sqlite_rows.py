@@ -53,13 +53,18 @@ def read_info(connection: sqlite3.Connection, stream_id: str, version: int | Non
     wanted = version
     if wanted is None:
         ((wanted,),) = connection.execute(sql.LATEST, {"stream": stream_id})
-    cursor = connection.execute(sql.INFO, {"stream": stream_id, "version": wanted})
-    names = [column[0] for column in cursor.description]
-    for values in cursor:
-        row = dict(zip(names, values, strict=True))
-        return VersionInfo(stream_id=stream_id, **{**row, **{name: _instant(row[name]) for name in _INSTANTS}})
+    for info in read_infos(connection, sql.INFO, {"stream": stream_id, "version": wanted}):
+        return info
     ((next_id,),) = connection.execute(sql.FOREIGN_NEXT_ID, (stream_id, wanted))
     return None if next_id is None else VersionInfo(stream_id, wanted, "open", next_id, math.inf)
+
+
+def read_infos(connection: sqlite3.Connection, query: str, parameters: dict[str, Any]) -> list[VersionInfo]:
+    """Read versions with a query that selects the fields of VersionInfo."""
+    cursor = connection.execute(query, parameters)
+    names = [column[0] for column in cursor.description]
+    rows = [dict(zip(names, values, strict=True)) for values in cursor]
+    return [VersionInfo(**{**row, **{name: _instant(row[name]) for name in _INSTANTS}}) for row in rows]
 
 
 def read_page(connection: sqlite3.Connection, position: Position, max_rows: int, max_bytes: int) -> Page:

@@ -17,18 +17,20 @@ SELECT max(version) FROM (SELECT max(version) AS version FROM stream_version WHE
 # The writer changes when a version is fenced, so the token that opened it is kept beside it.
 OPENED_BEFORE: Final = "SELECT version FROM stream_version WHERE stream_id = :stream AND opener = :writer"
 
-FENCE: Final = "UPDATE stream_version SET writer = NULL WHERE stream_id = :stream AND state = 'open' AND writer IS NOT NULL"
+FENCE: Final = """
+UPDATE stream_version SET writer = NULL, settler = NULL WHERE stream_id = :stream AND state = 'open' AND writer IS NOT NULL
+"""
 
 OPEN: Final = f"""
 INSERT INTO stream_version (stream_id, version, writer, opener, state, next_id, lease_seconds, lease_until, message_id, owner,
-                            attempt, request, metadata, created_at)
+                            attempt, request, metadata, created_at, settler)
 VALUES (:stream, :version, :writer, :writer, 'open', 0, :lease, {NOW} + :lease, :message_id, :owner,
-        :attempt, :request, :metadata, {NOW})
+        :attempt, :request, :metadata, {NOW}, CASE WHEN :watched THEN :writer END)
 """
 
 APPEND: Final = f"""
 UPDATE stream_version
-   SET next_id = :end, lease_seconds = :lease, lease_until = {NOW} + :lease,
+   SET next_id = :end, lease_seconds = :lease, lease_until = {NOW} + CASE WHEN :closes THEN 0 ELSE :lease END,
        state = CASE WHEN :closes THEN 'closed' ELSE 'open' END, closed_at = CASE WHEN :closes THEN {NOW} END
  WHERE stream_id = :stream AND version = :version AND writer = :writer AND next_id = :first AND state = 'open'
    AND NOT EXISTS (SELECT 1 FROM stream_version WHERE stream_id = :stream AND version > :version)
@@ -70,11 +72,31 @@ UPDATE stream_version SET lease_until = {NOW}
  WHERE stream_id = :stream AND version = :version AND writer = :writer AND state = 'open'
 """
 
-INFO: Final = f"""
-SELECT version, state, next_id, lease_until - {NOW} AS lease_left, created_at, closed_at, stop_requested_at, message_id, owner,
-       attempt, request, metadata
-  FROM stream_version WHERE stream_id = :stream AND version = :version
+_INFO: Final = f"""
+SELECT stream_id, version, state, next_id, lease_until - {NOW} AS lease_left, created_at, closed_at,
+       {NOW} - closed_at AS closed_for, stop_requested_at, message_id, owner, attempt, request, metadata
+  FROM stream_version AS v
 """
+
+INFO: Final = f"{_INFO} WHERE stream_id = :stream AND version = :version"
+
+STREAMS: Final = f"""
+{_INFO} WHERE substr(stream_id, 1, length(:prefix)) = :prefix AND (:after IS NULL OR stream_id > :after)
+          AND NOT EXISTS (SELECT 1 FROM stream_version AS n WHERE n.stream_id = v.stream_id AND n.version > v.version)
+ ORDER BY stream_id LIMIT :limit
+"""
+
+UNATTENDED: Final = f"""
+{_INFO} WHERE settler IS NOT NULL AND substr(stream_id, 1, length(:prefix)) = :prefix AND lease_until <= {NOW} LIMIT :limit
+"""
+
+ATTEND: Final = f"""
+UPDATE stream_version SET settler = :writer, lease_seconds = :lease, lease_until = {NOW} + :lease
+ WHERE stream_id = :stream AND version = :version AND state = 'closed' AND settler IS NOT NULL
+   AND (settler = :writer OR lease_until <= {NOW})
+"""
+
+SETTLE: Final = "UPDATE stream_version SET settler = NULL WHERE stream_id = :stream AND version = :version AND settler = :writer"
 
 PRUNABLE: Final = f"""
 SELECT v.stream_id, v.version, v.superseded FROM (
@@ -85,4 +107,6 @@ SELECT v.stream_id, v.version, v.superseded FROM (
 
 DELETE_VERSION_CHUNKS: Final = "DELETE FROM stream_chunk WHERE stream_id = ? AND version = ?"
 DELETE_VERSION: Final = "DELETE FROM stream_version WHERE stream_id = ? AND version = ?"
-PRUNE_NEWEST: Final = "UPDATE stream_version SET state = 'pruned', writer = NULL WHERE stream_id = ? AND version = ?"
+PRUNE_NEWEST: Final = """
+UPDATE stream_version SET state = 'pruned', writer = NULL, settler = NULL WHERE stream_id = ? AND version = ?
+"""
