@@ -8,8 +8,18 @@
 `stream_response` serves any stream of UI message chunks from an endpoint of your own.
 """
 
+from monostream_ai.fastapi.finishing import FinishedTurn
+from monostream_ai.fastapi.histories import without_active_message
+from monostream_ai.fastapi.names import chat_stream_id
 from monostream_ai.fastapi.responses import stream_response
 from monostream_ai.fastapi.router import create_chat_router
 from monostream_ai.fastapi.turns import ChatTurn
 
-__all__ = ["ChatTurn", "create_chat_router", "stream_response"]
+__all__ = [
+    "ChatTurn",
+    "FinishedTurn",
+    "chat_stream_id",
+    "create_chat_router",
+    "stream_response",
+    "without_active_message",
+]

@@ -7,13 +7,14 @@ import logging
 import signal
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final, NoReturn, Self, TypeAlias
 
 from monostream_ai.errors import MonostreamError, PublisherLost
 from monostream_ai.fastapi.merging import merge_deltas
 from monostream_ai.fastapi.replays import Replay
+from monostream_ai.fastapi.shaping import ReplayShape
 from monostream_ai.service import DurableStreamService
 from monostream_ai.subscription import Batch, Subscription
 from monostream_ai.types import Cursor
@@ -71,6 +72,7 @@ class TurnBody:
         self._subscription = self._subscribe(replay.after)
         self._pieces: deque[str] = deque([STREAM_OPEN])
         self._merge_before = replay.merge_before
+        self._shape = ReplayShape(profile) if replay.shaped else None
         self._earlier = replay.earlier
         if replay.earlier and replay.after.id >= 0:
             self._pieces.append(self._encoder.frames_without_id(self._earlier))
@@ -115,13 +117,23 @@ class TurnBody:
                 return [KEEP_ALIVE]
 
     def _frames(self, batch: Batch) -> Iterator[str]:
+        numbered = [*enumerate(batch.payloads, batch.first)]
         stored = max(0, self._merge_before - batch.first)
-        merged = merge_deltas(batch.payloads[:stored], batch.first)
-        for id, payload in chain(merged, enumerate(batch.payloads[stored:], batch.first + stored)):
+        for id, payload in chain(merge_deltas(self._shaped(numbered[:stored])), numbered[stored:]):
             yield self._encoder.frames(Batch(batch.version, id, [payload]))
             if id == 0:
                 # Only `start` may come before them: it makes the client begin the message anew.
                 yield self._encoder.frames_without_id(self._earlier)
+
+    def _shaped(self, numbered: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+        shape = self._shape
+        if shape is None:
+            yield from numbered
+            return
+        for id, payload in numbered:
+            yield from shape.feed(id, payload)
+            if id == self._merge_before - 1:
+                yield from shape.flush()
 
     def _check_exit(self) -> None:
         if server_exiting():

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Final
-from urllib.parse import quote, unquote
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from monostream_ai.errors import Fenced, PublisherLost, StreamStopped, UnknownStream, VersionConflict
-from monostream_ai.fastapi.replays import Replay
+from monostream_ai.fastapi.finishing import Finisher
+from monostream_ai.fastapi.names import Run, chat_stream_id
+from monostream_ai.fastapi.replays import SUPERSEDED, Replay
 from monostream_ai.fastapi.requests import ChatRequest, RequestRefused
-from monostream_ai.fastapi.turns import Assignment, TurnRunner
+from monostream_ai.fastapi.runner import TurnRunner
+from monostream_ai.fastapi.turns import Assignment
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import VersionInfo
 
@@ -21,11 +23,22 @@ RACES: Final = 5
 
 BUSY: Final = "This chat is still answering. Wait for the answer, or stop it first."
 
+OnBusy: TypeAlias = Literal["refuse", "attach", "stop"]
+"""What becomes of another question while a turn runs: 409, the stream of the running turn, or a turn of its own."""
+
+
+class Begun(NamedTuple):
+    """The turn that answers a request."""
+
+    stream_id: str
+    version: int
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """A turn that a client asks for; `is_run` if it named the turn and not the chat."""
 
+    run: Run
     version: VersionInfo
     is_run: bool = False
 
@@ -34,13 +47,14 @@ class Found:
         return self.version.stream_id
 
     @property
-    def closed(self) -> bool:
-        return self.version.state != "open"
-
-    @property
     def replay(self) -> Replay:
         """All of it: who names a turn has what came before, who names a chat gets the whole message."""
         return Replay.of_version(self.version.version) if self.is_run else Replay.of_message(self.version)
+
+    def worth_replaying(self, window: float) -> bool:
+        """Whether it runs, or ended so recently that the page's history may have been read before it did."""
+        closed_for = self.version.closed_for
+        return self.version.state == "open" or (closed_for is not None and closed_for < window)
 
 
 class Chats:
@@ -50,60 +64,71 @@ class Chats:
         max_attempts: Runs of one turn, the first one included.
     """
 
-    def __init__(self, service: DurableStreamService[Any], runner: TurnRunner, *, stream_prefix: str, max_attempts: int) -> None:
+    def __init__(
+        self,
+        service: DurableStreamService[Any],
+        runner: TurnRunner,
+        finisher: Finisher,
+        *,
+        stream_prefix: str,
+        max_attempts: int,
+        on_busy: OnBusy,
+    ) -> None:
         self._service = service
         self._runner = runner
+        self._finisher = finisher
         self._stream_prefix = stream_prefix
         self._max_attempts = max_attempts
+        self._on_busy = on_busy
 
-    def stream_id(self, chat_id: str) -> str:
-        return self._stream_prefix + chat_id
-
-    def run_id(self, stream_id: str, version: int) -> str:
-        """Return the name of one turn, as it travels in a header."""
-        return f"{quote(stream_id.removeprefix(self._stream_prefix), safe='')}~{version}"
-
-    async def begin(self, request: ChatRequest, owner: str | None) -> int:
-        """Start a turn, or find the running one that answers the same request; return its version.
+    async def begin(self, request: ChatRequest, owner: str | None) -> Begun:
+        """Start a turn, or find the running one that answers the same request.
 
         Raises:
             RequestRefused: Another turn runs, or the chat belongs to somebody else.
         """
-        stream_id = self.stream_id(request.chat_id)
+        stream_id = chat_stream_id(request.chat_id, owner=owner, prefix=self._stream_prefix)
         for _ in range(RACES):
             latest = await self._stored(stream_id)
             if latest is not None and latest.owner != owner:
                 raise RequestRefused(404, "There is no such chat.")
-            if latest is not None and latest.active:
-                return _joined(latest, request)
+            if latest is not None and latest.state == "open":
+                if await self._joins(latest, request):
+                    return Begun(stream_id, latest.version)
+                continue
+            # What the turn before has to say about the history must be said before a reply reads it.
+            await self._finisher.idle(stream_id)
             assignment = Assignment.first(stream_id, 0 if latest is None else latest.version + 1, request, owner)
             try:
                 # An explicit version: of two requests at once, one starts the turn and the other finds it running.
                 await self._runner.start(assignment)
             except (VersionConflict, Fenced, StreamStopped):
                 continue
-            return assignment.version
+            return Begun(stream_id, assignment.version)
         raise RequestRefused(409, BUSY)
 
     async def find(self, name: str, owner: str | None) -> Found | None:
         """Return the latest turn of the chat of this name, or the turn whose run id it is.
 
         A lost turn that can be run again is, first.
+
+        Raises:
+            RequestRefused: The run has been superseded. Its client counts chunks, and those of two runs must not mix.
         """
-        latest = await self._visible(name, owner)
-        if latest is not None and latest.lost and await self._run_again(latest):
-            latest = await self._visible(name, owner)
-        if latest is not None:
-            return Found(latest)
-        chat_id, _, version = unquote(name).rpartition("~")
-        run = await self._visible(chat_id, owner, int(version)) if chat_id and version.isdecimal() else None
-        return None if run is None else Found(run, is_run=True)
+        if latest := await self._latest(name, owner):
+            return Found(Run(name, latest.version), latest)
+        run = Run.parse(name)
+        if run is None or (latest := await self._latest(run.chat_id, owner)) is None or run.version > latest.version:
+            return None
+        if run.version < latest.version:
+            raise RequestRefused(409, SUPERSEDED)
+        return Found(run, latest, is_run=True)
 
     async def stop(self, chat_id: str, owner: str | None, run_id: str | None) -> None:
         """End the running turn, if there is one, and if it is the one that the caller names."""
         latest = await self._visible(chat_id, owner)
-        if latest is not None and run_id in (None, self.run_id(latest.stream_id, latest.version)):
-            await self._service.stop(latest.stream_id, latest.version)
+        if latest is not None and run_id in (None, str(Run(chat_id, latest.version))):
+            await self._stop(latest)
 
     async def status(self, chat_id: str, owner: str | None) -> dict[str, Any]:
         """Return what is stored of the latest turn, as JSON for a page."""
@@ -121,10 +146,37 @@ class Chats:
 
     async def recover(self, lost: PublisherLost) -> bool:
         """Run a lost turn again, or end it; return whether it has, or soon gets, an ending."""
-        info = await self._service.status(lost.stream_id, lost.version)
-        if info.lost and await self._run_again(info):
+        return await self._recover(await self._service.status(lost.stream_id, lost.version))
+
+    async def attend(self, turn: VersionInfo) -> None:
+        """Do for an unattended turn what it waits for: run it again, end it, or hand its message over."""
+        if turn.state == "open" and not self._runner.draining:
+            await self._recover(turn)
+        elif turn.state != "open":
+            await self._finisher.begin(turn.stream_id, turn.version)
+
+    async def _joins(self, latest: VersionInfo, request: ChatRequest) -> bool:
+        """Whether a request gets the stream of the version that is open; if not, that one is about to end."""
+        if latest.lost:
+            await self._recover(latest)
             return False
-        await self._service.end_lost(lost.stream_id, lost.version)
+        answered = ChatRequest.stored_with(latest)
+        if self._on_busy == "attach" or (answered is not None and request.asks_the_same_as(answered)):
+            return True
+        if self._on_busy == "refuse":
+            raise RequestRefused(409, BUSY)
+        await self._stop(latest)
+        return False
+
+    async def _stop(self, turn: VersionInfo) -> None:
+        if await self._service.stop(turn.stream_id, turn.version):
+            self._finisher.begin(turn.stream_id, turn.version)
+
+    async def _recover(self, turn: VersionInfo) -> bool:
+        if turn.lost and await self._run_again(turn):
+            return False
+        if await self._service.end_lost(turn.stream_id, turn.version):
+            self._finisher.begin(turn.stream_id, turn.version)
         return True
 
     async def _run_again(self, lost: VersionInfo) -> bool:
@@ -139,19 +191,18 @@ class Chats:
             logger.debug("stream %r version %d is run again elsewhere", lost.stream_id, lost.version)
         return True
 
-    async def _visible(self, chat_id: str, owner: str | None, version: int | None = None) -> VersionInfo | None:
-        info = await self._stored(self.stream_id(chat_id), version)
+    async def _latest(self, chat_id: str, owner: str | None) -> VersionInfo | None:
+        latest = await self._visible(chat_id, owner)
+        if latest is not None and latest.lost and await self._run_again(latest):
+            return await self._visible(chat_id, owner)
+        return latest
+
+    async def _visible(self, chat_id: str, owner: str | None) -> VersionInfo | None:
+        info = await self._stored(chat_stream_id(chat_id, owner=owner, prefix=self._stream_prefix))
         return info if info is None or info.owner == owner else None
 
-    async def _stored(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
+    async def _stored(self, stream_id: str) -> VersionInfo | None:
         try:
-            return await self._service.status(stream_id, version)
+            return await self._service.status(stream_id)
         except UnknownStream:
             return None
-
-
-def _joined(running: VersionInfo, request: ChatRequest) -> int:
-    answered = ChatRequest.stored_with(running)
-    if answered is None or not request.asks_the_same_as(answered):
-        raise RequestRefused(409, BUSY)
-    return running.version

@@ -6,7 +6,7 @@ Works on the stored text; nothing is decoded.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 _STRING: Final = r'"[^"\\]*(?:\\.[^"\\]*)*"'
@@ -21,18 +21,19 @@ MERGED_CHARACTERS: Final = 64 * 1024
 """Size at which a merged delta is long enough."""
 
 
-def merge_deltas(payloads: Sequence[str], first: int) -> Iterator[tuple[int, str]]:
+def merge_deltas(payloads: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     """Yield payloads with each run of deltas of one part made one, beside the id of the last that each stands for.
 
     Args:
-        first: The id of the first payload.
+        payloads: In order, each with its id.
     """
-    head, strings, size = "", list[str](), 0
-    for id, payload in enumerate(payloads, first):
+    head, strings, size, last = "", list[str](), 0, -1
+    for id, payload in payloads:
         match = DELTA.fullmatch(payload)
         if strings and (match is None or match[1] != head or size >= MERGED_CHARACTERS):
-            yield id - 1, _joined(head, strings)
+            yield last, _joined(head, strings)
             strings, size = [], 0
+        last = id
         if match is None:
             yield id, payload
         else:
@@ -40,7 +41,7 @@ def merge_deltas(payloads: Sequence[str], first: int) -> Iterator[tuple[int, str
             strings.append(match[2])
             size += len(match[2])
     if strings:
-        yield first + len(payloads) - 1, _joined(head, strings)
+        yield last, _joined(head, strings)
 
 
 def _joined(head: str, strings: list[str]) -> str:

@@ -13,6 +13,7 @@ from monostream_ai.json_text import encode_json
 from monostream_ai.types import Cursor, VersionInfo
 from monostream_ai.ui_messages import UIMessage, chunks_of_message
 
+SUPERSEDED: Final = "A newer answer has begun. Load the conversation again."
 NO_SUCH_CHUNK: Final = "The stream has no such chunk. Load the conversation again."
 
 
@@ -28,6 +29,8 @@ class Replay:
     earlier: tuple[str, ...] = ()
     merge_before: int = 0
     """Runs of deltas may be made one where their ids are below this. Clients that count chunks must get each of them."""
+    shaped: bool = False
+    """Whether chunks below `merge_before` are shown to a client that holds nothing of the message, as `ReplayShape` does."""
 
     @classmethod
     def of_version(cls, version: int) -> Replay:
@@ -39,13 +42,13 @@ class Replay:
         """From `start`, with what the message had before this turn went on with it: for a client that holds nothing."""
         start, request = Cursor(version.version, -1), ChatRequest.stored_with(version)
         if request is None or request.continued_message_id is None:
-            return cls(start, merge_before=version.next_id)
-        return cls(start, _earlier(request.messages[-1]), merge_before=version.next_id)
+            return cls(start, merge_before=version.next_id, shaped=True)
+        return cls(start, _earlier(request.messages[-1]), merge_before=version.next_id, shaped=True)
 
     def skip(self, count: int) -> Replay:
         """Leave out the first chunks of a whole replay, and merge none of the others."""
         if count == 0:
-            return replace(self, merge_before=0)
+            return replace(self, merge_before=0, shaped=False)
         version, left = self.after.version, len(self.earlier) + 1 - count
         return Replay(Cursor(version, 0), self.earlier[count - 1 :]) if left >= 0 else Replay(Cursor(version, -left))
 
@@ -58,9 +61,9 @@ def after_event(version: VersionInfo, event_id: str) -> Replay | None:
         RequestRefused: The event is of an older turn, or does not exist.
     """
     cursor = Cursor.parse(event_id)
-    if cursor.version != version.version:
-        raise RequestRefused(409, "A newer answer has begun. Load the conversation again.")
-    if cursor.id >= version.next_id:
+    if cursor.version < version.version:
+        raise RequestRefused(409, SUPERSEDED)
+    if cursor.version > version.version or cursor.id >= version.next_id:
         raise RequestRefused(400, NO_SUCH_CHUNK)
     return None if version.state != "open" and cursor.id + 1 == version.next_id else Replay(cursor, merge_before=version.next_id)
 

@@ -82,7 +82,8 @@ def serve(serve_app: Callable[[FastAPI], Awaitable[ChatClient]]) -> Serve:
 
     async def start(service: DurableStreamService[Any], reply: Any, **options: Any) -> ChatClient:
         app = FastAPI()
-        app.include_router(create_chat_router(service, reply, **options), prefix="/api/chat")
+        # Most tests look at a chat right after its turn, and want to see it idle.
+        app.include_router(create_chat_router(service, reply, **{"replay_window": 0.0, **options}), prefix="/api/chat")
         return await serve_app(app)
 
     return start

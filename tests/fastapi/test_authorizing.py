@@ -5,6 +5,7 @@ from typing import Annotated
 import pytest
 from fastapi import Header, HTTPException
 
+from monostream_ai.fastapi import chat_stream_id
 from tests.fastapi.chat_client import ChatClient, question, types_in
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import Held, greet
@@ -38,23 +39,83 @@ async def test_the_owner_is_stored_and_told_to_the_reply(new_service: NewService
 
     await client.post(question())
 
-    assert (held.turns[0].owner, (await service.status("chat:c1")).owner) == ("ann", "ann")
+    stored = await service.status(chat_stream_id("c1", owner="ann"))
+    assert (held.turns[0].owner, stored.owner) == ("ann", "ann")
 
 
-async def test_a_chat_of_somebody_else_looks_like_no_chat(new_service: NewService, serve: Serve) -> None:
-    service, held = new_service(), Held()
-    ann = acting_as(await serve(service, held, authorize=owner), "ann")
-    eve = acting_as(await serve(new_service(), held, authorize=owner), "eve")
+async def test_a_chat_of_somebody_else_is_unknown(new_service: NewService, serve: Serve) -> None:
+    held = Held()
+    ann = acting_as(await serve(new_service(), held, authorize=owner), "ann")
+    eve = acting_as(await serve(new_service(), greet, authorize=owner, replay_window=60.0), "eve")
 
     async with ann.ask(question()) as stream:
         await held.started.wait()
-        resumed, stopped, status = await eve.get(), await eve.stop(), await eve.status()
+        run = stream.response.headers["x-workflow-run-id"]
+        resumed, by_run, stopped, status = await eve.get(), await eve.get(run), await eve.stop(), await eve.status()
         unknown = await eve.get("unknown"), await eve.stop("unknown"), await eve.status("unknown")
-        posted = await eve.post(question())
+        index = await eve.get(params={"startIndex": "0"})
         held.go_on.set()
         body = await stream.rest()
 
-    assert (resumed.status_code, stopped.content, status) == (204, unknown[1].content, unknown[2])
+    assert (resumed.status_code, by_run.status_code, stopped.content, status) == (204, 204, unknown[1].content, unknown[2])
     assert dict(resumed.headers).keys() == dict(unknown[0].headers).keys()
-    assert (posted.status_code, posted.text) == (404, "There is no such chat.")
+    assert types_in(index.text) == ["finish"]
     assert types_in(body)[-1] == "finish"
+
+
+async def test_each_owner_has_a_chat_of_the_same_id(new_service: NewService, serve: Serve) -> None:
+    held = Held()
+    ann = acting_as(await serve(new_service(), held, authorize=owner), "ann")
+    eve = acting_as(await serve(new_service(), greet, authorize=owner), "eve")
+
+    async with ann.ask(question()) as stream:
+        await held.started.wait()
+        posted = await eve.post(question())
+        assert (await eve.status())["state"] == "closed"
+        assert (await ann.status())["state"] == "open"
+        held.go_on.set()
+        assert types_in(await stream.rest())[-1] == "finish"
+
+    assert (posted.status_code, types_in(posted.text)[-1]) == (200, "finish")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("a", "b/c"), ("a/b", "c")),
+        (("a", "b"), (None, "a/b")),
+        (("a%2Fb", "c"), ("a/b", "c")),
+        (("a", "c"), ("A", "c")),
+        (("", "c"), (None, "c")),
+        (("ä", "c"), ("%C3%A4", "c")),
+    ],
+)
+def test_no_two_owners_share_a_stream_but_for_what_nobody_owns(
+    one: tuple[str | None, str], other: tuple[str | None, str]
+) -> None:
+    first, second = (chat_stream_id(chat, owner=of) for of, chat in (one, other))
+    # Without owners a chat may be called like an owner's stream; that its version was written for nobody keeps them apart.
+    assert first != second or None in (one[0], other[0])
+
+
+async def test_a_chat_without_owner_that_is_called_like_an_owners_stream_stays_apart(
+    new_service: NewService, serve: Serve
+) -> None:
+    service = new_service()
+    ann = acting_as(await serve(service, greet, authorize=owner, replay_window=60.0), "ann")
+    anybody = await serve(service, greet, replay_window=60.0)
+    await ann.post(question("c1"))
+
+    refused = await anybody.post(question("ann/c1"))
+
+    assert (refused.status_code, refused.text) == (404, "There is no such chat.")
+    assert (await anybody.get("ann/c1")).status_code == 204
+    assert (await anybody.status("ann/c1"))["state"] == "idle"
+
+
+async def test_an_authorize_that_names_nobody_is_a_mistake_of_the_application(new_service: NewService, serve: Serve) -> None:
+    client = await serve(new_service(), greet, authorize=lambda: None)
+
+    answers = [await client.get(), await client.post(question())]
+
+    assert [answer.status_code for answer in answers] == [500, 500]

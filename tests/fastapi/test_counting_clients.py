@@ -133,3 +133,30 @@ async def test_a_stop_of_another_run_stops_nothing(new_service: NewService, serv
 
     assert (stale.json(), running["state"], named.json()) == ({"success": True}, "open", {"success": True})
     assert (await client.status())["state"] == "closed"
+
+
+async def test_a_client_that_counts_the_chunks_of_a_superseded_run_is_refused(new_service: NewService, serve: Serve) -> None:
+    client = await serve(new_service(), greet)
+    first = await client.post(question())
+    await client.post(question(id="u2"))
+
+    refused = await client.get(first.headers["x-workflow-run-id"], params={"startIndex": "2"})
+
+    assert (refused.status_code, refused.text) == (409, "A newer answer has begun. Load the conversation again.")
+
+
+async def test_a_client_that_counts_the_chunks_of_a_lost_run_gets_none_of_the_run_that_replaces_it(
+    new_service: NewService, serve: Serve
+) -> None:
+    service = new_service()
+    pub = await service.publisher("chat:c1", message_id="m1", request=question(), watched=True).open()
+    await pub.write({"type": "start", "messageId": "m1"}, TEXT[0])
+    await pub.release()
+    client = await serve(service, greet, on_lost="retry", replay_window=60.0)
+
+    by_run = await client.get("c1~0", params={"startIndex": "2"})
+    by_chat = await client.get(params={"startIndex": "0"})
+
+    assert by_run.status_code == 409
+    assert chunks_in(by_chat.text)[0] == {"type": "start", "messageId": "m1"}
+    assert by_chat.headers["x-workflow-run-id"] == "c1~1"

@@ -180,3 +180,40 @@ async def test_any_stream_can_be_served_from_an_endpoint_of_ones_own(
 
     assert (await client.http.get("/streams/s")).status_code == 204
     assert types_in((await client.http.get("/streams/s?version=0")).text)[-1] == "finish"
+
+
+@pytest.mark.parametrize("way", ["header", "query"])
+async def test_a_reader_goes_on_after_an_event(new_service: NewService, serve: Serve, way: str) -> None:
+    held = Held()
+    client = await serve(new_service(), held)
+
+    async with client.ask(question()) as stream:
+        await held.started.wait()
+        held.go_on.set()
+        options: dict[str, Any] = {"headers": {"last-event-id": "0.1"}} if way == "header" else {"params": {"after": "0.1"}}
+        rest = await client.get(**options)
+        whole = await stream.rest()
+
+    assert chunks_in(rest.text) == chunks_in(whole)[2:]
+
+
+async def test_the_event_that_a_browser_saw_last_wins_over_the_one_in_its_url(new_service: NewService, serve: Serve) -> None:
+    client = await serve(new_service(), greet, replay_window=60.0)
+    posted = await client.post(question())
+
+    rest = await client.get(params={"after": "0.0"}, headers={"last-event-id": "0.2"})
+
+    assert chunks_in(rest.text) == chunks_in(posted.text)[3:]
+
+
+@pytest.mark.parametrize(
+    ("after", "status"), [("0.0", 409), ("1.99", 400), ("2.0", 400), ("1", 400), ("x.y", 400), ("1.-2", 400), ("9" * 40, 400)]
+)
+async def test_an_event_that_cannot_be_gone_on_after_is_refused(
+    new_service: NewService, serve: Serve, after: str, status: int
+) -> None:
+    client = await serve(new_service(), greet, replay_window=60.0)
+    await client.post(question())
+    await client.post(question(id="u2"))
+
+    assert (await client.get(params={"after": after})).status_code == status

@@ -1,0 +1,144 @@
+"""The chat routes: what each request asks for, and how refusals are told.
+
+No `from __future__ import annotations` here: FastAPI could not resolve annotations that name a function's variables.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Header, HTTPException, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.routing import APIRoute
+
+from monostream_ai.errors import InvalidArgument, ServiceClosed, StoreUnavailable
+from monostream_ai.fastapi.bodies import TurnBody
+from monostream_ai.fastapi.chats import Chats
+from monostream_ai.fastapi.names import Run
+from monostream_ai.fastapi.replays import Replay, after_event, from_index
+from monostream_ai.fastapi.requests import ChatRequest, RequestRefused, check_chat_id, read_body, read_stop
+from monostream_ai.fastapi.responses import TurnResponse, nothing_to_stream, only_finish
+from monostream_ai.service import DurableStreamService
+from monostream_ai.ui_messages.profiles import Profile, check_profile
+
+RUN_ID: Final = "x-workflow-run-id"
+TAIL_INDEX: Final = "x-workflow-stream-tail-index"
+PROFILE_HEADER: Final = "x-ui-message-profile"
+
+
+class ChatRoutes:
+    """Endpoints of one router. Its dependencies leave the owner and the profile of each request in the request's state."""
+
+    def __init__(
+        self,
+        service: DurableStreamService[Any],
+        chats: Chats,
+        *,
+        replay_window: float,
+        keep_alive: float,
+        profile: Profile,
+        max_body_bytes: int,
+    ) -> None:
+        self._service = service
+        self._chats = chats
+        self._replay_window = replay_window
+        self._keep_alive = keep_alive
+        self._profile = profile
+        self._max_body_bytes = max_body_bytes
+
+    async def answer(self, request: Request) -> Response:
+        asked = ChatRequest.from_body(await read_body(request, self._max_body_bytes))
+        turn = await self._chats.begin(asked, request.state.owner)
+        return self._stream(request, Run(asked.chat_id, turn.version), turn.stream_id, Replay.of_version(turn.version))
+
+    async def resume(
+        self,
+        request: Request,
+        chat_id: str,
+        start_index: Annotated[str | None, Query(alias="startIndex")] = None,
+        after: Annotated[str | None, Query()] = None,
+        last_event_id: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        found = await self._chats.find(check_chat_id(chat_id), request.state.owner)
+        recent = found is not None and found.worth_replaying(self._replay_window)
+        if start_index is not None:
+            if found is None or not (recent or found.is_run or start_index != "0"):
+                return only_finish()
+            replay, tail_index = from_index(found.replay, found.version, start_index)
+            return self._stream(request, found.run, found.stream_id, replay, tail_index)
+        event = last_event_id or after
+        if found is None or not (recent or event):
+            return nothing_to_stream()
+        rest = after_event(found.version, event) if event else found.replay
+        return nothing_to_stream() if rest is None else self._stream(request, found.run, found.stream_id, rest)
+
+    async def stop(self, request: Request, chat_id: str) -> Response:
+        run_id = await read_stop(request, self._max_body_bytes)
+        await self._chats.stop(check_chat_id(chat_id), request.state.owner, run_id)
+        return JSONResponse({"success": True})
+
+    async def status(self, request: Request, chat_id: str) -> Response:
+        status = await self._chats.status(check_chat_id(chat_id), request.state.owner)
+        return JSONResponse(status, headers={"cache-control": "no-store"})
+
+    def read_profile(
+        self,
+        request: Request,
+        query: Annotated[str | None, Query(alias="profile")] = None,
+        header: Annotated[str | None, Header(alias=PROFILE_HEADER)] = None,
+    ) -> None:
+        """Find out which release of `ai` the client has."""
+        try:
+            request.state.profile = check_profile(query or header or self._profile)
+        except InvalidArgument as error:
+            raise RequestRefused(400, f"The request has an {error}.") from error
+
+    def _stream(self, request: Request, run: Run, stream_id: str, replay: Replay, tail_index: int | None = None) -> Response:
+        headers = {RUN_ID: str(run)} | ({} if tail_index is None else {TAIL_INDEX: str(tail_index)})
+        body = TurnBody(
+            self._service,
+            stream_id,
+            replay,
+            on_lost=self._chats.recover,
+            keep_alive=self._keep_alive,
+            profile=request.state.profile,
+        )
+        return TurnResponse(body, headers)
+
+
+def owned_by(authorize: Callable[..., Any] | None) -> Callable[..., None]:
+    """Return a dependency that finds out who asks."""
+    if authorize is None:
+        return _owned_by_nobody
+
+    def remember(request: Request, owner: Annotated[Any, Depends(authorize)]) -> None:
+        # An owner of None would see the chats that a router without owners keeps.
+        if not isinstance(owner, str) or not owner:
+            raise TypeError(f"authorize must return the owner as a string that is not empty, not {type(owner).__name__}")
+        request.state.owner = owner
+
+    return remember
+
+
+def _owned_by_nobody(request: Request) -> None:
+    request.state.owner = None
+
+
+class PlainErrorsRoute(APIRoute):
+    """Answers refusals in plain text: clients show the body of an error as it is, and JSON is no sentence."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_plainly(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestRefused as refused:
+                return PlainTextResponse(refused.text, refused.status)
+            except InvalidArgument:
+                return PlainTextResponse("The request is not valid.", 400)
+            except (StoreUnavailable, ServiceClosed):
+                return PlainTextResponse("The server cannot answer right now. Please try again.", 503)
+            except HTTPException as error:
+                return PlainTextResponse(str(error.detail), error.status_code, dict(error.headers or {}))
+
+        return handle_plainly
