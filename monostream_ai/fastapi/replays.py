@@ -5,6 +5,7 @@ Sources: @ai-sdk/workflow@2.0.43, src/workflow-chat-transport.ts (`startIndex`);
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,6 +15,7 @@ from monostream_ai.types import Cursor, VersionInfo
 from monostream_ai.ui_messages import UIMessage, chunks_of_message
 
 SUPERSEDED: Final = "A newer answer has begun. Load the conversation again."
+INDEX: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 NO_SUCH_CHUNK: Final = "The stream has no such chunk. Load the conversation again."
 
 
@@ -75,10 +77,9 @@ def from_index(replay: Replay, version: VersionInfo, index: str) -> tuple[Replay
         RequestRefused: The index is no number, or past the end.
     """
     total = version.next_id + len(replay.earlier)
-    try:
-        number = int(index)
-    except ValueError as error:
-        raise RequestRefused(400, "The start index is not a number.") from error
+    if not INDEX.fullmatch(index):
+        raise RequestRefused(400, "The start index is not a number.")
+    number = int(index)
     if number > total:
         raise RequestRefused(400, NO_SUCH_CHUNK)
     return replay.skip(number if number >= 0 else max(0, total + number)), total - 1

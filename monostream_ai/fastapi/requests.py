@@ -22,7 +22,7 @@ Body: TypeAlias = dict[str, Any]
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 """Uploads travel in the body as data URLs."""
 
-ROLES: Final = frozenset({"system", "user", "assistant"})
+ROLES: Final = ("system", "user", "assistant")
 
 
 class RequestRefused(MonostreamError):

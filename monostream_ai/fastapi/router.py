@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Depends
 
+from monostream_ai.fastapi import openapi
 from monostream_ai.fastapi.chats import Chats, OnBusy
 from monostream_ai.fastapi.finishing import Finisher, OnFinish
 from monostream_ai.fastapi.names import STREAM_PREFIX
@@ -101,11 +102,11 @@ def create_chat_router(
         profile=check_profile(profile),
         max_body_bytes=max_body_bytes,
     )
-    dependencies = [Depends(owned_by(authorize)), Depends(routes.read_profile)]
-    router = APIRouter(prefix=prefix, lifespan=lifespan, route_class=PlainErrorsRoute, dependencies=dependencies)
-    router.post("")(routes.answer)
-    router.post("/")(routes.answer)
-    router.get("/{chat_id:path}/stream")(routes.resume)
-    router.post("/{chat_id:path}/stop")(routes.stop)
-    router.get("/{chat_id:path}/status")(routes.status)
+    owned, profiled = [Depends(owned_by(authorize))], [Depends(routes.read_profile)]
+    router = APIRouter(prefix=prefix, lifespan=lifespan, route_class=PlainErrorsRoute, dependencies=owned)
+    router.post("", dependencies=profiled, **openapi.ANSWER)(routes.answer)
+    router.post("/", dependencies=profiled, include_in_schema=False)(routes.answer)
+    router.get("/{chat_id:chat_id}/stream", dependencies=profiled, **openapi.RESUME)(routes.resume)
+    router.post("/{chat_id:chat_id}/stop", **openapi.STOP)(routes.stop)
+    router.get("/{chat_id:chat_id}/status", **openapi.STATUS)(routes.status)
     return router

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Header, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.routing import APIRoute
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from monostream_ai.errors import InvalidArgument, ServiceClosed, StoreUnavailable
 from monostream_ai.fastapi.bodies import TurnBody
@@ -23,6 +24,15 @@ from monostream_ai.ui_messages.profiles import Profile, check_profile
 RUN_ID: Final = "x-workflow-run-id"
 TAIL_INDEX: Final = "x-workflow-stream-tail-index"
 PROFILE_HEADER: Final = "x-ui-message-profile"
+
+
+class ChatIdConvertor(PathConvertor):
+    """Chat ids in paths: any text, with slashes, and with line breaks, at which Starlette's own `path` ends."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("chat_id", ChatIdConvertor())
 
 
 class ChatRoutes:
@@ -133,7 +143,9 @@ class PlainErrorsRoute(APIRoute):
             try:
                 return await handle(request)
             except RequestRefused as refused:
-                return PlainTextResponse(refused.text, refused.status)
+                # What was not read of a body that is too large would follow on this connection.
+                headers = {"connection": "close"} if refused.status == 413 else None
+                return PlainTextResponse(refused.text, refused.status, headers)
             except InvalidArgument:
                 return PlainTextResponse("The request is not valid.", 400)
             except (StoreUnavailable, ServiceClosed):
