@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from monostream_ai.errors import InvalidChunk
+from monostream_ai.ui_messages.forbidden_keys import check_keys
 
 Chunk: TypeAlias = dict[str, Any]
 """One UI message chunk: a JSON object with a string under `type`."""
@@ -98,7 +99,7 @@ def check_chunk(chunk: object) -> Chunk:
     shape = DATA_SHAPE if kind.startswith("data-") else SHAPES.get(kind)
     if shape is not None:
         _check_keys(chunk, shape)
-    _check_forbidden(chunk, "$")
+    check_keys(chunk)
     return chunk
 
 
@@ -136,20 +137,3 @@ _KINDS: Final[Mapping[Kind, tuple[Callable[[object], bool], str]]] = {
     "finishReason": (lambda value: isinstance(value, str) and value in FINISH_REASONS, f"one of {sorted(FINISH_REASONS)}"),
     "inputEncoding": (lambda value: value == "json" or value == "text", "'json' or 'text'"),
 }
-
-
-def _check_forbidden(value: object, path: str) -> None:
-    # Source: @ai-sdk/provider-utils@5.0.81, src/secure-json-parse.ts: the client's parser throws on these keys, at any depth.
-    if isinstance(value, dict):
-        if "__proto__" in value:
-            raise InvalidChunk(f"{path}.__proto__", "the client refuses a message with this key")
-        constructor = value.get("constructor")
-        if isinstance(constructor, dict) and "prototype" in constructor:
-            raise InvalidChunk(f"{path}.constructor.prototype", "the client refuses a message with this key")
-        for key, item in value.items():
-            if isinstance(item, dict | list | tuple):
-                _check_forbidden(item, f"{path}.{key}")
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            if isinstance(item, dict | list | tuple):
-                _check_forbidden(item, f"{path}[{index}]")

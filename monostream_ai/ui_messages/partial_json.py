@@ -9,6 +9,8 @@ import json
 import re
 from typing import Any, Final, NoReturn
 
+from monostream_ai.ui_messages.forbidden_keys import check_keys
+
 _TOKEN: Final = re.compile(
     r"""\s*(?:
     (?P<string>"(?:[^"\\]|\\u[0-9a-fA-F]{4}|\\[^u])*)(?P<quote>")?
@@ -26,7 +28,7 @@ def parse_partial_json(text: str) -> Any:
     """Return the value of JSON text whose end is missing, without what cannot be known yet.
 
     Raises:
-        ValueError: There is no value yet, or the text is not the beginning of JSON.
+        ValueError: There is no value yet, the text is not the beginning of JSON, or it has keys that the client refuses.
     """
     try:
         return _loads(text)
@@ -35,7 +37,12 @@ def parse_partial_json(text: str) -> Any:
 
 
 def _loads(text: str) -> Any:
-    return json.loads(text, parse_constant=_refuse)
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep to be read") from error
+    check_keys(value)
+    return value
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -120,6 +120,8 @@ class MessageReducer:
         self._parts.append({"type": "step-start"})
 
     def _reset_step(self, chunk: Chunk) -> None:
+        # What is still open may be a part of an earlier step, which stays.
+        self._read()
         del self._parts[len(self._parts) - len(current_step(self._parts)) :]
         self._forget()
 

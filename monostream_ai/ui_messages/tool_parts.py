@@ -139,6 +139,9 @@ class ToolParts:
                 _write(part, "output-error", {**_pick(part, "input"), "errorText": INCOMPLETE_INPUT_TEXT}, {})
             if part["state"] != "output-error":
                 part.setdefault("input", None)
+            if part["state"] not in ("output-available", "output-error"):
+                # A client keeps the result of a call that it is asked about later, and no history may have both.
+                _write(part, part["state"], _pick(part, "input", "rawInput", "inputEncoding"), {})
             denied = part["state"] == "output-denied"
             if denied or ("approval" in part and part["state"].startswith("output-")):
                 part["approval"] = {"id": part["toolCallId"], **part.get("approval", {}), "approved": not denied}
@@ -158,6 +161,9 @@ class ToolParts:
         if part is None:
             part = {"type": "dynamic-tool", "toolCallId": call_id} if dynamic else {"type": "tool-", "toolCallId": call_id}
             self._parts.append(part)
+            if dynamic:
+                # As the client has it: a dynamic part that begins with a delta, in a later step than its call, has no `rawInput`.
+                values = {key: value for key, value in values.items() if key != "rawInput"}
         part.update({"toolName": name} if dynamic else {"type": f"tool-{name}"})
         _write(part, state, values, chunk)
 

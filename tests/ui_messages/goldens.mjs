@@ -129,6 +129,18 @@ const cases = {
     ...text('c', 'instead'), endStep,
   ],
   'a delta for a part that was reset': [start, step, { type: 'text-start', id: 't' }, { type: 'reset-step' }, { type: 'text-delta', id: 't', delta: 'x' }],
+  'a reset while a text of an earlier step is open': [
+    start, step, { type: 'text-start', id: 't' }, step, { type: 'text-delta', id: 't', delta: 'kept' }, { type: 'reset-step' }, ...text('u', 'new'),
+  ],
+  'an input that goes on in a later step': [
+    start, step, inputStart('c1'), inputStart('c2', still), step, inputDelta('c1', '{"a":1'), inputDelta('c2', '{"a":1'),
+  ],
+  'input with keys that are refused': [
+    start, step, inputStart('c1'), inputDelta('c1', '{"__proto__":1}'), inputStart('c2'), inputDelta('c2', '{"constructor":{"prototype":1'),
+    inputStart('c3'), inputDelta('c3', '{"constructor":1}'),
+  ],
+  'a denial of a call that has its result': [start, step, available('c1', { a: 1 }), output('c1', 1), { type: 'tool-output-denied', toolCallId: 'c1' }],
+  'a question about a call that has failed': [start, step, available('c1', { a: 1 }), failed('c1'), approval('c1')],
   'a second start with the same id': [start, ...text('t', 'one'), start, ...text('u', 'two')],
   'a second start with another id': [start, ...text('t', 'one'), { type: 'start', messageId: 'm2' }, ...text('u', 'two')],
   'text after finish-step': [start, step, { type: 'text-start', id: 't' }, endStep, { type: 'text-delta', id: 't', delta: 'late' }],
