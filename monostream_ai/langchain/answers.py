@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,13 @@ from monostream_ai.langchain.message import AgentMessage
 from monostream_ai.langchain.outputs import error_text_of, is_command, is_control_flow, output_value, tool_messages
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.call_ids import CallIds
+from monostream_ai.ui_messages.fixed_texts import NOT_SHOWN_TEXT
+
+logger = logging.getLogger(__name__)
 
 
 class Answers:
-    """Gives tool calls their results; a call that has one keeps it.
+    """Gives tool calls their results; a call that has one keeps it. A function of the program that fails leaves no call without.
 
     Args:
         error_text: Makes the text that a browser reads about a tool that failed.
@@ -50,7 +54,7 @@ class Answers:
             return []
         chunks: list[Chunk] = []
         for message in tool_messages(outputs):
-            call_id = self._calls.find_unanswered(message.tool_call_id)
+            call_id = self._calls.find_unanswered(message.tool_call_id, message.name)
             if call_id is not None and message.status == "error" and self._message.awaits_decision(call_id):
                 chunks += self._message.refuse(call_id)
             else:
@@ -61,12 +65,20 @@ class Answers:
         """Map what a tool that ran for this call raised; an interrupt or a cancellation is no answer."""
         if not isinstance(error, Exception) or is_control_flow(error) or self._calls.state(call_id) == "done":
             return []
-        return self._message.tool_error(call_id, self._error_text(error) if self._error_text else MASKED_ERROR_TEXT)
+        return self._message.tool_error(call_id, self._text_of(error))
+
+    def _text_of(self, error: BaseException) -> str:
+        try:
+            return MASKED_ERROR_TEXT if self._error_text is None else str(self._error_text(error))
+        except Exception:
+            logger.warning("error_text has failed", exc_info=True)
+            return MASKED_ERROR_TEXT
 
     def _answer_each(self, messages: list[ToolMessage]) -> list[Chunk]:
-        return [
-            chunk for message in messages for chunk in self._answer(self._calls.find_unanswered(message.tool_call_id), message)
-        ]
+        chunks: list[Chunk] = []
+        for message in messages:
+            chunks += self._answer(self._calls.find_unanswered(message.tool_call_id, message.name), message)
+        return chunks
 
     def _answer(self, call_id: str | None, output: Any) -> list[Chunk]:
         if call_id is None or self._calls.state(call_id) == "done":
@@ -74,6 +86,12 @@ class Answers:
         is_message = isinstance(output, ToolMessage)
         if is_message and output.status == "error":
             return self._message.tool_error(call_id, error_text_of(output))
-        if self._tool_output is not None:
-            return self._message.tool_output(call_id, to_json_value(self._tool_output(output)))
-        return self._message.tool_output(call_id, output_value(output) if is_message else to_json_value(output))
+        if self._tool_output is None:
+            return self._message.tool_output(call_id, output_value(output) if is_message else to_json_value(output))
+        try:
+            shown = to_json_value(self._tool_output(output))
+        except Exception:
+            # What it would have left out must not be shown instead.
+            logger.warning("tool_output has failed", exc_info=True)
+            return self._message.tool_error(call_id, NOT_SHOWN_TEXT)
+        return self._message.tool_output(call_id, shown)

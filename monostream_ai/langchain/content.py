@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.messages import AIMessage
+
+_PROVIDER_BLOCKS: Final[Mapping[object, str]] = {"thinking": "reasoning", "refusal": "text"}
+"""What blocks are that LangChain passes on as their provider sent them, by the type that names also where their text is."""
 
 
 def blocks_of(message: AIMessage) -> Sequence[Mapping[str, Any]]:
@@ -15,4 +18,32 @@ def blocks_of(message: AIMessage) -> Sequence[Mapping[str, Any]]:
     if isinstance(content, str) and not message.additional_kwargs:
         return [{"type": "text", "text": content}] if content else []
     blocks: Any = message.content_blocks
-    return [block for block in blocks if isinstance(block, dict)]
+    refusal = message.additional_kwargs.get("refusal")
+    if isinstance(refusal, str):
+        # LangChain repeats it as a block, or two.
+        blocks = [*(block for block in blocks if not _is_refusal(block)), {"type": "text", "text": refusal}]
+    return [_read(block) for block in blocks if isinstance(block, dict)]
+
+
+def refuses(message: AIMessage) -> bool:
+    """Whether the model says that it will not answer; its provider may call that a normal stop."""
+    content: Any = message.content if isinstance(message.content, list) else ()
+    return bool(message.additional_kwargs.get("refusal")) or any(map(_is_refusal, content))
+
+
+def _is_refusal(block: object) -> bool:
+    return isinstance(block, Mapping) and _as_provider_sent(block).get("type") == "refusal"
+
+
+def _read(block: Mapping[str, Any]) -> Mapping[str, Any]:
+    sent = _as_provider_sent(block)
+    shown = _PROVIDER_BLOCKS.get(sent.get("type"))
+    text = None if shown is None else sent.get(str(sent.get("type")))
+    if shown is None or not isinstance(text, str):
+        return block
+    return {"type": shown, shown: text, "index": block.get("index", sent.get("index"))}
+
+
+def _as_provider_sent(block: Mapping[str, Any]) -> Mapping[str, Any]:
+    value = block.get("value")
+    return value if block.get("type") == "non_standard" and isinstance(value, Mapping) else block

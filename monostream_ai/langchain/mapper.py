@@ -11,6 +11,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, Generati
 
 from monostream_ai.langchain.answers import Answers
 from monostream_ai.langchain.attachments import Attachments
+from monostream_ai.langchain.content import refuses
 from monostream_ai.langchain.finish import Usage, finish_reason
 from monostream_ai.langchain.interrupts import ask, interrupts_of
 from monostream_ai.langchain.message import AgentMessage
@@ -164,10 +165,10 @@ class LangChainMapper:
         run = self._runs.start("tool", run_id, parent_id, tags)
         if run.hidden:
             return self._message.start()
-        known = None if call_id is None else self._calls.find(call_id)
+        known = None if call_id is None else self._calls.find(call_id, name)
         if known is not None:
             run.call_id = known
-            return [*self._message.start(), *self._message.let_run(known)]
+            return [*self._message.start(), *self._message.let_run(known, name, to_json_value(arguments))]
         self._steps.join(run_id)
         run.call_id = self._calls.publish(call_id or str(run_id))
         return self._message.tool_call(run.call_id, name, to_json_value(arguments))
@@ -193,7 +194,8 @@ class LangChainMapper:
 
     def _complete(self, output: ModelOutput, generation: Generation | None, message: Any) -> list[Chunk]:
         if isinstance(message, AIMessage):
-            self._reason = finish_reason(message.response_metadata, calls_tools=bool(message.tool_calls))
+            reason = finish_reason(message.response_metadata, calls_tools=bool(message.tool_calls))
+            self._reason = "content-filter" if refuses(message) else reason
             return output.complete(message)
         text = generation.text if generation is not None and output.source is None else ""
         self._reason = finish_reason((generation.generation_info if generation is not None else None) or {})

@@ -63,9 +63,13 @@ class AgentMessage(UIMessageBuilder):
         """Whether the user was asked about the call, and it has not run since."""
         return call_id in self._undecided and self._waits(call_id)
 
-    def let_run(self, call_id: str) -> list[Chunk]:
-        """Note that the call runs, so that whatever it returns is no refusal."""
-        return self._decide(call_id, approved=True)
+    def let_run(self, call_id: str, name: str, input: Any) -> list[Chunk]:
+        """Note that the call runs, so that whatever it returns is no refusal; show what a human has made of it."""
+        call, chunks = self.call(call_id), list[Chunk]()
+        if call is not None and self.awaits_decision(call_id) and (call.name, self._inputs.get(call_id)) != (name, input):
+            self._inputs[call_id] = input
+            chunks = self._send({"type": "tool-input-available", **call.keys(call_id), "toolName": name, "input": input})
+        return [*chunks, *self._decide(call_id, approved=True)]
 
     def refuse(self, call_id: str) -> list[Chunk]:
         """Say that the user did not let the call run."""

@@ -16,4 +16,6 @@ INPUT_TOO_LARGE_TEXT: Final = "The input is too large to show."
 
 INVALID_INPUT_TEXT: Final = "The arguments of the call are not valid."
 
+NOT_SHOWN_TEXT: Final = "The result cannot be shown."
+
 TOO_LARGE_TEXT: Final = "The result is too large to show."

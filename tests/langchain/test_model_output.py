@@ -51,6 +51,33 @@ def test_l23_reasoning_beside_the_content_is_reasoning() -> None:
     assert said(message, AIMessageChunk("so"))[1::2][:1] == ["reasoning-delta A:0 hm"]
 
 
+def test_l23_thoughts_of_a_provider_that_is_not_known_are_reasoning() -> None:
+    lines = said(AIMessageChunk([{"type": "thinking", "thinking": "hm", "index": 0}]), AIMessageChunk("so"))
+
+    assert lines[:3] == ["reasoning-start A:0", "reasoning-delta A:0 hm", "reasoning-end A:0"]
+
+
+REFUSAL = {"type": "refusal", "refusal": "No."}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        AIMessageChunk([REFUSAL]),
+        AIMessageChunk([{"type": "non_standard", "value": REFUSAL}]),
+        AIMessageChunk([REFUSAL], additional_kwargs={"refusal": "No."}),
+        AIMessageChunk("", additional_kwargs={"refusal": "No."}),
+    ],
+    ids=["block", "standard block", "block and field", "field"],
+)
+@pytest.mark.parametrize("streams", [True, False])
+def test_a_refusal_is_text_that_finishes_as_filtered(message: AIMessageChunk, streams: bool) -> None:
+    message.response_metadata = {"status": "completed", "model_provider": "openai"}
+    lines = said(message) if streams else said(AIMessageChunk(""), last=AIMessage(**message.model_dump(exclude={"type"})))
+
+    assert lines[1:] == ["text-delta A:0 No.", "text-end A:0", "message-metadata {'finishReason': 'content-filter'}"]
+
+
 def test_a_call_ends_the_text_before_it() -> None:
     assert said(AIMessageChunk("Let me see."), call(0, "call_1", "weather", ""), call(0, None, None, "{}")) == [
         "text-start A:0",

@@ -54,6 +54,38 @@ async def test_a_caller_may_tell_why_a_tool_failed() -> None:
     assert "tool-output-error call_1 told: secret" in recorder.outline()
 
 
+async def test_a_function_that_fails_leaves_no_call_without_its_result(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(given: object) -> str:
+        raise ZeroDivisionError
+
+    recorder = Recorder(tool_output=fail, error_text=fail)
+    script = [calls(("c1", "weather", '{"city":"Paris"}'), ("c2", "broken", "{}")), says("Sorry")]
+    await agent(ScriptedModel(scripts=script), [weather, broken], handle_tool_errors=True).ainvoke(USER, recorder.config)
+
+    lines = [line for line in recorder.outline() if line.startswith("tool-output")]
+    assert sorted(lines) == ["tool-output-error c1 The result cannot be shown.", "tool-output-error c2 An error occurred."]
+    assert sorted(record.message for record in caplog.records) == ["error_text has failed", "tool_output has failed"]
+
+
+async def test_m30_an_agent_inside_a_tool_may_count_its_calls_as_the_one_outside() -> None:
+    recorder = Recorder(nested="show")
+    inner = agent(ScriptedModel(scripts=[calls(("call_1", "weather", '{"city":"Rome"}')), says("inner")]), [weather])
+
+    @tool
+    async def ask(question: str) -> str:
+        """Ask another agent."""
+        return str((await inner.ainvoke({"messages": [question]}))["messages"][-1].text)
+
+    asked = calls(("call_1", "ask", '{"question":"why"}'))
+    await agent(ScriptedModel(scripts=[asked, says("outer")]), [ask]).ainvoke(USER, recorder.config)
+
+    outputs = [line for line in recorder.outline() if line.startswith("tool-output")]
+    assert outputs == [
+        "tool-output-available call_1#2 {'city': 'Rome', 'temp': 21}",
+        "tool-output-available call_1 inner",
+    ]
+
+
 async def test_t18_a_custom_event_is_data_and_an_id_lets_it_be_replaced() -> None:
     async def work(_: object) -> str:
         await adispatch_custom_event("progress", {"id": "p", "done": 1})

@@ -87,6 +87,31 @@ def test_a_cycle_ends() -> None:
     json.dumps(to_json_value(value))
 
 
+def test_what_contains_itself_says_so_once() -> None:
+    parent: dict[str, Any] = {"name": "parent"}
+    parent["children"] = [{"of": parent}, {"of": parent}]
+
+    assert to_json_value(parent) == {"name": "parent", "children": [{"of": "<dict>"}, {"of": "<dict>"}]}
+
+
+def test_things_that_all_know_each_other_end_too() -> None:
+    things: list[dict[str, Any]] = [{} for _ in range(20)]
+    for thing in things:
+        thing["others"] = list(things)
+
+    assert isinstance(to_json_value(things), list)
+
+
+class Mute:
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(("value", "result"), [(Mute(), "<Mute>"), (10**5000, "<int>")], ids=["object", "integer"])
+def test_what_cannot_be_said_is_named_by_its_type(value: object, result: str) -> None:
+    assert to_json_value([value]) == [result]
+
+
 def test_the_result_is_a_value_that_a_chunk_may_hold() -> None:
     tricky: Mapping[Any, Any] = {"__proto__": {}, None: [float("inf")], "constructor": {"prototype": {}}}
 
