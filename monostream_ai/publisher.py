@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from types import TracebackType
-from typing import Generic, Literal, Self
+from typing import Any, Generic, Literal, Self
 
 from monostream_ai.errors import MASKED_ERROR_TEXT, MonostreamError, PublisherClosed, ServiceClosed
 from monostream_ai.interruption import Interruption
@@ -47,6 +47,8 @@ class Publisher(Generic[C]):
         self._interruption = Interruption()
         self._opening_lock = asyncio.Lock()
         self._open_version: OpenVersion[C] | None = None
+        self.kept: dict[type[Any], Any] = {}
+        """What those who write here must remember between two uses of this publisher, each under a type of its own."""
 
     @property
     def stream_id(self) -> str:

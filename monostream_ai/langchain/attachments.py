@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
+from monostream_ai.ui_messages.links import is_link
 
 FILE_KINDS: Final[Mapping[str, str]] = {
     "image": "image/png",
@@ -19,9 +20,6 @@ FILE_KINDS: Final[Mapping[str, str]] = {
 DOCUMENT_TITLE: Final = "Source"
 MAX_TITLE: Final = 200
 """Characters of a cited text that stand for the title of a document without one."""
-
-LINKS: Final = ("http://", "https://")
-"""What a browser may be given to follow: a model writes what others made it write."""
 
 
 class Attachments:
@@ -51,14 +49,18 @@ class Attachments:
         data, url = block.get("base64"), block.get("url")
         if isinstance(data, str) and data:
             url = f"data:{media_type};base64,{data}"
-        if not isinstance(url, str) or not url.startswith((*LINKS, "data:")) or not self._is_new(("file", hash(url), len(url))):
+        if (
+            not isinstance(url, str)
+            or not (url.startswith("data:") or is_link(url))
+            or not self._is_new(("file", hash(url), len(url)))
+        ):
             return []
         return self._builder.file(url, media_type=media_type)
 
     def _source(self, citation: Mapping[str, Any]) -> list[Chunk]:
         url, title = citation.get("url"), citation.get("title")
         title = title if isinstance(title, str) and title else None
-        if isinstance(url, str) and url.startswith(LINKS):
+        if isinstance(url, str) and is_link(url):
             return self._builder.source_url(url, url, title=title) if self._is_new(("url", url)) else []
         text = citation.get("cited_text")
         name = title or (text[:MAX_TITLE] if isinstance(text, str) and text else None)

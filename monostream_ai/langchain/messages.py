@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias, Unpack
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
 
-from monostream_ai.ui_messages.model_input import (
-    MAX_BYTES,
-    URL_SCHEMES,
-    AnsweredCall,
-    ConvertDataPart,
-    FileInput,
-    Said,
-    Step,
-    read_model_input,
-)
+from monostream_ai.ui_messages.model_input import AnsweredCall, FileInput, InputOptions, Said, Step, read_model_input
 
 MEDIA_KINDS: Final = frozenset({"image", "audio", "video"})
 
 Block: TypeAlias = dict[str, Any]
 
 
-def to_langchain_messages(
-    messages: Sequence[Mapping[str, Any]],
-    *,
-    allow_system: bool = False,
-    url_schemes: Collection[str] = URL_SCHEMES,
-    max_bytes: int = MAX_BYTES,
-    convert_data_part: ConvertDataPart | None = None,
-) -> list[BaseMessage]:
+def to_langchain_messages(messages: Sequence[Mapping[str, Any]], **options: Unpack[InputOptions]) -> list[BaseMessage]:
     """Return the messages to give to a model.
 
     Each step of an assistant message becomes one `AIMessage` with its tool calls, followed by their `ToolMessage`s. Calls without
@@ -39,21 +23,15 @@ def to_langchain_messages(
 
     Args:
         messages: `UIMessage`s as JSON: `{id, role, parts}`. They come from a client: read them as such.
-        allow_system: Take system messages too; a client could rewrite your instructions with them.
-        url_schemes: Where a user's files may come from.
-        max_bytes: UTF-8 of all that may reach the model; a model's provider charges for it.
+        allow_system: Take system messages too, which is off by default; a client could rewrite your instructions with them.
+        url_schemes: Where a user's files may come from; `https` and `data` by default.
+        max_bytes: UTF-8 of all that may reach the model, 32 MiB by default; a model's provider charges for it.
         convert_data_part: Returns the content block for a user's `data-*` part, or None to leave it out. Without it all are.
 
     Raises:
         InvalidArgument: This is no list of UI messages, a file's URL is not allowed, or it is too much; it names the place.
     """
-    read = read_model_input(
-        messages,
-        allow_system=allow_system,
-        url_schemes=url_schemes,
-        max_bytes=max_bytes,
-        convert_data_part=convert_data_part,
-    )
+    read = read_model_input(messages, **options)
     return [message for said in read for message in (_step(said) if isinstance(said, Step) else [_said(said)])]
 
 

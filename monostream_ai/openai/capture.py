@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Generic, Self
-from weakref import WeakKeyDictionary
 
 from monostream_ai.errors import MASKED_ERROR_TEXT, InvalidChunk, StreamClosed
 from monostream_ai.openai.events import EventMapper
@@ -26,9 +25,6 @@ FRAME: Final = 128
 """Characters allowed for a chunk's keys and ids. Deltas of a text need none: those that wait are merged."""
 NESTED: Final = 256 * 1024
 """Characters allowed for a value that is no text, since measuring it would take longer."""
-
-# A tool loop captures several streams to one publisher, and they make one message.
-_RECORDINGS: Final[WeakKeyDictionary[Publisher[Chunk], Recording]] = WeakKeyDictionary()
 
 
 def capture(
@@ -155,10 +151,10 @@ class Capture(Generic[E]):
     async def _begin(self) -> EventMapper:
         pub = self._pub
         await pub.flush()
-        recording = _RECORDINGS.get(pub)
+        # A tool loop captures several streams to one publisher, and they make one message.
+        recording = pub.kept.get(Recording)
         if recording is None:
-            recording = Recording(UIMessageBuilder(message_id=pub.message_id, send_start=pub.next_id == 0))
-            _RECORDINGS[pub] = recording
+            recording = pub.kept[Recording] = Recording(UIMessageBuilder(message_id=pub.message_id, send_start=pub.next_id == 0))
         self._recording, self._mapper = recording, EventMapper(recording, **self._options)
         return self._mapper
 

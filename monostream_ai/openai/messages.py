@@ -5,19 +5,11 @@ Source: openai-python 3.54.0, types/chat/chat_completion_message_param.py and ty
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias, Unpack
 
 from monostream_ai.errors import InvalidArgument
-from monostream_ai.ui_messages.model_input import (
-    MAX_BYTES,
-    URL_SCHEMES,
-    ConvertDataPart,
-    FileInput,
-    Said,
-    Step,
-    read_model_input,
-)
+from monostream_ai.ui_messages.model_input import FileInput, InputOptions, Said, Step, read_model_input
 
 Item: TypeAlias = dict[str, Any]
 
@@ -33,14 +25,7 @@ UNNAMED: Final = "file"
 """The name of a document without one: the API refuses those."""
 
 
-def to_openai_messages(
-    ui_messages: Sequence[Mapping[str, Any]],
-    *,
-    allow_system: bool = False,
-    url_schemes: Collection[str] = URL_SCHEMES,
-    max_bytes: int = MAX_BYTES,
-    convert_data_part: ConvertDataPart | None = None,
-) -> list[Any]:
+def to_openai_messages(ui_messages: Sequence[Mapping[str, Any]], **options: Unpack[InputOptions]) -> list[Any]:
     """Return the `messages` for `chat.completions.create`.
 
     Each step of an assistant message becomes one assistant message with its tool calls, followed by their results. Calls without
@@ -48,9 +33,9 @@ def to_openai_messages(
 
     Args:
         ui_messages: `UIMessage`s as JSON: `{id, role, parts}`. They come from a client: read them as such.
-        allow_system: Take system messages too; a client could rewrite your instructions with them.
-        url_schemes: Where a user's files may come from.
-        max_bytes: UTF-8 of all that may reach the model; its provider charges for it.
+        allow_system: Take system messages too, which is off by default; a client could rewrite your instructions with them.
+        url_schemes: Where a user's files may come from; `https` and `data` by default.
+        max_bytes: UTF-8 of all that may reach the model, 32 MiB by default; its provider charges for it.
         convert_data_part: Returns the content part for a user's `data-*` part, in the API's format, or None to leave it out.
             Without it all are.
 
@@ -58,35 +43,16 @@ def to_openai_messages(
         InvalidArgument: This is no list of UI messages, a file is not allowed or of a kind that the API does not take, or it is
             too much; it names the place.
     """
-    read = read_model_input(
-        ui_messages,
-        allow_system=allow_system,
-        url_schemes=url_schemes,
-        max_bytes=max_bytes,
-        convert_data_part=convert_data_part,
-    )
+    read = read_model_input(ui_messages, **options)
     return [item for said in read for item in (_chat_step(said) if isinstance(said, Step) else [_said(said, _chat_part)])]
 
 
-def to_openai_input(
-    ui_messages: Sequence[Mapping[str, Any]],
-    *,
-    allow_system: bool = False,
-    url_schemes: Collection[str] = URL_SCHEMES,
-    max_bytes: int = MAX_BYTES,
-    convert_data_part: ConvertDataPart | None = None,
-) -> list[Any]:
+def to_openai_input(ui_messages: Sequence[Mapping[str, Any]], **options: Unpack[InputOptions]) -> list[Any]:
     """Return the `input` for `responses.create`: as `to_openai_messages`, with calls and results as items of their own.
 
     It is for requests that send the whole conversation, not for ones with a `previous_response_id`.
     """
-    read = read_model_input(
-        ui_messages,
-        allow_system=allow_system,
-        url_schemes=url_schemes,
-        max_bytes=max_bytes,
-        convert_data_part=convert_data_part,
-    )
+    read = read_model_input(ui_messages, **options)
     return [item for said in read for item in (_input_step(said) if isinstance(said, Step) else [_said(said, _input_part)])]
 
 

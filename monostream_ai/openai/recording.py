@@ -8,6 +8,7 @@ from typing import Any
 from monostream_ai.openai.fields import get, get_text
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
 from monostream_ai.ui_messages.call_ids import CallIds
+from monostream_ai.ui_messages.links import is_link
 
 
 class Recording:
@@ -35,9 +36,10 @@ class Recording:
         return self.calls.publish(call_id or f"call-{self._calls_made}")
 
     def source(self, annotation: Any) -> list[Chunk]:
-        """Map a citation, once for each source."""
+        """Map a citation, once for each source; one of a page that is no link is left out."""
         cited = get(annotation, "url_citation") or annotation
         url, file_id, title = get_text(cited, "url"), get_text(cited, "file_id"), get_text(cited, "title")
+        url = url if is_link(url) else ""
         if not (url or file_id) or (url or file_id) in self._sources:
             return []
         self._sources.add(url or file_id)

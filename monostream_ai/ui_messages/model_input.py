@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypedDict
 from urllib.parse import unquote_to_bytes
 
 from monostream_ai.errors import InvalidArgument
@@ -19,6 +19,15 @@ MAX_BYTES: Final = 32 * 1024 * 1024
 
 Part: TypeAlias = Mapping[str, Any]
 ConvertDataPart: TypeAlias = Callable[[Part], dict[str, Any] | None]
+
+
+class InputOptions(TypedDict, total=False):
+    """What a program may say about the messages that it reads; see `read_model_input`."""
+
+    allow_system: bool
+    url_schemes: Collection[str]
+    max_bytes: int
+    convert_data_part: ConvertDataPart | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +86,10 @@ class Step:
 def read_model_input(
     messages: Sequence[Mapping[str, Any]],
     *,
-    allow_system: bool,
-    url_schemes: Collection[str],
-    max_bytes: int,
-    convert_data_part: ConvertDataPart | None,
+    allow_system: bool = False,
+    url_schemes: Collection[str] = URL_SCHEMES,
+    max_bytes: int = MAX_BYTES,
+    convert_data_part: ConvertDataPart | None = None,
 ) -> Iterator[Said | Step]:
     """Yield what the messages say, in their order. What a model may not be told, or would not understand, is left out.
 

@@ -219,3 +219,13 @@ async def test_what_is_no_stream_is_refused(service: Service) -> None:
 async def test_the_publisher_must_be_open(service: Service) -> None:
     with pytest.raises(PublisherClosed):
         await consume(events_of("chat/text"), service.publisher("chat"))
+
+
+async def test_a_cited_page_that_is_no_link_is_left_out(service: Service) -> None:
+    cited = [
+        {"url_citation": {"url": url, "title": "T"}} for url in ("javascript:alert(1)", "HTTPS://a.test", "data:text/html,x")
+    ]
+    async with service.publisher("chat") as pub:
+        await consume([{"choices": [{"index": 0, "delta": {"annotations": cited}, "finish_reason": "stop"}]}], pub)
+
+    assert [chunk["url"] for chunk in await stored(service) if chunk["type"] == "source-url"] == ["HTTPS://a.test"]
