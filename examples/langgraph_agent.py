@@ -31,12 +31,10 @@ def delete_file(path: str) -> str:
     return f"{path} is deleted"
 
 
-call: Any = {"id": "call_1", "name": "delete_file", "args": {"path": "old.txt"}}
+said = AIMessage("Let me see.", tool_calls=[{"id": "call_1", "name": "delete_file", "args": {"path": "old.txt"}}])
+model = OfflineModel(messages=iter([said, AIMessage("That is all.")]), disable_streaming=True)
 ask = HumanInTheLoopMiddleware({"delete_file": True})
 # A checkpointer that stores to disk, such as langgraph-checkpoint-postgres, lets the agent survive a restart as well.
-model = OfflineModel(
-    messages=iter([AIMessage("Let me see.", tool_calls=[call]), AIMessage("That is all.")]), disable_streaming=True
-)
 agent = create_agent(model, [delete_file], middleware=[ask], checkpointer=InMemorySaver())
 
 

@@ -33,7 +33,8 @@ def chunks_of_message(message: UIMessage) -> list[Chunk]:
     """
     start: Chunk = {"type": "start", **_pick(message, messageId="id", messageMetadata="metadata")}
     chunks, step_open = _checked(iter([start])) or [{"type": "start"}], False
-    for index, part in enumerate(message["parts"]):
+    parts = message.get("parts")
+    for index, part in enumerate(parts if isinstance(parts, list) else ()):
         if isinstance(part, Mapping) and part.get("type") == "step-start":
             chunks += [{"type": "finish-step"}] * step_open + [{"type": "start-step"}]
             step_open = True

@@ -168,13 +168,13 @@ def _base64(rest: str, place: str) -> str:
     head, comma, data = rest.partition(",")
     if not comma:
         raise InvalidArgument(f"{place} has a data URL without data")
-    content = unquote_to_bytes(data)
-    if not head.endswith(";base64"):
-        return base64.b64encode(content).decode()
     try:
+        content = unquote_to_bytes(data)
+        if not head.endswith(";base64"):
+            return base64.b64encode(content).decode()
         base64.b64decode(content, validate=True)
-    except binascii.Error as error:
-        raise InvalidArgument(f"{place} has a data URL that is not base64") from error
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise InvalidArgument(f"{place} has a data URL that cannot be decoded") from error
     return content.decode()
 
 

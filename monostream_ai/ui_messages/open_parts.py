@@ -47,6 +47,7 @@ class OpenParts:
         self.calls: dict[str, Call] = {}
         self.approvals: dict[str, str | None] = {}
         """The call that waits for each approval; None once none does."""
+        self._asked: dict[str, str] = {}
         self._step = 0
 
     def feed(self, chunk: Chunk) -> None:
@@ -95,7 +96,8 @@ class OpenParts:
     def _reset_step(self, chunk: Chunk) -> None:
         self.parts.clear()
         self.calls = {call_id: call for call_id, call in self.calls.items() if call.step != self._step}
-        self._settle_approvals(lambda waiting: waiting not in self.calls)
+        for call_id in [asked for asked in self._asked if asked not in self.calls]:
+            self._settle_approval(call_id)
 
     def _open_text(self, chunk: Chunk) -> None:
         if isinstance(part_id := chunk.get("id"), str):
@@ -131,15 +133,18 @@ class OpenParts:
     def _ask(self, chunk: Chunk) -> None:
         approval_id, call_id = chunk.get("approvalId"), chunk.get("toolCallId")
         if isinstance(approval_id, str) and isinstance(call_id, str):
-            self._settle_approvals(lambda waiting: waiting == call_id)
+            self._settle_approval(call_id)
             self.approvals[approval_id] = call_id
+            self._asked[call_id] = approval_id
 
     def _answer(self, chunk: Chunk) -> None:
         if isinstance(approval_id := chunk.get("approvalId"), str):
             self.approvals[approval_id] = None
 
-    def _settle_approvals(self, settled: Callable[[str | None], bool]) -> None:
-        self.approvals = {asked: None if settled(waiting) else waiting for asked, waiting in self.approvals.items()}
+    def _settle_approval(self, call_id: str) -> None:
+        approval_id = self._asked.pop(call_id, None)
+        if approval_id is not None and self.approvals[approval_id] == call_id:
+            self.approvals[approval_id] = None
 
     def _resolve_call(self, chunk: Chunk) -> None:
         call_id = chunk.get("toolCallId")

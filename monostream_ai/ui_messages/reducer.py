@@ -60,7 +60,9 @@ class MessageReducer:
         self._message: UIMessage = {"id": "", "role": "assistant", **(message or {})}
         self._parts: list[Part] = [dict(part) for part in self._message.get("parts", [])]
         self._growing: dict[tuple[str, str], _Growing] = {}
+        self._named: dict[tuple[str, str], Part] = {}
         self._tools = ToolParts(self._parts)
+        self._look_again()
 
     @property
     def message(self) -> UIMessage:
@@ -118,6 +120,7 @@ class MessageReducer:
     def _start_step(self, chunk: Chunk) -> None:
         self._tools.read_inputs()
         self._parts.append({"type": "step-start"})
+        self._tools.begin_step()
 
     def _reset_step(self, chunk: Chunk) -> None:
         # What is still open may be a part of an earlier step, which stays.
@@ -128,6 +131,12 @@ class MessageReducer:
     def _forget(self) -> None:
         self._growing.clear()
         self._tools.forget_inputs()
+        self._tools.look_again()
+        self._look_again()
+
+    def _look_again(self) -> None:
+        named = ((part, part.get("id")) for part in reversed(self._parts) if part["type"].startswith("data-"))
+        self._named = {(part["type"], data_id): part for part, data_id in named if isinstance(data_id, str)}
 
     def _open_part(self, chunk: Chunk) -> None:
         kind, part_id = chunk["type"].removesuffix("-start"), chunk["id"]
@@ -171,14 +180,15 @@ class MessageReducer:
     def _data(self, chunk: Chunk) -> None:
         if chunk.get("transient"):
             return
-        key = (chunk["type"], chunk.get("id"))
-        known = (
-            next((part for part in self._parts if (part["type"], part.get("id")) == key), None) if key[1] is not None else None
-        )
-        if known is None:
-            self._append(dict(chunk), {})
-        else:
+        data_id = chunk.get("id")
+        known = None if data_id is None else self._named.get((chunk["type"], data_id))
+        if known is not None:
             known["data"] = chunk["data"]
+            return
+        part = dict(chunk)
+        self._append(part, {})
+        if data_id is not None:
+            self._named[(chunk["type"], data_id)] = part
 
 
 _COPIED: Final[Mapping[str, tuple[str, ...]]] = {

@@ -59,9 +59,24 @@ class ToolParts:
         self._parts = parts
         self._inputs: dict[str, _Input] = {}
         self._stale: dict[str, None] = {}
+        self._here: dict[str, list[Part]] = {}
+        self._last: dict[str, Part] = {}
+        self._asked: dict[str, Part] = {}
+        self.look_again()
         for part in current_step(parts):
             if is_tool_part(part) and part["state"] == "input-streaming":
                 self._inputs[part["toolCallId"]] = _Input(_start_of(part), [part.get("rawInput", "")])
+
+    def look_again(self) -> None:
+        """Learn which parts there are: some have gone."""
+        self._last = {part["toolCallId"]: part for part in filter(is_tool_part, self._parts)}
+        self.begin_step()
+        for part in filter(is_tool_part, current_step(self._parts)):
+            self._here.setdefault(part["toolCallId"], []).append(part)
+
+    def begin_step(self) -> None:
+        """Forget which parts are of the current step."""
+        self._here = {}
 
     def input_start(self, chunk: Chunk) -> None:
         self._inputs[chunk["toolCallId"]] = _Input(chunk)
@@ -80,8 +95,8 @@ class ToolParts:
         self._put(chunk, "input-available", {"input": chunk["input"]}, dynamic=bool(chunk.get("dynamic")))
 
     def input_error(self, chunk: Chunk) -> None:
-        known = next((part for part in current_step(self._parts) if _is_call(part, chunk["toolCallId"])), None)
-        dynamic = bool(chunk.get("dynamic")) if known is None else known["type"] == "dynamic-tool"
+        known = self._here.get(chunk["toolCallId"])
+        dynamic = bool(chunk.get("dynamic")) if known is None else known[0]["type"] == "dynamic-tool"
         values = {"input": chunk["input"], "errorText": chunk["errorText"]}
         untitled = {key: value for key, value in chunk.items() if key != "title"}
         self._put(untitled, "output-error", values, dynamic=dynamic)
@@ -103,6 +118,7 @@ class ToolParts:
         part = self._find(chunk["toolCallId"])
         part["state"] = "approval-requested"
         part["approval"] = {"id": chunk["approvalId"], **_pick(chunk, "inputSchemaInput", "signature")}
+        self._asked.setdefault(chunk["approvalId"], part)
         if chunk.get("isAutomatic"):
             part["approval"]["isAutomatic"] = True
         for key, name in (("approvalDescriptor", "descriptor"), ("reason", "requestReason")):
@@ -111,7 +127,9 @@ class ToolParts:
 
     def approval_response(self, chunk: Chunk) -> None:
         approval_id = chunk["approvalId"]
-        part = next((part for part in self._parts if (part.get("approval") or {}).get("id") == approval_id), None)
+        part = self._asked.get(approval_id)
+        if part is None or part["approval"]["id"] != approval_id:
+            part = next((part for part in self._parts if (part.get("approval") or {}).get("id") == approval_id), None)
         if part is None:
             raise InvalidChunk("$.approvalId", f"no tool call asked for approval {approval_id!r}")
         part["state"] = "approval-responded"
@@ -142,25 +160,26 @@ class ToolParts:
             if part["state"] not in ("output-available", "output-error"):
                 # A client keeps the result of a call that it is asked about later, and no history may have both.
                 _write(part, part["state"], _pick(part, "input", "rawInput", "inputEncoding"), {})
+            if part["state"] == "input-available":
+                part.pop("approval", None)
             denied = part["state"] == "output-denied"
             if denied or ("approval" in part and part["state"].startswith("output-")):
                 part["approval"] = {"id": part["toolCallId"], **part.get("approval", {}), "approved": not denied}
 
     def _find(self, call_id: str) -> Part:
-        here = (part for part in current_step(self._parts) if _is_call(part, call_id))
-        anywhere = (part for part in reversed(self._parts) if _is_call(part, call_id))
-        part = next(here, None) or next(anywhere, None)
-        if part is None:
+        if call_id not in self._last:
             raise InvalidChunk("$.toolCallId", f"this message has no call {call_id!r}")
-        return part
+        return self._here[call_id][0] if call_id in self._here else self._last[call_id]
 
     def _put(self, chunk: Chunk, state: str, values: Part, *, dynamic: bool) -> None:
         call_id, name = chunk["toolCallId"], chunk["toolName"]
-        same = (part for part in current_step(self._parts) if _is_call(part, call_id))
+        same = self._here.setdefault(call_id, [])
         part = next((part for part in same if (part["type"] == "dynamic-tool") == dynamic), None)
         if part is None:
             part = {"type": "dynamic-tool", "toolCallId": call_id} if dynamic else {"type": "tool-", "toolCallId": call_id}
             self._parts.append(part)
+            self._last[call_id] = part
+            same.append(part)
             if dynamic:
                 # As the client has it: a dynamic part that begins with a delta, in a later step than its call, has no `rawInput`.
                 values = {key: value for key, value in values.items() if key != "rawInput"}
@@ -181,10 +200,6 @@ def _write(part: Part, state: str, values: Part, chunk: Chunk) -> None:
 
 def _pick(source: Part, *keys: str) -> Part:
     return {key: source[key] for key in keys if key in source}
-
-
-def _is_call(part: Part, call_id: str) -> bool:
-    return is_tool_part(part) and part["toolCallId"] == call_id
 
 
 def _start_of(part: Part) -> Chunk:

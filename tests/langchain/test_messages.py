@@ -197,6 +197,13 @@ def test_u10_files_count_towards_the_limit() -> None:
         to_langchain_messages([user(file)], max_bytes=300)
 
 
+def test_u3_a_data_url_with_a_lone_surrogate_is_refused() -> None:
+    part = {"type": "file", "url": "data:,\ud800", "mediaType": "text/plain"}
+
+    with pytest.raises(InvalidArgument, match="cannot be decoded"):
+        to_langchain_messages([{"role": "user", "parts": [part]}])
+
+
 def test_a_lone_surrogate_of_a_client_can_be_counted() -> None:
     (message,) = to_langchain_messages([user(text("\ud800"))])
 

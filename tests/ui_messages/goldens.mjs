@@ -141,6 +141,7 @@ const cases = {
   ],
   'a denial of a call that has its result': [start, step, available('c1', { a: 1 }), output('c1', 1), { type: 'tool-output-denied', toolCallId: 'c1' }],
   'a question about a call that has failed': [start, step, available('c1', { a: 1 }), failed('c1'), approval('c1')],
+  'an input that was changed after the question': [start, step, available('c1', { a: 1 }), approval('c1'), available('c1', { a: 2 })],
   'a second start with the same id': [start, ...text('t', 'one'), start, ...text('u', 'two')],
   'a second start with another id': [start, ...text('t', 'one'), { type: 'start', messageId: 'm2' }, ...text('u', 'two')],
   'text after finish-step': [start, step, { type: 'text-start', id: 't' }, endStep, { type: 'text-delta', id: 't', delta: 'late' }],

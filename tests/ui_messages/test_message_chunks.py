@@ -73,5 +73,10 @@ def test_a_part_that_no_client_would_read_is_left_out(part: Any) -> None:
     assert reduce_chunks(chunks_of_message(message([part, *PARTS[:2]])))["parts"] == PARTS[:2]
 
 
+@pytest.mark.parametrize("message", [{}, {"parts": None}, {"parts": "ab"}], ids=str)
+def test_a_message_without_parts_has_chunks_too(message: dict[str, Any]) -> None:
+    assert chunks_of_message(message) == [{"type": "start"}]
+
+
 def test_a_message_without_a_proper_id_has_chunks_too() -> None:
     assert chunks_of_message({"id": 7, "parts": []}) == [{"type": "start"}]
