@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -44,23 +44,23 @@ class SyncPublisher:
 
     @property
     def version(self) -> int:
-        return self._publisher.version
+        return self.publisher.version
 
     @property
     def message_id(self) -> str | None:
-        return self._publisher.message_id
+        return self.publisher.message_id
 
     def write(self, *chunks: Any) -> int:
         """Store chunks, all or none; return the id of the last one. Raises as `Publisher.write` does."""
-        return self._do(self._publisher.write(*chunks))
+        return self.wait_for(self.publisher.write(*chunks))
 
     def push(self, *chunks: Any) -> None:
         """Queue chunks without waiting, from any thread; as `Publisher.push`."""
-        self._publisher.push(*chunks)
+        self.publisher.push(*chunks)
 
     def flush(self) -> None:
         """Wait until everything written and pushed so far is durable; raise what `write` would."""
-        self._do(self._publisher.flush())
+        self.wait_for(self.publisher.flush())
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -78,13 +78,27 @@ class SyncPublisher:
             raise self._failure
 
     @property
-    def _publisher(self) -> Publisher[Any]:
+    def publisher(self) -> Publisher[Any]:
+        """The open publisher, which belongs to the thread's loop: only `push` may be called from others.
+
+        Raises:
+            PublisherClosed: The block was not entered yet, or has been left.
+        """
         if not self._opened.done() or self._left.done():
             raise PublisherClosed(self._stream_id, None)
         return self._opened.result()[0]
 
-    def _do(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._opened.result()[1]).result()
+    def wait_for(self, work: Awaitable[T]) -> T:
+        """Await something on the thread's loop. An exception that ends the wait, as KeyboardInterrupt does, cancels it."""
+
+        async def waiting() -> T:
+            return await work
+
+        future = asyncio.run_coroutine_threadsafe(waiting(), self._opened.result()[1])
+        try:
+            return future.result()
+        finally:
+            future.cancel()
 
     async def _run(self) -> None:
         left = asyncio.wrap_future(self._left)

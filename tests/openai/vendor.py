@@ -35,6 +35,9 @@ class Vendor:
     async def create_sync(self, name: str) -> Any:
         return await asyncio.to_thread(self._answer, openai.OpenAI(**OPTIONS), name)
 
+    def answer_sync(self, client: openai.OpenAI, name: str) -> Any:
+        return self._answer(client, name)
+
     def manager(self, name: str) -> Any:
         return self._manage(openai.AsyncOpenAI(**OPTIONS), name)
 

@@ -1,0 +1,51 @@
+"""Capturing in a program without an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Final, Generic, Self
+
+from monostream_ai.openai.capture import Capture, capture
+from monostream_ai.openai.sources import E, Stream
+from monostream_ai.threads import SyncPublisher
+
+_END: Final[Any] = object()
+
+
+def capture_sync(
+    stream: Stream[E], pub: SyncPublisher, *, encrypted_reasoning: bool = False, other_items: bool = False
+) -> SyncCapture[E]:
+    """Return an iterator over the stream's own events that records them to a `SyncPublisher`; otherwise as `capture`.
+
+    for event in capture_sync(client.responses.create(..., stream=True), pub): ...
+    """
+    return SyncCapture(capture(stream, pub.publisher, encrypted_reasoning=encrypted_reasoning, other_items=other_items), pub)
+
+
+class SyncCapture(Iterator[E], Generic[E]):
+    """An iterator that passes events through and records them; made by `capture_sync`. It ends and fails as `Capture` does."""
+
+    def __init__(self, events: Capture[E], pub: SyncPublisher) -> None:
+        self._events = events
+        self._pub = pub
+
+    def tool_result(self, call_id: str, *, output: Any = None, error: str | None = None) -> None:
+        """As `Capture.tool_result`."""
+        self._events.tool_result(call_id, output=output, error=error)
+
+    def close(self) -> None:
+        """Close the HTTP stream; if the response is not complete, end the version."""
+        self._pub.wait_for(self._events.aclose())
+
+    def __next__(self) -> E:
+        event = self._pub.wait_for(anext(self._events, _END))
+        if event is _END:
+            raise StopIteration
+        return event
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._pub.wait_for(self._events.__aexit__(kind, error, traceback))
