@@ -143,7 +143,7 @@ class DurableStreamService(StoredStreams[C]):
             on_superseded: When a newer version is opened, follow it from its first chunk, or raise `Superseded`.
 
         Raises:
-            InvalidStreamId, InvalidCursor
+            InvalidStreamId, InvalidCursor: Neither could ever exist.
         """
         return Subscription(
             self._machinery,
