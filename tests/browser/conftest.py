@@ -5,19 +5,21 @@ import json
 import shutil
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.browser.demo import Demo, run_demo
+from tests.browser.scripted_server import Scripted, run_scripted
 
 HERE = Path(__file__).parent
 SCREENSHOTS = HERE.parents[1] / "ci-output"
 PATIENCE = 100.0
 """Seconds for one story."""
 
-Play = Callable[[str], Awaitable[dict[str, Any]]]
+Play = Callable[..., Awaitable[dict[str, Any]]]
 
 
 @pytest.fixture(scope="session")
@@ -55,24 +57,36 @@ async def demo(database_url: str, tokens_per_second: int) -> AsyncIterator[Demo]
 
 
 @pytest.fixture
+async def scripted(chromium: str) -> AsyncIterator[Scripted]:
+    async with run_scripted("memory://") as scripted:
+        yield scripted
+
+
+@pytest.fixture
 def play(chromium: str, demo: Demo) -> Play:
     """Play a story of driver/stories.mjs; return what the page held. Screenshots go to ci-output/."""
+    return partial(_play, {"url": demo.url, "chromium": chromium})
 
-    async def play(story: str) -> dict[str, Any]:
-        SCREENSHOTS.mkdir(exist_ok=True)
-        task = {"story": story, "url": demo.url, "chromium": chromium, "screenshots": str(SCREENSHOTS)}
-        driver = await asyncio.create_subprocess_exec(
-            "node", str(HERE / "driver" / "run.mjs"), json.dumps(task), stdout=PIPE, stderr=PIPE
-        )
-        try:
-            out, errors = await asyncio.wait_for(driver.communicate(), PATIENCE)
-        finally:
-            if driver.returncode is None:
-                driver.kill()
-                await driver.wait()
-        assert driver.returncode == 0, errors.decode()
-        result: dict[str, Any] = json.loads(out)
-        assert result["errors"] == []
-        return result
 
-    return play
+@pytest.fixture
+def act(chromium: str, scripted: Scripted) -> Play:
+    """Play a scenario of driver/scenarios.mjs on a page of the scripted server; return what the page held."""
+    return partial(_play, {"url": scripted.url, "chromium": chromium})
+
+
+async def _play(setting: dict[str, str], story: str, page: str = "") -> dict[str, Any]:
+    SCREENSHOTS.mkdir(exist_ok=True)
+    task = {**setting, "story": story, "page": page, "screenshots": str(SCREENSHOTS)}
+    driver = await asyncio.create_subprocess_exec(
+        "node", str(HERE / "driver" / "run.mjs"), json.dumps(task), stdout=PIPE, stderr=PIPE
+    )
+    try:
+        out, errors = await asyncio.wait_for(driver.communicate(), PATIENCE)
+    finally:
+        if driver.returncode is None:
+            driver.kill()
+            await driver.wait()
+    assert driver.returncode == 0, errors.decode()
+    result: dict[str, Any] = json.loads(out)
+    assert result["errors"] == []
+    return result

@@ -1,6 +1,6 @@
 // Builds the page of the chat example into ../static. The result is committed, so the example runs
-// without Node; CI builds it again and fails on any difference. Hence fixed file names, one bundle,
-// exact versions in package.json and nothing in the output that depends on the machine or the clock.
+// without Node; CI builds it again and fails on any difference. Hence fixed file names, exact
+// versions in package.json and nothing in the output that depends on the machine or the clock.
 //
 //   npm ci && npm run build       build ../static
 //   npm run dev                   the page with hot reload; /api goes to the server on port 8000
@@ -29,9 +29,10 @@ export default defineConfig({
     chunkSizeWarningLimit: 1000,
     license: { fileName: "assets/licenses.md" },
     rolldownOptions: {
+      input: { app: "index.html", stock: "stock/index.html" },
       output: {
-        codeSplitting: false,
-        entryFileNames: "assets/app.js",
+        entryFileNames: "assets/[name].js",
+        chunkFileNames: "assets/[name].js",
         assetFileNames: "assets/[name][extname]",
       },
     },

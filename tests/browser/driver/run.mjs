@@ -1,11 +1,12 @@
 // Plays one story in Chromium and prints what the page held, as JSON.
-// node run.mjs '{"story": "send", "url": "http://…", "chromium": "/usr/bin/chromium", "screenshots": "…"}'
+// node run.mjs '{"story": "send", "page": "", "url": "http://…", "chromium": "/usr/bin/chromium", "screenshots": "…"}'
 import { join } from "node:path";
 import { chromium } from "playwright-core";
+import * as scenarios from "./scenarios.mjs";
 import * as stories from "./stories.mjs";
 import { Tab } from "./tab.mjs";
 
-const { story, url, chromium: executablePath, screenshots } = JSON.parse(process.argv[2]);
+const { story, url, page: path, chromium: executablePath, screenshots } = JSON.parse(process.argv[2]);
 
 // Chromium refuses its sandbox to root, and containers have little shared memory.
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
@@ -16,14 +17,15 @@ const tabs = [];
 async function stage(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1180, height: 820 }, ...options });
   await context.grantPermissions(["clipboard-read", "clipboard-write"]);
-  const newTab = async (chat = "c1") => {
+  const newTab = async (chat = "c1", prepare = async () => undefined) => {
     const page = await context.newPage();
     page.on("pageerror", (error) => errors.push(String(error)));
-    const tab = new Tab(page, url, chat);
+    await prepare(page);
+    const tab = new Tab(page, url, path, chat);
     tabs.push(tab);
     return tab.open();
   };
-  return { newTab, shoot };
+  return { newTab, shoot, context };
 }
 
 function shoot(tab, name) {
@@ -32,7 +34,7 @@ function shoot(tab, name) {
 }
 
 try {
-  const result = await stories[story](stage);
+  const result = await { ...stories, ...scenarios }[story](stage);
   console.log(JSON.stringify({ ...result, errors }));
 } catch (error) {
   for (const [number, tab] of tabs.entries()) await shoot(tab, `failed ${story}, tab ${number + 1}`).catch(() => undefined);

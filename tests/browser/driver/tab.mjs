@@ -3,9 +3,10 @@
 const PATIENCE = 45_000;
 
 export class Tab {
-  constructor(page, base, chat) {
+  constructor(page, base, path, chat) {
     this.page = page;
     this.base = base;
+    this.path = path;
     this.chat = chat;
     this.app = page.getByTestId("app");
     this.answer = page.getByTestId("message-assistant").last();
@@ -13,7 +14,7 @@ export class Tab {
   }
 
   async open() {
-    await this.page.goto(`${this.base}/?chat=${this.chat}`);
+    await this.page.goto(`${this.base}/${this.path}?chat=${this.chat}`);
     await this.app.waitFor();
     return this;
   }
@@ -82,6 +83,49 @@ export class Tab {
     await this.answer.getByLabel("Copy the answer").click();
     await this.answer.getByLabel("Copied").waitFor();
     return this.page.evaluate(() => navigator.clipboard.readText());
+  }
+
+  /** Wait until the last answer shows this many words. */
+  async words(count) {
+    const shown = (count) => {
+      const text = document.querySelector("[data-testid=message-assistant]:last-of-type > .markdown")?.innerText ?? "";
+      return text.split(/\s+/).filter(Boolean).length === count;
+    };
+    await this.page.waitForFunction(shown, count);
+  }
+
+  /** Everything that the page shows. */
+  async holds() {
+    const texts = (testId) => this.page.getByTestId(testId).locator(".markdown").allInnerTexts();
+    const alert = this.page.getByRole("alert");
+    return {
+      status: await this.app.getAttribute("data-status"),
+      questions: await this.page.getByTestId("message-user").allInnerTexts(),
+      answers: await texts("message-assistant"),
+      alert: (await alert.count()) ? await alert.innerText() : null,
+    };
+  }
+
+  /** Wait until the page is at rest; return what it shows. */
+  async rests(status = "ready") {
+    await this.page.getByTestId("stop").waitFor({ state: "detached" });
+    await this.is({ status });
+    return this.holds();
+  }
+
+  /** Let the scripted answer go on. */
+  go = () => this.page.request.post(`${this.base}/test/go/${this.chat}`);
+
+  /** `break` or `end` the streams of all tabs. */
+  cut = (how) => this.page.request.post(`${this.base}/test/cut/${how}`);
+
+  /** Turn to another window, or back to this one. */
+  async turns(visibility) {
+    await this.page.evaluate((state) => {
+      Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+      Object.defineProperty(document, "hidden", { value: state === "hidden", configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, visibility);
   }
 
   async serverStatus() {

@@ -35,10 +35,6 @@ export async function fetchHistory(chatId: string): Promise<ChatMessage[]> {
   return history.messages;
 }
 
-/** Ends the running answer on the server, in whatever process it runs. */
-export const stopAnswer = (chatId: string) =>
-  json<{ success: boolean }>(chatUrl(chatId, "stop"), { method: "POST", signal: AbortSignal.timeout(5000) });
-
 /** Makes the server kill itself. The request dies with it, so a broken answer is the good case. */
 export async function crashServer(): Promise<void> {
   await fetch("/api/demo/crash", { method: "POST" }).catch(() => undefined);

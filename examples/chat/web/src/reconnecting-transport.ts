@@ -82,11 +82,13 @@ async function follow(input: string, init: RequestInit, report: Report): Promise
       response = await get();
       if (response.status === 409) throw new TypeError("network error: a newer version of the answer has begun");
       if (!response.ok) throw new Error(await response.text());
+      if (response.status === 204) return;
     }
   };
 
   const response = posted ? await fetch(input, { ...init, signal }) : await get();
-  if (!response.ok || !response.body) return response;
+  // Chromium gives a 204 a body, too.
+  if (!response.ok || !response.body || response.status === 204) return response;
   const { readable, writable } = new TextEncoderStream();
   const out = writable.getWriter();
   out.closed.catch(() => left.abort());

@@ -1,31 +1,29 @@
-import { APICallError, DefaultChatTransport } from "ai";
-import { CHAT_API, type ChatMessage, fetchStatus } from "./api";
-
-/** The server answered, but the answer cannot be followed yet: its next attempt has not begun. */
-class AnswerPending extends Error {}
+import { APICallError } from "ai";
+import { CHAT_API, type ChatMessage } from "./api";
+import { ReconnectingChatTransport } from "./reconnecting-transport";
 
 /** True when the server could not be reached or was cut off, so that trying again can help. */
 export function isConnectionError(error: unknown): boolean {
   // The Fetch standard rejects with a TypeError for every network failure, before and inside a body.
-  if (error instanceof TypeError || error instanceof AnswerPending) return true;
+  if (error instanceof TypeError) return true;
   return APICallError.isInstance(error) && [502, 503, 504].includes(error.statusCode ?? 0);
 }
 
-type Resume = ReturnType<DefaultChatTransport<ChatMessage>["reconnectToStream"]>;
-type ResumeOptions = Parameters<DefaultChatTransport<ChatMessage>["reconnectToStream"]>[0];
+type Resume = ReturnType<ReconnectingChatTransport<ChatMessage>["reconnectToStream"]>;
+type ResumeOptions = Parameters<ReconnectingChatTransport<ChatMessage>["reconnectToStream"]>[0];
 
 /**
- * The default transport of the AI SDK; requests and bodies are unchanged.
+ * The reconnecting transport, which tells the page what it does.
  *
- * It only looks at a resume that finds nothing (204), which can mean two things: the answer is complete, then the
- * history has it (`onIdle` fetches it); or a crashed server's answer waits to be run again, then the resume must be tried again.
+ * A resume that finds nothing (204) means that the answer is complete, or was never asked for: the history knows, and `onIdle` fetches it.
  */
-export class ResumingTransport extends DefaultChatTransport<ChatMessage> {
+export class PageTransport extends ReconnectingChatTransport<ChatMessage> {
+  onReconnecting: (reconnecting: boolean) => void = () => undefined;
   onResumed: () => void = () => undefined;
   onIdle: () => Promise<void> = async () => undefined;
 
   constructor() {
-    super({ api: CHAT_API });
+    super({ api: CHAT_API, onReconnecting: (reconnecting) => this.onReconnecting(reconnecting) });
   }
 
   private resume: Resume = Promise.resolve(null);
@@ -50,13 +48,8 @@ export class ResumingTransport extends DefaultChatTransport<ChatMessage> {
 
   private async reconnect(options: ResumeOptions): Resume {
     const stream = await super.reconnectToStream(options);
-    if (stream !== null) {
-      this.onResumed();
-      return stream;
-    }
-    const { state } = await fetchStatus(options.chatId, options.abortSignal);
-    if (state === "open" || state === "lost") throw new AnswerPending("the answer is about to be run again");
-    await this.onIdle();
-    return null;
+    if (stream === null) await this.onIdle();
+    else this.onResumed();
+    return stream;
   }
 }

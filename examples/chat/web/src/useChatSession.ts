@@ -1,18 +1,17 @@
 import { useChat } from "@ai-sdk/react";
 import { useCallback, useEffect, useRef, useState } from "react";
-import { type ChatMessage, crashServer, fetchHistory, stopAnswer, type StreamStatus } from "./api";
-import { ResumingTransport } from "./transport";
+import { type ChatMessage, crashServer, fetchHistory, type StreamStatus } from "./api";
+import { PageTransport } from "./transport";
 import { useReconnect } from "./useReconnect";
 import { useStory } from "./useStory";
 import { useStreamStatus } from "./useStreamStatus";
 
 const RENDER_EVERY = 40;
 const ENDING_ARRIVES_WITHIN = 1000;
-const STATUSES_THAT_PROVE_A_DEAD_CONNECTION = 6;
 
 /** One chat: `useChat`, brought back when its stream breaks, and kept in step with other tabs. */
 export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
-  const [transport] = useState(() => new ResumingTransport());
+  const [transport] = useState(() => new PageTransport());
   const [draft, setDraft] = useState("");
   const [notice, setNotice] = useState<string | null>(null);
   const [stopping, setStopping] = useState(false);
@@ -21,7 +20,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
 
   const chat = useChat<ChatMessage>({ id: chatId, messages: initialMessages, resume: true, transport, throttle: RENDER_EVERY });
   const { setMessages, resumeStream } = chat;
-  const reconnecting = useReconnect(chat);
+  const reconnecting = useReconnect(chat, transport);
   const streaming = chat.status === "submitted" || chat.status === "streaming";
   const busy = streaming || reconnecting;
 
@@ -58,14 +57,15 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
     };
   }, [transport, takeHistory, tell]);
 
+  const wasReconnecting = useRef(false);
   useEffect(() => {
     if (reconnecting) tell("The connection broke off. Everything shown so far is stored. Reconnecting…", "bad");
+    else if (wasReconnecting.current && latest.current.streaming) tell("Connected again: the answer goes on where it broke off.", "good");
+    wasReconnecting.current = reconnecting;
   }, [reconnecting, tell]);
 
   const knownVersion = useRef<number | null | undefined>(undefined);
   const handledVersion = useRef<number | null>(null);
-  const streamedVersion = useRef<number | null>(null);
-  const endedWhileStreaming = useRef(0);
   const toldAttempt = useRef(1);
   const wasBusy = useRef(false);
 
@@ -74,21 +74,10 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
       tell(`The server crashed mid-answer. Another process writes the answer again, as version ${next.version}.`, "good");
     }
     toldAttempt.current = next.attempt;
-    if (streaming) leaveDeadConnection(next);
     if (!busy) keepInStep(next);
     if (!busy && wasBusy.current && next.state === "closed") tellEnding(next);
     wasBusy.current = busy;
     knownVersion.current = next.version;
-  };
-
-  /** A connection can die without an error; it shows when the answer has ended on the server, but not here. */
-  const leaveDeadConnection = ({ state, version }: StreamStatus) => {
-    if (state === "open") streamedVersion.current = version;
-    const ended = state === "closed" && version === streamedVersion.current;
-    endedWhileStreaming.current = ended ? endedWhileStreaming.current + 1 : 0;
-    if (endedWhileStreaming.current < STATUSES_THAT_PROVE_A_DEAD_CONNECTION) return;
-    endedWhileStreaming.current = 0;
-    void chat.stop().then(() => resumeStream());
   };
 
   const tellEnding = ({ version, chunks }: StreamStatus) => {
@@ -117,14 +106,8 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
 
   const { status, reach } = useStreamStatus({ chatId, busy, arriving: chat.status === "streaming", onStatus });
 
-  const begin = () => {
-    setNotice(null);
-    // Until the server has begun, its status still tells of the version before.
-    streamedVersion.current = null;
-  };
-
   const send = async (text: string) => {
-    begin();
+    setNotice(null);
     // useChat would take a 204 that arrives after the question for the end of its answer.
     if (await transport.findsRunningAnswer()) return setDraft(text);
     tell("Asked. Each chunk of the answer is stored before it is shown.");
@@ -132,7 +115,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
   };
 
   const regenerate = async () => {
-    begin();
+    setNotice(null);
     if (await transport.findsRunningAnswer()) return;
     tell("Asked again. The new answer gets a version of its own.");
     if (chat.messages.length === 0) location.reload();
@@ -142,7 +125,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
   const stop = async () => {
     setStopping(true);
     // stop() alone would only close this connection: the server must be told, and first.
-    const told = await stopAnswer(chatId).then(() => true, () => false);
+    const told = await transport.stop(chatId).then(() => true, () => false);
     // The stream now ends by itself, with the note that the answer was stopped.
     const deadline = Date.now() + ENDING_ARRIVES_WITHIN;
     while (told && latest.current.streaming && Date.now() < deadline) await sleep(50);

@@ -1,60 +1,32 @@
 import type { ChatStatus } from "ai";
-import { useEffect, useRef } from "react";
-import { isConnectionError } from "./transport";
+import { useEffect, useState } from "react";
+import { isConnectionError, type PageTransport } from "./transport";
 
-const FIRST_DELAY = 250;
-const LONGEST_DELAY = 5000;
-
-/** Milliseconds before the next attempt: doubled per failure, and spread so that not all tabs of a restarted server come at once. */
-function backoff(failures: number): number {
-  const longest = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** failures);
-  return longest * (0.75 + Math.random() * 0.25);
-}
+const PAUSE = 250;
 
 type Chat = { status: ChatStatus; error: Error | undefined; resumeStream: () => Promise<void> };
 
 /**
- * Brings a broken stream back. Copy this hook into your own page.
+ * Returns true while the connection is being brought back.
  *
- * `useChat` by itself resumes only when the page is loaded or becomes visible again. A stream that breaks while the
- * user is looking (server restarted, network gone) leaves it in status `error`; this hook then calls `resumeStream()`
- * until the server answers. It needs no bookkeeping of its own, because every outcome is a status of `useChat`:
- *
- * - a stream opened: `submitted`, then `streaming`. The server replays the answer from its first chunk under the same
- *   message id, so the message on the page is replaced and nothing doubles, also when a newer version was run;
- * - nothing runs any more (204): `ready`; the transport has fetched the history by then;
- * - still no server: `error` again, with a new error object, which arms the next attempt.
- *
- * Returns true while it is trying.
+ * The transport does that by itself, and `useChat` notices nothing. What the transport cannot mend is an error of the chat: a newer
+ * version of the answer, a question without a response. Then the resume asks what runs now; the server replays it from its first
+ * chunk under the same message id, so the message on the page is replaced and nothing doubles.
  */
-export function useReconnect({ status, error, resumeStream }: Chat): boolean {
+export function useReconnect({ status, error, resumeStream }: Chat, transport: PageTransport): boolean {
+  const [reconnecting, setReconnecting] = useState(false);
   const broken = status === "error" && isConnectionError(error);
-  const failures = useRef(0);
 
   useEffect(() => {
-    if (status === "streaming" || status === "ready") failures.current = 0;
-  }, [status]);
+    transport.onReconnecting = setReconnecting;
+  }, [transport]);
 
   useEffect(() => {
     if (!broken) return;
-    const attempt = () => {
-      clearTimeout(timer);
-      failures.current += 1;
-      // Overlapping attempts are harmless: the last one wins.
-      void resumeStream();
-    };
-    const attemptWhenVisible = () => {
-      if (document.visibilityState === "visible") attempt();
-    };
-    const timer = setTimeout(attempt, backoff(failures.current));
-    window.addEventListener("online", attempt);
-    document.addEventListener("visibilitychange", attemptWhenVisible);
-    return () => {
-      clearTimeout(timer);
-      window.removeEventListener("online", attempt);
-      document.removeEventListener("visibilitychange", attemptWhenVisible);
-    };
+    // The resume has a backoff of its own; this only keeps an unforeseen error from spinning.
+    const timer = setTimeout(() => void resumeStream(), PAUSE);
+    return () => clearTimeout(timer);
   }, [broken, error, resumeStream]);
 
-  return broken;
+  return reconnecting || broken;
 }

@@ -1,0 +1,324 @@
+// What happens to a page of the scripted server, one function each; what must be true of it afterwards stands in test_scenarios.py.
+// A question is the script of its answer: "20 | 20" are 20 words, and 20 more after `go`.
+
+const STREAM = "**/api/chat/*/stream";
+
+export async function noRun(stage) {
+  const { newTab } = await stage();
+  const tab = await newTab("c1", recordStatuses);
+  await tab.is({ status: "ready" });
+  const before = await statuses(tab);
+  await ask(tab, "20");
+  await tab.words(20);
+  return { ended: await tab.rests(), before };
+}
+
+export async function activeRun(stage) {
+  const { newTab } = await stage();
+  const first = await newTab();
+  await ask(first, "20 | 20");
+  await first.words(20);
+  const second = await newTab();
+  await second.words(20);
+  await first.go();
+  await second.words(40);
+  return { ended: await first.rests(), other: await second.rests() };
+}
+
+export async function reloadTwice(stage) {
+  const { newTab } = await stage();
+  const tab = await newTab();
+  await ask(tab, "20 | 20 | 20");
+  for (const count of [20, 40]) {
+    await tab.words(count);
+    await tab.reload();
+    await tab.words(count);
+    await tab.go();
+  }
+  await tab.words(60);
+  return { ended: await tab.rests() };
+}
+
+/** Only the turn to the window may bring the stream back: timers of the page stand still. */
+export async function killThenVisible(stage) {
+  const { newTab } = await stage();
+  const tab = await newTab("c1", holdTimers);
+  await ask(tab, "20 | 20");
+  await tab.words(20);
+  await tab.page.evaluate(() => window.timers.hold());
+  await tab.turns("hidden");
+  await lose(tab);
+  await tab.turns("visible");
+  await tab.go();
+  await tab.words(40);
+  await tab.page.evaluate(() => window.timers.release());
+  return { ended: await tab.rests() };
+}
+
+export async function offlineThenOnline(stage) {
+  const { newTab, context, shoot } = await stage();
+  const tab = await newTab("c1", holdTimers);
+  await ask(tab, "20 | 20");
+  await tab.words(20);
+  await tab.page.evaluate(() => window.timers.hold());
+  await context.setOffline(true);
+  await lose(tab);
+  await shoot(tab, "desktop light, without a network");
+  await context.setOffline(false);
+  await tab.go();
+  await tab.words(40);
+  await tab.page.evaluate(() => window.timers.release());
+  return { ended: await tab.rests() };
+}
+
+export async function doubleKill(stage) {
+  const { newTab } = await stage();
+  const tab = await newTab();
+  await ask(tab, "20 | 20 | 20");
+  for (const count of [20, 40]) {
+    await tab.words(count);
+    await lose(tab);
+    await tab.go();
+  }
+  await tab.words(60);
+  return { ended: await tab.rests() };
+}
+
+export async function cleanEnd(stage) {
+  const { newTab } = await stage();
+  const tab = await newTab();
+  await ask(tab, "20 | 20");
+  await tab.words(20);
+  await tab.cut("end");
+  await tab.go();
+  await tab.words(40);
+  return { ended: await tab.rests() };
+}
+
+export async function stockCleanEnd(stage) {
+  const { newTab } = await stage();
+  const tab = await newTab();
+  await ask(tab, "20 | 20");
+  await tab.words(20);
+  await tab.cut("end");
+  const early = await tab.rests();
+  await tab.go();
+  await tab.reload();
+  await tab.words(40);
+  return { early, ended: await tab.rests() };
+}
+
+export async function serverDownOnMount(stage) {
+  const { newTab, shoot } = await stage();
+  const first = await newTab();
+  await ask(first, "20 | 20");
+  await first.words(20);
+  const second = await newTab("c1", refuse);
+  await second.is({ connection: "reconnecting" });
+  await shoot(second, "desktop light, opened while the server is down");
+  await second.page.unroute(STREAM);
+  await second.words(20);
+  await first.go();
+  await second.words(40);
+  return { ended: await first.rests(), other: await second.rests() };
+}
+
+export async function stockServerDownOnMount(stage) {
+  const { newTab } = await stage();
+  const first = await newTab();
+  await ask(first, "20 | 20");
+  await first.words(20);
+  const second = await newTab("c1", refuse);
+  const early = await second.rests("error");
+  await second.page.unroute(STREAM);
+  await second.turns("hidden");
+  await second.turns("visible");
+  const still = await second.rests("error");
+  await second.reload();
+  await second.words(20);
+  await first.go();
+  await second.words(40);
+  return { early, still, ended: await first.rests(), other: await second.rests() };
+}
+
+export async function threeTabs(stage) {
+  const { newTab } = await stage();
+  const first = await newTab();
+  await ask(first, "20 | 20 | 20");
+  await first.words(20);
+  const second = await newTab();
+  await second.words(20);
+  await first.go();
+  const third = await newTab();
+  await third.words(40);
+  await first.go();
+  const tabs = [first, second, third];
+  await Promise.all(tabs.map((tab) => tab.words(60)));
+  const [ended, other, another] = await Promise.all(tabs.map((tab) => tab.rests()));
+  return { ended, other, another };
+}
+
+export async function stopThenReload(stage) {
+  const { newTab } = await stage();
+  const tab = await newTab();
+  await ask(tab, "20 | 20");
+  await tab.words(20);
+  await tab.page.getByTestId("stop").click();
+  const ended = await tab.rests();
+  await tab.reload();
+  await tab.words(20);
+  return { ended, other: await tab.rests() };
+}
+
+export async function unmount(stage) {
+  const { newTab } = await stage();
+  const tab = await newTab();
+  await ask(tab, "20 | 20");
+  await tab.words(20);
+  await tab.page.getByTestId("new-chat").click();
+  await tab.page.getByTestId("message-user").waitFor({ state: "detached" });
+  await tab.page.goBack();
+  await tab.words(20);
+  await tab.go();
+  await tab.words(40);
+  return { ended: await tab.rests() };
+}
+
+/** The answer to the resume of a fresh chat, 204, arrives when the question has long been asked. */
+export async function lateNothing(stage) {
+  const { newTab } = await stage();
+  let deliver;
+  const arrives = new Promise((resolve) => (deliver = resolve));
+  const delay = (page) =>
+    page.route(STREAM, async (route) => {
+      const response = await route.fetch();
+      await arrives;
+      await route.fulfill({ response });
+    });
+  const tab = await newTab("c1", delay);
+  await tab.page.getByTestId("composer").fill("20 | 20");
+  await tab.page.getByTestId("send").click();
+  // The stock page has asked by now; the other one asks when the resume is settled.
+  if (tab.path) await tab.words(20);
+  deliver();
+  await tab.words(20);
+  await tab.go();
+  await tab.words(40);
+  return { ended: await tab.rests() };
+}
+
+export async function errorChunk(stage) {
+  const { newTab, shoot } = await stage();
+  const tab = await newTab();
+  await ask(tab, "20 !");
+  const failed = await tab.rests("error");
+  await shoot(tab, `${tab.path || "desktop "}light, failed`);
+  // A page that wrongly came back for the failed answer would have done so by the end of the next one.
+  await ask(tab, "40");
+  await tab.words(40);
+  return { failed, ended: await tab.rests() };
+}
+
+export async function burst(stage) {
+  const { newTab } = await stage();
+  const tab = await newTab();
+  const began = Date.now();
+  await ask(tab, "^5000 | 5");
+  await tab.words(5000);
+  const live = Date.now() - began;
+  await tab.reload();
+  const reloaded = Date.now();
+  await tab.words(5000);
+  const replayed = Date.now() - reloaded;
+  await tab.go();
+  await tab.words(5005);
+  return { ended: await tab.rests(), live, replayed };
+}
+
+/** Each response dies after so many bytes, in mid-event or wherever that is. */
+export async function cutAnywhere(stage) {
+  const { newTab } = await stage();
+  const held = [];
+  for (const bytes of [611, 733, 857, 1009]) {
+    const tab = await newTab(`c${bytes}`, (page) => page.addInitScript(dieAfter, bytes));
+    await ask(tab, "25 | 25 | 25 | 25");
+    for (const count of [25, 50, 75]) {
+      await tab.words(count);
+      await tab.go();
+    }
+    await tab.words(100);
+    held.push({ chat: tab.chat, ended: await tab.rests(), cuts: await tab.page.evaluate(() => window.cuts) });
+    await tab.page.close();
+  }
+  return { held };
+}
+
+async function ask(tab, script) {
+  await tab.page.getByTestId("composer").fill(script);
+  await tab.page.getByTestId("send").click();
+}
+
+/** Break the connection, and wait until the page has noticed. */
+async function lose(tab) {
+  await tab.cut("break");
+  await tab.page.locator("[data-testid=app][data-connection=reconnecting], [data-testid=app][data-connection=offline], [data-testid=app]:not([data-connection])[data-status=error]").waitFor();
+}
+
+const refuse = (page) => page.route(STREAM, (route) => route.abort("connectionrefused"));
+
+const recordStatuses = (page) =>
+  page.addInitScript(() => {
+    window.statuses = [];
+    const look = () => {
+      const status = document.querySelector("[data-testid=app]")?.dataset.status;
+      if (status && status !== window.statuses.at(-1)) window.statuses.push(status);
+    };
+    new MutationObserver(look).observe(document, { subtree: true, childList: true, attributes: true });
+  });
+
+async function statuses(tab) {
+  await tab.page.waitForFunction(() => performance.getEntriesByType("resource").some((each) => each.name.endsWith("/stream")));
+  return tab.page.evaluate(() => window.statuses);
+}
+
+/** Timers of 100 ms and more can be held: backoffs and polls, but not the rendering of chunks. */
+const holdTimers = (page) =>
+  page.addInitScript(() => {
+    const { setTimeout, clearTimeout } = window;
+    let held;
+    window.timers = {
+      hold: () => (held = new Map()),
+      release: () => {
+        const due = held.values();
+        held = undefined;
+        for (const run of due) run();
+      },
+    };
+    window.setTimeout = (run, delay = 0, ...rest) => {
+      if (!held || delay < 100) return setTimeout(run, delay, ...rest);
+      const id = -1 - held.size;
+      held.set(id, () => run(...rest));
+      return id;
+    };
+    window.clearTimeout = (id) => (id < 0 ? held?.delete(id) : clearTimeout(id));
+  });
+
+function dieAfter(bytes) {
+  const { fetch } = window;
+  window.cuts = 0;
+  window.fetch = async (input, init) => {
+    const response = await fetch(input, init);
+    if (!response.headers.get("content-type")?.startsWith("text/event-stream")) return response;
+    let left = bytes;
+    const die = new TransformStream({
+      transform(piece, out) {
+        out.enqueue(piece.slice(0, left));
+        left -= piece.length;
+        if (left > 0) return;
+        window.cuts += 1;
+        out.error(new TypeError("network error"));
+      },
+    });
+    return new Response(response.body.pipeThrough(die), response);
+  };
+}

@@ -1,0 +1,197 @@
+"""The pages of the chat example on a server whose answers and whose network obey the test.
+
+An answer is numbered words, so that a page that loses or doubles any cannot look right. The question says what happens:
+`20 | 30` are 20 words, then 30 more once `/test/go` has been called; a `!` is a failure; `^5000` are 5,000 words in one instant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from monostream_ai import DurableStreamService, UnknownStream, create_service
+from monostream_ai.fastapi import ChatTurn, create_chat_router
+from monostream_ai.ui_messages import UIMessage, reduce_chunks
+
+STATIC = Path(__file__).parents[2] / "examples" / "chat" / "static"
+WORDS_PER_CHUNK = 5
+
+
+class ScriptedReply:
+    def __init__(self) -> None:
+        self._gates: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(0))
+
+    def go(self, chat_id: str) -> None:
+        """Let the answer of a chat pass its next `|`."""
+        self._gates[chat_id].release()
+
+    async def __call__(self, turn: ChatTurn) -> None:
+        script = turn.messages[-1]["parts"][0]["text"].split()
+        numbers = count()
+        await turn.pub.write({"type": "start-step"}, {"type": "text-start", "id": "t"})
+        for word in script:
+            if word == "|":
+                await self._gates[turn.chat_id].acquire()
+            elif word == "!":
+                raise RuntimeError("the script says so")
+            elif word.startswith("^"):
+                await turn.pub.write(*(_delta(f"w{next(numbers)} ") for _ in range(int(word[1:]))))
+            else:
+                for _ in range(0, int(word), WORDS_PER_CHUNK):
+                    await turn.pub.write(_delta("".join(f"w{next(numbers)} " for _ in range(WORDS_PER_CHUNK))))
+        await turn.pub.write({"type": "text-end", "id": "t"}, {"type": "finish-step"})
+
+
+def _delta(text: str) -> dict[str, Any]:
+    return {"type": "text-delta", "id": "t", "delta": text}
+
+
+class Network:
+    """What lies between the pages and the chat routes. It writes down each request, and can end the responses that are open.
+
+    To `break` one is what a dying server does. To `end` one is what a proxy does that takes a lost upstream for a finished one;
+    our routes never do that.
+    """
+
+    def __init__(self) -> None:
+        self.log: list[tuple[str, str, int]] = []
+        self._open: set[asyncio.Future[str]] = set()
+
+    def cut(self, how: str) -> None:
+        for each in self._open:
+            each.set_result(how)
+        self._open.clear()
+
+    async def carry(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        async def write_down(message: Message) -> None:
+            if ended.done():
+                return
+            if message["type"] == "http.response.start":
+                self.log.append((scope["method"], scope["path"], message["status"]))
+            await send(message)
+
+        answering = asyncio.ensure_future(app(scope, receive, write_down))
+        self._open.add(ended)
+        await asyncio.wait([answering, ended], return_when=asyncio.FIRST_COMPLETED)
+        self._open.discard(ended)
+        if not ended.done():
+            return await answering
+        answering.cancel()
+        await asyncio.wait([answering])
+        if ended.result() == "end":
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class NetworkMiddleware:
+    def __init__(self, app: ASGIApp, network: Network) -> None:
+        self._app = app
+        self._network = network
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/api/chat"):
+            await self._network.carry(self._app, scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+class Server(uvicorn.Server):
+    """uvicorn in this loop, which leaves the signals of the test run alone."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(uvicorn.Config(app, port=0, log_level="critical", ws="none", timeout_graceful_shutdown=2))
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+    @property
+    def url(self) -> str:
+        host, port = self.servers[0].sockets[0].getsockname()
+        return f"http://{host}:{port}"
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+async def history_of(service: DurableStreamService[Any], chat_id: str) -> list[UIMessage]:
+    """Return a conversation from its stored turns. While a turn runs, it ends with the question."""
+    messages: list[UIMessage] = []
+    stream_id = f"chat:{chat_id}"
+    try:
+        latest = await service.status(stream_id)
+    except UnknownStream:
+        return messages
+    for version in range(latest.version + 1):
+        turn = await service.status(stream_id, version)
+        asked = json.loads(turn.request or "")["messages"]
+        messages = list(asked)
+        if turn.state == "closed":
+            messages.append(reduce_chunks(await service.chunks(stream_id, version), finished=True))
+    return messages
+
+
+def create_app(service: DurableStreamService[Any], network: Network) -> FastAPI:
+    app = FastAPI()
+    reply = ScriptedReply()
+    app.add_middleware(NetworkMiddleware, network=network)
+    app.include_router(create_chat_router(service, reply), prefix="/api/chat")
+
+    @app.get("/api/history/{chat_id:path}")
+    async def history(chat_id: str) -> dict[str, Any]:
+        return {"messages": await history_of(service, chat_id)}
+
+    @app.get("/api/info")
+    async def info() -> dict[str, Any]:
+        return {"model": "scripted", "backend": "memory", "pid": 1, "demo": False}
+
+    @app.post("/test/go/{chat_id}")
+    async def go(chat_id: str) -> None:
+        reply.go(chat_id)
+
+    @app.post("/test/cut/{how}")
+    async def cut(how: str) -> None:
+        network.cut(how)
+
+    app.mount("/", StaticFiles(directory=STATIC, html=True))
+    return app
+
+
+class Scripted:
+    def __init__(self, url: str, service: DurableStreamService[Any], network: Network) -> None:
+        self.url = url
+        self.service = service
+        self.network = network
+
+    def requests(self, method: str, chat_id: str = "c1") -> list[int]:
+        """Return the statuses that requests for a chat's stream got."""
+        paths = ("/api/chat", f"/api/chat/{chat_id}/stream")
+        return [status for made, path, status in self.network.log if made == method and path in paths]
+
+
+@asynccontextmanager
+async def run_scripted(database_url: str) -> AsyncIterator[Scripted]:
+    network = Network()
+    async with create_service(database_url) as service:
+        server = Server(create_app(service, network))
+        serving = asyncio.create_task(server.serve())
+        await server.ready.wait()
+        try:
+            yield Scripted(server.url, service, network)
+        finally:
+            server.should_exit = True
+            await serving

@@ -1,0 +1,172 @@
+"""Both pages of the chat example on a server that breaks: what they show in the end is what a reader of the stream gets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from monostream_ai.ui_messages import reduce_chunks
+from tests.browser.conftest import Play
+from tests.browser.scripted_server import Scripted
+
+pytestmark = pytest.mark.browser
+
+STOCK = "stock/"
+on_each_page = pytest.mark.parametrize("page", [pytest.param("", id="reconnecting"), pytest.param(STOCK, id="stock")])
+
+
+async def read(scripted: Scripted, chat_id: str = "c1") -> str:
+    """Return the text of the latest turn as a reader of the stream gets it."""
+    chunks = [chunk async for chunk in scripted.service.subscribe(f"chat:{chat_id}", timeout=10.0)]
+    parts = reduce_chunks(chunks, finished=True)["parts"]
+    return "".join(part["text"] for part in parts if part["type"] == "text").strip()
+
+
+def numbered(count: int) -> str:
+    return " ".join(f"w{number}" for number in range(count))
+
+
+async def assert_shows(held: dict[str, Any], scripted: Scripted, words: int, chat_id: str = "c1") -> None:
+    """Fail unless the page shows one question and one answer, which is the whole answer and is no error."""
+    text = await read(scripted, chat_id)
+    assert text == numbered(words)
+    assert ([answer.strip() for answer in held["answers"]], held["alert"]) == ([text], None)
+    assert len(held["questions"]) == 1
+
+
+@on_each_page
+async def test_a_chat_without_a_run_is_ready_at_once(act: Play, scripted: Scripted, page: str) -> None:
+    result = await act("noRun", page)
+
+    await assert_shows(result["ended"], scripted, 20)
+    assert result["before"] == ["ready"]
+    # StrictMode mounts a page twice; it asks once.
+    assert scripted.requests("GET") == [204]
+
+
+@on_each_page
+async def test_a_running_answer_is_joined_once_in_strict_mode(act: Play, scripted: Scripted, page: str) -> None:
+    result = await act("activeRun", page)
+
+    await assert_shows(result["ended"], scripted, 40)
+    assert result["other"] == result["ended"]
+    assert scripted.requests("GET") == [204, 200]
+
+
+@on_each_page
+async def test_two_reloads_lose_and_double_nothing(act: Play, scripted: Scripted, page: str) -> None:
+    result = await act("reloadTwice", page)
+
+    await assert_shows(result["ended"], scripted, 60)
+    assert scripted.requests("GET") == [204, 200, 200]
+
+
+@on_each_page
+async def test_a_broken_stream_comes_back_when_its_window_does(act: Play, scripted: Scripted, page: str) -> None:
+    result = await act("killThenVisible", page)
+
+    await assert_shows(result["ended"], scripted, 40)
+    assert scripted.requests("GET")[:2] == [204, 200]
+
+
+async def test_a_broken_stream_comes_back_when_the_network_does(act: Play, scripted: Scripted) -> None:
+    result = await act("offlineThenOnline")
+
+    await assert_shows(result["ended"], scripted, 40)
+    assert scripted.requests("GET") == [204, 200]
+
+
+@on_each_page
+async def test_a_stream_that_breaks_twice_is_whole_in_the_end(act: Play, scripted: Scripted, page: str) -> None:
+    result = await act("doubleKill", page)
+
+    await assert_shows(result["ended"], scripted, 60)
+    assert scripted.requests("GET") == [204, 200, 200]
+
+
+async def test_cuts_at_any_byte_lose_and_double_nothing(act: Play, scripted: Scripted) -> None:
+    for each in (await act("cutAnywhere"))["held"]:
+        await assert_shows(each["ended"], scripted, 100, each["chat"])
+        assert each["cuts"] >= 2
+        assert len(scripted.requests("GET", each["chat"])) == 1 + each["cuts"]
+
+
+async def test_an_end_without_a_terminal_chunk_is_no_end(act: Play, scripted: Scripted) -> None:
+    result = await act("cleanEnd")
+
+    await assert_shows(result["ended"], scripted, 40)
+    assert scripted.requests("GET") == [204, 200]
+
+
+async def test_the_stock_page_takes_such_an_end_for_the_whole_answer_until_it_is_reloaded(act: Play, scripted: Scripted) -> None:
+    result = await act("stockCleanEnd", STOCK)
+
+    assert [answer.strip() for answer in result["early"]["answers"]] == [numbered(20)]
+    await assert_shows(result["ended"], scripted, 40)
+
+
+async def test_a_page_opened_while_the_server_is_down_finds_the_answer_later(act: Play, scripted: Scripted) -> None:
+    result = await act("serverDownOnMount")
+
+    await assert_shows(result["ended"], scripted, 40)
+    assert result["other"] == result["ended"]
+
+
+async def test_the_stock_page_opened_while_the_server_is_down_must_be_reloaded(act: Play, scripted: Scripted) -> None:
+    result = await act("stockServerDownOnMount", STOCK)
+
+    assert (result["early"]["alert"], result["still"]) == ("Failed to fetch", result["early"])
+    await assert_shows(result["ended"], scripted, 40)
+    assert result["other"] == result["ended"]
+
+
+@on_each_page
+async def test_three_tabs_show_the_same(act: Play, scripted: Scripted, page: str) -> None:
+    result = await act("threeTabs", page)
+
+    await assert_shows(result["ended"], scripted, 60)
+    assert result["ended"] == result["other"] == result["another"]
+
+
+@on_each_page
+async def test_a_stopped_answer_is_the_same_after_a_reload(act: Play, scripted: Scripted, page: str) -> None:
+    result = await act("stopThenReload", page)
+
+    await assert_shows(result["ended"], scripted, 20)
+    assert result["other"] == result["ended"]
+    assert (await scripted.service.status("chat:c1")).state == "closed"
+    assert (await scripted.service.chunks("chat:c1"))[-1]["type"] == "abort"
+
+
+async def test_an_answer_goes_on_while_another_chat_is_open(act: Play, scripted: Scripted) -> None:
+    result = await act("unmount")
+
+    await assert_shows(result["ended"], scripted, 40)
+    assert scripted.requests("GET") == [204, 200]
+
+
+@on_each_page
+async def test_a_resume_that_finds_nothing_too_late_harms_no_answer(act: Play, scripted: Scripted, page: str) -> None:
+    result = await act("lateNothing", page)
+
+    await assert_shows(result["ended"], scripted, 40)
+    assert (scripted.requests("GET"), scripted.requests("POST")) == ([204], [200])
+
+
+@on_each_page
+async def test_a_failed_answer_is_kept_and_not_asked_for_again(act: Play, scripted: Scripted, page: str) -> None:
+    result = await act("errorChunk", page)
+
+    assert [answer.strip() for answer in result["failed"]["answers"]] == [numbered(20)]
+    assert "An error occurred." in result["failed"]["alert"]
+    assert "the script says so" not in result["failed"]["alert"]
+    assert [answer.strip() for answer in result["ended"]["answers"]] == [numbered(20), numbered(40)]
+    assert (result["ended"]["alert"], scripted.requests("GET")) == (None, [204])
+
+
+@on_each_page
+async def test_a_burst_of_5000_deltas_arrives_whole(act: Play, scripted: Scripted, page: str) -> None:
+    result = await act("burst", page)
+
+    await assert_shows(result["ended"], scripted, 5005)
