@@ -47,7 +47,7 @@ def database_url(chromium: str, request: pytest.FixtureRequest, tmp_path: Path) 
 @pytest.fixture
 def tokens_per_second() -> int:
     """The pace of the model; a test that does much in mid-answer takes a slower one."""
-    return 80
+    return 120
 
 
 @pytest.fixture

@@ -83,9 +83,13 @@ class Network:
                 self.log.append((scope["method"], scope["path"], message["status"]))
             await send(message)
 
-        answering = asyncio.ensure_future(app(scope, receive, write_down))
+        async def answer() -> None:
+            await app(scope, receive, write_down)
+
+        answering = asyncio.create_task(answer())
         self._open.add(ended)
-        await asyncio.wait([answering, ended], return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {answering, ended}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         self._open.discard(ended)
         if not ended.done():
             return await answering

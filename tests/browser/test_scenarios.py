@@ -85,6 +85,13 @@ async def test_a_stream_that_breaks_twice_is_whole_in_the_end(act: Play, scripte
     assert scripted.requests("GET") == [204, 200, 200]
 
 
+async def test_an_answer_that_ended_while_the_connection_was_lost_is_whole(act: Play, scripted: Scripted) -> None:
+    result = await act("endedMeanwhile")
+
+    await assert_shows(result["ended"], scripted, 40)
+    assert scripted.requests("GET") == [204, 200]
+
+
 async def test_cuts_at_any_byte_lose_and_double_nothing(act: Play, scripted: Scripted) -> None:
     for each in (await act("cutAnywhere"))["held"]:
         await assert_shows(each["ended"], scripted, 100, each["chat"])

@@ -111,6 +111,14 @@ async def test_an_answer_survives_the_death_of_its_writer(play: Play, demo: Demo
     assert f"process {result['after']}" in turn.text.replace("*", "")
 
 
+async def test_an_answer_on_the_stock_page_survives_the_death_of_its_writer(play: Play, demo: Demo) -> None:
+    result = await play("stockCrash", "stock/")
+    turn = await demo.turn()
+
+    assert result["ended"]["answers"] == [part["text"] for part in turn.message["parts"] if part["type"] == "text"]
+    assert (turn.attempt, ending(turn)) == (2, "finish")
+
+
 @slowly
 async def test_a_stopped_answer_keeps_what_was_there(play: Play, demo: Demo) -> None:
     result = await play("stop")

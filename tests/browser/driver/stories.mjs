@@ -93,6 +93,21 @@ export async function killWriter(stage) {
   return { ended, other, before, after: await tabs[0].writerPid() };
 }
 
+export async function stockCrash(stage) {
+  const { newTab, shoot } = await stage();
+  const tab = await newTab();
+  await tab.page.getByTestId("composer").fill("What is the weather in Lisbon right now?");
+  await tab.page.getByTestId("send").click();
+  await tab.shows(50);
+  process.kill(await tab.serverPid(), "SIGKILL");
+  await tab.is({ status: "error" });
+  // The new server replays what the dead one had stored, until its lease is over; then the answer is written again.
+  for (let attempt = 1; attempt < 2; { attempt } = await tab.serverStatus());
+  const ended = await tab.rests();
+  await shoot(tab, "stock page, answered after a kill -9");
+  return { ended };
+}
+
 export async function stop(stage) {
   const { newTab, shoot } = await stage();
   const tab = await newTab();
