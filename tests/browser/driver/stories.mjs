@@ -149,24 +149,29 @@ export async function looks(stage) {
   const looks = {
     "phone light": PHONE,
     "phone dark": { ...PHONE, colorScheme: "dark" },
+    "desktop light": {},
     "desktop dark": { colorScheme: "dark" },
   };
   const portraits = Object.entries(looks).map(async ([look, options], number) => {
     const { newTab, shoot } = await stage(options);
     const tab = await newTab(`c${number + 1}`);
     await shoot(tab, `${look}, empty`);
+    const barriers = await tab.barriers();
     await tab.ask("What is the weather in Lisbon right now?");
     await tab.answer.locator("[data-testid=tool-card][data-state=output-available]").waitFor();
     await tab.counts({ version: 0 });
     await shoot(tab, `${look}, mid-answer`);
+    barriers.push(...(await tab.barriers()));
     await tab.untilEnded();
     await shoot(tab, `${look}, answered`);
-    return { look, tab };
+    barriers.push(...(await tab.barriers()));
+    return { look, tab, barriers };
   });
   const held = [];
   // One after the other: the tabs share a clipboard.
-  for (const { look, tab } of await Promise.all(portraits)) {
-    held.push({ look, chat: tab.chat, background: await background(tab), overflow: await overflow(tab), ended: await tab.ended() });
+  for (const { look, tab, barriers } of await Promise.all(portraits)) {
+    const shape = { background: await background(tab), overflow: await overflow(tab) };
+    held.push({ look, barriers, ...shape, chat: tab.chat, ended: await tab.ended() });
   }
   return { held };
 }

@@ -1,6 +1,9 @@
 // The page of the chat example in one browser tab, in the words of its user.
 
+import { fileURLToPath } from "node:url";
+
 const PATIENCE = 45_000;
+const AXE = fileURLToPath(import.meta.resolve("axe-core/axe.min.js"));
 
 export class Tab {
   constructor(page, base, path, chat) {
@@ -111,6 +114,15 @@ export class Tab {
     await this.page.getByTestId("stop").waitFor({ state: "detached" });
     await this.is({ status });
     return this.holds();
+  }
+
+  /** What axe-core finds inaccessible on the page as it is now, as "rule: element". */
+  async barriers() {
+    await this.page.addScriptTag({ path: AXE });
+    return this.page.evaluate(async () => {
+      const { violations } = await axe.run();
+      return violations.flatMap(({ id, nodes }) => nodes.map(({ target, any }) => `${id}: ${target} ${any.map((each) => each.message)}`));
+    });
   }
 
   /** Let the scripted answer go on. */

@@ -11,7 +11,7 @@ export function EmptyState({ onPick }: { onPick: (text: string) => void }) {
   return (
     <section className="empty">
       <Mark />
-      <h1>Answers that survive</h1>
+      <h2>Answers that survive</h2>
       <p>Ask something. Then reload the page, open a second tab, pull the plug on your network, or crash the server while it answers.</p>
       <div className="prompts" role="group" aria-label="Suggested prompts">
         {PROMPTS.map((prompt) => (

@@ -6,10 +6,10 @@ type Props = { onNewChat: () => void; onCrash?: () => void; crashable?: boolean 
 export function Header({ onNewChat, onCrash, crashable = false }: Props) {
   return (
     <header className="header">
-      <div className="brand">
+      <h1 className="brand">
         <Mark />
         <span>monostream_ai</span>
-      </div>
+      </h1>
       {onCrash && <CrashButton onCrash={onCrash} disabled={!crashable} />}
       <button type="button" className="button" data-testid="new-chat" aria-label="New chat" onClick={onNewChat}>
         <Pencil />
