@@ -3,8 +3,9 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import subprocess
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,16 @@ def chromium() -> str:
     return found
 
 
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[str]:
+    """One Chromium for all tests; each opens profiles of its own."""
+    command = ["node", str(HERE / "driver" / "browser.mjs"), chromium]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.terminate()
+
+
 @pytest.fixture(params=["sqlite"])
 def database_url(chromium: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database: SQLite, unless the test asks for another one."""
@@ -63,15 +74,15 @@ async def scripted(chromium: str) -> AsyncIterator[Scripted]:
 
 
 @pytest.fixture
-def play(chromium: str, demo: Demo) -> Play:
-    """Play a story of driver/stories.mjs; return what the page held. Screenshots go to ci-output/."""
-    return partial(_play, {"url": demo.url, "chromium": chromium})
+def play(browser: str, demo: Demo) -> Play:
+    """Play a story of driver/stories.mjs; return what the page held. Screenshots go to ci-output/; axe has searched each page."""
+    return partial(_play, {"url": demo.url, "browser": browser})
 
 
 @pytest.fixture
-def act(chromium: str, scripted: Scripted) -> Play:
+def act(browser: str, scripted: Scripted) -> Play:
     """Play a scenario of driver/scenarios.mjs on a page of the scripted server; return what the page held."""
-    return partial(_play, {"url": scripted.url, "chromium": chromium})
+    return partial(_play, {"url": scripted.url, "browser": browser})
 
 
 async def _play(setting: dict[str, str], story: str, page: str = "") -> dict[str, Any]:
@@ -88,5 +99,5 @@ async def _play(setting: dict[str, str], story: str, page: str = "") -> dict[str
             await driver.wait()
     assert driver.returncode == 0, errors.decode()
     result: dict[str, Any] = json.loads(out)
-    assert result["errors"] == []
+    assert not result["errors"], "\n".join(result["errors"])
     return result

@@ -1,15 +1,14 @@
 // Plays one story in Chromium and prints what the page held, as JSON.
-// node run.mjs '{"story": "send", "page": "", "url": "http://…", "chromium": "/usr/bin/chromium", "screenshots": "…"}'
+// node run.mjs '{"story": "send", "page": "", "url": "http://…", "browser": "ws://…", "screenshots": "…"}'
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 import * as scenarios from "./scenarios.mjs";
 import * as stories from "./stories.mjs";
 import { Tab } from "./tab.mjs";
 
-const { story, url, page: path, chromium: executablePath, screenshots } = JSON.parse(process.argv[2]);
+const { story, url, page: path, browser: address, screenshots } = JSON.parse(process.argv[2]);
 
-// Chromium refuses its sandbox to root, and containers have little shared memory.
-const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+const browser = await chromium.connect(address);
 const errors = [];
 const tabs = [];
 
@@ -25,10 +24,15 @@ async function stage(options = {}) {
     tabs.push(tab);
     return tab.open();
   };
+  /** Photograph a tab; what is worth a picture must be accessible, too. */
+  const shoot = async (tab, name) => {
+    await photograph(tab, name);
+    errors.push(...(await tab.barriers()).map((each) => `${name}: ${each}`));
+  };
   return { newTab, shoot, context };
 }
 
-function shoot(tab, name) {
+function photograph(tab, name) {
   const file = `${name.replaceAll(/\W+/g, "-")}.png`;
   return tab.page.screenshot({ path: join(screenshots, file), animations: "disabled" });
 }
@@ -37,7 +41,7 @@ try {
   const result = await { ...stories, ...scenarios }[story](stage);
   console.log(JSON.stringify({ ...result, errors }));
 } catch (error) {
-  for (const [number, tab] of tabs.entries()) await shoot(tab, `failed ${story}, tab ${number + 1}`).catch(() => undefined);
+  for (const [number, tab] of tabs.entries()) await photograph(tab, `failed ${story}, tab ${number + 1}`).catch(() => undefined);
   console.error(error, errors);
   process.exitCode = 1;
 } finally {

@@ -50,6 +50,7 @@ export async function killThenVisible(stage) {
   await tab.turns("hidden");
   await lose(tab);
   await tab.turns("visible");
+  await tab.is({ status: "streaming" });
   await tab.go();
   await tab.words(40);
   await tab.page.evaluate(() => window.timers.release());

@@ -156,22 +156,19 @@ export async function looks(stage) {
     const { newTab, shoot } = await stage(options);
     const tab = await newTab(`c${number + 1}`);
     await shoot(tab, `${look}, empty`);
-    const barriers = await tab.barriers();
     await tab.ask("What is the weather in Lisbon right now?");
     await tab.answer.locator("[data-testid=tool-card][data-state=output-available]").waitFor();
     await tab.counts({ version: 0 });
     await shoot(tab, `${look}, mid-answer`);
-    barriers.push(...(await tab.barriers()));
     await tab.untilEnded();
     await shoot(tab, `${look}, answered`);
-    barriers.push(...(await tab.barriers()));
-    return { look, tab, barriers };
+    return { look, tab };
   });
   const held = [];
   // One after the other: the tabs share a clipboard.
-  for (const { look, tab, barriers } of await Promise.all(portraits)) {
+  for (const { look, tab } of await Promise.all(portraits)) {
     const shape = { background: await background(tab), overflow: await overflow(tab) };
-    held.push({ look, barriers, ...shape, chat: tab.chat, ended: await tab.ended() });
+    held.push({ look, ...shape, chat: tab.chat, ended: await tab.ended() });
   }
   return { held };
 }

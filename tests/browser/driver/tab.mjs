@@ -116,12 +116,12 @@ export class Tab {
     return this.holds();
   }
 
-  /** What axe-core finds inaccessible on the page as it is now, as "rule: element". */
+  /** What axe-core finds inaccessible on the page as it is now: rule, element, reason. */
   async barriers() {
     await this.page.addScriptTag({ path: AXE });
     return this.page.evaluate(async () => {
       const { violations } = await axe.run();
-      return violations.flatMap(({ id, nodes }) => nodes.map(({ target, any }) => `${id}: ${target} ${any.map((each) => each.message)}`));
+      return violations.flatMap(({ id, nodes }) => nodes.map(({ target, any }) => `${id}, ${target}: ${any.map((each) => each.message)}`));
     });
   }
 

@@ -1,5 +1,5 @@
 import DOMPurify from "dompurify";
-import { type Token, lexer, parser } from "marked";
+import { type Token, type Tokens, lexer, parser } from "marked";
 import { memo, useMemo } from "react";
 
 DOMPurify.addHook("afterSanitizeAttributes", (node) => {
@@ -15,7 +15,7 @@ type Props = { text: string; growing: boolean };
 
 /** Renders block by block: while text streams in, only the last block is parsed into the page again. */
 export const Markdown = memo(function Markdown({ text, growing }: Props) {
-  const blocks = useMemo(() => lexer(text).filter((token) => token.type !== "space"), [text]);
+  const blocks = useMemo(() => outlined(lexer(text).filter((token) => token.type !== "space")), [text]);
   return (
     <div className={growing ? "markdown growing" : "markdown"}>
       {blocks.map((token, index) => (
@@ -25,10 +25,20 @@ export const Markdown = memo(function Markdown({ text, growing }: Props) {
   );
 });
 
+const isHeading = (token: Token): token is Tokens.Heading => token.type === "heading";
+
+const depth = (token: Token) => (isHeading(token) ? token.depth : 0);
+
+/** Moves the headings to where they belong in the outline of the page, which is below its title. */
+function outlined(blocks: Token[]): Token[] {
+  const highest = Math.min(...blocks.filter(isHeading).map(({ depth }) => depth));
+  return blocks.map((token) => (isHeading(token) ? { ...token, depth: Math.min(6, token.depth - highest + 2) } : token));
+}
+
 const Block = memo(
   function Block({ token }: { token: Token }) {
     const html = DOMPurify.sanitize(parser([token]), SANITIZE);
     return <div className={`block ${token.type}`} dangerouslySetInnerHTML={{ __html: html }} />;
   },
-  (before, after) => before.token.raw === after.token.raw && before.token.type === after.token.type,
+  ({ token: before }, { token: after }) => before.raw === after.raw && before.type === after.type && depth(before) === depth(after),
 );
