@@ -120,10 +120,13 @@ class TurnBody:
         numbered = [*enumerate(batch.payloads, batch.first)]
         stored = max(0, self._merge_before - batch.first)
         for id, payload in chain(merge_deltas(self._shaped(numbered[:stored])), numbered[stored:]):
-            yield self._encoder.frames(Batch(batch.version, id, [payload]))
-            if id == 0:
-                # Only `start` may come before them: it makes the client begin the message anew.
-                yield self._encoder.frames_without_id(self._earlier)
+            frame = payload
+            if id == 0 and self._earlier:
+                # Only `start` may come before them: it makes the client begin the message anew. Its id comes with the last of
+                # them: who goes on after it has them all.
+                yield self._encoder.frames_without_id([payload, *self._earlier[:-1]])
+                frame = self._earlier[-1]
+            yield self._encoder.frames(Batch(batch.version, id, [frame]))
 
     def _shaped(self, numbered: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str]]:
         shape = self._shape

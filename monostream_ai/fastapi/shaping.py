@@ -1,7 +1,7 @@
 """Shapes a replay so that the page shows the same message and does nothing for a second time.
 
 Transient data is left out, and so is `tool-input-available` of a call whose result is stored: a client would run the tool again
-(`onToolCall`). The order stays as it is, and each payload keeps the id of its chunk.
+(`onToolCall`). The order stays as it is, and who goes on after an id misses nothing.
 """
 
 from __future__ import annotations
@@ -66,9 +66,10 @@ class ReplayShape:
     def _ready(self) -> Iterator[tuple[int, str]]:
         while self._held and self._held[0].waits_for is None:
             held = self._held.popleft()
-            for payload in held.payloads:
+            for count, payload in enumerate(held.payloads, 1):
                 self._size -= len(payload)
-                yield held.id, payload
+                # Only the last has the chunk's own id: a client that went on after a part of the chunk would miss the rest.
+                yield held.id - (count < len(held.payloads)), payload
 
     def _look(self, chunk: dict[str, Any], held: _Held) -> None:
         kind, call_id = chunk.get("type"), str(chunk.get("toolCallId"))

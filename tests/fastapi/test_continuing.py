@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from monostream_ai.fastapi import ChatTurn
@@ -50,6 +51,26 @@ async def test_a_continuation_streams_what_is_new_and_replays_the_whole_message(
     assert reduce_chunks(whole)["parts"] == PARTS[:4] + added
     assert whole[-len(new) + 1 :] == new[1:]
     assert [chunk["type"] for chunk in whole].count("start") == 1
+
+
+async def test_a_replay_of_a_continuation_can_be_cut_anywhere(new_service: NewService, serve: Serve) -> None:
+    held = Held()
+    client = await serve(new_service(), held)
+    body = {"id": "c1", "messages": [user_message(), message(PARTS[:4])], "trigger": "submit-message", "messageId": "a1"}
+    async with client.ask(body) as asked, client.resume() as resumed:
+        await held.started.wait()
+        held.go_on.set()
+        await asked.rest()
+        whole = await resumed.rest()
+
+    events = [event for event in whole.split("\n\n") if "data: {" in event]
+    for cut in range(1, len(events)):
+        seen = "\n\n".join(events[:cut])
+        ids = re.findall("^id: (.+)$", seen, re.MULTILINE)
+        # Before the first id there is nothing to go on after: the client replays it all.
+        rest = await client.get(headers={"Last-Event-ID": ids[-1]}) if ids else None
+        both = chunks_in(whole) if rest is None else chunks_in(seen) + chunks_in(rest.text)
+        assert reduce_chunks(both)["parts"] == reduce_chunks(chunks_in(whole))["parts"]
 
 
 async def test_the_next_question_replays_no_earlier_message(new_service: NewService, serve: Serve) -> None:
