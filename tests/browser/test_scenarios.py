@@ -85,8 +85,9 @@ async def test_a_stream_that_breaks_twice_is_whole_in_the_end(act: Play, scripte
     assert scripted.requests("GET") == [204, 200, 200]
 
 
-async def test_an_answer_that_ended_while_the_connection_was_lost_is_whole(act: Play, scripted: Scripted) -> None:
-    result = await act("endedMeanwhile")
+@on_each_page
+async def test_an_answer_that_ended_while_the_connection_was_lost_is_whole(act: Play, scripted: Scripted, page: str) -> None:
+    result = await act("endedMeanwhile", page)
 
     await assert_shows(result["ended"], scripted, 40)
     assert scripted.requests("GET") == [204, 200]

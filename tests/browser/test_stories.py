@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 
 on_two_servers = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 everywhere = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
-slowly = pytest.mark.parametrize("tokens_per_second", [40])
+slowly = pytest.mark.parametrize("tokens_per_second", [60])
 
 STORY = (Path(__file__).parents[2] / "examples" / "chat" / "answers" / "story.md").read_text()
 
