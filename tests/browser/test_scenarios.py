@@ -173,6 +173,14 @@ async def test_a_failed_answer_is_kept_and_not_asked_for_again(act: Play, script
     assert (result["ended"]["alert"], scripted.requests("GET")) == (None, [204])
 
 
+async def test_the_keyboard_does_it_all(act: Play, scripted: Scripted) -> None:
+    result = await act("keyboard")
+
+    assert [answer.strip() for answer in result["ended"]["answers"]] == [numbered(20)]
+    await assert_shows(result["again"], scripted, 40)
+    assert {"New chat", "Copy the answer", "Answer again", "Message", "What happened"} <= {*result["reached"]}
+
+
 @on_each_page
 async def test_a_burst_of_5000_deltas_arrives_whole(act: Play, scripted: Scripted, page: str) -> None:
     result = await act("burst", page)

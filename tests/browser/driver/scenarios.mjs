@@ -253,6 +253,32 @@ export async function burst(stage) {
   return { ended: await tab.rests(), live, replayed };
 }
 
+/** Everything by keys: ask, stop, look at what happened, ask again, begin another chat. */
+export async function keyboard(stage) {
+  const { newTab } = await stage();
+  const tab = await newTab();
+  const { keyboard } = tab.page;
+  await resumed(tab);
+  await keyboard.type("20 | 20");
+  await keyboard.press("Enter");
+  await tab.words(20);
+  await keyboard.press("Escape");
+  const ended = await tab.rests();
+  const reached = [];
+  // The page is a ring: one way round passes everything.
+  for (let times = 0; times < 12; times += 1) {
+    await keyboard.press("Tab");
+    reached.push(await tab.page.evaluate(() => document.activeElement.ariaLabel ?? document.activeElement.innerText));
+  }
+  await tab.answer.getByTestId("regenerate").focus();
+  await keyboard.press("Enter");
+  await tab.page.getByTestId("stop").waitFor();
+  await tab.words(20);
+  await tab.go();
+  await tab.words(40);
+  return { ended, again: await tab.rests(), reached };
+}
+
 /** Each response dies after so many bytes, in mid-event or wherever that is. */
 export async function cutAnywhere(stage) {
   const { newTab } = await stage();
