@@ -86,6 +86,12 @@ async def test_a_stream_that_breaks_twice_is_whole_in_the_end(act: Play, scripte
 
 
 @on_each_page
+async def test_a_reader_who_is_refused_does_not_keep_asking(act: Play, page: str) -> None:
+    # The reconnecting page also sees that an answer runs which it does not show, and tries once to join it.
+    assert (await act("refused", page))["requests"] == (1 if page == STOCK else 2)
+
+
+@on_each_page
 async def test_an_answer_that_ended_while_the_connection_was_lost_is_whole(act: Play, scripted: Scripted, page: str) -> None:
     result = await act("endedMeanwhile", page)
 

@@ -73,6 +73,24 @@ export async function offlineThenOnline(stage) {
   return { ended: await tab.rests() };
 }
 
+/** The server answers, but does not let this reader in any more. */
+export async function refused(stage) {
+  const { newTab } = await stage();
+  const tab = await newTab();
+  await ask(tab, "20 | 20");
+  await tab.words(20);
+  let requests = 0;
+  await tab.page.route(STREAM, async (route) => {
+    requests += 1;
+    await route.fulfill({ status: 403, contentType: "text/plain", body: "You may not read this chat." });
+  });
+  await tab.cut("break");
+  await tab.page.getByText("You may not read this chat.").waitFor();
+  await ask(tab, "another question, which is refused as the answer still runs");
+  await tab.page.getByText("This chat is still answering.").waitFor();
+  return { requests };
+}
+
 export async function doubleKill(stage) {
   const { newTab } = await stage();
   const tab = await newTab();

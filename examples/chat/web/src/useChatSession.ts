@@ -46,8 +46,12 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
     [chatId, setMessages],
   );
 
+  const replayed = useRef(false);
+  const wasReconnecting = useRef(false);
+
   useEffect(() => {
     transport.onResumed = () => {
+      replayed.current = true;
       if (latest.current.reconnecting) tell("Connected again: the stored chunks were replayed, the rest arrives live.", "good");
       else tell("This answer was already running: its stored chunks were replayed, the rest arrives live.", "good");
     };
@@ -57,11 +61,12 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
     };
   }, [transport, takeHistory, tell]);
 
-  const wasReconnecting = useRef(false);
   useEffect(() => {
+    const back = wasReconnecting.current && !reconnecting && latest.current.streaming;
     if (reconnecting) tell("The connection broke off. Everything shown so far is stored. Reconnecting…", "bad");
-    else if (wasReconnecting.current && latest.current.streaming) tell("Connected again: the answer goes on where it broke off.", "good");
+    else if (back && !replayed.current) tell("Connected again: the answer goes on where it broke off.", "good");
     wasReconnecting.current = reconnecting;
+    replayed.current = false;
   }, [reconnecting, tell]);
 
   const knownVersion = useRef<number | null | undefined>(undefined);
