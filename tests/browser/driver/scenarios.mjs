@@ -88,6 +88,7 @@ export async function refused(stage) {
   await tab.page.getByText("You may not read this chat.").waitFor();
   await ask(tab, "another question, which is refused as the answer still runs");
   await tab.page.getByText("This chat is still answering.").waitFor();
+  await tab.go();
   return { requests };
 }
 
