@@ -60,7 +60,7 @@ function Log({ story }: { story: StoryEvent[] }) {
         <span className="narrow-only">Log</span>
         <Chevron />
       </button>
-      <div className="log" id="log" popover="auto" aria-label="What happened, newest first">
+      <div className="log" id="log" popover="auto" role="region" tabIndex={0} aria-label="What happened, newest first">
         <ol>
           {story.toReversed().map((event) => (
             <li key={event.id} className={event.tone}>
