@@ -19,7 +19,7 @@ StartDemo = Callable[..., Awaitable[ChatClient]]
 
 @pytest.fixture
 async def start_demo(tmp_path: Path) -> AsyncIterator[StartDemo]:
-    """Run the chat example as `scripts/demo` does; return a client for it that is signed in as a guest, and whose `shut_down` is a SIGTERM."""
+    """Run the chat example as `scripts/demo` does; return a client, signed in as a guest, whose `shut_down` is a SIGTERM."""
     async with AsyncExitStack() as stack:
 
         async def start(*options: str, tokens_per_second: int) -> ChatClient:

@@ -126,16 +126,15 @@ async def test_a_message_that_was_not_handed_over_before_a_crash_is_kept(start_d
             await pub.write({"type": "start", "messageId": "a0"}, {"type": "text-start", "id": "t"})
             await pub.write({"type": "text-delta", "id": "t", "delta": "Hello"}, {"type": "text-end", "id": "t"})
         # The demo's sweeper finds it. Only what was handed over is still there without the stream.
-        while await service.unattended():
-            await asyncio.sleep(0.05)
-        while not await handed_over(tmp_path / "chat.db"):
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(30.0):
+            while not handed_over(tmp_path / "chat.db"):
+                await asyncio.sleep(0.05)
         await service.delete(stream_id)
 
     assert [message["id"] for message in await messages(client)] == ["u1", "a0"]
 
 
-async def handed_over(database: Path) -> bool:
+def handed_over(database: Path) -> bool:
     with closing(sqlite3.connect(database)) as connection:
         return connection.execute("SELECT count(*) FROM chat_history WHERE message_id = 'a0'").fetchone() == (1,)
 
@@ -158,9 +157,10 @@ async def test_visitors_stay_signed_in_when_their_server_dies(start_demo: StartD
 
     await crash(client)
     after = before
-    while after == before:
-        with suppress(httpx.TransportError):
-            after = (await client.http.get("/api/info")).json()["pid"]
+    async with asyncio.timeout(30.0):
+        while after == before:
+            with suppress(httpx.TransportError):
+                after = (await client.http.get("/api/info")).json()["pid"]
 
     assert (await client.http.get("/api/history/c1")).json() == {"messages": []}
 
