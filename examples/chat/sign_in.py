@@ -33,7 +33,7 @@ def create_sign_in_router(login: Login, accounts: Accounts, *, guests: bool) -> 
     async def sign_in(credentials: Credentials, request: Request, response: Response) -> None:
         account_id = await accounts.check(credentials.name, credentials.password)
         if account_id is None:
-            raise HTTPException(401, "There is no such name with this password.")
+            raise HTTPException(401, "The name or the password is wrong.")
         login.remember(request, response, account_id)
 
     @router.post("/sign-up", status_code=204)

@@ -177,6 +177,9 @@ async def test_two_processes_on_postgres_share_an_answer(start_demo: StartDemo) 
     # A replay makes one delta of several.
     assert reduce_chunks(chunks_in(bodies[0])) == reduce_chunks(chunks_in(bodies[1]))
     assert types_in(bodies[0])[-1] == "finish"
+    whole = reduce_chunks(chunks_in(bodies[0]), finished=True)
+    for _ in processes:
+        assert (await client.http.get("/api/history/c1", headers={"connection": "close"})).json()["messages"][1:] == [whole]
 
 
 async def pid_of_a_new_connection(client: ChatClient) -> int:

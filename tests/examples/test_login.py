@@ -81,7 +81,7 @@ async def test_a_wrong_name_or_password_is_refused(http: httpx.AsyncClient, acco
 
     refused = await http.post("/sign-in", json=ANN | wrong)
 
-    assert (refused.status_code, refused.json()) == (401, {"detail": "There is no such name with this password."})
+    assert (refused.status_code, refused.json()) == (401, {"detail": "The name or the password is wrong."})
     assert "set-cookie" not in refused.headers
 
 
