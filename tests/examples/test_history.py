@@ -149,6 +149,16 @@ async def test_while_a_turn_runs_the_history_ends_with_its_question_even_if_its_
         assert ids(await history.messages(STREAM)) == ["u0", "a0", "u1"]
 
 
+async def test_while_a_turn_goes_on_with_a_message_the_history_leaves_it_out(
+    service: DurableStreamService[Any], history: History
+) -> None:
+    await finish(history, 0, user_message(), "a0")
+    request = {"id": "c1", "messages": [user_message(), message("a0")]}
+
+    async with service.publisher(STREAM, message_id="a0", request=request):
+        assert ids(await history.messages(STREAM)) == ["u1"]
+
+
 async def test_the_history_outlives_its_streams(service: DurableStreamService[Any], history: History) -> None:
     await record(service, "a0", "u0")
     before = await history.messages(STREAM)
