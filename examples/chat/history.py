@@ -1,94 +1,102 @@
 """The conversations, in a table of the application's own.
 
-The streams are the truth about each turn until they are pruned; this table keeps the messages for good. It catches up with the
-streams when it is read, so it misses nothing: not the answer that a crash cut short, nor the one that another tab stopped.
+A turn is told of twice: its reply asks, and `on_finish` finishes, maybe much later and in another process. Neither has to come
+first, and each may come again: every row is written by one statement, and only reading decides what a conversation is.
 """
 
 from __future__ import annotations
 
 import json
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, MetaData, SmallInteger, String, Table, delete, select
+from sqlalchemy import JSON, BigInteger, Column, MetaData, SmallInteger, String, Table, case, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from monostream_ai import DurableStreamService, UnknownStream, VersionInfo
+from monostream_ai.fastapi import ChatTurn, FinishedTurn, without_active_message
 from monostream_ai.ui_messages import UIMessage, reduce_chunks
 
 metadata = MetaData()
 messages = Table(
-    "chat_message",
+    "chat_history",
     metadata,
-    Column("chat_id", String, primary_key=True),
+    Column("stream_id", String, primary_key=True),
     Column("message_id", String, primary_key=True),
+    # The turns from `since` on, up to but without `version`, were asked before this question was edited or asked again.
     Column("version", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),
     Column("is_answer", SmallInteger, nullable=False),
     Column("message", JSON, nullable=False),
 )
 
 
 class History:
-    """The messages of each chat. Close it with `async with`."""
+    """The messages of each chat, named by its stream, which has the owner in its id."""
 
-    def __init__(self, url: str, service: DurableStreamService[Any]) -> None:
-        self._engine = create_async_engine(url)
+    def __init__(self, engine: AsyncEngine, service: DurableStreamService[Any]) -> None:
+        self._engine = engine
         self._service = service
 
-    async def messages(self, chat_id: str) -> list[UIMessage]:
+    async def messages(self, stream_id: str) -> list[UIMessage]:
         """Return the conversation. While a turn runs, it ends with the question: the answer so far is the stream's to replay."""
-        async with self._engine.begin() as connection:
-            await self._catch_up(connection, chat_id)
-            query = select(messages.c.message).where(messages.c.chat_id == chat_id)
+        await self._catch_up(stream_id)
+        asked = messages.alias()
+        in_between = (asked.c.since <= messages.c.version) & (messages.c.version < asked.c.version)
+        replaced = exists().where(asked.c.stream_id == stream_id, asked.c.is_answer == 0, in_between)
+        query = select(messages.c.message).where(messages.c.stream_id == stream_id, ~replaced)
+        async with self._engine.connect() as connection:
             rows = await connection.scalars(query.order_by(messages.c.version, messages.c.is_answer))
-            return list(rows)
+        return await without_active_message(self._service, stream_id, list(rows))
 
-    async def _catch_up(self, connection: AsyncConnection, chat_id: str) -> None:
-        newest = select(messages.c.version + messages.c.is_answer).where(messages.c.chat_id == chat_id)
-        first = await connection.scalar(newest.order_by(messages.c.version.desc(), messages.c.is_answer.desc()).limit(1))
-        latest = await self._turn(chat_id)
-        for version in range(first or 0, -1 if latest is None else latest.version + 1):
-            turn = await self._turn(chat_id, version)
-            if turn is not None and turn.request is not None:
-                await self._keep_question(connection, chat_id, turn)
-            if turn is not None and turn.state == "closed":
-                await self._keep_answer(connection, chat_id, turn)
+    async def ask(self, turn: ChatTurn) -> None:
+        """Keep the question of a turn that begins. An edited one, or one that is asked again, replaces all that followed it."""
+        await self._keep_question(turn.stream_id, turn.version, turn.messages[-1])
 
-    async def _turn(self, chat_id: str, version: int | None = None) -> VersionInfo | None:
+    async def finish(self, answer: UIMessage, turn: FinishedTurn) -> None:
+        """The router's `on_finish`. Partial answers are kept too, with `stopped` or `failed` in their metadata."""
+        await self._keep_question(turn.stream_id, turn.version, turn.messages[-1])
+        await self._keep_answer(turn.stream_id, turn.version, answer)
+
+    async def _catch_up(self, stream_id: str) -> None:
+        """Keep what the latest turn has to say. `finish` may be on its way, or its process has died before it."""
         try:
-            return await self._service.status(f"chat:{chat_id}", version)
+            turn = await self._service.status(stream_id)
         except UnknownStream:
-            return None
+            return
+        if turn.request is not None and not await self._has(stream_id, turn):
+            await self._keep_question(stream_id, turn.version, json.loads(turn.request)["messages"][-1])
+            if turn.state == "closed":
+                await self._keep_answer(stream_id, turn.version, await self._recorded(turn))
 
-    async def _keep_question(self, connection: AsyncConnection, chat_id: str, turn: VersionInfo) -> None:
-        question = json.loads(turn.request or "")["messages"][-1]
-        in_chat = messages.c.chat_id == chat_id
-        asked_in = await connection.scalar(select(messages.c.version).where(in_chat, messages.c.message_id == question["id"]))
-        if asked_in is not None:
-            # Edited, or asked once more: what followed it is no longer part of the conversation.
-            await connection.execute(delete(messages).where(in_chat, messages.c.version >= asked_in))
-        await self._keep(connection, chat_id, turn.version, 0, question)
+    async def _has(self, stream_id: str, turn: VersionInfo) -> bool:
+        query = select(messages.c.version).where(messages.c.stream_id == stream_id, messages.c.message_id == turn.message_id)
+        async with self._engine.connect() as connection:
+            return await connection.scalar(query) == turn.version
 
-    async def _keep_answer(self, connection: AsyncConnection, chat_id: str, turn: VersionInfo) -> None:
-        answer = reduce_chunks(await self._service.chunks(turn.stream_id, turn.version), finished=True)
+    async def _recorded(self, turn: VersionInfo) -> UIMessage:
+        chunks = await self._service.chunks(turn.stream_id, turn.version)
+        answer = reduce_chunks(chunks, finished=True)
+        if chunks[-1]["type"] == "error":
+            answer["metadata"] = {**answer.get("metadata", {}), "failed": True}
+        return answer
+
+    async def _keep_question(self, stream_id: str, version: int, question: UIMessage) -> None:
+        # A turn that goes on with an answer asks nothing new.
+        if question["role"] == "user":
+            await self._keep(stream_id, question, version, is_answer=0)
+
+    async def _keep_answer(self, stream_id: str, version: int, answer: UIMessage) -> None:
         if answer["parts"]:
-            await self._keep(connection, chat_id, turn.version, 1, answer)
+            await self._keep(stream_id, answer, version, is_answer=1)
 
-    async def _keep(self, connection: AsyncConnection, chat_id: str, version: int, is_answer: int, message: UIMessage) -> None:
-        insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        values = {"version": version, "is_answer": is_answer, "message": message}
-        statement = insert(messages).values(chat_id=chat_id, message_id=message["id"], **values)
-        await connection.execute(
-            statement.on_conflict_do_update(index_elements=[messages.c.chat_id, messages.c.message_id], set_=values)
-        )
-
-    async def __aenter__(self) -> Self:
+    async def _keep(self, stream_id: str, message: UIMessage, version: int, *, is_answer: int) -> None:
+        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        keys = {"stream_id": stream_id, "message_id": message["id"]}
+        statement = insert(messages).values(**keys, version=version, since=version, is_answer=is_answer, message=message)
+        old, new = messages.c, statement.excluded
+        newest = {name: case((old.version <= new.version, new[name]), else_=old[name]) for name in ("version", "message")}
+        since = case((old.since <= new.since, old.since), else_=new.since)
+        statement = statement.on_conflict_do_update(index_elements=list(keys), set_={**newest, "since": since})
         async with self._engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._engine.dispose()
+            await connection.execute(statement)

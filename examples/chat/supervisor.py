@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import cycle
 from pathlib import Path
 
@@ -112,7 +113,21 @@ def embedded_postgres() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def kept_secret() -> str:
+    """Return what cookies are signed with. It is kept, so that visitors stay signed in when the demo is started again."""
+    path = DATA / "secret"
+    DATA.mkdir(exist_ok=True)
+    if not path.exists():
+        with tempfile.NamedTemporaryFile("w", dir=DATA) as file, suppress(FileExistsError):
+            file.write(secrets.token_hex(32))
+            file.flush()
+            # Whole or not at all, and of two demos that start at once both use the first one's.
+            os.link(file.name, path)
+    return path.read_text()
+
+
 async def supervise(port: int, processes: int) -> None:
+    os.environ.setdefault("CHAT_SECRET", kept_secret())
     leaving = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, leaving.set)

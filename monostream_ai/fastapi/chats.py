@@ -96,7 +96,9 @@ class Chats:
                 if await self._joins(latest, request):
                     return Begun(stream_id, latest.version)
                 continue
-            # What the turn before has to say about the history must be said before a reply reads it.
+            # What the turn before has to say about the history must be said before a reply reads it, even if its process died.
+            if latest is not None:
+                self._finisher.begin(stream_id, latest.version)
             await self._finisher.idle(stream_id)
             assignment = Assignment.first(stream_id, 0 if latest is None else latest.version + 1, request, owner)
             try:

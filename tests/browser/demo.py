@@ -44,10 +44,11 @@ class Demo:
 
     async def turn(self, chat_id: str = "c1") -> Turn:
         """Read the latest turn with monostream_ai alone; what is stored and what a subscription yields must be one."""
-        stream_id = f"chat:{chat_id}"
         service: DurableStreamService[Any]
         async with create_service(self._database_url) as service:
-            status = await service.status(stream_id)
+            # The page's visitor is a guest of whom only the browser knows the name.
+            [status] = [each for each in await service.streams(prefix="chat:") if each.stream_id.endswith(f"/{chat_id}")]
+            stream_id = status.stream_id
             stored = await service.chunks(stream_id)
             assert [chunk async for chunk in service.subscribe(stream_id, timeout=PATIENCE)] == stored
         return Turn(status.version, status.attempt, stored)

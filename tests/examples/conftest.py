@@ -19,7 +19,7 @@ StartDemo = Callable[..., Awaitable[ChatClient]]
 
 @pytest.fixture
 async def start_demo(tmp_path: Path) -> AsyncIterator[StartDemo]:
-    """Run the chat example as `scripts/demo` does; return a client for it, whose `shut_down` is a SIGTERM."""
+    """Run the chat example as `scripts/demo` does; return a client, signed in as a guest, whose `shut_down` is a SIGTERM."""
     async with AsyncExitStack() as stack:
 
         async def start(*options: str, tokens_per_second: int) -> ChatClient:
@@ -40,6 +40,7 @@ async def start_demo(tmp_path: Path) -> AsyncIterator[StartDemo]:
 
             stack.push_async_callback(shut_down)
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30.0))
+            (await http.post("/api/guest")).raise_for_status()
             return ChatClient(http, shut_down)
 
         yield start

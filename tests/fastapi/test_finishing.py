@@ -166,6 +166,24 @@ async def test_the_next_question_waits_for_what_the_turn_before_has_to_hand_over
     assert order[:3] == ["asked 0", "finished 0", "asked 1"]
 
 
+async def test_the_next_question_waits_also_for_what_a_dead_process_had_to_hand_over(
+    new_service: NewService, serve: Serve
+) -> None:
+    kept, service = Kept(), new_service()
+    async with service.publisher("chat:c1", message_id="m1", request=question(), watched=True) as pub:
+        await pub.write({"type": "start", "messageId": "m1"}, *TEXT)
+    known = list[int]()
+
+    async def reply(turn: ChatTurn) -> None:
+        known.append(len(kept.messages))
+        await greet(turn)
+
+    client = await serve(new_service(), reply, on_finish=kept)
+    await client.post(question(id="u2"))
+
+    assert known == [1]
+
+
 async def test_an_on_finish_that_fails_ends_nothing_else(
     new_service: NewService, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,6 +15,7 @@ const tabs = [];
 /** What a story gets: tabs of one browser profile, and a camera. */
 async function stage(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1180, height: 820 }, ...options });
+  await context.request.post(`${url}/api/guest`);
   await context.grantPermissions(["clipboard-read", "clipboard-write"]);
   const newTab = async (chat = "c1", prepare = async () => undefined) => {
     const page = await context.newPage();

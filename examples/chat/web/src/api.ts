@@ -2,8 +2,8 @@ import type { UIMessage } from "ai";
 
 export const CHAT_API = "/api/chat";
 
-/** An assistant message carries `stopped` when a user ended it early. */
-export type ChatMessage = UIMessage<{ stopped?: boolean }>;
+/** An assistant message carries `stopped` when a user ended it early, and `failed` when an error did. */
+export type ChatMessage = UIMessage<{ stopped?: boolean; failed?: boolean }>;
 
 /** The latest version of the chat's stream, as the server has stored it. */
 export type StreamStatus = {
@@ -21,6 +21,8 @@ const chatUrl = (chatId: string, action: string) => `${CHAT_API}/${encodeURIComp
 
 async function json<T>(url: string, init?: RequestInit): Promise<T> {
   const response = await fetch(url, { cache: "no-store", ...init });
+  // Signed out, maybe in another tab: the same address now shows the sign-in form.
+  if (response.status === 401) location.reload();
   if (!response.ok) throw new Error(`${url} answered ${response.status}`);
   return (await response.json()) as T;
 }

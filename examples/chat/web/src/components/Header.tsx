@@ -1,5 +1,6 @@
 import { useState } from "react";
 import { Bolt, Mark, Pencil } from "./icons";
+import { SignOut } from "./SignOut";
 
 type Props = { onNewChat: () => void; onCrash?: () => void; crashable?: boolean };
 
@@ -15,6 +16,7 @@ export function Header({ onNewChat, onCrash, crashable = false }: Props) {
         <Pencil />
         <span className="wide-only">New chat</span>
       </button>
+      <SignOut />
     </header>
   );
 }

@@ -28,6 +28,7 @@ export const Message = memo(function Message({ message, active, paused, onRegene
         </div>
       )}
       {message.metadata?.stopped && <p className="stopped">Stopped</p>}
+      {message.metadata?.failed && <p className="stopped">Not finished</p>}
       {!active && <Actions text={messageText(message)} onRegenerate={onRegenerate} />}
     </article>
   );

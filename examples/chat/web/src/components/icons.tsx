@@ -19,6 +19,7 @@ export const Chevron = icon(<path d="m9 6 6 6-6 6" />);
 export const Copy = icon(<path d="M9 9h9.5v10.5H9zM6 15H5V4.5h9.5V6" />);
 export const Check = icon(<path d="m5 12.5 4.5 4.5L19 7.5" />);
 export const Refresh = icon(<path d="M19.5 12a7.5 7.5 0 1 1-2.3-5.4M19.5 4.5v4h-4" />);
+export const Door = icon(<path d="M13.5 4.5h-6A1.5 1.5 0 0 0 6 6v12a1.5 1.5 0 0 0 1.5 1.5h6M10.5 12H20M16.5 8.5 20 12l-3.5 3.5" />);
 export const Alert = icon(<path d="M12 8.5v4.5M12 16.2v.1M12 3.5 2.8 19.5h18.4z" />);
 
 export function Mark() {

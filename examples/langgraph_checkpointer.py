@@ -1,0 +1,94 @@
+"""A turn whose process is killed goes on where its graph was: finished steps are shown again, and not run again.
+
+python examples/langgraph_checkpointer.py     # runs offline; starts a process that kills itself in the middle of an answer
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from typing import Any
+from uuid import uuid4
+
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from langchain.agents import create_agent
+from langchain_core.language_models import FakeMessagesListChatModel
+from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from monostream_ai import create_service
+from monostream_ai.fastapi import ChatTurn, create_chat_router
+
+directory, dies = (sys.argv[1], True) if len(sys.argv) > 1 else (tempfile.mkdtemp(), False)
+service = create_service(f"sqlite+aiosqlite:///{directory}/chat.db", lease=1.0)
+finished = asyncio.Queue[Any]()
+
+
+class OfflineModel(FakeMessagesListChatModel):
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+        return self
+
+    def _generate(self, messages: list[Any], *args: Any, **kwargs: Any) -> Any:
+        self.i = len(messages) // 2
+        print(f"model call {self.i + 1}", flush=True)
+        if dies and self.i == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super()._generate(messages, *args, **kwargs)
+
+
+def measure(place: str) -> str:
+    """Measure the waves."""
+    print("tool call", flush=True)
+    return "2 m"
+
+
+call: Any = {"id": "call_1", "name": "measure", "args": {"place": "pier"}}
+model = OfflineModel(responses=[AIMessage("I will measure.", tool_calls=[call]), AIMessage("The waves are 2 m high.")])
+
+
+def show_again(message: AnyMessage, callback: Any) -> None:
+    run = uuid4()
+    if isinstance(message, AIMessage):
+        callback.on_chat_model_start({}, [[]], run_id=run)
+        callback.on_llm_end(LLMResult(generations=[[ChatGeneration(message=message)]]), run_id=run)
+    else:
+        callback.on_tool_start({}, "", run_id=run, tool_call_id=message.tool_call_id)
+        callback.on_tool_end(message, run_id=run)
+
+
+async def reply(turn: ChatTurn) -> None:
+    # The id of the turn's message is the same in each run of the turn.
+    config: Any = {"configurable": {"thread_id": turn.message_id}, "callbacks": [turn.callback]}
+    asked = turn.langchain_messages()
+    async with AsyncSqliteSaver.from_conn_string(f"{directory}/graph.db") as saver:
+        agent = create_agent(model, [measure], checkpointer=saver)
+        before = await agent.aget_state(config)
+        for message in before.values.get("messages", asked)[len(asked) :]:
+            show_again(message, turn.callback)
+        if before.next or not before.values:
+            await agent.ainvoke(None if before.next else {"messages": asked}, config, durability="sync")
+
+
+app = FastAPI()
+router = create_chat_router(
+    service, reply, on_lost="retry", on_finish=lambda message, turn: finished.put(message), sweep_interval=0.5
+)
+app.include_router(router, prefix="/api/chat")
+
+
+async def main() -> None:
+    first = subprocess.run([sys.executable, __file__, directory])
+    print(f"killed by signal {-first.returncode}")
+    async with service, app.router.lifespan_context(app):
+        print(await finished.get())
+
+
+if __name__ == "__main__" and dies:
+    question = {"id": "q1", "role": "user", "parts": [{"type": "text", "text": "How is the sea?"}]}
+    TestClient(app).post("/api/chat", json={"id": "c1", "messages": [question]})
+elif __name__ == "__main__":
+    asyncio.run(main())
