@@ -1,0 +1,52 @@
+"""This package: `python designs/ours.py write|push publish|read <load>`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
+
+from pacing import Chunk, Latencies, Load, publish_awaiting, publish_pushing, told
+
+from monostream_ai import DurableStreamService, create_service
+
+
+async def publish(load: Load, kind: str) -> None:
+    async with create_service(load.url) as service, AsyncExitStack() as stack:
+        pubs = {id: service.publisher(id, on_cancel="release") for id in load.streams}
+        for first in range(0, len(load.streams), 64):
+            await asyncio.gather(*(pubs[id].open() for id in load.streams[first : first + 64]))
+        stack.push_async_callback(lambda: asyncio.gather(*(pub.release() for pub in pubs.values())))
+        if kind == "push":
+            await publish_pushing(load, lambda id, number, chunk: pubs[id].push(chunk))
+        else:
+            await publish_awaiting(load, lambda id, number, chunk: pubs[id].write(chunk))
+
+
+async def read(load: Load) -> None:
+    latencies = Latencies()
+    async with create_service(load.url) as service:
+
+        async def follow(service: DurableStreamService[Chunk], id: str) -> None:
+            async for chunk in service.subscribe(id):
+                latencies.take(chunk)
+
+        tasks = [asyncio.create_task(follow(service, id)) for id in load.streams]
+        await told("ready")
+        latencies.report()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def main(kind: str, role: str, options: str) -> None:
+    load = Load(**json.loads(options))
+    await (publish(load, kind) if role == "publish" else read(load))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
