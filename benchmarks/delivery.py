@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from database import JSONB_TABLE, Server
-from pacing import Load
+from benchmarks.database import JSONB_TABLE, Server
+from benchmarks.pacing import Load
 
 HERE = Path(__file__).parent
 LIMIT = 0.050
@@ -55,6 +55,7 @@ class Delivery:
 
     due: int
     in_time: int
+    sent: int
     p50: float
     p99: float
     cpu: dict[str, float]
@@ -90,7 +91,7 @@ async def deliver(server: Server, design: Design, rate: int, seconds: float) -> 
     cpu = {"publisher": wrote["cpu"] / seconds, "reader": read["cpu"] / seconds, "Postgres": used / seconds}
     in_time = sum(time <= LIMIT * 1e6 for time in times)
     p50, p99 = (times[min(len(times) - 1, int(len(times) * part))] / 1e3 for part in (0.5, 0.99))
-    return Delivery(load.chunks, in_time, p50, p99, cpu)
+    return Delivery(load.chunks, in_time, wrote["sent"], p50, p99, cpu)
 
 
 async def _started(command: list[str]) -> Process:
@@ -125,16 +126,3 @@ async def highest_rate(server: Server, design: Design, first: int, seconds: floa
             return best
         else:
             rate = round(rate / 2 / 50) * 50
-
-
-async def probe() -> None:
-    with Server() as server:
-        for argument in sys.argv[1:]:
-            name, rate = argument.rsplit("=", 1)
-            design = next(design for design in DESIGNS if name in design.name)
-            got = await deliver(server, design, int(rate), 4.0)
-            print(f"{design.name:28} {rate:>6}/s {got.in_time / got.due:6.1%} p50 {got.p50:8.2f} p99 {got.p99:8.2f}", got.cpu)
-
-
-if __name__ == "__main__":
-    asyncio.run(probe())

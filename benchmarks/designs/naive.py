@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import asyncpg
-from pacing import Chunk, Latencies, Load, publish_awaiting, told
+from benchmarks.pacing import Chunk, Latencies, Load, publish_awaiting, told
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 

@@ -8,9 +8,9 @@ import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from pacing import Chunk, Latencies, Load, publish_awaiting, publish_pushing, told
+from benchmarks.pacing import Chunk, Latencies, Load, publish_awaiting, publish_pushing, told
 
 from monostream_ai import DurableStreamService, create_service
 

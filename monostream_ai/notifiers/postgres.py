@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from monostream_ai.backoff import Backoff
 from monostream_ai.interfaces import BackgroundErrors, Listener
 from monostream_ai.notifiers.serving import ServingNotifier
+from monostream_ai.stores.sql.postgres_connections import Connections, Statement
 from monostream_ai.stores.sql.postgres_url import CONNECT_ARGUMENTS, postgres_url
 from monostream_ai.stores.sql.translation import sqlstate
 from monostream_ai.types import WakeUp
@@ -38,7 +38,7 @@ DEAF_RETRY: Final = 60.0
 
 _QUEUE_FILE_MISSING: Final = "58P01"
 # Nothing is lost with a wake-up, so its commit need not wait for the disk.
-_NOTIFY = text(
+_NOTIFY = Statement(
     "SELECT set_config('synchronous_commit', 'off', true), count(pg_notify(:channel, p)) "
     "FROM unnest(CAST(:payloads AS text[])) AS p"
 )
@@ -55,7 +55,8 @@ class PostgresNotifier(ServingNotifier):
 
     def __init__(self, engine: AsyncEngine, *, channel: str = CHANNEL) -> None:
         super().__init__()
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._engine = engine
+        self._connections = Connections(engine)
         self._channel = channel
         self._owned = False
         self.malformed = 0
@@ -80,7 +81,7 @@ class PostgresNotifier(ServingNotifier):
             await self._engine.dispose()
 
     async def _send(self, payloads: list[str]) -> None:
-        async with self._engine.connect() as connection:
+        async with self._connections.lend() as connection:
             await connection.execute(_NOTIFY, {"channel": self._channel, "payloads": payloads})
 
     async def _serve(self, listener: Listener, on_error: BackgroundErrors) -> None:

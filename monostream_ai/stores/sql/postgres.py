@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, Self
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from monostream_ai.backoff import Backoff
 from monostream_ai.errors import ChunkRefused, ChunksMissing, Fenced, MonostreamError, StoreUnavailable, VersionConflict
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.sql import postgres_statements as sql
+from monostream_ai.stores.sql.postgres_connections import DriverConnection
 from monostream_ai.stores.sql.postgres_database import PostgresDatabase
 from monostream_ai.stores.sql.postgres_rows import append_parameters, held_by, lease_parameters, page_of, version_parameters
 from monostream_ai.stores.sql.postgres_url import CONNECT_ARGUMENTS, POOLER_ARGUMENTS, postgres_url
@@ -188,15 +189,15 @@ class PostgresStore(Store):
 
     async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
         rows = await self._database.execute(sql.INFO, {"stream": stream_id, "version": version})
-        return VersionInfo(stream_id=stream_id, **rows[0]._mapping) if rows else None
+        return VersionInfo(stream_id=stream_id, **rows[0]) if rows else None
 
     async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
         rows = await self._database.execute(sql.STREAMS, {"prefix": prefix, "after": after, "limit": limit})
-        return [VersionInfo(**row._mapping) for row in rows]
+        return [VersionInfo(**row) for row in rows]
 
     async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
         rows = await self._database.execute(sql.UNATTENDED, {"prefix": prefix, "limit": limit})
-        return [VersionInfo(**row._mapping) for row in rows]
+        return [VersionInfo(**row) for row in rows]
 
     async def attend(self, taker: Lease, *, lease: float) -> bool:
         return bool(await self._database.execute(sql.ATTEND, {**held_by(taker), "lease": lease}))
@@ -205,8 +206,8 @@ class PostgresStore(Store):
         await self._database.execute(sql.SETTLE, held_by(taker))
 
     async def delete(self, stream_id: str) -> bool:
-        async def work(connection: AsyncConnection) -> bool:
-            latest = await connection.scalar(sql.LATEST, {"stream": stream_id})
+        async def work(connection: DriverConnection) -> bool:
+            ((latest,),) = await connection.execute(sql.LATEST, {"stream": stream_id})
             for statement in (sql.DELETE_VERSIONS, sql.DELETE_CHUNKS):
                 await connection.execute(statement, {"stream": stream_id, "latest": latest})
             return latest is not None
@@ -214,8 +215,8 @@ class PostgresStore(Store):
         return await self._database.transaction(work)
 
     async def prune(self, *, older_than: float, limit: int) -> int:
-        async def work(connection: AsyncConnection) -> int:
-            rows = (await connection.execute(sql.PRUNABLE, {"older_than": older_than, "limit": limit})).all()
+        async def work(connection: DriverConnection) -> int:
+            rows = await connection.execute(sql.PRUNABLE, {"older_than": older_than, "limit": limit})
             if rows:
                 await connection.execute(sql.PRUNE_CHUNKS, version_parameters([(row[0], row[1]) for row in rows]))
                 await connection.execute(sql.PRUNE_SUPERSEDED, version_parameters([(row[0], row[1]) for row in rows if row[2]]))

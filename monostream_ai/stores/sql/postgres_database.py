@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from monostream_ai.errors import MonostreamError
+from monostream_ai.errors import MonostreamError, StoreUnavailable
+from monostream_ai.stores.sql.postgres_connections import Connections, DriverConnection, Statement
 from monostream_ai.stores.sql.postgres_setup import create_tables, is_current, schema_problem
 from monostream_ai.stores.sql.translation import UNDEFINED_COLUMN, UNDEFINED_TABLE, as_unavailable, sqlstate
 
@@ -23,18 +24,17 @@ class PostgresDatabase:
 
     Args:
         pooler: Give single statements a transaction too: without one, a pooler in transaction mode may change the server
-        connection
-            between preparing a statement and running it.
+            connection between preparing a statement and running it.
     """
 
     def __init__(self, engine: AsyncEngine, *, owned: bool, pooler: bool = False) -> None:
         self._engine = engine
+        self._connections = Connections(engine)
         self._pooler = pooler
-        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._transactional = engine.execution_options(isolation_level="READ COMMITTED")
         self._owned = owned
 
-    async def execute(self, statement: TextClause, parameters: Mapping[str, Any]) -> Sequence[Any]:
+    async def execute(self, statement: Statement, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """Run one statement, atomic and safe to repeat, and return its rows.
 
         Raises:
@@ -42,49 +42,52 @@ class PostgresDatabase:
             SchemaMissing, SchemaMismatch: The tables are not there, or not ours.
         """
 
-        async def work(connection: AsyncConnection) -> Sequence[Any]:
-            result = await connection.execute(statement, parameters)
-            return result.all() if result.returns_rows else ()
+        if self._pooler:
+            return await self.transaction(lambda connection: connection.execute(statement, parameters))
 
-        return await (self.transaction(work) if self._pooler else self._run(self._autocommit, work))
+        async def attempt() -> Sequence[Any]:
+            async with self._connections.lend() as connection:
+                return await connection.execute(statement, parameters)
 
-    async def transaction(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        return await self._run(attempt)
+
+    async def transaction(self, work: Callable[[DriverConnection], Awaitable[T]]) -> T:
         """Run the work in one transaction that is safe to repeat. Raises as `execute`."""
 
-        async def begun(connection: AsyncConnection) -> T:
-            async with connection.begin():
+        async def attempt() -> T:
+            async with self._connections.lend() as connection, connection.driver.transaction(isolation="read_committed"):
                 return await work(connection)
 
-        return await self._run(self._transactional, begun)
+        return await self._run(attempt)
 
     async def setup(self) -> None:
         """Create what is missing. Raises SchemaMismatch, StoreUnavailable."""
-        if await self.transaction(lambda connection: connection.run_sync(is_current)):
-            return
 
-        async def create(connection: AsyncConnection) -> None:
-            # Two processes that create one table at once collide in the catalog, IF NOT EXISTS or not.
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SETUP_LOCK})
-            await connection.run_sync(create_tables)
+        async def attempt() -> None:
+            async with self._transactional.connect() as connection:
+                if await connection.run_sync(is_current):
+                    return
+            async with self._transactional.begin() as connection:
+                # Two processes that create one table at once collide in the catalog, IF NOT EXISTS or not.
+                await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SETUP_LOCK})
+                await connection.run_sync(create_tables)
 
-        await self.transaction(create)
+        await self._run(attempt)
 
     async def aclose(self) -> None:
         """Close the engine if it is ours."""
         if self._owned:
             await self._engine.dispose()
 
-    async def _run(self, engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def _run(self, attempt: Callable[[], Awaitable[T]]) -> T:
         try:
             try:
-                async with engine.connect() as connection:
-                    return await work(connection)
+                return await attempt()
             except Exception as error:
-                # After a restart of the server the pool is full of dead connections; the first failure empties it.
-                if not getattr(error, "connection_invalidated", False):
+                # A connection that had died in the pool is not the server's last word.
+                if not isinstance(error, StoreUnavailable) and not getattr(error, "connection_invalidated", False):
                     raise
-            async with engine.connect() as connection:
-                return await work(connection)
+            return await attempt()
         except MonostreamError:
             raise
         except Exception as error:

@@ -1,0 +1,78 @@
+"""Statements on asyncpg's own connections, out of an SQLAlchemy engine's pool.
+
+The pool, its settings and its events stay the engine's; past the checkout, a statement costs what it costs with asyncpg alone,
+about 200 µs less than through a SQLAlchemy connection.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import greenlet_spawn
+
+from monostream_ai.errors import StoreUnavailable
+
+_PARAMETER: Final = re.compile(r"(?<!:):([a-z_]+)")
+
+
+class Statement:
+    """SQL with `:name` parameters, as the driver takes it: each name gets one number."""
+
+    def __init__(self, sql: str) -> None:
+        self._names = [*dict.fromkeys(_PARAMETER.findall(sql))]
+        self.sql: Final = _PARAMETER.sub(lambda match: f"${self._names.index(match[1]) + 1}", sql)
+
+    def arguments(self, parameters: Mapping[str, Any]) -> list[Any]:
+        """Return the values in the order of their numbers; others are ignored."""
+        return [parameters[name] for name in self._names]
+
+
+class DriverConnection:
+    """A connection of asyncpg's, in autocommit unless a transaction was begun."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    async def execute(self, statement: Statement, parameters: Mapping[str, Any]) -> Sequence[Any]:
+        """Run one statement and return its rows; the statement stays prepared on the connection."""
+        rows: Sequence[Any] = await self.driver.fetch(statement.sql, *statement.arguments(parameters))
+        return rows
+
+
+class Connections:
+    """Lends connections of an engine's pool."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[DriverConnection]:
+        """Lend a connection that was alive when last heard of.
+
+        Raises:
+            StoreUnavailable: The connection broke while it was lent.
+        """
+        pooled = await self._engine.raw_connection()
+        driver: Any = pooled.driver_connection
+        # After a restart of the server the pool is full of dead connections, and most of them know it.
+        while driver.is_closed():
+            pooled.invalidate()
+            pooled = await self._engine.raw_connection()
+            driver = pooled.driver_connection
+        try:
+            yield DriverConnection(driver)
+        except BaseException as error:
+            broken = driver.is_closed()
+            if broken or not isinstance(error, Exception) or isinstance(error, TimeoutError):
+                # The answer to a statement that was given up may still be on its way.
+                pooled.invalidate(error)
+            if broken and isinstance(error, Exception):
+                raise StoreUnavailable("the connection broke") from error
+            raise
+        finally:
+            # A pool's listeners may do anything a greenlet may.
+            await greenlet_spawn(pooled.close)
