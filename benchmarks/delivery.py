@@ -1,10 +1,9 @@
-"""Rows 1 and 2: from the writer's process to a reader's in another one, at a given load and at the highest that is delivered in time."""
+"""Rows 1 and 2: from the process that writes to one that reads, at a given load and at the highest that arrives in time."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import statistics
 import sys
 from asyncio.subprocess import PIPE, Process
 from dataclasses import dataclass

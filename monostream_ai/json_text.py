@@ -16,6 +16,10 @@ from monostream_ai.errors import InvalidChunk
 MAX_DEPTH: Final = 200
 """Levels of nesting. Python's own decoder gives up near 1,000 frames of the reader's stack."""
 
+# json.dumps would make a new one for each call.
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+_ASCII_ENCODER: Final = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":"))
+
 
 def encode_json(value: object) -> str:
     """Encode a JSON value as text that decodes to an equal value.
@@ -27,11 +31,11 @@ def encode_json(value: object) -> str:
     if not _is_plain(value, MAX_DEPTH):
         raise _diagnose(value)
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+        text = _ENCODER.encode(value)
     except (TypeError, ValueError) as error:
         raise _diagnose(value) from error
     if not text.isascii() and _has_lone_surrogate(text):
-        return json.dumps(value, allow_nan=False, check_circular=False, separators=(",", ":"))
+        return _ASCII_ENCODER.encode(value)
     return text
 
 
@@ -44,14 +48,21 @@ def _is_plain(value: object, depth: int) -> bool:
     # json.dumps turns the keys 1, None and True into strings without a word, so keys are looked at here.
     children: Iterable[object]
     if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                return False
         children = value.values()
-        if not all(isinstance(key, str) for key in value):
-            return False
     elif isinstance(value, list | tuple):
         children = value
     else:
         return True
-    return depth > 0 and all(_is_plain(child, depth - 1) for child in children if isinstance(child, dict | list | tuple))
+    if depth <= 0:
+        return False
+    for child in children:
+        # Most are strings, and their type is quicker to see than what they are not.
+        if type(child) is not str and not _is_plain(child, depth - 1):
+            return False
+    return True
 
 
 def _has_lone_surrogate(text: str) -> bool:

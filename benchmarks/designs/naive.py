@@ -11,9 +11,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import asyncpg
-from benchmarks.pacing import Chunk, Latencies, Load, publish_awaiting, told
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
+
+from benchmarks.pacing import Chunk, Latencies, Load, publish_awaiting, told
 
 INSERT = """
 INSERT INTO stream_chunk (stream_id, version, id, chunk) VALUES ({}, 0, {}, {})

@@ -11,7 +11,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.pacing import Chunk, Latencies, Load, publish_awaiting, publish_pushing, told
-
 from monostream_ai import DurableStreamService, create_service
 
 

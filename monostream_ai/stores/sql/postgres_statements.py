@@ -90,23 +90,25 @@ SELECT place FROM head
 )
 
 # One snapshot: latest version, state, next id, lease and rows. A dense run of ids only: id - n is constant until the first gap.
-# LIMIT and OFFSET keep the planner from repeating a subquery wherever its columns are used, which made this ten times slower.
+# LIMIT and OFFSET keep the planner from repeating a subquery wherever its columns are used, which would make this ten times slower.
+# Rows of a version that is newer than any version row are another program's.
 READ = Statement(
     f"""
-SELECT head.version, coalesce(v.state, 'open') AS state, coalesce(v.next_id, newest.id + 1) AS next_id,
-       date_part('epoch', {_LAPSES} - clock_timestamp()) AS lease_left, v.opener, head.first_id, page.payloads
+SELECT head.version, CASE WHEN foreign_rows.id IS NULL THEN v.state ELSE 'open' END AS state,
+       coalesce(foreign_rows.id + 1, v.next_id) AS next_id,
+       CASE WHEN foreign_rows.id IS NULL THEN date_part('epoch', {_LAPSES} - clock_timestamp()) END AS lease_left,
+       CASE WHEN foreign_rows.id IS NULL THEN v.opener END AS opener, head.first_id, page.payloads
   FROM unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[]), CAST(:nexts AS bigint[]))
        WITH ORDINALITY AS asked (stream_id, version, next_id, place)
   LEFT JOIN LATERAL (
-    SELECT c.version, c.id FROM stream_chunk AS c WHERE c.stream_id = asked.stream_id
-     ORDER BY c.version DESC, c.id DESC LIMIT 1) AS newest ON true
+    SELECT * FROM stream_version AS o WHERE o.stream_id = asked.stream_id ORDER BY o.version DESC LIMIT 1) AS v ON true
   LEFT JOIN LATERAL (
-    SELECT * FROM stream_version AS o
-     WHERE o.stream_id = asked.stream_id AND (newest.version IS NULL OR o.version >= newest.version)
-     ORDER BY o.version DESC LIMIT 1) AS v ON true
+    SELECT c.version, c.id FROM stream_chunk AS c
+     WHERE c.stream_id = asked.stream_id AND c.version > coalesce(v.version, -1)
+     ORDER BY c.version DESC, c.id DESC LIMIT 1) AS foreign_rows ON true
  CROSS JOIN LATERAL (
-    SELECT coalesce(v.version, newest.version) AS version,
-           CASE WHEN coalesce(v.version, newest.version) = asked.version THEN asked.next_id ELSE 0 END AS first_id
+    SELECT coalesce(foreign_rows.version, v.version) AS version,
+           CASE WHEN coalesce(foreign_rows.version, v.version) = asked.version THEN asked.next_id ELSE 0 END AS first_id
     OFFSET 0) AS head
  CROSS JOIN LATERAL (
     SELECT array_agg(p.chunk ORDER BY p.id) AS payloads FROM (
