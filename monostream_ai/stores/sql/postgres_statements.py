@@ -90,7 +90,7 @@ SELECT place FROM head
 )
 
 # One snapshot: latest version, state, next id, lease and rows. A dense run of ids only: id - n is constant until the first gap.
-# LIMIT and OFFSET keep the planner from repeating a subquery wherever its columns are used, which would make this ten times slower.
+# LIMIT and OFFSET keep the planner from repeating a subquery wherever its columns are used, which takes ten times as long.
 # Rows of a version that is newer than any version row are another program's.
 READ = Statement(
     f"""
