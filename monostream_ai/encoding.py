@@ -11,10 +11,11 @@ from monostream_ai.types import MAX_CHUNK_BYTES
 
 
 class Encoded(NamedTuple):
-    """Payloads, and whether the last of them closes the version."""
+    """Payloads, whether the last of them closes the version, and their length in characters."""
 
     payloads: list[str]
     closes: bool
+    size: int
 
 
 def encode_chunks(protocol: ChunkProtocol[C], chunks: Sequence[C]) -> Encoded:
@@ -24,17 +25,20 @@ def encode_chunks(protocol: ChunkProtocol[C], chunks: Sequence[C]) -> Encoded:
         InvalidChunk: A chunk is refused by the protocol, or a terminal chunk is not the last one.
         ChunkTooLarge
     """
-    payloads = []
+    payloads: list[str] = []
+    size, closes = 0, False
     for chunk in chunks:
+        if closes:
+            raise InvalidChunk("$", f"it stands behind a terminal {_kind(chunks[len(payloads) - 1])} chunk in one write")
         payload = protocol.encode(chunk)
         # A character takes at most 4 bytes, so most payloads need no second look.
-        if len(payload) * 4 > MAX_CHUNK_BYTES and (size := len(payload.encode())) > MAX_CHUNK_BYTES:
-            raise ChunkTooLarge(_kind(chunk), size, MAX_CHUNK_BYTES)
+        length = len(payload)
+        if length * 4 > MAX_CHUNK_BYTES and (stored := len(payload.encode())) > MAX_CHUNK_BYTES:
+            raise ChunkTooLarge(_kind(chunk), stored, MAX_CHUNK_BYTES)
         payloads.append(payload)
-    terminal = [protocol.is_terminal(chunk) for chunk in chunks]
-    if any(terminal[:-1]):
-        raise InvalidChunk("$", f"it stands behind a terminal {_kind(chunks[terminal.index(True)])} chunk in one write")
-    return Encoded(payloads, bool(terminal) and terminal[-1])
+        size += length
+        closes = protocol.is_terminal(chunk)
+    return Encoded(payloads, closes, size)
 
 
 def _kind(chunk: object) -> str:

@@ -70,6 +70,7 @@ class Machinery:
         self._unlisten: Callable[[], Awaitable[None]] | None = None
         self._outage_timeout = outage_timeout
         self._background: set[asyncio.Task[Any]] = set()
+        self._started = False
         self._ending: asyncio.Task[None] | None = None
 
     async def ready(self) -> None:
@@ -87,6 +88,8 @@ class Machinery:
         # Connections belong to one loop and must not cross a fork.
         if self._home != here:
             raise WrongEventLoop
+        if self._started:
+            return
         if self._starting is None or (self._starting.done() and (self._starting.cancelled() or self._starting.exception())):
             self._starting = here[1].create_task(self._start())
         # One impatient caller must not take the start from the others.
@@ -177,6 +180,7 @@ class Machinery:
             await self.store.setup()
         if self._notifier is not None:
             self._unlisten = await self._notifier.listen(self, self.report)
+        self._started = True
 
     def _landed(self, append: Append) -> None:
         self.hub.landed(append)

@@ -52,7 +52,7 @@ class OpenVersion(Generic[C]):
         self._interruption = interruption
         self._transcript = protocol.transcript(message_id)
         self._outbox = Outbox(lease)
-        self._last_write: asyncio.Future[int] | None = None
+        self._last_write: Write | None = None
         self._pushed: deque[tuple[tuple[C, ...], Encoded]] = deque()
         self._last_pushed: tuple[Write, C] | None = None
         self._waiting_bytes = 0
@@ -86,14 +86,14 @@ class OpenVersion(Generic[C]):
             raise self.trouble.with_traceback(None)
         if not chunks:
             return self.next_id - 1
-        write = self._put(chunks, encoded)
+        write, done = self._put(chunks, encoded)
         try:
             # Shielded: a caller that gives up must not turn what it wrote into something that may or may not land.
-            return await asyncio.shield(write.done)
+            return await asyncio.shield(done)
         except asyncio.CancelledError:
             # Nobody waits for it any more, as for something pushed.
             write.pushed = True
-            write.done.add_done_callback(self._settle_push)
+            done.add_done_callback(self._settle_given_up)
             raise
 
     def push(self, chunks: tuple[C, ...]) -> None:
@@ -102,7 +102,7 @@ class OpenVersion(Generic[C]):
         if self._waiting_bytes > MAX_PUSHED_BYTES:
             self._overflow = Overflow(self.lease.stream_id, self.lease.version, MAX_PUSHED_BYTES)
             raise self._overflow
-        self._waiting_bytes += _size(encoded)
+        self._waiting_bytes += encoded.size
         self._pushed.append((chunks, encoded))
         if self._thread == threading.get_ident():
             self._drain()
@@ -162,13 +162,13 @@ class OpenVersion(Generic[C]):
             # Without a chunk that says so, a clean close would look like success.
             await self.release()
             return
-        payloads, _ = encode_chunks(self._protocol, chunks)
-        await asyncio.shield(self._put(chunks, Encoded(payloads, closes=True)).done)
+        _, done = self._put(chunks, encode_chunks(self._protocol, chunks)._replace(closes=True))
+        await asyncio.shield(done)
         logger.info("closed stream %r version %d (%s)", self.lease.stream_id, self.lease.version, ending)
 
     async def _settled(self) -> None:
-        if self._last_write is not None:
-            await asyncio.wait([self._last_write])
+        if self._last_write is not None and not self._last_write.settled:
+            await asyncio.wait([self._last_write.future()])
 
     def _drain_here(self) -> None:
         if asyncio.get_running_loop() is not self._loop:
@@ -179,13 +179,13 @@ class OpenVersion(Generic[C]):
         # Whatever was pushed, from whichever thread, stands before what comes now.
         while self._pushed:
             chunks, encoded = self._pushed.popleft()
-            self._waiting_bytes -= _size(encoded)
+            self._waiting_bytes -= encoded.size
             if self.closed or self.trouble is not None:
                 self.dropped += len(chunks)
                 continue
             try:
                 if not self._merge(chunks):
-                    self._put(chunks, encoded, pushed=True).done.add_done_callback(self._settle_push)
+                    self._put_pushed(chunks, encoded)
             # From another thread nobody would hear of what the protocol raises.
             except Exception as error:
                 self._interruption.interrupt(error)
@@ -209,26 +209,37 @@ class OpenVersion(Generic[C]):
         self._last_pushed = (write, merged[0])
         return True
 
-    def _put(self, chunks: Sequence[C], encoded: Encoded, *, pushed: bool = False) -> Write:
+    def _put(self, chunks: Sequence[C], encoded: Encoded) -> tuple[Write, asyncio.Future[int]]:
+        write = Write(*encoded)
+        done = write.future()
+        self._last_pushed = None
+        self._queue(chunks, write)
+        return write, done
+
+    def _put_pushed(self, chunks: Sequence[C], encoded: Encoded) -> None:
+        write = Write(encoded.payloads, encoded.closes, encoded.size, on_failure=self._fail_push, pushed=True)
+        self._last_pushed = (write, chunks[0]) if len(chunks) == 1 else None
+        self._queue(chunks, write)
+
+    def _queue(self, chunks: Sequence[C], write: Write) -> None:
         for chunk in chunks:
             self._transcript.feed(chunk)
-        done = self._last_write = self._loop.create_future()
-        # Whoever waits for it may have given up, and asyncio would report an error that nobody looks at.
-        done.add_done_callback(lambda settled: settled.exception())
-        if encoded.closes:
+        self._last_write = write
+        if write.closes:
             self.ended = True
-            done.add_done_callback(self._settle_close)
-        write = Write(encoded.payloads, _size(encoded), encoded.closes, done, pushed)
-        self._last_pushed = (write, chunks[0]) if pushed and len(chunks) == 1 else None
+            write.future().add_done_callback(self._settle_close)
         self._machinery.writer.put(self._outbox, write)
-        return write
 
-    def _settle_push(self, done: asyncio.Future[int]) -> None:
+    def _settle_given_up(self, done: asyncio.Future[int]) -> None:
         error = done.exception()
+        if error is not None:
+            self._fail_push(error)
+
+    def _fail_push(self, error: BaseException) -> None:
         if isinstance(error, ChunkRefused):
             # The log lacks a chunk now, so it must not end as if it were whole.
             self._interruption.interrupt(error)
-        elif error is not None:
+        else:
             self.lose(error)
 
     def _settle_close(self, done: asyncio.Future[int]) -> None:
@@ -236,7 +247,3 @@ class OpenVersion(Generic[C]):
             self.ended = False
         else:
             self._machinery.leases.remove(self.lease)
-
-
-def _size(encoded: Encoded) -> int:
-    return sum(map(len, encoded.payloads))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from monostream_ai.backoff import Backoff
@@ -14,13 +14,27 @@ from monostream_ai.types import Lease
 
 @dataclass(slots=True, eq=False)
 class Write:
-    """Payloads that land together; `done` gets the id of the last one, or the error."""
+    """Payloads that land together.
+
+    `done` gets the id of the last one, or the error. What is pushed has none, since futures cost more than all else there is to
+    do; `on_failure` is called soon with the error then.
+    """
 
     payloads: Sequence[str]
-    size: int
     closes: bool
-    done: asyncio.Future[int]
+    size: int
+    done: asyncio.Future[int] | None = None
+    on_failure: Callable[[BaseException], None] | None = None
     pushed: bool = False
+    settled: bool = False
+
+    def future(self) -> asyncio.Future[int]:
+        """Return `done`, made if there is none yet; only for a write that is not settled."""
+        if self.done is None:
+            self.done = asyncio.get_running_loop().create_future()
+            # Whoever waits for it may have given up, and asyncio would report an error that nobody looks at.
+            self.done.add_done_callback(lambda settled: settled.exception())
+        return self.done
 
 
 class Outbox:
@@ -130,10 +144,16 @@ class Outbox:
 
 
 def _resolve(write: Write, last_id: int) -> None:
-    if not write.done.done():
+    write.settled = True
+    if write.done is not None and not write.done.done():
         write.done.set_result(last_id)
 
 
 def _reject(write: Write, error: BaseException) -> None:
-    if not write.done.done():
+    if write.settled:
+        return
+    write.settled = True
+    if write.done is not None and not write.done.done():
         write.done.set_exception(error)
+    if write.on_failure is not None:
+        asyncio.get_running_loop().call_soon(write.on_failure, error)

@@ -148,8 +148,9 @@ class Subscription(Generic[C]):
             raise SubscriptionClosed(self._stream_id, "is being read by another task")
         self._reading = True
         try:
+            if timeout is None:
+                return await self._advance()
             async with asyncio.timeout(timeout):
-                await self._machinery.ready()
                 return await self._advance()
         except TimeoutError as error:
             if timeout is None:
@@ -183,6 +184,7 @@ class Subscription(Generic[C]):
             feed.wake()
 
     async def _advance(self) -> Batch:
+        await self._machinery.ready()
         while True:
             if self._over is not None:
                 raise self._over

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from monostream_ai.encoding import encode_chunks
 from monostream_ai.errors import PublisherError, StreamDeleted
 from monostream_ai.hub import PAGE_BYTES, PAGE_ROWS
@@ -36,9 +34,10 @@ async def end_version(machinery: Machinery, protocol: ChunkProtocol[C], info: Ve
     if not chunks and not stopped:
         await store.release(lease)
         return False
-    payloads, _ = encode_chunks(protocol, chunks)
-    done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    machinery.writer.put(Outbox(lease, next_id), Write(payloads, sum(map(len, payloads)), closes=True, done=done))
+    payloads, _, size = encode_chunks(protocol, chunks)
+    write = Write(payloads, True, size)
+    done = write.future()
+    machinery.writer.put(Outbox(lease, next_id), write)
     try:
         await done
     except (PublisherError, StreamDeleted):

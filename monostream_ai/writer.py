@@ -50,7 +50,7 @@ class GroupWriter:
         """Queue a write of an outbox; its future tells the outcome."""
         if self._closed:
             outbox.fail(ServiceClosed())
-        if outbox.put(write) and outbox not in self._postponed:
+        if outbox.put(write) and outbox not in self._ready and outbox not in self._postponed:
             self._schedule(outbox)
 
     async def aclose(self) -> None:

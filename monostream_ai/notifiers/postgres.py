@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from monostream_ai.backoff import Backoff
 from monostream_ai.interfaces import BackgroundErrors, Listener
+from monostream_ai.notifiers.packing import pack, unpack
 from monostream_ai.notifiers.serving import ServingNotifier
 from monostream_ai.stores.sql.postgres_connections import Connections, Statement
 from monostream_ai.stores.sql.postgres_url import CONNECT_ARGUMENTS, postgres_url
@@ -73,7 +74,7 @@ class PostgresNotifier(ServingNotifier):
         return notifier
 
     async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
-        await self._send([f"{wake_up.version}.{wake_up.id}.{wake_up.stream_id}" for wake_up in wake_ups])
+        await self._send(pack(wake_ups))
 
     async def aclose(self) -> None:
         await super().aclose()
@@ -164,14 +165,13 @@ class PostgresNotifier(ServingNotifier):
                 await driver.fetchval("SELECT 1", timeout=PROBE_TIMEOUT)
 
     def _deliver(self, payload: str, listener: Listener) -> None:
-        version, _, rest = payload.partition(".")
-        id, _, stream_id = rest.partition(".")
         try:
-            wake_up = WakeUp(stream_id, int(version), int(id))
+            wake_ups = unpack(payload)
         except ValueError:
             self.malformed += 1
             return
-        listener.on_wake_up(wake_up)
+        for wake_up in wake_ups:
+            listener.on_wake_up(wake_up)
 
 
 class _Deaf(Exception):
