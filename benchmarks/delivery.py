@@ -27,16 +27,16 @@ class Design:
     """One way to deliver: the program of its publisher and reader, and its table (None: this package's)."""
 
     name: str
-    command: list[str]
+    command: tuple[str, ...]
     table: str | None = None
 
 
-def python(script: str, kind: str) -> list[str]:
-    return [sys.executable, str(HERE / "designs" / script), kind]
+def python(script: str, kind: str) -> tuple[str, ...]:
+    return (sys.executable, str(HERE / "designs" / script), kind)
 
 
-def node(kind: str) -> list[str]:
-    return ["node", str(HERE / "node" / "stand_in.mjs"), kind]
+def node(kind: str) -> tuple[str, ...]:
+    return ("node", str(HERE / "node" / "stand_in.mjs"), kind)
 
 
 OURS_PUSHED = Design("monostream_ai, push", python("ours.py", "push"))

@@ -1,0 +1,41 @@
+"""Row 1: the most chunks per second that reach readers in another process within 50 ms."""
+
+from __future__ import annotations
+
+from benchmarks.database import Server
+from benchmarks.delivery import (
+    DRIZZLE,
+    NAIVE_ASYNCPG,
+    NAIVE_SQLALCHEMY,
+    OURS_PUSHED,
+    OURS_WRITTEN,
+    PLAIN_PG,
+    Design,
+    highest_rate,
+)
+from benchmarks.figures import Figure, Figures
+
+FIRST_RATES: dict[Design, int] = {
+    OURS_PUSHED: 25_600,
+    OURS_WRITTEN: 12_800,
+    DRIZZLE: 1_000,
+    PLAIN_PG: 2_000,
+    NAIVE_ASYNCPG: 2_000,
+    NAIVE_SQLALCHEMY: 800,
+}
+SECONDS = 3.0
+
+
+async def measure(server: Server, rounds: int) -> list[Figure]:
+    figures = Figures(1)
+    for _ in range(rounds):
+        rates: dict[Design, int] = {}
+        for design, first in FIRST_RATES.items():
+            rates[design], delivered = await highest_rate(server, design, first, SECONDS)
+            target = ">= 40000" if design is OURS_PUSHED else ""
+            figures.add(f"sustained: {design.name}", rates[design], "chunks/s", target)
+            if delivered is not None:
+                figures.add(f"sustained: {design.name}, p99 there", delivered.p99, "ms")
+        for design, target in ((DRIZZLE, ">= 25"), (PLAIN_PG, ">= 10")):
+            figures.add(f"sustained: ours to {design.name}", rates[OURS_PUSHED] / max(rates[design], 1), "×", target)
+    return figures.all()
