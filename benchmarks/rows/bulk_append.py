@@ -40,13 +40,17 @@ CREATE TABLE {} (
 """
 
 
-async def rate(append: Callable[[], Awaitable[int]]) -> float:
-    """Return the rows per second of appending again and again."""
-    await append()
-    rows, start = 0, time.monotonic()
-    while (passed := time.monotonic() - start) < SECONDS:
-        rows += await append()
-    return rows / passed
+async def rates(*appends: Callable[[], Awaitable[int]]) -> list[float]:
+    """Return the rows per second of each way to append; they take turns, so that a busy machine disturbs them alike."""
+    rows, seconds = [0] * len(appends), [0.0] * len(appends)
+    for append in appends:
+        await append()
+    while min(seconds) < SECONDS:
+        for place, append in enumerate(appends):
+            start = time.monotonic()
+            rows[place] += await append()
+            seconds[place] += time.monotonic() - start
+    return [count / passed for count, passed in zip(rows, seconds, strict=True)]
 
 
 class Appender:
@@ -83,14 +87,15 @@ async def measure(server: Server, rounds: int) -> list[Figure]:
         for number, (streams, chunks) in itertools.product(range(rounds), SHAPES):
             name = f"append of {streams} × {chunks}"
             ids = [f"{number}-{streams}-{chunks}-{place}" for place in range(streams)]
-            raw_rate = await rate(_by_unnest(raw, ids, chunks))
-            ours = await rate(await _opened(Appender(store, streams, chunks), number))
-            figures.add(f"Postgres, {name}: asyncpg unnest", raw_rate, "rows/s")
+            appender = await _opened(Appender(store, streams, chunks), number)
+            by_asyncpg, ours = await rates(_by_unnest(raw, ids, chunks), appender)
+            figures.add(f"Postgres, {name}: asyncpg unnest", by_asyncpg, "rows/s")
             figures.add(f"Postgres, {name}: ours", ours, "rows/s")
-            figures.add(f"Postgres, {name}: ours to asyncpg", ours / raw_rate, "×", TARGET)
-            raw_rate = await rate(_by_executemany(by_hand, ids, chunks))
-            ours = await rate(await _opened(Appender(sqlite, streams, chunks), number))
-            figures.add(f"SQLite, {name}: ours to executemany", ours / raw_rate, "×", TARGET)
+            figures.add(f"Postgres, {name}: ours to asyncpg", ours / by_asyncpg, "×", TARGET)
+            appender = await _opened(Appender(sqlite, streams, chunks), number)
+            by_sqlite, ours = await rates(_by_executemany(by_hand, ids, chunks), appender)
+            figures.add(f"SQLite, {name}: executemany", by_sqlite, "rows/s")
+            figures.add(f"SQLite, {name}: ours to executemany", ours / by_sqlite, "×", TARGET)
         await sqlite.aclose()
         by_hand.close()
     await store.aclose()
@@ -149,4 +154,4 @@ async def _publishers(url: str, number: int) -> float:
             await asyncio.gather(*(pub.write(*[CHUNK] * 8) for pub in pubs))
             return 64 * 8
 
-        return await rate(append)
+        return (await rates(append))[0]

@@ -11,19 +11,22 @@ from monostream_ai.types import Append, Head, Lease, Page, State
 
 def append_parameters(appends: Sequence[Append], lease: float) -> dict[str, Any]:
     """Return the arrays of APPEND; chunks name their append by its place, from 1."""
-    chunks = [
-        (place, append.first + offset, payload)
-        for place, append in enumerate(appends, start=1)
-        for offset, payload in enumerate(append.payloads)
-    ]
+    places: list[int] = []
+    ids: list[int] = []
+    payloads: list[str] = []
+    for place, append in enumerate(appends, start=1):
+        count = len(append.payloads)
+        places += [place] * count
+        ids += range(append.first, append.first + count)
+        payloads += append.payloads
     return {
         **lease_parameters([append.lease for append in appends]),
         "firsts": [append.first for append in appends],
         "counts": [len(append.payloads) for append in appends],
         "closes": [append.closes for append in appends],
-        "chunk_places": [place for place, _, _ in chunks],
-        "chunk_ids": [id for _, id, _ in chunks],
-        "chunks": [payload for _, _, payload in chunks],
+        "chunk_places": places,
+        "chunk_ids": ids,
+        "chunks": payloads,
         "lease": lease,
     }
 

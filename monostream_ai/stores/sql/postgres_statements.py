@@ -59,6 +59,7 @@ SELECT greatest((SELECT max(version) FROM stream_version WHERE stream_id = :stre
 """
 )
 
+# LATERAL, so that each version is found by its key: a join is planned for ten rows, and loops over all rows for each of hundreds.
 # Refused versions are simply not returned; the others land. A locked row is skipped, so that a version which somebody is about
 # to fence or delete does not hold up all the others of this process.
 APPEND = Statement(
@@ -68,9 +69,10 @@ WITH b AS (
                        CAST(:counts AS bigint[]), CAST(:closes AS boolean[]))
                 WITH ORDINALITY AS b (stream_id, version, writer, first_id, n, closes, place)),
 mine AS (
-  SELECT b.* FROM stream_version AS v
-    JOIN b ON v.stream_id = b.stream_id AND v.version = b.version AND v.writer = b.writer AND v.next_id = b.first_id
-   WHERE v.state = 'open' AND NOT EXISTS ({_NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED),
+  SELECT b.* FROM b CROSS JOIN LATERAL (
+    SELECT 1 FROM stream_version AS v
+     WHERE v.stream_id = b.stream_id AND v.version = b.version AND v.writer = b.writer AND v.next_id = b.first_id
+       AND v.state = 'open' AND NOT EXISTS ({_NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED) AS held),
 head AS (
   UPDATE stream_version AS v
      SET next_id = mine.first_id + mine.n,
@@ -156,11 +158,13 @@ SELECT v.writer, v.state, v.next_id, v.stop_requested_at IS NOT NULL,
 RENEW = Statement(
     f"""
 WITH mine AS (
-  SELECT v.stream_id, v.version, m.place FROM stream_version AS v
-    JOIN unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[]), CAST(:writers AS text[]))
+  SELECT m.stream_id, m.version, m.place
+    FROM unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[]), CAST(:writers AS text[]))
          WITH ORDINALITY AS m (stream_id, version, writer, place)
-      ON v.stream_id = m.stream_id AND v.version = m.version AND v.writer = m.writer
-   WHERE v.state = 'open' AND NOT EXISTS ({_NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED)
+   CROSS JOIN LATERAL (
+    SELECT 1 FROM stream_version AS v
+     WHERE v.stream_id = m.stream_id AND v.version = m.version AND v.writer = m.writer
+       AND v.state = 'open' AND NOT EXISTS ({_NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED) AS held)
 UPDATE stream_version AS v SET lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END} FROM mine
  WHERE v.stream_id = mine.stream_id AND v.version = mine.version RETURNING mine.place
 """
