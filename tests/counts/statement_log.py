@@ -1,0 +1,76 @@
+"""The statements that an engine's connections send, counted by what they do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final, Self
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from monostream_ai import DurableStreamService
+from monostream_ai.interfaces import Store
+from monostream_ai.notifiers.postgres import PostgresNotifier
+from monostream_ai.stores.sql import PostgresStore
+from monostream_ai.types import Page, Position
+from tests.chunks import PROTOCOL, Chunk
+from tests.forwarding import ForwardingStore
+
+_KINDS: Final = {
+    "INSERT INTO stream_version": "open",
+    "INSERT INTO stream_chunk": "append",
+    "pg_notify(": "notify",
+    "array_agg(": "read",
+}
+
+
+class ReadCounter(ForwardingStore):
+    """Counts the rows of the pages that it returns."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.rows = 0
+        self.first_read = asyncio.Event()
+
+    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+        pages = await super().read(positions, max_rows=max_rows, max_bytes=max_bytes)
+        self.rows += sum(len(page.payloads) for page in pages)
+        self.first_read.set()
+        return pages
+
+
+class CountedProcess:
+    """A service with an engine of its own, as one more process would have."""
+
+    def __init__(self, url: str) -> None:
+        self.statements: Counter[str] = Counter()
+        self._engine: AsyncEngine = create_async_engine(url, pool_size=5, max_overflow=0)
+        event.listen(self._engine.sync_engine, "connect", self._log)
+        self._notifier = PostgresNotifier(self._engine)
+        self.store = ReadCounter(PostgresStore(self._engine))
+        # Leases and polls so long that nothing but the test makes a statement.
+        self.service: DurableStreamService[Chunk] = DurableStreamService(
+            self.store, self._notifier, PROTOCOL, lease=600.0, poll_interval=600.0, create_tables=True
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.service.__aenter__()
+        async with asyncio.timeout(20):
+            # Until the notifier has heard itself.
+            while not self._notifier.healthy:
+                await asyncio.sleep(0.01)
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self.service.aclose()
+        await self._engine.dispose()
+
+    def _log(self, connection: Any, record: object) -> None:
+        connection.driver_connection.add_query_logger(self._take)
+
+    def _take(self, logged: Any) -> None:
+        # What the driver asks once for each connection, about types, is none of ours.
+        if "stream_" in logged.query or "pg_notify(" in logged.query:
+            self.statements[next((kind for words, kind in _KINDS.items() if words in logged.query), logged.query)] += 1
