@@ -31,8 +31,8 @@ class Design:
     table: str | None = None
 
 
-def python(script: str, kind: str) -> tuple[str, ...]:
-    return (sys.executable, str(HERE / "designs" / script), kind)
+def python(script: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, str(HERE / "designs" / script), *arguments)
 
 
 def node(kind: str) -> tuple[str, ...]:
@@ -73,13 +73,13 @@ async def deliver(server: Server, design: Design, rate: int, seconds: float) -> 
     try:
         async with asyncio.timeout(PATIENCE + seconds):
             for role in ("publish", "read"):
-                processes.append(await _started([*design.command, role, load.to_json()]))
+                processes.append(await started([*design.command, role, load.to_json()]))
             publisher, reader = processes
             before = server.cpu()
-            wrote = await _finished(publisher)
+            wrote = await finished(publisher)
             await asyncio.sleep(SETTLE)
             used = server.cpu() - before
-            read = await _finished(reader)
+            read = await finished(reader)
     finally:
         for process in processes:
             if process.returncode is None:
@@ -93,7 +93,8 @@ async def deliver(server: Server, design: Design, rate: int, seconds: float) -> 
     return Delivery(load.chunks, in_time, wrote["sent"], p50, p99, cpu)
 
 
-async def _started(command: list[str]) -> Process:
+async def started(command: list[str]) -> Process:
+    """Start a program that says when it is ready."""
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=2**28)
     assert process.stdout is not None
     said = await process.stdout.readline()
@@ -102,7 +103,8 @@ async def _started(command: list[str]) -> Process:
     return process
 
 
-async def _finished(process: Process) -> Any:
+async def finished(process: Process) -> Any:
+    """Tell a program to go on, and return its result."""
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(b"go\n")
     result = json.loads(await process.stdout.readline())

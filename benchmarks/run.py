@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.database import Server
 from benchmarks.figures import Figure, report, table
-from benchmarks.rows import bulk_append, latency, sustained_rate
+from benchmarks.rows import bulk_append, latency, scenarios, sustained_rate
 
 Measure = Callable[[Server, int], Awaitable[list[Figure]]]
 
@@ -25,6 +25,7 @@ ROWS: dict[int, Measure] = {
     2: latency.measure,
     3: latency.measure_idle,
     4: bulk_append.measure,
+    14: scenarios.measure,
 }
 
 

@@ -44,7 +44,7 @@ export class Latencies {
   }
 }
 
-function report(result) {
+export function report(result) {
   const { user, system } = process.cpuUsage(starting);
   process.stdout.write(JSON.stringify({ ...result, cpu: (user + system) / 1e6 }) + "\n", () => process.exit(0));
 }
