@@ -20,11 +20,12 @@ class MemoryNotifier(Notifier):
         return True
 
     async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
+        here = asyncio.get_running_loop()
         for loop, listener in self._listeners:
-            if loop.is_closed():
-                continue
-            for wake_up in wake_ups:
-                loop.call_soon_threadsafe(listener.on_wake_up, wake_up)
+            if loop is here:
+                loop.call_soon(_deliver, listener, wake_ups)
+            elif not loop.is_closed():
+                loop.call_soon_threadsafe(_deliver, listener, wake_ups)
 
     async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
         entry = (asyncio.get_running_loop(), listener)
@@ -39,3 +40,8 @@ class MemoryNotifier(Notifier):
 
     async def aclose(self) -> None:
         """Do nothing: other services may share this notifier."""
+
+
+def _deliver(listener: Listener, wake_ups: Sequence[WakeUp]) -> None:
+    for wake_up in wake_ups:
+        listener.on_wake_up(wake_up)
