@@ -41,9 +41,11 @@ def node(kind: str) -> tuple[str, ...]:
 
 OURS_PUSHED = Design("monostream_ai, push", python("ours.py", "push"))
 OURS_WRITTEN = Design("monostream_ai, await write", python("ours.py", "write"))
+OURS_SILENT = Design("monostream_ai without notifications", python("ours.py", "silent"))
 DRIZZLE = Design("Node stand-in, drizzle", node("drizzle"), JSONB_TABLE)
 PLAIN_PG = Design("Node stand-in, plain pg", node("pg"), JSONB_TABLE)
 NAIVE_ASYNCPG = Design("naive asyncpg", python("naive.py", "asyncpg"), JSONB_TABLE)
+NAIVE_INSIDE = Design("naive asyncpg, NOTIFY in the transaction", python("naive.py", "inside"), JSONB_TABLE)
 NAIVE_SQLALCHEMY = Design("naive SQLAlchemy", python("naive.py", "sqlalchemy"), JSONB_TABLE)
 DESIGNS = [OURS_PUSHED, OURS_WRITTEN, DRIZZLE, PLAIN_PG, NAIVE_ASYNCPG, NAIVE_SQLALCHEMY]
 
@@ -58,6 +60,12 @@ class Delivery:
     p50: float
     p99: float
     cpu: dict[str, float]
+    seconds: float
+
+    @property
+    def cpu_per_chunk(self) -> float:
+        """Microseconds of all processes for each chunk that was written."""
+        return sum(self.cpu.values()) * self.seconds / max(self.sent, 1) * 1e6
 
     @property
     def sustained(self) -> bool:
@@ -90,7 +98,7 @@ async def deliver(server: Server, design: Design, rate: int, seconds: float) -> 
     cpu = {"publisher": wrote["cpu"] / seconds, "reader": read["cpu"] / seconds, "Postgres": used / seconds}
     in_time = sum(time <= LIMIT * 1e6 for time in times)
     p50, p99 = (times[min(len(times) - 1, int(len(times) * part))] / 1e3 for part in (0.5, 0.99))
-    return Delivery(load.chunks, in_time, wrote["sent"], p50, p99, cpu)
+    return Delivery(load.chunks, in_time, wrote["sent"], p50, p99, cpu, seconds)
 
 
 async def started(command: list[str]) -> Process:

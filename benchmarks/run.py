@@ -16,15 +16,19 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.database import Server
 from benchmarks.figures import Figure, report, table
-from benchmarks.rows import bulk_append, latency, scenarios, sustained_rate
+from benchmarks.rows import bulk_append, choices, counts, crash, latency, neighbours, scenarios, sustained_rate
 
 Measure = Callable[[Server, int], Awaitable[list[Figure]]]
 
 ROWS: dict[int, Measure] = {
+    0: choices.measure,
     1: sustained_rate.measure,
     2: latency.measure,
     3: latency.measure_idle,
     4: bulk_append.measure,
+    5: counts.measure,
+    6: neighbours.measure,
+    12: crash.measure,
     14: scenarios.measure,
 }
 

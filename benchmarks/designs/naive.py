@@ -1,4 +1,4 @@
-"""The design of the stand-in in Python: `python designs/naive.py asyncpg|sqlalchemy publish|read <load>`."""
+"""The design of the stand-in in Python: `python designs/naive.py asyncpg|sqlalchemy|inside publish|read <load>`."""
 
 from __future__ import annotations
 
@@ -41,6 +41,18 @@ class Asyncpg:
 
     async def select(self, id: str, first: int) -> Any:
         return await self._pool.fetch(SELECT.format("$1", "$2"), id, first)
+
+
+class Inside(Asyncpg):
+    """Notifies inside the transaction that stores the chunk."""
+
+    async def insert(self, id: str, number: int, payload: str) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(INSERT.format("$1", "$2", "$3"), id, number, payload)
+            await connection.execute(NOTIFY.format("$1"), id)
+
+    async def notify(self, id: str) -> None:
+        pass
 
 
 class SQLAlchemy:
@@ -113,7 +125,7 @@ async def read(load: Load, store: Asyncpg | SQLAlchemy) -> None:
 
 async def main(kind: str, role: str, options: str) -> None:
     load = Load(**json.loads(options))
-    store = Asyncpg(load.url) if kind == "asyncpg" else SQLAlchemy(load.url)
+    store = {"asyncpg": Asyncpg, "inside": Inside, "sqlalchemy": SQLAlchemy}[kind](load.url)
     await store.connect()
     await (publish(load, store) if role == "publish" else read(load, store))
 

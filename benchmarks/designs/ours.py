@@ -1,4 +1,4 @@
-"""This package: `python designs/ours.py write|push publish|read <load>`."""
+"""This package: `python designs/ours.py write|push|silent publish|read <load>`; `silent` sends no notifications."""
 
 from __future__ import annotations
 
@@ -12,10 +12,18 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.pacing import Chunk, Latencies, Load, publish_awaiting, publish_pushing, told
 from monostream_ai import DurableStreamService, create_service
+from monostream_ai.stores.sql import PostgresStore
+from monostream_ai.ui_messages import UIMessageProtocol
+
+
+def make_service(load: Load, kind: str) -> DurableStreamService[Chunk]:
+    if kind == "silent":
+        return DurableStreamService(PostgresStore.from_url(load.url), None, UIMessageProtocol())
+    return create_service(load.url)
 
 
 async def publish(load: Load, kind: str) -> None:
-    async with create_service(load.url) as service, AsyncExitStack() as stack:
+    async with make_service(load, kind) as service, AsyncExitStack() as stack:
         pubs = {id: service.publisher(id, on_cancel="release") for id in load.streams}
         for first in range(0, len(load.streams), 64):
             await asyncio.gather(*(pubs[id].open() for id in load.streams[first : first + 64]))
@@ -26,9 +34,9 @@ async def publish(load: Load, kind: str) -> None:
             await publish_awaiting(load, lambda id, number, chunk: pubs[id].write(chunk))
 
 
-async def read(load: Load) -> None:
+async def read(load: Load, kind: str) -> None:
     latencies = Latencies()
-    async with create_service(load.url) as service:
+    async with make_service(load, kind) as service:
 
         async def follow(service: DurableStreamService[Chunk], id: str) -> None:
             async for chunk in service.subscribe(id):
@@ -44,7 +52,7 @@ async def read(load: Load) -> None:
 
 async def main(kind: str, role: str, options: str) -> None:
     load = Load(**json.loads(options))
-    await (publish(load, kind) if role == "publish" else read(load))
+    await (publish(load, kind) if role == "publish" else read(load, kind))
 
 
 if __name__ == "__main__":

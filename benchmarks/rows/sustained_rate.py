@@ -36,6 +36,7 @@ async def measure(server: Server, rounds: int) -> list[Figure]:
             figures.add(f"sustained: {design.name}", rates[design], "chunks/s", target)
             if delivered is not None:
                 figures.add(f"sustained: {design.name}, p99 there", delivered.p99, "ms")
+                figures.add(f"sustained: {design.name}, CPU there", delivered.cpu_per_chunk, "µs/chunk")
         for design, target in ((DRIZZLE, ">= 25"), (PLAIN_PG, ">= 10")):
             figures.add(f"sustained: ours to {design.name}", rates[OURS_PUSHED] / max(rates[design], 1), "×", target)
     return figures.all()

@@ -11,10 +11,12 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from monostream_ai import DurableStreamService
+from monostream_ai.errors import MonostreamError
 from monostream_ai.interfaces import Store
 from monostream_ai.notifiers.postgres import PostgresNotifier
 from monostream_ai.stores.sql import PostgresStore
-from monostream_ai.types import Page, Position
+from monostream_ai.stores.sql.postgres_url import postgres_url
+from monostream_ai.types import Append, Page, Position
 from tests.chunks import PROTOCOL, Chunk
 from tests.forwarding import ForwardingStore
 
@@ -26,13 +28,18 @@ _KINDS: Final = {
 }
 
 
-class ReadCounter(ForwardingStore):
-    """Counts the rows of the pages that it returns."""
+class CountingStore(ForwardingStore):
+    """Counts the rows of the pages that it returns, and the batches that it is given."""
 
     def __init__(self, inner: Store) -> None:
         super().__init__(inner)
         self.rows = 0
+        self.batches = 0
         self.first_read = asyncio.Event()
+
+    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+        self.batches += 1
+        return await super().append(appends, lease=lease)
 
     async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
         pages = await super().read(positions, max_rows=max_rows, max_bytes=max_bytes)
@@ -46,10 +53,10 @@ class CountedProcess:
 
     def __init__(self, url: str) -> None:
         self.statements: Counter[str] = Counter()
-        self._engine: AsyncEngine = create_async_engine(url, pool_size=5, max_overflow=0)
+        self._engine: AsyncEngine = create_async_engine(postgres_url(url), pool_size=5, max_overflow=0)
         event.listen(self._engine.sync_engine, "connect", self._log)
         self._notifier = PostgresNotifier(self._engine)
-        self.store = ReadCounter(PostgresStore(self._engine))
+        self.store = CountingStore(PostgresStore(self._engine))
         # Leases and polls so long that nothing but the test makes a statement.
         self.service: DurableStreamService[Chunk] = DurableStreamService(
             self.store, self._notifier, PROTOCOL, lease=600.0, poll_interval=600.0, create_tables=True

@@ -79,7 +79,7 @@ async def test_publishers_that_await_each_write_share_commits_and_notifications(
     await asyncio.gather(*map(publish, await opened(writer)))
     await writer.service.aclose()
     # 1,024 writes, of which 64 wait at any time.
-    assert writer.statements["append"] <= CHUNKS + 5
+    assert writer.statements["append"] == writer.store.batches <= CHUNKS + 5
     assert writer.statements["notify"] <= writer.statements["append"] + 2
     assert writer.statements.keys() <= LOGGED_LATE | {"append", "notify"}
 
