@@ -145,7 +145,8 @@ class LeaseKeeper:
 
     def _forget_dropped(self) -> None:
         for stream_id, leases in [*self._by_stream.items()]:
-            leases.intersection_update(self._holders)
+            # One by one: a set operation would go through all holders for each stream.
+            leases.difference_update([lease for lease in leases if lease not in self._holders])
             if not leases:
                 del self._by_stream[stream_id]
 
