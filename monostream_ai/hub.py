@@ -11,15 +11,14 @@ import itertools
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Final
+from typing import Final, TypeGuard
 
 from monostream_ai.backoff import Backoff
 from monostream_ai.errors import MonostreamError, ServiceClosed, StoreUnavailable
 from monostream_ai.feed import Feed
 from monostream_ai.interfaces import BackgroundErrors, Store
 from monostream_ai.polls import PollSchedule
-from monostream_ai.types import Append, Page, Position, WakeUp
+from monostream_ai.types import Append, Head, Page, Position, WakeUp
 
 logger = logging.getLogger(__name__)
 
@@ -234,10 +233,15 @@ class Hub:
 
     async def _judged(self, stream_id: str, page: Page) -> Page:
         head = page.head
-        if head is None or head.state != "open" or head.next_id == 0 or math.isfinite(head.lease_left):
+        if not _is_foreign(head):
             return page
         # Neither lease nor state were stored with this version, so its last chunk decides.
         last = Position(stream_id, head.version, head.next_id - 1)
         (tail,) = await self._store.read([last], max_rows=1, max_bytes=1)
         closed = tail.head == head and len(tail.payloads) == 1 and self._is_terminal(tail.payloads[0])
-        return Page(replace(head, state="closed"), page.first, page.payloads) if closed else page
+        return Page(head._replace(state="closed"), page.first, page.payloads) if closed else page
+
+
+def _is_foreign(head: Head | None) -> TypeGuard[Head]:
+    """Whether another program wrote the version, and may have closed it without a word of ours."""
+    return head is not None and head.state == "open" and head.next_id > 0 and head.lease_left == math.inf

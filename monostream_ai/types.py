@@ -97,8 +97,7 @@ class Opening:
     watched: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(NamedTuple):
     """Payloads for one version, all or none; `first` is the id that the first of them gets."""
 
     lease: Lease
@@ -107,8 +106,7 @@ class Append:
     closes: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The latest version of a stream as of one read.
 
     `lease_left` is in seconds by the store's clock, 0 or less once the lease ran out, and infinite for versions that another
@@ -123,8 +121,7 @@ class Head:
     opener: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """One consistent read of a stream: its head, and payloads from the asked position on.
 
     `head` is None when the stream has no version. If the head's version is newer than the asked one, the payloads are those of
