@@ -42,6 +42,7 @@ def node(kind: str) -> tuple[str, ...]:
 OURS_PUSHED = Design("monostream_ai, push", python("ours.py", "push"))
 OURS_WRITTEN = Design("monostream_ai, await write", python("ours.py", "write"))
 OURS_SILENT = Design("monostream_ai without notifications", python("ours.py", "silent"))
+OURS_UVLOOP = Design("monostream_ai on uvloop", python("ours.py", "uvloop"))
 DRIZZLE = Design("Node stand-in, drizzle", node("drizzle"), JSONB_TABLE)
 PLAIN_PG = Design("Node stand-in, plain pg", node("pg"), JSONB_TABLE)
 NAIVE_ASYNCPG = Design("naive asyncpg", python("naive.py", "asyncpg"), JSONB_TABLE)

@@ -1,10 +1,14 @@
-"""This package: `python designs/ours.py write|push|silent publish|read <load>`; `silent` sends no notifications."""
+"""This package: `python designs/ours.py write|push|silent|uvloop publish|read <load>`.
+
+`write` awaits each write, `push` none; `silent` writes and sends no notifications; `uvloop` writes on that event loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -55,5 +59,14 @@ async def main(kind: str, role: str, options: str) -> None:
     await (publish(load, kind) if role == "publish" else read(load, kind))
 
 
+def loop_factory(kind: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if kind != "uvloop":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    with asyncio.Runner(loop_factory=loop_factory(sys.argv[1])) as runner:
+        runner.run(main(*sys.argv[1:]))

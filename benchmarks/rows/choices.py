@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from benchmarks.database import Server
+from benchmarks.delivery import OURS_UVLOOP, OURS_WRITTEN, deliver
 from benchmarks.figures import Figure, Figures
 from benchmarks.pacing import chunk_now
 from monostream_ai.json_text import encode_json
@@ -22,6 +23,8 @@ from monostream_ai.stores.sql.postgres_connections import Connections, Statement
 
 BATCH = 256
 REPEATS = 40
+LOOP_RATE = 3_200
+LOOP_SECONDS = 4.0
 PAYLOAD = '{"type":"text-delta","id":"t1","delta":" hello"}'
 KEY = "PRIMARY KEY (stream_id, version, id)"
 UNNEST = (
@@ -77,6 +80,10 @@ async def measure(server: Server, rounds: int) -> list[Figure]:
         await _ways_to_connect(url, figures)
         await server.drop(url)
         _ways_to_encode(figures)
+        for name, design in {"asyncio": OURS_WRITTEN, "uvloop": OURS_UVLOOP}.items():
+            got = await deliver(server, design, LOOP_RATE, LOOP_SECONDS)
+            for part in ("publisher", "reader"):
+                figures.add(f"{LOOP_RATE:,} chunks/s: {name}, {part}", got.cpu[part] / LOOP_RATE * 1e6, "µs/chunk")
     return figures.all()
 
 
