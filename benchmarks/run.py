@@ -16,7 +16,19 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.database import Server
 from benchmarks.figures import Figure, report, table
-from benchmarks.rows import bulk_append, choices, counts, crash, latency, neighbours, scenarios, sustained_rate
+from benchmarks.rows import (
+    bulk_append,
+    choices,
+    counts,
+    crash,
+    fan_out,
+    imports,
+    latency,
+    neighbours,
+    replay,
+    scenarios,
+    sustained_rate,
+)
 
 Measure = Callable[[Server, int], Awaitable[list[Figure]]]
 
@@ -28,7 +40,10 @@ ROWS: dict[int, Measure] = {
     4: bulk_append.measure,
     5: counts.measure,
     6: neighbours.measure,
+    7: replay.measure,
+    8: fan_out.measure,
     12: crash.measure,
+    13: imports.measure,
     14: scenarios.measure,
 }
 

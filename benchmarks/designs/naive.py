@@ -33,6 +33,9 @@ class Asyncpg:
     async def connect(self) -> None:
         await self._pool
 
+    async def close(self) -> None:
+        self._pool.terminate()
+
     async def insert(self, id: str, number: int, payload: str) -> None:
         await self._pool.execute(INSERT.format("$1", "$2", "$3"), id, number, payload)
 
@@ -63,6 +66,9 @@ class SQLAlchemy:
 
     async def connect(self) -> None:
         pass
+
+    async def close(self) -> None:
+        await self._engine.dispose()
 
     async def insert(self, id: str, number: int, payload: str) -> None:
         statement = text(INSERT.format(":id", ":number", "CAST(:payload AS jsonb)"))
@@ -128,6 +134,7 @@ async def main(kind: str, role: str, options: str) -> None:
     store = {"asyncpg": Asyncpg, "inside": Inside, "sqlalchemy": SQLAlchemy}[kind](load.url)
     await store.connect()
     await (publish(load, store) if role == "publish" else read(load, store))
+    await store.close()
 
 
 if __name__ == "__main__":

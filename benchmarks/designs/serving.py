@@ -1,0 +1,118 @@
+"""A server of event streams in one uvicorn worker: `python designs/serving.py '{"url": …, "port": …}'`.
+
+`/ours/{id}` is this package's response; `/pages/{id}`, `/rows/{id}` and `/live` are what one would write by hand. `/speak` lets
+both sources of live chunks speak.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import asyncpg
+import uvicorn
+from fastapi import FastAPI
+from starlette.responses import Response, StreamingResponse
+
+from benchmarks.pacing import Chunk, chunk_now
+from monostream_ai import Publisher, create_service
+from monostream_ai.fastapi import stream_response
+
+PAGE = 1000
+SETTLE = 0.3
+SELECT = "SELECT id, CAST(chunk AS text) FROM stream_chunk WHERE stream_id = $1 AND version = 0 AND id >= $2 ORDER BY id LIMIT $3"
+
+
+class Live:
+    """One source of prepared frames for any number of responses."""
+
+    def __init__(self) -> None:
+        self.frame = b""
+        self._next: asyncio.Future[None] | None = None
+
+    def say(self, frame: bytes) -> None:
+        self.frame = frame
+        if self._next is not None:
+            self._next.set_result(None)
+            self._next = None
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        while True:
+            if self._next is None:
+                self._next = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._next)
+            yield self.frame
+
+
+async def pages(pool: asyncpg.Pool, id: str) -> AsyncIterator[str]:
+    next_id = 0
+    while rows := await pool.fetch(SELECT, id, next_id, PAGE):
+        next_id = rows[-1][0] + 1
+        yield "".join([f"data: {text}\n\n" for _, text in rows])
+
+
+async def rows(pool: asyncpg.Pool, id: str) -> AsyncIterator[str]:
+    async for page in pages(pool, id):
+        for frame in page.split("\n\n")[:-1]:
+            yield f"data: {json.dumps(json.loads(frame[6:]))}\n\n"
+
+
+def make_app(url: str) -> FastAPI:
+    service, live = create_service(url), Live()
+    pubs: dict[str, Publisher[Chunk]] = {}
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with service, asyncpg.create_pool(url, min_size=1, max_size=4) as pool:
+            app.state.pool = pool
+            yield
+
+    app = FastAPI(lifespan=lifespan)
+
+    @app.get("/ours/{id}")
+    async def ours(id: str) -> Response:
+        return await stream_response(service, id, version=0)
+
+    @app.get("/pages/{id}")
+    async def by_pages(id: str) -> Response:
+        return StreamingResponse(pages(app.state.pool, id), media_type="text/event-stream")
+
+    @app.get("/rows/{id}")
+    async def by_rows(id: str) -> Response:
+        return StreamingResponse(rows(app.state.pool, id), media_type="text/event-stream")
+
+    @app.get("/live")
+    async def by_hand() -> Response:
+        return StreamingResponse(live.frames(), media_type="text/event-stream")
+
+    @app.post("/open/{id}")
+    async def open_version(id: str) -> None:
+        pubs[id] = await service.publisher(id, 0).open()
+        await pubs[id].write({"type": "start"}, {"type": "text-start", "id": "t1"})
+
+    @app.post("/speak/{id}")
+    async def speak(id: str, seconds: float, interval: float) -> None:
+        for _ in range(round(seconds / interval)):
+            await asyncio.sleep(interval)
+            chunk = chunk_now()
+            live.say(f"data: {json.dumps(chunk)}\n\n".encode())
+            pubs[id].push(chunk)
+        await asyncio.sleep(SETTLE)
+
+    return app
+
+
+def main(url: str, port: int) -> None:
+    config: dict[str, Any] = {"host": "127.0.0.1", "port": port, "log_level": "error", "timeout_graceful_shutdown": 1}
+    uvicorn.run(make_app(url), **config)
+
+
+if __name__ == "__main__":
+    main(**json.loads(sys.argv[1]))
