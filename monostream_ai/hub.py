@@ -22,7 +22,7 @@ from monostream_ai.types import Append, Head, Page, Position, WakeUp
 
 logger = logging.getLogger(__name__)
 
-PAGE_ROWS: Final = 256
+PAGE_ROWS: Final = 1000
 PAGE_BYTES: Final = 1024 * 1024
 FEEDS_PER_READ: Final = 64
 TAIL_BYTES: Final = 256 * 1024

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from monostream_ai.backoff import Backoff
 from monostream_ai.errors import ChunkRefused, ChunksMissing, Fenced, MonostreamError, StoreUnavailable, VersionConflict
 from monostream_ai.interfaces import Store
+from monostream_ai.stores.sql import postgres_reads as reads
 from monostream_ai.stores.sql import postgres_statements as sql
 from monostream_ai.stores.sql.postgres_connections import DriverConnection
 from monostream_ai.stores.sql.postgres_database import PostgresDatabase
@@ -148,7 +149,7 @@ class PostgresStore(Store):
             "first": append.first,
             "payloads": list(append.payloads),
         }
-        ((holds,),) = await self._database.execute(sql.HOLDS, parameters)
+        ((holds,),) = await self._database.execute(reads.HOLDS, parameters)
         return bool(holds)
 
     async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
@@ -159,11 +160,11 @@ class PostgresStore(Store):
             "max_rows": max_rows,
             "max_bytes": max_bytes,
         }
-        return [page_of(*row) for row in await self._database.execute(sql.READ, parameters)]
+        return [page_of(*row) for row in await self._database.execute(reads.READ, parameters)]
 
     async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
         parameters = {"stream": stream_id, "version": version, "first": first, "max_rows": max_rows, "max_bytes": max_bytes}
-        ((payloads,),) = await self._database.execute(sql.PAYLOADS, parameters)
+        ((payloads,),) = await self._database.execute(reads.PAYLOADS, parameters)
         return payloads or []
 
     async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:

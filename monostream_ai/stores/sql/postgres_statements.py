@@ -1,6 +1,6 @@
 """The Postgres statements (13 and later). Each is one atomic statement unless its comment says otherwise.
 
-`lapses` is the one verdict on leases: after a restart of the server every publisher has one lease to come back.
+Those that read chunks are in `postgres_reads`.
 """
 
 # ruff: noqa: S608  (only constants of this module are put into the text; every value is bound)
@@ -10,20 +10,10 @@ from __future__ import annotations
 from typing import Final
 
 from monostream_ai.stores.sql.postgres_connections import Statement
+from monostream_ai.stores.sql.postgres_reads import LAPSES
 
-_LAPSES: Final = "greatest(v.lease_until, pg_postmaster_start_time() + make_interval(secs => v.lease_seconds))"
 _LEASE_END: Final = "clock_timestamp() + make_interval(secs => CAST(:lease AS double precision))"
 _NEWER: Final = "SELECT 1 FROM stream_version AS newer WHERE newer.stream_id = v.stream_id AND newer.version > v.version"
-
-# The stored size, up to 4 bytes of header apart, is known without unpacking a value, so that big ones behind the end of a page
-# are not unpacked just to be measured.
-_ROWS: Final = """
-SELECT r.id, CAST(r.chunk AS text) AS chunk FROM (
-  SELECT c.id, c.chunk, sum(pg_column_size(c.chunk) - 4) OVER (ORDER BY c.id) - pg_column_size(c.chunk) AS stored_before FROM (
-    SELECT id, chunk FROM stream_chunk WHERE stream_id = {stream} AND version = {version} AND id >= {first}
-     ORDER BY id LIMIT CAST(:max_rows AS bigint)) AS c) AS r
- WHERE r.stored_before < CAST(:max_bytes AS bigint)
-"""
 
 # Insert first, fence second, so that all racers queue on the primary key. The fence waits for an append in flight.
 ACQUIRE = Statement(
@@ -91,59 +81,6 @@ SELECT place FROM head
 """
 )
 
-# One snapshot: latest version, state, next id, lease and rows. A dense run of ids only: id - n is constant until the first gap.
-# LIMIT and OFFSET keep the planner from repeating a subquery wherever its columns are used, which takes ten times as long.
-# Rows of a version that is newer than any version row are another program's.
-READ = Statement(
-    f"""
-SELECT head.version, CASE WHEN foreign_rows.id IS NULL THEN v.state ELSE 'open' END AS state,
-       coalesce(foreign_rows.id + 1, v.next_id) AS next_id,
-       CASE WHEN foreign_rows.id IS NULL THEN date_part('epoch', {_LAPSES} - clock_timestamp()) END AS lease_left,
-       CASE WHEN foreign_rows.id IS NULL THEN v.opener END AS opener, head.first_id, page.payloads
-  FROM unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[]), CAST(:nexts AS bigint[]))
-       WITH ORDINALITY AS asked (stream_id, version, next_id, place)
-  LEFT JOIN LATERAL (
-    SELECT * FROM stream_version AS o WHERE o.stream_id = asked.stream_id ORDER BY o.version DESC LIMIT 1) AS v ON true
-  LEFT JOIN LATERAL (
-    SELECT c.version, c.id FROM stream_chunk AS c
-     WHERE c.stream_id = asked.stream_id AND c.version > coalesce(v.version, -1)
-     ORDER BY c.version DESC, c.id DESC LIMIT 1) AS foreign_rows ON true
- CROSS JOIN LATERAL (
-    SELECT coalesce(foreign_rows.version, v.version) AS version,
-           CASE WHEN coalesce(foreign_rows.version, v.version) = asked.version THEN asked.next_id ELSE 0 END AS first_id
-    OFFSET 0) AS head
- CROSS JOIN LATERAL (
-    SELECT array_agg(p.chunk ORDER BY p.id) AS payloads FROM (
-      SELECT n.id, n.chunk, row_number() OVER w AS n, sum(octet_length(n.chunk)) OVER w - octet_length(n.chunk) AS before FROM (
-        {_ROWS.format(stream="asked.stream_id", version="head.version", first="head.first_id")}) AS n
-      WINDOW w AS (ORDER BY n.id)) AS p
-     WHERE p.before < CAST(:max_bytes AS bigint) AND p.id = head.first_id + p.n - 1) AS page
- ORDER BY asked.place
-"""
-)
-
-PAYLOADS = Statement(
-    f"""
-SELECT array_agg(p.chunk ORDER BY p.id) FROM (
-  SELECT n.id, n.chunk, sum(octet_length(n.chunk)) OVER (ORDER BY n.id) - octet_length(n.chunk) AS before FROM (
-    {_ROWS.format(stream=":stream", version="CAST(:version AS bigint)", first="CAST(:first AS bigint)")}) AS n) AS p
- WHERE p.before < CAST(:max_bytes AS bigint)
-"""
-)
-
-# jsonb rewrites its text, so there the values are compared.
-HOLDS = Statement(
-    """
-SELECT count(*) = cardinality(CAST(:payloads AS text[]))
-       AND bool_and(CASE WHEN pg_typeof(c.chunk) = CAST('jsonb' AS regtype)
-                         THEN CAST(c.chunk AS text) = CAST(CAST(t.payload AS jsonb) AS text)
-                         ELSE CAST(c.chunk AS text) = t.payload END)
-  FROM unnest(CAST(:payloads AS text[])) WITH ORDINALITY AS t (payload, n)
-  JOIN stream_chunk AS c ON c.stream_id = :stream AND c.version = CAST(:version AS bigint)
-                        AND c.id = CAST(:first AS bigint) + t.n - 1
-"""
-)
-
 CHECK = Statement(
     """
 SELECT v.writer, v.state, v.next_id, v.stop_requested_at IS NOT NULL,
@@ -177,7 +114,7 @@ UPDATE stream_version AS v
        stop_requested_at = CASE WHEN CAST(:stop AS boolean) THEN coalesce(v.stop_requested_at, clock_timestamp())
                                 ELSE v.stop_requested_at END
  WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint) AND v.state = 'open' AND NOT EXISTS ({_NEWER})
-   AND (v.writer = :writer OR {_LAPSES} <= clock_timestamp() OR (CAST(:stop AS boolean) AND v.stop_requested_at IS NULL))
+   AND (v.writer = :writer OR {LAPSES} <= clock_timestamp() OR (CAST(:stop AS boolean) AND v.stop_requested_at IS NULL))
 RETURNING v.next_id
 """
 )
@@ -191,7 +128,7 @@ UPDATE stream_version SET lease_until = clock_timestamp(), lease_seconds = 0
 )
 
 _INFO: Final = f"""
-CAST(coalesce(extract(epoch FROM {_LAPSES} - clock_timestamp()), 'Infinity') AS double precision) AS lease_left, v.created_at,
+CAST(coalesce(extract(epoch FROM {LAPSES} - clock_timestamp()), 'Infinity') AS double precision) AS lease_left, v.created_at,
 v.closed_at, CAST(extract(epoch FROM clock_timestamp() - v.closed_at) AS double precision) AS closed_for, v.stop_requested_at,
 v.message_id, v.owner, coalesce(v.attempt, 1) AS attempt, v.request, v.metadata
 """
@@ -221,7 +158,7 @@ SELECT DISTINCT ON (v.stream_id) v.stream_id, v.version, v.state, v.next_id, {_I
 UNATTENDED = Statement(
     f"""
 SELECT v.stream_id, v.version, v.state, v.next_id, {_INFO} FROM stream_version AS v
- WHERE v.settler IS NOT NULL AND starts_with(v.stream_id, :prefix) AND {_LAPSES} <= clock_timestamp() LIMIT :limit
+ WHERE v.settler IS NOT NULL AND starts_with(v.stream_id, :prefix) AND {LAPSES} <= clock_timestamp() LIMIT :limit
 """
 )
 
@@ -229,7 +166,7 @@ ATTEND = Statement(
     f"""
 UPDATE stream_version AS v SET settler = :writer, lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END}
  WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint) AND v.state = 'closed' AND v.settler IS NOT NULL
-   AND (v.settler = :writer OR {_LAPSES} <= clock_timestamp())
+   AND (v.settler = :writer OR {LAPSES} <= clock_timestamp())
 RETURNING v.version
 """
 )
@@ -249,7 +186,7 @@ PRUNABLE = Statement(
     f"""
 SELECT v.stream_id, v.version, EXISTS ({_NEWER}) AS superseded FROM stream_version AS v
  WHERE (v.state <> 'pruned' OR EXISTS ({_NEWER}))
-   AND coalesce(v.closed_at, {_LAPSES}) < clock_timestamp() - make_interval(secs => CAST(:older_than AS double precision))
+   AND coalesce(v.closed_at, {LAPSES}) < clock_timestamp() - make_interval(secs => CAST(:older_than AS double precision))
  LIMIT :limit FOR UPDATE OF v SKIP LOCKED
 """
 )
