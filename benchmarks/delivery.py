@@ -58,6 +58,7 @@ class Delivery:
     due: int
     in_time: int
     sent: int
+    delivered: int
     p50: float
     p99: float
     cpu: dict[str, float]
@@ -65,8 +66,8 @@ class Delivery:
 
     @property
     def cpu_per_chunk(self) -> float:
-        """Microseconds of all processes for each chunk that was written."""
-        return sum(self.cpu.values()) * self.seconds / max(self.sent, 1) * 1e6
+        """Microseconds of all processes for each chunk that reached its reader."""
+        return sum(self.cpu.values()) * self.seconds / max(self.delivered, 1) * 1e6
 
     @property
     def sustained(self) -> bool:
@@ -99,7 +100,7 @@ async def deliver(server: Server, design: Design, rate: int, seconds: float) -> 
     cpu = {"publisher": wrote["cpu"] / seconds, "reader": read["cpu"] / seconds, "Postgres": used / seconds}
     in_time = sum(time <= LIMIT * 1e6 for time in times)
     p50, p99 = (times[min(len(times) - 1, int(len(times) * part))] / 1e3 for part in (0.5, 0.99))
-    return Delivery(load.chunks, in_time, wrote["sent"], p50, p99, cpu, seconds)
+    return Delivery(load.chunks, in_time, wrote["sent"], len(read["latencies"]), p50, p99, cpu, seconds)
 
 
 async def started(command: list[str]) -> Process:
