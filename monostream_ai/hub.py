@@ -11,6 +11,7 @@ import itertools
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, TypeGuard
 
 from monostream_ai.backoff import Backoff
@@ -239,7 +240,7 @@ class Hub:
         last = Position(stream_id, head.version, head.next_id - 1)
         (tail,) = await self._store.read([last], max_rows=1, max_bytes=1)
         closed = tail.head == head and len(tail.payloads) == 1 and self._is_terminal(tail.payloads[0])
-        return Page(head._replace(state="closed"), page.first, page.payloads) if closed else page
+        return Page(replace(head, state="closed"), page.first, page.payloads) if closed else page
 
 
 def _is_foreign(head: Head | None) -> TypeGuard[Head]:

@@ -97,7 +97,8 @@ class Opening:
     watched: bool = False
 
 
-class Append(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Append:
     """Payloads for one version, all or none; `first` is the id that the first of them gets."""
 
     lease: Lease
@@ -106,7 +107,8 @@ class Append(NamedTuple):
     closes: bool
 
 
-class Head(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Head:
     """The latest version of a stream as of one read.
 
     `lease_left` is in seconds by the store's clock, 0 or less once the lease ran out, and infinite for versions that another
@@ -121,7 +123,8 @@ class Head(NamedTuple):
     opener: str | None = None
 
 
-class Page(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Page:
     """One consistent read of a stream: its head, and payloads from the asked position on.
 
     `head` is None when the stream has no version. If the head's version is newer than the asked one, the payloads are those of
