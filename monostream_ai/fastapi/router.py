@@ -46,7 +46,7 @@ def create_chat_router(
     """Return a router that answers chats with `reply` and lets clients come back to answers that run.
 
     - `POST` stores the request and the answer's `start`, lets the reply run in a task of its own, and streams what it writes. A
-      request sent twice joins the turn that runs.
+      request that is sent twice joins the turn that runs, or that has just answered it.
     - `GET /{chat_id}/stream` replays the running answer and goes on with it; 204 if there is none. It goes on after an event with
       `Last-Event-ID` or `?after=`, and with `?startIndex=` for `WorkflowChatTransport`.
     - `POST /{chat_id}/stop` ends it, in whatever process it runs; 200 also if there is nothing to stop.
@@ -84,7 +84,15 @@ def create_chat_router(
     finisher = Finisher(service, on_finish)
     runner = TurnRunner(service, reply, finisher, max_silence=max_silence, drain_timeout=drain_timeout)
     attempts = max_attempts if on_lost == "retry" else 1
-    chats = Chats(service, runner, finisher, stream_prefix=stream_prefix, max_attempts=attempts, on_busy=on_busy)
+    chats = Chats(
+        service,
+        runner,
+        finisher,
+        stream_prefix=stream_prefix,
+        max_attempts=attempts,
+        on_busy=on_busy,
+        replay_window=replay_window,
+    )
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
@@ -97,7 +105,6 @@ def create_chat_router(
     routes = ChatRoutes(
         service,
         chats,
-        replay_window=replay_window,
         keep_alive=keep_alive,
         profile=check_profile(profile),
         max_body_bytes=max_body_bytes,
