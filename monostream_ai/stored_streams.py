@@ -10,7 +10,7 @@ from monostream_ai.machinery import Machinery
 from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.settling import settle_version
 from monostream_ai.takeover import stored_chunks
-from monostream_ai.types import MAX_VERSION, VersionInfo, WakeUp, check_stream_id, check_version
+from monostream_ai.types import MAX_VERSION, StoredChunk, VersionInfo, WakeUp, check_stream_id, check_version
 
 SETTLE_TIMEOUT: Final = 60.0
 PRUNE_BATCH: Final = 100
@@ -47,6 +47,17 @@ class StoredStreams(Generic[C]):
         """Return the latest version of streams whose id begins with `prefix`, in one order; `after` is the last stream seen."""
         await self._machinery.ready()
         return await self._machinery.store.streams(prefix=prefix, after=after, limit=limit)
+
+    async def versions(self, stream_id: str, *, before: int | None = None, limit: int = 100) -> list[VersionInfo]:
+        """Return versions of a stream, the newest first; `before` is the last version seen. Empty if there is no such stream."""
+        await self._machinery.ready()
+        return await self._machinery.store.versions(check_stream_id(stream_id), before=before, limit=limit)
+
+    async def timeline(self, stream_id: str, version: int, *, first: int = 0, limit: int = 1000) -> list[StoredChunk]:
+        """Return when the chunks of a version from id `first` on were stored, and their sizes. Empty past the end."""
+        await self._machinery.ready()
+        store = self._machinery.store
+        return await store.timeline(check_stream_id(stream_id), check_version(version), first, max_rows=limit)
 
     async def unattended(self, *, prefix: str = "", limit: int = 100) -> list[VersionInfo]:
         """Return watched versions that nobody looks after: lost ones, and ended ones that wait for `settle`."""

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from monostream_ai.errors import MonostreamError
 from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier, Store
-from monostream_ai.types import Append, Lease, Opening, Page, Position, VersionInfo, WakeUp
+from monostream_ai.types import Append, Lease, Opening, Page, Position, StoredChunk, VersionInfo, WakeUp
 
 
 class ForwardingStore(Store):
@@ -45,6 +45,12 @@ class ForwardingStore(Store):
 
     async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
         return await self.inner.streams(prefix=prefix, after=after, limit=limit)
+
+    async def versions(self, stream_id: str, *, before: int | None, limit: int) -> list[VersionInfo]:
+        return await self.inner.versions(stream_id, before=before, limit=limit)
+
+    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
+        return await self.inner.timeline(stream_id, version, first, max_rows=max_rows)
 
     async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
         return await self.inner.unattended(prefix=prefix, limit=limit)

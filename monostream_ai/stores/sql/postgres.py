@@ -17,7 +17,7 @@ from monostream_ai.stores.sql.postgres_rows import append_parameters, held_by, l
 from monostream_ai.stores.sql.postgres_url import CONNECT_ARGUMENTS, POOLER_ARGUMENTS, postgres_url
 from monostream_ai.stores.sql.translation import DATA_ERROR_CLASS, UNIQUE_VIOLATION, sqlstate
 from monostream_ai.stores.verdicts import refusal
-from monostream_ai.types import MAX_VERSION, Append, Lease, Opening, Page, Position, VersionInfo
+from monostream_ai.types import MAX_VERSION, Append, Lease, Opening, Page, Position, StoredChunk, VersionInfo
 
 LOCKED_TRIES: Final = 5
 """Attempts at an append whose row is locked, within 0.1 s; then the caller is told to try later."""
@@ -193,6 +193,14 @@ class PostgresStore(Store):
     async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
         rows = await self._database.execute(sql.STREAMS, {"prefix": prefix, "after": after, "limit": limit})
         return [VersionInfo(**row._mapping) for row in rows]
+
+    async def versions(self, stream_id: str, *, before: int | None, limit: int) -> list[VersionInfo]:
+        rows = await self._database.execute(sql.VERSIONS, {"stream": stream_id, "before": before, "limit": limit})
+        return [VersionInfo(**row._mapping) for row in rows]
+
+    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
+        parameters = {"stream": stream_id, "version": version, "first": first, "max_rows": max_rows}
+        return [StoredChunk(*row) for row in await self._database.execute(sql.TIMELINE, parameters)]
 
     async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
         rows = await self._database.execute(sql.UNATTENDED, {"prefix": prefix, "limit": limit})

@@ -208,6 +208,21 @@ SELECT DISTINCT ON (v.stream_id) v.stream_id, v.version, v.state, v.next_id, {_I
 """
 )
 
+VERSIONS = text(
+    f"""
+SELECT v.stream_id, v.version, v.state, v.next_id, {_INFO} FROM stream_version AS v
+ WHERE v.stream_id = :stream AND (CAST(:before AS bigint) IS NULL OR v.version < CAST(:before AS bigint))
+ ORDER BY v.version DESC LIMIT :limit
+"""
+)
+
+TIMELINE = text(
+    """
+SELECT id, CAST(created_at AS timestamptz), octet_length(CAST(chunk AS text)) FROM stream_chunk
+ WHERE stream_id = :stream AND version = CAST(:version AS bigint) AND id >= CAST(:first AS bigint) ORDER BY id LIMIT :max_rows
+"""
+)
+
 UNATTENDED = text(
     f"""
 SELECT v.stream_id, v.version, v.state, v.next_id, {_INFO} FROM stream_version AS v

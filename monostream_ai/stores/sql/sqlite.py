@@ -13,10 +13,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from monostream_ai.errors import Fenced, InvalidURL, MonostreamError, VersionConflict
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.sql import sqlite_statements as sql
-from monostream_ai.stores.sql.sqlite_rows import append_rows, check_lease, held_by, read_info, read_infos, read_page, read_rows
+from monostream_ai.stores.sql.sqlite_rows import (
+    append_rows,
+    check_lease,
+    held_by,
+    read_info,
+    read_infos,
+    read_page,
+    read_rows,
+    read_timeline,
+)
 from monostream_ai.stores.sql.sqlite_setup import setup
 from monostream_ai.stores.sql.sqlite_thread import SQLiteThread
-from monostream_ai.types import MAX_VERSION, Append, Lease, Opening, Page, Position, VersionInfo
+from monostream_ai.types import MAX_VERSION, Append, Lease, Opening, Page, Position, StoredChunk, VersionInfo
 
 
 def sqlite_url(url: str) -> URL:
@@ -144,6 +153,13 @@ class SQLiteStore(Store):
     async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
         parameters = {"prefix": prefix, "after": after, "limit": limit}
         return await self._reader.run(lambda connection: read_infos(connection, sql.STREAMS, parameters))
+
+    async def versions(self, stream_id: str, *, before: int | None, limit: int) -> list[VersionInfo]:
+        parameters = {"stream": stream_id, "before": before, "limit": limit}
+        return await self._reader.run(lambda connection: read_infos(connection, sql.VERSIONS, parameters))
+
+    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
+        return await self._reader.run(lambda connection: read_timeline(connection, stream_id, version, first, max_rows))
 
     async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
         parameters = {"prefix": prefix, "limit": limit}

@@ -36,7 +36,7 @@ UPDATE stream_version
    AND NOT EXISTS (SELECT 1 FROM stream_version WHERE stream_id = :stream AND version > :version)
 """
 
-INSERT_CHUNKS: Final = "INSERT INTO stream_chunk (stream_id, version, id, chunk) VALUES (?, ?, ?, ?)"
+INSERT_CHUNKS: Final = "INSERT INTO stream_chunk (stream_id, version, id, created_at, chunk) VALUES (?, ?, ?, ?, ?)"
 
 HEAD: Final = f"SELECT state, next_id, lease_until - {NOW}, opener FROM stream_version WHERE stream_id = ? AND version = ?"
 
@@ -84,6 +84,15 @@ STREAMS: Final = f"""
 {_INFO} WHERE substr(stream_id, 1, length(:prefix)) = :prefix AND (:after IS NULL OR stream_id > :after)
           AND NOT EXISTS (SELECT 1 FROM stream_version AS n WHERE n.stream_id = v.stream_id AND n.version > v.version)
  ORDER BY stream_id LIMIT :limit
+"""
+
+VERSIONS: Final = f"""
+{_INFO} WHERE stream_id = :stream AND (:before IS NULL OR version < :before) ORDER BY version DESC LIMIT :limit
+"""
+
+TIMELINE: Final = """
+SELECT id, created_at, length(CAST(chunk AS blob)) FROM stream_chunk WHERE stream_id = ? AND version = ? AND id >= ?
+ ORDER BY id LIMIT ?
 """
 
 UNATTENDED: Final = f"""
