@@ -28,6 +28,7 @@ class Store(ABC):
 
         Raises:
             SchemaMismatch: A table of the same name is not ours.
+            SchemaTooNew: A newer release of this package has upgraded it.
         """
 
     @abstractmethod

@@ -77,7 +77,7 @@ class Machinery:
 
         Raises:
             ServiceClosed, WrongEventLoop
-            StoreUnavailable, SchemaMismatch: The tables could not be created; the next call tries again.
+            StoreUnavailable, SchemaMismatch, SchemaTooNew: The tables could not be created; the next call tries again.
         """
         if self.closed:
             raise ServiceClosed

@@ -13,7 +13,8 @@ from monostream_ai.errors import ChunkRefused, ChunksMissing, Fenced, Monostream
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.sql import postgres_statements as sql
 from monostream_ai.stores.sql.postgres_database import PostgresDatabase
-from monostream_ai.stores.sql.postgres_rows import append_parameters, held_by, lease_parameters, page_of, version_parameters
+from monostream_ai.stores.sql.postgres_pruning import prune
+from monostream_ai.stores.sql.postgres_rows import append_parameters, held_by, lease_parameters, page_of
 from monostream_ai.stores.sql.postgres_url import CONNECT_ARGUMENTS, POOLER_ARGUMENTS, postgres_url
 from monostream_ai.stores.sql.translation import DATA_ERROR_CLASS, UNIQUE_VIOLATION, sqlstate
 from monostream_ai.stores.verdicts import refusal
@@ -59,6 +60,10 @@ class PostgresStore(Store):
 
     async def setup(self) -> None:
         await self._database.setup()
+
+    async def schema_version(self) -> int:
+        """Return the version of the schema; 0 if there is none."""
+        return await self._database.schema_version()
 
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
         parameters = {
@@ -222,15 +227,7 @@ class PostgresStore(Store):
         return await self._database.transaction(work)
 
     async def prune(self, *, older_than: float, limit: int) -> int:
-        async def work(connection: AsyncConnection) -> int:
-            rows = (await connection.execute(sql.PRUNABLE, {"older_than": older_than, "limit": limit})).all()
-            if rows:
-                await connection.execute(sql.PRUNE_CHUNKS, version_parameters([(row[0], row[1]) for row in rows]))
-                await connection.execute(sql.PRUNE_SUPERSEDED, version_parameters([(row[0], row[1]) for row in rows if row[2]]))
-                await connection.execute(sql.PRUNE_NEWEST, version_parameters([(row[0], row[1]) for row in rows if not row[2]]))
-            return len(rows)
-
-        return await self._database.transaction(work)
+        return await self._database.transaction(lambda connection: prune(connection, older_than=older_than, limit=limit))
 
     async def aclose(self) -> None:
         await self._database.aclose()

@@ -9,13 +9,16 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from monostream_ai.errors import MonostreamError
-from monostream_ai.stores.sql.postgres_setup import create_tables, is_current, schema_problem
+from monostream_ai.stores.sql.migrations import is_current, problem_with, upgrade
+from monostream_ai.stores.sql.postgres_setup import PostgresSchema
 from monostream_ai.stores.sql.translation import UNDEFINED_COLUMN, UNDEFINED_TABLE, as_unavailable, sqlstate
 
 T = TypeVar("T")
 
 SETUP_LOCK: Final = 0x6D6F6E6F73747265
 """Key of the advisory lock under which tables are created ("monostre" in ASCII)."""
+
+STEP_LOCK_TIMEOUT: Final = "5s"
 
 
 class PostgresDatabase:
@@ -39,7 +42,7 @@ class PostgresDatabase:
 
         Raises:
             StoreUnavailable: The outcome is unknown.
-            SchemaMissing, SchemaMismatch: The tables are not there, or not ours.
+            SchemaMissing, SchemaMismatch, SchemaOutdated: The tables are not there, not ours, or older than this package.
         """
 
         async def work(connection: AsyncConnection) -> Sequence[Any]:
@@ -58,16 +61,22 @@ class PostgresDatabase:
         return await self._run(self._transactional, begun)
 
     async def setup(self) -> None:
-        """Create what is missing. Raises SchemaMismatch, StoreUnavailable."""
-        if await self.transaction(lambda connection: connection.run_sync(is_current)):
+        """Create or upgrade the tables. Raises SchemaMismatch, SchemaTooNew, StoreUnavailable."""
+        if await self.transaction(lambda connection: connection.run_sync(lambda sync: is_current(PostgresSchema(sync)))):
             return
 
-        async def create(connection: AsyncConnection) -> None:
+        async def work(connection: AsyncConnection) -> None:
             # Two processes that create one table at once collide in the catalog, IF NOT EXISTS or not.
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SETUP_LOCK})
-            await connection.run_sync(create_tables)
+            # A step that waits for somebody's long transaction makes everybody else wait behind it.
+            await connection.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), {"timeout": STEP_LOCK_TIMEOUT})
+            await connection.run_sync(lambda sync: upgrade(PostgresSchema(sync)))
 
-        await self.transaction(create)
+        await self.transaction(work)
+
+    async def schema_version(self) -> int:
+        """Return the version of the schema; 0 if there is none."""
+        return await self.transaction(lambda connection: connection.run_sync(lambda sync: PostgresSchema(sync).version()))
 
     async def aclose(self) -> None:
         """Close the engine if it is ours."""
@@ -97,5 +106,5 @@ class PostgresDatabase:
         state = sqlstate(error)
         if state in (UNDEFINED_TABLE, UNDEFINED_COLUMN):
             async with self._transactional.connect() as connection:
-                return await connection.run_sync(schema_problem)
+                return await connection.run_sync(lambda sync: problem_with(PostgresSchema(sync)))
         return as_unavailable(error)

@@ -11,9 +11,9 @@ from typing import Final
 
 from sqlalchemy import text
 
-_LAPSES: Final = "greatest(v.lease_until, pg_postmaster_start_time() + make_interval(secs => v.lease_seconds))"
+LAPSES: Final = "greatest(v.lease_until, pg_postmaster_start_time() + make_interval(secs => v.lease_seconds))"
 _LEASE_END: Final = "clock_timestamp() + make_interval(secs => CAST(:lease AS double precision))"
-_NEWER: Final = "SELECT 1 FROM stream_version AS newer WHERE newer.stream_id = v.stream_id AND newer.version > v.version"
+NEWER: Final = "SELECT 1 FROM stream_version AS newer WHERE newer.stream_id = v.stream_id AND newer.version > v.version"
 
 # The stored size, up to 4 bytes of header apart, is known without unpacking a value, so that big ones behind the end of a page
 # are not unpacked just to be measured.
@@ -70,7 +70,7 @@ WITH b AS (
 mine AS (
   SELECT b.* FROM stream_version AS v
     JOIN b ON v.stream_id = b.stream_id AND v.version = b.version AND v.writer = b.writer AND v.next_id = b.first_id
-   WHERE v.state = 'open' AND NOT EXISTS ({_NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED),
+   WHERE v.state = 'open' AND NOT EXISTS ({NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED),
 head AS (
   UPDATE stream_version AS v
      SET next_id = mine.first_id + mine.n,
@@ -95,7 +95,7 @@ READ = text(
 SELECT latest.version, coalesce(v.state, 'open') AS state,
        coalesce(v.next_id, (SELECT max(id) + 1 FROM stream_chunk AS f
                              WHERE f.stream_id = asked.stream_id AND f.version = latest.version)) AS next_id,
-       CAST(extract(epoch FROM {_LAPSES} - clock_timestamp()) AS double precision) AS lease_left,
+       CAST(extract(epoch FROM {LAPSES} - clock_timestamp()) AS double precision) AS lease_left,
        v.opener, start.id AS first_id, page.payloads
   FROM unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[]), CAST(:nexts AS bigint[]))
        WITH ORDINALITY AS asked (stream_id, version, next_id, place)
@@ -154,7 +154,7 @@ WITH mine AS (
     JOIN unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[]), CAST(:writers AS text[]))
          WITH ORDINALITY AS m (stream_id, version, writer, place)
       ON v.stream_id = m.stream_id AND v.version = m.version AND v.writer = m.writer
-   WHERE v.state = 'open' AND NOT EXISTS ({_NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED)
+   WHERE v.state = 'open' AND NOT EXISTS ({NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED)
 UPDATE stream_version AS v SET lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END} FROM mine
  WHERE v.stream_id = mine.stream_id AND v.version = mine.version RETURNING mine.place
 """
@@ -166,8 +166,8 @@ UPDATE stream_version AS v
    SET writer = :writer, lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END},
        stop_requested_at = CASE WHEN CAST(:stop AS boolean) THEN coalesce(v.stop_requested_at, clock_timestamp())
                                 ELSE v.stop_requested_at END
- WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint) AND v.state = 'open' AND NOT EXISTS ({_NEWER})
-   AND (v.writer = :writer OR {_LAPSES} <= clock_timestamp() OR (CAST(:stop AS boolean) AND v.stop_requested_at IS NULL))
+ WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint) AND v.state = 'open' AND NOT EXISTS ({NEWER})
+   AND (v.writer = :writer OR {LAPSES} <= clock_timestamp() OR (CAST(:stop AS boolean) AND v.stop_requested_at IS NULL))
 RETURNING v.next_id
 """
 )
@@ -181,7 +181,7 @@ UPDATE stream_version SET lease_until = clock_timestamp(), lease_seconds = 0
 )
 
 _INFO: Final = f"""
-CAST(coalesce(extract(epoch FROM {_LAPSES} - clock_timestamp()), 'Infinity') AS double precision) AS lease_left, v.created_at,
+CAST(coalesce(extract(epoch FROM {LAPSES} - clock_timestamp()), 'Infinity') AS double precision) AS lease_left, v.created_at,
 v.closed_at, CAST(extract(epoch FROM clock_timestamp() - v.closed_at) AS double precision) AS closed_for, v.stop_requested_at,
 v.message_id, v.owner, coalesce(v.attempt, 1) AS attempt, v.request, v.metadata
 """
@@ -226,7 +226,7 @@ SELECT id, CAST(created_at AS timestamptz), octet_length(CAST(chunk AS text)) FR
 UNATTENDED = text(
     f"""
 SELECT v.stream_id, v.version, v.state, v.next_id, {_INFO} FROM stream_version AS v
- WHERE v.settler IS NOT NULL AND starts_with(v.stream_id, :prefix) AND {_LAPSES} <= clock_timestamp() LIMIT :limit
+ WHERE v.settler IS NOT NULL AND starts_with(v.stream_id, :prefix) AND {LAPSES} <= clock_timestamp() LIMIT :limit
 """
 )
 
@@ -234,7 +234,7 @@ ATTEND = text(
     f"""
 UPDATE stream_version AS v SET settler = :writer, lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END}
  WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint) AND v.state = 'closed' AND v.settler IS NOT NULL
-   AND (v.settler = :writer OR {_LAPSES} <= clock_timestamp())
+   AND (v.settler = :writer OR {LAPSES} <= clock_timestamp())
 RETURNING v.version
 """
 )
@@ -248,22 +248,3 @@ SETTLE = text(
 # neither touches a version that was opened meanwhile.
 DELETE_VERSIONS = text("DELETE FROM stream_version WHERE stream_id = :stream AND version <= CAST(:latest AS bigint)")
 DELETE_CHUNKS = text("DELETE FROM stream_chunk WHERE stream_id = :stream AND version <= CAST(:latest AS bigint)")
-
-# Four statements in one transaction.
-PRUNABLE = text(
-    f"""
-SELECT v.stream_id, v.version, EXISTS ({_NEWER}) AS superseded FROM stream_version AS v
- WHERE (v.state <> 'pruned' OR EXISTS ({_NEWER}))
-   AND coalesce(v.closed_at, {_LAPSES}) < clock_timestamp() - make_interval(secs => CAST(:older_than AS double precision))
- LIMIT :limit FOR UPDATE OF v SKIP LOCKED
-"""
-)
-_THESE: Final = "unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[])) AS t (stream_id, version)"
-PRUNE_CHUNKS = text(f"DELETE FROM stream_chunk AS c USING {_THESE} WHERE c.stream_id = t.stream_id AND c.version = t.version")
-PRUNE_SUPERSEDED = text(
-    f"DELETE FROM stream_version AS v USING {_THESE} WHERE v.stream_id = t.stream_id AND v.version = t.version"
-)
-PRUNE_NEWEST = text(
-    f"UPDATE stream_version AS v SET state = 'pruned', writer = NULL, settler = NULL FROM {_THESE} "
-    "WHERE v.stream_id = t.stream_id AND v.version = t.version"
-)

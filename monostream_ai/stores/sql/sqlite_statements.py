@@ -106,16 +106,3 @@ UPDATE stream_version SET settler = :writer, lease_seconds = :lease, lease_until
 """
 
 SETTLE: Final = "UPDATE stream_version SET settler = NULL WHERE stream_id = :stream AND version = :version AND settler = :writer"
-
-PRUNABLE: Final = f"""
-SELECT v.stream_id, v.version, v.superseded FROM (
-  SELECT v.*, EXISTS (SELECT 1 FROM stream_version AS n WHERE n.stream_id = v.stream_id AND n.version > v.version) AS superseded
-    FROM stream_version AS v) AS v
- WHERE (v.state <> 'pruned' OR v.superseded) AND coalesce(v.closed_at, v.lease_until) < {NOW} - :older_than LIMIT :limit
-"""
-
-DELETE_VERSION_CHUNKS: Final = "DELETE FROM stream_chunk WHERE stream_id = ? AND version = ?"
-DELETE_VERSION: Final = "DELETE FROM stream_version WHERE stream_id = ? AND version = ?"
-PRUNE_NEWEST: Final = """
-UPDATE stream_version SET state = 'pruned', writer = NULL, settler = NULL WHERE stream_id = ? AND version = ?
-"""
