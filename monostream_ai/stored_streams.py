@@ -87,15 +87,18 @@ class StoredStreams(Generic[C]):
         self._machinery.announce(WakeUp(stream_id, MAX_VERSION, 0))
         return deleted
 
-    async def prune(self, *, older_than: float) -> int:
+    async def prune(self, *, older_than: float, on_batch: Callable[[int], None] | None = None) -> int:
         """Remove versions whose last activity is over `older_than` seconds ago; return how many.
 
-        Works in small batches. Versions that are being written are never touched.
+        Works in small batches, after each of which `on_batch` is called with the number so far. Versions that are being written
+        are never touched.
         """
         await self._machinery.ready()
         total = 0
         while (pruned := await self._machinery.store.prune(older_than=older_than, limit=PRUNE_BATCH)) > 0:
             total += pruned
+            if on_batch is not None:
+                on_batch(total)
         return total
 
     async def _info(self, stream_id: str, version: int | None) -> VersionInfo | None:

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from monostream_ai.errors import MonostreamError, SchemaMismatch, SchemaMissing, SchemaOutdated, SchemaTooNew
 from monostream_ai.stores.sql.schema import REQUIRED_COLUMNS
+from monostream_ai.types import Finding
 
 logger = logging.getLogger(__name__)
 
@@ -128,3 +129,16 @@ def _take(step: Step, schema: Schema) -> None:
         schema.execute(statement)
     if step.version not in schema.steps_taken():
         schema.execute(f"INSERT INTO monostream_schema (version) VALUES ({step.version})")  # noqa: S608  (a number of ours)
+
+
+def finding_on(schema: Schema) -> Finding:
+    """Say for `diagnose` what the tables are like."""
+    problem, version = problem_with(schema), schema.version()
+    if problem is not None:
+        return Finding("schema", "fail", str(problem))
+    if version > SCHEMA_VERSION:
+        return Finding("schema", "warn", f"version {version}, newer than this release, which knows {SCHEMA_VERSION}", "upgrade")
+    if version < SCHEMA_VERSION:
+        advice = "run 'monostream-ai migrate' for the indexes, unless your own migrations keep the tables"
+        return Finding("schema", "warn", f"the columns are there, and version {version} is noted", advice)
+    return Finding("schema", "ok", f"version {version}")
