@@ -103,6 +103,7 @@ class RedisNotifier(ServingNotifier):
             try:
                 async with self._subscribed() as subscription:
                     await self._self_test(subscription, listener)
+                    _end_if_cancelled()
                     self._healthy = True
                     listener.on_resync()
                     backoff.reset()
@@ -113,6 +114,7 @@ class RedisNotifier(ServingNotifier):
             except Exception as error:
                 on_error("listen", error)
             self._set_healthy(False, listener)
+            _end_if_cancelled()
             await asyncio.sleep(DEAF_RETRY if deaf else backoff.next())
 
     @asynccontextmanager
@@ -140,6 +142,7 @@ class RedisNotifier(ServingNotifier):
 
     async def _watch(self, subscription: PubSub, listener: Listener) -> None:
         while True:
+            _end_if_cancelled()
             message = await subscription.get_message(timeout=PROBE_INTERVAL)
             if message is None:
                 await subscription.ping()
@@ -160,12 +163,19 @@ class RedisNotifier(ServingNotifier):
             if isinstance(data, str):
                 return data
             wake_ups = [WakeUp(str(stream_id), int(version), int(id)) for stream_id, version, id in data]
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             self.malformed += 1
             return None
         for wake_up in wake_ups:
             listener.on_wake_up(wake_up)
         return None
+
+
+def _end_if_cancelled() -> None:
+    # redis-py swallows a cancellation that comes while it connects.
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 class _Deaf(Exception):
