@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from monostream_ai.errors import InvalidURL
 from monostream_ai.interfaces import Notifier, Store
+from monostream_ai.observing import Observer
 from monostream_ai.protocol import ChunkProtocol
 from monostream_ai.service import (
     DEFAULT_LEASE,
@@ -37,6 +38,7 @@ def create_service(
     notifier: str | None = None,
     pooler: bool = False,
     create_tables: bool = True,
+    observer: Observer | None = None,
 ) -> DurableStreamService[Any]:
     """Return a service for a database; it connects, and creates its tables, on first use.
 
@@ -49,6 +51,7 @@ def create_service(
             notifications; implies `pooler`.
         notifier: `redis://host`, `rediss://…` or `unix://…` to send wake-ups through Redis instead of the database.
         pooler: `url` leads through a pooler in transaction mode, so that no statement may stay prepared.
+        observer: As for `DurableStreamService`.
         create_tables: False leaves the tables to your migrations.
 
     Raises:
@@ -63,6 +66,7 @@ def create_service(
         poll_interval=poll_interval,
         outage_timeout=outage_timeout,
         create_tables=create_tables,
+        observer=observer,
     )
 
 

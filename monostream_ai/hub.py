@@ -75,6 +75,11 @@ class Hub:
         self._replays = asyncio.Semaphore(REPLAYS)
         self._backoff = Backoff()
 
+    @property
+    def readers_of_streams(self) -> list[int]:
+        """How many readers each stream has in this process."""
+        return [feed.readers for feed in [*self._feeds.values()]]
+
     def attach(self, asked: Position) -> tuple[Feed, int]:
         """Register a reader of a stream; the feed loads in the background. Pair with `detach`.
 
