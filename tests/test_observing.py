@@ -70,7 +70,7 @@ async def test_a_fenced_publisher_is_counted() -> None:
 
 async def test_a_lost_publisher_is_counted_once() -> None:
     store, recorder = MemoryStore(), Recorder()
-    async with a_service(store, Recorder()) as dying:
+    async with a_service(store, Recorder(), lease=0.2) as dying:
         await (await dying.publisher("s").open()).write(text(0))
     async with a_service(store, recorder) as service:
         for _ in range(3):

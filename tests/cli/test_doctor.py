@@ -15,6 +15,7 @@ from monostream_ai.stores.sql import PostgresStore, SQLiteStore
 from monostream_ai.types import Finding
 from tests.cli.conftest import Command
 from tests.plugins.postgres import asyncpg_dsn
+from tests.plugins.redis import RedisServer
 from tests.stores.test_pooler import pooled_url  # noqa: F401  (a fixture)
 
 
@@ -110,3 +111,14 @@ async def test_a_locked_sqlite_file_is_told(tmp_path: Path) -> None:
     holder.close()
     assert found["lock"].level == "fail"
     assert "holds the database locked" in found["lock"].found
+
+
+async def test_redis_is_checked_where_it_carries_the_wake_ups(
+    database: asyncpg.Connection, postgres_url: str, redis_server: RedisServer
+) -> None:
+    up = await findings(postgres_url, notifier=redis_server.url)
+    assert ("listen" in up, up["redis"].level) == (False, "ok")
+    redis_server.kill()
+    down = await findings(postgres_url, notifier=redis_server.url)
+    assert down["redis"].level == "warn"
+    assert "polling" in down["redis"].advice

@@ -30,6 +30,14 @@ SELECT 's' || n, 0, 'w', 'w', CASE WHEN n % 100 = 0 THEN 'open' WHEN n % 3 = 0 T
 CHUNKS = """INSERT INTO stream_chunk (stream_id, version, id, chunk)
 SELECT stream_id, version, id, '{}' FROM stream_version, generate_series(0, 2) AS id"""
 
+PARTITIONED = """
+CREATE TABLE stream_chunk (
+  stream_id text, version bigint, id bigint, created_at timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP, chunk json NOT NULL,
+  PRIMARY KEY (stream_id, version, id)) PARTITION BY HASH (stream_id);
+CREATE TABLE stream_chunk_0 PARTITION OF stream_chunk FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE stream_chunk_1 PARTITION OF stream_chunk FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+"""
+
 
 @pytest.fixture
 async def store(postgres_url: str) -> AsyncIterator[PostgresStore]:
@@ -122,3 +130,18 @@ async def test_appends_update_their_version_in_place(store: PostgresStore, datab
         while (row := await database.fetchrow(statistics))["n_tup_upd"] < 400:
             await asyncio.sleep(0.1)
     assert row["n_tup_hot_upd"] > 0.9 * row["n_tup_upd"]
+
+
+async def test_a_chunk_table_in_partitions_serves_streams_and_is_pruned(postgres_url: str) -> None:
+    database = await asyncpg.connect(asyncpg_dsn(postgres_url))
+    await database.execute(PARTITIONED)
+    store = PostgresStore.from_url(postgres_url)
+    await store.setup()
+    leases = [Lease(f"s{number}", await store.acquire(f"s{number}", None, Opening("w", 60.0)), "w") for number in range(9)]
+    assert await store.append([Append(lease, 0, ["1", "2"], True) for lease in leases], lease=60.0) == [None] * 9
+    assert [await store.payloads(lease.stream_id, 0, 0, max_rows=9, max_bytes=99) for lease in leases] == [["1", "2"]] * 9
+    assert await database.fetchval("SELECT count(DISTINCT tableoid) FROM stream_chunk") > 1
+    assert await store.prune(older_than=0.0, limit=100) == 9
+    assert await database.fetchval("SELECT count(*) FROM stream_chunk") == 0
+    await store.aclose()
+    await database.close()
