@@ -13,8 +13,8 @@ from monostream_ai.ui_messages.profiles import PROFILES
 
 ReadAll = Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]]
 
-CLIENTS: Mapping[Profile, str] = {"v5": "ai5", "v6": "ai6", "v7": "ai7", "v7.0.149": "ai7"}
-STRICT: Mapping[Profile, str] = {"v5": "ai5-strict", "v6": "ai6-strict"}
+CLIENTS: Mapping[Profile, str] = {"v5": "5.0.277", "v6": "6.0.326", "v7": "7.0.173", "v7.0.149": "7.0.173"}
+STRICT: Mapping[Profile, str] = {"v5": "5.0.100", "v6": "6.0.100"}
 """The oldest releases that the tests know; they refuse each key that they do not know."""
 
 INTENDED = "An error occurred."
@@ -89,7 +89,7 @@ def _as_shown(client: str, expected: Expected) -> Expected:
 
     `ai` 5 and 6 show the input of a static tool that `tool-input-error` refused as `rawInput`.
     """
-    if client == "ai7":
+    if client == CLIENTS["v7"]:
         return expected
     failed = {chunk["toolCallId"] for chunk in expected.sent if chunk["type"] == "tool-input-error"}
     parts = [_raw(part) if part.get("toolCallId") in failed else part for part in expected.message["parts"]]
