@@ -67,7 +67,7 @@ def _asked(messages: Mapping[str, Sequence[Chunk]]) -> Iterator[tuple[str, Expec
             request = {"chunks": expected.sent, "settled": expected.settled}
             for client in filter(None, (CLIENTS[profile], STRICT.get(profile))):
                 given = {key: value for key, value in request.items() if value is not None}
-                yield f"{name} [{profile}, {client}]", _as_shown(client, expected), {"client": client, **given}
+                yield f"{name} [{profile}, {client}]", as_shown(client, expected), {"client": client, **given}
 
 
 def _problems(expected: Expected, answer: dict[str, Any], *, may_fail: bool) -> Iterator[str]:
@@ -84,10 +84,10 @@ def _problems(expected: Expected, answer: dict[str, Any], *, may_fail: bool) -> 
         yield f"the history may not have {expected.settled}"
 
 
-def _as_shown(client: str, expected: Expected) -> Expected:
+def as_shown(client: str, expected: Expected) -> Expected:
     """Return the message with the known differences of older clients.
 
-    `ai` 5 and 6 show the input of a static tool that `tool-input-error` refused as `rawInput`.
+    `ai` 5, 6 and the first releases of 7 show the input of a static tool that `tool-input-error` refused as `rawInput`.
     """
     if client == CLIENTS["v7"]:
         return expected

@@ -1,0 +1,91 @@
+"""Whether chats show what they should, and whether the known faults of their releases still happen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from monostream_ai.ui_messages import Chunk, UIMessage
+from tests.clients.reading import as_shown, expect
+from tests.clients.resuming.releases import FAULTS, LATEST, Fault, Parts, profile_of
+from tests.clients.resuming.stories import Story, Told
+
+Sent = Callable[[Told], list[Chunk]]
+"""Returns the chunks that make a story's answer, from `start` on."""
+
+
+class View(NamedTuple):
+    """One look at the chat of a story, and what it should show: what the release shows when nothing breaks."""
+
+    told: Told
+    name: str
+    expected: dict[str, Any]
+    got: Parts
+    """Those that had reached the page when the response broke."""
+
+    @property
+    def is_whole(self) -> bool:
+        seen = self.told.views[self.name]
+        return all(seen[key] == self.expected[key] for key in ("messages", "status", "error"))
+
+    @property
+    def faults(self) -> list[Fault]:
+        shown = [] if self.told.shown is None else self.told.shown["parts"]
+        concerned = [fault for fault in FAULTS if fault.view == self.name and self.told.story.release in fault.releases]
+        return [fault for fault in concerned if fault.strikes(shown, self.got)]
+
+    def __str__(self) -> str:
+        seen = self.told.views[self.name]
+        return f"{self.told.story}, {self.name}: {seen}, not {self.expected}; known faults: {self.faults}"
+
+
+def complaints_about_whole(told: Sequence[Told], sent: Sent) -> Iterator[str]:
+    """Yield a line for each answer that was not cut and that the page shows unlike our reducer."""
+    for each in told:
+        expected = _shown_at_last(each.story.release, sent(each))
+        # A step is shown with its first part; one that has none is seen only if something else made the page look again.
+        if each.shown not in (expected, _without_empty_steps(expected)):
+            yield f"{each.story} shows {each.shown}, and we have {expected}"
+
+
+def _shown_at_last(release: str, chunks: Sequence[Chunk]) -> UIMessage:
+    message = as_shown(release, expect(profile_of(release), chunks)).message
+    if release in LATEST:
+        return message
+    # Reasoning has an id since 5.0.234, 6.0.253 and 7.0.63.
+    parts = [{key: part[key] for key in part if (part["type"], key) != ("reasoning", "id")} for part in message["parts"]]
+    return {**message, "parts": parts}
+
+
+def _without_empty_steps(message: UIMessage) -> UIMessage:
+    parts = list(message["parts"])
+    while parts and parts[-1] == {"type": "step-start"}:
+        parts.pop()
+    return {**message, "parts": parts}
+
+
+def views_of(told: Sequence[Told], whole: Sequence[Told], sent: Sent) -> list[View]:
+    """Return all views of the stories; `whole` are the stories of the same scenarios without a cut."""
+    unbroken = {each.story.scenario: each.cut for each in whole}
+    return [
+        View(each, name, _with_id(unbroken[each.story.scenario], sent(each)[0]["messageId"]), _got(each, sent))
+        for each in told
+        for name in each.views
+    ]
+
+
+def complaints_about(views: Sequence[View]) -> list[str]:
+    """Return a line for each view that is not whole without a known fault, or is whole in spite of one."""
+    return [str(view) for view in views if view.is_whole == bool(view.faults)]
+
+
+def _got(told: Told, sent: Sent) -> Parts:
+    assert told.story.cut is not None
+    parts: Parts = expect(profile_of(told.story.release), sent(told)[: told.story.cut.events]).message["parts"]
+    return parts
+
+
+def _with_id(chat: dict[str, Any], message_id: str) -> dict[str, Any]:
+    *others, last = chat["messages"]
+    messages: list[UIMessage] = [*others, {**last, "id": message_id} if last["role"] == "assistant" else last]
+    return {**chat, "messages": messages}
