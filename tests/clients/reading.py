@@ -31,8 +31,9 @@ class Expected(NamedTuple):
     """Whether it holds that a client would fail; the message is then as it was before."""
 
 
-def expect(profile: Profile, chunks: Sequence[Chunk]) -> Expected:
-    filter, reducer = ProfileFilter(profile), MessageReducer()
+def expect(profile: Profile, chunks: Sequence[Chunk], continued: UIMessage | None = None) -> Expected:
+    """Return what a client is sent, and what it should make of it, if it holds the message that the chunks go on with."""
+    filter, reducer = ProfileFilter(profile), MessageReducer(continued)
     sent = [decode_json(filter.apply(encode_json(chunk))) for chunk in chunks]
     for chunk in sent:
         try:

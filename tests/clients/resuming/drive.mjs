@@ -1,7 +1,7 @@
 // Lets chats of many releases of `ai` lose their connection and come back. One JSON line in, a story, gives one out, in any order.
 //
 // Story: {key, client, api, headers, id, earlier, answers, script, cuts, views}. A chat asks; with `earlier` it asks that first, gets
-// the whole reply, answers its calls, and goes on. The response is cut. Then each view of `views` comes back at the same time.
+// the whole reply, answers its calls as `answers` says, and goes on. The response is cut. Then each view of `views` comes back at the same time.
 import { createInterface } from 'node:readline';
 import { release, report } from './chats.mjs';
 import { cutting, plainErrors } from './networks.mjs';
@@ -33,7 +33,8 @@ async function tell({ key, client, api, headers, id, earlier, answers, script, c
   const openChat = await release(client);
   const emptied = views.includes('same tab, emptied');
   const open = (messages, fetch = globalThis.fetch) => openChat({ id, messages, transport: { api, headers, fetch } });
-  const network = cutting(earlier ? [null, ...cuts] : cuts);
+  const log = [];
+  const network = cutting(earlier ? [null, ...cuts] : cuts, log);
   const chat = open([], emptied ? plainErrors(network) : network);
   const ask = (message, script) => chat.sendMessage(message, { body: { script } });
   if (earlier) {
@@ -42,7 +43,7 @@ async function tell({ key, client, api, headers, id, earlier, answers, script, c
   }
   const before = earlier ? structuredClone(chat.messages) : [QUESTION];
   await (earlier ? ask(undefined, script) : ask(QUESTION, script));
-  const cut = structuredClone(report(chat));
+  const cut = structuredClone({ ...report(chat), log });
   const resumed = views.map(view => [view, VIEWS[view]({ chat, before, open })]);
   for (const [, each] of resumed) each.seen.calls = [];
   await Promise.all(resumed.map(([, each]) => each.resumeStream()));

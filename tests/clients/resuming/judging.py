@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from monostream_ai.ui_messages import Chunk, UIMessage
 from tests.clients.reading import as_shown, expect
-from tests.clients.resuming.releases import FAULTS, LATEST, Fault, Parts, profile_of
+from tests.clients.resuming.releases import FAULTS, LATEST, Fault, Parts, after_a_replay, profile_of
 from tests.clients.resuming.stories import Story, Told
 
 Sent = Callable[[Told], list[Chunk]]
@@ -42,14 +42,15 @@ class View(NamedTuple):
 def complaints_about_whole(told: Sequence[Told], sent: Sent) -> Iterator[str]:
     """Yield a line for each answer that was not cut and that the page shows unlike our reducer."""
     for each in told:
-        expected = _shown_at_last(each.story.release, sent(each))
+        expected = _shown_at_last(each, sent(each))
         # A step is shown with its first part; one that has none is seen only if something else made the page look again.
         if each.shown not in (expected, _without_empty_steps(expected)):
             yield f"{each.story} shows {each.shown}, and we have {expected}"
 
 
-def _shown_at_last(release: str, chunks: Sequence[Chunk]) -> UIMessage:
-    message = as_shown(release, expect(profile_of(release), chunks)).message
+def _shown_at_last(told: Told, chunks: Sequence[Chunk]) -> UIMessage:
+    release = told.story.release
+    message = as_shown(release, expect(profile_of(release), chunks, told.continued)).message
     if release in LATEST:
         return message
     # Reasoning has an id since 5.0.234, 6.0.253 and 7.0.63.
@@ -68,7 +69,7 @@ def views_of(told: Sequence[Told], whole: Sequence[Told], sent: Sent) -> list[Vi
     """Return all views of the stories; `whole` are the stories of the same scenarios without a cut."""
     unbroken = {each.story.scenario: each.cut for each in whole}
     return [
-        View(each, name, _with_id(unbroken[each.story.scenario], sent(each)[0]["messageId"]), _got(each, sent))
+        View(each, name, _after_a_replay(each, unbroken[each.story.scenario], sent(each)[0]["messageId"]), _got(each, sent))
         for each in told
         for name in each.views
     ]
@@ -81,11 +82,10 @@ def complaints_about(views: Sequence[View]) -> list[str]:
 
 def _got(told: Told, sent: Sent) -> Parts:
     assert told.story.cut is not None
-    parts: Parts = expect(profile_of(told.story.release), sent(told)[: told.story.cut.events]).message["parts"]
-    return parts
+    earlier = [] if told.continued is None else told.continued["parts"]
+    return [*earlier, *expect(profile_of(told.story.release), sent(told)[: told.story.cut.events]).message["parts"]]
 
 
-def _with_id(chat: dict[str, Any], message_id: str) -> dict[str, Any]:
-    *others, last = chat["messages"]
-    messages: list[UIMessage] = [*others, {**last, "id": message_id} if last["role"] == "assistant" else last]
-    return {**chat, "messages": messages}
+def _after_a_replay(each: Told, unbroken: dict[str, Any], message_id: str) -> dict[str, Any]:
+    *others, last = after_a_replay(each.story.release, unbroken["messages"])
+    return {**unbroken, "messages": [*others, {**last, "id": message_id} if last["role"] == "assistant" else last]}

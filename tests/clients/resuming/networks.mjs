@@ -36,15 +36,26 @@ async function* broken(body, cut) {
   if (!cut.cleanly) throw new TypeError('network error');
 }
 
+async function* noting(body, types) {
+  for await (const frame of frames(body)) {
+    const data = frame.toString().match(/^data: (\{.*)$/m);
+    if (data) types.push(JSON.parse(data[1]).type);
+    yield frame;
+  }
+}
+
 // A fetch whose n-th response ends as `cuts[n]` says: {events, bytes, cleanly}, or null for a whole one. Further ones are whole.
+// `log` gets {method, url, status, types} of each, the last being those of the chunks that came through.
 export function cutting(cuts, log = []) {
   let count = 0;
   return async (url, init) => {
     const response = await fetch(url, init);
-    log.push({ method: init?.method ?? 'GET', url: String(url), status: response.status });
+    const { method = 'GET' } = init ?? {};
+    const entry = { method, url: String(url), status: response.status, types: [] };
+    log.push(entry);
     const cut = cuts[count++];
-    if (cut == null || response.body == null) return response;
-    return new Response(ReadableStream.from(broken(response.body, cut)), response);
+    if (response.body == null) return response;
+    return new Response(ReadableStream.from(noting(cut == null ? response.body : broken(response.body, cut), entry.types)), response);
   };
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from monostream_ai.ui_messages import UIMessage
 from monostream_ai.ui_messages.profiles import Profile, check_profile
 
 RELEASES: Final = ("5.0.100", "5.0.216", "5.0.277", "6.0.100", "6.0.230", "6.0.326", "7.0.0", "7.0.31", "7.0.60", "7.0.173")
@@ -59,12 +60,24 @@ def _showed_half_an_input(shown: Parts, got: Parts) -> bool:
 FAULTS: Final = (
     Fault("the page has what it had twice", SAME_TAB, OLD, _showed),
     Fault("the page has what it had twice", OVER_PARTIAL, OLD, _showed),
+    Fault("the page has what it had twice", OVER_ANSWERED, OLD, _showed),
     Fault("the page has what it had twice", SAME_TAB, frozenset({"5.0.277"}), _got),
     Fault("the page has what it had twice", OVER_PARTIAL, frozenset({"5.0.277"}), _showed_half_an_input),
 )
 """Two ways around them work on every release: a history without the answer that runs (`REFRESH`), and dropping it before resuming
 (`EMPTIED`; 5.0.277 also needs a `fetch` that hides from it that the connection broke).
 """
+
+
+def after_a_replay(release: str, messages: Sequence[UIMessage]) -> list[UIMessage]:
+    """Return what can be shown of messages that are shown without a cut: `ai` 6 has no chunk that says how an approval was answered."""
+    if profile_of(release) != "v6":
+        return list(messages)
+    return [{**message, "parts": [_without_answer(part) for part in message["parts"]]} for message in messages]
+
+
+def _without_answer(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {**part, "approval": {"id": part["approval"]["id"]}} if "approval" in part else dict(part)
 
 
 def faults_of(release: str) -> list[Fault]:

@@ -62,6 +62,12 @@ class Told(NamedTuple):
     views: dict[str, dict[str, Any]]
 
     @property
+    def continued(self) -> UIMessage | None:
+        """The answer that the response went on with."""
+        last = self.before[-1]
+        return last if last["role"] == "assistant" else None
+
+    @property
     def shown(self) -> UIMessage | None:
         """The answer as far as the page showed it when the response broke off."""
         last = self.cut["messages"][-1]
