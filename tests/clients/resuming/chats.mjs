@@ -18,38 +18,40 @@ class MemoryState {
   };
 }
 
-const opened = new Map();
-
-// Returns a function that opens chats of one release: ({id, messages, transport}) => chat, which notes what it is called back with.
+// Returns a function that opens chats of one release, which keep what they are called back with. `transport` is one, or the options
+// of the default one.
 export async function release(version) {
-  if (!opened.has(version)) opened.set(version, opener(await import(`ai-${version}`)));
-  return opened.get(version);
-}
-
-function opener({ AbstractChat, DefaultChatTransport }) {
+  const { AbstractChat, DefaultChatTransport } = await import(`ai-${version}`);
   class HeadlessChat extends AbstractChat {
-    constructor({ messages, ...options }) {
-      super({ ...options, state: new MemoryState(structuredClone(messages)) });
+    seen = {};
+    constructor({ messages, transport, ...options }) {
+      super({
+        ...options,
+        state: new MemoryState(structuredClone(messages)),
+        transport: transport.reconnectToStream ? transport : new DefaultChatTransport(transport),
+        onToolCall: ({ toolCall }) => void this.seen.calls.push(toolCall.toolCallId),
+        onData: part => void this.seen.data.push(part.type),
+      });
+      this.forget();
+    }
+    forget() {
+      this.seen = { calls: [], data: [] };
     }
   }
-  return ({ id, messages, transport, ...options }) => {
-    const seen = { calls: [], data: [], ended: [] };
-    const chat = new HeadlessChat({
-      id,
-      messages,
-      transport: transport.reconnectToStream ? transport : new DefaultChatTransport(transport),
-      onToolCall: ({ toolCall }) => void seen.calls.push(toolCall.toolCallId),
-      onData: part => void seen.data.push(part.type),
-      onFinish: ({ isDisconnect, isError, isAbort }) => void seen.ended.push({ isDisconnect, isError, isAbort }),
-      ...options,
-    });
-    return Object.assign(chat, { seen });
-  };
+  return options => new HeadlessChat(options);
+}
+
+export async function workflowTransport(network, { startIndex, replays }) {
+  const { WorkflowChatTransport } = await import('@ai-sdk/workflow/client');
+  const transport = new WorkflowChatTransport({ ...network, initialStartIndex: startIndex });
+  // It lacks this, so `ai` takes it for a transport that goes on where the last response broke off.
+  return replays ? Object.assign(transport, { resumeStreamIsReplay: true }) : transport;
 }
 
 export const report = chat => ({
   messages: chat.messages,
   status: chat.status,
   error: chat.error == null ? null : String(chat.error.message),
+  log: chat.log,
   ...chat.seen,
 });

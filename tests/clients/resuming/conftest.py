@@ -12,6 +12,8 @@ from fastapi import FastAPI
 from monostream_ai.fastapi import create_chat_router
 from monostream_ai.ui_messages import Chunk, UIMessageProtocol
 from tests.backends import Backend, open_backend
+from tests.clients.resuming import scenarios
+from tests.clients.resuming.scenarios import Scenarios
 from tests.clients.resuming.scripted import Scripted
 from tests.fastapi.conftest import Server
 from tests.plugins.services import ServiceFactory
@@ -35,12 +37,20 @@ def backend(tmp_path: Path, request: pytest.FixtureRequest) -> Backend:
 
 
 @pytest.fixture
+def recorded(recorded_chunks: Mapping[str, Sequence[Sequence[Chunk]]]) -> Scenarios:
+    """What tests of the captures make, and random messages."""
+    if not recorded_chunks:
+        pytest.skip("runs after tests/langchain, which records the messages")
+    return scenarios.of_langchain(recorded_chunks) | scenarios.of_openai() | scenarios.built(20)
+
+
+@pytest.fixture
 async def serve(packages: Path, service_factory: ServiceFactory) -> AsyncIterator[Serve]:
     """Serve replies that write these scenarios; options go to `create_chat_router`."""
     async with AsyncExitStack() as stack:
 
-        async def start(scenarios: Mapping[str, Sequence[Chunk]], **options: Any) -> Served:
-            service, scripted = service_factory(protocol=UIMessageProtocol()), Scripted(scenarios)
+        async def start(known: Mapping[str, Sequence[Chunk]], **options: Any) -> Served:
+            service, scripted = service_factory(protocol=UIMessageProtocol()), Scripted(known)
             app = FastAPI()
             app.include_router(create_chat_router(service, scripted, **options), prefix="/api/chat")
             server = Server(scripted.returns.around(app))

@@ -44,16 +44,18 @@ async function* noting(body, types) {
   }
 }
 
-// A fetch whose n-th response ends as `cuts[n]` says: {events, bytes, cleanly}, or null for a whole one. Further ones are whole.
+// A fetch whose n-th response ends as `cuts[n]` says: {events, bytes, cleanly}, or null for a whole one; {rejected} has none. Further
+// ones are whole.
 // `log` gets {method, url, status, types} of each, the last being those of the chunks that came through.
 export function cutting(cuts, log = []) {
   let count = 0;
   return async (url, init) => {
-    const response = await fetch(url, init);
-    const { method = 'GET' } = init ?? {};
-    const entry = { method, url: String(url), status: response.status, types: [] };
-    log.push(entry);
     const cut = cuts[count++];
+    const entry = { method: init?.method ?? 'GET', url: String(url), types: [] };
+    log.push(entry);
+    if (cut?.rejected) throw new TypeError('Failed to fetch');
+    const response = await fetch(url, init);
+    entry.status = response.status;
     if (response.body == null) return response;
     return new Response(ReadableStream.from(noting(cut == null ? response.body : broken(response.body, cut), entry.types)), response);
   };

@@ -18,10 +18,12 @@ PATIENCE = 110.0
 
 
 class Cut(NamedTuple):
-    """Where a response breaks: after this many chunks, and this many bytes of the next one."""
+    """Where a response ends: after this many chunks, and this many bytes of the next one."""
 
     events: int
     bytes: int = 0
+    cleanly: bool = False
+    """It ends as if it were whole, instead of with an error."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,17 @@ class Story:
             "api": f"{url}/api/chat",
             "headers": {"x-ui-message-profile": f"v{self.release[0]}"},
             "script": {"scenario": self.scenario, "stages": stages},
-            "cuts": [self.cut and self.cut._asdict()],
+            "cuts": [] if self.cut is None else [self.cut._asdict()],
             "views": self.views,
             **self.more,
         }
 
 
 class Told(NamedTuple):
-    """A story and what came of it; `cut` and each view have `messages`, `status`, `error`, and what the chat was called back with."""
+    """A story and what came of it. `cut` and each view have `messages`, `status`, `error`, `log`, `calls` and `data`.
+
+    `calls` and `data` are what the chat was called back with, since it came back if it did; `log` has each request.
+    """
 
     story: Story
     chat_id: str

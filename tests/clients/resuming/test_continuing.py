@@ -49,7 +49,9 @@ WITH_APPROVALS: Final = tuple(release for release in RELEASES if not release.sta
 
 EXCHANGES: Final = {
     "an output": Exchange(
-        [*SAID, *call("c1", **DYNAMIC), *ASKED], {"outputs": {"c1": {"temp": 21}}}, [START, STEP, *text("u", "It is ", "warm."), *END]
+        [*SAID, *call("c1", **DYNAMIC), *ASKED],
+        {"outputs": {"c1": {"temp": 21}}},
+        [START, STEP, *text("u", "It is ", "warm."), *END],
     ),
     "an output of a static tool beside one of the server": Exchange(
         [*SAID, *call("c1", **DYNAMIC), OUTPUT, *call("c2"), *ASKED],
@@ -74,11 +76,9 @@ EXCHANGES: Final = {
 @pytest.mark.parametrize("release", RELEASES)
 async def test_a_cut_of_what_goes_on_is_made_good(serve: Serve, release: str) -> None:
     exchanges = {name: exchange for name, exchange in EXCHANGES.items() if release in exchange.releases}
-    served = await serve({name: exchange.then for name, exchange in exchanges.items()} | _earlier(exchanges))
+    served = await serve({name: exchange.then for name, exchange in exchanges.items()} | earlier(exchanges))
     unbroken = [_story(release, name, exchange) for name, exchange in exchanges.items()]
-    cuts = [
-        _story(release, name, exchange, at) for name, exchange in exchanges.items() for at in range(1, len(exchange.then))
-    ]
+    cuts = [_story(release, name, exchange, at) for name, exchange in exchanges.items() for at in range(1, len(exchange.then))]
 
     def sent(told: Told) -> list[Chunk]:
         return [{**START, "messageId": served.message_ids[told.chat_id]}, *exchanges[told.story.scenario].then[1:]]
@@ -95,7 +95,7 @@ async def test_a_cut_of_what_goes_on_is_made_good(serve: Serve, release: str) ->
     assert {fault for view in views for fault in view.faults} == set(faults_of(release))
 
 
-def _earlier(exchanges: Mapping[str, Exchange]) -> dict[str, list[Chunk]]:
+def earlier(exchanges: Mapping[str, Exchange]) -> dict[str, list[Chunk]]:
     return {f"before {name}": exchange.first for name, exchange in exchanges.items()}
 
 

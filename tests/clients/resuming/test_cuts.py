@@ -6,13 +6,12 @@ release of each major; two boundaries and one place inside a chunk with every re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
 
 import pytest
 
 from monostream_ai.ui_messages import Chunk
-from tests.clients.resuming import scenarios
 from tests.clients.resuming.conftest import Serve
 from tests.clients.resuming.judging import complaints_about, complaints_about_whole, views_of
 from tests.clients.resuming.releases import EMPTIED, LATEST, OVER_PARTIAL, REFRESH, RELEASES, SAME_TAB, faults_of
@@ -22,13 +21,6 @@ from tests.clients.resuming.stories import Cut, Story, Told, tell
 VIEWS = (SAME_TAB, REFRESH, OVER_PARTIAL)
 CUT_OFF = ("network error", "the connection broke")
 """What networks.mjs says."""
-
-
-@pytest.fixture
-def recorded(recorded_chunks: Mapping[str, Sequence[Sequence[Chunk]]]) -> Scenarios:
-    if not recorded_chunks:
-        pytest.skip("runs after tests/langchain, which records the messages")
-    return scenarios.of_langchain(recorded_chunks) | scenarios.of_openai() | scenarios.built(20)
 
 
 async def check(release: str, stories: Sequence[Story], recorded: Scenarios, serve: Serve) -> None:
