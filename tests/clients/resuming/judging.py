@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from monostream_ai.ui_messages import Chunk, UIMessage
 from tests.clients.reading import as_shown, expect
 from tests.clients.resuming.releases import FAULTS, LATEST, Fault, Parts, after_a_replay, profile_of
-from tests.clients.resuming.stories import Story, Told
+from tests.clients.resuming.stories import Told
 
 Sent = Callable[[Told], list[Chunk]]
 """Returns the chunks that make a story's answer, from `start` on."""
+
+
+COMPARED: Final = ("messages", "status", "error")
 
 
 class View(NamedTuple):
@@ -26,7 +29,7 @@ class View(NamedTuple):
     @property
     def is_whole(self) -> bool:
         seen = self.told.views[self.name]
-        return all(seen[key] == self.expected[key] for key in ("messages", "status", "error"))
+        return all(seen[key] == self.expected[key] for key in COMPARED)
 
     @property
     def faults(self) -> list[Fault]:
@@ -36,7 +39,9 @@ class View(NamedTuple):
 
     def __str__(self) -> str:
         seen = self.told.views[self.name]
-        return f"{self.told.story}, {self.name}: {seen}, not {self.expected}; known faults: {self.faults}"
+        differing = {key: (seen[key], self.expected[key]) for key in COMPARED if seen[key] != self.expected[key]}
+        faults = [fault.what for fault in self.faults]
+        return f"{self.told.story}, {self.name}: as without a cut but for {differing}; known faults: {faults}"
 
 
 def complaints_about_whole(told: Sequence[Told], sent: Sent) -> Iterator[str]:

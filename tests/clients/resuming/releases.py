@@ -70,7 +70,7 @@ FAULTS: Final = (
 
 
 def after_a_replay(release: str, messages: Sequence[UIMessage]) -> list[UIMessage]:
-    """Return what can be shown of messages that are shown without a cut: `ai` 6 has no chunk that says how an approval was answered."""
+    """Return what a replay can show of messages: `ai` 6 has no chunk that says how an approval was answered."""
     if profile_of(release) != "v6":
         return list(messages)
     return [{**message, "parts": [_without_answer(part) for part in message["parts"]]} for message in messages]

@@ -47,7 +47,7 @@ class Returns:
 class Scripted:
     """Writes what `{"script": {"scenario": name, "stages": [[n, returns], …]}}` in the request asks for.
 
-    It waits after the first n chunks, `start` among them, until so many GETs of the chat were answered, and writes the rest at last.
+    After the first n chunks, `start` among them, it waits until so many GETs of the chat were answered; the rest comes at last.
     """
 
     def __init__(self, scenarios: Mapping[str, Sequence[Chunk]]) -> None:

@@ -91,7 +91,7 @@ async def test_a_cut_of_what_goes_on_is_made_good(serve: Serve, release: str) ->
         # The page has the rest, so that is all it is sent.
         assert each.cut["log"][-1]["types"] == [chunk["type"] for chunk in exchanges[each.story.scenario].then]
     assert list(complaints_about_whole(whole, sent)) == []
-    assert complaints_about(views) == []
+    assert not (complaints := complaints_about(views)), complaints[0]
     assert {fault for view in views for fault in view.faults} == set(faults_of(release))
 
 

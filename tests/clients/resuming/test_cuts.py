@@ -37,7 +37,7 @@ async def check(release: str, stories: Sequence[Story], recorded: Scenarios, ser
 
     assert {(each.cut["status"], each.cut["error"]) for each in cut} <= {("error", text) for text in CUT_OFF}
     assert list(complaints_about_whole(whole, sent)) == []
-    assert complaints_about(views) == []
+    assert not (complaints := complaints_about(views)), complaints[0]
     # A fault that a release no longer has would be listed in vain.
     assert {fault for view in views for fault in view.faults} == {fault for fault in faults_of(release) if fault.view in VIEWS}
 
