@@ -159,17 +159,19 @@ def parts_in(seen: dict[str, Any]) -> list[dict[str, Any]]:
     return parts
 
 
-@pytest.mark.parametrize("ended", ["never begun", "finished", "stopped"])
-async def test_an_idle_chat_is_asked_once_and_stays_as_it_is(serve: Serve, ended: str) -> None:
-    served = await serve(HELLO | STOPPED)
-    name = "stopped" if ended == "stopped" else "hello"
-    more: dict[str, Any] = {"viewWorkflow": {}, **({"script": None} if ended == "never begun" else {})}
-    [told] = await tell([story(name, [OVER_PARTIAL], **more)], served.url)
+@pytest.mark.parametrize("window", [0.0, 60.0])
+@pytest.mark.parametrize("ended", ["never begun", "hello", "stopped"])
+async def test_an_idle_chat_is_asked_once_and_stays_as_it_is(serve: Serve, ended: str, window: float) -> None:
+    served = await serve(HELLO | STOPPED, replay_window=window)
+    begun = ended != "never begun"
+    more = {"viewWorkflow": {}} | ({} if begun else {"script": None})
+    [told] = await tell([story(ended, [OVER_PARTIAL], **more)], served.url)
 
     seen = told.views[OVER_PARTIAL]
     assert (seen["status"], seen["error"]) == ("ready", None)
     assert seen["messages"] == told.cut["messages"]
-    assert [(request["method"], request["types"]) for request in seen["log"]] == [("GET", ["finish"])]
+    types = sent_types((HELLO | STOPPED)[ended]) if begun and window else ["finish"]
+    assert [(request["method"], request["types"]) for request in seen["log"]] == [("GET", types)]
 
 
 @pytest.mark.parametrize("cleanly", [True, False])
