@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict, Unpack, overload
 
 from monostream_ai.errors import InvalidURL
 from monostream_ai.interfaces import Notifier, Store
 from monostream_ai.observing import Observer
-from monostream_ai.protocol import ChunkProtocol
+from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.service import (
     DEFAULT_LEASE,
     DEFAULT_OUTAGE_TIMEOUT,
     DEFAULT_POLL_INTERVAL,
     DurableStreamService,
 )
-from monostream_ai.ui_messages import UIMessageProtocol
+from monostream_ai.ui_messages import Chunk, UIMessageProtocol
 
 Kind = Literal["memory", "sqlite", "postgresql"]
 
@@ -25,6 +25,25 @@ KINDS: Final[dict[str, Kind]] = {
     "postgresql": "postgresql",
     "postgres": "postgresql",
 }
+
+
+class _Options(TypedDict, total=False):
+    lease: float
+    poll_interval: float
+    outage_timeout: float
+    listen_url: str | None
+    notifier: str | None
+    pooler: bool
+    create_tables: bool
+    observer: Observer | None
+
+
+@overload
+def create_service(url: str, **options: Unpack[_Options]) -> DurableStreamService[Chunk]: ...
+
+
+@overload
+def create_service(url: str, protocol: ChunkProtocol[C], **options: Unpack[_Options]) -> DurableStreamService[C]: ...
 
 
 def create_service(
