@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends
 
 from monostream_ai.fastapi import openapi
 from monostream_ai.fastapi.chats import Chats, OnBusy
+from monostream_ai.fastapi.exiting import exit_noticed
 from monostream_ai.fastapi.finishing import Finisher, OnFinish
 from monostream_ai.fastapi.names import STREAM_PREFIX
 from monostream_ai.fastapi.requests import MAX_BODY_BYTES
@@ -96,11 +97,12 @@ def create_chat_router(
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
-        async with sweeping(service, stream_prefix, chats.attend, interval=sweep_interval):
-            try:
-                yield
-            finally:
-                await runner.drain()
+        with exit_noticed(service.begin_shutdown):
+            async with sweeping(service, stream_prefix, chats.attend, interval=sweep_interval):
+                try:
+                    yield
+                finally:
+                    await runner.drain()
 
     routes = ChatRoutes(
         service,
