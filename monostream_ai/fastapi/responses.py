@@ -80,16 +80,15 @@ class TurnResponse(StreamingResponse):
         finally:
             self._body.close()
             if not self._body.complete:
-                await _break_through(scope, send)
+                await _break_through(send)
 
 
-async def _break_through(scope: Scope, send: Send) -> None:
+async def _break_through(send: Send) -> None:
     """Make every layer up to the server fail.
 
     Starlette's `BaseHTTPMiddleware` (`@app.middleware("http")`) would turn a cut body into a clean end, which clients take for a
-    whole answer. A message that has no place here passes through it, and the server refuses it by cutting the connection.
+    whole answer. A message that has no place here passes through it, and the server refuses it by cutting the connection. So does
+    one that sends files when it is asked to (granian), since a body has begun.
     """
-    if "http.response.pathsend" in scope.get("extensions", {}):
-        return
     with suppress(Exception):
         await send({"type": "http.response.pathsend", "path": ""})

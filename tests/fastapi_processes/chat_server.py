@@ -17,7 +17,8 @@ from typing import Any, Final, Literal
 
 import asyncpg
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
+from starlette.middleware.base import RequestResponseEndpoint
 
 from monostream_ai import create_service
 from monostream_ai.fastapi import ChatTurn, FinishedTurn, create_chat_router
@@ -48,6 +49,8 @@ class Settings:
     """Deltas of an answer."""
     pause: float = 0.005
     """Seconds before each of them."""
+    middleware: bool = False
+    """Whether requests go through `@app.middleware("http")`, which ends broken responses cleanly if it can."""
 
     def as_environment(self) -> dict[str, str]:
         return {VARIABLE: json.dumps(asdict(self))}
@@ -79,6 +82,8 @@ class ChatServer:
 
         app = FastAPI(lifespan=lifespan)
         app.include_router(router, prefix="/api/chat")
+        if settings.middleware:
+            app.middleware("http")(_pass_on)
         return app
 
     async def _reply(self, turn: ChatTurn) -> None:
@@ -93,6 +98,10 @@ class ChatServer:
         values = (turn.chat_id, turn.version, turn.ending, json.dumps(message), os.getpid())
         columns = "chat_id, version, ending, message, pid"
         await self._pool.execute(f"INSERT INTO handed_over ({columns}) VALUES ($1, $2, $3, $4, $5)", *values)
+
+
+async def _pass_on(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    return await call_next(request)
 
 
 def create_app() -> FastAPI:

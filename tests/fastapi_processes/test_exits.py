@@ -55,7 +55,7 @@ async def broken_off_after(http: httpx.AsyncClient, server: CommandServer) -> fl
 async def test_a_process_told_to_exit_breaks_readers_off_and_lets_turns_end(
     name: str, run_server: RunServer, http: httpx.AsyncClient, database: Any, stored: DurableStreamService[Any]
 ) -> None:
-    server = run_server(name, lease=LONG_LEASE, words=100, pause=0.05)
+    server = run_server(name, lease=LONG_LEASE, words=100, pause=0.05, middleware=True)
     await until_it_answers(server.url)
 
     seconds = await broken_off_after(http, server)
