@@ -6,6 +6,7 @@ uvicorn, granian and gunicorn set their signal handlers before they start an app
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,11 +17,12 @@ EXIT_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class ExitNotice:
-    """Calls `notice` at a signal, then whatever handled the signal before. A signal that nothing handled is left alone."""
+    """Has `notice` called at a signal, and whatever handled the signal before. A signal that nothing handled is left alone."""
 
     def __init__(self, number: signal.Signals, notice: Callable[[], object]) -> None:
         self._number = number
         self._notice = notice
+        self._loop = asyncio.get_running_loop()
         self._told = False
         self._previous = signal.getsignal(number)
         if callable(self._previous):
@@ -35,7 +37,8 @@ class ExitNotice:
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         self._told = True
-        self._notice()
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._notice)
         if callable(self._previous):
             self._previous(number, frame)
 
@@ -47,10 +50,7 @@ class ExitNotice:
 
 @contextmanager
 def exit_noticed(notice: Callable[[], object]) -> Iterator[None]:
-    """Call `notice` when the process is told to exit while the block runs, before its server does anything about it.
-
-    `notice` runs between two instructions of whatever the main thread is doing, and should set a flag.
-    """
+    """Call `notice` in this event loop when the process is told to exit while the block runs."""
     notices = [ExitNotice(number, notice) for number in EXIT_SIGNALS]
     try:
         yield

@@ -53,7 +53,10 @@ def create_chat_router(
     - `POST /{chat_id}/stop` ends it, in whatever process it runs; 200 also if there is nothing to stop.
     - `GET /{chat_id}/status` says what is stored of the latest turn.
 
-    A client that goes away stops nothing. When the process ends, responses are broken off at once, so that clients come back.
+    A client that goes away stops nothing. When the process is told to exit, responses are broken off within a second, so that
+    clients come back, and turns get `drain_timeout`. That is seen under uvicorn, granian and gunicorn; elsewhere, call
+    `service.begin_shutdown()` before the server waits for open responses. A client that does not read can keep a server waiting:
+    give uvicorn a `--timeout-graceful-shutdown`, or granian a `--workers-kill-timeout` above `drain_timeout`.
 
     Args:
         reply: Writes an answer, through `turn.callback` or `turn.pub`. Its return ends the turn, its exception ends it with a
@@ -72,7 +75,7 @@ def create_chat_router(
             before. Use 0 if clients are older than ai 5.0.233, 6.0.250 or 7.0.61, which show such a replay twice.
         sweep_interval: Seconds between looks for lost turns without readers and for messages that were not handed over.
         max_silence: Seconds; a reply that writes nothing for one to two times as long is ended with an error.
-        drain_timeout: Seconds that running turns get when the process ends; then another process may take them over.
+        drain_timeout: Seconds that running turns get when the process exits; then another process may take them over.
         keep_alive: Seconds of silence between comments that keep proxies from cutting a stream.
         profile: The release of `ai` that clients have. One that has another says so in each request, by the query `profile=v6` or
             the header `x-ui-message-profile: v6`.
@@ -97,7 +100,7 @@ def create_chat_router(
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
-        with exit_noticed(service.begin_shutdown):
+        with exit_noticed(runner.begin_exit):
             async with sweeping(service, stream_prefix, chats.attend, interval=sweep_interval):
                 try:
                     yield

@@ -49,6 +49,8 @@ class Settings:
     """Deltas of an answer."""
     pause: float = 0.005
     """Seconds before each of them."""
+    ballast: int = 0
+    """Chunks of nearly 1 MB that an answer begins with."""
     middleware: bool = False
     """Whether requests go through `@app.middleware("http")`, which ends broken responses cleanly if it can."""
 
@@ -89,6 +91,8 @@ class ChatServer:
     async def _reply(self, turn: ChatTurn) -> None:
         # Who writes, so that a test can kill it and can see two runs mixed.
         await turn.pub.write({"type": "data-writer", "data": os.getpid()}, {"type": "text-start", "id": "t"})
+        for _ in range(self._settings.ballast):
+            await turn.pub.write({"type": "data-ballast", "data": "x" * 1_000_000})
         for number in range(self._settings.words):
             await asyncio.sleep(self._settings.pause)
             await turn.pub.write({"type": "text-delta", "id": "t", "delta": word(number)})

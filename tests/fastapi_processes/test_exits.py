@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from typing import Any
 
@@ -68,6 +69,41 @@ async def test_a_process_told_to_exit_breaks_readers_off_and_lets_turns_end(
     assert [chunk["type"] for chunk in chunks].count("text-delta") == 100
     assert chunks[-1]["type"] == "finish"
     assert [row["ending"] for row in await database.fetch("SELECT * FROM handed_over")] == ["finish"]
+
+
+async def connect_and_not_read(url: str) -> socket.socket:
+    """Resume a chat as a client that hangs: its server is left with more than it can send."""
+    hanging = socket.socket()
+    hanging.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    hanging.setblocking(False)
+    host, port = url.removeprefix("http://").split(":")
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(hanging, (host, int(port)))
+    await loop.sock_sendall(hanging, b"GET /api/chat/c1/stream HTTP/1.1\r\nhost: test\r\n\r\n")
+    assert (await loop.sock_recv(hanging, 16)).startswith(b"HTTP/1.1 200")
+    return hanging
+
+
+@pytest.mark.parametrize("name", ["uvicorn", "granian"])
+async def test_a_client_that_does_not_read_delays_no_takeover(
+    name: str, run_server: RunServer, http: httpx.AsyncClient, stored: DurableStreamService[Any]
+) -> None:
+    leaving = run_server(name, lease=LONG_LEASE, words=10_000, pause=0.05, drain_timeout=0.5, ballast=10)
+    await until_it_answers(leaving.url)
+    async with http.stream("POST", f"{leaving.url}/api/chat", json=question()) as posted:
+        reader = Reader(posted)
+        reading = asyncio.create_task(reader.read())
+        await reader.began.wait()
+        hanging = await connect_and_not_read(leaving.url)
+        leaving.terminate()
+        await reading
+    async with asyncio.timeout(LONG_LEASE / 2):
+        while not (await stored.status("chat:c1")).lost:
+            await asyncio.sleep(0.05)
+
+    assert leaving.running
+    hanging.close()
+    await leaving.ended()
 
 
 @pytest.mark.parametrize("name", ["uvicorn", "granian"])
