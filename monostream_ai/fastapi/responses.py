@@ -30,7 +30,7 @@ async def stream_response(
     """Return a response that replays a version from its first chunk and then tails it, as `useChat` reads it.
 
     It is broken off, so that clients come back, when a newer version is opened, the process exits, or the store fails. That the
-    process exits is seen where `create_chat_router` sees it; under granian and gunicorn, only if the application has a chat router.
+    process exits is seen as `create_chat_router` sees it; under granian and gunicorn, only if the application has a chat router.
 
     Args:
         version: By default the latest if it is open; else the answer is 204, which tells `useChat` that nothing runs.
