@@ -86,10 +86,6 @@ class CommandServer:
     def terminate(self) -> None:
         self._process.terminate()
 
-    @property
-    def running(self) -> bool:
-        return self._process.poll() is None
-
     async def ended(self) -> None:
         await asyncio.to_thread(self._process.wait, PATIENCE)
 
