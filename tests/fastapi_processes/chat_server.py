@@ -43,6 +43,8 @@ def word(number: int) -> str:
 class Settings:
     database: str
     on_lost: Literal["error", "retry"] = "retry"
+    stream_prefix: str = "chat:"
+    """Processes look after each other's turns if they have the same."""
     lease: float = 1.0
     drain_timeout: float = 10.0
     words: int = 40
@@ -70,6 +72,7 @@ class ChatServer:
         router = create_chat_router(
             service,
             self._reply,
+            stream_prefix=settings.stream_prefix,
             on_lost=settings.on_lost,
             max_attempts=20,
             on_finish=self._note,

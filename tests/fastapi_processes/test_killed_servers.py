@@ -68,7 +68,9 @@ class Pair:
     """Two server processes; of each round, the pages that read one answer."""
 
     def __init__(self, start: ForkServer, http: httpx.AsyncClient, name: str, seed: str, **options: Any) -> None:
-        self._servers = [start(**options), start(**options)]
+        # Nobody but these two may go on with what one of them leaves.
+        self.stream_prefix = f"{name}:"
+        self._servers = [start(stream_prefix=self.stream_prefix, **options) for _ in range(2)]
         self._http = http
         self._name = name
         self._chance = random.Random(seed)
@@ -112,20 +114,25 @@ async def handed_over(database: Any, pair: Pair, chat_id: str) -> Any:
 
 
 async def all_handed_over(database: Any, pairs: list[Pair]) -> None:
-    """Wait until each turn was handed over. One whose process died in the middle of it would be after a minute: that is now."""
-    async with asyncio.timeout(30):
+    """Wait until each turn was handed over.
+
+    One whose process died in the middle of that would be after a minute. Here it is after a quarter of one, which is still more
+    than a process that lives takes.
+    """
+    async with asyncio.timeout(60):
         while any([await handed_over(database, pair, chat_id) is None for pair in pairs for chat_id in pair.read]):
             await database.execute(
-                "UPDATE stream_version SET lease_until = lease_until - interval '60 seconds' "
-                "WHERE settler IS NOT NULL AND state = 'closed' AND lease_until > now() + interval '5 seconds'"
+                "UPDATE stream_version SET lease_until = now() - interval '1 second' "
+                "WHERE settler IS NOT NULL AND state = 'closed' "
+                "AND lease_until BETWEEN now() + interval '5 seconds' AND now() + interval '45 seconds'"
             )
             await asyncio.sleep(0.1)
 
 
 async def check(database: Any, stored: DurableStreamService[Any], pair: Pair, chat_id: str) -> str:
     """Check that the pages, the store and the application have the same message; return how it ended."""
-    turn = await stored.status(f"chat:{chat_id}")
-    chunks = await stored.chunks(f"chat:{chat_id}")
+    turn = await stored.status(pair.stream_prefix + chat_id)
+    chunks = await stored.chunks(turn.stream_id)
     row = await handed_over(database, pair, chat_id)
     assert (turn.state, row["version"]) == ("closed", turn.version)
     for page in pair.read[chat_id]:
