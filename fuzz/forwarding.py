@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from monostream_ai.errors import MonostreamError
 from monostream_ai.interfaces import Store
-from monostream_ai.types import Append, Lease, Opening, Page, Position, VersionInfo
+from monostream_ai.types import Append, Lease, Opening, Page, Position, StoredChunk, VersionInfo
 
 T = TypeVar("T")
 
@@ -63,6 +63,12 @@ class ForwardingStore(Store):
 
     async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
         return await self._call("streams", lambda: self._inner.streams(prefix=prefix, after=after, limit=limit))
+
+    async def versions(self, stream_id: str, *, before: int | None, limit: int) -> list[VersionInfo]:
+        return await self._call("versions", lambda: self._inner.versions(stream_id, before=before, limit=limit))
+
+    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
+        return await self._call("timeline", lambda: self._inner.timeline(stream_id, version, first, max_rows=max_rows), version)
 
     async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
         return await self._call("unattended", lambda: self._inner.unattended(prefix=prefix, limit=limit))

@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final, Literal, TypedDict, Unpack, overload
 
 from monostream_ai.errors import InvalidURL
 from monostream_ai.interfaces import Notifier, Store
-from monostream_ai.protocol import ChunkProtocol
+from monostream_ai.observing import Observer
+from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.service import (
     DEFAULT_LEASE,
     DEFAULT_OUTAGE_TIMEOUT,
     DEFAULT_POLL_INTERVAL,
     DurableStreamService,
 )
-from monostream_ai.ui_messages import UIMessageProtocol
+from monostream_ai.ui_messages import Chunk, UIMessageProtocol
+
+Kind = Literal["memory", "sqlite", "postgresql"]
+
+KINDS: Final[dict[str, Kind]] = {
+    "memory": "memory",
+    "sqlite": "sqlite",
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+}
+
+
+class _Options(TypedDict, total=False):
+    lease: float
+    poll_interval: float
+    outage_timeout: float
+    listen_url: str | None
+    notifier: str | None
+    pooler: bool
+    create_tables: bool
+    observer: Observer | None
+
+
+@overload
+def create_service(url: str, **options: Unpack[_Options]) -> DurableStreamService[Chunk]: ...
+
+
+@overload
+def create_service(url: str, protocol: ChunkProtocol[C], **options: Unpack[_Options]) -> DurableStreamService[C]: ...
 
 
 def create_service(
@@ -24,7 +54,10 @@ def create_service(
     poll_interval: float = DEFAULT_POLL_INTERVAL,
     outage_timeout: float = DEFAULT_OUTAGE_TIMEOUT,
     listen_url: str | None = None,
+    notifier: str | None = None,
+    pooler: bool = False,
     create_tables: bool = True,
+    observer: Observer | None = None,
 ) -> DurableStreamService[Any]:
     """Return a service for a database; it connects, and creates its tables, on first use.
 
@@ -34,45 +67,63 @@ def create_service(
         protocol: By default the UI message protocol of the AI SDK.
         lease, poll_interval, outage_timeout: In seconds, as for `DurableStreamService`.
         listen_url: Where to LISTEN, when `url` leads through a pooler in transaction mode such as pgbouncer, which swallows
-            notifications; no statement stays prepared on `url` then.
+            notifications; implies `pooler`.
+        notifier: `redis://host`, `rediss://…` or `unix://…` to send wake-ups through Redis instead of the database.
+        pooler: `url` leads through a pooler in transaction mode, so that no statement may stay prepared.
+        observer: As for `DurableStreamService`.
         create_tables: False leaves the tables to your migrations.
 
     Raises:
         InvalidURL: The URL names no backend.
     """
-    store, notifier = _backend(url, listen_url)
+    store, own_notifier = _backend(url, listen_url, pooler=pooler or listen_url is not None)
     return DurableStreamService(
         store,
-        notifier,
+        own_notifier() if notifier is None else redis_notifier(notifier),
         UIMessageProtocol() if protocol is None else protocol,
         lease=lease,
         poll_interval=poll_interval,
         outage_timeout=outage_timeout,
         create_tables=create_tables,
+        observer=observer,
     )
 
 
-def _backend(url: str, listen_url: str | None) -> tuple[Store, Notifier]:
+def kind_of(url: str) -> Kind:
+    """Return which backend a URL names. Raises InvalidURL."""
     scheme, separator, _ = url.partition("://")
-    kind = scheme.partition("+")[0]
     if not separator:
         raise InvalidURL("the URL has no scheme")
+    kind = KINDS.get(scheme.partition("+")[0])
+    if kind is None:
+        raise InvalidURL(f"no backend is called {scheme!r}")
+    return kind
+
+
+def redis_notifier(url: str) -> Notifier:
+    """Return a notifier for a URL of Redis. Raises InvalidURL, ImportError."""
+    if url.partition("://")[0] not in ("redis", "rediss", "unix"):
+        raise InvalidURL("a notifier is redis://, rediss:// or unix://")
+    from monostream_ai.notifiers.redis import RedisNotifier
+
+    return RedisNotifier.from_url(url)
+
+
+def _backend(url: str, listen_url: str | None, *, pooler: bool) -> tuple[Store, Callable[[], Notifier]]:
     # Imported here, so that a service in memory loads no database library.
+    kind = kind_of(url)
     if kind == "memory":
         from monostream_ai.notifiers.memory import MemoryNotifier
         from monostream_ai.stores.memory import MemoryStore
 
-        return MemoryStore(), MemoryNotifier()
+        return MemoryStore(), MemoryNotifier
     if kind == "sqlite":
         from monostream_ai.notifiers.sqlite import SQLiteNotifier
         from monostream_ai.stores.sql import SQLiteStore
 
         sqlite = SQLiteStore.from_url(url)
-        return sqlite, SQLiteNotifier(sqlite)
-    if kind in ("postgresql", "postgres"):
-        from monostream_ai.notifiers.postgres import PostgresNotifier
-        from monostream_ai.stores.sql import PostgresStore
+        return sqlite, lambda: SQLiteNotifier(sqlite)
+    from monostream_ai.notifiers.postgres import PostgresNotifier
+    from monostream_ai.stores.sql import PostgresStore
 
-        postgres = PostgresStore.from_url(url, pooler=listen_url is not None)
-        return postgres, PostgresNotifier.from_url(listen_url or url)
-    raise InvalidURL(f"no backend is called {scheme!r}")
+    return PostgresStore.from_url(url, pooler=pooler), lambda: PostgresNotifier.from_url(listen_url or url)

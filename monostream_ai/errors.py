@@ -28,6 +28,8 @@ MonostreamError
 │   ├── StoreUnavailable         unreachable for longer than the outage timeout
 │   ├── SchemaMissing            the tables are not there
 │   ├── SchemaMismatch           the tables are not ours
+│   ├── SchemaOutdated           the tables are those of an older release
+│   ├── SchemaTooNew             the tables are those of a newer release
 │   └── ChunkRefused             the column cannot hold this value (a jsonb column and NUL)
 ├── ServiceClosed
 ├── ResponseFailed               a model reported a failure in its stream (monostream_ai.openai)
@@ -272,6 +274,30 @@ class SchemaMismatch(StoreError):
     def __init__(self, table: str, missing: str) -> None:
         super().__init__(f"table {table!r} lacks {missing}: it is not a table of monostream_ai; use another database or schema")
         self.table = table
+
+
+class SchemaOutdated(StoreError):
+    """The tables are those of an older release: they have schema version `found`, and this package needs `needed`."""
+
+    def __init__(self, found: int, needed: int) -> None:
+        super().__init__(
+            f"the database has schema version {found} and this package needs {needed}: "
+            "run 'monostream-ai migrate', call 'await store.setup()', or upgrade it with your migrations"
+        )
+        self.found = found
+        self.needed = needed
+
+
+class SchemaTooNew(StoreError):
+    """The tables are those of a newer release: they have schema version `found`, and this package knows `known`."""
+
+    def __init__(self, found: int, known: int) -> None:
+        super().__init__(
+            f"the database has schema version {found} and this package knows {known} at most: upgrade monostream-ai. "
+            "With create_tables=False nothing is checked, and a release that is one step behind works"
+        )
+        self.found = found
+        self.known = known
 
 
 class ChunkRefused(StoreError):

@@ -12,14 +12,14 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, TypeGuard
+from typing import Final
 
 from monostream_ai.backoff import Backoff
 from monostream_ai.errors import MonostreamError, ServiceClosed, StoreUnavailable
 from monostream_ai.feed import Feed
 from monostream_ai.interfaces import BackgroundErrors, Store
 from monostream_ai.polls import PollSchedule
-from monostream_ai.types import Append, Head, Page, Position, WakeUp
+from monostream_ai.types import Append, Page, Position, WakeUp
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,11 @@ class Hub:
         self._pages: dict[Position, asyncio.Task[Page]] = {}
         self._replays = asyncio.Semaphore(REPLAYS)
         self._backoff = Backoff()
+
+    @property
+    def readers_of_streams(self) -> list[int]:
+        """How many readers each stream has in this process."""
+        return [feed.readers for feed in [*self._feeds.values()]]
 
     def attach(self, asked: Position) -> tuple[Feed, int]:
         """Register a reader of a stream; the feed loads in the background. Pair with `detach`.
@@ -234,15 +239,10 @@ class Hub:
 
     async def _judged(self, stream_id: str, page: Page) -> Page:
         head = page.head
-        if not _is_foreign(head):
+        if head is None or head.state != "open" or head.next_id == 0 or head.lease_left != math.inf:
             return page
         # Neither lease nor state were stored with this version, so its last chunk decides.
         last = Position(stream_id, head.version, head.next_id - 1)
         (tail,) = await self._store.read([last], max_rows=1, max_bytes=1)
         closed = tail.head == head and len(tail.payloads) == 1 and self._is_terminal(tail.payloads[0])
         return Page(replace(head, state="closed"), page.first, page.payloads) if closed else page
-
-
-def _is_foreign(head: Head | None) -> TypeGuard[Head]:
-    """Whether another program wrote the version, and may have closed it without a word of ours."""
-    return head is not None and head.state == "open" and head.next_id > 0 and head.lease_left == math.inf

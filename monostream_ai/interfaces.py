@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from monostream_ai.errors import MonostreamError
-from monostream_ai.types import Append, Lease, Opening, Page, Position, VersionInfo, WakeUp
+from monostream_ai.types import Append, Lease, Opening, Page, Position, StoredChunk, VersionInfo, WakeUp
 
 
 class Store(ABC):
@@ -28,6 +28,7 @@ class Store(ABC):
 
         Raises:
             SchemaMismatch: A table of the same name is not ours.
+            SchemaTooNew: A newer release of this package has upgraded it.
         """
 
     @abstractmethod
@@ -112,6 +113,14 @@ class Store(ABC):
 
         Streams that other programs wrote without versions are left out.
         """
+
+    @abstractmethod
+    async def versions(self, stream_id: str, *, before: int | None, limit: int) -> list[VersionInfo]:
+        """Return versions of a stream, the newest first, only those below `before`; leaves out what `streams` does."""
+
+    @abstractmethod
+    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
+        """Return when each chunk of a version was stored, from id `first` on, also behind a gap in the ids."""
 
     @abstractmethod
     async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:

@@ -49,6 +49,11 @@ class LeaseKeeper:
         self._check_all = False
         self._checking: asyncio.Task[None] | None = None
 
+    @property
+    def held(self) -> int:
+        """How many leases are renewed."""
+        return len(self._holders)
+
     def add(self, lease: Lease, holder: Holder) -> None:
         """Renew this lease for as long as its holder lives."""
         self._holders[lease] = holder

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import weakref
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from monostream_ai.announcer import Announcer
 from monostream_ai.backoff import Backoff
@@ -16,6 +17,7 @@ from monostream_ai.errors import ServiceClosed, StoreUnavailable, WrongEventLoop
 from monostream_ai.hub import Hub
 from monostream_ai.interfaces import BackgroundErrors, Notifier, Store
 from monostream_ai.leases import LeaseKeeper
+from monostream_ai.observing import Activity
 from monostream_ai.types import Append, WakeUp
 from monostream_ai.writer import GroupWriter
 
@@ -25,6 +27,14 @@ ENDINGS_TIMEOUT: Final = 5.0
 """Seconds that a service which is closed gives to versions it is ending for others."""
 
 logger = logging.getLogger(__name__)
+
+
+class Reader(Protocol):
+    """A subscription, as far as an observer asks for it."""
+
+    @property
+    def behind(self) -> int:
+        """How many chunks this process knows to be stored that it has not yielded."""
 
 
 class Machinery:
@@ -71,6 +81,7 @@ class Machinery:
         self._outage_timeout = outage_timeout
         self._background: set[asyncio.Task[Any]] = set()
         self._started = False
+        self._readers: set[weakref.ref[Reader]] | None = None
         self._ending: asyncio.Task[None] | None = None
 
     async def ready(self) -> None:
@@ -78,7 +89,7 @@ class Machinery:
 
         Raises:
             ServiceClosed, WrongEventLoop
-            StoreUnavailable, SchemaMismatch: The tables could not be created; the next call tries again.
+            StoreUnavailable, SchemaMismatch, SchemaTooNew: The tables could not be created; the next call tries again.
         """
         if self.closed:
             raise ServiceClosed
@@ -120,6 +131,29 @@ class Machinery:
                 observer(source, error)
             except Exception:
                 logger.exception("an error observer raised")
+
+    def watched(self) -> Callable[[], Activity]:
+        """Begin to note the readers; return what tells at any time, in any thread, what is going on."""
+        self._readers = set()
+        return self._activity
+
+    def note_reader(self, reader: Reader) -> None:
+        """Count a reader that was attached, if anybody asks, until it is dropped."""
+        if self._readers is not None:
+            self._readers.add(weakref.ref(reader, self._readers.discard))
+
+    def _activity(self) -> Activity:
+        # Copied at once: the loop goes on in its own thread.
+        readers = [reader for reference in [*(self._readers or ())] if (reader := reference()) is not None]
+        feeds = self.hub.readers_of_streams
+        return Activity(
+            open_versions=self.leases.held,
+            readers=sum(feeds),
+            streams_read=len(feeds),
+            reader_lag=max((reader.behind for reader in readers), default=0),
+            rescues=self.hub.rescues,
+            errors=self.error_counts.copy(),
+        )
 
     async def patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Repeat a store's method, which must be safe to repeat, while the store is unavailable and patience lasts."""

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Self
 from monostream_ai.interfaces import BackgroundErrors, Notifier, Store
 from monostream_ai.json_text import encode_json
 from monostream_ai.machinery import Machinery
+from monostream_ai.observing import ObservedNotifier, ObservedStore, Observer
 from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.publisher import OnCancel, Publisher
 from monostream_ai.shielding import finish_despite_cancel
@@ -38,6 +39,7 @@ class DurableStreamService(StoredStreams[C]):
         outage_timeout: Seconds for which writers and readers wait for a store that stops answering. One that does not answer when
             the service is first used, or when a version is opened, is reported at once.
         create_tables: Call `store.setup()` on first use.
+        observer: Told what happens, for metrics; `monostream_ai.opentelemetry` has one.
     """
 
     def __init__(
@@ -50,9 +52,13 @@ class DurableStreamService(StoredStreams[C]):
         poll_interval: float = DEFAULT_POLL_INTERVAL,
         outage_timeout: float = DEFAULT_OUTAGE_TIMEOUT,
         create_tables: bool = False,
+        observer: Observer | None = None,
     ) -> None:
         if not all(0 < seconds < math.inf for seconds in (lease, poll_interval, outage_timeout)):
             raise ValueError("lease, poll_interval and outage_timeout are finite seconds above 0")
+        if observer is not None:
+            store = ObservedStore(store, observer)
+            notifier = None if notifier is None else ObservedNotifier(notifier, observer)
         self._protocol = protocol
         self._closing = False
         self._machinery = Machinery(
@@ -64,6 +70,8 @@ class DurableStreamService(StoredStreams[C]):
             outage_timeout=outage_timeout,
             create_tables=create_tables,
         )
+        if observer is not None:
+            observer.watch(self._machinery.watched())
 
     @property
     def protocol(self) -> ChunkProtocol[C]:

@@ -96,6 +96,15 @@ class Subscription(Generic[C]):
         """
         return None if self._version is None else Cursor(self._version, self._next_id - len(self._buffer) - 1)
 
+    @property
+    def behind(self) -> int:
+        """How many chunks this process knows to be stored in the latest version that were not yielded yet."""
+        feed = self._feed
+        if feed is None:
+            return 0
+        yielded = self._next_id - len(self._buffer) if self._version == feed.version else 0
+        return max(feed.next_id - yielded, 0)
+
     def __aiter__(self) -> Self:
         return self
 
@@ -169,6 +178,7 @@ class Subscription(Generic[C]):
             self._feed, self._fresh_after = self._machinery.hub.attach(Position(self._stream_id, self._version, self._next_id))
             self._detach = weakref.finalize(self, _detach, self._machinery.hub, self._feed, asyncio.get_running_loop())
             self._detach.atexit = False
+            self._machinery.note_reader(self)
         return self._feed
 
     def _end(self, error: BaseException) -> None:

@@ -140,6 +140,23 @@ class Page:
         return self.first + len(self.payloads)
 
 
+class Finding(NamedTuple):
+    """What one check of a backend found, and what to do about it. `fail` means that streams do not work."""
+
+    check: str
+    level: Literal["ok", "warn", "fail"]
+    found: str
+    advice: str = ""
+
+
+class StoredChunk(NamedTuple):
+    """When a chunk was stored, by the store's clock, and the size of its payload in bytes of UTF-8."""
+
+    id: int
+    stored_at: datetime
+    size: int
+
+
 @dataclass(frozen=True, slots=True)
 class VersionInfo:
     """One version of a stream as `service.status` reports it. Times are UTC, by the store's clock.

@@ -2,5 +2,6 @@ pytest_plugins = [
     "tests.plugins.fail_on_skip",
     "tests.plugins.postgres",
     "tests.plugins.recorded_chunks",
+    "tests.plugins.redis",
     "tests.plugins.services",
 ]

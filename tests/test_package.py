@@ -9,7 +9,7 @@ import pytest
 
 import monostream_ai
 
-OUTSIDE = set("aiosqlite asyncpg fastapi langchain_core langgraph openai pydantic redis sqlalchemy starlette".split())
+OUTSIDE = set("aiosqlite asyncpg click fastapi langchain_core langgraph openai pydantic redis rich sqlalchemy starlette".split())
 FACES = "monostream_ai", *(f"monostream_ai.{name}" for name in ("fastapi", "langchain", "openai", "testing", "ui_messages"))
 
 

@@ -108,7 +108,7 @@ def promised(source: str) -> str:
 
 def test_every_block_has_one_checker() -> None:
     assert README.count("```") == 2 * len(BLOCKS)
-    assert README.count("<!--") == sum(block.directive != "" for block in BLOCKS)
+    assert README.count("<!-- readme:") == sum(block.directive != "" for block in BLOCKS)
     assert {block.kind for block in BLOCKS} == set(CHECKERS)
     assert set(CHECKERS.values()) <= set(globals())
 
@@ -207,15 +207,25 @@ def test_the_suite_passes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_a_command_can_be_run(command: str) -> None:
+async def test_a_command_can_be_run(command: str, tmp_path: Path) -> None:
     program, *arguments = shlex.split(command)
     if program == "pip":
         check_install(arguments)
     elif program == "uvicorn":
         [server] = blocks("python", "server")
         assert arguments == ["server:app"] and "\napp = FastAPI(" in server.text
+    elif program == "monostream-ai":
+        await check_own_command(arguments, tmp_path)
     else:
         assert program.startswith("scripts/") and os.access(ROOT / program, os.X_OK) and not arguments
+
+
+async def check_own_command(arguments: list[str], folder: Path) -> None:
+    """Run our command beside the file that the first block has written."""
+    await run(blocks("python", "")[0].text, folder)
+    command = [sys.executable, "-m", "monostream_ai.cli", *arguments]
+    result = subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def check_install(arguments: list[str]) -> None:

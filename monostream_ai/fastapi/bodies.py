@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -12,6 +11,7 @@ from itertools import chain
 from typing import Any, Final, NoReturn, Self, TypeAlias
 
 from monostream_ai.errors import MonostreamError, PublisherLost
+from monostream_ai.fastapi.exiting import process_exiting
 from monostream_ai.fastapi.merging import merge_deltas
 from monostream_ai.fastapi.replays import Replay
 from monostream_ai.fastapi.shaping import ReplayShape
@@ -37,12 +37,6 @@ LOST_LOOKS: Final = 40
 
 OnLost: TypeAlias = Callable[[PublisherLost], Awaitable[bool]]
 """Deals with a lost version. True: its ending will follow and can be tailed. False: break the response."""
-
-
-def server_exiting() -> bool:
-    """Whether uvicorn has been told to exit. It says so nowhere else before all responses have ended."""
-    handler = signal.getsignal(signal.SIGTERM)
-    return bool(getattr(getattr(handler, "__self__", None), "should_exit", False))
 
 
 class TurnBody:
@@ -139,7 +133,7 @@ class TurnBody:
                 yield from shape.flush()
 
     def _check_exit(self) -> None:
-        if server_exiting():
+        if process_exiting():
             self._service.begin_shutdown()
         if self._service.closing:
             self._break("the process is shutting down")

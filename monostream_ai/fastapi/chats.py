@@ -14,7 +14,7 @@ from monostream_ai.fastapi.requests import ChatRequest, RequestRefused
 from monostream_ai.fastapi.runner import TurnRunner
 from monostream_ai.fastapi.turns import Assignment
 from monostream_ai.service import DurableStreamService
-from monostream_ai.types import VersionInfo
+from monostream_ai.types import Cursor, VersionInfo
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,8 @@ class Found:
 
     run: Run
     version: VersionInfo
+    worth_replaying: bool
+    """Whether it runs, or ended so recently that the page's history may have been read before it did."""
     is_run: bool = False
 
     @property
@@ -51,17 +53,13 @@ class Found:
         """All of it: who names a turn has what came before, who names a chat gets the whole message."""
         return Replay.of_version(self.version.version) if self.is_run else Replay.of_message(self.version)
 
-    def worth_replaying(self, window: float) -> bool:
-        """Whether it runs, or ended so recently that the page's history may have been read before it did."""
-        closed_for = self.version.closed_for
-        return self.version.state == "open" or (closed_for is not None and closed_for < window)
-
 
 class Chats:
     """The rules of the chat routes.
 
     Args:
         max_attempts: Runs of one turn, the first one included.
+        replay_window: Seconds for which a turn that has ended is still shown.
     """
 
     def __init__(
@@ -73,6 +71,7 @@ class Chats:
         stream_prefix: str,
         max_attempts: int,
         on_busy: OnBusy,
+        replay_window: float,
     ) -> None:
         self._service = service
         self._runner = runner
@@ -80,6 +79,7 @@ class Chats:
         self._stream_prefix = stream_prefix
         self._max_attempts = max_attempts
         self._on_busy = on_busy
+        self._replay_window = replay_window
 
     async def begin(self, request: ChatRequest, owner: str | None) -> Begun:
         """Start a turn, or find the running one that answers the same request.
@@ -96,6 +96,8 @@ class Chats:
                 if await self._joins(latest, request):
                     return Begun(stream_id, latest.version)
                 continue
+            if latest is not None and await self._answered_just_now(latest, request):
+                return Begun(stream_id, latest.version)
             # What the turn before has to say about the history must be said before a reply reads it, even if its process died.
             if latest is not None:
                 self._finisher.begin(stream_id, latest.version)
@@ -118,13 +120,13 @@ class Chats:
             RequestRefused: The run has been superseded. Its client counts chunks, and those of two runs must not mix.
         """
         if latest := await self._latest(name, owner):
-            return Found(Run(name, latest.version), latest)
+            return Found(Run(name, latest.version), latest, self._is_shown(latest))
         run = Run.parse(name)
         if run is None or (latest := await self._latest(run.chat_id, owner)) is None or run.version > latest.version:
             return None
         if run.version < latest.version:
             raise RequestRefused(409, SUPERSEDED)
-        return Found(run, latest, is_run=True)
+        return Found(run, latest, self._is_shown(latest), is_run=True)
 
     async def stop(self, chat_id: str, owner: str | None, run_id: str | None) -> None:
         """End the running turn, if there is one, and if it is the one that the caller names."""
@@ -169,6 +171,18 @@ class Chats:
             raise RequestRefused(409, BUSY)
         await self._stop(latest)
         return False
+
+    async def _answered_just_now(self, latest: VersionInfo, request: ChatRequest) -> bool:
+        """Whether this request was sent again although its answer is there: by a browser or a proxy that got no response."""
+        answered = ChatRequest.stored_with(latest)
+        if answered is None or not self._is_shown(latest) or request.trigger != "submit-message" or request.body != answered.body:
+            return False
+        # What failed or was stopped is asked again on purpose.
+        last = self._service.subscribe(latest.stream_id, after=Cursor(latest.version, latest.next_id - 2), on_superseded="raise")
+        return [chunk["type"] async for chunk in last] == ["finish"]
+
+    def _is_shown(self, turn: VersionInfo) -> bool:
+        return turn.state == "open" or (turn.closed_for is not None and turn.closed_for < self._replay_window)
 
     async def _stop(self, turn: VersionInfo) -> None:
         if await self._service.stop(turn.stream_id, turn.version):

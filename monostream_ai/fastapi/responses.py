@@ -29,7 +29,8 @@ async def stream_response(
 ) -> Response:
     """Return a response that replays a version from its first chunk and then tails it, as `useChat` reads it.
 
-    It is broken off, so that clients come back, when a newer version is opened, the process shuts down, or the store fails.
+    It is broken off, so that clients come back, when a newer version is opened, the process exits, or the store fails. That the
+    process exits is seen as `create_chat_router` sees it; under granian and gunicorn, only if the application has a chat router.
 
     Args:
         version: By default the latest if it is open; else the answer is 204, which tells `useChat` that nothing runs.
@@ -80,16 +81,15 @@ class TurnResponse(StreamingResponse):
         finally:
             self._body.close()
             if not self._body.complete:
-                await _break_through(scope, send)
+                await _break_through(send)
 
 
-async def _break_through(scope: Scope, send: Send) -> None:
+async def _break_through(send: Send) -> None:
     """Make every layer up to the server fail.
 
     Starlette's `BaseHTTPMiddleware` (`@app.middleware("http")`) would turn a cut body into a clean end, which clients take for a
-    whole answer. A message that has no place here passes through it, and the server refuses it by cutting the connection.
+    whole answer. A message that has no place here passes through it, and the server refuses it by cutting the connection. So does
+    one that sends files when it is asked to (granian), since a body has begun.
     """
-    if "http.response.pathsend" in scope.get("extensions", {}):
-        return
     with suppress(Exception):
         await send({"type": "http.response.pathsend", "path": ""})

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends
 
 from monostream_ai.fastapi import openapi
 from monostream_ai.fastapi.chats import Chats, OnBusy
+from monostream_ai.fastapi.exiting import exit_noticed
 from monostream_ai.fastapi.finishing import Finisher, OnFinish
 from monostream_ai.fastapi.names import STREAM_PREFIX
 from monostream_ai.fastapi.requests import MAX_BODY_BYTES
@@ -46,13 +47,16 @@ def create_chat_router(
     """Return a router that answers chats with `reply` and lets clients come back to answers that run.
 
     - `POST` stores the request and the answer's `start`, lets the reply run in a task of its own, and streams what it writes. A
-      request sent twice joins the turn that runs.
+      request that is sent twice joins the turn that runs, or that has just answered it.
     - `GET /{chat_id}/stream` replays the running answer and goes on with it; 204 if there is none. It goes on after an event with
       `Last-Event-ID` or `?after=`, and with `?startIndex=` for `WorkflowChatTransport`.
     - `POST /{chat_id}/stop` ends it, in whatever process it runs; 200 also if there is nothing to stop.
     - `GET /{chat_id}/status` says what is stored of the latest turn.
 
-    A client that goes away stops nothing. When the process ends, responses are broken off at once, so that clients come back.
+    A client that goes away stops nothing. When the process is told to exit, responses are broken off within a second, so that
+    clients come back, and turns get `drain_timeout`. That is seen under uvicorn, granian and gunicorn; elsewhere, call
+    `service.begin_shutdown()` before the server waits for open responses. A client that does not read can keep a server waiting:
+    give uvicorn a `--timeout-graceful-shutdown`, or granian a `--workers-kill-timeout` above `drain_timeout`.
 
     Args:
         reply: Writes an answer, through `turn.callback` or `turn.pub`. Its return ends the turn, its exception ends it with a
@@ -71,7 +75,7 @@ def create_chat_router(
             before. Use 0 if clients are older than ai 5.0.233, 6.0.250 or 7.0.61, which show such a replay twice.
         sweep_interval: Seconds between looks for lost turns without readers and for messages that were not handed over.
         max_silence: Seconds; a reply that writes nothing for one to two times as long is ended with an error.
-        drain_timeout: Seconds that running turns get when the process ends; then another process may take them over.
+        drain_timeout: Seconds that running turns get when the process exits; then another process may take them over.
         keep_alive: Seconds of silence between comments that keep proxies from cutting a stream.
         profile: The release of `ai` that clients have. One that has another says so in each request, by the query `profile=v6` or
             the header `x-ui-message-profile: v6`.
@@ -84,20 +88,28 @@ def create_chat_router(
     finisher = Finisher(service, on_finish)
     runner = TurnRunner(service, reply, finisher, max_silence=max_silence, drain_timeout=drain_timeout)
     attempts = max_attempts if on_lost == "retry" else 1
-    chats = Chats(service, runner, finisher, stream_prefix=stream_prefix, max_attempts=attempts, on_busy=on_busy)
+    chats = Chats(
+        service,
+        runner,
+        finisher,
+        stream_prefix=stream_prefix,
+        max_attempts=attempts,
+        on_busy=on_busy,
+        replay_window=replay_window,
+    )
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
-        async with sweeping(service, stream_prefix, chats.attend, interval=sweep_interval):
-            try:
-                yield
-            finally:
-                await runner.drain()
+        with exit_noticed(runner.begin_exit):
+            async with sweeping(service, stream_prefix, chats.attend, interval=sweep_interval):
+                try:
+                    yield
+                finally:
+                    await runner.drain()
 
     routes = ChatRoutes(
         service,
         chats,
-        replay_window=replay_window,
         keep_alive=keep_alive,
         profile=check_profile(profile),
         max_body_bytes=max_body_bytes,

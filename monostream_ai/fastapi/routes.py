@@ -43,14 +43,12 @@ class ChatRoutes:
         service: DurableStreamService[Any],
         chats: Chats,
         *,
-        replay_window: float,
         keep_alive: float,
         profile: Profile,
         max_body_bytes: int,
     ) -> None:
         self._service = service
         self._chats = chats
-        self._replay_window = replay_window
         self._keep_alive = keep_alive
         self._profile = profile
         self._max_body_bytes = max_body_bytes
@@ -69,7 +67,7 @@ class ChatRoutes:
         last_event_id: Annotated[str | None, Header()] = None,
     ) -> Response:
         found = await self._chats.find(check_chat_id(chat_id), request.state.owner)
-        recent = found is not None and found.worth_replaying(self._replay_window)
+        recent = found is not None and found.worth_replaying
         if start_index is not None:
             if found is None or not (recent or found.is_run or start_index != "0"):
                 return only_finish()

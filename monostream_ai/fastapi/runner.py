@@ -50,12 +50,12 @@ class TurnRunner:
         self._drain_timeout = drain_timeout
         # The loop itself holds tasks weakly.
         self._tasks: set[asyncio.Task[None]] = set()
-        self._draining = False
+        self._drain: asyncio.Task[None] | None = None
 
     @property
     def draining(self) -> bool:
         """Whether no turn may start here any more."""
-        return self._draining or self._service.closing
+        return self._drain is not None or self._service.closing
 
     async def start(self, assignment: Assignment) -> None:
         """Acquire the version, store its `start`, and let the reply run; returns before the reply begins.
@@ -77,9 +77,21 @@ class TurnRunner:
         task.add_done_callback(self._tasks.discard)
         await asyncio.shield(opened)
 
+    def begin_exit(self) -> None:
+        """Break responses off, and begin to drain: a server may wait for a client that does not read, and shut down late."""
+        self._service.begin_shutdown()
+        self._begin_drain()
+
     async def drain(self) -> None:
         """Let running turns end, then cancel them."""
-        self._draining = True
+        await self._begin_drain()
+
+    def _begin_drain(self) -> asyncio.Task[None]:
+        if self._drain is None:
+            self._drain = asyncio.create_task(self._end_turns(), name="drain")
+        return self._drain
+
+    async def _end_turns(self) -> None:
         if self._tasks:
             _, left = await asyncio.wait(self._tasks, timeout=self._drain_timeout)
             for task in left:

@@ -84,6 +84,9 @@ class ReplayShape:
                 self._waiting[call_id] = held, instead
         elif kind in _RESULTS and call_id in self._waiting:
             waiting, instead = self._waiting.pop(call_id)
+            if kind == "tool-output-error" and chunk.get("dynamic") is not True:
+                # A client keeps the streamed text of a static call that fails, as `rawInput`, unless an output has replaced it.
+                instead = [*instead, _preliminary(call_id)]
             self._size += sum(map(len, instead)) - sum(map(len, waiting.payloads))
             waiting.payloads, waiting.waits_for = instead, None
 
@@ -105,6 +108,10 @@ class ReplayShape:
 
 def _delta(call: dict[str, Any], text: str) -> str:
     return encode_json({"type": "tool-input-delta", "toolCallId": call.get("toolCallId"), "inputTextDelta": text})
+
+
+def _preliminary(call_id: str) -> str:
+    return encode_json({"type": "tool-output-available", "toolCallId": call_id, "output": None, "preliminary": True})
 
 
 def _tool_or_data(payload: str) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from itertools import islice
 from monostream_ai.errors import ChunksMissing, MonostreamError, StreamDeleted, VersionConflict
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.verdicts import refusal
-from monostream_ai.types import MAX_VERSION, Append, Head, Lease, Opening, Page, Position, State, VersionInfo
+from monostream_ai.types import MAX_VERSION, Append, Head, Lease, Opening, Page, Position, State, StoredChunk, VersionInfo
 
 
 @dataclass(slots=True)
@@ -22,6 +22,7 @@ class _Version:
     lease_until: float
     state: State = "open"
     payloads: list[str] = field(default_factory=list)
+    stored_at: list[datetime] = field(default_factory=list)
     next_id: int = 0
     closed: float | None = None
     stop_requested_at: datetime | None = None
@@ -77,6 +78,7 @@ class MemoryStore(Store):
         if row.next_id != append.first:
             return ChunksMissing(append.lease.stream_id, append.lease.version, row.next_id)
         row.payloads.extend(append.payloads)
+        row.stored_at.extend([datetime.now(UTC)] * len(append.payloads))
         row.next_id = end
         row.lease_until = self._clock() + (0 if append.closes else lease)
         if append.closes:
@@ -155,6 +157,18 @@ class MemoryStore(Store):
         asked = sorted(name for name in self._streams if name.startswith(prefix) and (after is None or name > after))
         return [self._info(name, self._streams[name][max(self._streams[name])]) for name in asked[:limit]]
 
+    async def versions(self, stream_id: str, *, before: int | None, limit: int) -> list[VersionInfo]:
+        rows = sorted(self._streams.get(stream_id, {}).values(), key=lambda row: row.number, reverse=True)
+        return [self._info(stream_id, row) for row in rows if before is None or row.number < before][:limit]
+
+    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
+        row = self._streams.get(stream_id, {}).get(version)
+        if row is None:
+            return []
+        stored = zip(row.stored_at, row.payloads, strict=True)
+        chunks = (StoredChunk(id, stored_at, len(payload.encode())) for id, (stored_at, payload) in enumerate(stored))
+        return list(islice(chunks, first, first + max_rows))
+
     async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
         found = (
             self._info(name, row)
@@ -213,7 +227,7 @@ class MemoryStore(Store):
                     continue
                 pruned += 1
                 if row.number == newest:
-                    row.payloads, row.state, row.token, row.settler = [], "pruned", None, None
+                    row.payloads, row.stored_at, row.state, row.token, row.settler = [], [], "pruned", None, None
                 else:
                     del versions[row.number]
         return pruned

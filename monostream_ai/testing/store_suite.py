@@ -12,6 +12,7 @@ from monostream_ai.interfaces import Store
 from monostream_ai.testing.store_cases.acquire import AcquireCases
 from monostream_ai.testing.store_cases.append import AppendCases
 from monostream_ai.testing.store_cases.claim import ClaimCases
+from monostream_ai.testing.store_cases.history import HistoryCases
 from monostream_ai.testing.store_cases.lease import LeaseCases
 from monostream_ai.testing.store_cases.payload import PayloadCases
 from monostream_ai.testing.store_cases.read import ReadCases
@@ -21,7 +22,16 @@ from monostream_ai.testing.store_cases.watch import WatchCases
 
 
 class StoreConformance(
-    AcquireCases, AppendCases, RetryCases, ReadCases, LeaseCases, ClaimCases, WatchCases, RetentionCases, PayloadCases
+    AcquireCases,
+    AppendCases,
+    RetryCases,
+    ReadCases,
+    LeaseCases,
+    ClaimCases,
+    WatchCases,
+    HistoryCases,
+    RetentionCases,
+    PayloadCases,
 ):
     """Every promise of `Store`, for a subclass that has a `store` fixture.
 

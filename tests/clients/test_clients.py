@@ -29,7 +29,7 @@ def test_goldens_are_read_as_we_read_them(read_all: ReadAll) -> None:
     found = complaints(read_all, goldens, may_fail=True)
 
     assert [line for line in found if not line.startswith(FORGETFUL)] == []
-    assert {line.partition("]")[0] for line in found} == {f"{FORGETFUL} [v5, ai5", f"{FORGETFUL} [v6, ai6"}
+    assert {line.partition("]")[0] for line in found} == {f"{FORGETFUL} [v5, 5.0.277", f"{FORGETFUL} [v6, 6.0.326"}
 
 
 def test_built_messages_are_read_as_we_read_them(read_all: ReadAll) -> None:
@@ -111,7 +111,7 @@ def test_the_vocabulary_is_that_of_ai_7(read_all: ReadAll) -> None:
         for key, kind in (*shape.required.items(), *shape.optional.items()):
             if kind not in ("anything", "value"):
                 refused += [required | optional | {key: None}, required | optional | {key: 7}]
-    (answer,) = read_all([{"client": "ai7", "chunks": [*accepted, *refused]}])
+    (answer,) = read_all([{"client": CLIENTS["v7"], "chunks": [*accepted, *refused]}])
 
     assert answer["refused"] == refused
     assert [chunk for chunk in refused if not _is_refused(chunk)] == []
@@ -127,6 +127,6 @@ def _is_refused(chunk: Chunk) -> bool:
 
 
 def test_a_type_that_ai_7_has_is_one_that_we_have(packages: Path) -> None:
-    source = (packages / "ai7/src/ui-message-stream/ui-message-chunks.ts").read_text()
+    source = (packages / f"ai-{CLIENTS['v7']}/src/ui-message-stream/ui-message-chunks.ts").read_text()
 
     assert sorted(re.findall(r"(?m)^ {8}type: z\.literal\('([^']+)'\)", source)) == sorted(SHAPES)

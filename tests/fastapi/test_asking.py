@@ -73,7 +73,7 @@ async def test_a_request_sent_again_joins_the_running_turn(new_service: NewServi
 
 async def test_one_request_sent_many_times_at_once_runs_the_reply_once(new_service: NewService, serve: Serve) -> None:
     held = Held()
-    processes = [await serve(new_service(), held) for _ in range(2)]
+    processes = [await serve(new_service(), held, replay_window=60.0) for _ in range(2)]
 
     posts = [asyncio.create_task(processes[number % 2].post(question())) for number in range(8)]
     await held.started.wait()

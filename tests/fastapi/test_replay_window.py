@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
+
+import pytest
 
 from tests.fastapi.chat_client import chunks_in, question, types_in
 from tests.fastapi.conftest import NewService, Serve
@@ -58,3 +61,35 @@ async def test_clients_that_count_chunks_get_it_too(new_service: NewService, ser
     again = await client.get(params={"startIndex": "0"})
 
     assert chunks_in(again.text) == chunks_in(posted.text)
+
+
+async def test_a_request_that_was_answered_just_now_is_not_answered_again(new_service: NewService, serve: Serve) -> None:
+    held = Held()
+    held.go_on.set()
+    client = await serve(new_service(), held, replay_window=60.0)
+
+    first, again = await client.post(question()), await client.post(question())
+
+    assert chunks_in(again.text) == chunks_in(first.text)
+    assert len(held.turns) == 1
+
+
+@pytest.mark.parametrize("other", [question(id="u2"), question(text="Hm?"), question(trigger="regenerate-message")])
+async def test_another_request_is_answered(new_service: NewService, serve: Serve, other: dict[str, Any]) -> None:
+    client = await serve(new_service(), greet, replay_window=60.0)
+    first = await client.post(question())
+
+    assert chunks_in((await client.post(other)).text) != chunks_in(first.text)
+    assert (await client.status())["version"] == 1
+
+
+async def test_what_was_stopped_is_answered_when_it_is_asked_again(new_service: NewService, serve: Serve) -> None:
+    held = Held()
+    client = await serve(new_service(), held, replay_window=60.0)
+    async with client.ask(question()):
+        await held.started.wait()
+        await client.stop()
+    held.go_on.set()
+
+    assert types_in((await client.post(question())).text)[-1] == "finish"
+    assert len(held.turns) == 2

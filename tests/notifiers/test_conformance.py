@@ -8,8 +8,10 @@ import pytest
 
 from monostream_ai.interfaces import Notifier
 from monostream_ai.notifiers.memory import MemoryNotifier
+from monostream_ai.notifiers.redis import RedisNotifier
 from monostream_ai.testing import NotifierConformance
 from tests.backends import Backend, postgres_backend, sqlite_backend
+from tests.plugins.redis import RedisServer
 
 
 async def opened(backend: Backend) -> AsyncIterator[Notifier]:
@@ -61,3 +63,17 @@ class TestMemoryNotifier(NotifierConformance):
     @pytest.fixture
     def peer(self, notifier: Notifier) -> Notifier:
         return notifier
+
+
+class TestRedisNotifier(NotifierConformance):
+    @pytest.fixture
+    async def notifier(self, redis_server: RedisServer) -> AsyncIterator[Notifier]:
+        notifier = RedisNotifier.from_url(redis_server.url)
+        yield notifier
+        await notifier.aclose()
+
+    @pytest.fixture
+    async def peer(self, redis_server: RedisServer) -> AsyncIterator[Notifier]:
+        notifier = RedisNotifier.from_url(redis_server.url)
+        yield notifier
+        await notifier.aclose()

@@ -13,7 +13,7 @@ from monostream_ai.errors import MonostreamError
 from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier, Store
 from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.testing import NotifierConformance, StoreConformance
-from monostream_ai.types import Append, Page, Position, WakeUp
+from monostream_ai.types import Append, Page, Position, StoredChunk, WakeUp
 from tests.chunks import FINISH, PROTOCOL, Chunk, text, texts
 from tests.forwarding import ForwardingStore
 
@@ -35,6 +35,10 @@ class HexStore(ForwardingStore):
     async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
         packed = await self.inner.payloads(stream_id, version, first, max_rows=max_rows, max_bytes=GROWTH * max_bytes)
         return unpack(packed, max_bytes)
+
+    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
+        chunks = await self.inner.timeline(stream_id, version, first, max_rows=max_rows)
+        return [chunk._replace(size=(chunk.size - len('""')) // 2) for chunk in chunks]
 
 
 def pack(payload: str) -> str:

@@ -15,11 +15,12 @@ from monostream_ai.stores.sql import postgres_reads as reads
 from monostream_ai.stores.sql import postgres_statements as sql
 from monostream_ai.stores.sql.postgres_connections import DriverConnection
 from monostream_ai.stores.sql.postgres_database import PostgresDatabase
-from monostream_ai.stores.sql.postgres_rows import append_parameters, held_by, lease_parameters, page_of, version_parameters
+from monostream_ai.stores.sql.postgres_pruning import prune
+from monostream_ai.stores.sql.postgres_rows import append_parameters, held_by, lease_parameters, page_of
 from monostream_ai.stores.sql.postgres_url import CONNECT_ARGUMENTS, POOLER_ARGUMENTS, postgres_url
 from monostream_ai.stores.sql.translation import DATA_ERROR_CLASS, UNIQUE_VIOLATION, sqlstate
 from monostream_ai.stores.verdicts import refusal
-from monostream_ai.types import MAX_VERSION, Append, Lease, Opening, Page, Position, VersionInfo
+from monostream_ai.types import MAX_VERSION, Append, Lease, Opening, Page, Position, StoredChunk, VersionInfo
 
 LOCKED_TRIES: Final = 5
 """Attempts at an append whose row is locked, within 0.1 s; then the caller is told to try later."""
@@ -61,6 +62,10 @@ class PostgresStore(Store):
 
     async def setup(self) -> None:
         await self._database.setup()
+
+    async def schema_version(self) -> int:
+        """Return the version of the schema; 0 if there is none."""
+        return await self._database.schema_version()
 
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
         parameters = {
@@ -196,6 +201,14 @@ class PostgresStore(Store):
         rows = await self._database.execute(sql.STREAMS, {"prefix": prefix, "after": after, "limit": limit})
         return [VersionInfo(**row) for row in rows]
 
+    async def versions(self, stream_id: str, *, before: int | None, limit: int) -> list[VersionInfo]:
+        rows = await self._database.execute(sql.VERSIONS, {"stream": stream_id, "before": before, "limit": limit})
+        return [VersionInfo(**row) for row in rows]
+
+    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
+        parameters = {"stream": stream_id, "version": version, "first": first, "max_rows": max_rows}
+        return [StoredChunk(*row) for row in await self._database.execute(sql.TIMELINE, parameters)]
+
     async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
         rows = await self._database.execute(sql.UNATTENDED, {"prefix": prefix, "limit": limit})
         return [VersionInfo(**row) for row in rows]
@@ -216,15 +229,7 @@ class PostgresStore(Store):
         return await self._database.transaction(work)
 
     async def prune(self, *, older_than: float, limit: int) -> int:
-        async def work(connection: DriverConnection) -> int:
-            rows = await connection.execute(sql.PRUNABLE, {"older_than": older_than, "limit": limit})
-            if rows:
-                await connection.execute(sql.PRUNE_CHUNKS, version_parameters([(row[0], row[1]) for row in rows]))
-                await connection.execute(sql.PRUNE_SUPERSEDED, version_parameters([(row[0], row[1]) for row in rows if row[2]]))
-                await connection.execute(sql.PRUNE_NEWEST, version_parameters([(row[0], row[1]) for row in rows if not row[2]]))
-            return len(rows)
-
-        return await self._database.transaction(work)
+        return await self._database.transaction(lambda connection: prune(connection, older_than=older_than, limit=limit))
 
     async def aclose(self) -> None:
         await self._database.aclose()

@@ -6,17 +6,20 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from monostream_ai.errors import MonostreamError, StoreUnavailable
+from monostream_ai.stores.sql.migrations import is_current, problem_with, upgrade
 from monostream_ai.stores.sql.postgres_connections import Connections, DriverConnection, Statement
-from monostream_ai.stores.sql.postgres_setup import create_tables, is_current, schema_problem
+from monostream_ai.stores.sql.postgres_setup import PostgresSchema
 from monostream_ai.stores.sql.translation import UNDEFINED_COLUMN, UNDEFINED_TABLE, as_unavailable, sqlstate
 
 T = TypeVar("T")
 
 SETUP_LOCK: Final = 0x6D6F6E6F73747265
 """Key of the advisory lock under which tables are created ("monostre" in ASCII)."""
+
+STEP_LOCK_TIMEOUT: Final = "5s"
 
 
 class PostgresDatabase:
@@ -39,7 +42,7 @@ class PostgresDatabase:
 
         Raises:
             StoreUnavailable: The outcome is unknown.
-            SchemaMissing, SchemaMismatch: The tables are not there, or not ours.
+            SchemaMissing, SchemaMismatch, SchemaOutdated: The tables are not there, not ours, or older than this package.
         """
 
         if self._pooler:
@@ -61,23 +64,34 @@ class PostgresDatabase:
         return await self._run(attempt)
 
     async def setup(self) -> None:
-        """Create what is missing. Raises SchemaMismatch, StoreUnavailable."""
+        """Create or upgrade the tables. Raises SchemaMismatch, SchemaTooNew, StoreUnavailable."""
+        if await self._schema_transaction(lambda connection: connection.run_sync(lambda sync: is_current(PostgresSchema(sync)))):
+            return
 
-        async def attempt() -> None:
-            async with self._transactional.connect() as connection:
-                if await connection.run_sync(is_current):
-                    return
-            async with self._transactional.begin() as connection:
-                # Two processes that create one table at once collide in the catalog, IF NOT EXISTS or not.
-                await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SETUP_LOCK})
-                await connection.run_sync(create_tables)
+        async def work(connection: AsyncConnection) -> None:
+            # Two processes that create one table at once collide in the catalog, IF NOT EXISTS or not.
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SETUP_LOCK})
+            # A step that waits for somebody's long transaction makes everybody else wait behind it.
+            await connection.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), {"timeout": STEP_LOCK_TIMEOUT})
+            await connection.run_sync(lambda sync: upgrade(PostgresSchema(sync)))
 
-        await self._run(attempt)
+        await self._schema_transaction(work)
+
+    async def schema_version(self) -> int:
+        """Return the version of the schema; 0 if there is none."""
+        return await self._schema_transaction(lambda connection: connection.run_sync(lambda sync: PostgresSchema(sync).version()))
 
     async def aclose(self) -> None:
         """Close the engine if it is ours."""
         if self._owned:
             await self._engine.dispose()
+
+    async def _schema_transaction(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        async def attempt() -> T:
+            async with self._transactional.begin() as connection:
+                return await work(connection)
+
+        return await self._run(attempt)
 
     async def _run(self, attempt: Callable[[], Awaitable[T]]) -> T:
         try:
@@ -100,5 +114,5 @@ class PostgresDatabase:
         state = sqlstate(error)
         if state in (UNDEFINED_TABLE, UNDEFINED_COLUMN):
             async with self._transactional.connect() as connection:
-                return await connection.run_sync(schema_problem)
+                return await connection.run_sync(lambda sync: problem_with(PostgresSchema(sync)))
         return as_unavailable(error)

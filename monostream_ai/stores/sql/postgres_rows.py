@@ -56,7 +56,3 @@ def lease_parameters(leases: Sequence[Lease]) -> dict[str, Any]:
 
 def held_by(lease: Lease) -> dict[str, Any]:
     return {"stream": lease.stream_id, "version": lease.version, "writer": lease.token}
-
-
-def version_parameters(rows: Sequence[tuple[str, int]]) -> dict[str, Any]:
-    return {"streams": [stream_id for stream_id, _ in rows], "versions": [version for _, version in rows]}

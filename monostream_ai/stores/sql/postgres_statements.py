@@ -13,7 +13,7 @@ from monostream_ai.stores.sql.postgres_connections import Statement
 from monostream_ai.stores.sql.postgres_reads import LAPSES
 
 _LEASE_END: Final = "clock_timestamp() + make_interval(secs => CAST(:lease AS double precision))"
-_NEWER: Final = "SELECT 1 FROM stream_version AS newer WHERE newer.stream_id = v.stream_id AND newer.version > v.version"
+NEWER: Final = "SELECT 1 FROM stream_version AS newer WHERE newer.stream_id = v.stream_id AND newer.version > v.version"
 
 # Insert first, fence second, so that all racers queue on the primary key. The fence waits for an append in flight.
 ACQUIRE = Statement(
@@ -62,7 +62,7 @@ mine AS (
   SELECT b.* FROM b CROSS JOIN LATERAL (
     SELECT 1 FROM stream_version AS v
      WHERE v.stream_id = b.stream_id AND v.version = b.version AND v.writer = b.writer AND v.next_id = b.first_id
-       AND v.state = 'open' AND NOT EXISTS ({_NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED) AS held),
+       AND v.state = 'open' AND NOT EXISTS ({NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED) AS held),
 head AS (
   UPDATE stream_version AS v
      SET next_id = mine.first_id + mine.n,
@@ -101,7 +101,7 @@ WITH mine AS (
    CROSS JOIN LATERAL (
     SELECT 1 FROM stream_version AS v
      WHERE v.stream_id = m.stream_id AND v.version = m.version AND v.writer = m.writer
-       AND v.state = 'open' AND NOT EXISTS ({_NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED) AS held)
+       AND v.state = 'open' AND NOT EXISTS ({NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED) AS held)
 UPDATE stream_version AS v SET lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END} FROM mine
  WHERE v.stream_id = mine.stream_id AND v.version = mine.version RETURNING mine.place
 """
@@ -113,7 +113,7 @@ UPDATE stream_version AS v
    SET writer = :writer, lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END},
        stop_requested_at = CASE WHEN CAST(:stop AS boolean) THEN coalesce(v.stop_requested_at, clock_timestamp())
                                 ELSE v.stop_requested_at END
- WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint) AND v.state = 'open' AND NOT EXISTS ({_NEWER})
+ WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint) AND v.state = 'open' AND NOT EXISTS ({NEWER})
    AND (v.writer = :writer OR {LAPSES} <= clock_timestamp() OR (CAST(:stop AS boolean) AND v.stop_requested_at IS NULL))
 RETURNING v.next_id
 """
@@ -155,6 +155,21 @@ SELECT DISTINCT ON (v.stream_id) v.stream_id, v.version, v.state, v.next_id, {_I
 """
 )
 
+VERSIONS = Statement(
+    f"""
+SELECT v.stream_id, v.version, v.state, v.next_id, {_INFO} FROM stream_version AS v
+ WHERE v.stream_id = :stream AND (CAST(:before AS bigint) IS NULL OR v.version < CAST(:before AS bigint))
+ ORDER BY v.version DESC LIMIT :limit
+"""
+)
+
+TIMELINE = Statement(
+    """
+SELECT id, CAST(created_at AS timestamptz), octet_length(CAST(chunk AS text)) FROM stream_chunk
+ WHERE stream_id = :stream AND version = CAST(:version AS bigint) AND id >= CAST(:first AS bigint) ORDER BY id LIMIT :max_rows
+"""
+)
+
 UNATTENDED = Statement(
     f"""
 SELECT v.stream_id, v.version, v.state, v.next_id, {_INFO} FROM stream_version AS v
@@ -180,24 +195,3 @@ SETTLE = Statement(
 # neither touches a version that was opened meanwhile.
 DELETE_VERSIONS = Statement("DELETE FROM stream_version WHERE stream_id = :stream AND version <= CAST(:latest AS bigint)")
 DELETE_CHUNKS = Statement("DELETE FROM stream_chunk WHERE stream_id = :stream AND version <= CAST(:latest AS bigint)")
-
-# Four statements in one transaction.
-PRUNABLE = Statement(
-    f"""
-SELECT v.stream_id, v.version, EXISTS ({_NEWER}) AS superseded FROM stream_version AS v
- WHERE (v.state <> 'pruned' OR EXISTS ({_NEWER}))
-   AND coalesce(v.closed_at, {LAPSES}) < clock_timestamp() - make_interval(secs => CAST(:older_than AS double precision))
- LIMIT :limit FOR UPDATE OF v SKIP LOCKED
-"""
-)
-_THESE: Final = "unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[])) AS t (stream_id, version)"
-PRUNE_CHUNKS = Statement(
-    f"DELETE FROM stream_chunk AS c USING {_THESE} WHERE c.stream_id = t.stream_id AND c.version = t.version"
-)
-PRUNE_SUPERSEDED = Statement(
-    f"DELETE FROM stream_version AS v USING {_THESE} WHERE v.stream_id = t.stream_id AND v.version = t.version"
-)
-PRUNE_NEWEST = Statement(
-    f"UPDATE stream_version AS v SET state = 'pruned', writer = NULL, settler = NULL FROM {_THESE} "
-    "WHERE v.stream_id = t.stream_id AND v.version = t.version"
-)

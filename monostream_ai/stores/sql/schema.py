@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, DateTime, Double, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Column, ColumnElement, DateTime, Double, Index, Integer, MetaData, Table, Text, text
 from sqlalchemy.dialects import postgresql
-
-SCHEMA_VERSION: Final = 1
 
 metadata = MetaData(naming_convention={"pk": "%(table_name)s_pkey"})
 
@@ -53,23 +51,28 @@ stream_version = Table(
     # Who has to settle the version once it is closed; empty if nobody has to.
     Column("settler", Text),
     sqlite_with_rowid=False,
+    # Each append updates its row in place (HOT) as long as the page has room and no index covers what changes.
+    postgresql_with={"fillfactor": 70},
 )
 
-# On columns that an append never changes: an index on the lease would end the updates in place.
-_UNSETTLED: Final = stream_version.c.settler.is_not(None)
-Index(
-    "stream_version_unsettled",
-    stream_version.c.stream_id,
-    stream_version.c.version,
-    postgresql_where=_UNSETTLED,
-    sqlite_where=_UNSETTLED,
-)
+
+def _index(name: str, *columns: Column[Any], where: ColumnElement[bool]) -> None:
+    Index(f"stream_version_{name}", *columns, postgresql_where=where, sqlite_where=where)
+
+
+# All on what an append never changes, except the last one of a version.
+_index("unsettled", stream_version.c.stream_id, stream_version.c.version, where=stream_version.c.settler.is_not(None))
+_index("closed", stream_version.c.closed_at, where=stream_version.c.state == "closed")
+_index("open", stream_version.c.created_at, where=stream_version.c.state == "open")
 
 schema_version = Table(
     "monostream_schema",
     metadata,
     Column("version", Integer, primary_key=True, autoincrement=False),
 )
+
+PRUNED_CHUNKS: Final = 20_000
+"""Chunks after which a transaction that prunes takes no further version, so that it stays short."""
 
 REQUIRED_COLUMNS: Final = {
     stream_chunk.name: {"stream_id", "version", "id", "chunk"},

@@ -13,10 +13,21 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from monostream_ai.errors import Fenced, InvalidURL, MonostreamError, VersionConflict
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.sql import sqlite_statements as sql
-from monostream_ai.stores.sql.sqlite_rows import append_rows, check_lease, held_by, read_info, read_infos, read_page, read_rows
-from monostream_ai.stores.sql.sqlite_setup import setup
+from monostream_ai.stores.sql.migrations import upgrade
+from monostream_ai.stores.sql.sqlite_pruning import prune
+from monostream_ai.stores.sql.sqlite_rows import (
+    append_rows,
+    check_lease,
+    held_by,
+    read_info,
+    read_infos,
+    read_page,
+    read_rows,
+    read_timeline,
+)
+from monostream_ai.stores.sql.sqlite_setup import SQLiteSchema
 from monostream_ai.stores.sql.sqlite_thread import SQLiteThread
-from monostream_ai.types import MAX_VERSION, Append, Lease, Opening, Page, Position, VersionInfo
+from monostream_ai.types import MAX_VERSION, Append, Lease, Opening, Page, Position, StoredChunk, VersionInfo
 
 
 def sqlite_url(url: str) -> URL:
@@ -60,7 +71,11 @@ class SQLiteStore(Store):
         return store
 
     async def setup(self) -> None:
-        await self._writer.write(setup)
+        await self._writer.write(lambda connection: upgrade(SQLiteSchema(connection)))
+
+    async def schema_version(self) -> int:
+        """Return the version of the schema; 0 if there is none."""
+        return await self._reader.run(lambda connection: SQLiteSchema(connection).version())
 
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
         parameters: dict[str, Any] = {
@@ -145,6 +160,13 @@ class SQLiteStore(Store):
         parameters = {"prefix": prefix, "after": after, "limit": limit}
         return await self._reader.run(lambda connection: read_infos(connection, sql.STREAMS, parameters))
 
+    async def versions(self, stream_id: str, *, before: int | None, limit: int) -> list[VersionInfo]:
+        parameters = {"stream": stream_id, "before": before, "limit": limit}
+        return await self._reader.run(lambda connection: read_infos(connection, sql.VERSIONS, parameters))
+
+    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
+        return await self._reader.run(lambda connection: read_timeline(connection, stream_id, version, first, max_rows))
+
     async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
         parameters = {"prefix": prefix, "limit": limit}
         return await self._reader.run(lambda connection: read_infos(connection, sql.UNATTENDED, parameters))
@@ -165,14 +187,7 @@ class SQLiteStore(Store):
         return await self._writer.write(work)
 
     async def prune(self, *, older_than: float, limit: int) -> int:
-        def work(connection: sqlite3.Connection) -> int:
-            rows = connection.execute(sql.PRUNABLE, {"older_than": older_than, "limit": limit}).fetchall()
-            for stream_id, version, superseded in rows:
-                connection.execute(sql.DELETE_VERSION_CHUNKS, (stream_id, version))
-                connection.execute(sql.DELETE_VERSION if superseded else sql.PRUNE_NEWEST, (stream_id, version))
-            return len(rows)
-
-        return await self._writer.write(work)
+        return await self._writer.write(lambda connection: prune(connection, older_than=older_than, limit=limit))
 
     async def data_version(self) -> int:
         """Return a number that changes whenever another connection commits, here or in another process.

@@ -10,7 +10,7 @@ from typing import Any, Final
 from monostream_ai.errors import ChunksMissing, MonostreamError
 from monostream_ai.stores.sql import sqlite_statements as sql
 from monostream_ai.stores.verdicts import refusal
-from monostream_ai.types import Append, Head, Lease, Page, Position, VersionInfo
+from monostream_ai.types import Append, Head, Lease, Page, Position, StoredChunk, VersionInfo
 
 _INSTANTS: Final = ("created_at", "closed_at", "stop_requested_at")
 
@@ -22,7 +22,9 @@ def append_rows(connection: sqlite3.Connection, append: Append, lease: float) ->
     parameters = {**held_by(held), "first": append.first, "end": end, "lease": lease, "closes": append.closes}
     if connection.execute(sql.APPEND, parameters).rowcount == 0:
         return _verdict(connection, append, end)
-    rows = [(held.stream_id, held.version, append.first + offset, payload) for offset, payload in enumerate(append.payloads)]
+    # CURRENT_TIMESTAMP, the column's default, knows whole seconds only.
+    now = datetime.now(UTC).isoformat(" ", "microseconds").removesuffix("+00:00")
+    rows = [(held.stream_id, held.version, append.first + offset, now, payload) for offset, payload in enumerate(append.payloads)]
     connection.executemany(sql.INSERT_CHUNKS, rows)
     return None
 
@@ -65,6 +67,12 @@ def read_infos(connection: sqlite3.Connection, query: str, parameters: dict[str,
     names = [column[0] for column in cursor.description]
     rows = [dict(zip(names, values, strict=True)) for values in cursor]
     return [VersionInfo(**{**row, **{name: _instant(row[name]) for name in _INSTANTS}}) for row in rows]
+
+
+def read_timeline(connection: sqlite3.Connection, stream_id: str, version: int, first: int, max_rows: int) -> list[StoredChunk]:
+    """Read when chunks were stored."""
+    rows = connection.execute(sql.TIMELINE, (stream_id, version, first, max_rows))
+    return [StoredChunk(id, datetime.fromisoformat(created_at).replace(tzinfo=UTC), size) for id, created_at, size in rows]
 
 
 def read_page(connection: sqlite3.Connection, position: Position, max_rows: int, max_bytes: int) -> Page:

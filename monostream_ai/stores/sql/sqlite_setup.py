@@ -1,24 +1,29 @@
-"""Creates and checks the tables of a SQLite file, in one transaction."""
+"""The tables of a SQLite file."""
 
 from __future__ import annotations
 
 import sqlite3
 
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateTable
 
-from monostream_ai.errors import SchemaMismatch
-from monostream_ai.stores.sql.schema import REQUIRED_COLUMNS, SCHEMA_VERSION, metadata, stream_version
+from monostream_ai.stores.sql.migrations import Schema
+from monostream_ai.stores.sql.schema import metadata
 
 
-def setup(connection: sqlite3.Connection) -> None:
-    """Create what is missing. Raises SchemaMismatch."""
-    for table in metadata.sorted_tables:
-        connection.execute(str(CreateTable(table, if_not_exists=True).compile(dialect=sqlite.dialect())))
-    for name, required in REQUIRED_COLUMNS.items():
-        present = {row[1] for row in connection.execute(f"PRAGMA table_info({name})")}
-        if missing := required - present:
-            raise SchemaMismatch(name, f"column {min(missing)!r}")
-    for index in stream_version.indexes:
-        connection.execute(str(CreateIndex(index, if_not_exists=True).compile(dialect=sqlite.dialect())))
-    connection.execute("INSERT OR IGNORE INTO monostream_schema (version) VALUES (?)", (SCHEMA_VERSION,))
+class SQLiteSchema(Schema):
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def columns(self, table: str) -> set[str]:
+        return {name for (name,) in self._connection.execute("SELECT name FROM pragma_table_info(?)", (table,))}
+
+    def create_missing(self) -> None:
+        for table in metadata.sorted_tables:
+            self.execute(str(CreateTable(table, if_not_exists=True).compile(dialect=sqlite.dialect())))
+
+    def execute(self, statement: str) -> None:
+        self._connection.execute(statement)
+
+    def steps_taken(self) -> set[int]:
+        return {version for (version,) in self._connection.execute("SELECT version FROM monostream_schema")}

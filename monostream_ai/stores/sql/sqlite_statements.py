@@ -36,7 +36,7 @@ UPDATE stream_version
    AND NOT EXISTS (SELECT 1 FROM stream_version WHERE stream_id = :stream AND version > :version)
 """
 
-INSERT_CHUNKS: Final = "INSERT INTO stream_chunk (stream_id, version, id, chunk) VALUES (?, ?, ?, ?)"
+INSERT_CHUNKS: Final = "INSERT INTO stream_chunk (stream_id, version, id, created_at, chunk) VALUES (?, ?, ?, ?, ?)"
 
 HEAD: Final = f"SELECT state, next_id, lease_until - {NOW}, opener FROM stream_version WHERE stream_id = ? AND version = ?"
 
@@ -86,6 +86,15 @@ STREAMS: Final = f"""
  ORDER BY stream_id LIMIT :limit
 """
 
+VERSIONS: Final = f"""
+{_INFO} WHERE stream_id = :stream AND (:before IS NULL OR version < :before) ORDER BY version DESC LIMIT :limit
+"""
+
+TIMELINE: Final = """
+SELECT id, created_at, length(CAST(chunk AS blob)) FROM stream_chunk WHERE stream_id = ? AND version = ? AND id >= ?
+ ORDER BY id LIMIT ?
+"""
+
 UNATTENDED: Final = f"""
 {_INFO} WHERE settler IS NOT NULL AND substr(stream_id, 1, length(:prefix)) = :prefix AND lease_until <= {NOW} LIMIT :limit
 """
@@ -97,16 +106,3 @@ UPDATE stream_version SET settler = :writer, lease_seconds = :lease, lease_until
 """
 
 SETTLE: Final = "UPDATE stream_version SET settler = NULL WHERE stream_id = :stream AND version = :version AND settler = :writer"
-
-PRUNABLE: Final = f"""
-SELECT v.stream_id, v.version, v.superseded FROM (
-  SELECT v.*, EXISTS (SELECT 1 FROM stream_version AS n WHERE n.stream_id = v.stream_id AND n.version > v.version) AS superseded
-    FROM stream_version AS v) AS v
- WHERE (v.state <> 'pruned' OR v.superseded) AND coalesce(v.closed_at, v.lease_until) < {NOW} - :older_than LIMIT :limit
-"""
-
-DELETE_VERSION_CHUNKS: Final = "DELETE FROM stream_chunk WHERE stream_id = ? AND version = ?"
-DELETE_VERSION: Final = "DELETE FROM stream_version WHERE stream_id = ? AND version = ?"
-PRUNE_NEWEST: Final = """
-UPDATE stream_version SET state = 'pruned', writer = NULL, settler = NULL WHERE stream_id = ? AND version = ?
-"""

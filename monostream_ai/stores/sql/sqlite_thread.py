@@ -10,8 +10,9 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from monostream_ai.errors import MonostreamError, SchemaMissing
-from monostream_ai.stores.sql.schema import REQUIRED_COLUMNS
+from monostream_ai.errors import MonostreamError
+from monostream_ai.stores.sql.migrations import problem_with
+from monostream_ai.stores.sql.sqlite_setup import SQLiteSchema
 from monostream_ai.stores.sql.translation import as_unavailable
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ class SQLiteThread:
 
         Raises:
             StoreUnavailable: The database is locked, full, or cannot be opened.
-            SchemaMissing: A table is not there.
+            SchemaMissing, SchemaMismatch, SchemaOutdated: The tables are not there, not ours, or older than this package.
         """
         try:
             if self._connection is None:
@@ -104,9 +105,9 @@ class SQLiteThread:
 
     async def _translated(self, error: Exception) -> MonostreamError | None:
         if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
-            missing = await self._hop(_missing_table)
-            if missing is not None:
-                return SchemaMissing(missing)
+            problem = await self._hop(lambda connection: problem_with(SQLiteSchema(connection)))
+            if problem is not None:
+                return problem
         return as_unavailable(error)
 
 
@@ -127,8 +128,3 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
-
-
-def _missing_table(connection: sqlite3.Connection) -> str | None:
-    present = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    return next((name for name in REQUIRED_COLUMNS if name not in present), None)

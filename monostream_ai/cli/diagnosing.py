@@ -1,0 +1,42 @@
+"""`doctor`: what is right, what is not, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+from rich.text import Text
+
+from monostream_ai.cli.running import FAILED, Database, console, database_options, json_option, print_json, run
+from monostream_ai.diagnosis import diagnose
+from monostream_ai.types import Finding
+
+SIGNS: Final = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "bold red")}
+
+
+@click.command()
+@database_options
+@json_option
+def doctor(database: Database, as_json: bool) -> None:
+    """Check the database: connection, tables, notifications, pooler, locks, clock. Fails if a check does."""
+    database.require_file()
+
+    async def work() -> int:
+        failed = False
+        async for finding in diagnose(database.url, listen_url=database.listen_url, notifier=database.notifier):
+            failed |= finding.level == "fail"
+            if as_json:
+                print_json(finding._asdict())
+            else:
+                show(finding)
+        return FAILED if failed else 0
+
+    run(work())
+
+
+def show(finding: Finding) -> None:
+    """Print a finding, and below it what to do."""
+    sign, style = SIGNS[finding.level]
+    console().print(Text.assemble((sign, style), f" {finding.check:<14} {finding.found}"))
+    if finding.advice:
+        console().print(Text(f"  {'':<14} {finding.advice}", "italic"))

@@ -1,0 +1,26 @@
+"""A notifier that passes every call on to another one: the base of notifiers that change or watch some calls."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier
+from monostream_ai.types import WakeUp
+
+
+class ForwardingNotifier(Notifier):
+    def __init__(self, inner: Notifier) -> None:
+        self.inner = inner
+
+    @property
+    def healthy(self) -> bool:
+        return self.inner.healthy
+
+    async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
+        await self.inner.notify(wake_ups)
+
+    async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
+        return await self.inner.listen(listener, on_error)
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()

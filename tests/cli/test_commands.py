@@ -1,0 +1,194 @@
+"""`monostream-ai` shows what is stored, ends what is to be ended, and tells scripts how it went."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monostream_ai import DurableStreamService
+from monostream_ai.stores.sql.migrations import SCHEMA_VERSION
+from tests.cli.conftest import Command, do
+
+
+def listed(command: Command, *arguments: str) -> list[tuple[str, int, str, int]]:
+    return [(each["stream_id"], each["version"], each["state"], each["chunks"]) for each in command.json("ls", *arguments)]
+
+
+def test_ls_shows_the_latest_version_of_each_stream(command: Command) -> None:
+    table = command("ls").stdout
+    assert [line.split()[0] for line in table.splitlines()] == ["stream", "chat:1", "chat:lost", "job:1"]
+    assert listed(command, "chat:1") == [("chat:1", 1, "closed", 4)]
+
+
+def test_ls_shows_all_versions_if_asked(command: Command) -> None:
+    assert [each[:2] for each in listed(command, "--versions")] == [
+        ("chat:1", 1),
+        ("chat:1", 0),
+        ("chat:lost", 0),
+        ("job:1", 0),
+    ]
+
+
+def test_ls_goes_on_where_it_ended_and_says_so(command: Command) -> None:
+    first = command("ls", "--limit", "1")
+    assert "--after 'chat:1'" in first.stderr
+    assert [each[0] for each in listed(command, "--after", "chat:1", "--limit", "0")] == ["chat:lost", "job:1"]
+
+
+def test_ls_adds_up_sizes(command: Command) -> None:
+    (chat,) = command.json("ls", "chat:1", "--sizes")
+    (inspected,) = command.json("inspect", "chat:1")
+    assert chat["size"] == inspected["size"] > 100
+
+
+def test_ls_tells_lost_publishers(command: Command) -> None:
+    def until_lost() -> str:
+        while (state := listed(command, "chat:lost")[0][2]) == "open":
+            pass
+        return state
+
+    assert until_lost() == "lost"
+
+
+def test_tail_prints_every_chunk_and_ends(command: Command) -> None:
+    chunks = command.json("tail", "chat:1")
+    assert [(each["version"], each["id"], each["chunk"]["type"]) for each in chunks] == [
+        (1, 0, "text-start"),
+        (1, 1, "text-delta"),
+        (1, 2, "text-end"),
+        (1, 3, "finish"),
+    ]
+    lines = command("tail", "chat:1").stdout.splitlines()
+    assert lines[1].split() == ["1.1", "text-delta", '"Grüße"']
+
+
+def test_tail_goes_on_after_a_cursor(command: Command) -> None:
+    assert [each["id"] for each in command.json("tail", "chat:1", "--after", "1.1")] == [2, 3]
+
+
+def test_tail_shows_a_superseded_version(command: Command) -> None:
+    assert [each["version"] for each in command.json("tail", "chat:1", "--version", "0")] == [0] * 4
+
+
+def test_tail_of_a_lost_stream_shows_what_there_is_and_says_lost(command: Command) -> None:
+    result = command("tail", "chat:lost")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (4, 1)
+    assert "was lost" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("tail", "nope"), ("inspect", "nope"), ("stop", "nope"), ("inspect", "chat:1", "--version", "9")]
+)
+def test_an_unknown_stream_has_an_exit_code_of_its_own(command: Command, arguments: tuple[str, ...]) -> None:
+    result = command(*arguments)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "there is no stream" in result.stderr
+
+
+def test_inspect_shows_the_version_and_its_siblings(command: Command) -> None:
+    shown = command("inspect", "chat:1").stdout
+    assert "m1" in shown
+    assert "4 (" in shown
+    (measured,) = command.json("inspect", "chat:1")
+    assert (measured["chunks"], measured["missing"], sum(measured["histogram"])) == (4, [], 4)
+    assert [each["version"] for each in measured["versions"]] == [1, 0]
+
+
+def test_inspect_names_chunks_that_are_missing(command: Command) -> None:
+    delete = "DELETE FROM stream_chunk WHERE stream_id = 'chat:1' AND version = 1 AND id IN (1, 3)"
+    asyncio.run(executed(command.url, delete))
+    (measured,) = command.json("inspect", "chat:1")
+    assert measured["missing"] == [{"first": 1, "last": 1}, {"first": 3, "last": 3}]
+    assert "chunks 1 to 1 are missing" in command("inspect", "chat:1").stdout
+
+
+async def executed(url: str, statement: str) -> None:
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await connection.execute(text(statement))
+    await engine.dispose()
+
+
+def test_stop_ends_a_version_with_its_protocols_abort(command: Command) -> None:
+    assert command.json("stop", "chat:lost") == [{"stream_id": "chat:lost", "version": 0, "stopped": True}]
+    assert command.json("tail", "chat:lost")[-1]["chunk"]["type"] == "abort"
+    again = command("stop", "chat:lost")
+    assert (again.exit_code, again.stdout) == (3, "nothing to stop: version 0 has ended\n")
+
+
+def test_stop_takes_a_protocol_by_name(command: Command) -> None:
+    command.json("stop", "chat:lost", "--protocol", "tests.chunks:PROTOCOL")
+    assert command.json("tail", "chat:lost")[-1]["chunk"] == {"type": "abort"}
+
+
+def test_a_protocol_that_cannot_be_imported_is_wrong_usage(command: Command) -> None:
+    assert command("stop", "chat:lost", "--protocol", "nowhere:NOTHING").exit_code == 2
+
+
+def test_prune_removes_what_is_old(command: Command) -> None:
+    assert command.json("prune", "--older-than", "1h") == [{"pruned": 0}]
+    # Two versions of chat:1, and job:1; chat:lost once its lease is over.
+    assert command.json("prune", "--older-than", "0")[0]["pruned"] >= 3
+    assert listed(command, "job:1") == [("job:1", 0, "pruned", 2)]
+
+
+@pytest.mark.parametrize("age", ["", "1y", "-1", "soon", "1 d"])
+def test_an_age_that_cannot_be_read_is_wrong_usage(command: Command, age: str) -> None:
+    assert command("prune", "--older-than", age).exit_code == 2
+
+
+def test_migrate_says_what_it_did(command: Command) -> None:
+    assert command.json("migrate") == [{"before": SCHEMA_VERSION, "after": SCHEMA_VERSION}]
+    asyncio.run(executed(command.url, "DELETE FROM monostream_schema WHERE version > 1"))
+    assert command("migrate").stdout == f"the schema went from version 1 to {SCHEMA_VERSION}\n"
+
+
+def test_a_file_that_does_not_exist_is_not_created(tmp_path: Path) -> None:
+    path = tmp_path / "typo.db"
+    for arguments in (["ls"], ["doctor"], ["prune", "--older-than", "1d"]):
+        result = Command(f"sqlite:///{path}")(*arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "no such SQLite file" in result.stderr
+    assert not path.exists()
+
+
+def test_migrate_creates_a_database(tmp_path: Path) -> None:
+    new = Command(f"sqlite:///{tmp_path / 'new.db'}")
+    assert new.json("migrate") == [{"before": 0, "after": SCHEMA_VERSION}]
+    assert new.json("ls") == []
+
+
+@pytest.mark.parametrize("url", ["memory://", "mysql://u:hunter2@h/db", "nonsense", "postgresql+psycopg://u:hunter2@h/db"])
+def test_a_url_that_cannot_be_used_is_wrong_usage(url: str) -> None:
+    result = Command(url)("ls")
+    assert result.exit_code == 2
+    assert "hunter2" not in result.output
+
+
+def test_a_database_that_is_down_is_named_without_its_password() -> None:
+    down = Command("postgresql://me:hunter2@127.0.0.1:9/db")
+    for arguments in (["ls"], ["migrate"], ["doctor"], ["tail", "s"]):
+        result = down(*arguments)
+        assert result.exit_code == 1
+        assert "hunter2" not in result.output + str(result.exception)
+
+
+def test_tail_follows_a_publisher_in_another_process(command: Command) -> None:
+    async def publish(service: DurableStreamService[Any]) -> None:
+        async with service.publisher("live") as pub:
+            await pub.write({"type": "text-start", "id": "t"})
+            tail = asyncio.create_task(asyncio.to_thread(command.json, "tail", "live"))
+            for _ in range(20):
+                await pub.write({"type": "text-delta", "id": "t", "delta": "x"})
+                await asyncio.sleep(0.05)
+        chunks = await tail
+        assert [each["id"] for each in chunks] == [*range(len(chunks))]
+        assert chunks[-1]["chunk"]["type"] == "finish"
+
+    do(command.url, publish)

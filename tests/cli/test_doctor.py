@@ -1,0 +1,124 @@
+"""`monostream-ai doctor` names what is wrong and what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from monostream_ai.diagnosis import diagnose
+from monostream_ai.stores.sql import PostgresStore, SQLiteStore
+from monostream_ai.types import Finding
+from tests.cli.conftest import Command
+from tests.plugins.postgres import asyncpg_dsn
+from tests.plugins.redis import RedisServer
+from tests.stores.test_pooler import pooled_url  # noqa: F401  (a fixture)
+
+
+async def findings(url: str, *, listen_url: str | None = None, notifier: str | None = None) -> dict[str, Finding]:
+    return {each.check: each async for each in diagnose(url, listen_url=listen_url, notifier=notifier)}
+
+
+@pytest.fixture
+async def database(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
+    store = PostgresStore.from_url(postgres_url)
+    await store.setup()
+    await store.aclose()
+    connection = await asyncpg.connect(asyncpg_dsn(postgres_url))
+    yield connection
+    await connection.close()
+
+
+def test_a_healthy_database_passes(command: Command) -> None:
+    assert {each["level"] for each in command.json("doctor")} == {"ok"}
+    shown = command("doctor")
+    assert shown.exit_code == 0
+    assert all(line.startswith("✓") for line in shown.stdout.splitlines())
+
+
+async def test_every_check_of_postgres_has_a_name(database: asyncpg.Connection, postgres_url: str) -> None:
+    found = await findings(postgres_url)
+    assert list(found) == ["connect", "schema", "pooler", "durability", "locks", "transactions", "queue", "clock", "listen"]
+    assert {each.level for each in found.values()} == {"ok"}
+
+
+async def test_missing_tables_fail_with_what_to_do(postgres_url: str) -> None:
+    found = await findings(postgres_url)
+    assert found["schema"].level == "fail"
+    assert "setup()" in found["schema"].found
+
+
+def test_a_failed_check_is_an_exit_code(tmp_path: Path) -> None:
+    sqlite3.connect(tmp_path / "empty.db").execute("CREATE TABLE mine (id integer)").connection.close()
+    result = Command(f"sqlite:///{tmp_path / 'empty.db'}")("doctor")
+    assert result.exit_code == 1
+    assert "✗ schema" in result.stdout
+
+
+async def test_a_server_that_is_down_ends_the_checks() -> None:
+    found = await findings("postgresql://me:hunter2@127.0.0.1:9/db")
+    assert [(each.check, each.level) for each in found.values()] == [("connect", "fail")]
+    assert "hunter2" not in str(found)
+
+
+async def test_sessions_that_wait_for_a_lock_are_told(database: asyncpg.Connection, postgres_url: str) -> None:
+    await database.execute("CREATE TABLE contested (id integer)")
+    waiter = await asyncpg.connect(asyncpg_dsn(postgres_url))
+    async with database.transaction():
+        await database.execute("LOCK TABLE contested")
+        waiting = asyncio.create_task(waiter.execute("SELECT * FROM contested"))
+        async with asyncio.timeout(30):
+            while (found := (await findings(postgres_url))["locks"]).level != "warn":
+                pass
+    await asyncio.gather(waiting, return_exceptions=True)
+    await waiter.close()
+    assert found.found.startswith("1 sessions wait for a lock")
+    assert "pg_blocking_pids" in found.advice
+
+
+async def test_commits_that_do_not_wait_for_the_disk_are_told(database: asyncpg.Connection, postgres_url: str) -> None:
+    name = await database.fetchval("SELECT current_database()")
+    await database.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    assert (await findings(postgres_url))["durability"].level == "warn"
+
+
+async def test_a_pooler_is_told_and_listen_url_is_the_cure(
+    database: asyncpg.Connection,
+    pooled_url: str,  # noqa: F811
+    postgres_url: str,
+) -> None:
+    through = await findings(pooled_url)
+    assert (through["pooler"].level, through["listen"].level) == ("warn", "warn")
+    assert "listen_url" in through["pooler"].advice
+    cured = await findings(pooled_url, listen_url=postgres_url)
+    assert {each.level for each in cured.values()} == {"ok"}
+
+
+async def test_a_locked_sqlite_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "streams.db"
+    store_url = f"sqlite:///{path}"
+    store = SQLiteStore.from_url(store_url)
+    await store.setup()
+    await store.aclose()
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    found = await findings(store_url)
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert found["lock"].level == "fail"
+    assert "holds the database locked" in found["lock"].found
+
+
+async def test_redis_is_checked_where_it_carries_the_wake_ups(
+    database: asyncpg.Connection, postgres_url: str, redis_server: RedisServer
+) -> None:
+    up = await findings(postgres_url, notifier=redis_server.url)
+    assert ("listen" in up, up["redis"].level) == (False, "ok")
+    redis_server.kill()
+    down = await findings(postgres_url, notifier=redis_server.url)
+    assert down["redis"].level == "warn"
+    assert "polling" in down["redis"].advice

@@ -1,0 +1,57 @@
+// The chat of each release of `ai`, over plain memory instead of React.
+
+class MemoryState {
+  status = 'ready';
+  error = undefined;
+  constructor(messages) {
+    this.messages = messages;
+  }
+  snapshot = value => structuredClone(value);
+  pushMessage = message => {
+    this.messages = [...this.messages, this.snapshot(message)];
+  };
+  popMessage = () => {
+    this.messages = this.messages.slice(0, -1);
+  };
+  replaceMessage = (index, message) => {
+    this.messages = this.messages.with(index, this.snapshot(message));
+  };
+}
+
+// Returns a function that opens chats of one release, which keep what they are called back with. `transport` is one, or the options
+// of the default one.
+export async function release(version) {
+  const { AbstractChat, DefaultChatTransport } = await import(`ai-${version}`);
+  class HeadlessChat extends AbstractChat {
+    seen = {};
+    constructor({ messages, transport, ...options }) {
+      super({
+        ...options,
+        state: new MemoryState(structuredClone(messages)),
+        transport: transport.reconnectToStream ? transport : new DefaultChatTransport(transport),
+        onToolCall: ({ toolCall }) => void this.seen.calls.push(toolCall.toolCallId),
+        onData: part => void this.seen.data.push(part.type),
+      });
+      this.forget();
+    }
+    forget() {
+      this.seen = { calls: [], data: [] };
+    }
+  }
+  return options => new HeadlessChat(options);
+}
+
+export async function workflowTransport(network, { startIndex, replays }) {
+  const { WorkflowChatTransport } = await import('@ai-sdk/workflow/client');
+  const transport = new WorkflowChatTransport({ ...network, initialStartIndex: startIndex });
+  // It lacks this, so `ai` takes it for a transport that goes on where the last response broke off.
+  return replays ? Object.assign(transport, { resumeStreamIsReplay: true }) : transport;
+}
+
+export const report = chat => ({
+  messages: chat.messages,
+  status: chat.status,
+  error: chat.error == null ? null : String(chat.error.message),
+  log: chat.log,
+  ...chat.seen,
+});

@@ -1,0 +1,102 @@
+"""What is asked of drive.mjs, and what it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from monostream_ai.ui_messages import UIMessage
+
+HERE = Path(__file__).parent
+
+PATIENCE = 110.0
+"""Seconds for all stories of one call."""
+
+
+class Cut(NamedTuple):
+    """Where a response ends: after this many chunks, and this many bytes of the next one."""
+
+    events: int
+    bytes: int = 0
+    cleanly: bool = False
+    """It ends as if it were whole, instead of with an error."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """A chat that asks, loses the response, and is looked at in several ways at once; see drive.mjs."""
+
+    release: str
+    scenario: str
+    cut: Cut | None = None
+    views: Sequence[str] = ()
+    stored: int | None = None
+    """Chunks that the reply has written when the views come back; None if it does not wait for them."""
+    more: dict[str, Any] = field(default_factory=dict)
+    """Further keys for drive.mjs."""
+
+    def line(self, key: int, url: str) -> dict[str, Any]:
+        stages = [] if self.stored is None else [[self.stored, len(self.views)]]
+        return {
+            "key": key,
+            "id": f"c{key}",
+            "client": self.release,
+            "api": f"{url}/api/chat",
+            "headers": {"x-ui-message-profile": f"v{self.release[0]}"},
+            "script": {"scenario": self.scenario, "stages": stages},
+            "cuts": [] if self.cut is None else [self.cut._asdict()],
+            "views": self.views,
+            **self.more,
+        }
+
+
+class Told(NamedTuple):
+    """A story and what came of it. `cut` and each view have `messages`, `status`, `error`, `log`, `calls` and `data`.
+
+    `calls` and `data` are what the chat was called back with, since it came back if it did; `log` has each request.
+    """
+
+    story: Story
+    chat_id: str
+    before: list[UIMessage]
+    cut: dict[str, Any]
+    views: dict[str, dict[str, Any]]
+
+    @property
+    def continued(self) -> UIMessage | None:
+        """The answer that the response went on with."""
+        last = self.before[-1]
+        return last if last["role"] == "assistant" else None
+
+    @property
+    def shown(self) -> UIMessage | None:
+        """The answer as far as the page showed it when the response broke off."""
+        last = self.cut["messages"][-1]
+        return last if last["role"] == "assistant" else None
+
+
+async def tell(stories: Iterable[Story], url: str) -> list[Told]:
+    """Let the real clients live through the stories, many at once; return what came of each, in the order given."""
+    stories = list(stories)
+    lines = "".join(json.dumps(story.line(key, url)) + "\n" for key, story in enumerate(stories))
+    answers = {answer.pop("key"): answer for answer in await run(HERE / "drive.mjs", lines)}
+    return [Told(story, f"c{key}", **answers[key]) for key, story in enumerate(stories)]
+
+
+async def run(program: Path, lines: str) -> list[dict[str, Any]]:
+    """Return the lines that a program of Node.js answers with."""
+    pipe = asyncio.subprocess.PIPE
+    node = await asyncio.create_subprocess_exec("node", program, stdin=pipe, stdout=pipe, stderr=pipe)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            output, complaints = await node.communicate(lines.encode())
+    finally:
+        if node.returncode is None:
+            node.kill()
+            await node.wait()
+    assert node.returncode == 0, complaints.decode()
+    return [json.loads(line) for line in output.decode().split("\n") if line]

@@ -1,0 +1,79 @@
+"""Chats whose response breaks off anywhere show, once they are back, what they would have shown, and what the server has.
+
+The scenarios are what tests of the captures record, and random messages. With the latest release of each major, every chunk
+boundary of each is tried, of very long ones some; with every release two boundaries and one place inside a chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Final
+
+import pytest
+
+from monostream_ai.ui_messages import Chunk
+from tests.clients.resuming.conftest import Serve
+from tests.clients.resuming.judging import complaints_about, complaints_about_whole, views_of
+from tests.clients.resuming.releases import EMPTIED, LATEST, OVER_PARTIAL, REFRESH, RELEASES, SAME_TAB, faults_of
+from tests.clients.resuming.scenarios import Scenarios
+from tests.clients.resuming.stories import Cut, Story, Told, tell
+
+VIEWS: Final = (SAME_TAB, REFRESH, OVER_PARTIAL)
+CUT_OFF: Final = ("network error", "the connection broke")
+"""What networks.mjs says."""
+
+SHARES: Final = 4
+"""Tests of one release, so that none takes long."""
+
+LONG: Final = 60
+"""Chunks of messages that are cut at this many places at most: threads make them, of parts that are all alike."""
+
+
+async def check(release: str, stories: Sequence[Story], recorded: Scenarios, serve: Serve) -> None:
+    served = await serve(recorded)
+    unbroken = [Story(release, name) for name in recorded]
+
+    def sent(told: Told) -> list[Chunk]:
+        start, *rest = recorded[told.story.scenario]
+        return [{**start, "messageId": served.message_ids[told.chat_id]}, *rest]
+
+    told = await tell([*unbroken, *stories], served.url)
+    whole, cut = told[: len(unbroken)], told[len(unbroken) :]
+    views = views_of(cut, whole, sent)
+
+    assert {(each.cut["status"], each.cut["error"]) for each in cut} <= {("error", text) for text in CUT_OFF}
+    assert list(complaints_about_whole(whole, sent)) == []
+    assert not (complaints := complaints_about(views)), complaints[0]
+    # A fault that a release no longer has would be listed in vain.
+    looked_at = {view for story in stories for view in story.views}
+    assert {fault for view in views for fault in view.faults} == {
+        fault for fault in faults_of(release) if fault.view in looked_at
+    }
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+@pytest.mark.parametrize("release", LATEST)
+async def test_a_cut_after_any_chunk_is_made_good(serve: Serve, recorded: Scenarios, release: str, share: int) -> None:
+    shared = {name: recorded[name] for name in [*recorded][share::SHARES]}
+    boundaries = [(name, at) for name, chunks in shared.items() for at in range(1, len(chunks), 1 + len(chunks) // LONG)]
+
+    await check(release, [Story(release, name, Cut(at), VIEWS[:2], stored=at) for name, at in boundaries], shared, serve)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+async def test_a_cut_here_and_there_is_made_good(serve: Serve, recorded: Scenarios, release: str) -> None:
+    stories = [story for name, chunks in recorded.items() for story in _some_cuts(release, name, len(chunks))]
+
+    await check(release, stories, recorded, serve)
+
+
+def _some_cuts(release: str, name: str, length: int) -> Iterator[Story]:
+    random = Random(f"{release} {name}")
+    boundaries = random.sample(range(1, length), k=min(2, length - 1))
+    for at, views in zip(boundaries, (VIEWS, (EMPTIED,)), strict=False):
+        yield Story(release, name, Cut(at), views, stored=at)
+    if length > 2:
+        # More is stored than has reached the page.
+        stored = random.randrange(2, length)
+        yield Story(release, name, Cut(random.randrange(stored), random.randrange(1, 200)), VIEWS, stored=stored)

@@ -1,0 +1,121 @@
+"""A chat application on a database, as one of several server processes runs it.
+
+    python -m uvicorn --factory tests.fastapi_processes.chat_server:create_app
+
+Its settings are JSON in the environment variable `CHAT_SETTINGS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+import asyncpg
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from starlette.middleware.base import RequestResponseEndpoint
+
+from monostream_ai import create_service
+from monostream_ai.fastapi import ChatTurn, FinishedTurn, create_chat_router
+from monostream_ai.ui_messages import UIMessage
+from tests.plugins.postgres import asyncpg_dsn
+
+VARIABLE: Final = "CHAT_SETTINGS"
+
+HANDED_OVER: Final = "CREATE TABLE handed_over (number serial, chat_id text, version int, ending text, message json, pid int)"
+"""Where the processes keep what they are given at the end of a turn."""
+
+
+def answer(*, words: int) -> str:
+    return "".join(map(word, range(words)))
+
+
+def word(number: int) -> str:
+    return f"{number} "
+
+
+@dataclass(frozen=True)
+class Settings:
+    database: str
+    on_lost: Literal["error", "retry"] = "retry"
+    stream_prefix: str = "chat:"
+    """Processes look after each other's turns if they have the same."""
+    lease: float = 1.0
+    drain_timeout: float = 10.0
+    words: int = 40
+    """Deltas of an answer."""
+    pause: float = 0.005
+    """Seconds before each of them."""
+    ballast: int = 0
+    """Chunks of nearly 1 MB that an answer begins with."""
+    middleware: bool = False
+    """Whether requests go through `@app.middleware("http")`, which ends broken responses cleanly if it can."""
+
+    def as_environment(self) -> dict[str, str]:
+        return {VARIABLE: json.dumps(asdict(self))}
+
+
+class ChatServer:
+    """Answers each question with the same words, and notes what it is given at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def app(self) -> FastAPI:
+        settings = self._settings
+        service = create_service(settings.database, lease=settings.lease, poll_interval=1.0)
+        router = create_chat_router(
+            service,
+            self._reply,
+            stream_prefix=settings.stream_prefix,
+            on_lost=settings.on_lost,
+            max_attempts=20,
+            on_finish=self._note,
+            sweep_interval=1.0,
+            drain_timeout=settings.drain_timeout,
+        )
+
+        @asynccontextmanager
+        async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+            async with service, asyncpg.create_pool(asyncpg_dsn(settings.database), min_size=1, max_size=2) as self._pool:
+                yield
+
+        app = FastAPI(lifespan=lifespan)
+        app.include_router(router, prefix="/api/chat")
+        if settings.middleware:
+            app.middleware("http")(_pass_on)
+        return app
+
+    async def _reply(self, turn: ChatTurn) -> None:
+        # Who writes, so that a test can kill it and can see two runs mixed.
+        await turn.pub.write({"type": "data-writer", "data": os.getpid()}, {"type": "text-start", "id": "t"})
+        for _ in range(self._settings.ballast):
+            await turn.pub.write({"type": "data-ballast", "data": "x" * 1_000_000})
+        for number in range(self._settings.words):
+            await asyncio.sleep(self._settings.pause)
+            await turn.pub.write({"type": "text-delta", "id": "t", "delta": word(number)})
+        await turn.pub.write({"type": "text-end", "id": "t"})
+
+    async def _note(self, message: UIMessage, turn: FinishedTurn) -> None:
+        values = (turn.chat_id, turn.version, turn.ending, json.dumps(message), os.getpid())
+        columns = "chat_id, version, ending, message, pid"
+        await self._pool.execute(f"INSERT INTO handed_over ({columns}) VALUES ($1, $2, $3, $4, $5)", *values)
+
+
+async def _pass_on(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    return await call_next(request)
+
+
+def create_app() -> FastAPI:
+    settings: dict[str, Any] = json.loads(os.environ[VARIABLE])
+    return ChatServer(Settings(**settings)).app()
+
+
+def serve(settings: Settings, port: int) -> None:
+    """Serve with uvicorn until a signal."""
+    uvicorn.run(ChatServer(settings).app(), port=port, log_level="critical", ws="none")

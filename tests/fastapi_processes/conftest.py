@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from monostream_ai import DurableStreamService, create_service
+from tests.fastapi_processes.chat_server import HANDED_OVER, Settings, serve
+from tests.plugins.postgres import asyncpg_dsn
+
+ROOT = Path(__file__).parents[2]
+
+PATIENCE = 30.0
+"""Seconds for a process to answer or to end."""
+
+COMMANDS = {
+    "uvicorn": ["-m", "uvicorn", "--log-level", "critical", "--factory"],
+    "granian": ["-m", "granian", "--interface", "asgi", "--no-log", "--factory"],
+}
+
+
+def free_port() -> int:
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        port: int = chosen.getsockname()[1]
+    return port
+
+
+async def until_it_answers(url: str) -> None:
+    async with asyncio.timeout(PATIENCE), httpx.AsyncClient() as http:
+        while True:
+            try:
+                await http.get(f"{url}/api/chat/none/status")
+            except httpx.TransportError:
+                await asyncio.sleep(0.02)
+            else:
+                return
+
+
+class ForkedServer:
+    """uvicorn in a process of its own, forked from one that has imported everything: it is up in no time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([serve.__module__, "monostream_ai.notifiers.postgres", "monostream_ai.stores.sql"])
+
+    def start(self) -> None:
+        self.url = f"http://127.0.0.1:{(port := free_port())}"
+        self._process = self._context.Process(target=serve, args=(self._settings, port), daemon=True)
+        self._process.start()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL, and return when it is dead."""
+        self._process.kill()
+        self._process.join()
+
+
+class CommandServer:
+    """A server started by its own command."""
+
+    def __init__(self, server: str, settings: Settings) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        application = "tests.fastapi_processes.chat_server:create_app"
+        self._process = subprocess.Popen(
+            [sys.executable, *COMMANDS[server], application, "--host", "127.0.0.1", "--port", str(port)],
+            cwd=ROOT,
+            env={**os.environ, **settings.as_environment()},
+        )
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    async def ended(self) -> None:
+        await asyncio.to_thread(self._process.wait, PATIENCE)
+
+    def end(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise
+
+
+ForkServer = Callable[..., ForkedServer]
+RunServer = Callable[..., CommandServer]
+
+
+@pytest.fixture
+async def database(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to the database of the processes."""
+    connection = await asyncpg.connect(asyncpg_dsn(postgres_url))
+    await connection.execute(HANDED_OVER)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def fork_server(postgres_url: str, database: Any) -> Iterator[ForkServer]:
+    """Fork a server; options are settings of the application."""
+    servers: list[ForkedServer] = []
+
+    def start(**options: Any) -> ForkedServer:
+        server = ForkedServer(Settings(postgres_url, **options))
+        server.start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture
+def run_server(postgres_url: str, database: Any) -> Iterator[RunServer]:
+    """Run a server by its name; options are settings of the application."""
+    servers: list[CommandServer] = []
+
+    def run(server: str, **options: Any) -> CommandServer:
+        servers.append(CommandServer(server, Settings(postgres_url, **options)))
+        return servers[-1]
+
+    yield run
+    for server in servers:
+        server.end()
+
+
+@pytest.fixture
+async def stored(postgres_url: str) -> AsyncIterator[DurableStreamService[Any]]:
+    """A service that looks at what the processes have stored."""
+    async with create_service(postgres_url) as service:
+        yield service
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(timeout=PATIENCE, limits=httpx.Limits(max_connections=None)) as client:
+        yield client

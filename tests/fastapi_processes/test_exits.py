@@ -1,0 +1,129 @@
+"""A server process that is told to exit: readers leave it within a second, and what it was writing is finished, or taken over."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from monostream_ai import DurableStreamService
+from tests.fastapi.chat_client import question
+from tests.fastapi_processes.chat_server import answer
+from tests.fastapi_processes.conftest import CommandServer, RunServer, until_it_answers
+from tests.fastapi_processes.page import Chunk, Page, events
+
+LONG_LEASE = 60.0
+"""Seconds; longer than any test, so that a turn that is taken over was released."""
+
+
+class Reader:
+    """Reads one response of a chat, and notes when it was broken off."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self.began = asyncio.Event()
+        self.broken_at = 0.0
+
+    async def read(self) -> None:
+        with pytest.raises(httpx.TransportError):
+            async for event in events(self._response):
+                if '"text-delta"' in event:
+                    self.began.set()
+        self.broken_at = time.monotonic()
+
+
+async def broken_off_after(http: httpx.AsyncClient, server: CommandServer) -> float:
+    """Ask, read with two readers, tell the server to exit, and return the seconds until both were broken off."""
+    body = http.build_request("POST", f"{server.url}/api/chat", json=question())
+    posted = await http.send(body, stream=True)
+    resumed = await http.send(http.build_request("GET", f"{server.url}/api/chat/c1/stream"), stream=True)
+    readers = [Reader(posted), Reader(resumed)]
+    async with asyncio.TaskGroup() as group:
+        for reader in readers:
+            group.create_task(reader.read())
+        for reader in readers:
+            await reader.began.wait()
+        server.terminate()
+        told_at = time.monotonic()
+    return max(reader.broken_at for reader in readers) - told_at
+
+
+@pytest.mark.parametrize("name", ["uvicorn", "granian"])
+async def test_a_process_told_to_exit_breaks_readers_off_and_lets_turns_end(
+    name: str, run_server: RunServer, http: httpx.AsyncClient, database: Any, stored: DurableStreamService[Any]
+) -> None:
+    server = run_server(name, lease=LONG_LEASE, words=100, pause=0.05, middleware=True)
+    await until_it_answers(server.url)
+
+    seconds = await broken_off_after(http, server)
+    assert (await stored.status("chat:c1")).state == "open"
+    await server.ended()
+
+    # A second where nothing else runs.
+    assert seconds < 3.0
+    chunks = await stored.chunks("chat:c1")
+    assert [chunk["type"] for chunk in chunks].count("text-delta") == 100
+    assert chunks[-1]["type"] == "finish"
+    assert [row["ending"] for row in await database.fetch("SELECT * FROM handed_over")] == ["finish"]
+
+
+async def connect_and_not_read(url: str) -> socket.socket:
+    """Resume a chat as a client that hangs: its server is left with more than it can send."""
+    hanging = socket.socket()
+    hanging.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    hanging.setblocking(False)
+    host, port = url.removeprefix("http://").split(":")
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(hanging, (host, int(port)))
+    await loop.sock_sendall(hanging, b"GET /api/chat/c1/stream HTTP/1.1\r\nhost: test\r\n\r\n")
+    assert (await loop.sock_recv(hanging, 16)).startswith(b"HTTP/1.1 200")
+    return hanging
+
+
+@pytest.mark.parametrize("name", ["uvicorn", "granian"])
+async def test_a_client_that_does_not_read_delays_no_takeover(
+    name: str, run_server: RunServer, http: httpx.AsyncClient, stored: DurableStreamService[Any]
+) -> None:
+    leaving = run_server(name, lease=LONG_LEASE, words=10_000, pause=0.05, drain_timeout=0.5, ballast=10)
+    await until_it_answers(leaving.url)
+    async with http.stream("POST", f"{leaving.url}/api/chat", json=question()) as posted:
+        reader = Reader(posted)
+        reading = asyncio.create_task(reader.read())
+        await reader.began.wait()
+        hanging = await connect_and_not_read(leaving.url)
+        # Until the server has filled what room there is. Where that takes longer, this test proves less, and does not fail.
+        await asyncio.sleep(1.0)
+        leaving.terminate()
+        await reading
+    async with asyncio.timeout(LONG_LEASE / 2):
+        while not (await stored.status("chat:c1")).lost:
+            await asyncio.sleep(0.05)
+
+    hanging.close()
+    await leaving.ended()
+
+
+@pytest.mark.parametrize("name", ["uvicorn", "granian"])
+async def test_a_turn_that_outlasts_its_process_is_taken_over_at_once(
+    name: str, run_server: RunServer, http: httpx.AsyncClient, stored: DurableStreamService[Any]
+) -> None:
+    leaving = run_server(name, lease=LONG_LEASE, words=10_000, pause=0.05, drain_timeout=0.5)
+    staying = run_server(name, lease=LONG_LEASE, words=20)
+    for server in (leaving, staying):
+        await until_it_answers(server.url)
+    seen: list[Chunk] = []
+    page = Page(http, lambda: [staying.url, staying.url], "c1", on_chunk=lambda cursor, chunk: seen.append(chunk))
+
+    await broken_off_after(http, leaving)
+    async with asyncio.timeout(LONG_LEASE / 2):
+        await page.read()
+        await leaving.ended()
+
+    assert page.versions == [0, 1]
+    assert page.text == answer(words=20)
+    assert (await stored.status("chat:c1")).attempt == 2
+    assert len({chunk["data"] for chunk in seen if chunk["type"] == "data-writer"}) == 2
