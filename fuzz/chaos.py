@@ -12,4 +12,4 @@ from fuzz.rounds.player import ChaosPlayer
 from fuzz.runner import main
 
 if __name__ == "__main__":
-    sys.exit(main("fuzz/chaos.py", lambda options: ChaosPlayer(), jobs=1, repeats=5, names=names(), unit="rounds"))
+    sys.exit(main("fuzz/chaos.py", lambda options: ChaosPlayer(), jobs=1, repeats=1, names=names(), unit="rounds"))

@@ -105,7 +105,7 @@ class _Pipe:
 
     def cut(self, *, reset: bool) -> None:
         transport = self._target.transport
-        if reset and self.answers:
+        if reset and self.answers and not transport.is_closing():
             # Not lingering makes a reset of the close.
             connection = transport.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

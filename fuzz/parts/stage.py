@@ -120,7 +120,7 @@ class Stage:
 
     def intruder(self, place: Place) -> sqlite3.Connection:
         """Return another program's connection to the SQLite file of a place."""
-        return sqlite3.connect(self.path(place), isolation_level=None)
+        return sqlite3.connect(self.path(place), isolation_level=None, check_same_thread=False)
 
     async def close(self, *, broken: bool = False) -> None:
         """Let all workers leave, and insist that they leave nothing; then take everything down.

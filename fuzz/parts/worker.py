@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import threading
@@ -53,6 +54,8 @@ def chunk_of(author: str, number: int, size: int) -> Chunk:
 
 def main(channel: socket.socket, settings: Settings) -> None:
     """Obey until the channel ends."""
+    # Background errors are what rounds are about; each would be a line.
+    logging.disable(logging.CRITICAL)
     asyncio.run(_obey(channel, settings))
 
 

@@ -158,11 +158,14 @@ class Round:
             await self._succeed(stream)
         for reading in self.readings:
             over = await reading.job.end(within=BOUND)
+            self.log("a reader of", reading.worker.name, "is over:", *[line[0] for line in reading.job.lines if line[0] != "read"])
             over_or_killed = over == ["ended"] or (over == ["dead"] and not reading.worker.alive)
             self.require(over_or_killed, "a reader of", reading.worker.name, "got", over)
         for stream in sorted({each.stream for each in [*self.publishings, *self.readings]}):
             await self._verify(stream)
+        self.log("everything is stored and was read as it should")
         await require_no_leak(self.stage, self.place)
+        self.log("nothing is left")
 
     async def _succeed(self, stream: str) -> None:
         """Publish a version that is read to its end, unless there is one already."""
