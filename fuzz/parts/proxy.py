@@ -15,6 +15,7 @@ class Proxy:
         self._path = path
         self._server: asyncio.Server | None = None
         self._pipes: set[_Pipe] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self.delay = 0.0
@@ -56,9 +57,14 @@ class Proxy:
         if self._server is not None:
             self._server.close()
             self.cut(reset=False)
+            await asyncio.gather(*self._serving)
             await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         try:
             upstream = await asyncio.open_unix_connection(self._path)
         except OSError:
