@@ -160,7 +160,7 @@ class Stage:
             case "pooled":
                 return replace(settings, listen_url=self.postgres.url)
             case "narrow":
-                return replace(settings, pool_size=1)
+                return replace(settings, pool_size=1, borrows=True)
         return settings
 
     async def _warm_up(self, worker: Worker) -> None:

@@ -36,7 +36,12 @@ LINE_LIMIT: Final = 2**24
 
 @dataclass(frozen=True)
 class Settings:
-    """What a worker is to be. A `listen_url` says that `url` leads through a pooler."""
+    """What a worker is to be.
+
+    Args:
+        borrows: Its service uses engines of the application, from which `hold` takes connections.
+        listen_url: Says that `url` leads through a pooler.
+    """
 
     name: str
     url: str
@@ -44,6 +49,7 @@ class Settings:
     poll_interval: float
     outage: float
     pool_size: int = 3
+    borrows: bool = False
     listen_url: str | None = None
 
 
@@ -108,19 +114,29 @@ class Parts:
 
     def _postgres(self) -> tuple[Store, Notifier]:
         settings = self._settings
-        listening = PostgresNotifier(self._engine(settings.listen_url or settings.url, 2, f"{settings.name} listen"))
+        CONNECT_ARGUMENTS.update(timeout=STATEMENT_TIMEOUT, command_timeout=STATEMENT_TIMEOUT)
+        if settings.borrows:
+            return PostgresStore(self._engine(settings.pool_size)), PostgresNotifier(self._engine(2))
+        _connect_as(settings.name)
+        listening = PostgresNotifier.from_url(settings.listen_url or settings.url)
         if settings.listen_url is not None:
-            return PostgresStore.from_url(settings.url, pool_size=settings.pool_size, pooler=True), listening
-        return PostgresStore(self._engine(settings.url, settings.pool_size, settings.name)), listening
+            # The pooler's own connections would take the name of whoever used them last.
+            _connect_as("pooled")
+        pooled = settings.listen_url is not None
+        return PostgresStore.from_url(settings.url, pool_size=settings.pool_size, pooler=pooled), listening
 
-    def _engine(self, url: str, pool_size: int, name: str) -> AsyncEngine:
-        timeouts = {"timeout": STATEMENT_TIMEOUT, "command_timeout": STATEMENT_TIMEOUT}
-        arguments = CONNECT_ARGUMENTS | timeouts | {"server_settings": {"application_name": name}}
+    def _engine(self, pool_size: int) -> AsyncEngine:
+        _connect_as(self._settings.name)
+        url, arguments = postgres_url(self._settings.url), {**CONNECT_ARGUMENTS}
         engine = create_async_engine(
-            postgres_url(url), pool_size=pool_size, max_overflow=0, pool_timeout=STATEMENT_TIMEOUT, connect_args=arguments
+            url, pool_size=pool_size, max_overflow=0, pool_timeout=STATEMENT_TIMEOUT, connect_args=arguments
         )
         self.engines.append(engine)
         return engine
+
+
+def _connect_as(name: str) -> None:
+    CONNECT_ARGUMENTS["server_settings"] = {"application_name": name}
 
 
 class Child:

@@ -62,9 +62,8 @@ async def _leak_of_connections(stage: Stage) -> str | None:
         rows = await connection.fetch(CONNECTIONS)
     finally:
         await connection.close()
-    limits = {"": 1, "monostream_ai": OWN_CONNECTIONS + POOLER_CONNECTIONS}
-    for worker in stage.living():
-        limits |= {worker.name: worker.settings.pool_size, f"{worker.name} listen": NOTIFIER_CONNECTIONS}
+    limits = {"": 1, "monostream_ai": OWN_CONNECTIONS, "pooled": POOLER_CONNECTIONS}
+    limits |= {worker.name: worker.settings.pool_size + NOTIFIER_CONNECTIONS for worker in stage.living()}
     found: Counter[str] = Counter()
     for name, state, count in rows:
         found[name] += count

@@ -158,7 +158,9 @@ class Round:
             await self._succeed(stream)
         for reading in self.readings:
             over = await reading.job.end(within=BOUND)
-            self.log("a reader of", reading.worker.name, "is over:", *[line[0] for line in reading.job.lines if line[0] != "read"])
+            self.log(
+                "a reader of", reading.worker.name, "is over:", *[line[0] for line in reading.job.lines if line[0] != "read"]
+            )
             over_or_killed = over == ["ended"] or (over == ["dead"] and not reading.worker.alive)
             self.require(over_or_killed, "a reader of", reading.worker.name, "got", over)
         for stream in sorted({each.stream for each in [*self.publishings, *self.readings]}):
