@@ -86,7 +86,7 @@ class Fuzzer:
         except KeyboardInterrupt:
             print()
         progress.print()
-        for failure in failures[:1]:
+        for failure in failures[: 0 if options.brief else 1]:
             self._explain(failure)
         return 1 if failures else 0
 
@@ -123,6 +123,7 @@ def _parse(name: str, jobs: int, names: Sequence[str], unit: str, arguments: Seq
     parser.add_argument("--jobs", type=int, default=jobs, help=f"scenarios at once (default {jobs})")
     parser.add_argument("--only", type=_words, default=[], help="names of scenarios, with commas")
     parser.add_argument("--failures", type=int, default=1, help="failures after which to stop (default 1)")
+    parser.add_argument("--brief", action="store_true", help="do not look for a smaller failure")
     parser.add_argument("--replay", metavar="NAME:SEED", help="run one scenario alone and print its trace")
     parser.add_argument(
         "--caps", type=_words, default=[], metavar="CHOICE=N,…", help="largest choices of a replay; * is all others"

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import socket
+from contextlib import suppress
 from typing import Any, Final
 
 from fuzz.parts import worker
@@ -117,8 +118,8 @@ class Worker:
         self._jobs = {number: job for number, job in self._jobs.items() if job.over is None}
 
     def signal(self, number: signal.Signals) -> None:
-        if self._process.is_alive():
-            os.kill(self._process.pid, number)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     async def kill(self) -> None:
         """Kill it, and hear what it had said."""
