@@ -38,7 +38,7 @@ WRITERS: Final[list[Mutant]] = [
                 "            left_open = [replace(each, closes=False) for each in appends]\n"
                 "            verdicts = await self._store.append(left_open, lease=self._lease)\n"
                 "            ends = [each.first + len(each.payloads) for each in appends]\n"
-                "            closing = [replace(each, first=end, payloads=[]) for each, end in zip(appends, ends) if each.closes]\n"
+                "            closing = [replace(it, first=end, payloads=[]) for it, end in zip(appends, ends) if it.closes]\n"
                 "            if closing:\n"
                 "                await self._store.append(closing, lease=self._lease)\n",
             ),
