@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,11 +16,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
-from fuzz.breaking.mutant import MEMORY, Mutant
+from fuzz.breaking.mutant import Mutant
+from fuzz.parts.postgres import PostgresServer
 
 ROOT: Final = Path(__file__).parents[2]
 LIMIT: Final = 60.0
 """Seconds in which a catcher must notice."""
+
+SERVER_VARIABLE: Final = "MONOSTREAM_TEST_DATABASE_URL"
+POSTGRES: Final = "ostgres"
+"""In the arguments of those catchers that need a server."""
 
 COPIED: Final = ("monostream_ai", "fuzz", "tests", "examples", "README.md", "pyproject.toml")
 LEFT_OUT: Final = ("node_modules", "__pycache__", "*.db", ".venv")
@@ -37,11 +44,12 @@ class Found:
 
 
 class Hunt:
-    """Has the copy; each mutant is applied to it and taken back."""
+    """Has the copy, to which each mutant is applied and from which it is taken back, and a Postgres for all catchers."""
 
     def __init__(self) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="ms"))
         self._sound: dict[str, bool] = {}
+        self._postgres: PostgresServer | None = None
 
     def __enter__(self) -> Self:
         for name in COPIED:
@@ -53,6 +61,8 @@ class Hunt:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._postgres is not None:
+            asyncio.run(self._postgres.close())
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def hunt(self, mutant: Mutant) -> Found:
@@ -72,7 +82,7 @@ class Hunt:
         process = subprocess.Popen(
             self._command(catcher),
             cwd=self._directory,
-            env={**os.environ, "PYTHONPATH": str(self._directory), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, **self._environment(catcher)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -87,7 +97,17 @@ class Hunt:
         verdict: Verdict = {0: "survived", 1: "caught"}.get(process.returncode, "broken")  # type: ignore[assignment]
         return Found(verdict, time.monotonic() - began, output[-2000:])
 
+    def _environment(self, catcher: str) -> dict[str, str]:
+        shared = {"PYTHONPATH": str(self._directory), "PYTHONDONTWRITEBYTECODE": "1"}
+        if POSTGRES not in catcher:
+            return shared
+        if self._postgres is None:
+            # Tests that are killed in mid-run would leave a server of their own behind.
+            self._postgres = PostgresServer()
+            asyncio.run(self._postgres.open())
+        return shared | {SERVER_VARIABLE: f"postgresql+asyncpg://postgres@/postgres?host={self._postgres.host}"}
+
     def _command(self, catcher: str) -> list[str]:
-        if catcher == MEMORY:
-            return [sys.executable, MEMORY, "--seed", "1", "--seconds", str(LIMIT / 3), "--brief"]
-        return ["/bin/sh", "-c", f"exec {sys.executable} -m pytest -x -q -p no:cacheprovider {catcher}"]
+        if catcher.startswith("fuzz/"):
+            return [sys.executable, *shlex.split(catcher), "--seed", "1", "--seconds", str(LIMIT / 3), "--brief"]
+        return [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *shlex.split(catcher)]

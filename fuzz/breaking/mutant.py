@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 MEMORY: Final = "fuzz/mem.py"
-"""The fuzzer in memory, as a catcher; other catchers are arguments of pytest."""
+"""The fuzzer in memory, as a catcher, perhaps with `--only`; other catchers are arguments of pytest."""
 
 MEMORY_STORE: Final = "tests/stores/test_conformance.py -k 'TestMemoryStore and not RealClock'"
 
@@ -28,7 +28,7 @@ class Mutant:
 
     Args:
         breaks: What goes wrong, as a user would see it.
-        catcher: `MEMORY`, or arguments of pytest.
+        catcher: The command line of a fuzzer, or arguments of pytest.
     """
 
     name: str
