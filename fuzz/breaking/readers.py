@@ -6,6 +6,8 @@ from typing import Final
 
 from fuzz.breaking.mutant import MEMORY, MEMORY_STORE, Change, Mutant, mutant
 
+LATE_READS: Final = "tests/test_late_reads.py"
+
 READERS: Final[list[Mutant]] = [
     mutant(
         "deliver-before-commit",
@@ -58,7 +60,7 @@ READERS: Final[list[Mutant]] = [
         "feed.py",
         "payloads, first = payloads[end - first :], end",
         "first = end",
-        "tests/test_feed.py",
+        LATE_READS,
     ),
     Mutant(
         "page-rewinds",
@@ -142,7 +144,7 @@ READERS: Final[list[Mutant]] = [
         "hub.py",
         "        for feed in self._feeds.values():\n            self._mark(feed, polled=False)\n",
         "        pass\n",
-        "tests/processes/test_several_processes.py -k 'as_it_is_written and sqlite'",
+        LATE_READS,
     ),
     mutant(
         "tailer-ends-with-an-error",
@@ -157,7 +159,7 @@ READERS: Final[list[Mutant]] = [
         "feed.py",
         "            return self._doubt(now, missing, patience=DOUBT)\n",
         "            missing.add_note('believed')\n",
-        "tests/test_bad_storage.py tests/test_feed.py",
+        LATE_READS,
     ),
     mutant(
         "pages-without-bound",

@@ -20,6 +20,7 @@ WRITERS: Final[list[Mutant]] = [
         "stores/verdicts.py",
         'if state != "open":',
         'if state == "never":',
+        "tests/guarantees/test_g5_closed.py -k memory",
     ),
     mutant(
         "stop-looks-like-fence",
