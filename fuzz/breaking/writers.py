@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fuzz.breaking.mutant import MEMORY_STORE, Change, Mutant, mutant
+from fuzz.breaking.mutant import MEMORY, MEMORY_STORE, Change, Mutant, mutant
 
 WRITERS: Final[list[Mutant]] = [
     mutant(
@@ -20,7 +20,7 @@ WRITERS: Final[list[Mutant]] = [
         "stores/verdicts.py",
         'if state != "open":',
         'if state == "never":',
-        "tests/guarantees/test_g5_closed.py -k memory",
+        MEMORY_STORE,
     ),
     mutant(
         "stop-looks-like-fence",
@@ -52,6 +52,7 @@ WRITERS: Final[list[Mutant]] = [
         "outbox.py",
         "        if self._in_doubt:\n            return",
         "        if self._in_doubt < 0:\n            return",
+        f"{MEMORY} --only lost-answers",
     ),
     mutant(
         "retry-out-of-order",
@@ -88,7 +89,7 @@ WRITERS: Final[list[Mutant]] = [
         "writer.py",
         "            self._settle(outbox, writes, append, verdict)\n",
         "            self._settle(outbox, writes, append, next((each for each in verdicts if each), verdict))\n",
-        "tests/test_writer.py tests/guarantees/test_g3_one_writer.py",
+        "tests/test_writer.py",
     ),
     mutant(
         "outage-at-once",
@@ -111,7 +112,7 @@ WRITERS: Final[list[Mutant]] = [
         "        self._closed = True\n        while self._task is not None:\n",
         "        self._closed = True\n        for outbox in self._ready:\n            outbox.fail(ServiceClosed())\n"
         "        self._ready.clear()\n        while self._task is not None:\n",
-        "tests/test_shutdown.py tests/test_writer.py",
+        "tests/test_writer.py",
     ),
     mutant(
         "write-overtakes-push",
