@@ -115,3 +115,33 @@ async def test_a_store_that_lost_delivered_chunks_is_a_named_error(monkeypatch: 
         for reader in reversed(readers):
             with pytest.raises(ChunksMissing):
                 await anext(reader)
+
+
+class OnceMute(ForwardingNotifier):
+    """Cannot send the first batch of wake-ups."""
+
+    sent = 0
+
+    async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
+        self.sent += 1
+        if self.sent == 1:
+            raise OSError("the broker is away")
+        await super().notify(wake_ups)
+
+
+async def test_wake_ups_that_could_not_be_sent_cost_only_themselves() -> None:
+    store, notifier = MemoryStore(), MemoryNotifier()
+    writer = DurableStreamService(store, OnceMute(notifier), PROTOCOL)
+    reader: Service = DurableStreamService(store, notifier, PROTOCOL, poll_interval=RARELY, lease=RARELY)
+    async with writer, reader:
+        pub = await writer.publisher("s").open()
+        failed = asyncio.Event()
+        writer.on_error(lambda source, error: failed.set())
+        async with asyncio.timeout(PATIENCE):
+            if not writer.error_counts:
+                await failed.wait()
+        subscription = reader.subscribe("s", timeout=PATIENCE)
+        for number in range(3):
+            await pub.write(text(number))
+            assert await anext(subscription) == text(number)
+        assert writer.error_counts == {"notify": 1}

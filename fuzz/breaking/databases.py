@@ -7,7 +7,8 @@ from typing import Final
 from fuzz.breaking.mutant import Mutant, mutant
 
 SQLITE: Final = "tests/stores/test_conformance.py -k TestSQLiteStore"
-POSTGRES: Final = "tests/stores/test_conformance.py -k TestPostgresStore"
+POSTGRES: Final = "tests/stores/test_conformance.py -k 'TestPostgresStore"
+POSTGRES_FAULTS: Final = "tests/stores/test_postgres_faults.py -k locked"
 
 DATABASES: Final[list[Mutant]] = [
     mutant(
@@ -24,7 +25,7 @@ DATABASES: Final[list[Mutant]] = [
         "stores/sql/sqlite_thread.py",
         'connection.execute("BEGIN IMMEDIATE")',
         'connection.execute("BEGIN DEFERRED")',
-        "tests/processes/test_several_processes.py tests/stores/test_conformance.py -k 'sqlite or TestSQLiteStore'",
+        SQLITE,
     ),
     mutant(
         "sqlite-page-of-two-moments",
@@ -48,7 +49,7 @@ DATABASES: Final[list[Mutant]] = [
         "stores/sql/postgres_statements.py",
         "AND v.writer = b.writer AND v.next_id = b.first_id",
         "AND v.next_id = b.first_id",
-        POSTGRES,
+        f"{POSTGRES} and foreign_token'",
     ),
     mutant(
         "postgres-append-without-id",
@@ -56,7 +57,7 @@ DATABASES: Final[list[Mutant]] = [
         "stores/sql/postgres_statements.py",
         "AND v.writer = b.writer AND v.next_id = b.first_id",
         "AND v.writer = b.writer",
-        POSTGRES,
+        f"{POSTGRES} and (never_replaced or behind_the_end)'",
     ),
     mutant(
         "postgres-closed-stays-open",
@@ -64,7 +65,7 @@ DATABASES: Final[list[Mutant]] = [
         "stores/sql/postgres_statements.py",
         "state = CASE WHEN mine.closes THEN 'closed' ELSE 'open' END",
         "state = 'open'",
-        POSTGRES,
+        f"{POSTGRES} and closed_version'",
     ),
     mutant(
         "postgres-renew-waits",
@@ -72,7 +73,7 @@ DATABASES: Final[list[Mutant]] = [
         "stores/sql/postgres_statements.py",
         "   WHERE v.state = 'open' AND NOT EXISTS ({_NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED)\nUPDATE",
         "   WHERE v.state = 'open' AND NOT EXISTS ({_NEWER}) FOR NO KEY UPDATE OF v)\nUPDATE",
-        "tests/stores/test_postgres_faults.py tests/stores/test_conformance.py -k TestPostgresStore",
+        POSTGRES_FAULTS,
     ),
     mutant(
         "postgres-append-waits",
@@ -80,7 +81,7 @@ DATABASES: Final[list[Mutant]] = [
         "stores/sql/postgres_statements.py",
         "   WHERE v.state = 'open' AND NOT EXISTS ({_NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED),\nhead",
         "   WHERE v.state = 'open' AND NOT EXISTS ({_NEWER}) FOR NO KEY UPDATE OF v),\nhead",
-        "tests/stores/test_postgres_faults.py",
+        POSTGRES_FAULTS,
     ),
     mutant(
         "postgres-claims-the-living",
@@ -88,7 +89,7 @@ DATABASES: Final[list[Mutant]] = [
         "stores/sql/postgres_statements.py",
         "OR {_LAPSES} <= clock_timestamp() OR",
         "OR true OR",
-        POSTGRES,
+        f"{POSTGRES} and not_claimed'",
     ),
     mutant(
         "postgres-lost-after-a-restart",

@@ -42,7 +42,7 @@ LEASES: Final[list[Mutant]] = [
         "leases.py",
         "            if holder is not None and (wake_up.version, wake_up.id) >= (lease.version, holder.next_id):\n",
         "            if holder is None and (wake_up.version, wake_up.id) >= (lease.version, -1):\n",
-        "tests/test_leases.py tests/guarantees/test_g7_stop.py",
+        "tests/test_late_reads.py tests/guarantees/test_g7_stop.py -k 'not sqlite and not postgres'",
     ),
     mutant(
         "stop-without-fence",
@@ -103,7 +103,7 @@ LEASES: Final[list[Mutant]] = [
         '                    self._on_error("notify", error)\n        finally:\n            self._task = None\n',
         '                    self._on_error("notify", error)\n                    return\n        except ZeroDivisionError:\n'
         "            self._task = None\n",
-        "tests/guarantees/test_g6_nobody_hangs.py tests/test_subscription.py",
+        "tests/test_late_reads.py",
     ),
     mutant(
         "prune-takes-the-living",

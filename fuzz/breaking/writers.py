@@ -158,6 +158,6 @@ WRITERS: Final[list[Mutant]] = [
         "json_text.py",
         "ensure_ascii=False, allow_nan=False",
         "ensure_ascii=False",
-        "tests/guarantees/test_g10_lossless.py",
+        "tests/test_bad_input.py",
     ),
 ]
