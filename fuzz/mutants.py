@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -24,6 +25,8 @@ def main() -> int:
     if options.list:
         print(*(f"{each.name}: {each.breaks}" for each in chosen), sep="\n")
         return 0
+    # What runs is ended before we end.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     counts: Counter[Verdict] = Counter()
     with Hunt() as hunt:
         for mutant in chosen:

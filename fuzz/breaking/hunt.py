@@ -24,8 +24,6 @@ LIMIT: Final = 60.0
 """Seconds in which a catcher must notice."""
 
 SERVER_VARIABLE: Final = "MONOSTREAM_TEST_DATABASE_URL"
-POSTGRES: Final = "ostgres"
-"""In the arguments of those catchers that need a server."""
 
 COPIED: Final = ("monostream_ai", "fuzz", "tests", "examples", "README.md", "pyproject.toml")
 LEFT_OUT: Final = ("node_modules", "__pycache__", "*.db", ".venv")
@@ -91,15 +89,16 @@ class Hunt:
         try:
             output = process.communicate(timeout=LIMIT)[0]
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            output = process.communicate()[0]
-            return Found("survived", time.monotonic() - began, output[-2000:])
+            return Found("survived", time.monotonic() - began, _killed(process)[-2000:])
+        except BaseException:
+            _killed(process)
+            raise
         verdict: Verdict = {0: "survived", 1: "caught"}.get(process.returncode, "broken")  # type: ignore[assignment]
         return Found(verdict, time.monotonic() - began, output[-2000:])
 
     def _environment(self, catcher: str) -> dict[str, str]:
         shared = {"PYTHONPATH": str(self._directory), "PYTHONDONTWRITEBYTECODE": "1"}
-        if POSTGRES not in catcher:
+        if catcher.startswith("fuzz/"):
             return shared
         if self._postgres is None:
             # Tests that are killed in mid-run would leave a server of their own behind.
@@ -111,3 +110,8 @@ class Hunt:
         if catcher.startswith("fuzz/"):
             return [sys.executable, *shlex.split(catcher), "--seed", "1", "--seconds", str(LIMIT / 3), "--brief"]
         return [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *shlex.split(catcher)]
+
+
+def _killed(process: subprocess.Popen[str]) -> str:
+    os.killpg(process.pid, signal.SIGKILL)
+    return process.communicate()[0]

@@ -47,7 +47,12 @@ class Pooler:
         assert program is not None, "no pgbouncer"
         self._configure()
         self._process = await asyncio.create_subprocess_exec(
-            program, "-q", str(self._configuration), stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
+            program,
+            "-q",
+            str(self._configuration),
+            stderr=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
         )
         assert self._process.stderr is not None
         # What it says must not fill the pipe.

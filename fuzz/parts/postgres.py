@@ -58,7 +58,13 @@ class PostgresServer:
             if self._process is None or self._process.poll() is not None:
                 # A backend that outlives a killed postmaster for a moment keeps the next one from starting.
                 self._process = subprocess.Popen(
-                    self._command, user=self._user, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                    self._command,
+                    user=self._user,
+                    cwd="/",
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    # Ctrl+C is not for it.
+                    start_new_session=True,
                 )
             try:
                 connection = await self.connect()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -62,6 +63,8 @@ def main(channel: socket.socket, settings: Settings) -> None:
     """Obey until the channel ends."""
     # Background errors are what rounds are about; each would be a line.
     logging.disable(logging.CRITICAL)
+    # Ctrl+C is for whoever directs us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     asyncio.run(_obey(channel, settings))
 
 

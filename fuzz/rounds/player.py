@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 
@@ -29,8 +30,17 @@ class ChaosPlayer(Player):
         return self._runner.run(self._attempt(task, caps, tracing=tracing))
 
     def play(self, tasks: Iterable[Task], report: Callable[[Result], bool]) -> None:
+        over = False
+
+        def stop(number: int, frame: object) -> None:
+            nonlocal over
+            over = True
+
+        # The round that runs comes to its end, so that what it leaves can be counted.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
         for task in tasks:
-            if not report(self.attempt(task, {}, tracing=False)):
+            if not report(self.attempt(task, {}, tracing=False)) or over:
                 return
 
     def close(self) -> None:

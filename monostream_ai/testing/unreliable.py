@@ -86,6 +86,18 @@ class UnreliableStore(Store):
     async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
         return await self._call(lambda: self.inner.info(stream_id, version))
 
+    async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
+        return await self._call(lambda: self.inner.streams(prefix=prefix, after=after, limit=limit))
+
+    async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
+        return await self._call(lambda: self.inner.unattended(prefix=prefix, limit=limit))
+
+    async def attend(self, taker: Lease, *, lease: float) -> bool:
+        return await self._call(lambda: self.inner.attend(taker, lease=lease))
+
+    async def settle(self, taker: Lease) -> None:
+        await self._call(lambda: self.inner.settle(taker))
+
     async def delete(self, stream_id: str) -> bool:
         return await self._call(lambda: self.inner.delete(stream_id))
 
