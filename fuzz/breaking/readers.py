@@ -86,6 +86,7 @@ READERS: Final[list[Mutant]] = [
         "subscription.py",
         "if feed.reads_done < self._fresh_after:",
         "if not feed.reads_done:",
+        f"{MEMORY} --only crash-live,reuse,mixed",
     ),
     mutant(
         "versions-merged",

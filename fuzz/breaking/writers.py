@@ -60,6 +60,7 @@ WRITERS: Final[list[Mutant]] = [
         "outbox.py",
         "        self._writes.extendleft(reversed(writes))\n        self._in_doubt",
         "        self._writes.extendleft(writes)\n        self._in_doubt",
+        f"{MEMORY} --only lost-answers",
     ),
     mutant(
         "retry-stored-twice",

@@ -29,9 +29,8 @@ def player() -> Iterator[ChaosPlayer]:
 def test_nothing_is_lost_or_left_by(player: ChaosPlayer, name: str) -> None:
     if name not in names():
         pytest.skip("no pgbouncer: install the package of that name")
-    for seed in (1, 2):
-        result = player.attempt(Task(name, seed), {}, tracing=True)
-        assert result.error is None, "\n".join(result.trace)
+    result = player.attempt(Task(name, 1), {}, tracing=True)
+    assert result.error is None, "\n".join(result.trace)
 
 
 def test_the_script_replays_a_round() -> None:
