@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fuzz.breaking.mutant import Mutant, mutant
+from fuzz.breaking.mutant import MEMORY, Mutant, mutant
 
 LEASES: Final[list[Mutant]] = [
     mutant(
@@ -42,7 +42,7 @@ LEASES: Final[list[Mutant]] = [
         "leases.py",
         "            if holder is not None and (wake_up.version, wake_up.id) >= (lease.version, holder.next_id):\n",
         "            if holder is None and (wake_up.version, wake_up.id) >= (lease.version, -1):\n",
-        "tests/test_late_reads.py tests/guarantees/test_g7_stop.py -k 'not sqlite and not postgres'",
+        f"{MEMORY} --only stopped-while-idle,fenced-while-idle",
     ),
     mutant(
         "stop-without-fence",
