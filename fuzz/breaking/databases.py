@@ -113,14 +113,14 @@ DATABASES: Final[list[Mutant]] = [
         "notifiers/postgres.py",
         "                    self._healthy = True\n                    listener.on_resync()\n",
         "                    self._healthy = True\n",
-        "tests/notifiers",
+        "tests/notifiers/test_postgres.py",
     ),
     mutant(
         "postgres-silence-costs-each",
         "Each connection that went silent costs the timeout of a statement.",
         "stores/sql/postgres_engine.py",
-        "        context.is_disconnect = True\n",
-        "        pass\n",
+        "        context.invalidate_pool_on_disconnect = True\n",
+        "",
         "tests/stores/test_silent_connections.py",
     ),
     mutant(
