@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from monostream_ai.errors import MonostreamError, StoreUnavailable
 from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier, Store
-from monostream_ai.types import Append, Lease, Opening, Page, Position, VersionInfo, WakeUp
+from monostream_ai.types import Append, Lease, Opening, Page, Position, StoredChunk, VersionInfo, WakeUp
 
 T = TypeVar("T")
 
@@ -85,6 +85,12 @@ class UnreliableStore(Store):
 
     async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
         return await self._call(lambda: self.inner.info(stream_id, version))
+
+    async def versions(self, stream_id: str, *, before: int | None, limit: int) -> list[VersionInfo]:
+        return await self._call(lambda: self.inner.versions(stream_id, before=before, limit=limit))
+
+    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
+        return await self._call(lambda: self.inner.timeline(stream_id, version, first, max_rows=max_rows))
 
     async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
         return await self._call(lambda: self.inner.streams(prefix=prefix, after=after, limit=limit))
