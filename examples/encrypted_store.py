@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from monostream_ai import DurableStreamService, MonostreamError
 from monostream_ai.notifiers.sqlite import SQLiteNotifier
 from monostream_ai.stores.sql import SQLiteStore
-from monostream_ai.types import Append, Page, Position
+from monostream_ai.types import Append, Page, Position, StoredChunk
 from monostream_ai.ui_messages import UIMessageProtocol
 
 SEAL = 34
@@ -47,6 +47,10 @@ class EncryptedStore(SQLiteStore):
         size = 2 * max_bytes + SEAL * max_rows
         sealed = await super().payloads(stream_id, version, first, max_rows=max_rows, max_bytes=size)
         return self._open(sealed, stream_id, version, first, max_bytes)
+
+    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
+        chunks = await super().timeline(stream_id, version, first, max_rows=max_rows)
+        return [chunk._replace(size=(chunk.size - SEAL) // 2) for chunk in chunks]
 
     def _sealed(self, append: Append) -> Append:
         (stream_id, version, _), texts = append.lease, enumerate(append.payloads, append.first)
