@@ -12,12 +12,13 @@ from tests.chunks import PROTOCOL, Chunk, text
 
 
 async def test_a_fence_that_the_block_raises_is_not_logged_too(caplog: pytest.LogCaptureFixture) -> None:
-    service: DurableStreamService[Chunk] = DurableStreamService(MemoryStore(), None, PROTOCOL)
-    async with service:
+    store = MemoryStore()
+    here, elsewhere = (DurableStreamService[Chunk](store, None, PROTOCOL) for _ in range(2))
+    async with here, elsewhere:
         with caplog.at_level(logging.WARNING, "monostream_ai"), pytest.raises(Fenced):
-            async with service.publisher("s") as pub:
+            async with here.publisher("s") as pub:
                 await pub.write(text(0))
-                newer = await service.publisher("s").open()
+                newer = await elsewhere.publisher("s").open()
                 await pub.write(text(1))
         await newer.close("finish")
 
