@@ -73,7 +73,7 @@ async def run_scenario(site: Site, task: Task, caps: Mapping[str, int], topic: s
         await world.run(SCENARIOS[task.name](world))
         await _clean_up(world)
     except Exception as raised:
-        error = _described(raised)
+        error = described(raised)
     trace = tuple(f"{when:12.4f}  {UNSEEDED.sub('*', ' '.join(map(str, line)))[:300]}" for when, line in world.trace)
     return Result(task, time.perf_counter() - began, error, world.draws.used, trace)
 
@@ -87,7 +87,8 @@ async def _clean_up(world: World) -> None:
     world.require(not left, "tasks are left:", *(task.get_coro() for task in left))
 
 
-def _described(error: BaseException) -> str:
+def described(error: BaseException) -> str:
+    """Return what went wrong in one line."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, Mismatch):
@@ -126,7 +127,7 @@ class VirtualPlayer(Player):
         try:
             result = loop.run_until_complete(run())
         except Exception as stalled:
-            result = Result(task, 0.0, _described(stalled), {}, ())
+            result = Result(task, 0.0, described(stalled), {}, ())
         finally:
             _abandon(loop)
         if background and result.error is None:

@@ -18,44 +18,58 @@ from fuzz.shrinking import shrink
 MakePlayer = Callable[[argparse.Namespace], Player]
 
 
-def main(name: str, make_player: MakePlayer, *, jobs: int, repeats: int, arguments: Sequence[str] | None = None) -> int:
+def main(
+    name: str,
+    make_player: MakePlayer,
+    *,
+    jobs: int,
+    repeats: int,
+    names: Sequence[str] = (*SCENARIOS,),
+    unit: str = "scenarios",
+    arguments: Sequence[str] | None = None,
+) -> int:
     """Run a fuzzer; return the exit code.
 
     Args:
         name: The script, as replay commands name it.
         jobs: The default of `--jobs`.
         repeats: Runs of one scenario in which a failure should show again.
+        names: The scenarios to pick from; one that is named twice is picked twice as often.
+        unit: What this fuzzer calls its scenarios.
     """
-    options = _parse(name, jobs, arguments)
+    options = _parse(name, jobs, names, unit, arguments)
     # Background errors are asked for here; each would be a line.
     logging.disable(logging.CRITICAL)
     player = make_player(options)
     try:
-        fuzzer = Fuzzer(name, player, repeats)
+        fuzzer = Fuzzer(name, player, repeats, names, unit)
         return fuzzer.replay(options) if options.replay else fuzzer.run(options)
     finally:
         player.close()
 
 
-def tasks(seed: int, only: Sequence[str]) -> Iterator[Task]:
+def tasks(seed: int, names: Sequence[str] = (*SCENARIOS,)) -> Iterator[Task]:
     """Return the scenarios of a seed, without end."""
     for place in itertools.count():
         number = hashed(f"{seed}/{place}")
-        yield Task(pick(number, only or [*SCENARIOS]), number)
+        yield Task(pick(number, names), number)
 
 
 class Fuzzer:
     """Runs scenarios, and explains those that fail."""
 
-    def __init__(self, name: str, player: Player, repeats: int) -> None:
+    def __init__(self, name: str, player: Player, repeats: int, names: Sequence[str], unit: str) -> None:
         self._name = name
         self._player = player
         self._repeats = repeats
+        self._names = names
+        self._unit = unit
 
     def run(self, options: argparse.Namespace) -> int:
         """Run until told to stop, or until enough failed; return the exit code."""
         seed = secrets.randbelow(2**32) if options.seed is None else options.seed
-        print(f"{self._name} seed={seed} scenarios={len(options.only or SCENARIOS)} jobs={options.jobs}", flush=True)
+        names = options.only or self._names
+        print(f"{self._name} seed={seed} {self._unit}={len({*names})} jobs={options.jobs}", flush=True)
         progress = Progress()
         failures: list[Result] = []
 
@@ -68,11 +82,11 @@ class Fuzzer:
             return not enough and progress.ok + progress.failed < options.scenarios
 
         try:
-            self._player.play(tasks(seed, options.only), report)
+            self._player.play(tasks(seed, names), report)
         except KeyboardInterrupt:
             print()
         progress.print()
-        for failure in failures[:1]:
+        for failure in failures[: 0 if options.brief else 1]:
             self._explain(failure)
         return 1 if failures else 0
 
@@ -101,22 +115,23 @@ class Fuzzer:
         print(f"smaller: python {self._name} --replay {task.name}:{task.seed} --caps '{joined}'", flush=True)
 
 
-def _parse(name: str, jobs: int, arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=name, description="Run random scenarios until Ctrl+C.")
+def _parse(name: str, jobs: int, names: Sequence[str], unit: str, arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=name, description=f"Run random {unit} until Ctrl+C.")
     parser.add_argument("--seed", type=int, help="replay a run; printed at its start")
     parser.add_argument("--seconds", type=float, default=float("inf"))
-    parser.add_argument("--scenarios", type=float, default=float("inf"), help="how many")
+    parser.add_argument(f"--{unit}", dest="scenarios", type=float, default=float("inf"), help="how many")
     parser.add_argument("--jobs", type=int, default=jobs, help=f"scenarios at once (default {jobs})")
     parser.add_argument("--only", type=_words, default=[], help="names of scenarios, with commas")
     parser.add_argument("--failures", type=int, default=1, help="failures after which to stop (default 1)")
+    parser.add_argument("--brief", action="store_true", help="do not look for a smaller failure")
     parser.add_argument("--replay", metavar="NAME:SEED", help="run one scenario alone and print its trace")
     parser.add_argument(
         "--caps", type=_words, default=[], metavar="CHOICE=N,…", help="largest choices of a replay; * is all others"
     )
     parser.add_argument("--url", help="of the database, where the fuzzer has one")
     options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
-    if unknown := {*options.only, *([options.replay.partition(":")[0]] if options.replay else [])} - {*SCENARIOS}:
-        parser.error(f"unknown scenarios {sorted(unknown)}; there are {', '.join(SCENARIOS)}")
+    if unknown := {*options.only, *([options.replay.partition(":")[0]] if options.replay else [])} - {*names}:
+        parser.error(f"unknown {unit} {sorted(unknown)}; there are {', '.join(dict.fromkeys(names))}")
     return options
 
 

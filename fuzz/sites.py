@@ -57,7 +57,8 @@ class MemorySite(Site):
     """Memory of one scenario, judged by the clock of its loop."""
 
     virtual = True
-    times = Times(lease=15.0, poll_interval=5.0, outage=60.0, moment=2.0, limit=1000.0)
+    # No multiple of one another: a poll that happens to be due when a lease ends would hide that nothing else is.
+    times = Times(lease=15.0, poll_interval=7.0, outage=60.0, moment=2.0, limit=1000.0)
 
     def __init__(self, make_store: Callable[[Callable[[], float]], Store] = MemoryStore) -> None:
         self._store = make_store(asyncio.get_running_loop().time)

@@ -180,7 +180,8 @@ class Publisher(Generic[C]):
         try:
             await self._end_as(error)
         except MonostreamError as failure:
-            if self._interruption.error is not None:
+            # The block's own error has said it already.
+            if self._interruption.error is not None or isinstance(error, type(failure)):
                 return
             if error is None:
                 raise

@@ -122,3 +122,14 @@ async def test_pushes_from_a_thread_are_bounded_while_the_event_loop_is_blocked(
     with pytest.raises(Overflow):
         await pub.close()
     assert (await service.chunks("s"))[-1] == ERROR
+
+
+async def test_what_a_thread_has_pushed_stands_before_what_is_written_now(service: Service) -> None:
+    async with service.publisher("s") as pub:
+        for number in range(0, 20, 2):
+            thread = threading.Thread(target=pub.push, args=(text(number),))
+            thread.start()
+            # The event loop stands still, so it has not heard of the push when the write comes.
+            thread.join()
+            assert await pub.write(text(number + 1)) == number + 1
+    assert await service.chunks("s") == [*map(text, range(20)), FINISH]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from monostream_ai import DurableStreamService
+from monostream_ai import DurableStreamService, JSONProtocol
 from monostream_ai.errors import StoreUnavailable
+from monostream_ai.protocol import Transcript
 from monostream_ai.stores.memory import MemoryStore
+from monostream_ai.types import Ending
 from tests.chunks import ABORT, ERROR, PROTOCOL, Chunk, text
 from tests.hooked_store import Gate, HookedStore, cancelled, failing_once
 
@@ -84,3 +86,35 @@ async def test_the_publisher_hears_of_a_stop_whose_caller_left() -> None:
     gate.open()
     async with asyncio.timeout(5):
         assert [chunk async for chunk in service.subscribe("s")] == [text(0), ABORT]
+
+
+class Counted:
+    """A transcript whose endings say how many chunks they follow."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+
+    def feed(self, chunk: Chunk) -> None:
+        self._seen += 1
+
+    def ending(self, ending: Ending, error_text: str = "") -> Sequence[Chunk]:
+        return [{"type": ending, "seen": self._seen}]
+
+
+class CountingProtocol(JSONProtocol[Chunk]):
+    def transcript(self, message_id: str | None = None) -> Transcript[Chunk]:
+        return Counted()
+
+
+async def test_an_ending_knows_what_was_written_until_the_publisher_was_fenced() -> None:
+    store = HookedStore(MemoryStore())
+    service: Service = DurableStreamService(store, None, CountingProtocol(lambda chunk: "seen" in chunk))
+    pub = await service.publisher("s").open()
+    await pub.write(text(0))
+
+    async def write_more() -> None:
+        await pub.write(text(1))
+
+    store.before["claim"] = write_more
+    assert await service.stop("s") is True
+    assert await service.chunks("s") == [text(0), text(1), {"type": "abort", "seen": 2}]

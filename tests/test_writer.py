@@ -1,4 +1,4 @@
-"""A store that breaks its promises costs its publishers an error, never a wait without end."""
+"""What a store says of one publisher's append is that publisher's alone, and a broken promise is an error, never a wait."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import pytest
 
 from monostream_ai import DurableStreamService
-from monostream_ai.errors import MonostreamError
+from monostream_ai.errors import Fenced, MonostreamError
+from monostream_ai.json_text import encode_json
 from monostream_ai.stores.memory import MemoryStore
-from monostream_ai.types import Append
+from monostream_ai.types import Append, Opening
 from tests.chunks import PROTOCOL, Chunk, text
 from tests.forwarding import ForwardingStore
+from tests.hooked_store import Gate, HookedStore, still_waits
 
 
 class Silent(ForwardingStore):
@@ -32,3 +34,34 @@ async def test_a_store_that_gives_too_few_verdicts_is_an_error_of_its_publishers
     other = await service.publisher("other").open()
     async with asyncio.timeout(3):
         assert await other.write(text(0)) == 0
+
+
+async def test_a_fenced_publisher_disturbs_nobody_whose_chunks_are_in_the_same_append() -> None:
+    store = HookedStore(MemoryStore())
+    async with DurableStreamService[Chunk](store, None, PROTOCOL) as service:
+        first, fenced, other = [await service.publisher(stream_id).open() for stream_id in ("first", "fenced", "other")]
+        store.before["append"] = gate = Gate()
+        writing = [asyncio.create_task(pub.write(text(0))) for pub in (first, fenced, other)]
+        await gate.reached.wait()
+        await store.acquire("fenced", None, Opening("another", 60.0))
+        calls = store.calls["append"]
+        gate.open()
+        outcomes = await asyncio.gather(*writing, return_exceptions=True)
+        assert [outcomes[0], outcomes[2]] == [0, 0]
+        assert isinstance(outcomes[1], Fenced)
+        assert store.calls["append"] <= calls + 1
+
+
+async def test_what_is_queued_when_the_service_is_closed_is_written() -> None:
+    store = HookedStore(MemoryStore())
+    service: DurableStreamService[Chunk] = DurableStreamService(store, None, PROTOCOL)
+    pub = await service.publisher("s").open()
+    store.before["append"] = gate = Gate()
+    pub.push(text(0))
+    await gate.reached.wait()
+    pub.push(text(1))
+    closing = asyncio.create_task(service.aclose())
+    assert await still_waits(closing)
+    gate.open()
+    await closing
+    assert await store.payloads("s", 0, 0, max_rows=10, max_bytes=1000) == [encode_json(text(number)) for number in range(2)]

@@ -11,6 +11,9 @@ from fuzz.writer import Attempt, opened, publish, settle, try_to_publish, write_
 from monostream_ai.errors import Fenced, StoreUnavailable
 from monostream_ai.json_text import encode_json
 
+SLACK = 5.0
+"""Seconds of virtual time between two attempts at a store that is away, and then some."""
+
 
 async def lost_answers(world: World) -> None:
     """Calls fail before or after they take effect: nothing is lost and nothing is stored twice."""
@@ -59,6 +62,7 @@ async def outage(world: World) -> None:
         await asyncio.sleep(0)
     await world.pause()
     store.refused = reader_store.refused = 100
+    began = asyncio.get_running_loop().time()
     too_long = world.site.virtual and world.draws.chance("too long", 30)
     share = 4 if too_long else world.number("share", 0, 40 if world.site.virtual else 5) / 100
     await asyncio.sleep(world.site.times.outage * share)
@@ -68,6 +72,13 @@ async def outage(world: World) -> None:
     world.require(isinstance(attempt.outcome, StoreUnavailable | None), "the publisher got", repr(attempt.outcome))
     world.require(isinstance(reader.error, StoreUnavailable | None), "the reader got", repr(reader.error))
     world.require(too_long or attempt.outcome is None is reader.error, "a short outage did harm")
+    waited = max(attempt.over_at, reader.over_at) - began
+    world.require(
+        not too_long or waited <= world.site.times.outage + world.site.times.poll_interval + SLACK,
+        "an outage was waited for",
+        waited,
+        "seconds",
+    )
     await settle(world, attempt)
     reader.check()
     if attempt.outcome is not None:

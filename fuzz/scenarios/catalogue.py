@@ -57,6 +57,7 @@ FAULTS: Final[dict[str, Scenario]] = {
     "cancelled-block": cancelling.cancelled_block,
     "paused-publisher": leases.paused_publisher,
     "short-pause": leases.short_pause,
+    "reaper": leases.reaper,
     "slow-reader": reading.slow_reader,
     "join-at-every-instant": reading.join_at_every_instant,
     "resume": reading.resume,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-from fuzz.chunks import ERROR
+from fuzz.chunks import ERROR, FINISH
 from fuzz.reader import Reader, all_ended
 from fuzz.world import Told, World
 from fuzz.writer import opened, publish
@@ -88,3 +88,25 @@ async def short_pause(world: World) -> None:
     await publishing
     await all_ended(readers)
     await world.verify()
+
+
+async def reaper(world: World) -> None:
+    """A publisher that is silent for many leases and renewed all the while is taken by nobody, however often they try."""
+    lease = world.site.times.lease
+    service = world.own_service(0, lease=lease if world.site.virtual else 10 * lease)[0]
+    readers = [Reader(world, world.service(n)) for n in range(world.number("readers", 1, 3))]
+    async with service.publisher(world.stream) as pub:
+        opened(world, pub)
+        for n in range(world.number("chunks", 0, 4)):
+            await pub.write({"type": "text", "n": n})
+            world.truth[0].payloads.append(encode_json({"type": "text", "n": n}))
+            reapers = [_reap(world, number) for number in range(world.number("reapers", 1, 3))]
+            await asyncio.gather(asyncio.sleep(lease * world.number("silence", 0, 20) / 10 * world.site.virtual), *reapers)
+    world.truth[0] = Told([*world.truth[0].payloads, FINISH], "closed")
+    await all_ended(readers)
+    await world.verify()
+
+
+async def _reap(world: World, number: int) -> None:
+    for _ in range(world.number("tries", 1, 2)):
+        world.require(not await _end(world, number), "a live publisher was taken for lost")

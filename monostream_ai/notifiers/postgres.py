@@ -13,14 +13,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from monostream_ai.backoff import Backoff
 from monostream_ai.interfaces import BackgroundErrors, Listener
 from monostream_ai.notifiers.packing import pack, unpack
 from monostream_ai.notifiers.serving import ServingNotifier
 from monostream_ai.stores.sql.postgres_connections import Connections, Statement
-from monostream_ai.stores.sql.postgres_url import CONNECT_ARGUMENTS, postgres_url
+from monostream_ai.stores.sql.postgres_engine import make_engine
 from monostream_ai.stores.sql.translation import sqlstate
 from monostream_ai.types import WakeUp
 
@@ -66,10 +66,7 @@ class PostgresNotifier(ServingNotifier):
     @classmethod
     def from_url(cls, url: str, *, channel: str = CHANNEL) -> Self:
         """Return a notifier with an engine of its own, closed by `aclose`; URLs as for `PostgresStore.from_url`."""
-        engine = create_async_engine(
-            postgres_url(url), pool_size=2, max_overflow=0, pool_timeout=10, connect_args=CONNECT_ARGUMENTS
-        )
-        notifier = cls(engine, channel=channel)
+        notifier = cls(make_engine(url, pool_size=2), channel=channel)
         notifier._owned = True
         return notifier
 

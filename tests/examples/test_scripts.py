@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from monostream_ai.ui_messages import reduce_chunks
+from tests.plugins.postgres import import_pgserver
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,3 +58,35 @@ def test_langchain_chain_shows_every_reader_the_same(reader: str) -> None:
 
 def test_sync_script_is_recorded() -> None:
     assert text_of(message_in(output_of("sync_script.py"))) == "Blocking code can stream too."
+
+
+def test_job_progress_draws_the_bar_for_everybody_to_its_end() -> None:
+    lines = output_of("job_progress.py")
+
+    assert [line for line in lines if "saw" in line] == ["from the start saw it end: finish", "later saw it end: finish"]
+    assert [line.split()[-2] for line in lines if "━" in line] == ["100%", "100%"]
+
+
+def test_pydantic_ai_agent_shows_the_call_its_result_and_the_answer() -> None:
+    message = message_in(output_of("pydantic_ai_agent.py"))
+
+    call = next(part for part in message["parts"] if part["type"] == "tool-get_weather")
+    assert (message["id"], call["state"], call["output"]) == ("answer-1", "output-available", "a: sunny, 21 °C")
+    assert text_of(message) == "In Rome it is sunny, 21 °C."
+
+
+def test_encrypted_store_gives_the_chunks_back_and_stores_none_of_them() -> None:
+    lines = output_of("encrypted_store.py")
+
+    assert text_of(message_in(lines)) == "Hello"
+    on_disk = [line for line in lines if line.startswith("on disk: ")]
+    assert len(on_disk) == 4
+    assert "type" not in "".join(on_disk)
+
+
+def test_postgres_workers_do_each_job_once() -> None:
+    import_pgserver()
+    lines = output_of("postgres_workers.py")
+
+    assert sorted(line.split()[0] for line in lines) == [f"job:{number}" for number in range(6)]
+    assert {line.split()[-1] for line in lines} <= {"Ada", "Grace", "Edsger"}

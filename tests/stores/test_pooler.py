@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import pwd
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import URL, make_url
 
+from fuzz.parts.pooler import PORT, Pooler, owner_of, pgbouncer_program
 from monostream_ai import DurableStreamService, create_service
 from monostream_ai.interfaces import Notifier
 from monostream_ai.notifiers.postgres import PostgresNotifier
@@ -22,72 +20,30 @@ from tests.chunks import FINISH, PROTOCOL, Chunk, texts
 
 Service = DurableStreamService[Chunk]
 
-PORT = 6432
 PATIENCE = 20.0
 
 
-def pgbouncer_program() -> str:
-    # Debian installs it where only root looks.
-    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
-    return program or pytest.skip("no pgbouncer: install the package of that name")
-
-
-def server_of(url: URL) -> tuple[dict[str, object], str]:
-    """Return the server that the pooler is to connect to, and a user who may do so."""
+def pooler_before(url: URL, directory: Path) -> Pooler:
+    """Return a pooler, as small as it gets: the store must not need a setting of its own in it."""
     host = url.host or url.query.get("host", "localhost")
     assert isinstance(host, str)
-    fields = {"host": host, "port": url.port, "dbname": url.database, "user": url.username, "password": url.password}
-    owner = pwd.getpwuid(os.stat(host).st_uid).pw_name if host.startswith("/") else "nobody"
-    return {key: value for key, value in fields.items() if value}, owner
-
-
-def configure(directory: Path, url: URL) -> Path:
-    """Write the pooler's configuration, as small as it gets: the store must not need a setting of its own in it."""
-    server, owner = server_of(url)
-    settings = {
-        "listen_addr": "",
-        "listen_port": PORT,
-        "unix_socket_dir": directory,
-        "auth_type": "any",
-        "pool_mode": "transaction",
-        # Fewer than there are clients, so that they do share.
-        "default_pool_size": 3,
-        "log_connections": 0,
-        "log_disconnections": 0,
-    }
-    if os.geteuid() == 0:
-        # It refuses to run as root.
-        settings["user"] = owner
-        shutil.chown(directory, owner)
-    path = directory / "pgbouncer.ini"
-    lines = ["[databases]", "* = " + " ".join(f"{key}='{value}'" for key, value in server.items()), "[pgbouncer]"]
-    path.write_text("\n".join([*lines, *(f"{key} = {value}" for key, value in settings.items()), ""]))
-    path.chmod(0o644)
-    return path
+    server = {"host": host, "port": url.port, "dbname": url.database, "user": url.username, "password": url.password}
+    return Pooler(directory, server, owner_of(host) if host.startswith("/") else "nobody")
 
 
 @pytest.fixture
 async def pooled_url(postgres_url: str, short_directory: Path) -> AsyncIterator[str]:
     """The URL of the test's database through a pooler."""
-    program, url = pgbouncer_program(), make_url(postgres_url)
-    configuration = configure(short_directory, url)
-    process = await asyncio.create_subprocess_exec(program, str(configuration), stderr=asyncio.subprocess.PIPE)
-    assert process.stderr is not None
-    said: list[str] = []
+    if pgbouncer_program() is None:
+        pytest.skip("no pgbouncer: install the package of that name")
+    url = make_url(postgres_url)
+    pooler = pooler_before(url, short_directory)
     try:
-        async with asyncio.timeout(PATIENCE):
-            while not said or "process up" not in said[-1]:
-                said.append((await process.stderr.readline()).decode())
-                assert said[-1], f"pgbouncer did not start: {said}"
-        # What it says later must not fill the pipe.
-        draining = asyncio.create_task(process.stderr.read())
+        await pooler.start()
         query = {"host": str(short_directory), "port": str(PORT)}
         yield url.set(host=None, port=None, query=query).render_as_string(hide_password=False)
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-    await draining
+        await pooler.kill()
 
 
 async def collect(service: Service, stream_id: str) -> list[Chunk]:

@@ -77,6 +77,17 @@ async def test_a_locked_version_holds_up_no_other(service: Service, database: as
     assert await writing == 0
 
 
+async def test_a_renewal_waits_for_no_locked_version(postgres_url: str, database: asyncpg.Connection) -> None:
+    store = PostgresStore.from_url(postgres_url)
+    await store.setup()
+    leases = [Lease(stream_id, await store.acquire(stream_id, None, Opening("token", 60.0)), "token") for stream_id in ("s", "t")]
+    async with database.transaction():
+        await database.execute("SELECT 1 FROM stream_version WHERE stream_id = 's' FOR UPDATE")
+        async with asyncio.timeout(3):
+            assert await store.renew(leases, lease=60.0) == [None, None]
+    await store.aclose()
+
+
 async def test_a_trigger_that_raises_once_ends_no_renewal(postgres_url: str, database: asyncpg.Connection) -> None:
     async with create_service(postgres_url, PROTOCOL, lease=LEASE) as service:
         failed = asyncio.Event()

@@ -22,7 +22,7 @@ import pytest_asyncio
 
 from monostream_ai.notifiers.memory import MemoryNotifier
 from monostream_ai.stores.memory import MemoryStore
-from monostream_ai.testing import NotifierConformance, StoreConformance
+from monostream_ai.testing import FaultScenarios, NotifierConformance, StoreConformance
 
 {broken}
 
@@ -46,6 +46,13 @@ class TestTheirNotifier(NotifierConformance):
     @pytest.fixture
     def peer(self, notifier):
         return notifier
+
+
+class TestTheirFaults(FaultScenarios):
+    @pytest.fixture
+    def make_parts(self):
+        store, notifier = {store}(), {notifier}()
+        return lambda: (store, notifier)
 """
 
 BROKEN_STORES = {
@@ -83,17 +90,59 @@ BROKEN_STORES = {
 }
 
 
-def run(directory: Path, *, broken: str = "", store: str = "MemoryStore", notifier: str = "MemoryNotifier") -> tuple[int, int]:
-    """Return how many of their tests passed and failed."""
+STORES_WITH_A_FAULT = {
+    "appends again what had landed": """
+    async def append(self, appends, *, lease):
+        import dataclasses
+        infos = [await self.info(each.lease.stream_id, each.lease.version) for each in appends]
+        moved = [dataclasses.replace(each, first=info.next_id) for each, info in zip(appends, infos)]
+        return await super().append(moved, lease=lease)
+""",
+    "lets a zombie write": """
+    async def acquire(self, stream_id, version, opening):
+        before = dict(self._streams.get(stream_id, {}))
+        tokens = {number: row.token for number, row in before.items()}
+        opened = await super().acquire(stream_id, version, opening)
+        for number, row in before.items():
+            row.token = tokens[number]
+        return opened
+    def _refusal(self, lease):
+        verdict = super()._refusal(lease)
+        return None if type(verdict).__name__ == "Fenced" else verdict
+""",
+    "never says that a publisher is lost": """
+    async def read(self, positions, *, max_rows, max_bytes):
+        import dataclasses
+        pages = await super().read(positions, max_rows=max_rows, max_bytes=max_bytes)
+        return [dataclasses.replace(page, head=page.head and dataclasses.replace(page.head, lease_left=9.0)) for page in pages]
+""",
+    "lets everybody end what was lost": """
+    async def claim(self, taker, *, lease, stop):
+        row = self._row(taker)
+        row.token = taker.token
+        return row.next_id
+""",
+}
+
+
+def run(
+    directory: Path, *, broken: str = "", store: str = "MemoryStore", notifier: str = "MemoryNotifier", only: str = ""
+) -> tuple[int, int]:
+    """Return how many of their tests passed and failed.
+
+    Args:
+        only: As for `pytest -k`; the first failure is enough then.
+    """
+    stop = ["-x", "-k", only] if only else []
     path = directory / "test_theirs.py"
     (directory / "pytest.ini").write_text(THEIR_SETTINGS)
     path.write_text(THEIR_TESTS.format(broken=broken, store=store, notifier=notifier))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(directory), str(path)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *stop, "--rootdir", str(directory), str(path)]
     result = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     output = result.stdout
     assert output, result.stderr
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|errors?)", output.splitlines()[-1])}
-    return counts.get("passed", 0), counts.get("failed", 0)
+    return counts.get("passed", 0), counts.get("failed", 0) + counts.get("error", 0) + counts.get("errors", 0)
 
 
 def test_the_suites_run_in_strict_mode(tmp_path: Path) -> None:
@@ -121,4 +170,21 @@ class Broken(MemoryNotifier):
 """
     passed, failed = run(tmp_path, broken=broken, notifier="Broken")
     assert passed > 0
+    assert failed > 0
+
+
+@pytest.mark.parametrize("fault", list(STORES_WITH_A_FAULT))
+def test_the_fault_scenarios_notice_a_store_that(tmp_path: Path, fault: str) -> None:
+    broken = f"class Broken(MemoryStore):{STORES_WITH_A_FAULT[fault]}"
+    _, failed = run(tmp_path, broken=broken, store="Broken", only="TheirFaults")
+    assert failed > 0
+
+
+def test_the_fault_scenarios_notice_a_notifier_that_cannot_be_listened_to(tmp_path: Path) -> None:
+    broken = """
+class Broken(MemoryNotifier):
+    async def listen(self, listener, on_error):
+        raise OSError("no broker")
+"""
+    _, failed = run(tmp_path, broken=broken, notifier="Broken", only="TheirFaults and wake_ups")
     assert failed > 0

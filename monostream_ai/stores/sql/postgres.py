@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, Self
 
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from monostream_ai.backoff import Backoff
 from monostream_ai.errors import ChunkRefused, ChunksMissing, Fenced, MonostreamError, StoreUnavailable, VersionConflict
@@ -15,9 +15,9 @@ from monostream_ai.stores.sql import postgres_reads as reads
 from monostream_ai.stores.sql import postgres_statements as sql
 from monostream_ai.stores.sql.postgres_connections import DriverConnection
 from monostream_ai.stores.sql.postgres_database import PostgresDatabase
+from monostream_ai.stores.sql.postgres_engine import make_engine
 from monostream_ai.stores.sql.postgres_pruning import prune
 from monostream_ai.stores.sql.postgres_rows import append_parameters, held_by, lease_parameters, page_of
-from monostream_ai.stores.sql.postgres_url import CONNECT_ARGUMENTS, POOLER_ARGUMENTS, postgres_url
 from monostream_ai.stores.sql.translation import DATA_ERROR_CLASS, UNIQUE_VIOLATION, sqlstate
 from monostream_ai.stores.verdicts import refusal
 from monostream_ai.types import MAX_VERSION, Append, Lease, Opening, Page, Position, StoredChunk, VersionInfo
@@ -49,13 +49,7 @@ class PostgresStore(Store):
             pooler: The URL leads through a pooler in transaction mode, such as pgbouncer: every statement gets a transaction and
                 no statement stays prepared.
         """
-        engine = create_async_engine(
-            postgres_url(url, pooler=pooler),
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=10,
-            connect_args=CONNECT_ARGUMENTS | (POOLER_ARGUMENTS if pooler else {}),
-        )
+        engine = make_engine(url, pool_size=pool_size, pooler=pooler)
         store = cls(engine)
         store._database = PostgresDatabase(engine, owned=True, pooler=pooler)
         return store

@@ -7,15 +7,18 @@ about 200 µs less than through a SQLAlchemy connection.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from monostream_ai.errors import StoreUnavailable
 
+_SINCE: Final = "monostream_ai.since"
 _PARAMETER: Final = re.compile(r"(?<!:):([a-z_]+)")
 
 
@@ -48,6 +51,7 @@ class Connections:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._trusted_from = 0.0
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[DriverConnection]:
@@ -57,16 +61,18 @@ class Connections:
             StoreUnavailable: The connection broke while it was lent.
         """
         pooled = await self._engine.raw_connection()
-        driver: Any = pooled.driver_connection
         # After a restart of the server the pool is full of dead connections, and most of them know it.
-        while driver.is_closed():
+        while self._is_stale(pooled):
             pooled.invalidate()
             pooled = await self._engine.raw_connection()
-            driver = pooled.driver_connection
+        driver: Any = pooled.driver_connection
         try:
             yield DriverConnection(driver)
         except BaseException as error:
             broken = driver.is_closed()
+            if isinstance(error, TimeoutError):
+                # What froze one connection has frozen the others too, and each would cost the whole timeout of a statement.
+                self._trusted_from = time.monotonic()
             if broken or not isinstance(error, Exception) or isinstance(error, TimeoutError):
                 # The answer to a statement that was given up may still be on its way.
                 pooled.invalidate(error)
@@ -76,3 +82,7 @@ class Connections:
         finally:
             # A pool's listeners may do anything a greenlet may.
             await greenlet_spawn(pooled.close)
+
+    def _is_stale(self, pooled: PoolProxiedConnection) -> bool:
+        driver: Any = pooled.driver_connection
+        return bool(driver.is_closed()) or pooled.info.setdefault(_SINCE, time.monotonic()) < self._trusted_from

@@ -1,0 +1,52 @@
+"""The smallest server of `examples/` answers, and a second one on its file can tell the answer again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from monostream_ai.ui_messages import reduce_chunks
+from tests.examples.test_scripts import ROOT, text_of
+from tests.fastapi.chat_client import chunks_in, question
+
+
+@asynccontextmanager
+async def server(directory: Path) -> AsyncIterator[httpx.AsyncClient]:
+    # The socket is open before the server is, so that nobody has to wait for it.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        options = ["--app-dir", str(ROOT / "examples"), "--fd", str(listener.fileno()), "--log-level", "warning"]
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "error", "-m", "uvicorn", "fastapi_app:app", *options),
+            cwd=directory,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            pass_fds=[listener.fileno()],
+        )
+        host, port = listener.getsockname()
+        async with httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=30.0) as client:
+            yield client
+        process.terminate()
+        async with asyncio.timeout(30):
+            assert await process.wait() in (0, -15)
+
+
+async def test_the_fastapi_app_answers_and_its_answer_outlives_it(tmp_path: Path) -> None:
+    async with server(tmp_path) as client:
+        answered = chunks_in((await client.post("/api/chat", json=question())).text)
+    async with server(tmp_path) as client:
+        replayed = chunks_in((await client.get("/api/chat/c1/stream")).text)
+
+    assert text_of(reduce_chunks(answered)) == "Every word of this is stored before you see it."
+    assert reduce_chunks(replayed) == reduce_chunks(answered)
+
+
+def test_the_fastapi_app_has_no_more_than_30_lines() -> None:
+    source = (ROOT / "examples" / "fastapi_app.py").read_text()
+
+    assert len(source.splitlines()) <= 30

@@ -1,0 +1,66 @@
+"""Connections to Postgres that carry nothing any more and do not say so, as behind a firewall that forgot them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from fuzz.parts.proxy import Proxy
+from monostream_ai import DurableStreamService, create_service
+from monostream_ai.stores.sql.postgres_url import CONNECT_ARGUMENTS
+from tests.chunks import FINISH, PROTOCOL, Chunk, text
+
+Service = DurableStreamService[Chunk]
+
+STATEMENT_TIMEOUT = 2.0
+STREAMS = 8
+PATIENCE = 10.0
+
+
+@pytest.fixture
+async def proxy(postgres_url: str, no_task_is_left: None) -> AsyncIterator[Proxy]:
+    url = make_url(postgres_url)
+    host = url.query.get("host", url.host)
+    if not isinstance(host, str) or not host.startswith("/"):
+        pytest.skip("the proxy stands before a server's Unix socket")
+    proxy = Proxy(f"{host}/.s.PGSQL.{url.port or 5432}")
+    await proxy.open()
+    yield proxy
+    await proxy.close()
+
+
+@pytest.fixture
+def service(postgres_url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Service:
+    monkeypatch.setitem(CONNECT_ARGUMENTS, "command_timeout", STATEMENT_TIMEOUT)
+    url = make_url(postgres_url).set(host="127.0.0.1", port=proxy.port, query={})
+    return create_service(url.render_as_string(hide_password=False), PROTOCOL, lease=60.0)
+
+
+async def fill_the_pool(service: Service) -> None:
+    async def use(number: int) -> None:
+        async with service.publisher(f"filling {number}") as pub:
+            await pub.write(text(number))
+
+    await asyncio.gather(*(use(number) for number in range(STREAMS)))
+
+
+async def test_silent_connections_cost_one_timeout_all_together(service: Service, proxy: Proxy) -> None:
+    await fill_the_pool(service)
+    pub = await service.publisher("s").open()
+    proxy.swallow_answers()
+    async with asyncio.timeout(2 * STATEMENT_TIMEOUT):
+        assert await pub.write(text(0)) == 0
+        await pub.close()
+    async with asyncio.timeout(2 * STATEMENT_TIMEOUT):
+        assert await service.chunks("s") == [text(0), FINISH]
+    await service.aclose()
+
+
+async def test_silent_connections_do_not_keep_a_service_from_closing(service: Service, proxy: Proxy) -> None:
+    await fill_the_pool(service)
+    proxy.freeze()
+    async with asyncio.timeout(PATIENCE):
+        await service.aclose()
