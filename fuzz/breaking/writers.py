@@ -127,8 +127,8 @@ WRITERS: Final[list[Mutant]] = [
         "cancelled-write-fails-later",
         "A write that is given up takes its outcome with it.",
         "open_version.py",
-        "return await asyncio.shield(write.done)",
-        "return await write.done",
+        "return await asyncio.shield(done)",
+        "return await done",
         "tests/test_publisher_cancelled.py",
     ),
     mutant(
