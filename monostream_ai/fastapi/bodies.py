@@ -111,6 +111,9 @@ class TurnBody:
                 return [KEEP_ALIVE]
 
     def _frames(self, batch: Batch) -> Iterator[str]:
+        if batch.first >= max(1, self._merge_before):
+            yield from self._plain_frames(batch)
+            return
         numbered = [*enumerate(batch.payloads, batch.first)]
         stored = max(0, self._merge_before - batch.first)
         for id, payload in chain(merge_deltas(self._shaped(numbered[:stored])), numbered[stored:]):
@@ -121,6 +124,13 @@ class TurnBody:
                 yield self._encoder.frames_without_id([payload, *self._earlier[:-1]])
                 frame = self._earlier[-1]
             yield self._encoder.frames(Batch(batch.version, id, [frame]))
+
+    def _plain_frames(self, batch: Batch) -> Iterator[str]:
+        """Yield what is neither merged nor shaped, as the tail is."""
+        payloads = batch.payloads
+        at_once = max(1, PIECE_CHARACTERS * len(payloads) // sum(map(len, payloads)))
+        for start in range(0, len(payloads), at_once):
+            yield self._encoder.frames(Batch(batch.version, batch.first + start, payloads[start : start + at_once]))
 
     def _shaped(self, numbered: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str]]:
         shape = self._shape

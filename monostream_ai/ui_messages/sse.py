@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from monostream_ai.json_text import decode_json
-from monostream_ai.types import Cursor
 from monostream_ai.ui_messages.profiles import Profile, ProfileFilter
 
 STREAM_OPEN: Final = ": stream-open\n\n"
@@ -66,10 +65,9 @@ class SSEEncoder:
 
     def frames(self, batch: Batch) -> str:
         """Return one event for each payload; its SSE id is the cursor of the payload, which `Cursor.parse` reads."""
-        version, first = batch.version, batch.first
-        return "".join(
-            f"id: {Cursor(version, first + offset)}\n{self._event(payload)}" for offset, payload in enumerate(batch.payloads)
-        )
+        # The text of a cursor without its id: making thousands of cursors takes longer than all the rest.
+        head, event = f"id: {batch.version}.", self._event
+        return "".join([f"{head}{id}\n{event(payload)}" for id, payload in enumerate(batch.payloads, batch.first)])
 
     def frames_without_id(self, payloads: Iterable[str]) -> str:
         """Return one event for each payload that is no part of a version."""

@@ -120,6 +120,9 @@ export class Tab {
   async barriers() {
     await this.page.addScriptTag({ path: AXE });
     return this.page.evaluate(async () => {
+      // A colour on its way to another one is nobody's choice.
+      const transitions = document.getAnimations().filter((animation) => animation instanceof CSSTransition);
+      await Promise.allSettled(transitions.map((transition) => transition.finished));
       const { violations } = await axe.run();
       return violations.flatMap(({ id, nodes }) => nodes.map(({ target, any }) => `${id}, ${target}: ${any.map((each) => each.message)}`));
     });

@@ -21,7 +21,7 @@ export function MessageList({ session }: { session: ChatSession }) {
         />
       ))}
       {waiting && (
-        <div className="thinking" aria-label="Waiting for the answer">
+        <div className="thinking" role="status" aria-label="Waiting for the answer">
           <i /> <i /> <i />
         </div>
       )}
