@@ -49,8 +49,8 @@ from monostream_ai.interfaces import Notifier, Store
 from monostream_ai.protocol import ChunkProtocol, JSONProtocol
 from monostream_ai.publisher import Publisher
 from monostream_ai.service import DurableStreamService
-from monostream_ai.subscription import Batch, Subscription
-from monostream_ai.types import Cursor, VersionInfo
+from monostream_ai.subscription import Subscription
+from monostream_ai.types import Batch, Cursor, VersionInfo
 
 __all__ = [
     "Batch",

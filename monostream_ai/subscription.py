@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Literal, Self
 
@@ -22,23 +21,9 @@ from monostream_ai.feed import DOUBT, Feed
 from monostream_ai.hub import FIRST_POLL, Hub
 from monostream_ai.machinery import Machinery
 from monostream_ai.protocol import C, ChunkProtocol
-from monostream_ai.types import Cursor, Position
+from monostream_ai.types import Batch, Cursor, Position
 
 OnSuperseded = Literal["follow", "raise"]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Consecutive payloads of one version, as JSON text; `first` is the id of the first one. Empty after a timeout."""
-
-    version: int
-    first: int
-    payloads: list[str]
-
-    @property
-    def cursors(self) -> list[Cursor]:
-        """The cursor of each payload."""
-        return [Cursor(self.version, self.first + offset) for offset in range(len(self.payloads))]
 
 
 class Subscription(Generic[C]):

@@ -158,6 +158,20 @@ class StoredChunk(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive payloads of one version, as JSON text; `first` is the id of the first one. Empty after a timeout."""
+
+    version: int
+    first: int
+    payloads: list[str]
+
+    @property
+    def cursors(self) -> list[Cursor]:
+        """The cursor of each payload."""
+        return [Cursor(self.version, self.first + offset) for offset in range(len(self.payloads))]
+
+
+@dataclass(frozen=True, slots=True)
 class VersionInfo:
     """One version of a stream as `service.status` reports it. Times are UTC, by the store's clock.
 

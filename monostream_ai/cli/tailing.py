@@ -10,8 +10,7 @@ from rich.text import Text
 
 from monostream_ai.cli.running import Database, console, database_options, json_option, run
 from monostream_ai.service import DurableStreamService
-from monostream_ai.subscription import Batch
-from monostream_ai.types import Cursor
+from monostream_ai.types import Batch, Cursor
 
 
 @click.command()

@@ -16,8 +16,8 @@ from monostream_ai.fastapi.merging import merge_deltas
 from monostream_ai.fastapi.replays import Replay
 from monostream_ai.fastapi.shaping import ReplayShape
 from monostream_ai.service import DurableStreamService
-from monostream_ai.subscription import Batch, Subscription
-from monostream_ai.types import Cursor
+from monostream_ai.subscription import Subscription
+from monostream_ai.types import Batch, Cursor
 from monostream_ai.ui_messages.profiles import Profile
 from monostream_ai.ui_messages.sse import KEEP_ALIVE, STREAM_OPEN, SSEEncoder
 
