@@ -15,7 +15,7 @@ from monostream_ai.interruption import Interruption
 from monostream_ai.machinery import Machinery
 from monostream_ai.outbox import Outbox, Write
 from monostream_ai.protocol import C, ChunkProtocol
-from monostream_ai.types import Ending, Lease, WakeUp
+from monostream_ai.types import Ending, Lease, WakeUp, log_fields
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +164,8 @@ class OpenVersion(Generic[C]):
             return
         _, done = self._put(chunks, encode_chunks(self._protocol, chunks)._replace(closes=True))
         await asyncio.shield(done)
-        logger.info("closed stream %r version %d (%s)", self.lease.stream_id, self.lease.version, ending)
+        name, version, _ = self.lease
+        logger.info("closed stream %r version %d (%s)", name, version, ending, extra=log_fields(name, version))
 
     async def _settled(self) -> None:
         if self._last_write is not None and not self._last_write.settled:

@@ -13,7 +13,7 @@ from monostream_ai.machinery import Machinery
 from monostream_ai.open_version import OpenVersion
 from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.shielding import finish_despite_cancel
-from monostream_ai.types import Cursor, Ending, Lease, Opening, WakeUp
+from monostream_ai.types import Cursor, Ending, Lease, Opening, WakeUp, log_fields
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ class Publisher(Generic[C]):
         opened = OpenVersion(machinery, self._protocol, lease, self._interruption, message_id=self.message_id)
         machinery.leases.add(lease, opened)
         machinery.announce(WakeUp(self._stream_id, version, -1))
-        logger.info("opened stream %r version %d", self._stream_id, version)
+        logger.info("opened stream %r version %d", self._stream_id, version, extra=log_fields(self._stream_id, version))
         return opened
 
     async def _finish(self, error: BaseException | None) -> None:
@@ -185,7 +185,8 @@ class Publisher(Generic[C]):
                 return
             if error is None:
                 raise
-            logger.warning("could not end stream %r version %d: %s", self._stream_id, self.version, failure)
+            fields = log_fields(self._stream_id, self.version)
+            logger.warning("could not end stream %r version %d: %s", self._stream_id, self.version, failure, extra=fields)
         finally:
             self._opened.abandon()
 

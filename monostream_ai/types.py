@@ -58,6 +58,11 @@ class Lease(NamedTuple):
     token: str
 
 
+def log_fields(stream_id: str, version: int) -> dict[str, object]:
+    """Return what a log record says of a version, for formatters that write JSON; pass it as `extra`."""
+    return {"stream_id": stream_id, "version": version}
+
+
 class WakeUp(NamedTuple):
     """A hint that a stream has moved, without data: the newest version and the last id stored in it.
 

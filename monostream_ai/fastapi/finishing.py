@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from monostream_ai.errors import InvalidChunk
 from monostream_ai.fastapi.requests import Body, ChatRequest
 from monostream_ai.service import DurableStreamService
-from monostream_ai.types import VersionInfo
+from monostream_ai.types import VersionInfo, log_fields
 from monostream_ai.ui_messages import Chunk, MessageReducer, UIMessage
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,8 @@ class Finisher:
         try:
             await self._service.settle(stream_id, version, lambda: self._hand_over(stream_id, version))
         except Exception:
-            logger.exception("finishing stream %r version %d failed; a sweep tries again", stream_id, version)
+            fields = log_fields(stream_id, version)
+            logger.exception("finishing stream %r version %d failed; a sweep tries again", stream_id, version, extra=fields)
 
     async def _hand_over(self, stream_id: str, version: int) -> None:
         if self._on_finish is None:

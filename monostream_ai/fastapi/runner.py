@@ -15,6 +15,7 @@ from monostream_ai.fastapi.silence import silence_limit
 from monostream_ai.fastapi.turns import Assignment, ChatTurn
 from monostream_ai.publisher import Publisher
 from monostream_ai.service import DurableStreamService
+from monostream_ai.types import log_fields
 from monostream_ai.ui_messages import Chunk
 
 logger = logging.getLogger(__name__)
@@ -110,11 +111,12 @@ class TurnRunner:
                 async with silence_limit(pub, self._max_silence):
                     await self._reply(ChatTurn(assignment, pub))
         except (StreamStopped, Fenced) as ended:
-            logger.info("turn ended: %s", ended)
+            logger.info("turn ended: %s", ended, extra=log_fields(assignment.stream_id, assignment.version))
             _settle(opened, ended)
         except Exception as error:
             if not _settle(opened, error):
-                logger.exception("the reply of stream %r version %d failed", assignment.stream_id, assignment.version)
+                name, version = assignment.stream_id, assignment.version
+                logger.exception("the reply of stream %r version %d failed", name, version, extra=log_fields(name, version))
         finally:
             opened.cancel()
         self._finisher.begin(assignment.stream_id, assignment.version)
