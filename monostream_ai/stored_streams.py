@@ -125,7 +125,7 @@ class StoredStreams(Generic[C]):
         Raises:
             ServiceClosed: It is shutting down.
             StoreUnavailable: The store did not answer within `timeout` seconds.
-            SchemaMissing, SchemaMismatch, SchemaOutdated, SchemaTooNew
+            SchemaMissing, SchemaMismatch, SchemaOutdated, SchemaTooNew: The tables do not fit this release.
         """
         if self._closing:
             raise ServiceClosed
