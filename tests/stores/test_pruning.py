@@ -54,17 +54,11 @@ async def database(store: PostgresStore, postgres_url: str) -> AsyncIterator[asy
     await connection.close()
 
 
-def literal(statement: str, **values: object) -> str:
-    for name, value in values.items():
-        statement = statement.replace(f":{name}", str(value))
-    return statement
-
-
 async def test_old_versions_are_found_by_index(database: asyncpg.Connection) -> None:
     await database.execute(FILL, 20_000)
     await database.execute("ANALYZE stream_version")
-    query = literal(PRUNABLE.text, older_than=HOUR, limit=100, chunks=PRUNED_CHUNKS)
-    plan = "\n".join(row[0] for row in await database.fetch(f"EXPLAIN {query}"))
+    values = PRUNABLE.arguments({"older_than": HOUR, "limit": 100, "chunks": PRUNED_CHUNKS})
+    plan = "\n".join(row[0] for row in await database.fetch(f"EXPLAIN {PRUNABLE.sql}", *values))
     assert "Index Cond: (closed_at <" in plan
     assert "stream_version_open" in plan
     assert "Seq Scan" not in plan
