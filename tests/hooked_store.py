@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from monostream_ai.interfaces import Store
-from tests.forwarding import ForwardingStore
+from monostream_ai.stores.forwarding import ForwardingStore
 
 Hook = Callable[[], Awaitable[None]]
 

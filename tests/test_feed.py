@@ -13,10 +13,10 @@ from monostream_ai import DurableStreamService, JSONProtocol, Subscription
 from monostream_ai.errors import StoreUnavailable, StreamDeleted, SubscriptionTimeout
 from monostream_ai.interfaces import Store
 from monostream_ai.notifiers.memory import MemoryNotifier
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.types import Page, Position
 from tests.chunks import FINISH, PROTOCOL, Chunk, text, texts
-from tests.forwarding import ForwardingStore
 from tests.guarantees.test_g2_order import Deaf
 from tests.hooked_store import Gate, HookedStore, failing_once
 

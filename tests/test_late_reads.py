@@ -11,11 +11,12 @@ import pytest
 from monostream_ai import DurableStreamService, feed
 from monostream_ai.errors import ChunksMissing, StreamStopped
 from monostream_ai.interfaces import BackgroundErrors, Listener, Store
+from monostream_ai.notifiers.forwarding import ForwardingNotifier
 from monostream_ai.notifiers.memory import MemoryNotifier
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.types import Page, Position, WakeUp
 from tests.chunks import FINISH, PROTOCOL, Chunk, text, texts
-from tests.forwarding import ForwardingNotifier, ForwardingStore
 from tests.guarantees.test_g2_order import Deaf
 from tests.hooked_store import Gate, HookedStore
 

@@ -12,10 +12,10 @@ import pytest
 from monostream_ai import DurableStreamService, JSONProtocol
 from monostream_ai.errors import ChunkRefused, MonostreamError, Overflow
 from monostream_ai.protocol import Transcript
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.types import Append, Ending
 from tests.chunks import ERROR, FINISH, PROTOCOL, Chunk, text
-from tests.forwarding import ForwardingStore
 
 Service = DurableStreamService[Chunk]
 

@@ -11,10 +11,10 @@ import pytest
 from monostream_ai import DurableStreamService
 from monostream_ai.interfaces import Store
 from monostream_ai.notifiers.postgres import PostgresNotifier
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.stores.sql import PostgresStore
 from monostream_ai.types import Page, Position
 from tests.chunks import FINISH, PROTOCOL, Chunk, text, texts
-from tests.forwarding import ForwardingStore
 from tests.plugins.postgres import asyncpg_dsn
 from tests.plugins.services import ServiceFactory
 from tests.test_subscription import CountingReads

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from monostream_ai import DurableStreamService, JSONProtocol
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.types import Page, Position
 from tests.chunks import PROTOCOL, text
-from tests.forwarding import ForwardingStore
 
 
 class Foreign(ForwardingStore):

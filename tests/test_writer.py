@@ -10,10 +10,10 @@ import pytest
 from monostream_ai import DurableStreamService
 from monostream_ai.errors import Fenced, MonostreamError
 from monostream_ai.json_text import encode_json
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.types import Append, Opening
 from tests.chunks import PROTOCOL, Chunk, text
-from tests.forwarding import ForwardingStore
 from tests.hooked_store import Gate, HookedStore, still_waits
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from monostream_ai.errors import MonostreamError, StoreUnavailable
+from monostream_ai.errors import StoreUnavailable
 from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier, Store
-from monostream_ai.types import Append, Lease, Opening, Page, Position, StoredChunk, VersionInfo, WakeUp
+from monostream_ai.notifiers.forwarding import ForwardingNotifier
+from monostream_ai.stores.forwarding import ForwardingStore
+from monostream_ai.types import WakeUp
 
 T = TypeVar("T")
 
 
-class UnreliableStore(Store):
+class UnreliableStore(ForwardingStore):
     """One process's way to a store, which refuses calls, loses answers, stands still, or ends.
 
     Args:
@@ -22,7 +24,7 @@ class UnreliableStore(Store):
     """
 
     def __init__(self, inner: Store, seed: int = 0) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.refused = 0.0
         """Share of the calls that fail before they reach the store."""
         self.answers_lost = 0.0
@@ -56,83 +58,16 @@ class UnreliableStore(Store):
         if self.dead or self._source.random() < share:
             raise StoreUnavailable("the test says so")
 
-    async def setup(self) -> None:
-        await self._call(self.inner.setup)
 
-    async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
-        return await self._call(lambda: self.inner.acquire(stream_id, version, opening))
-
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
-        return await self._call(lambda: self.inner.append(appends, lease=lease))
-
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
-        return await self._call(lambda: self.inner.read(positions, max_rows=max_rows, max_bytes=max_bytes))
-
-    async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
-        return await self._call(lambda: self.inner.payloads(stream_id, version, first, max_rows=max_rows, max_bytes=max_bytes))
-
-    async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:
-        return await self._call(lambda: self.inner.renew(leases, lease=lease))
-
-    async def check(self, leases: Sequence[Lease]) -> list[MonostreamError | None]:
-        return await self._call(lambda: self.inner.check(leases))
-
-    async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
-        return await self._call(lambda: self.inner.claim(taker, lease=lease, stop=stop))
-
-    async def release(self, lease: Lease) -> None:
-        await self._call(lambda: self.inner.release(lease))
-
-    async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
-        return await self._call(lambda: self.inner.info(stream_id, version))
-
-    async def versions(self, stream_id: str, *, before: int | None, limit: int) -> list[VersionInfo]:
-        return await self._call(lambda: self.inner.versions(stream_id, before=before, limit=limit))
-
-    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
-        return await self._call(lambda: self.inner.timeline(stream_id, version, first, max_rows=max_rows))
-
-    async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
-        return await self._call(lambda: self.inner.streams(prefix=prefix, after=after, limit=limit))
-
-    async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
-        return await self._call(lambda: self.inner.unattended(prefix=prefix, limit=limit))
-
-    async def attend(self, taker: Lease, *, lease: float) -> bool:
-        return await self._call(lambda: self.inner.attend(taker, lease=lease))
-
-    async def settle(self, taker: Lease) -> None:
-        await self._call(lambda: self.inner.settle(taker))
-
-    async def delete(self, stream_id: str) -> bool:
-        return await self._call(lambda: self.inner.delete(stream_id))
-
-    async def prune(self, *, older_than: float, limit: int) -> int:
-        return await self._call(lambda: self.inner.prune(older_than=older_than, limit=limit))
-
-    async def aclose(self) -> None:
-        await self.inner.aclose()
-
-
-class UnheardNotifier(Notifier):
+class UnheardNotifier(ForwardingNotifier):
     """Says what its inner notifier says, and lets none of its wake-ups arrive while `loses` is True."""
 
     def __init__(self, inner: Notifier) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.loses = False
-
-    @property
-    def healthy(self) -> bool:
-        return self.inner.healthy
-
-    async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
-        await self.inner.notify(wake_ups)
 
     async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
         return await self.inner.listen(_Ear(self, listener), on_error)
-
-    async def aclose(self) -> None:
-        await self.inner.aclose()
 
 
 class _Ear:

@@ -12,9 +12,9 @@ import pytest
 
 from monostream_ai import DurableStreamService
 from monostream_ai.errors import MonostreamError
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.types import Append
 from tests.chunks import FINISH, Chunk
-from tests.forwarding import ForwardingStore
 from tests.plugins.services import ServiceFactory
 
 Service = DurableStreamService[Chunk]

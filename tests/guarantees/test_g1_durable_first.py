@@ -10,9 +10,9 @@ import pytest
 from monostream_ai import DurableStreamService
 from monostream_ai.errors import MonostreamError
 from monostream_ai.interfaces import Store
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.types import Append, Position
 from tests.chunks import Chunk, text
-from tests.forwarding import ForwardingStore
 from tests.plugins.services import ServiceFactory
 
 

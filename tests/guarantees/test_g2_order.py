@@ -11,9 +11,10 @@ import pytest
 
 from monostream_ai import DurableStreamService
 from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier, Store
+from monostream_ai.notifiers.forwarding import ForwardingNotifier
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.types import Page, Position, WakeUp
 from tests.chunks import FINISH, Chunk, texts
-from tests.forwarding import ForwardingNotifier, ForwardingStore
 from tests.plugins.services import ServiceFactory
 
 CHUNKS = 120

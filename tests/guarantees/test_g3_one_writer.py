@@ -12,9 +12,9 @@ import pytest
 from monostream_ai import DurableStreamService
 from monostream_ai.errors import Fenced, MonostreamError, StoreUnavailable
 from monostream_ai.interfaces import Store
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.types import Append, Lease, Opening
 from tests.chunks import FINISH, Chunk, text, texts
-from tests.forwarding import ForwardingStore
 from tests.plugins.services import ServiceFactory
 
 Service = DurableStreamService[Chunk]

@@ -9,9 +9,9 @@ import pytest
 
 from monostream_ai import DurableStreamService
 from monostream_ai.errors import Superseded
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.types import Head, Page, Position
 from tests.chunks import FINISH, Chunk, text, texts
-from tests.forwarding import ForwardingStore
 from tests.plugins.services import ServiceFactory
 
 Service = DurableStreamService[Chunk]

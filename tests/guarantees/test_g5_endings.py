@@ -10,9 +10,9 @@ import pytest
 
 from monostream_ai import DurableStreamService, JSONProtocol
 from monostream_ai.errors import Fenced, MonostreamError, PublisherLost, StreamStopped
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.types import Append
 from tests.chunks import ABORT, ERROR, FINISH, Chunk, text, texts
-from tests.forwarding import ForwardingStore
 from tests.plugins.services import ServiceFactory
 
 Service = DurableStreamService[Chunk]

@@ -14,9 +14,9 @@ import pytest
 from monostream_ai import DurableStreamService, Subscription
 from monostream_ai.errors import PublisherLost, ServiceClosed, SubscriptionTimeout
 from monostream_ai.interfaces import Store
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.types import Page, Position
 from tests.chunks import FINISH, Chunk, text, texts
-from tests.forwarding import ForwardingStore
 from tests.guarantees.test_g2_order import Deaf
 from tests.plugins.services import ServiceFactory
 

@@ -9,9 +9,9 @@ import pytest
 
 from monostream_ai import DurableStreamService
 from monostream_ai.errors import MonostreamError, StreamStopped
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.types import Append, Lease
 from tests.chunks import ABORT, FINISH, Chunk, text, texts
-from tests.forwarding import ForwardingStore
 from tests.guarantees.test_g2_order import Deaf
 from tests.plugins.services import ServiceFactory
 

@@ -14,9 +14,9 @@ import pytest
 from monostream_ai import DurableStreamService
 from monostream_ai.errors import MonostreamError, PublisherLost, StoreUnavailable, UnknownStream
 from monostream_ai.interfaces import Store
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.types import Append, Lease, Opening
 from tests.chunks import FINISH, Chunk, text, texts
-from tests.forwarding import ForwardingStore
 from tests.plugins.services import ServiceFactory
 
 Service = DurableStreamService[Chunk]
@@ -36,7 +36,7 @@ class Dying(ForwardingStore):
         self._calls = calls
         self._effect = effect
 
-    async def _call(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _unless_dead(self, work: Coroutine[Any, Any, T]) -> T:
         self._calls -= 1
         if self._calls > 0:
             return await work
@@ -46,10 +46,10 @@ class Dying(ForwardingStore):
         raise StoreUnavailable("this process is dead")
 
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
-        return await self._call(self.inner.acquire(stream_id, version, opening))
+        return await self._unless_dead(self.inner.acquire(stream_id, version, opening))
 
     async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
-        return await self._call(self.inner.append(appends, lease=lease))
+        return await self._unless_dead(self.inner.append(appends, lease=lease))
 
     async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:
         if self._calls <= 0:

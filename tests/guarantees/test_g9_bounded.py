@@ -12,10 +12,10 @@ import pytest
 from monostream_ai import DurableStreamService
 from monostream_ai.errors import MonostreamError, Overflow, StoreUnavailable
 from monostream_ai.interfaces import Store
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.types import Append, Page, Position
 from tests.backends import DURABLE_BACKENDS
 from tests.chunks import FINISH, Chunk, texts
-from tests.forwarding import ForwardingStore
 from tests.plugins.services import ServiceFactory
 
 Service = DurableStreamService[Chunk]

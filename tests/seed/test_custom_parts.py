@@ -11,11 +11,11 @@ import pytest
 from monostream_ai import DurableStreamService
 from monostream_ai.errors import MonostreamError
 from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier, Store
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.testing import NotifierConformance, StoreConformance
 from monostream_ai.types import Append, Page, Position, StoredChunk, WakeUp
 from tests.chunks import FINISH, PROTOCOL, Chunk, text, texts
-from tests.forwarding import ForwardingStore
 
 GROWTH = 4
 """Times that a payload grows at most."""
