@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,5 +12,25 @@ from fuzz.rounds.catalogue import names
 from fuzz.rounds.player import ChaosPlayer
 from fuzz.runner import main
 
+
+def commit() -> str:
+    """Return what this is a check-out of, as `git describe` names it."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def chaos() -> int:
+    """Play rounds, and say of what and how many of each; return the exit code."""
+    player = ChaosPlayer()
+    print(f"commit {commit()}")
+    code = main("fuzz/chaos.py", lambda options: player, jobs=1, repeats=1, names=names(), unit="rounds")
+    for name, count in sorted(player.well.items()):
+        print(f"{name:20} {count:5}")
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(main("fuzz/chaos.py", lambda options: ChaosPlayer(), jobs=1, repeats=1, names=names(), unit="rounds"))
+    sys.exit(chaos())

@@ -21,6 +21,8 @@ ROLE: Final = "app"
 """Owns the database and is not a superuser, so that limits hold for it."""
 
 DATABASE: Final = "chaos"
+SUPERUSER: Final = "superuser"
+"""The application name of connections that belong to nobody who is tested."""
 
 
 class PostgresServer:
@@ -49,7 +51,8 @@ class PostgresServer:
 
     async def connect(self, database: str = "postgres") -> asyncpg.Connection:
         """Connect as the superuser, who is let in whatever the limits are."""
-        return await asyncpg.connect(user="postgres", database=database, host=self.host, timeout=5.0)
+        name = {"application_name": SUPERUSER}
+        return await asyncpg.connect(user="postgres", database=database, host=self.host, timeout=5.0, server_settings=name)
 
     async def start(self) -> None:
         """Start it and wait until it answers."""

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from fuzz.draws import Draws
@@ -22,6 +23,8 @@ class ChaosPlayer(Player):
     """Keeps the stage for as long as rounds go well: after a failure nobody knows what is left of it."""
 
     def __init__(self) -> None:
+        self.well: Counter[str] = Counter()
+        """How many rounds of each name went well in `play`."""
         self._runner = asyncio.Runner()
         self._stage: Stage | None = None
         self._topics = itertools.count()
@@ -40,7 +43,9 @@ class ChaosPlayer(Player):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
         for task in tasks:
-            if not report(self.attempt(task, {}, tracing=False)) or over:
+            result = self.attempt(task, {}, tracing=False)
+            self.well[task.name] += result.error is None
+            if not report(result) or over:
                 return
 
     def close(self) -> None:
