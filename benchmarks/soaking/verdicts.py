@@ -1,0 +1,83 @@
+"""Whether a measure is flat: by its slope over the last two thirds, and by the second sixth beside the last."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.soaking.sampling import Sample
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One thing that must not grow.
+
+    Args:
+        allowed: How much it may grow from the beginning to the end of the last two thirds: a share of its median, and an amount.
+        min_age: Seconds for which the process must have lived in a sample that counts.
+    """
+
+    name: str
+    unit: str
+    allowed: tuple[float, float]
+    min_age: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a measure went. `slope` is the least squares' over the last two thirds."""
+
+    measure: str
+    unit: str
+    median: float
+    slope_per_hour: float
+    second_sixth: float
+    last_sixth: float
+    allowed: float
+    flat: bool
+
+
+def judge(measure: Measure, samples: Sequence[Sample], length: float) -> Verdict | None:
+    """Return None if there is too little to judge.
+
+    Args:
+        length: Seconds of the whole run.
+    """
+    points = [(sample["seconds"], float(sample[measure.name])) for sample in samples if _counts(measure, sample)]
+    last = [point for point in points if point[0] >= length / 3]
+    sixths = [[value for seconds, value in points if place <= seconds * 6 / length < place + 1] for place in (1, 5)]
+    if len(last) < 4 or not all(sixths):
+        return None
+    middle = statistics.median(value for _, value in last)
+    slope = statistics.linear_regression(*zip(*last, strict=True)).slope
+    second, sixth = map(statistics.median, sixths)
+    share, amount = measure.allowed
+    allowed = share * middle + amount
+    flat = slope * length * 2 / 3 <= allowed and sixth - second <= allowed
+    return Verdict(measure.name, measure.unit, middle, slope * 3600, second, sixth, allowed, flat)
+
+
+def _counts(measure: Measure, sample: Sample) -> bool:
+    if sample.get(measure.name) is None:
+        return False
+    return measure.min_age is None or sample[measure.min_age[0]] >= measure.min_age[1]
+
+
+def table(verdicts: Sequence[Verdict]) -> str:
+    lines = [f"{'':18} {'median':>10} {'second sixth':>12} {'last sixth':>10} {'slope per h':>12} {'may grow':>9}"]
+    for each in verdicts:
+        numbers = f"{each.median:10,.1f} {each.second_sixth:12,.1f} {each.last_sixth:10,.1f} {each.slope_per_hour:+12,.2f}"
+        lines.append(f"{each.measure:18} {numbers} {each.allowed:9,.1f} {each.unit:8} {'flat' if each.flat else 'GROWS'}")
+    return "\n".join(lines)
+
+
+def columns(samples: Sequence[Sample]) -> dict[str, list[Any]]:
+    """Return samples by measure, as they take less room."""
+    names = dict.fromkeys(name for sample in samples for name in sample)
+    return {name: [_short(sample.get(name)) for sample in samples] for name in names}
+
+
+def _short(value: Any) -> Any:
+    return round(value, 3) if isinstance(value, float) else value
