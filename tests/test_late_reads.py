@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -116,6 +117,21 @@ async def test_a_store_that_lost_delivered_chunks_is_a_named_error(monkeypatch: 
         for reader in reversed(readers):
             with pytest.raises(ChunksMissing):
                 await anext(reader)
+
+
+async def test_a_publisher_whose_store_lost_its_chunks_gets_a_named_error() -> None:
+    inner = MemoryStore()
+    store = ForwardingStore(inner)
+    async with make(store) as service:
+        pub = await service.publisher("s").open()
+        await pub.write(text(0))
+        replica = copy.deepcopy(inner)
+        await pub.write(text(1))
+        # The one that takes over has what had reached it.
+        store.inner = replica
+        with pytest.raises(ChunksMissing):
+            await pub.write(text(2))
+        assert await service.chunks("s") == texts(1)
 
 
 class OnceMute(ForwardingNotifier):

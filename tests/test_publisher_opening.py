@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import operator
 
 import pytest
 
 from monostream_ai import DurableStreamService, JSONProtocol
 from monostream_ai.errors import StoreUnavailable
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.stores.memory import MemoryStore
+from monostream_ai.types import Opening
 from tests.chunks import PROTOCOL, Chunk, text
 from tests.hooked_store import Gate, HookedStore, failing_once
 
@@ -29,6 +33,31 @@ async def test_two_openings_at_once_are_one() -> None:
     assert sorted(await asyncio.gather(*writes)) == [0, 1]
     assert len(await service.chunks("s")) == 2
     assert (await service.status("s")).version == 0
+
+
+class Tokens(ForwardingStore):
+    """Notes what each version is opened with."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore())
+        self.seen: list[str] = []
+
+    async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
+        self.seen.append(opening.token)
+        return await super().acquire(stream_id, version, opening)
+
+
+async def test_each_opening_has_a_token_of_its_own_that_nobody_guesses() -> None:
+    store = Tokens()
+    service: DurableStreamService[Chunk] = DurableStreamService(store, None, PROTOCOL)
+    for number in range(50):
+        await service.publisher(f"s{number % 2}").open()
+    assert len(set(store.seen)) == 50
+    # 128 bits, none of which is the same in all of them.
+    bits = [int(token, 16) for token in store.seen]
+    assert {len(token) for token in store.seen} == {32}
+    assert functools.reduce(operator.or_, bits) == 2**128 - 1
+    assert functools.reduce(operator.and_, bits) == 0
 
 
 async def test_an_opening_that_failed_can_be_repeated() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 import pytest
@@ -75,6 +76,37 @@ async def test_a_broken_listening_connection_is_replaced_and_followed_by_a_resyn
             await database.execute("SELECT pg_terminate_backend($1)", row["pid"])
         await listener.until(lambda: listener.resyncs >= expected and notifier.healthy)  # noqa: B023  (awaited in this round)
         await wait_until_heard(notifier, listener, WakeUp("s", 0, number))
+
+
+class LostQueueFile(asyncpg.Connection):
+    """A connection to a server whose queue begins in a file that is gone, until somebody asks how full the queue is."""
+
+    advanced = False
+
+    async def add_listener(self, channel: str, callback: Any) -> None:
+        if not LostQueueFile.advanced:
+            raise asyncpg.UndefinedFileError("could not access status of transaction 731")
+        await super().add_listener(channel, callback)
+
+    async def fetchval(self, query: str, *arguments: Any, **options: Any) -> Any:
+        LostQueueFile.advanced = LostQueueFile.advanced or "pg_notification_queue_usage" in query
+        return await super().fetchval(query, *arguments, **options)
+
+
+async def test_a_queue_whose_beginning_is_gone_is_advanced_and_listened_to(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LostQueueFile, "advanced", False)
+    engine = create_async_engine(postgres_url, connect_args={"connection_class": LostQueueFile})
+    notifier = PostgresNotifier(engine)
+    listener = await RecordingListener(notifier).start()
+    await listener.until(lambda: notifier.healthy)
+    assert LostQueueFile.advanced
+    assert listener.errors == []
+    await wait_until_heard(notifier, listener, WakeUp("s", 0, 0))
+    await listener.stop()
+    await notifier.aclose()
+    await engine.dispose()
 
 
 async def test_an_unreachable_server_is_reported_and_tried_again(no_task_is_left: None) -> None:
