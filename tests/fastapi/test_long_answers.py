@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from typing import Any
+
+import pytest
+from starlette.requests import ClientDisconnect
 
 from monostream_ai import DurableStreamService
 from monostream_ai.fastapi import ChatTurn, stream_response
@@ -55,6 +59,32 @@ async def test_the_event_loop_turns_after_each_piece_of_a_long_replay(new_servic
     assert events == CHUNKS + 5
     assert max(sizes) < 3 * PIECE
     assert len(sizes) > sum(sizes) / (3 * PIECE)
+
+
+@pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
+async def test_a_client_that_leaves_a_long_replay_ends_the_work_for_it(new_service: NewService, spec_version: str) -> None:
+    service = new_service()
+    await store(service, deltas(1000, "x" * 4000))
+    response = await stream_response(service, "s", version=0)
+    sent, left = 0, asyncio.Event()
+
+    async def send(message: Any) -> None:
+        nonlocal sent
+        sent += len(message.get("body", b""))
+        if sent > 5 * PIECE:
+            left.set()
+            if spec_version == "2.4":
+                raise OSError("the client is gone")
+
+    async def receive() -> Any:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "asgi": {"spec_version": spec_version}, "extensions": {}}
+    with suppress(ClientDisconnect):
+        await response(scope, receive, send)  # type: ignore[arg-type]
+
+    assert 5 * PIECE < sent < 8 * PIECE
 
 
 class Pausing:
