@@ -38,8 +38,8 @@ class Schedule:
     end: float
 
     @property
-    def third(self) -> float:
-        return self.begin + self.length / 3
+    def sixth(self) -> float:
+        return self.begin + self.length / 6
 
     @property
     def length(self) -> float:
@@ -123,8 +123,8 @@ class Load:
         haste = min(1.0, self._schedule.length / 600)
         # What is killed last is up again before the end.
         while await self._wait(chance.uniform(*KILLS) * haste, until=self._schedule.end - KILLS[0] * haste):
-            # The first process lives on from then on, so that its memory can be judged.
-            place = chance.randrange(2) if time.monotonic() < self._schedule.third else 1
+            # The first process lives on from then on: only where it does can one see whether it grows.
+            place = chance.randrange(2) if time.monotonic() < self._schedule.sixth else 1
             self.kills.append((time.monotonic() - self._schedule.begin, place))
             self._tally.counts["kills"] += 1
             await self._servers[place].kill()
