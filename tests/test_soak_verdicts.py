@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from benchmarks.soaking.verdicts import Measure, Verdict, judge
+from benchmarks.soaking.verdicts import Measure, Verdict, columns, judge, rows
 
 LENGTH = 1800.0
 MEMORY = Measure("memory 0", "MB", allowed=(0.02, 1.0))
@@ -40,9 +40,16 @@ def test_what_grows_late_in_the_run_is_not_flat() -> None:
 
 
 def test_a_process_that_was_just_started_does_not_count() -> None:
-    judged = verdict(lambda seconds: 80.0 if seconds % 60 >= 10 else 0.0, Measure("memory 1", "MB", (0.02, 1.0), ("age 1", 10.0)))
+    judged = verdict(
+        lambda seconds: 80.0 if seconds % 60 >= 10 else 0.0, Measure("memory 1", "MB", (0.02, 1.0), ("age 1", 10.0, 60.0))
+    )
     assert judged is not None and judged.median > 75.0
 
 
 def test_nothing_is_said_of_what_was_hardly_measured() -> None:
     assert judge(MEMORY, [{"seconds": 1700.0, "memory 0": 80.0}, {"seconds": 1705.0, "memory 0": None}], LENGTH) is None
+
+
+def test_samples_come_back_from_what_is_stored() -> None:
+    stored = columns([{"seconds": 5.0, "memory 0": 80.0}, {"seconds": 10.0}])
+    assert rows(stored) == [{"seconds": 5.0, "memory 0": 80.0}, {"seconds": 10.0, "memory 0": None}]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,13 @@ class Measure:
 
     Args:
         allowed: How much it may grow from the beginning to the end of the last two thirds: a share of its median, and an amount.
-        min_age: Seconds for which the process must have lived in a sample that counts.
+        only: A sample counts only if another measure is between these two values in it.
     """
 
     name: str
     unit: str
     allowed: tuple[float, float]
-    min_age: tuple[str, float] | None = None
+    only: tuple[str, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,10 @@ def judge(measure: Measure, samples: Sequence[Sample], length: float) -> Verdict
 def _counts(measure: Measure, sample: Sample) -> bool:
     if sample.get(measure.name) is None:
         return False
-    return measure.min_age is None or sample[measure.min_age[0]] >= measure.min_age[1]
+    if measure.only is None:
+        return True
+    name, least, most = measure.only
+    return least <= float(sample[name]) <= most
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
@@ -77,6 +80,11 @@ def columns(samples: Sequence[Sample]) -> dict[str, list[Any]]:
     """Return samples by measure, as they take less room."""
     names = dict.fromkeys(name for sample in samples for name in sample)
     return {name: [_short(sample.get(name)) for sample in samples] for name in names}
+
+
+def rows(columns: Mapping[str, Sequence[Any]]) -> list[Sample]:
+    """Return what `columns` was made of."""
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _short(value: Any) -> Any:
