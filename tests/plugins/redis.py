@@ -30,7 +30,7 @@ class RedisServer:
     def start(self) -> None:
         """Start it and wait until it answers."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        retry = Retry(ConstantBackoff(0.02), 500, supported_errors=(RedisConnectionError,))
+        retry = Retry(ConstantBackoff(0.02), 500, supported_errors=(RedisConnectionError, OSError))
         with Redis.from_url(self.url, retry=retry) as client:
             client.ping()
 

@@ -8,13 +8,30 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, ColumnElement, DateTime, Double, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    DateTime,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    __version__,
+    text,
+)
 from sqlalchemy.dialects import postgresql
 
 metadata = MetaData(naming_convention={"pk": "%(table_name)s_pkey"})
 
 # SQLite has no clock type: its instants are seconds since 1970 as a float.
 _Instant: Any = DateTime(timezone=True).with_variant(Double(), "sqlite")
+
+# Each append updates its row in place (HOT) as long as the page has room and no index covers what changes.
+# SQLAlchemy 2.0 cannot say that for a table; made by it, pages are packed full.
+_LEAVE_ROOM: Any = {"postgresql_with": {"fillfactor": 70}} if __version__ >= "2.1" else {}
 
 stream_chunk = Table(
     "stream_chunk",
@@ -51,8 +68,7 @@ stream_version = Table(
     # Who has to settle the version once it is closed; empty if nobody has to.
     Column("settler", Text),
     sqlite_with_rowid=False,
-    # Each append updates its row in place (HOT) as long as the page has room and no index covers what changes.
-    postgresql_with={"fillfactor": 70},
+    **_LEAVE_ROOM,
 )
 
 
