@@ -10,6 +10,8 @@ from tests.openai import recordings
 from tests.ui_messages.random_messages import random_message
 
 Scenarios = dict[str, list[Chunk]]
+Shape = tuple[tuple[str, ...], ...]
+"""The type and the keys of each chunk."""
 
 
 def of_langchain(recorded: Mapping[str, Sequence[Sequence[Chunk]]]) -> Scenarios:
@@ -26,11 +28,11 @@ def built(count: int) -> Scenarios:
 
 def _distinct(scenarios: Mapping[str, Sequence[Chunk]]) -> Scenarios:
     """Return one scenario of each sequence of types and keys, as a router writes it."""
-    kept = {_shape(chunks): name for name, chunks in scenarios.items()}
+    kept = {shape_of(chunks): name for name, chunks in scenarios.items()}
     return {name: _written(scenarios[name]) for name in sorted(kept.values())}
 
 
-def _shape(chunks: Iterable[Chunk]) -> tuple[tuple[str, ...], ...]:
+def shape_of(chunks: Iterable[Chunk]) -> Shape:
     return tuple((chunk["type"], *sorted(chunk)) for chunk in chunks)
 
 
