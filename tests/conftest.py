@@ -4,4 +4,5 @@ pytest_plugins = [
     "tests.plugins.recorded_chunks",
     "tests.plugins.redis",
     "tests.plugins.services",
+    "tests.plugins.shares",
 ]

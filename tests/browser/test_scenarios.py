@@ -10,7 +10,7 @@ from monostream_ai.ui_messages import reduce_chunks
 from tests.browser.conftest import Play
 from tests.browser.scripted_server import Scripted
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 STOCK = "stock/"
 on_each_page = pytest.mark.parametrize("page", [pytest.param("", id="reconnecting"), pytest.param(STOCK, id="stock")])

@@ -30,10 +30,6 @@ def recorded_chunks() -> Mapping[str, list[list[Chunk]]]:
     return _RECORDED
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.nodeid.startswith("tests/clients/"))
-    for item in items:
-        if item.nodeid.startswith(("tests/clients/", "tests/langchain/")):
-            # Processes that share the tests share no recordings.
-            item.add_marker(pytest.mark.xdist_group("recorded"))
