@@ -66,7 +66,7 @@ class TurnBody:
         self._subscription = self._subscribe(replay.after)
         self._pieces: deque[str] = deque([STREAM_OPEN])
         self._merge_before = replay.merge_before
-        self._shape = ReplayShape(profile) if replay.shaped else None
+        self._shape = ReplayShape(profile, goes_on=replay.after.id >= 0) if replay.shaped else None
         self._earlier = replay.earlier
         if replay.earlier and replay.after.id >= 0:
             self._pieces.append(self._encoder.frames_without_id(self._earlier))

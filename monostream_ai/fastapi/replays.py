@@ -32,7 +32,7 @@ class Replay:
     merge_before: int = 0
     """Runs of deltas may be made one where their ids are below this. Clients that count chunks must get each of them."""
     shaped: bool = False
-    """Whether chunks below `merge_before` are shown to a client that holds nothing of the message, as `ReplayShape` does."""
+    """Whether chunks below `merge_before` are shown as `ReplayShape` does."""
 
     @classmethod
     def of_version(cls, version: int) -> Replay:
@@ -67,7 +67,9 @@ def after_event(version: VersionInfo, event_id: str) -> Replay | None:
         raise RequestRefused(409, SUPERSEDED)
     if cursor.version > version.version or cursor.id >= version.next_id:
         raise RequestRefused(400, NO_SUCH_CHUNK)
-    return None if version.state != "open" and cursor.id + 1 == version.next_id else Replay(cursor, merge_before=version.next_id)
+    if version.state != "open" and cursor.id + 1 == version.next_id:
+        return None
+    return Replay(cursor, merge_before=version.next_id, shaped=True)
 
 
 def from_index(replay: Replay, version: VersionInfo, index: str) -> tuple[Replay, int]:

@@ -1,7 +1,8 @@
 """Shapes a replay so that the page shows the same message and does nothing for a second time.
 
 Transient data is left out, and so is `tool-input-available` of a call whose result is stored: a client would run the tool again
-(`onToolCall`). The order stays as it is, and who goes on after an id misses nothing.
+(`onToolCall`). The order stays as it is, and who goes on after an id misses nothing. For one that goes on, a call whose start is
+not in the replay is started again, which changes no part of its message, and transient data is new.
 """
 
 from __future__ import annotations
@@ -35,10 +36,12 @@ class ReplayShape:
 
     Args:
         profile: `v5` clients take a call's metadata from `tool-input-available` only.
+        goes_on: The client holds what comes before the replay.
     """
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, *, goes_on: bool = False) -> None:
         self._metadata_on_start = profile != "v5"
+        self._goes_on = goes_on
         self._held: deque[_Held] = deque()
         self._size = 0
         self._waiting: dict[str, tuple[_Held, list[str]]] = {}
@@ -47,7 +50,7 @@ class ReplayShape:
     def feed(self, id: int, payload: str) -> Iterator[tuple[int, str]]:
         """Take the next payload, and yield those that wait no longer."""
         chunk = _tool_or_data(payload)
-        if chunk is not None and chunk.get("transient") is True:
+        if chunk is not None and chunk.get("transient") is True and not self._goes_on:
             return
         held = _Held(id, [payload])
         if chunk is not None:

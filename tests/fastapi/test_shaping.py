@@ -23,9 +23,9 @@ RESULT: Chunk = {"type": "tool-output-available", "toolCallId": "c1", "output": 
 OTHER: Chunk = {**CALL, "toolCallId": "c2"}
 
 
-def replayed(*chunks: Chunk, profile: Any = "v7") -> list[tuple[int, Chunk]]:
-    shape = ReplayShape(profile)
-    pairs = [pair for id, chunk in enumerate(chunks) for pair in shape.feed(id, encode_json(chunk))]
+def replayed(*chunks: Chunk, profile: Any = "v7", first: int = 0) -> list[tuple[int, Chunk]]:
+    shape = ReplayShape(profile, goes_on=first > 0)
+    pairs = [pair for id, chunk in enumerate(chunks, first) for pair in shape.feed(id, encode_json(chunk))]
     return [(id, json.loads(payload)) for id, payload in [*pairs, *shape.flush()]]
 
 
@@ -104,6 +104,23 @@ def test_transient_data_is_left_out() -> None:
     kept = [{"type": "data-a", "data": {"transient": True}}, {"type": "data-a", "data": 1, "transient": False}]
 
     assert chunks_of(replayed({"type": "data-a", "data": 1, "transient": True}, *kept)) == kept
+
+
+def test_transient_data_is_new_to_a_client_that_goes_on() -> None:
+    chunks = [{"type": "data-a", "data": 1, "transient": True}, OTHER]
+
+    assert chunks_of(replayed(*chunks, first=3)) == chunks
+
+
+@pytest.mark.parametrize("had", range(5))
+def test_a_client_that_goes_on_makes_the_same_message_and_runs_no_call_that_is_over(had: int) -> None:
+    chunks = [{"type": "start", "messageId": "m"}, START, DELTA, CALL, RESULT]
+
+    rest = replayed(*chunks[had:], first=had)
+
+    assert reduce_chunks([*chunks[:had], *chunks_of(rest)]) == reduce_chunks(chunks)
+    assert CALL not in chunks_of(rest)
+    assert [id for id, _ in rest] == sorted(id for id, _ in rest)
 
 
 async def test_a_page_that_comes_back_sees_the_same_message_and_runs_nothing(new_service: NewService, serve: Serve) -> None:

@@ -1,12 +1,12 @@
 // Lets chats of many releases of `ai` lose their connection and come back. One JSON line in, a story, gives one out, in any order.
 //
-// Story: {key, client, api, headers, id, earlier, answers, script, cuts, views, workflow, viewCuts, viewWorkflow}. A chat asks; with
+// Story: {key, client, api, headers, id, earlier, answers, script, cuts, goesOn, views, workflow, viewCuts, viewWorkflow}. A chat asks; with
 // `earlier` it asks that first, gets the whole reply, answers its calls as `answers` says, and goes on. Its responses end as `cuts`
 // says, see networks.mjs. Then each view of `views` comes back at the same time. Chats use the default transport, or that of
 // `workflow` and, in a page of its own, of `viewWorkflow`: {startIndex, replays}.
 import { createInterface } from 'node:readline';
 import { release, report, workflowTransport } from './chats.mjs';
-import { cutting, plainErrors } from './networks.mjs';
+import { cutting, goingOn, plainErrors } from './networks.mjs';
 
 const AT_ONCE = 12;
 const QUESTION = { id: 'u1', role: 'user', parts: [{ type: 'text', text: 'hi' }] };
@@ -44,10 +44,11 @@ function opener({ id, api, headers }, openChat) {
 }
 
 async function tell(story) {
-  const { key, client, earlier, answers, script, cuts, views, workflow, viewCuts = [], viewWorkflow } = story;
+  const { key, client, earlier, answers, script, cuts, goesOn, views, workflow, viewCuts = [], viewWorkflow } = story;
   const openNew = opener(story, await release(client));
   const open = messages => openNew(messages, viewCuts, viewWorkflow);
-  const wrap = views.includes('same tab, emptied') ? plainErrors : undefined;
+  const continuing = goesOn ? fetch => goingOn(fetch, story.api, story.id) : undefined;
+  const wrap = views.includes('same tab, emptied') ? plainErrors : continuing;
   const chat = await openNew([], earlier ? [null, ...cuts] : cuts, workflow, wrap);
   const ask = (message, script) => chat.sendMessage(message, { body: { id: story.id, script } });
   if (earlier) {

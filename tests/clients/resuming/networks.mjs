@@ -74,3 +74,20 @@ export const plainErrors = fetch => async (url, init) => {
   }
   return new Response(ReadableStream.from(body()), response);
 };
+
+// A fetch for a page that goes on by itself where a response broke: by the id of the last whole event, inside the same response.
+export const goingOn = (fetch, api, id) => async (url, init) => {
+  const response = await fetch(url, init);
+  async function* body(response, place) {
+    try {
+      for await (const frame of frames(response.body)) {
+        place = frame.toString().match(/^id: (.*)$/m)?.[1] ?? place;
+        yield frame;
+      }
+    } catch {
+      const headers = { ...init.headers, 'last-event-id': place };
+      yield* body(await fetch(`${api}/${id}/stream`, { headers }), place);
+    }
+  }
+  return new Response(ReadableStream.from(body(response)), response);
+};

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import pytest
@@ -54,8 +54,8 @@ def calls_to_run(release: str, stored: int) -> list[str]:
     return [call_id for call_id in _announced() if call_id not in answered or call_id in repeated]
 
 
-def _announced() -> Iterator[str]:
-    for chunk in CALLS:
+def _announced(chunks: Sequence[Chunk] = CALLS) -> Iterator[str]:
+    for chunk in chunks:
         if chunk["type"] == "tool-input-available" and not chunk.get("providerExecuted"):
             yield chunk["toolCallId"]
 
@@ -83,3 +83,27 @@ async def test_what_is_over_is_not_done_again(serve: Serve, release: str) -> Non
         for name, seen in told.views.items():
             assert (stored, name, seen["calls"]) == (stored, name, calls_to_run(release, stored))
             assert (stored, name, seen["data"]) == (stored, name, data_to_see(stored))
+
+
+@pytest.mark.parametrize("release", RELEASES)
+async def test_who_goes_on_after_an_event_runs_no_call_that_is_over(serve: Serve, release: str) -> None:
+    served = await serve({"calls": CALLS})
+    # The page has some chunks when its response breaks; more are stored, and after one of those it breaks once more.
+    places = [(had, min(had + more, len(CALLS) - 1)) for had in range(1, len(CALLS) - 1) for more in (3, 9)]
+    stories = [_going_on(release, had, stored) for had, stored in places]
+
+    whole, *told = await tell([Story(release, "calls"), *stories], served.url)
+
+    for (had, stored), each in zip(places, told, strict=True):
+        [*_, expected], [*_, shown] = whole.cut["messages"], each.cut["messages"]
+        assert (had, stored, each.cut["error"], shown["parts"]) == (had, stored, None, expected["parts"])
+        heard = [call_id for call_id in _announced() if call_id in [*_announced(CALLS[:had])] + calls_to_run(release, stored)]
+        assert (had, stored, each.cut["calls"]) == (had, stored, heard)
+        assert (had, stored, each.cut["data"]) == (had, stored, data_to_see(0))
+
+
+def _going_on(release: str, had: int, stored: int) -> Story:
+    """Return a story with two cuts; the reply writes the rest when the page has come back for the second time."""
+    script = {"scenario": "calls", "stages": [[stored, 2]]}
+    cuts = [Cut(had)._asdict(), Cut(1)._asdict()]
+    return Story(release, "calls", more={"script": script, "cuts": cuts, "goesOn": True})
