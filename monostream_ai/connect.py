@@ -26,6 +26,11 @@ KINDS: Final[dict[str, Kind]] = {
     "postgres": "postgresql",
 }
 
+MIN_STATEMENT_TIMEOUT: Final = 1.0
+"""Seconds. With a lease of less than three times as long, a connection to Postgres that goes silent may cost it."""
+
+MAX_STATEMENT_TIMEOUT: Final = 30.0
+
 
 class _Options(TypedDict, total=False):
     lease: float
@@ -76,7 +81,7 @@ def create_service(
     Raises:
         InvalidURL: The URL names no backend.
     """
-    store, own_notifier = _backend(url, listen_url, pooler=pooler or listen_url is not None)
+    store, own_notifier = _backend(url, listen_url, lease=lease, pooler=pooler or listen_url is not None)
     return DurableStreamService(
         store,
         own_notifier() if notifier is None else redis_notifier(notifier),
@@ -109,7 +114,7 @@ def redis_notifier(url: str) -> Notifier:
     return RedisNotifier.from_url(url)
 
 
-def _backend(url: str, listen_url: str | None, *, pooler: bool) -> tuple[Store, Callable[[], Notifier]]:
+def _backend(url: str, listen_url: str | None, *, lease: float, pooler: bool) -> tuple[Store, Callable[[], Notifier]]:
     # Imported here, so that a service in memory loads no database library.
     kind = kind_of(url)
     if kind == "memory":
@@ -126,4 +131,7 @@ def _backend(url: str, listen_url: str | None, *, pooler: bool) -> tuple[Store, 
     from monostream_ai.notifiers.postgres import PostgresNotifier
     from monostream_ai.stores.sql import PostgresStore
 
-    return PostgresStore.from_url(url, pooler=pooler), lambda: PostgresNotifier.from_url(listen_url or url)
+    # A third, so that a renewal on a connection that has gone silent leaves time for another one.
+    timeout = min(max(MIN_STATEMENT_TIMEOUT, lease / 3), MAX_STATEMENT_TIMEOUT)
+    store = PostgresStore.from_url(url, pooler=pooler, statement_timeout=timeout)
+    return store, lambda: PostgresNotifier.from_url(listen_url or url)

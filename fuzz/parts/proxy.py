@@ -38,6 +38,11 @@ class Proxy:
         for pipe in self._pipes:
             pipe.swallows = pipe.answers
 
+    def swallow_everything(self) -> None:
+        """Lose all that is said on the connections there are; new ones carry what they should."""
+        for pipe in self._pipes:
+            pipe.swallows = True
+
     def cut(self, *, reset: bool) -> None:
         """End the connections there are, with a FIN or a reset, in the middle of whatever they carry."""
         for pipe in [*self._pipes]:

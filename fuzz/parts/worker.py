@@ -119,14 +119,19 @@ class Parts:
         settings = self._settings
         CONNECT_ARGUMENTS.update(timeout=STATEMENT_TIMEOUT, command_timeout=STATEMENT_TIMEOUT)
         if settings.borrows:
-            return PostgresStore(self._engine(settings.pool_size)), PostgresNotifier(self._engine(2))
+            return PostgresStore(self._engine(settings.pool_size), statement_timeout=STATEMENT_TIMEOUT), PostgresNotifier(
+                self._engine(2)
+            )
         _connect_as(settings.name)
         listening = PostgresNotifier.from_url(settings.listen_url or settings.url)
         if settings.listen_url is not None:
             # The pooler's own connections would take the name of whoever used them last.
             _connect_as("pooled")
         pooled = settings.listen_url is not None
-        return PostgresStore.from_url(settings.url, pool_size=settings.pool_size, pooler=pooled), listening
+        store = PostgresStore.from_url(
+            settings.url, pool_size=settings.pool_size, pooler=pooled, statement_timeout=STATEMENT_TIMEOUT
+        )
+        return store, listening
 
     def _engine(self, pool_size: int) -> AsyncEngine:
         _connect_as(self._settings.name)

@@ -32,6 +32,8 @@ PROBE_INTERVAL: Final = 15.0
 else."""
 PROBE_TIMEOUT: Final = 5.0
 SELF_TEST_TIMEOUT: Final = 2.0
+NOTIFY_TIMEOUT: Final = 2.0
+"""Seconds after which the connection is taken for one that has gone silent; readers poll, so the wake-up is not missed long."""
 FIRST_RETRY: Final = 0.1
 LAST_RETRY: Final = 5.0
 DEAF_RETRY: Final = 60.0
@@ -80,7 +82,7 @@ class PostgresNotifier(ServingNotifier):
 
     async def _send(self, payloads: list[str]) -> None:
         async with self._connections.lend() as connection:
-            await connection.execute(_NOTIFY, {"channel": self._channel, "payloads": payloads})
+            await connection.execute(_NOTIFY, {"channel": self._channel, "payloads": payloads}, timeout=NOTIFY_TIMEOUT)
 
     async def _serve(self, listener: Listener, on_error: BackgroundErrors) -> None:
         backoff = Backoff(FIRST_RETRY, LAST_RETRY)

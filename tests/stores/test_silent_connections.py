@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from fuzz.parts.proxy import Proxy
-from monostream_ai import DurableStreamService, create_service
-from monostream_ai.stores.sql.postgres_url import CONNECT_ARGUMENTS
+from monostream_ai import DurableStreamService, SubscriptionTimeout, create_service
 from tests.chunks import FINISH, PROTOCOL, Chunk, text
 
 Service = DurableStreamService[Chunk]
 
-STATEMENT_TIMEOUT = 2.0
+LEASE = 3.0
+STATEMENT_TIMEOUT = LEASE / 3
 STREAMS = 8
 PATIENCE = 10.0
 
@@ -33,10 +33,14 @@ async def proxy(postgres_url: str, no_task_is_left: None) -> AsyncIterator[Proxy
 
 
 @pytest.fixture
-def service(postgres_url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Service:
-    monkeypatch.setitem(CONNECT_ARGUMENTS, "command_timeout", STATEMENT_TIMEOUT)
-    url = make_url(postgres_url).set(host="127.0.0.1", port=proxy.port, query={})
-    return create_service(url.render_as_string(hide_password=False), PROTOCOL, lease=60.0)
+def url(postgres_url: str, proxy: Proxy) -> str:
+    """The server through the proxy."""
+    return make_url(postgres_url).set(host="127.0.0.1", port=proxy.port, query={}).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def service(url: str) -> Service:
+    return create_service(url, PROTOCOL, lease=LEASE)
 
 
 async def fill_the_pool(service: Service) -> None:
@@ -56,6 +60,22 @@ async def test_silent_connections_cost_one_timeout_all_together(service: Service
         await pub.close()
     async with asyncio.timeout(2 * STATEMENT_TIMEOUT):
         assert await service.chunks("s") == [text(0), FINISH]
+    await service.aclose()
+
+
+@pytest.mark.parametrize("pooler", [False, True], ids=["direct", "pooler"])
+async def test_a_publisher_whose_connections_go_silent_keeps_its_lease(
+    url: str, proxy: Proxy, postgres_url: str, pooler: bool
+) -> None:
+    service = create_service(url, PROTOCOL, lease=LEASE, pooler=pooler)
+    await fill_the_pool(service)
+    pub = await service.publisher("s").open()
+    proxy.swallow_everything()
+    async with create_service(postgres_url, PROTOCOL, lease=LEASE) as elsewhere:
+        with pytest.raises(SubscriptionTimeout):
+            await anext(elsewhere.subscribe("s", timeout=1.5 * LEASE))
+        assert (await elsewhere.status("s")).state == "open"
+    await pub.close()
     await service.aclose()
 
 

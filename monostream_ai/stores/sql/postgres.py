@@ -25,6 +25,9 @@ from monostream_ai.types import MAX_VERSION, Append, Lease, Opening, Page, Posit
 LOCKED_TRIES: Final = 5
 """Attempts at an append whose row is locked, within 0.1 s; then the caller is told to try later."""
 
+STATEMENT_TIMEOUT: Final = 5.0
+"""Seconds, a third of the default lease: what a connection that has gone silent leaves of it is enough to renew it on another."""
+
 RACES: Final = 30
 """Attempts to win a version; each lost one means that somebody else won."""
 
@@ -34,13 +37,17 @@ class PostgresStore(Store):
 
     Args:
         engine: Borrowed: `aclose` leaves it open. Its statements run in autocommit, whatever the engine's isolation level.
+        statement_timeout: Seconds after which a read or a write is given up, and its connection with it; at most a third of the
+            lease. Pruning, deleting and upgrading have the engine's timeout.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._database = PostgresDatabase(engine, owned=False)
+    def __init__(self, engine: AsyncEngine, *, statement_timeout: float = STATEMENT_TIMEOUT) -> None:
+        self._database = PostgresDatabase(engine, owned=False, statement_timeout=statement_timeout)
 
     @classmethod
-    def from_url(cls, url: str, *, pool_size: int = 5, pooler: bool = False) -> Self:
+    def from_url(
+        cls, url: str, *, pool_size: int = 5, pooler: bool = False, statement_timeout: float = STATEMENT_TIMEOUT
+    ) -> Self:
         """Return a store with an engine of its own, closed by `aclose`.
 
         Args:
@@ -48,10 +55,11 @@ class PostgresStore(Store):
             pool_size: Connections at most.
             pooler: The URL leads through a pooler in transaction mode, such as pgbouncer: every statement gets a transaction and
                 no statement stays prepared.
+            statement_timeout: In seconds, as for the class.
         """
         engine = make_engine(url, pool_size=pool_size, pooler=pooler)
         store = cls(engine)
-        store._database = PostgresDatabase(engine, owned=True, pooler=pooler)
+        store._database = PostgresDatabase(engine, owned=True, statement_timeout=statement_timeout, pooler=pooler)
         return store
 
     async def setup(self) -> None:

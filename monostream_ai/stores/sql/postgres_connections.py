@@ -40,10 +40,30 @@ class DriverConnection:
     def __init__(self, driver: Any) -> None:
         self.driver = driver
 
-    async def execute(self, statement: Statement, parameters: Mapping[str, Any]) -> Sequence[Any]:
-        """Run one statement and return its rows; the statement stays prepared on the connection."""
-        rows: Sequence[Any] = await self.driver.fetch(statement.sql, *statement.arguments(parameters))
+    async def execute(
+        self, statement: Statement, parameters: Mapping[str, Any], *, timeout: float | None = None
+    ) -> Sequence[Any]:
+        """Run one statement and return its rows; the statement stays prepared on the connection.
+
+        Args:
+            timeout: Seconds, after which it raises `TimeoutError`; by default the engine's.
+        """
+        rows: Sequence[Any] = await self.driver.fetch(statement.sql, *statement.arguments(parameters), timeout=timeout)
         return rows
+
+    @asynccontextmanager
+    async def transaction(self, *, timeout: float | None = None) -> AsyncIterator[None]:
+        """Begin a transaction, and commit it or roll it back; each takes at most `timeout` seconds, by default the engine's."""
+        await self.driver.execute("BEGIN ISOLATION LEVEL READ COMMITTED", timeout=timeout)
+        try:
+            yield
+        # A connection that does not answer would not answer a ROLLBACK either; it is given up, which rolls back.
+        except TimeoutError:
+            raise
+        except Exception:
+            await self.driver.execute("ROLLBACK", timeout=timeout)
+            raise
+        await self.driver.execute("COMMIT", timeout=timeout)
 
 
 class Connections:

@@ -26,13 +26,15 @@ class PostgresDatabase:
     """An engine as a store uses it: single statements in autocommit, a few short transactions.
 
     Args:
+        statement_timeout: Seconds for a single statement; transactions and the schema have the engine's timeout.
         pooler: Give single statements a transaction too: without one, a pooler in transaction mode may change the server
             connection between preparing a statement and running it.
     """
 
-    def __init__(self, engine: AsyncEngine, *, owned: bool, pooler: bool = False) -> None:
+    def __init__(self, engine: AsyncEngine, *, owned: bool, statement_timeout: float, pooler: bool = False) -> None:
         self._engine = engine
         self._connections = Connections(engine)
+        self._statement_timeout = statement_timeout
         self._pooler = pooler
         self._transactional = engine.execution_options(isolation_level="READ COMMITTED")
         self._owned = owned
@@ -44,13 +46,14 @@ class PostgresDatabase:
             StoreUnavailable: The outcome is unknown.
             SchemaMissing, SchemaMismatch, SchemaOutdated: The tables are not there, not ours, or older than this package.
         """
-
-        if self._pooler:
-            return await self.transaction(lambda connection: connection.execute(statement, parameters))
+        timeout = self._statement_timeout
 
         async def attempt() -> Sequence[Any]:
             async with self._connections.lend() as connection:
-                return await connection.execute(statement, parameters)
+                if not self._pooler:
+                    return await connection.execute(statement, parameters, timeout=timeout)
+                async with connection.transaction(timeout=timeout):
+                    return await connection.execute(statement, parameters, timeout=timeout)
 
         return await self._run(attempt)
 
@@ -58,7 +61,7 @@ class PostgresDatabase:
         """Run the work in one transaction that is safe to repeat. Raises as `execute`."""
 
         async def attempt() -> T:
-            async with self._connections.lend() as connection, connection.driver.transaction(isolation="read_committed"):
+            async with self._connections.lend() as connection, connection.transaction():
                 return await work(connection)
 
         return await self._run(attempt)
