@@ -1,7 +1,8 @@
 """Whether the process has been told to exit.
 
 Servers wait for open responses before they tell an application to shut down, and a response that tails a turn ends only with it.
-uvicorn, granian and gunicorn set their signal handlers before they start an application, so that ours can go before theirs.
+uvicorn, granian, gunicorn and hypercorn set their signal handlers before they start an application, so that ours can go before
+theirs. The workers of hypercorn get no signal; only with `--workers 0` does the process that serves.
 """
 
 from __future__ import annotations

@@ -54,9 +54,10 @@ def create_chat_router(
     - `GET /{chat_id}/status` says what is stored of the latest turn.
 
     A client that goes away stops nothing. When the process is told to exit, responses are broken off within a second, so that
-    clients come back, and turns get `drain_timeout`. That is seen under uvicorn, granian and gunicorn; elsewhere, call
-    `service.begin_shutdown()` before the server waits for open responses. A client that does not read can keep a server waiting:
-    give uvicorn a `--timeout-graceful-shutdown`, or granian a `--workers-kill-timeout` above `drain_timeout`.
+    clients come back, and turns get `drain_timeout`. That is seen under uvicorn, granian, gunicorn and hypercorn with
+    `--workers 0`; elsewhere, call `service.begin_shutdown()` before the server waits for open responses. A client that does not
+    read can keep a server waiting: give uvicorn a `--timeout-graceful-shutdown`, or granian a `--workers-kill-timeout` above
+    `drain_timeout`.
 
     Args:
         reply: Writes an answer, through `turn.callback` or `turn.pub`. Its return ends the turn, its exception ends it with a

@@ -23,9 +23,11 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0
 """Seconds for a process to answer or to end."""
 
+APPLICATION = "tests.fastapi_processes.chat_server:create_app"
 COMMANDS = {
-    "uvicorn": ["-m", "uvicorn", "--log-level", "critical", "--factory"],
-    "granian": ["-m", "granian", "--interface", "asgi", "--no-log", "--factory"],
+    "uvicorn": f"uvicorn --log-level critical --factory {APPLICATION} --host 127.0.0.1 --port",
+    "granian": f"granian --interface asgi --no-log --factory {APPLICATION} --host 127.0.0.1 --port",
+    "hypercorn": f"hypercorn --workers 0 --log-level CRITICAL {APPLICATION}() --bind 127.0.0.1:",
 }
 
 
@@ -76,9 +78,10 @@ class CommandServer:
     def __init__(self, server: str, settings: Settings) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        application = "tests.fastapi_processes.chat_server:create_app"
+        command = COMMANDS[server]
+        arguments = f"{command}{port}" if command.endswith(":") else f"{command} {port}"
         self._process = subprocess.Popen(
-            [sys.executable, *COMMANDS[server], application, "--host", "127.0.0.1", "--port", str(port)],
+            [sys.executable, "-m", *arguments.split()],
             cwd=ROOT,
             env={**os.environ, **settings.as_environment()},
         )

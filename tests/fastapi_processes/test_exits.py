@@ -52,7 +52,7 @@ async def broken_off_after(http: httpx.AsyncClient, server: CommandServer) -> fl
     return max(reader.broken_at for reader in readers) - told_at
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "granian"])
+@pytest.mark.parametrize("name", ["uvicorn", "granian", "hypercorn"])
 async def test_a_process_told_to_exit_breaks_readers_off_and_lets_turns_end(
     name: str, run_server: RunServer, http: httpx.AsyncClient, database: Any, stored: DurableStreamService[Any]
 ) -> None:
@@ -84,7 +84,7 @@ async def connect_and_not_read(url: str) -> socket.socket:
     return hanging
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "granian"])
+@pytest.mark.parametrize("name", ["uvicorn", "granian", "hypercorn"])
 async def test_a_client_that_does_not_read_delays_no_takeover(
     name: str, run_server: RunServer, http: httpx.AsyncClient, stored: DurableStreamService[Any]
 ) -> None:
@@ -107,7 +107,7 @@ async def test_a_client_that_does_not_read_delays_no_takeover(
     await leaving.ended()
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "granian"])
+@pytest.mark.parametrize("name", ["uvicorn", "granian", "hypercorn"])
 async def test_a_turn_that_outlasts_its_process_is_taken_over_at_once(
     name: str, run_server: RunServer, http: httpx.AsyncClient, stored: DurableStreamService[Any]
 ) -> None:
