@@ -65,9 +65,18 @@ class Server:
         name = url.split("?")[0].rsplit("/", 1)[1]
         await _execute(self._url, f"DROP DATABASE {name} WITH (FORCE)")
 
+    def processes(self) -> list[int]:
+        """Return the ids of the server's processes, the postmaster first."""
+        return [self._pid, *_children(self._pid)]
+
+    def restart(self) -> None:
+        """Start it again after its processes were killed."""
+        self._server.ensure_postgres_running()
+        self._pid = int((self._directory / "pg" / "postmaster.pid").read_text().split()[0])
+
     def cpu(self) -> float:
         """Seconds of CPU that the server's processes have taken, dead ones included."""
-        return sum(map(_ticks, [self._pid, *_children(self._pid)])) / os.sysconf("SC_CLK_TCK")
+        return sum(map(_ticks, self.processes())) / os.sysconf("SC_CLK_TCK")
 
 
 def _children(pid: int) -> list[int]:

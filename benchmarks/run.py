@@ -25,6 +25,8 @@ from benchmarks.rows import (
     imports,
     latency,
     neighbours,
+    peer_faults,
+    peer_speed,
     replay,
     scenarios,
     sustained_rate,
@@ -45,6 +47,8 @@ ROWS: dict[int, Measure] = {
     12: crash.measure,
     13: imports.measure,
     14: scenarios.measure,
+    16: peer_speed.measure,
+    17: peer_faults.measure,
 }
 
 

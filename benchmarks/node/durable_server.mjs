@@ -1,0 +1,5 @@
+// The reference server of Durable Streams: node durable_server.mjs PORT [DIRECTORY]; without a directory, it keeps all in memory.
+import { DurableStreamTestServer } from "@durable-streams/server";
+
+const [port, dataDir] = process.argv.slice(2);
+await new DurableStreamTestServer({ port: Number(port), host: "127.0.0.1", dataDir }).start();
