@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -34,23 +34,26 @@ class Backend(Protocol):
     async def stop(self) -> None: ...
 
 
-class Process:
-    """A server that is one process with one port and one directory."""
+class Program:
+    """A server that is one process, with a port and a directory of its own.
 
-    def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="ms"))
-        self.port = _free_port()
+    Args:
+        scheme: How its URL begins.
+        command: Makes its command from the port and the directory.
+    """
 
-    @property
-    def command(self) -> Sequence[str]:
-        raise NotImplementedError
+    def __init__(self, scheme: str, command: Callable[[int, Path], Sequence[str]]) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix="ms"))
+        self._port = _free_port()
+        self._command = command(self._port, self._directory)
+        self.url = f"{scheme}://127.0.0.1:{self._port}"
 
     async def start(self) -> None:
-        self._process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + PATIENCE
-        while not _accepts(self.port):
+        while not _accepts(self._port):
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{self.command[0]} does not start")
+                raise RuntimeError(f"{self._command[0]} does not start")
             await asyncio.sleep(0.02)
 
     async def crash(self) -> None:
@@ -59,38 +62,28 @@ class Process:
 
     async def stop(self) -> None:
         self._kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        shutil.rmtree(self._directory, ignore_errors=True)
 
     def _kill(self) -> None:
         self._process.kill()
         self._process.wait()
 
 
-class Redis(Process):
+def redis(fsync: str | None) -> Program:
     """A redis-server without snapshots; `fsync` is its appendfsync, and without one it appends nothing."""
+    persistence = ["--appendonly", "yes", "--appendfsync", fsync] if fsync else ["--appendonly", "no"]
 
-    def __init__(self, fsync: str | None) -> None:
-        super().__init__()
-        self._persistence = ["--appendonly", "yes", "--appendfsync", fsync] if fsync else ["--appendonly", "no"]
-        self.url = f"redis://127.0.0.1:{self.port}"
+    def command(port: int, directory: Path) -> Sequence[str]:
+        where = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory), "--save", ""]
+        return ["redis-server", *where, *persistence]
 
-    @property
-    def command(self) -> Sequence[str]:
-        where = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.directory), "--save", ""]
-        return ["redis-server", *where, *self._persistence]
+    return Program("redis", command)
 
 
-class DurableStreams(Process):
+def durable_streams(*, files: bool) -> Program:
     """The reference server of Durable Streams, on files that it syncs, or in memory."""
-
-    def __init__(self, *, files: bool) -> None:
-        super().__init__()
-        self._directory = [str(self.directory)] if files else []
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    @property
-    def command(self) -> Sequence[str]:
-        return ["node", str(Path(__file__).parent / "node" / "durable_server.mjs"), str(self.port), *self._directory]
+    script = Path(__file__).parent / "node" / "durable_server.mjs"
+    return Program("http", lambda port, directory: ["node", str(script), str(port), *([str(directory)] if files else [])])
 
 
 class Postgres:

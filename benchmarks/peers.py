@@ -11,36 +11,41 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.backends import Backend, DurableStreams, Postgres, Redis
+from benchmarks.backends import Backend, Postgres, durable_streams, redis
 from benchmarks.delivery import HERE, INTERVAL, python, started
 from benchmarks.pacing import Load
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A package on a backend."""
+    """A package on a backend.
+
+    Args:
+        ordered: Whether it keeps the order of writes that do not wait for each other.
+    """
 
     name: str
     command: tuple[str, ...]
     backend: Callable[[], Backend]
+    ordered: bool = False
 
 
 def npm(kind: str) -> tuple[str, ...]:
     return ("node", str(HERE / "node" / "peers.mjs"), kind)
 
 
-OURS = Peer("monostream_ai, Postgres", python("peers.py", "ours"), Postgres)
+OURS = Peer("monostream_ai, Postgres", python("peers.py", "ours"), Postgres, ordered=True)
 PEERS = [
     OURS,
-    Peer("npm resumable-stream, Redis in memory", npm("resumable-stream"), lambda: Redis(None)),
-    Peer("npm resumable-stream, Redis fsync always", npm("resumable-stream"), lambda: Redis("always")),
-    Peer("PyPI resumable-stream, Redis in memory", python("peers.py", "resumable-stream"), lambda: Redis(None)),
-    Peer("PyPI resumable-stream, Redis fsync always", python("peers.py", "resumable-stream"), lambda: Redis("always")),
-    Peer("assistant-stream, Redis in memory", python("peers.py", "assistant-stream"), lambda: Redis(None)),
-    Peer("assistant-stream, Redis fsync everysec", python("peers.py", "assistant-stream"), lambda: Redis("everysec")),
-    Peer("assistant-stream, Redis fsync always", python("peers.py", "assistant-stream"), lambda: Redis("always")),
-    Peer("durable-streams, in memory", npm("durable-streams"), lambda: DurableStreams(files=False)),
-    Peer("durable-streams, synced files", npm("durable-streams"), lambda: DurableStreams(files=True)),
+    Peer("npm resumable-stream, Redis in memory", npm("resumable-stream"), lambda: redis(None)),
+    Peer("npm resumable-stream, Redis fsync always", npm("resumable-stream"), lambda: redis("always")),
+    Peer("PyPI resumable-stream, Redis in memory", python("peers.py", "resumable-stream"), lambda: redis(None)),
+    Peer("PyPI resumable-stream, Redis fsync always", python("peers.py", "resumable-stream"), lambda: redis("always")),
+    Peer("assistant-stream, Redis in memory", python("peers.py", "assistant-stream"), lambda: redis(None)),
+    Peer("assistant-stream, Redis fsync everysec", python("peers.py", "assistant-stream"), lambda: redis("everysec")),
+    Peer("assistant-stream, Redis fsync always", python("peers.py", "assistant-stream"), lambda: redis("always")),
+    Peer("durable-streams, in memory", npm("durable-streams"), lambda: durable_streams(files=False), ordered=True),
+    Peer("durable-streams, synced files", npm("durable-streams"), lambda: durable_streams(files=True), ordered=True),
 ]
 
 

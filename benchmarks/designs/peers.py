@@ -1,9 +1,10 @@
-"""What people use today and this package, behind one door: `python designs/peers.py ours|resumable-stream|assistant-stream ROLE <load>`.
+"""What people use today and this package, behind one door.
 
+`python designs/peers.py ours|resumable-stream|assistant-stream ROLE <load>`
 Every stream begins with `START`, so that whoever has that has joined. Roles, the same as in node/peers.mjs:
 
 publish, read  a load as in pacing.py, each write awaited, and the times at which its chunks arrive
-append         one writer at full speed, each write awaited
+append         one writer at full speed, each write awaited; pipeline: with so many in flight
 die            a chunk every `interval` seconds until it is killed
 follow         says when its stream ended, or failed
 leave, end     stores the chunks of a load at once, leaves the stream open or ends it, and stays
@@ -26,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.pacing import Chunk, Latencies, Load, chunk_now, publish_awaiting, report, told
 
 START: Chunk = {"type": "start"}
+IN_FLIGHT = 64
 SILENCE = 3.0
 """Seconds after which one who joins has what there is to get."""
 
@@ -74,14 +76,18 @@ async def read(peer: Peer, load: Load) -> None:
     latencies.report()
 
 
-async def append(peer: Peer, load: Load) -> None:
+async def append(peer: Peer, load: Load, in_flight: int = 1) -> None:
     writer = await opened(peer, load.streams[0])
     await told("ready")
     start, sent = time.monotonic(), 0
     while time.monotonic() - start < load.seconds:
-        await writer.write(chunk_now())
-        sent += 1
+        await asyncio.gather(*(writer.write(chunk_now()) for _ in range(in_flight)))
+        sent += in_flight
     report(sent=sent)
+
+
+async def pipeline(peer: Peer, load: Load) -> None:
+    await append(peer, load, IN_FLIGHT)
 
 
 async def die(peer: Peer, load: Load) -> None:
@@ -153,7 +159,7 @@ async def make(kind: str, url: str) -> Peer:
     return await ResumableStream.connected(url)
 
 
-ROLES = {"publish": publish, "read": read, "append": append, "die": die, "follow": follow, "leave": leave, "end": end, "join": join}
+ROLES = {role.__name__: role for role in (publish, read, append, pipeline, die, follow, leave, end, join)}
 
 
 async def main(kind: str, role: str, options: str) -> None:

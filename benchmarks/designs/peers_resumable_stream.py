@@ -6,8 +6,9 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 
-from benchmarks.pacing import Chunk
 from resumable_stream import RedisPublisher, RedisSubscriber, create_resumable_stream_context
+
+from benchmarks.pacing import Chunk
 
 
 class Source:

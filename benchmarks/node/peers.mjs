@@ -5,6 +5,7 @@ const [kind, role, json] = process.argv.slice(2);
 const load = JSON.parse(json);
 const id = load.streams[0];
 const START = { type: "start" };
+const IN_FLIGHT = 64;
 const SILENCE = 3;
 const chunkNow = () => ({ type: "text-delta", id: "t1", delta: String(now()) });
 
@@ -58,14 +59,16 @@ const ROLES = {
     await told("ready");
     await latencies.stop();
   },
-  async append(peer) {
+  async append(peer, inFlight = 1) {
     const writer = await opened(peer, id);
     await told("ready");
     const start = now();
     let sent = 0;
-    for (; now() - start < load.seconds; sent++) await writer.write(chunkNow());
+    for (; now() - start < load.seconds; sent += inFlight)
+      await Promise.all(Array.from({ length: inFlight }, () => writer.write(chunkNow())));
     report({ sent });
   },
+  pipeline: (peer) => ROLES.append(peer, IN_FLIGHT),
   async die(peer) {
     const writer = await opened(peer, id);
     console.log("ready");

@@ -1,4 +1,4 @@
-"""Row 17: what readers learn of a writer's death, and what is left for those who join after it, after the end, and after a crash."""
+"""Row 17: what readers learn of a writer's death, and what is left for who joins after it, after the end, or after a crash."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 
 from benchmarks.database import Server
 from benchmarks.figures import Figure, Figures
+from benchmarks.pacing import Load
 from benchmarks.peers import PEERS, Running, running, said
 
 WAIT = 20.0
@@ -57,7 +58,7 @@ async def _joining(peer: Running, figures: Figures) -> None:
     await _join(peer, load, "after a SIGKILL of the backend", figures)
 
 
-async def _join(peer: Running, load, title: str, figures: Figures) -> None:
+async def _join(peer: Running, load: Load, title: str, figures: Figures) -> None:
     result = await peer.result("join", load)
     figures.add(f"joining {title}: {peer.peer.name}, of what was written", result["chunks"] / load.chunks, "×")
     print(f"{peer.peer.name}: {title}: {result['chunks']} of {load.chunks}, {result['outcome']}")

@@ -20,7 +20,9 @@ async def measure(server: Server, rounds: int) -> list[Figure]:
                 for peer in peers:
                     await _tail(peer, streams, figures)
             for peer in peers:
-                await _append(peer, figures)
+                await _append(peer, "append", "one writer, each write awaited", figures)
+                if peer.peer.ordered:
+                    await _append(peer, "pipeline", "one writer, 64 writes in flight", figures)
     return figures.all()
 
 
@@ -38,10 +40,10 @@ async def _tail(peer: Running, streams: int, figures: Figures) -> None:
     await peer.kill()
 
 
-async def _append(peer: Running, figures: Figures) -> None:
+async def _append(peer: Running, role: str, title: str, figures: Figures) -> None:
     load = peer.new_load(1, APPENDING)
-    publisher = await peer.ready("append", load)
+    publisher = await peer.ready(role, load)
     await peer.ready("read", load)
     sent = (await finished(publisher))["sent"]
-    figures.add(f"one writer, each write awaited: {peer.peer.name}", sent / APPENDING, "writes/s")
+    figures.add(f"{title}: {peer.peer.name}", sent / APPENDING, "writes/s")
     await peer.kill()
