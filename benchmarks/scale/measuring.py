@@ -137,11 +137,9 @@ async def _notify_costs(meter: Meter, url: str, leases: Sequence[Lease]) -> tupl
     for connection in listening:
         await connection.close()
     await notifier.aclose()
-    side = _side(alone, [(count, 0) for count in counts])
-    wake, hear = (
-        max(0.0, statistics.median((b[place] - a[place]) / LISTENERS for a, b in zip(alone, heard, strict=True))) for place in (1, 0)
-    )
-    return side, wake, hear
+    each = [[(b[place] - a[place]) / LISTENERS for a, b in zip(alone, heard, strict=True)] for place in (0, 1)]
+    hear, wake = (max(0.0, statistics.median(values)) for values in each)
+    return _side(alone, [(count, 0) for count in counts]), wake, hear
 
 
 async def _process_costs() -> tuple[float, float]:
