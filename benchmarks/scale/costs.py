@@ -39,7 +39,7 @@ class Costs:
         take: To hand a chunk to a reader.
         wake: In the server, for each process that listens and each notification.
         hear: The same in that process.
-        flush: Seconds, of no CPU, that a commit waits for the disk.
+        flush: Seconds, of no CPU, that a commit waits for the disk: some that are equally likely.
         wal: Of one append.
         table, index: For each stored chunk.
     """
@@ -51,7 +51,7 @@ class Costs:
     take: float
     wake: float
     hear: float
-    flush: float
+    flush: list[float]
     wal: Cost
     table: float
     index: float
@@ -59,8 +59,9 @@ class Costs:
     @classmethod
     def load(cls, path: Path = PATH) -> Self:
         values = json.loads(path.read_text())
-        sides = {name: Side(*(Cost(**cost) for cost in values.pop(name).values())) for name in ("append", "notify", "read")}
-        return cls(**sides, wal=Cost(**values.pop("wal")), **values)
+        for name in ("append", "notify", "read"):
+            values[name] = Side(*(Cost(**cost) for cost in values[name].values()))
+        return cls(**{**values, "wal": Cost(**values["wal"])})
 
     def save(self, path: Path = PATH) -> None:
         path.write_text(json.dumps(asdict(self), indent=2) + "\n")

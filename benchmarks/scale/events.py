@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 Then = Callable[[], None]
 
@@ -82,11 +83,16 @@ class Loop:
 
 
 class Disk:
-    """Flushes the log: who commits during a flush shares the next one."""
+    """Flushes the log: who commits during a flush shares the next one.
 
-    def __init__(self, clock: Clock, seconds: float) -> None:
+    Args:
+        waits: Seconds that a flush takes, each as likely as another; drawn from a fixed seed.
+    """
+
+    def __init__(self, clock: Clock, waits: Sequence[float]) -> None:
         self._clock = clock
-        self._seconds = seconds
+        self._waits = waits
+        self._random = random.Random(1)
         self._waiting: list[Then] = []
         self._busy = False
 
@@ -97,7 +103,7 @@ class Disk:
 
     def _begin(self) -> None:
         self._busy, waiting, self._waiting = True, self._waiting, []
-        self._clock.at(self._clock.now + self._seconds, lambda: self._done(waiting))
+        self._clock.at(self._clock.now + self._random.choice(self._waits), lambda: self._done(waiting))
 
     def _done(self, waiting: list[Then]) -> None:
         self._busy = False

@@ -15,6 +15,7 @@ import numpy
 from benchmarks.database import Server
 from benchmarks.pacing import chunk_now
 from benchmarks.scale.costs import Cost, Costs, Side
+from benchmarks.scale.disk import DiskProbe
 from monostream_ai import create_service
 from monostream_ai.json_text import encode_json
 from monostream_ai.notifiers.postgres import CHANNEL, PostgresNotifier
@@ -30,16 +31,16 @@ WARM_UP = 12
 
 STREAMS = 128
 LISTENERS = 16
+TURNS = 300
 CHUNKS = 20_000
 LEASE = 15.0
 
 
 class Spent(NamedTuple):
-    """Medians of one piece of work: seconds of CPU here and in the server, and seconds in all."""
+    """Medians of one piece of work: seconds of CPU here and in the server."""
 
     client: float
     server: float
-    wall: float
 
 
 class Meter:
@@ -54,9 +55,9 @@ class Meter:
     async def of(self, work: Callable[[], Awaitable[object]]) -> Spent:
         found: list[Spent] = []
         for _ in range(WARM_UP + REPEATS):
-            begun = time.process_time(), self.cpu(), time.monotonic()
+            begun = time.process_time(), self.cpu()
             await work()
-            found.append(Spent(time.process_time() - begun[0], self.cpu() - begun[1], time.monotonic() - begun[2]))
+            found.append(Spent(time.process_time() - begun[0], self.cpu() - begun[1]))
         return Spent(*map(statistics.median, zip(*found[WARM_UP:], strict=True)))
 
 
@@ -69,19 +70,21 @@ async def measure(server: Server) -> Costs:
     leases = [Lease(f"stream-{number:04}", 0, token) for number in range(STREAMS)]
     for lease in leases:
         await store.acquire(lease.stream_id, 0, Opening(token, LEASE))
-    append, wal, flush, table, index = await _append_costs(meter, store, leases, database)
+    with DiskProbe() as disk:
+        append, wal = await _append_costs(meter, store, leases, database)
     read = await _read_costs(meter, store, leases)
     notify, wake, hear = await _notify_costs(meter, url, leases)
     await store.aclose()
     await database.close()
     await server.drop(url)
     push, take = await _process_costs()
-    return Costs(append, notify, read, push, take, wake, hear, flush, wal, table, index)
+    table, index = await _sizes(server)
+    return Costs(append, notify, read, push, take, wake, hear, disk.waits, wal, table, index)
 
 
 async def _append_costs(
     meter: Meter, store: PostgresStore, leases: Sequence[Lease], database: asyncpg.Connection
-) -> tuple[Side, Cost, float, float, float]:
+) -> tuple[Side, Cost]:
     nexts = dict.fromkeys(leases, 0)
     payload = encode_json(chunk_now())
 
@@ -97,10 +100,7 @@ async def _append_costs(
         before = await _wal(database)
         spent.append(await meter.of(lambda streams=streams, chunks=chunks: append(streams, chunks)))  # type: ignore[misc]
         logs.append((await _wal(database) - before) / (WARM_UP + REPEATS))
-    flush = statistics.median(one.wall - one.client - one.server for one in spent)
-    stored = sum(nexts.values())
-    sizes = [await database.fetchval(f"SELECT {function}('stream_chunk')") for function in ("pg_table_size", "pg_indexes_size")]
-    return _side(spent), _fit(logs), max(flush, 0.0), sizes[0] / stored, sizes[1] / stored
+    return _side(spent), _fit(logs)
 
 
 async def _read_costs(meter: Meter, store: PostgresStore, leases: Sequence[Lease]) -> Side:
@@ -159,6 +159,24 @@ async def _process_costs() -> tuple[float, float]:
         subscription.close()
         await pub.release()
     return (pushed - begun) / CHUNKS, (taken - pushed) / (CHUNKS // 2)
+
+
+async def _sizes(server: Server) -> tuple[float, float]:
+    """Return the bytes of a chunk where many streams take turns, as they do."""
+    url = await server.new_database()
+    store = PostgresStore.from_url(url)
+    payload = encode_json(chunk_now())
+    leases = [Lease(f"stream-{number:04}", 0, "t" * 32) for number in range(STREAMS)]
+    for lease in leases:
+        await store.acquire(lease.stream_id, 0, Opening(lease.token, LEASE))
+    for number in range(TURNS):
+        await store.append([Append(lease, number, [payload], False) for lease in leases], lease=LEASE)
+    await store.aclose()
+    database = await asyncpg.connect(url)
+    sizes = [await database.fetchval(f"SELECT {function}('stream_chunk')") for function in ("pg_table_size", "pg_indexes_size")]
+    await database.close()
+    await server.drop(url)
+    return sizes[0] / (STREAMS * TURNS), sizes[1] / (STREAMS * TURNS)
 
 
 async def _wal(database: asyncpg.Connection) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import statistics
+import sys
 from asyncio.subprocess import Process
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +16,7 @@ from typing import Any
 from benchmarks.database import Server
 from benchmarks.delivery import INTERVAL, SETTLE, python, started
 from benchmarks.pacing import Load
+from benchmarks.scale.disk import DiskProbe
 
 PATH = Path(__file__).with_name("runs.json")
 RATES = (3_200, 12_800, 25_600)
@@ -22,9 +25,16 @@ SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Run:
-    """One load, of streams with 50 chunks per second each; CPU in cores, times in milliseconds."""
+    """One load, of streams with 50 chunks per second each; CPU in cores, times in milliseconds.
+
+    Args:
+        others: Cores that other programs used meanwhile.
+        disk: Seconds that a small write took meanwhile, as in `Costs.flush`.
+    """
 
     rate: int
+    others: float
+    disk: list[float]
     chunks_per_batch: float
     notifications: float
     reads: float
@@ -47,12 +57,13 @@ def save_runs(runs: Sequence[Run], path: Path = PATH) -> None:
 
 
 async def measure_runs(server: Server, rounds: int) -> list[Run]:
-    """Return, for each load, the medians of all rounds."""
+    """Return, for each load, the round in which other programs used the processors least."""
     found: dict[int, list[Run]] = {rate: [] for rate in RATES}
     for _ in range(rounds):
         for rate, runs in found.items():
             runs.append(await _run(server, rate))
-    return [_median(runs) for runs in found.values()]
+            print(runs[-1], file=sys.stderr)
+    return [min(runs, key=lambda run: run.others) for runs in found.values()]
 
 
 async def _run(server: Server, rate: int) -> Run:
@@ -64,11 +75,12 @@ async def _run(server: Server, rate: int) -> Run:
             processes.append(await started([*python("counted.py"), role, load.to_json()]))
         publisher, reader = processes
         _go(reader)
-        before = server.cpu()
-        _go(publisher)
-        sent, counted = await _said(publisher), await _said(publisher)
+        before, busy = server.cpu(), _busy()
+        with DiskProbe() as disk:
+            _go(publisher)
+            sent, counted = await _said(publisher), await _said(publisher)
         await asyncio.sleep(SETTLE)
-        used = server.cpu() - before
+        used, all_used = server.cpu() - before, _busy() - busy
         _go(reader)
         read, latencies = await _said(reader), (await _said(reader))["latencies"]
     finally:
@@ -79,6 +91,8 @@ async def _run(server: Server, rate: int) -> Run:
         await server.drop(url)
     return Run(
         rate,
+        (all_used - used - sent["cpu"] - read["cpu"]) / SECONDS,
+        disk.waits,
         chunks_per_batch=sent["sent"] / counted["batches"],
         notifications=counted["notifications"] / SECONDS,
         reads=read["reads"] / SECONDS,
@@ -99,5 +113,8 @@ async def _said(process: Process) -> Any:
     return json.loads(await process.stdout.readline())
 
 
-def _median(runs: Sequence[Run]) -> Run:
-    return Run(**{name: statistics.median(asdict(run)[name] for run in runs) for name in asdict(runs[0])})
+def _busy() -> float:
+    """Return the seconds that this machine's processors were not idle."""
+    # user, nice, system, idle, iowait, irq, softirq, steal: proc(5), /proc/stat.
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")

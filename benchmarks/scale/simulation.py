@@ -2,7 +2,8 @@
 
 Each stream has a chunk every 20 ms. Each process writes some streams, by group commit as in writer.py and announcer.py, and reads
 as many that others write, as in hub.py. Work that takes CPU queues for a processor; a commit waits for the disk as well, together
-with all that commit at once. No chances are drawn: the phases of the streams are spread evenly.
+with all that commit at once. The phases of the streams are spread
+evenly; only how long the disk takes is drawn, from a fixed seed.
 """
 
 from __future__ import annotations
