@@ -111,12 +111,13 @@ class TurnBody:
                 return [KEEP_ALIVE]
 
     def _frames(self, batch: Batch) -> Iterator[str]:
-        if batch.first >= max(1, self._merge_before):
+        if batch.first >= self._merge_before and not (batch.first == 0 and self._earlier):
             yield from self._plain_frames(batch)
             return
-        numbered = [*enumerate(batch.payloads, batch.first)]
         stored = max(0, self._merge_before - batch.first)
-        for id, payload in chain(merge_deltas(self._shaped(numbered[:stored])), numbered[stored:]):
+        ids, payloads = self._shaped(range(batch.first, batch.first + len(batch.payloads))[:stored], batch.payloads[:stored])
+        live = Batch(batch.version, batch.first + stored, batch.payloads[stored:])
+        for id, payload in chain(merge_deltas(ids, payloads), enumerate(live.payloads, live.first)):
             frame = payload
             if id == 0 and self._earlier:
                 # Only `start` may come before them: it makes the client begin the message anew. Its id comes with the last of
@@ -132,15 +133,15 @@ class TurnBody:
         for start in range(0, len(payloads), at_once):
             yield self._encoder.frames(Batch(batch.version, batch.first + start, payloads[start : start + at_once]))
 
-    def _shaped(self, numbered: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    def _shaped(self, ids: Sequence[int], payloads: Sequence[str]) -> tuple[Sequence[int], Sequence[str]]:
         shape = self._shape
-        if shape is None:
-            yield from numbered
-            return
-        for id, payload in numbered:
-            yield from shape.feed(id, payload)
-            if id == self._merge_before - 1:
-                yield from shape.flush()
+        is_last = len(ids) > 0 and ids[-1] == self._merge_before - 1
+        if shape is None or shape.passes(payloads):
+            return ids, payloads
+        shaped = [each for id, payload in zip(ids, payloads, strict=True) for each in shape.feed(id, payload)]
+        if is_last:
+            shaped += shape.flush()
+        return [id for id, _ in shaped], [payload for _, payload in shaped]
 
     def _check_exit(self) -> None:
         if process_exiting():

@@ -6,9 +6,10 @@ Works on the stored text; nothing is decoded.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+_TAIL: Final = '"}'
 _STRING: Final = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 
 DELTA: Final = re.compile(
@@ -21,17 +22,46 @@ MERGED_CHARACTERS: Final = 64 * 1024
 """Size at which a merged delta is long enough."""
 
 
-def merge_deltas(payloads: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+def merge_deltas(ids: Sequence[int], payloads: Sequence[str]) -> Iterator[tuple[int, str]]:
     """Yield payloads with each run of deltas of one part made one, beside the id of the last that each stands for.
 
     Args:
-        payloads: In order, each with its id.
+        ids: One for each payload.
     """
+    place = 0
+    while place < len(payloads):
+        match = DELTA.fullmatch(payloads[place])
+        if match is None:
+            yield ids[place], payloads[place]
+            place += 1
+            continue
+        end = place + 1
+        while end < len(payloads) and payloads[end].startswith(match[1]):
+            end += 1
+        merged = _merged_at_once(match[1], payloads[place:end])
+        if merged is not None:
+            yield ids[end - 1], merged
+        else:
+            yield from _merged_one_by_one(ids[place:end], payloads[place:end])
+        place = end
+
+
+def _merged_at_once(head: str, payloads: Sequence[str]) -> str | None:
+    """Return one delta for payloads that begin with this head, or None if that takes a closer look."""
+    strings = "".join([payload[len(head) : -len(_TAIL)] for payload in payloads])
+    if len(strings) > MERGED_CHARACTERS:
+        return None
+    # Where a quote is left that is not escaped, one of them has more keys, or ends in another way.
+    bare = strings.replace(r"\\", "").replace(r"\"", "") if '"' in strings else ""
+    return None if '"' in bare else head + strings + _TAIL
+
+
+def _merged_one_by_one(ids: Sequence[int], payloads: Sequence[str]) -> Iterator[tuple[int, str]]:
     head, strings, size, last = "", list[str](), 0, -1
-    for id, payload in payloads:
+    for id, payload in zip(ids, payloads, strict=True):
         match = DELTA.fullmatch(payload)
         if strings and (match is None or match[1] != head or size >= MERGED_CHARACTERS):
-            yield last, _joined(head, strings)
+            yield last, head + "".join(strings) + _TAIL
             strings, size = [], 0
         last = id
         if match is None:
@@ -41,8 +71,4 @@ def merge_deltas(payloads: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str
             strings.append(match[2])
             size += len(match[2])
     if strings:
-        yield last, _joined(head, strings)
-
-
-def _joined(head: str, strings: list[str]) -> str:
-    return head + "".join(strings) + '"}'
+        yield last, head + "".join(strings) + _TAIL

@@ -8,7 +8,7 @@ not in the replay is started again, which changes no part of its message, and tr
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from monostream_ai.json_text import decode_json, encode_json
@@ -46,6 +46,10 @@ class ReplayShape:
         self._size = 0
         self._waiting: dict[str, tuple[_Held, list[str]]] = {}
         self._started: dict[str, tuple[dict[str, Any], list[str]]] = {}
+
+    def passes(self, payloads: Sequence[str]) -> bool:
+        """Whether `feed` would change none of these, and hold none of them back."""
+        return not self._held and not _may_matter("".join(payloads))
 
     def feed(self, id: int, payload: str) -> Iterator[tuple[int, str]]:
         """Take the next payload, and yield those that wait no longer."""
@@ -118,10 +122,14 @@ def _preliminary(call_id: str) -> str:
 
 
 def _tool_or_data(payload: str) -> dict[str, Any] | None:
-    if '"tool-' not in payload and '"transient"' not in payload:
+    if not _may_matter(payload):
         return None
     chunk = decode_json(payload)
     return chunk if isinstance(chunk, dict) else None
+
+
+def _may_matter(text: str) -> bool:
+    return '"tool-' in text or '"transient"' in text
 
 
 def _normal(text: str) -> str | None:

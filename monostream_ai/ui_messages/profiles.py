@@ -7,7 +7,7 @@ Source: vercel/ai, packages/ai/src/ui-message-stream/ui-message-chunks.ts of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from monostream_ai.errors import InvalidArgument
@@ -104,6 +104,15 @@ class ProfileFilter:
     def __init__(self, profile: Profile) -> None:
         self._rules = _RULES.get(check_profile(profile))
         self._fit: Callable[[Chunk], Chunk] | None = _DynamicCalls().fit if profile == "v5" else None
+        self.stateless = self._fit is None
+        """Whether each payload is rewritten without regard to those before it."""
+
+    def apply_all(self, payloads: Sequence[str]) -> Sequence[str]:
+        """Return the payloads to send for the next stored ones."""
+        if self._rules is None:
+            return payloads
+        # Most are deltas, for which even a call takes longer than all else.
+        return [payload if payload.startswith(_DELTAS) else self.apply(payload) for payload in payloads]
 
     def apply(self, payload: str) -> str:
         """Return the payload to send for a stored one."""

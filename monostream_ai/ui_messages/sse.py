@@ -62,16 +62,18 @@ class SSEEncoder:
 
     def __init__(self, profile: Profile = "v7") -> None:
         self._filter = ProfileFilter(profile)
+        self.shareable = self._filter.stateless
+        """Whether frames depend on nothing but the profile and the batch, so that many responses may use the same."""
 
     def frames(self, batch: Batch) -> str:
         """Return one event for each payload; its SSE id is the cursor of the payload, which `Cursor.parse` reads."""
         # The text of a cursor without its id: making thousands of cursors takes longer than all the rest.
-        head, event = f"id: {batch.version}.", self._event
-        return "".join([f"{head}{id}\n{event(payload)}" for id, payload in enumerate(batch.payloads, batch.first)])
+        head = f"id: {batch.version}."
+        return "".join([f"{head}{id}\ndata: {payload}\n\n" for id, payload in enumerate(self._sent(batch.payloads), batch.first)])
 
     def frames_without_id(self, payloads: Iterable[str]) -> str:
         """Return one event for each payload that is no part of a version."""
-        return "".join(map(self._event, payloads))
+        return "".join([f"data: {payload}\n\n" for payload in self._sent([*payloads])])
 
     def end(self, last_payload: str | None) -> str:
         """Return what follows the last chunk of a closed version.
@@ -86,13 +88,13 @@ class SSEEncoder:
         finished = isinstance(last, dict) and last.get("type") == "finish"
         return DONE if finished else _FINISH + DONE
 
-    def _event(self, payload: str) -> str:
-        return f"data: {_one_line(self._filter.apply(payload))}\n\n"
+    def _sent(self, payloads: Sequence[str]) -> Sequence[str]:
+        sent = self._filter.apply_all(payloads)
+        text = "".join(sent)
+        # Text of ours has one line. What another program wrote to a json column keeps its line breaks.
+        return [*map(_one_line, sent)] if "\n" in text or "\r" in text else sent
 
 
 def _one_line(payload: str) -> str:
-    # Text of ours has one line. What another program wrote to a json column keeps its line breaks; JSON has them raw between
-    # tokens only, where they mean no more than a space.
-    if "\n" in payload or "\r" in payload:
-        return payload.replace("\r", " ").replace("\n", " ")
-    return payload
+    # JSON has them raw between tokens only, where they mean no more than a space.
+    return payload.replace("\r", " ").replace("\n", " ")

@@ -12,10 +12,14 @@ def delta(text: str, part_id: str = "t", kind: str = "text") -> str:
     return encode_json({"type": f"{kind}-delta", "id": part_id, "delta": text})
 
 
+def merged(payloads: list[str], first: int = 0) -> list[tuple[int, str]]:
+    return [*merge_deltas(range(first, first + len(payloads)), payloads)]
+
+
 def test_deltas_of_one_part_become_one_with_the_last_id() -> None:
     payloads = ['{"type":"start"}', delta("a"), delta("b"), delta("c"), '{"type":"finish"}']
 
-    assert list(merge_deltas(enumerate(payloads, 7))) == [(7, payloads[0]), (10, delta("abc")), (11, payloads[4])]
+    assert merged(payloads, 7) == [(7, payloads[0]), (10, delta("abc")), (11, payloads[4])]
 
 
 @pytest.mark.parametrize(
@@ -26,30 +30,32 @@ def test_deltas_of_one_part_become_one_with_the_last_id() -> None:
         (delta("a"), '{"type":"text-end","id":"t"}'),
         (delta("a"), '{"type":"text-delta","id":"t","delta":"b","providerMetadata":{"a":{"b":"c"}}}'),
         (delta("a"), '{"type":"text-delta","id":"t","delta":"b","more":"c"}'),
+        (delta("a"), '{"type":"text-delta","id":"t","delta":"b\\\\","more":"c\\""}'),
+        (delta("a"), '{"type":"text-delta","id":"t","delta":"b" }'),
         (delta("a"), '{"type": "text-delta", "id": "t", "delta": "b"}'),
     ],
 )
 def test_what_is_not_of_one_part_stays_apart(one: str, other: str) -> None:
-    assert list(merge_deltas(enumerate([one, other, one]))) == [(0, one), (1, other), (2, one)]
+    assert merged([one, other, one]) == [(0, one), (1, other), (2, one)]
 
 
 @pytest.mark.parametrize("texts", [['"', "\\", '\\"'], ["\ud83d", "\ude00"], ["", "\0\n"], ['","delta":"', '"}']])
 def test_a_merged_delta_holds_the_texts_one_after_another(texts: list[str]) -> None:
-    [(_, merged)] = merge_deltas(enumerate(delta(text, 'a"\\') for text in texts))
+    [(_, whole)] = merged([delta(text, 'a"\\') for text in texts])
 
     joined = "".join(texts).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-    assert json.loads(merged) == {"type": "text-delta", "id": 'a"\\', "delta": joined}
+    assert json.loads(whole) == {"type": "text-delta", "id": 'a"\\', "delta": joined}
 
 
 def test_tool_inputs_are_merged_too() -> None:
     pieces = [encode_json({"type": "tool-input-delta", "toolCallId": "c", "inputTextDelta": text}) for text in ('{"a"', ":1}")]
 
-    assert [json.loads(merged)["inputTextDelta"] for _, merged in merge_deltas(enumerate(pieces))] == ['{"a":1}']
+    assert [json.loads(whole)["inputTextDelta"] for _, whole in merged(pieces)] == ['{"a":1}']
 
 
 def test_a_merged_delta_has_a_bounded_size() -> None:
-    merged = list(merge_deltas(enumerate([delta("x" * 1000)] * 1000)))
+    deltas = merged([delta("x" * 1000)] * 1000)
 
-    assert max(len(payload) for _, payload in merged) < MERGED_CHARACTERS + 2000
-    assert sum(len(json.loads(payload)["delta"]) for _, payload in merged) == 1_000_000
-    assert merged[-1][0] == 999
+    assert max(len(payload) for _, payload in deltas) < MERGED_CHARACTERS + 2000
+    assert sum(len(json.loads(payload)["delta"]) for _, payload in deltas) == 1_000_000
+    assert deltas[-1][0] == 999
