@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Sequence
 from typing import Final
 
 from monostream_ai.errors import ChunksMissing, MonostreamError, StreamDeleted
-from monostream_ai.types import Append, Page, Position, State
+from monostream_ai.types import Append, Batch, Page, Position, State
+from monostream_ai.waiters import Waiters
 
 WINDOW_ROWS: Final = 1024
 WINDOW_CHARACTERS: Final = 1024 * 1024
 BATCH_ROWS: Final = 256
 """Payloads that a reader takes from the window at once."""
+
+SHARED_BATCHES: Final = 16
+"""Places in the window whose batches are kept until it moves; most readers are at the same one."""
 
 DOUBT: Final = 10.0
 """Seconds for which a read that contradicts what was seen before (a stale replica, a row that is not visible yet) is repeated."""
@@ -44,7 +47,11 @@ class Feed:
         self._window_first = 0
         self._window_characters = 0
         self._doubt_since: float | None = None
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._batches: dict[int, Batch] = {}
+        self.waiters = Waiters()
+        """Readers that have all there is; woken when the feed moves or ends."""
+        self.newcomers = Waiters()
+        """Readers that wait for a read; woken by each, and by the end."""
 
     @property
     def position(self) -> Position:
@@ -56,10 +63,15 @@ class Feed:
         """Whether the version that it shows will not move any more."""
         return self.state != "open" or self.error is not None
 
-    def payloads_from(self, id: int) -> Sequence[str]:
-        """Return recent payloads from this id on; empty if there are none, or if they have left the window."""
+    def batch_from(self, id: int) -> Batch | None:
+        """Return recent payloads from this id on, as one object for all who ask; None if there are none, or none any more."""
+        batch = self._batches.get(id)
         offset = id - self._window_first
-        return self._window[offset : offset + BATCH_ROWS] if 0 <= offset < len(self._window) else ()
+        if batch is None and self.version is not None and 0 <= offset < len(self._window):
+            if len(self._batches) >= SHARED_BATCHES:
+                self._batches.clear()
+            batch = self._batches[id] = Batch(self.version, id, self._window[offset : offset + BATCH_ROWS])
+        return batch
 
     def is_behind(self, version: int, id: int) -> bool:
         """Whether a chunk (version, id) is news."""
@@ -76,11 +88,14 @@ class Feed:
             landings: What `landings` was when the read began.
             read: The number of the read, if it was one of `reads_begun`.
         """
+        before = (self.version, self.next_id, self.state, self.lost)
         fits = self._is_outrun(page, landings) or self._fits(page, now)
         self.loaded = True
         if fits:
             self.reads_done = max(self.reads_done, read)
-        self.wake()
+        self.newcomers.wake()
+        if before != (self.version, self.next_id, self.state, self.lost):
+            self.waiters.wake()
         return fits
 
     def _is_outrun(self, page: Page, landings: int) -> bool:
@@ -124,36 +139,24 @@ class Feed:
         self.lease_until, self.lost, self._doubt_since = lease_until, False, None
         if append.closes:
             self.state = "closed"
-        self.wake()
+        self.waiters.wake()
         return True
 
     def clear(self) -> None:
         """Forget the payloads: nobody reads any more."""
         self._window, self._window_characters = [], 0
+        self._batches.clear()
 
     def fail(self, error: BaseException) -> None:
         """End the feed: every reader gets this error."""
         self.error = error
-        self.wake()
-
-    async def wait(self) -> None:
-        """Wait until anything changes. Check the state before and after: waiters are not told what changed."""
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
-        try:
-            await waiter
-        finally:
-            self._waiters.discard(waiter)
-
-    def wake(self) -> None:
-        """Let all readers look again."""
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self.newcomers.wake()
+        self.waiters.wake()
 
     def _open(self, version: int) -> None:
         self.version, self.state, self.next_id, self.lost, self._opener = version, "open", 0, False, None
         self._window, self._window_first, self._window_characters = [], 0, 0
+        self._batches.clear()
 
     def _extend(self, first: int, payloads: Sequence[str]) -> None:
         end = self._window_first + len(self._window)
@@ -162,6 +165,7 @@ class Feed:
             payloads, first = payloads[end - first :], end
         if not payloads:
             return
+        self._batches.clear()
         if first != end:
             self._window, self._window_first, self._window_characters = [], first, 0
         self._window.extend(payloads)

@@ -15,10 +15,11 @@ from dataclasses import replace
 from typing import Final
 
 from monostream_ai.backoff import Backoff
-from monostream_ai.errors import MonostreamError, ServiceClosed, StoreUnavailable
+from monostream_ai.errors import MonostreamError, StoreUnavailable
 from monostream_ai.feed import Feed
 from monostream_ai.interfaces import BackgroundErrors, Store
-from monostream_ai.polls import PollSchedule
+from monostream_ai.page_reads import PageReads
+from monostream_ai.polls import FIRST_POLL, PollSchedule
 from monostream_ai.types import Append, Page, Position, WakeUp
 
 logger = logging.getLogger(__name__)
@@ -28,12 +29,6 @@ PAGE_BYTES: Final = 1024 * 1024
 FEEDS_PER_READ: Final = 64
 TAIL_BYTES: Final = 256 * 1024
 """Size of one feed's page in a read of many, so that a whole read stays under 16 MiB (one chunk may be larger)."""
-
-REPLAYS: Final = 4
-"""Pages read at once for readers behind the window."""
-
-FIRST_POLL: Final = 0.25
-"""Seconds to the first poll after a chunk when no notifier works; they double up to the poll interval."""
 
 
 class Hub:
@@ -71,8 +66,8 @@ class Hub:
         self._dirty: dict[Feed, bool] = {}
         self._polls = PollSchedule(lambda feed: self._mark(feed, polled=True))
         self._task: asyncio.Task[None] | None = None
-        self._pages: dict[Position, asyncio.Task[Page]] = {}
-        self._replays = asyncio.Semaphore(REPLAYS)
+        self.pages = PageReads(self._page, patience=patience, on_error=on_error)
+        """Reads for those behind the window."""
         self._backoff = Backoff()
 
     @property
@@ -119,23 +114,6 @@ class Hub:
         for feed in self._feeds.values():
             self._mark(feed, polled=False)
 
-    async def page(self, position: Position) -> Page:
-        """Read a page for a reader that is behind the window; readers that ask the same share one read.
-
-        Raises:
-            StoreUnavailable: The store did not answer within the hub's patience.
-            ServiceClosed: The hub was closed meanwhile.
-        """
-        task = self._pages.get(position)
-        if task is None:
-            task = self._pages[position] = asyncio.get_running_loop().create_task(self._replay(position))
-            task.add_done_callback(lambda _: self._pages.pop(position, None))
-        # One reader that leaves must not take the page from the others.
-        await asyncio.wait([task])
-        if task.cancelled():
-            raise ServiceClosed
-        return task.result()
-
     async def aclose(self, error: MonostreamError) -> None:
         """End all feeds with this error."""
         for feed in [*self._feeds.values()]:
@@ -143,10 +121,10 @@ class Hub:
         self._feeds.clear()
         self._dirty.clear()
         self._polls.cancel()
-        tasks = [task for task in (self._task, *self._pages.values()) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.pages.aclose()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
     def _mark(self, feed: Feed, *, polled: bool) -> None:
         self._dirty[feed] = polled and self._dirty.get(feed, True)
@@ -222,20 +200,14 @@ class Hub:
         await asyncio.sleep(self._backoff.next())
         return since
 
-    async def _replay(self, position: Position) -> Page:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._patience
-        backoff = Backoff()
-        async with self._replays:
-            while True:
-                try:
-                    (page,) = await self._store.read([position], max_rows=PAGE_ROWS, max_bytes=PAGE_BYTES)
-                    return await self._judged(position.stream_id, page)
-                except StoreUnavailable as error:
-                    self._on_error("read", error)
-                    if loop.time() >= deadline:
-                        raise
-                await asyncio.sleep(backoff.next())
+    async def _page(self, position: Position) -> Page:
+        feed = self._feeds.get(position.stream_id)
+        landings = 0 if feed is None else feed.landings
+        (page,) = await self._store.read([position], max_rows=PAGE_ROWS, max_bytes=PAGE_BYTES)
+        page = await self._judged(position.stream_id, page)
+        if feed is not None:
+            feed.see(page, asyncio.get_running_loop().time(), landings=landings)
+        return page
 
     async def _judged(self, stream_id: str, page: Page) -> Page:
         head = page.head

@@ -14,6 +14,9 @@ from monostream_ai.feed import Feed
 POLL_TICK: Final = 0.25
 """Polls are due on multiples of this many seconds of loop time, so that many feeds are due together."""
 
+FIRST_POLL: Final = 0.25
+"""Seconds to the first poll after a chunk when no notifier works; they double up to the poll interval."""
+
 
 class PollSchedule:
     """Calls back for each feed when its poll is due.

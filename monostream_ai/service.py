@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
+from monostream_ai.beat import Beat
 from monostream_ai.interfaces import BackgroundErrors, Notifier, Store
 from monostream_ai.json_text import encode_json
 from monostream_ai.machinery import Machinery
@@ -61,6 +62,8 @@ class DurableStreamService(StoredStreams[C]):
             notifier = None if notifier is None else ObservedNotifier(notifier, observer)
         self._protocol = protocol
         self._closing = False
+        self.beat: Final = Beat(on_alarm=self.begin_shutdown)
+        """A clock for whoever serves readers; an alarm begins the shutdown."""
         self._machinery = Machinery(
             store,
             notifier,

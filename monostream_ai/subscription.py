@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self
 
 from monostream_ai.errors import (
-    ChunksMissing,
     CursorNotFound,
     PublisherLost,
     StreamDeleted,
@@ -17,11 +16,13 @@ from monostream_ai.errors import (
     SubscriptionTimeout,
     Superseded,
 )
-from monostream_ai.feed import DOUBT, Feed
-from monostream_ai.hub import FIRST_POLL, Hub
+from monostream_ai.feed import Feed
+from monostream_ai.hub import Hub
 from monostream_ai.machinery import Machinery
+from monostream_ai.page_reads import ReadAhead
 from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.types import Batch, Cursor, Position
+from monostream_ai.waiters import Interrupted, Wait
 
 OnSuperseded = Literal["follow", "raise"]
 
@@ -66,6 +67,8 @@ class Subscription(Generic[C]):
         self._fresh_after = 0
         self._detach: weakref.finalize[..., Any] | None = None
         self._buffer: deque[str] = deque()
+        self._pages = ReadAhead(machinery.hub.pages)
+        self._wait = Wait()
         self._over: BaseException | None = None
         self._reading = False
 
@@ -82,6 +85,11 @@ class Subscription(Generic[C]):
         return None if self._version is None else Cursor(self._version, self._next_id - len(self._buffer) - 1)
 
     @property
+    def waited(self) -> bool:
+        """Whether the last read had to wait; if not, the event loop has had no turn since the one before."""
+        return self._wait.taken
+
+    @property
     def behind(self) -> int:
         """How many chunks this process knows to be stored in the latest version that were not yielded yet."""
         feed = self._feed
@@ -94,7 +102,7 @@ class Subscription(Generic[C]):
         return self
 
     async def __anext__(self) -> C:
-        if not self._buffer:
+        while not self._buffer:
             self._buffer.extend((await self._next(self._timeout)).payloads)
         chunk = self._protocol.decode(self._buffer[0])
         self._buffer.popleft()
@@ -117,6 +125,10 @@ class Subscription(Generic[C]):
             return await self._next(timeout)
         except SubscriptionTimeout:
             return Batch(self._version or 0, self._next_id, [])
+
+    def interrupt(self) -> None:
+        """Let `next_batch` return an empty batch: the one that waits, or the next one that would."""
+        self._wait.interrupt()
 
     def close(self) -> None:
         """Give the subscription back; reading it afterwards raises `SubscriptionClosed`. Idempotent, never waits."""
@@ -141,11 +153,14 @@ class Subscription(Generic[C]):
         if self._reading:
             raise SubscriptionClosed(self._stream_id, "is being read by another task")
         self._reading = True
+        self._wait.taken = False
         try:
             if timeout is None:
                 return await self._advance()
             async with asyncio.timeout(timeout):
                 return await self._advance()
+        except Interrupted:
+            return Batch(self._version or 0, self._next_id, [])
         except TimeoutError as error:
             if timeout is None:
                 raise
@@ -173,10 +188,11 @@ class Subscription(Generic[C]):
 
     def _leave(self) -> None:
         feed, self._feed = self._feed, None
+        self._pages.forget()
         if self._detach is not None and self._detach.detach() and feed is not None:
             self._machinery.hub.detach(feed)
             # A read of ours may be waiting in another task.
-            feed.wake()
+            self._wait.end()
 
     async def _advance(self) -> Batch:
         await self._machinery.ready()
@@ -192,22 +208,22 @@ class Subscription(Generic[C]):
                 # One object for all readers: without this, each would add its frames to it.
                 raise feed.error.with_traceback(None)
             if feed.reads_done < self._fresh_after:
-                await feed.wait()
+                await self._wait.for_news(feed.newcomers)
                 continue
             if feed.version is not None:
                 version = self._join(feed, feed.version)
-                payloads = feed.payloads_from(self._next_id) or (
-                    await self._replay(feed, version) if self._next_id < feed.next_id else ()
-                )
-                if payloads:
-                    self._next_id += len(payloads)
-                    return Batch(version, self._next_id - len(payloads), list(payloads))
+                batch = feed.batch_from(self._next_id)
+                if batch is None and self._next_id < feed.next_id:
+                    batch = await self._pages.batch(Position(self._stream_id, version, self._next_id), self._wait)
+                if batch is not None:
+                    self._next_id += len(batch.payloads)
+                    return batch
                 if version != feed.version or self._next_id < feed.next_id:
                     continue
                 self._judge(feed, version)
             elif self._after is not None:
                 raise CursorNotFound(self._stream_id, self._after)
-            await feed.wait()
+            await self._wait.for_news(feed.waiters)
 
     def _join(self, feed: Feed, current: int) -> int:
         if self._version is None or self._version < current:
@@ -226,23 +242,6 @@ class Subscription(Generic[C]):
             raise StreamDeleted(self._stream_id)
         if feed.lost:
             raise PublisherLost(self._stream_id, version)
-
-    async def _replay(self, feed: Feed, version: int) -> list[str]:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + DOUBT
-        while True:
-            landings = feed.landings
-            page = await self._machinery.hub.page(Position(self._stream_id, version, self._next_id))
-            feed.see(page, loop.time(), landings=landings)
-            if page.head is None or page.head.version > version:
-                return []
-            if page.head.version == version and page.payloads:
-                return list(page.payloads)
-            if page.head.state == "pruned":
-                raise StreamDeleted(self._stream_id)
-            if loop.time() >= deadline:
-                raise ChunksMissing(self._stream_id, version, self._next_id)
-            await asyncio.sleep(FIRST_POLL)
 
 
 def _detach(hub: Hub, feed: Feed, loop: asyncio.AbstractEventLoop) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
@@ -164,11 +164,16 @@ class StoredChunk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive payloads of one version, as JSON text; `first` is the id of the first one. Empty after a timeout."""
+    """Consecutive payloads of one version, as JSON text; `first` is the id of the first one. Empty after a timeout.
+
+    `encoded` is for whoever sends it: many readers may be given the same batch, and what one of them has made of it, by its kind,
+    the others find there.
+    """
 
     version: int
     first: int
-    payloads: list[str]
+    payloads: Sequence[str]
+    encoded: dict[str, list[bytes]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def cursors(self) -> list[Cursor]:

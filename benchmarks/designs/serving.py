@@ -1,14 +1,16 @@
 """A server of event streams in one uvicorn worker: `python designs/serving.py '{"url": …, "port": …}'`.
 
-`/ours/{id}` is this package's response; `/pages/{id}`, `/rows/{id}` and `/live` are what one would write by hand. `/speak` lets
-both sources of live chunks speak.
+`/ours/{id}` is this package's response, and `/chat/{id}/stream` its merged replay; `/pages/{id}`, `/rows/{id}`, `/live` and
+`/silent` are what one would write by hand. `/speak` lets both sources of live chunks speak.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,12 +23,15 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.responses import Response, StreamingResponse
 
-from benchmarks.pacing import Chunk, chunk_now
+from benchmarks.pacing import Chunk, allow_many_files, chunk_now
 from monostream_ai import Publisher, create_service
-from monostream_ai.fastapi import stream_response
+from monostream_ai.fastapi import ChatTurn, create_chat_router, stream_response
+from monostream_ai.ui_messages import KEEP_ALIVE, KEEP_ALIVE_INTERVAL, UIMessageProtocol
 
 PAGE = 1000
+OPEN = b": stream-open\n\n"
 SETTLE = 0.3
+SAID_BEFORE = 100
 SELECT = "SELECT id, CAST(chunk AS text) FROM stream_chunk WHERE stream_id = $1 AND version = 0 AND id >= $2 ORDER BY id LIMIT $3"
 
 
@@ -34,21 +39,33 @@ class Live:
     """One source of prepared frames for any number of responses."""
 
     def __init__(self) -> None:
-        self.frame = b""
-        self._next: asyncio.Future[None] | None = None
+        self._frames: list[bytes] = []
+        self._waiting: list[asyncio.Future[None]] = []
 
     def say(self, frame: bytes) -> None:
-        self.frame = frame
-        if self._next is not None:
-            self._next.set_result(None)
-            self._next = None
+        self._frames.append(frame)
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def frames(self) -> AsyncIterator[bytes]:
+        yield OPEN
+        place = len(self._frames)
         while True:
-            if self._next is None:
-                self._next = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._next)
-            yield self.frame
+            while place < len(self._frames):
+                yield self._frames[place]
+                place += 1
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
+
+
+async def silence() -> AsyncIterator[bytes]:
+    yield OPEN
+    while True:
+        await asyncio.sleep(KEEP_ALIVE_INTERVAL)
+        yield KEEP_ALIVE.encode()
 
 
 async def pages(pool: asyncpg.Pool, id: str) -> AsyncIterator[str]:
@@ -65,7 +82,7 @@ async def rows(pool: asyncpg.Pool, id: str) -> AsyncIterator[str]:
 
 
 def make_app(url: str) -> FastAPI:
-    service, live = create_service(url), Live()
+    service, live = create_service(url, UIMessageProtocol()), Live()
     pubs: dict[str, Publisher[Chunk]] = {}
 
     @asynccontextmanager
@@ -92,15 +109,25 @@ def make_app(url: str) -> FastAPI:
     async def by_hand() -> Response:
         return StreamingResponse(live.frames(), media_type="text/event-stream")
 
+    @app.get("/silent")
+    async def parked_by_hand() -> Response:
+        return StreamingResponse(silence(), media_type="text/event-stream")
+
+    async def reply(turn: ChatTurn) -> None:
+        """Say nothing: chats are only read again."""
+
+    app.include_router(create_chat_router(service, reply, replay_window=math.inf), prefix="/chat")
+
     @app.post("/open/{id}")
     async def open_version(id: str) -> None:
         pubs[id] = await service.publisher(id, 0).open()
-        await pubs[id].write({"type": "start"}, {"type": "text-start", "id": "t1"})
+        await pubs[id].write({"type": "start"}, {"type": "text-start", "id": "t1"}, *[chunk_now()] * SAID_BEFORE)
 
     @app.post("/speak/{id}")
     async def speak(id: str, seconds: float, interval: float) -> None:
-        for _ in range(round(seconds / interval)):
-            await asyncio.sleep(interval)
+        begun = time.monotonic()
+        for number in range(round(seconds / interval)):
+            await asyncio.sleep(begun + number * interval - time.monotonic())
             chunk = chunk_now()
             live.say(f"data: {json.dumps(chunk)}\n\n".encode())
             pubs[id].push(chunk)
@@ -109,9 +136,11 @@ def make_app(url: str) -> FastAPI:
     return app
 
 
-def main(url: str, port: int) -> None:
-    config: dict[str, Any] = {"host": "127.0.0.1", "port": port, "log_level": "error", "timeout_graceful_shutdown": 1}
-    uvicorn.run(make_app(url), **config)
+def main(url: str, port: int, stack: str) -> None:
+    allow_many_files()
+    fast = stack == "fast"
+    config: dict[str, Any] = {"http": "httptools" if fast else "h11", "loop": "uvloop" if fast else "asyncio"}
+    uvicorn.run(make_app(url), host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=1, **config)
 
 
 if __name__ == "__main__":

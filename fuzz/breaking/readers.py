@@ -41,10 +41,9 @@ READERS: Final[list[Mutant]] = [
         "replay-skips-a-page",
         "A reader behind the window goes on with the window.",
         "subscription.py",
-        "            if page.head.version == version and page.payloads:\n                return list(page.payloads)\n",
-        "            if page.head.version == version and page.payloads:\n"
-        "                self._next_id = max(self._next_id, feed._window_first)\n"
-        "                return list(feed.payloads_from(self._next_id))\n",
+        "                    batch = await self._pages",
+        "                    self._next_id = max(self._next_id, feed._window_first)\n"
+        "                    batch = await self._pages",
         f"{MEMORY} --only behind-the-window",
     ),
     mutant(
@@ -99,8 +98,23 @@ READERS: Final[list[Mutant]] = [
         "window-of-two-versions",
         "The window keeps the chunks of the version before.",
         "feed.py",
+        "        self._window, self._window_first, self._window_characters = [], 0, 0\n        self._batches.clear()\n\n    def _extend",
+        "        self._batches.clear()\n\n    def _extend",
+    ),
+    mutant(
+        "batches-of-two-versions",
+        "What readers of the version before were given is given to those of the next one.",
+        "feed.py",
+        "        self._window, self._window_first, self._window_characters = [], 0, 0\n        self._batches.clear()\n\n    def _extend",
         "        self._window, self._window_first, self._window_characters = [], 0, 0\n\n    def _extend",
-        "\n    def _extend",
+    ),
+    mutant(
+        "page-of-another-place",
+        "A page that was read ahead is used wherever its reader stands by then.",
+        "page_reads.py",
+        "if self._next is None or self._next[0] != position:",
+        "if self._next is None:",
+        f"{MEMORY} --only behind-the-window,reuse,mixed",
     ),
     mutant(
         "superseded-ignored",

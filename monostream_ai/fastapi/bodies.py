@@ -23,9 +23,6 @@ from monostream_ai.ui_messages.sse import KEEP_ALIVE, STREAM_OPEN, SSEEncoder
 
 logger = logging.getLogger(__name__)
 
-EXIT_POLL: Final = 0.5
-"""Seconds in which a silent response notices that its process is shutting down."""
-
 PIECE_CHARACTERS: Final = 64 * 1024
 """A long replay lets the loop run after each piece; without that a client that goes away is not noticed."""
 
@@ -64,12 +61,14 @@ class TurnBody:
         self._keep_alive = keep_alive
         self._encoder = SSEEncoder(profile)
         self._subscription = self._subscribe(replay.after)
-        self._pieces: deque[str] = deque([STREAM_OPEN])
+        self._pieces: deque[bytes] = deque([STREAM_OPEN.encode()])
+        self._kind = f"sse {profile}" if self._encoder.shareable else None
         self._merge_before = replay.merge_before
+        self._plain_from = max(replay.merge_before, 1 if replay.earlier else 0)
         self._shape = ReplayShape(profile, goes_on=replay.after.id >= 0) if replay.shaped else None
         self._earlier = replay.earlier
         if replay.earlier and replay.after.id >= 0:
-            self._pieces.append(self._encoder.frames_without_id(self._earlier))
+            self._pieces.append(self._encoder.frames_without_id(self._earlier).encode())
         self._last: str | None = None
         self._lost_looks = 0
         self._spoke_at = time.monotonic()
@@ -77,28 +76,43 @@ class TurnBody:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> str:
-        if self.complete:
+    async def __anext__(self) -> bytes:
+        if self._pieces:
+            # Also between pieces that are ready: only a task that waits can be cancelled.
+            await asyncio.sleep(0)
+        elif self.complete:
             raise StopAsyncIteration
-        if not self._pieces:
+        else:
             self._pieces.extend(await self._more())
-        # Also between pieces that are ready: only a task that waits can be cancelled.
-        await asyncio.sleep(0)
         self._spoke_at = time.monotonic()
         return self._pieces.popleft()
 
+    def open(self) -> None:
+        """Begin to look at the time: for the next comment, and for the end of the process."""
+        self._service.beat.join(self._look_at_the_time, alarm=process_exiting)
+
     def close(self) -> None:
         """Leave the stream. The publisher does not notice."""
+        self._service.beat.leave(self._look_at_the_time)
         self._subscription.close()
 
-    async def _more(self) -> list[str]:
+    def _look_at_the_time(self) -> None:
+        if self._service.closing or self._silent_for_long:
+            self._subscription.interrupt()
+
+    @property
+    def _silent_for_long(self) -> bool:
+        return time.monotonic() - self._spoke_at >= self._keep_alive
+
+    async def _more(self) -> Sequence[bytes]:
         while True:
-            self._check_exit()
+            if self._service.closing:
+                self._break("the process is shutting down")
             try:
-                batch = await self._subscription.next_batch(timeout=EXIT_POLL)
+                batch = await self._subscription.next_batch()
             except StopAsyncIteration:
                 self.complete = True
-                return [self._encoder.end(self._last)]
+                return [self._encoder.end(self._last).encode()]
             except PublisherLost as lost:
                 await self._recover(lost)
                 continue
@@ -106,14 +120,24 @@ class TurnBody:
                 self._break(str(error))
             if batch.payloads:
                 self._last = batch.payloads[-1]
-                return list(_packed(self._frames(batch)))
-            if time.monotonic() - self._spoke_at >= self._keep_alive:
-                return [KEEP_ALIVE]
+                if not self._subscription.waited:
+                    await asyncio.sleep(0)
+                return self._encoded(batch)
+            if self._silent_for_long:
+                return [KEEP_ALIVE.encode()]
 
-    def _frames(self, batch: Batch) -> Iterator[str]:
-        if batch.first >= self._merge_before and not (batch.first == 0 and self._earlier):
-            yield from self._plain_frames(batch)
-            return
+    def _encoded(self, batch: Batch) -> Sequence[bytes]:
+        if batch.first < self._plain_from:
+            return [piece.encode() for piece in _packed(self._replayed(batch))]
+        if self._kind is None:
+            return self._plain(batch)
+        # All readers of this batch send the same bytes.
+        if self._kind not in batch.encoded:
+            batch.encoded[self._kind] = self._plain(batch)
+        return batch.encoded[self._kind]
+
+    def _replayed(self, batch: Batch) -> Iterator[str]:
+        """Yield what is merged or shaped, and what follows it in its batch."""
         stored = max(0, self._merge_before - batch.first)
         ids, payloads = self._shaped(range(batch.first, batch.first + len(batch.payloads))[:stored], batch.payloads[:stored])
         live = Batch(batch.version, batch.first + stored, batch.payloads[stored:])
@@ -126,12 +150,13 @@ class TurnBody:
                 frame = self._earlier[-1]
             yield self._encoder.frames(Batch(batch.version, id, [frame]))
 
-    def _plain_frames(self, batch: Batch) -> Iterator[str]:
-        """Yield what is neither merged nor shaped, as the tail is."""
+    def _plain(self, batch: Batch) -> list[bytes]:
+        """Return what is neither merged nor shaped, as the tail is."""
         payloads = batch.payloads
         at_once = max(1, PIECE_CHARACTERS * len(payloads) // sum(map(len, payloads)))
-        for start in range(0, len(payloads), at_once):
-            yield self._encoder.frames(Batch(batch.version, batch.first + start, payloads[start : start + at_once]))
+        pieces = range(0, len(payloads), at_once)
+        parts = [Batch(batch.version, batch.first + start, payloads[start : start + at_once]) for start in pieces]
+        return [self._encoder.frames(part).encode() for part in parts]
 
     def _shaped(self, ids: Sequence[int], payloads: Sequence[str]) -> tuple[Sequence[int], Sequence[str]]:
         shape = self._shape
@@ -142,12 +167,6 @@ class TurnBody:
         if is_last:
             shaped += shape.flush()
         return [id for id, _ in shaped], [payload for _, payload in shaped]
-
-    def _check_exit(self) -> None:
-        if process_exiting():
-            self._service.begin_shutdown()
-        if self._service.closing:
-            self._break("the process is shutting down")
 
     async def _recover(self, lost: PublisherLost) -> None:
         try:

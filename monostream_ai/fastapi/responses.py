@@ -76,6 +76,7 @@ class TurnResponse(StreamingResponse):
         self._body = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._body.open()
         try:
             await super().__call__(scope, receive, send)
         finally:

@@ -116,4 +116,4 @@ async def test_a_response_of_ones_own_has_a_profile_too(new_service: NewService)
         await pub.write(WRITTEN[5])
     response: Any = await stream_response(service, "s", version=pub.version, profile="v6")
 
-    assert types_in("".join([piece async for piece in response.body_iterator])) == [NOTHING, "finish"]
+    assert types_in(b"".join([piece async for piece in response.body_iterator]).decode()) == [NOTHING, "finish"]

@@ -1,0 +1,64 @@
+"""Row 9: what 5,000 readers on 5,000 silent streams cost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+
+from benchmarks.database import Server
+from benchmarks.figures import Figure, Figures
+from benchmarks.serving import Serving, serving
+from monostream_ai import DurableStreamService, create_service
+
+STREAMS = 5_000
+OPENED_AT_ONCE = 100
+SECONDS = 30.0
+"""Long enough for two comments, and for six polls of each stream."""
+
+LISTENERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'"
+
+
+async def measure(server: Server, rounds: int) -> list[Figure]:
+    figures = Figures(9)
+    for _ in range(rounds):
+        kilobytes: dict[str, float] = {}
+        for way in ("by hand", "ours"):
+            url = await server.new_database()
+            # The publishers, and their leases, are another process's.
+            async with create_service(url) as service:
+                await _open(service)
+                async with serving(url) as site:
+                    kilobytes[way], cpu = await _park(site, way, figures, url)
+            await server.drop(url)
+            figures.add(f"{way}, memory", kilobytes[way], "kB/reader")
+            figures.add(f"{way}, CPU", cpu, "% of a core", "<= 1" if way == "ours" else "")
+        figures.add("ours above by hand, memory", kilobytes["ours"] - kilobytes["by hand"], "kB/reader", "<= 30")
+    return figures.all()
+
+
+async def _open(service: DurableStreamService[dict[str, object]]) -> None:
+    async def write(number: int) -> None:
+        pub = await service.publisher(f"p{number}", 0).open()
+        await pub.write({"type": "start"})
+
+    for first in range(0, STREAMS, OPENED_AT_ONCE):
+        await asyncio.gather(*(write(number) for number in range(first, first + OPENED_AT_ONCE)))
+
+
+async def _park(site: Serving, way: str, figures: Figures, url: str) -> tuple[float, float]:
+    paths = [f"/ours/p{number}" if way == "ours" else "/silent" for number in range(STREAMS)]
+    # What the first responses load is not theirs.
+    async with site.readers(paths[:100]):
+        pass
+    before = site.memory()
+    async with site.readers(paths):
+        used = site.cpu()
+        await asyncio.sleep(SECONDS)
+        cpu = (site.cpu() - used) / SECONDS * 100
+        if way == "ours":
+            connection = await asyncpg.connect(url)
+            # One of them is the publishers'.
+            figures.add("ours, connections that listen", await connection.fetchval(LISTENERS) - 1, "", "<= 1")
+            await connection.close()
+        return (site.memory() - before) / STREAMS, cpu
