@@ -29,12 +29,13 @@ _KINDS: Final = {
 
 
 class CountingStore(ForwardingStore):
-    """Counts the rows of the pages that it returns, and the batches that it is given."""
+    """Counts the positions that it is asked for, the rows of the pages that it returns, and the batches that it is given."""
 
     def __init__(self, inner: Store) -> None:
         super().__init__(inner)
         self.rows = 0
         self.batches = 0
+        self.asked = 0
         self.first_read = asyncio.Event()
 
     async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
@@ -43,6 +44,7 @@ class CountingStore(ForwardingStore):
 
     async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
         pages = await super().read(positions, max_rows=max_rows, max_bytes=max_bytes)
+        self.asked += len(positions)
         self.rows += sum(len(page.payloads) for page in pages)
         self.first_read.set()
         return pages
@@ -51,7 +53,7 @@ class CountingStore(ForwardingStore):
 class CountedProcess:
     """A service with an engine of its own, as one more process would have."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, poll_interval: float = 600.0) -> None:
         self.statements: Counter[str] = Counter()
         self._engine: AsyncEngine = create_async_engine(postgres_url(url), pool_size=5, max_overflow=0)
         event.listen(self._engine.sync_engine, "connect", self._log)
@@ -59,7 +61,7 @@ class CountedProcess:
         self.store = CountingStore(PostgresStore(self._engine))
         # Leases and polls so long that nothing but the test makes a statement.
         self.service: DurableStreamService[Chunk] = DurableStreamService(
-            self.store, self._notifier, PROTOCOL, lease=600.0, poll_interval=600.0, create_tables=True
+            self.store, self._notifier, PROTOCOL, lease=600.0, poll_interval=poll_interval, create_tables=True
         )
 
     async def __aenter__(self) -> Self:
