@@ -17,6 +17,8 @@ from benchmarks.delivery import finished, python, started
 
 PATIENCE = 60.0
 EVENT = b"data: "
+SAID_BEFORE = 100
+"""Chunks that `/open` writes besides the first two."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,13 @@ class Serving:
         return Reply(events, size, first_byte, first, last)
 
     @asynccontextmanager
-    async def readers(self, paths: list[str], *, sampled: int = 50) -> AsyncIterator[Readers]:
-        """Connect a reader for each path; `sampled` of them note how old their chunks are."""
-        arguments = json.dumps({"port": self.port, "paths": paths, "sampled": sampled})
+    async def readers(self, paths: list[str], *, replayed: int = 0, sampled: int = 50) -> AsyncIterator[Readers]:
+        """Connect a reader for each path; `sampled` of them note how old their chunks are.
+
+        Args:
+            replayed: Events that each gets before the live ones.
+        """
+        arguments = json.dumps({"port": self.port, "paths": paths, "sampled": sampled, "replayed": replayed})
         process = await started([*python("readers.py"), arguments])
         try:
             yield Readers(process)

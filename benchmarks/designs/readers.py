@@ -1,6 +1,7 @@
-"""Readers that only count: `python designs/readers.py '{"port": …, "paths": […], "sampled": …}'`.
+"""Readers that only count: `python designs/readers.py '{"port": …, "paths": […], "sampled": …, "replayed": …}'`.
 
-Each path is one connection. It says `ready` when every one of them has the first bytes of its body, and reports when told.
+Each path is one connection. It says `ready` when every one of them has the first bytes of its body and the events that are
+replayed, and reports when told.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ SPOKEN = re.compile(rb'"delta": ?"([0-9.]+)"')
 class Reader(asyncio.Protocol):
     """Counts events; one that is `sampled` also notes how old each chunk is."""
 
-    def __init__(self, path: str, lags: array[float] | None) -> None:
+    def __init__(self, path: str, lags: array[float] | None, replayed: int) -> None:
         self.events = 0
+        self._replayed = replayed
         self.begun = asyncio.get_running_loop().create_future()
         self._path = path
         self._lags = lags
@@ -36,21 +38,23 @@ class Reader(asyncio.Protocol):
         transport.write(f"GET {self._path} HTTP/1.1\r\nhost: bench\r\n\r\n".encode())
 
     def data_received(self, data: bytes) -> None:
-        if not self.begun.done():
-            self._head += data
-            if self._head.partition(b"\r\n\r\n")[2]:
-                self.begun.set_result(None)
         # Ids and heads of HTTP chunks are bytes, but no events.
         self.events += data.count(b"data: ")
+        if not self.begun.done():
+            self._head += data
+            if self._head.partition(b"\r\n\r\n")[2] and self.events >= self._replayed:
+                self.begun.set_result(None)
+                self._head = b""
         if self._lags is not None:
             now = time.monotonic()
             self._lags.extend([now - float(said) for said in SPOKEN.findall(data)])
 
 
-async def main(port: int, paths: list[str], sampled: int) -> None:
+async def main(port: int, paths: list[str], sampled: int, replayed: int) -> None:
     allow_many_files()
     lags = array("d")
-    readers = [Reader(path, lags if number % max(1, len(paths) // sampled) == 0 else None) for number, path in enumerate(paths)]
+    every = max(1, len(paths) // sampled)
+    readers = [Reader(path, None if number % every else lags, replayed) for number, path in enumerate(paths)]
     loop = asyncio.get_running_loop()
     for first in range(0, len(readers), OPENED_AT_ONCE):
         some = readers[first : first + OPENED_AT_ONCE]

@@ -24,6 +24,7 @@ from fastapi import FastAPI
 from starlette.responses import Response, StreamingResponse
 
 from benchmarks.pacing import Chunk, allow_many_files, chunk_now
+from benchmarks.serving import SAID_BEFORE
 from monostream_ai import Publisher, create_service
 from monostream_ai.fastapi import ChatTurn, create_chat_router, stream_response
 from monostream_ai.ui_messages import KEEP_ALIVE, KEEP_ALIVE_INTERVAL, UIMessageProtocol
@@ -31,7 +32,6 @@ from monostream_ai.ui_messages import KEEP_ALIVE, KEEP_ALIVE_INTERVAL, UIMessage
 PAGE = 1000
 OPEN = b": stream-open\n\n"
 SETTLE = 0.3
-SAID_BEFORE = 100
 SELECT = "SELECT id, CAST(chunk AS text) FROM stream_chunk WHERE stream_id = $1 AND version = 0 AND id >= $2 ORDER BY id LIMIT $3"
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 from benchmarks.database import Server
 from benchmarks.figures import Figure, Figures
-from benchmarks.serving import Reply, Serving, serving
+from benchmarks.serving import SAID_BEFORE, Reply, Serving, serving
 
 READERS = 1_000
 JOINS = 200
@@ -22,7 +22,7 @@ async def measure(server: Server, rounds: int) -> list[Figure]:
             url = await server.new_database()
             async with serving(url, stack=stack) as site:
                 await site.get("/open/s", "POST")
-                async with site.readers(["/ours/s"] * READERS, sampled=1):
+                async with site.readers(["/ours/s"] * READERS, replayed=SAID_BEFORE + 2, sampled=1):
                     await _join(site, stack, figures)
             await server.drop(url)
     return figures.all()
