@@ -20,12 +20,16 @@ from monostream_ai.errors import StoreUnavailable
 
 _SINCE: Final = "monostream_ai.since"
 _PARAMETER: Final = re.compile(r"(?<!:):([a-z_]+)")
+_ARRAY: Final = re.compile(r"CAST\(:[a-z_]+ AS [a-z]+\[\]\)")
 
 
 class Statement:
     """SQL with `:name` parameters, as the driver takes it: each name gets one number."""
 
     def __init__(self, sql: str) -> None:
+        # Hidden in a subquery, or Postgres looks how long the arrays are, and plans the statement anew each time it runs, which
+        # takes longer than to run it.
+        sql = _ARRAY.sub(lambda match: f"(SELECT {match[0]})", sql)
         self._names = [*dict.fromkeys(_PARAMETER.findall(sql))]
         self.sql: Final = _PARAMETER.sub(lambda match: f"${self._names.index(match[1]) + 1}", sql)
 

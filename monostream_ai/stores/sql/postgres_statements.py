@@ -13,6 +13,9 @@ from monostream_ai.stores.sql.postgres_connections import Statement
 from monostream_ai.stores.sql.postgres_reads import LAPSES
 
 _LEASE_END: Final = "clock_timestamp() + make_interval(secs => CAST(:lease AS double precision))"
+# Concatenated, so that no partial index on the state suits a lookup by key: until statistics know better it looks small, and each
+# lookup would go through every open version.
+OPEN: Final = "v.state || '' = 'open'"
 NEWER: Final = "SELECT 1 FROM stream_version AS newer WHERE newer.stream_id = v.stream_id AND newer.version > v.version"
 
 # Insert first, fence second, so that all racers queue on the primary key. The fence waits for an append in flight.
@@ -35,9 +38,9 @@ opened AS (
      AND (CAST(:explicit AS bigint) IS NULL OR CAST(:explicit AS bigint) > coalesce(latest.version, -1))
   ON CONFLICT DO NOTHING RETURNING version),
 fenced AS (
-  UPDATE stream_version AS old SET writer = NULL, settler = NULL FROM opened
-   WHERE old.stream_id = :stream AND old.version < opened.version AND old.state = 'open' AND old.writer IS NOT NULL
-  RETURNING old.version)
+  UPDATE stream_version AS v SET writer = NULL, settler = NULL FROM opened
+   WHERE v.stream_id = :stream AND v.version < opened.version AND {OPEN} AND v.writer IS NOT NULL
+  RETURNING v.version)
 SELECT version, (SELECT count(*) FROM fenced) FROM opened UNION ALL SELECT version, 0 FROM mine
 """
 )
@@ -62,7 +65,7 @@ mine AS (
   SELECT b.* FROM b CROSS JOIN LATERAL (
     SELECT 1 FROM stream_version AS v
      WHERE v.stream_id = b.stream_id AND v.version = b.version AND v.writer = b.writer AND v.next_id = b.first_id
-       AND v.state = 'open' AND NOT EXISTS ({NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED) AS held),
+       AND {OPEN} AND NOT EXISTS ({NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED) AS held),
 head AS (
   UPDATE stream_version AS v
      SET next_id = mine.first_id + mine.n,
@@ -101,7 +104,7 @@ WITH mine AS (
    CROSS JOIN LATERAL (
     SELECT 1 FROM stream_version AS v
      WHERE v.stream_id = m.stream_id AND v.version = m.version AND v.writer = m.writer
-       AND v.state = 'open' AND NOT EXISTS ({NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED) AS held)
+       AND {OPEN} AND NOT EXISTS ({NEWER}) FOR NO KEY UPDATE OF v SKIP LOCKED) AS held)
 UPDATE stream_version AS v SET lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END} FROM mine
  WHERE v.stream_id = mine.stream_id AND v.version = mine.version RETURNING mine.place
 """
@@ -113,7 +116,7 @@ UPDATE stream_version AS v
    SET writer = :writer, lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END},
        stop_requested_at = CASE WHEN CAST(:stop AS boolean) THEN coalesce(v.stop_requested_at, clock_timestamp())
                                 ELSE v.stop_requested_at END
- WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint) AND v.state = 'open' AND NOT EXISTS ({NEWER})
+ WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint) AND {OPEN} AND NOT EXISTS ({NEWER})
    AND (v.writer = :writer OR {LAPSES} <= clock_timestamp() OR (CAST(:stop AS boolean) AND v.stop_requested_at IS NULL))
 RETURNING v.next_id
 """
@@ -121,9 +124,9 @@ RETURNING v.next_id
 
 # The lease length goes too: it would shield the version after a restart of the server.
 RELEASE = Statement(
-    """
-UPDATE stream_version SET lease_until = clock_timestamp(), lease_seconds = 0
- WHERE stream_id = :stream AND version = CAST(:version AS bigint) AND writer = :writer AND state = 'open'
+    f"""
+UPDATE stream_version AS v SET lease_until = clock_timestamp(), lease_seconds = 0
+ WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint) AND v.writer = :writer AND {OPEN}
 """
 )
 
@@ -180,7 +183,7 @@ SELECT v.stream_id, v.version, v.state, v.next_id, {_INFO} FROM stream_version A
 ATTEND = Statement(
     f"""
 UPDATE stream_version AS v SET settler = :writer, lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END}
- WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint) AND v.state = 'closed' AND v.settler IS NOT NULL
+ WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint) AND v.state || '' = 'closed' AND v.settler IS NOT NULL
    AND (v.settler = :writer OR {LAPSES} <= clock_timestamp())
 RETURNING v.version
 """

@@ -1,0 +1,63 @@
+"""Postgres keeps the plans of the statements that run all the time, and they find versions by key."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from monostream_ai.stores.sql import PostgresStore
+from monostream_ai.stores.sql.postgres_connections import Statement
+from monostream_ai.stores.sql.postgres_reads import READ
+from monostream_ai.stores.sql.postgres_rows import append_parameters, held_by, lease_parameters
+from monostream_ai.stores.sql.postgres_statements import APPEND, ATTEND, CHECK, CLAIM, RELEASE, RENEW
+from monostream_ai.types import Append, Lease
+from tests.plugins.postgres import asyncpg_dsn
+
+LEASES = [Lease(f"s{n}", 0, "w") for n in range(3)]
+PARAMETERS: dict[str, Any] = {"lease": 15.0, "stop": False, "nexts": [0] * 3, "max_rows": 9, "max_bytes": 99}
+
+OPEN_VERSIONS = """
+INSERT INTO stream_version (stream_id, version, writer, opener, state, next_id, lease_seconds, lease_until, attempt, created_at)
+SELECT 's' || n, 0, 'w', 'w', 'open', 0, 15, now(), 1, now() FROM generate_series(1, 300) AS n
+"""
+
+
+@pytest.fixture
+async def database(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
+    store = PostgresStore.from_url(postgres_url)
+    await store.setup()
+    await store.aclose()
+    connection = await asyncpg.connect(asyncpg_dsn(postgres_url))
+    yield connection
+    await connection.close()
+
+
+def arguments(statement: Statement, leases: list[Lease]) -> list[Any]:
+    appends = append_parameters([Append(lease, 0, ["{}"], False) for lease in leases], 15.0)
+    return statement.arguments({**PARAMETERS, **appends, **lease_parameters(leases), **held_by(leases[0]), "lease": 15.0})
+
+
+@pytest.mark.parametrize("statement", [APPEND, READ, RENEW, CHECK], ids=["append", "read", "renew", "check"])
+async def test_the_plan_is_kept_however_many_streams_are_asked_for(database: asyncpg.Connection, statement: Statement) -> None:
+    counts = "SELECT generic_plans FROM pg_prepared_statements WHERE statement = $1"
+    if database.get_server_version() < (14,):
+        pytest.skip("Postgres 13 does not count plans")
+    # Five times Postgres plans for the values at hand; then it compares.
+    for number in range(9):
+        await database.fetch(statement.sql, *arguments(statement, LEASES[: 1 + number % 3]))
+    assert await database.fetchval(counts, statement.sql) == 4
+
+
+@pytest.mark.parametrize(
+    "statement", [APPEND, RENEW, CLAIM, RELEASE, ATTEND], ids=["append", "renew", "claim", "release", "attend"]
+)
+async def test_versions_are_found_by_key_however_many_are_open(database: asyncpg.Connection, statement: Statement) -> None:
+    # Never analyzed: an index on what is open looks like one of a single row.
+    await database.execute(OPEN_VERSIONS)
+    plan = "\n".join(row[0] for row in await database.fetch(f"EXPLAIN {statement.sql}", *arguments(statement, LEASES)))
+    assert "Index Cond: ((stream_id = " in plan
+    assert "stream_version_open" not in plan
+    assert "stream_version_closed" not in plan
