@@ -27,8 +27,11 @@ logger = logging.getLogger(__name__)
 PAGE_ROWS: Final = 1000
 PAGE_BYTES: Final = 1024 * 1024
 FEEDS_PER_READ: Final = 64
-TAIL_BYTES: Final = 256 * 1024
-"""Size of one feed's page in a read of many, so that a whole read stays under 16 MiB (one chunk may be larger)."""
+FEEDS_PER_POLL: Final = 256
+"""Polls mostly find nothing, and what a statement costs by itself is more than what it costs for a stream."""
+
+READ_BYTES: Final = 16 * 1024 * 1024
+"""Size of a read of many feeds; each gets its part (one chunk may be larger)."""
 
 
 class Hub:
@@ -136,7 +139,8 @@ class Hub:
             unavailable_since: float | None = None
             while self._dirty:
                 # Cleared before the read: a wake-up during it makes the feed dirty again.
-                feeds = dict(itertools.islice(self._dirty.items(), FEEDS_PER_READ))
+                polls = all(itertools.islice(self._dirty.values(), FEEDS_PER_POLL))
+                feeds = dict(itertools.islice(self._dirty.items(), FEEDS_PER_POLL if polls else FEEDS_PER_READ))
                 for feed in feeds:
                     del self._dirty[feed]
                 try:
@@ -154,7 +158,8 @@ class Hub:
         begun = [(feed.reads_begun, feed.landings) for feed in feeds]
         try:
             positions = [feed.position for feed in feeds]
-            pages = await self._store.read(positions, max_rows=PAGE_ROWS, max_bytes=TAIL_BYTES)
+            size = READ_BYTES // max(len(feeds), FEEDS_PER_READ)
+            pages = await self._store.read(positions, max_rows=PAGE_ROWS, max_bytes=size)
         except StoreUnavailable:
             raise
         # Anything else would end the tailer silently; the readers must hear of it.

@@ -195,7 +195,8 @@ class Subscription(Generic[C]):
             self._wait.end()
 
     async def _advance(self) -> Batch:
-        await self._machinery.ready()
+        if self._feed is None:
+            await self._machinery.ready()
         while True:
             if self._over is not None:
                 raise self._over

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-WOKEN_AT_ONCE: Final = 64
+WOKEN_AT_ONCE: Final = 16
 """Readers woken in one turn of the event loop. With thousands of them, a new request gets in between."""
 
 

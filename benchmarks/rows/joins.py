@@ -24,6 +24,7 @@ async def measure(server: Server, rounds: int) -> list[Figure]:
                 await site.get("/open/s", "POST")
                 async with site.readers(["/ours/s"] * READERS, replayed=SAID_BEFORE + 2, sampled=1):
                     await _join(site, stack, figures)
+                await _join_beside_others(site, stack, figures)
             await server.drop(url)
     return figures.all()
 
@@ -35,6 +36,13 @@ async def _join(site: Serving, stack: str, figures: Figures) -> None:
     speaking = asyncio.create_task(site.get(f"/speak/s?seconds={JOINS * PAUSE * 2}&interval={INTERVAL}", "POST"))
     _add(figures, f"{stack}, beside {READERS:,} that are spoken to", await _one_by_one(site, JOINS), "<= 20")
     await speaking
+
+
+async def _join_beside_others(site: Serving, stack: str, figures: Figures) -> None:
+    async with site.readers(["/live"] * READERS, sampled=1):
+        speaking = asyncio.create_task(site.get(f"/speak/s?seconds={JOINS * PAUSE * 2}&interval={INTERVAL}", "POST"))
+        _add(figures, f"{stack}, beside {READERS:,} served by hand and spoken to", await _one_by_one(site, JOINS // 4), "")
+        await speaking
 
 
 async def _one_by_one(site: Serving, count: int) -> list[Reply]:

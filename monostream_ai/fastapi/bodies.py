@@ -120,7 +120,8 @@ class TurnBody:
                 self._break(str(error))
             if batch.payloads:
                 self._last = batch.payloads[-1]
-                if not self._subscription.waited:
+                if self._subscription.behind or not self._subscription.waited:
+                    # Where more is stored, the read of the next page begins before this one is encoded.
                     await asyncio.sleep(0)
                 return self._encoded(batch)
             if self._silent_for_long:
