@@ -140,7 +140,7 @@ def main(url: str, port: int, stack: str) -> None:
     allow_many_files()
     fast = stack == "fast"
     config: dict[str, Any] = {"http": "httptools" if fast else "h11", "loop": "uvloop" if fast else "asyncio"}
-    uvicorn.run(make_app(url), host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=1, **config)
+    uvicorn.run(make_app(url), host="127.0.0.1", port=port, log_level="critical", timeout_graceful_shutdown=1, **config)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from benchmarks.database import Server
 from benchmarks.figures import Figure, Figures
 from benchmarks.serving import SAID_BEFORE, serving
 
-READERS = {100: 4.0, 1_000: 4.0, 5_000: 6.0}
+READERS = {100: 4.0, 1_000: 4.0, 5_000: 2.0}
 """Seconds of speech for each number of readers."""
 
 INTERVAL = 0.02
