@@ -38,7 +38,7 @@ class Server(uvicorn.Server):
     """uvicorn in this process and loop, which keeps its hands off the signals of the test run."""
 
     def __init__(self, app: FastAPI) -> None:
-        super().__init__(uvicorn.Config(app, port=0, log_level="critical", ws="none", timeout_graceful_shutdown=2))
+        super().__init__(uvicorn.Config(app, port=0, http="h11", log_level="critical", ws="none", timeout_graceful_shutdown=2))
         self.ready = asyncio.Event()
 
     @contextmanager
