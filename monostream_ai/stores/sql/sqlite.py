@@ -16,7 +16,7 @@ from monostream_ai.stores.sql import sqlite_statements as sql
 from monostream_ai.stores.sql.migrations import upgrade
 from monostream_ai.stores.sql.sqlite_pruning import prune
 from monostream_ai.stores.sql.sqlite_rows import (
-    append_rows,
+    append_all,
     check_lease,
     held_by,
     read_info,
@@ -106,7 +106,7 @@ class SQLiteStore(Store):
 
     async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
         try:
-            return await self._writer.write(lambda connection: [append_rows(connection, append, lease) for append in appends])
+            return await self._writer.write(lambda connection: append_all(connection, appends, lease))
         except sqlite3.IntegrityError:
             # Another program has written rows into one of these versions: each on its own, so that the others land.
             if len(appends) > 1:

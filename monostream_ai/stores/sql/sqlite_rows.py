@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -15,22 +16,32 @@ from monostream_ai.types import Append, Head, Lease, Page, Position, StoredChunk
 _INSTANTS: Final = ("created_at", "closed_at", "stop_requested_at")
 
 
-def append_rows(connection: sqlite3.Connection, append: Append, lease: float) -> MonostreamError | None:
-    """Append, or say why not."""
-    held = append.lease
-    end = append.first + len(append.payloads)
-    parameters = {**held_by(held), "first": append.first, "end": end, "lease": lease, "closes": append.closes}
-    if connection.execute(sql.APPEND, parameters).rowcount == 0:
-        return _verdict(connection, append, end)
+def append_all(connection: sqlite3.Connection, appends: Sequence[Append], lease: float) -> list[MonostreamError | None]:
+    """Append what may be, all rows at once; say of each of the others why not."""
     # CURRENT_TIMESTAMP, the column's default, knows whole seconds only.
     now = datetime.now(UTC).isoformat(" ", "microseconds").removesuffix("+00:00")
-    rows = [(held.stream_id, held.version, append.first + offset, now, payload) for offset, payload in enumerate(append.payloads)]
+    rows: list[tuple[str, int, int, str, str]] = []
+    verdicts: list[MonostreamError | None] = []
+    for append in appends:
+        if _moves(connection, append, lease):
+            stream_id, version, _ = append.lease
+            rows += [(stream_id, version, id, now, payload) for id, payload in enumerate(append.payloads, start=append.first)]
+            verdicts.append(None)
+        else:
+            verdicts.append(_verdict(connection, append))
     connection.executemany(sql.INSERT_CHUNKS, rows)
-    return None
+    return verdicts
 
 
-def _verdict(connection: sqlite3.Connection, append: Append, end: int) -> MonostreamError | None:
-    held = append.lease
+def _moves(connection: sqlite3.Connection, append: Append, lease: float) -> bool:
+    stream_id, version, token = append.lease
+    end = append.first + len(append.payloads)
+    parameters = {"stream": stream_id, "version": version, "writer": token, "first": append.first, "end": end, "lease": lease}
+    return connection.execute(sql.APPEND_AND_CLOSE if append.closes else sql.APPEND, parameters).rowcount > 0
+
+
+def _verdict(connection: sqlite3.Connection, append: Append) -> MonostreamError | None:
+    held, end = append.lease, append.first + len(append.payloads)
     for writer, state, next_id, _, _ in connection.execute(sql.CHECK, held_by(held)):
         if append.payloads:
             stored = connection.execute(sql.ROWS, (held.stream_id, held.version, append.first, len(append.payloads)))

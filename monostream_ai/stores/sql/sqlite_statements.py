@@ -28,12 +28,19 @@ VALUES (:stream, :version, :writer, :writer, 'open', 0, :lease, {NOW} + :lease, 
         :attempt, :request, :metadata, {NOW}, CASE WHEN :watched THEN :writer END)
 """
 
-APPEND: Final = f"""
-UPDATE stream_version
-   SET next_id = :end, lease_seconds = :lease, lease_until = {NOW} + CASE WHEN :closes THEN 0 ELSE :lease END,
-       state = CASE WHEN :closes THEN 'closed' ELSE 'open' END, closed_at = CASE WHEN :closes THEN {NOW} END
+_APPENDABLE: Final = """
  WHERE stream_id = :stream AND version = :version AND writer = :writer AND next_id = :first AND state = 'open'
    AND NOT EXISTS (SELECT 1 FROM stream_version WHERE stream_id = :stream AND version > :version)
+"""
+
+# Not one statement for both: SQLite writes each index anew whose columns, or whose condition's, are assigned to, changed or not.
+APPEND: Final = f"""
+UPDATE stream_version SET next_id = :end, lease_seconds = :lease, lease_until = {NOW} + :lease {_APPENDABLE}
+"""
+
+APPEND_AND_CLOSE: Final = f"""
+UPDATE stream_version
+   SET next_id = :end, lease_seconds = :lease, lease_until = {NOW}, state = 'closed', closed_at = {NOW} {_APPENDABLE}
 """
 
 INSERT_CHUNKS: Final = "INSERT INTO stream_chunk (stream_id, version, id, created_at, chunk) VALUES (?, ?, ?, ?, ?)"
