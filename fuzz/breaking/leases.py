@@ -100,9 +100,9 @@ LEASES: Final[list[Mutant]] = [
         "failed-notify-ends-notifying",
         "The first wake-up that cannot be sent is the last.",
         "announcer.py",
-        '                    self._on_error("notify", error)\n        finally:\n            self._task = None\n',
-        '                    self._on_error("notify", error)\n                    return\n        except ZeroDivisionError:\n'
-        "            self._task = None\n",
+        '                    self._on_error("notify", error)\n',
+        '                    self._on_error("notify", error)\n                    self._pending.clear()\n'
+        "                    self.add = lambda wake_up: None\n",
         "tests/test_late_reads.py",
     ),
     mutant(
