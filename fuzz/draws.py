@@ -6,12 +6,14 @@ before. So one choice can change without moving any other, and no actor's choice
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import TypeVar
+from typing import Final, TypeVar
+from zlib import crc32
 
 T = TypeVar("T")
+
+MASK: Final = 2**64 - 1
 
 
 class Draws:
@@ -24,9 +26,9 @@ class Draws:
     def __init__(self, seed: int, caps: Mapping[str, int], *, actor: str = "", used: dict[str, int] | None = None) -> None:
         self._seed = seed
         self._caps = caps
-        self._prefix = f"{seed}/{actor}/"
         self._actor = actor
-        self._made: Counter[str] = Counter()
+        self._key = hashed(f"{seed}/{actor}")
+        self._made: dict[str, int] = {}
         self.used: dict[str, int] = {} if used is None else used
         """The largest amount above its least value that each choice had, over all actors."""
 
@@ -36,13 +38,17 @@ class Draws:
 
     def number(self, name: str, low: int, high: int) -> int:
         """Return a number from low to high, both included; a cap counts from `low` on, and "*" caps all names not given."""
-        self._made[name] += 1
-        above = hashed(f"{self._prefix}{name}/{self._made[name]}") % (high - low + 1)
+        times = self._made[name] = self._made.get(name, 0) + 1
+        above = _mixed(self._key ^ crc32(name.encode()) ^ times << 32) % (high - low + 1)
         if self._caps:
             above = min(above, self._caps.get(name, self._caps.get("*", above)))
         if above > self.used.get(name, -1):
             self.used[name] = above
         return low + above
+
+    def few(self, name: str, low: int, high: int) -> int:
+        """As `number`, but small ones come more often: the smaller one of two."""
+        return min(self.number(name, low, high), self.number(name, low, high))
 
     def chance(self, name: str, percent: int) -> bool:
         """Return True in so many of a hundred cases; a cap of 0 makes it False."""
@@ -56,3 +62,10 @@ class Draws:
 def hashed(text: str) -> int:
     """Return 48 bits that depend on the text only."""
     return int.from_bytes(blake2b(text.encode(), digest_size=6).digest(), "big")
+
+
+def _mixed(number: int) -> int:
+    # The finish of splitmix64: every bit of the number counts, at a fraction of the price of a hash.
+    number = (number ^ (number >> 30)) * 0xBF58476D1CE4E5B9 & MASK
+    number = (number ^ (number >> 27)) * 0x94D049BB133111EB & MASK
+    return number ^ (number >> 31)

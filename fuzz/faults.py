@@ -10,7 +10,7 @@ from fuzz.draws import Draws
 from fuzz.forwarding import ForwardingStore
 from monostream_ai.errors import StoreUnavailable
 from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier, Store
-from monostream_ai.types import WakeUp
+from monostream_ai.types import Append, Lease, Position, WakeUp
 
 T = TypeVar("T")
 
@@ -21,6 +21,10 @@ class Log(Protocol):
     """Takes a line of the trace."""
 
     def __call__(self, *line: object) -> None: ...
+
+
+def ignore(*line: object) -> None:
+    """Take a line that nobody will read."""
 
 
 class FaultyStore(ForwardingStore):
@@ -56,7 +60,8 @@ class FaultyStore(ForwardingStore):
         self._running.set()
 
     async def _call(self, name: str, call: Callable[[], Awaitable[T]], *details: object) -> T:
-        self._log("store", name, *details)
+        if self._log is not ignore:
+            self._log("store", name, *map(_told, details))
         await self._way("there")
         if self.refused and self._draws.chance("refused", self.refused):
             self._log("store", name, "REFUSED")
@@ -77,6 +82,17 @@ class FaultyStore(ForwardingStore):
             await self._running.wait()
         if self.dead:
             raise StoreUnavailable("the process is dead")
+
+
+def _told(detail: object) -> object:
+    match detail:
+        case Append(lease, first, payloads, closes):
+            return lease.version, first, len(payloads), closes
+        case Position(_, version, next_id):
+            return version, next_id
+        case Lease(_, version, _):
+            return version
+    return detail
 
 
 class FaultyNotifier(Notifier):

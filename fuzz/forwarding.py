@@ -30,12 +30,10 @@ class ForwardingStore(Store):
         return await self._call("acquire", lambda: self._inner.acquire(stream_id, version, opening), version)
 
     async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
-        details = [(each.lease.version, each.first, len(each.payloads), each.closes) for each in appends]
-        return await self._call("append", lambda: self._inner.append(appends, lease=lease), *details)
+        return await self._call("append", lambda: self._inner.append(appends, lease=lease), *appends)
 
     async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
-        details = [(each.version, each.next_id) for each in positions]
-        return await self._call("read", lambda: self._inner.read(positions, max_rows=max_rows, max_bytes=max_bytes), *details)
+        return await self._call("read", lambda: self._inner.read(positions, max_rows=max_rows, max_bytes=max_bytes), *positions)
 
     async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
         return await self._call(
@@ -46,10 +44,10 @@ class ForwardingStore(Store):
         )
 
     async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:
-        return await self._call("renew", lambda: self._inner.renew(leases, lease=lease), *(each.version for each in leases))
+        return await self._call("renew", lambda: self._inner.renew(leases, lease=lease), *leases)
 
     async def check(self, leases: Sequence[Lease]) -> list[MonostreamError | None]:
-        return await self._call("check", lambda: self._inner.check(leases), *(each.version for each in leases))
+        return await self._call("check", lambda: self._inner.check(leases), *leases)
 
     async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
         call = lambda: self._inner.claim(taker, lease=lease, stop=stop)  # noqa: E731

@@ -9,7 +9,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fuzz.players import VirtualPlayer
 from fuzz.runner import main
+from fuzz.scenarios.catalogue import ON_MEMORY
 from fuzz.sites import MemorySite
 
 if __name__ == "__main__":
-    sys.exit(main("fuzz/mem.py", lambda options: VirtualPlayer(MemorySite, jobs=options.jobs), jobs=1, repeats=1))
+    sys.exit(main("fuzz/mem.py", lambda options: VirtualPlayer(MemorySite, jobs=options.jobs), jobs=1, repeats=1, names=ON_MEMORY))

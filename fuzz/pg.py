@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fuzz.players import RealPlayer
 from fuzz.runner import main
+from fuzz.scenarios.catalogue import ON_A_DATABASE
 from fuzz.sites import RealSite, Times
 from monostream_ai.interfaces import Notifier, Store
 from monostream_ai.notifiers.postgres import PostgresNotifier
@@ -54,7 +55,7 @@ def run(server: Server) -> int:
 
         return RealPlayer(lambda: RealSite(make_parts, TIMES), jobs=options.jobs)
 
-    return main("fuzz/pg.py", make_player, jobs=32, repeats=5)
+    return main("fuzz/pg.py", make_player, jobs=128, repeats=5, names=ON_A_DATABASE)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ import re
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fuzz.draws import Draws
@@ -39,13 +39,25 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a scenario went. `used` are its choices, which a shrink makes smaller; the trace is empty unless asked for."""
+    """How a scenario went.
+
+    Args:
+        used: Its choices, which a shrink makes smaller.
+        trace: Empty unless asked for.
+        kinds: The scenarios that it held, if it held others.
+    """
 
     task: Task
     seconds: float
     error: str | None
     used: Mapping[str, int]
     trace: tuple[str, ...]
+    kinds: Sequence[str] = ()
+
+    @property
+    def counted(self) -> Sequence[str]:
+        """What it counts for; a failure is one failure."""
+        return self.kinds if self.kinds and self.error is None else (self.task.name,)
 
 
 class Player(ABC):
@@ -75,7 +87,8 @@ async def run_scenario(site: Site, task: Task, caps: Mapping[str, int], topic: s
     except Exception as raised:
         error = described(raised)
     trace = tuple(f"{when:12.4f}  {UNSEEDED.sub('*', ' '.join(map(str, line)))[:300]}" for when, line in world.trace)
-    return Result(task, time.perf_counter() - began, error, world.draws.used, trace)
+    used = world.draws.used if error or tracing else {}
+    return Result(task, time.perf_counter() - began, error, used, trace, world.kinds)
 
 
 async def _clean_up(world: World) -> None:
@@ -128,10 +141,11 @@ class VirtualPlayer(Player):
             result = loop.run_until_complete(run())
         except Exception as stalled:
             result = Result(task, 0.0, described(stalled), {}, ())
-        finally:
+        if result.error is not None:
             _abandon(loop)
+        loop.close()
         if background and result.error is None:
-            return Result(task, result.seconds, f"the loop reported {background[0]}", result.used, result.trace)
+            return replace(result, error=f"the loop reported {background[0]}")
         return result
 
     def play(self, tasks: Iterable[Task], report: Callable[[Result], bool]) -> None:
@@ -175,7 +189,6 @@ def _abandon(loop: VirtualTimeLoop) -> None:
         loop.set_exception_handler(lambda *_: None)
         with _quietly():
             loop.run_until_complete(asyncio.wait_for(asyncio.gather(*left, return_exceptions=True), 100.0))
-    loop.close()
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import os
 import resource
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 INTERVAL = 5.0
@@ -20,19 +22,27 @@ class Progress:
         self.failed = 0
         self._began = self._printed = time.monotonic()
         self._peak = 0.0
+        self._kinds: Counter[str] = Counter()
 
     @property
     def seconds(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self._began
 
-    def count(self, *, failed: bool, seconds: float) -> None:
-        """Count a scenario; print a line if one is due."""
-        self.failed += failed
-        self.ok += not failed
+    def count(self, kinds: Sequence[str], *, failed: bool, seconds: float) -> None:
+        """Count scenarios that ran together; print a line if one is due."""
+        if failed:
+            self.failed += len(kinds)
+        else:
+            self.ok += len(kinds)
+        self._kinds.update(kinds)
         self._peak = max(self._peak, seconds)
         if time.monotonic() - self._printed >= INTERVAL:
             self.print()
+
+    def print_kinds(self) -> None:
+        """Print how often each kind ran."""
+        print(*(f"{kind}={count}" for kind, count in sorted(self._kinds.items())), flush=True)
 
     def print(self) -> None:
         seconds = self.seconds

@@ -93,9 +93,9 @@ class Reader:
 
     async def _by_batch(self, subscription: Subscription[Chunk]) -> None:
         batch = await subscription.next_batch(timeout=self._draws.choice("timeout", (None, self._world.site.times.moment)))
-        for cursor, payload in zip(batch.cursors, batch.payloads, strict=True):
-            await self._note(cursor, payload)
         self.cursor = subscription.cursor
+        if batch.payloads:
+            await self._note(batch.version, batch.first, batch.payloads)
 
     async def _impatiently(self, subscription: Subscription[Chunk]) -> None:
         try:
@@ -111,31 +111,33 @@ class Reader:
         self.cursor = subscription.cursor
         if self.cursor is None:
             raise Mismatch("a subscription yielded a chunk and has no cursor")
-        await self._note(self.cursor, encode_json(chunk))
+        await self._note(*self.cursor, [encode_json(chunk)])
 
-    async def _note(self, cursor: Cursor, payload: str) -> None:
+    async def _note(self, version: int, first: int, payloads: list[str]) -> None:
         world = self._world
-        self.seen.append(Seen(cursor.version, cursor.id, payload))
-        world.log("reader got", cursor)
+        self.seen += [Seen(version, id, payload) for id, payload in enumerate(payloads, first)]
+        world.log("reader got", len(payloads), "from", version, first)
         self.left = self._enough is not None and len(self.seen) >= self._enough
         if world.site.virtual and not world.chunks_may_go:
             # Delivered means stored, at this very moment.
-            stored = await world.site.store(0).payloads(world.stream, *cursor, max_rows=1, max_bytes=1)
-            world.require(stored == [payload], "a reader got", cursor, payload[:80], "while the store held", brief(stored))
+            stored = await world.stored(version, first, len(payloads))
+            if stored != payloads:
+                raise Mismatch(f"a reader got {version}.{first} {brief(payloads)} while the store held {brief(stored)}")
 
     def check(self) -> None:
         """Hold what it got against what is stored: from its start, in order, without a gap, and to the end if it ended."""
         world = self._world
-        at = self._after
+        at: Cursor | Seen | None = self._after
         for seen in self.seen:
             expected = 0 if at is None or seen.version != at.version else at.id + 1
-            moved_on = at is None or seen.version >= at.version
-            world.require(seen.id == expected and moved_on, "after", at, "a reader got", seen.version, seen.id)
-            world.require(seen.version >= self.floor, "a reader that came after version", self.floor, "got", seen.version)
+            if seen.id != expected or (at is not None and seen.version < at.version):
+                raise Mismatch(f"after {at} a reader got {seen.version}.{seen.id}")
+            if seen.version < self.floor:
+                raise Mismatch(f"a reader that came after version {self.floor} got {seen.version}")
             told = world.truth.get(seen.version)
             if told is None or told.payloads[seen.id : seen.id + 1] != [seen.payload]:
                 raise Mismatch(f"a reader got {seen}, which is not what is stored")
-            at = Cursor(seen.version, seen.id)
+            at = seen
         if self.ended:
             version = max(world.truth) if at is None else at.version
             told = world.truth[version]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from fuzz.draws import hashed
 from fuzz.players import Player, Result, Task
 from fuzz.progress import Progress
-from fuzz.scenarios.catalogue import SCENARIOS, pick
+from fuzz.scenarios.catalogue import ON_MEMORY, pick
 from fuzz.shrinking import shrink
 
 MakePlayer = Callable[[argparse.Namespace], Player]
@@ -24,7 +24,7 @@ def main(
     *,
     jobs: int,
     repeats: int,
-    names: Sequence[str] = (*SCENARIOS,),
+    names: Sequence[str],
     unit: str = "scenarios",
     arguments: Sequence[str] | None = None,
 ) -> int:
@@ -34,7 +34,7 @@ def main(
         name: The script, as replay commands name it.
         jobs: The default of `--jobs`.
         repeats: Runs of one scenario in which a failure should show again.
-        names: The scenarios to pick from; one that is named twice is picked twice as often.
+        names: The scenarios to pick from; one that is named twice is picked twice as often. `--only` picks each as often.
         unit: What this fuzzer calls its scenarios.
     """
     options = _parse(name, jobs, names, unit, arguments)
@@ -48,7 +48,7 @@ def main(
         player.close()
 
 
-def tasks(seed: int, names: Sequence[str] = (*SCENARIOS,)) -> Iterator[Task]:
+def tasks(seed: int, names: Sequence[str] = ON_MEMORY) -> Iterator[Task]:
     """Return the scenarios of a seed, without end."""
     for place in itertools.count():
         number = hashed(f"{seed}/{place}")
@@ -74,7 +74,7 @@ class Fuzzer:
         failures: list[Result] = []
 
         def report(result: Result) -> bool:
-            progress.count(failed=result.error is not None, seconds=result.seconds)
+            progress.count(result.counted, failed=result.error is not None, seconds=result.seconds)
             if result.error is not None:
                 failures.append(result)
                 print(f"FAIL {result.task.name}:{result.task.seed} {result.error}", flush=True)
@@ -85,6 +85,7 @@ class Fuzzer:
             self._player.play(tasks(seed, names), report)
         except KeyboardInterrupt:
             print()
+        progress.print_kinds()
         progress.print()
         for failure in failures[: 0 if options.brief else 1]:
             self._explain(failure)

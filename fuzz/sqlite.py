@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fuzz.players import RealPlayer
 from fuzz.runner import main
+from fuzz.scenarios.catalogue import ON_A_DATABASE
 from fuzz.sites import RealSite, Times
 from monostream_ai.interfaces import Notifier, Store
 from monostream_ai.notifiers.sqlite import SQLiteNotifier
@@ -26,8 +27,9 @@ def run(directory: str) -> int:
     return main(
         "fuzz/sqlite.py",
         lambda options: RealPlayer(lambda: RealSite(make_parts, TIMES), jobs=options.jobs),
-        jobs=16,
+        jobs=64,
         repeats=5,
+        names=ON_A_DATABASE,
     )
 
 

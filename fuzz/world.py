@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from fuzz.chunks import PROTOCOL
 from fuzz.draws import Draws
-from fuzz.faults import FaultyStore
+from fuzz.faults import FaultyStore, Log, ignore
 from fuzz.sites import Service, Site
 from monostream_ai import DurableStreamService
 from monostream_ai.interfaces import Notifier
-from monostream_ai.types import MAX_CHUNK_BYTES, State
+from monostream_ai.types import MAX_CHUNK_BYTES, State, VersionInfo
 
 PAGE: Final = 1000
 """Rows read at once when a version is checked."""
@@ -41,6 +41,8 @@ class World:
     draws: Draws
     topic: str
     tracing: bool = False
+    kinds: list[str] = field(default_factory=list)
+    """The scenarios that this one holds, if it holds others."""
     trace: list[tuple[float, tuple[object, ...]]] = field(default_factory=list)
     truth: dict[int, Told] = field(default_factory=dict)
     newest: int = -1
@@ -59,10 +61,13 @@ class World:
     def __post_init__(self) -> None:
         self.stream = f"{self.topic}/{self.draws.choice('stream id', STREAM_IDS)}"
 
-    def log(self, *line: object) -> None:
-        """Add a line to the trace; it is formatted only if somebody reads it."""
-        if self.tracing:
-            self.trace.append((asyncio.get_running_loop().time(), line))
+    @property
+    def log(self) -> Log:
+        """Adds a line to the trace, if somebody reads it."""
+        return self._trace if self.tracing else ignore
+
+    def _trace(self, *line: object) -> None:
+        self.trace.append((asyncio.get_running_loop().time(), line))
 
     def require(self, holds: bool, *why: object) -> None:
         if not holds:
@@ -75,6 +80,9 @@ class World:
 
     def number(self, name: str, low: int, high: int) -> int:
         return self.draws.number(name, low, high)
+
+    def few(self, name: str, low: int, high: int) -> int:
+        return self.draws.few(name, low, high)
 
     def sibling(self, number: int) -> World:
         """Return the surroundings of another stream in the same processes."""
@@ -94,7 +102,7 @@ class World:
             case 0 | 1 | 2 | 3:
                 return
             case 4 | 5 | 6 | 7 | 8:
-                for _ in range(draws.number("turns", 0, 12)):
+                for _ in range(draws.few("turns", 0, 12)):
                     await asyncio.sleep(0)
             case _:
                 await asyncio.sleep(self.site.times.moment * draws.number("moment", 0, 20) / 20)
@@ -144,27 +152,32 @@ class World:
 
     async def rows(self, version: int) -> list[str]:
         """Return what is stored of a version."""
-        store, rows = self.site.store(0), list[str]()
-        while page := await store.payloads(self.stream, version, len(rows), max_rows=PAGE, max_bytes=PAGE * MAX_CHUNK_BYTES):
+        rows = list[str]()
+        while page := await self.stored(version, len(rows), PAGE):
             rows.extend(page)
             if len(page) < PAGE:
                 break
         return rows
 
+    async def stored(self, version: int, first: int, count: int) -> list[str]:
+        """Return so many rows of a version from one on."""
+        store = self.site.store(0)
+        return await store.payloads(self.stream, version, first, max_rows=count, max_bytes=count * MAX_CHUNK_BYTES)
+
     async def verify(self) -> None:
         """Insist that exactly the told versions are stored, row by row."""
-        for version, told in self.truth.items():
-            await self._verify_version(version, told)
-        info = await self.site.store(0).info(self.stream)
-        latest = None if info is None else info.version
+        last = await self.site.store(0).info(self.stream)
+        latest = None if last is None else last.version
         newest = max(self.truth, default=None)
         self.require(latest == newest, "the latest version is", latest, "but should be", newest)
+        for version, told in self.truth.items():
+            info = last if version == newest else await self.site.store(0).info(self.stream, version)
+            await self._verify_version(version, told, info)
 
-    async def _verify_version(self, version: int, told: Told) -> None:
+    async def _verify_version(self, version: int, told: Told, info: VersionInfo | None) -> None:
         rows = await self.rows(version)
         if rows != told.payloads:
             raise Mismatch(f"version {version} holds {brief(rows)}\nbut should hold {brief(told.payloads)}")
-        info = await self.site.store(0).info(self.stream, version)
         self.require(info is not None, "version", version, "is not known")
         if info is not None:
             found = (info.state, info.next_id)

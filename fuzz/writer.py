@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from fuzz.chunks import ENDINGS, FINISH, Chunk, plain_chunks
 from fuzz.draws import Draws
@@ -17,11 +17,15 @@ from monostream_ai.json_text import encode_json
 from monostream_ai.publisher import OnCancel
 
 
+MOST: Final = (3,) * 220 + (12,) * 26 + (40,) * 9 + (300,)
+"""How many chunks a version has at most."""
+
+
 async def write_in_batches(world: World, draws: Draws, pub: Publisher[Chunk], chunks: Sequence[Chunk]) -> None:
     """Write chunks in batches of any size, some of them pushed; all are durable when it returns."""
     done = 0
     while done < len(chunks):
-        part = chunks[done : done + draws.number("batch", 1, 8)]
+        part = chunks[done : done + draws.number("batch", 1, 8 if len(chunks) <= 40 else 60)]
         done += len(part)
         if draws.chance("push", 25):
             pub.push(*part)
@@ -29,8 +33,8 @@ async def write_in_batches(world: World, draws: Draws, pub: Publisher[Chunk], ch
             last = await pub.write(*part)
             world.require(last == done - 1, "write returned", last, "for chunk", done - 1)
             if world.site.virtual and not world.chunks_may_go:
-                rows = await world.rows(pub.version)
-                world.require(len(rows) >= done, "write returned with", len(rows), "of", done, "chunks stored")
+                stored = await world.stored(pub.version, last, 1)
+                world.require(stored == world.truth[pub.version].payloads[last:done], "write returned without chunk", last)
         await world.pause(draws)
     await pub.flush()
 
@@ -40,8 +44,7 @@ async def publish(
 ) -> int:
     """Publish a version to its finish; return it."""
     draws = world.actor("writer")
-    many = 40 if draws.chance("many", 10) else 10
-    chunks = plain_chunks(draws, draws.number("chunks", least, most or many))
+    chunks = plain_chunks(draws, draws.number("chunks", least, most or draws.choice("most", MOST)))
     async with service.publisher(world.stream, version) as pub:
         opened(world, pub)
         world.truth[pub.version].payloads.extend([*map(encode_json, chunks), FINISH])
@@ -61,7 +64,7 @@ async def publish(
 async def crash(world: World, service: Service) -> int:
     """Write some of a version and leave it open: released, or dropped without a word."""
     draws = world.actor("writer")
-    chunks = plain_chunks(draws, draws.number("chunks", 0, 12))
+    chunks = plain_chunks(draws, draws.few("chunks", 0, 12))
     pub = service.publisher(world.stream)
     await pub.open()
     opened(world, pub)

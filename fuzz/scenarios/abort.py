@@ -12,12 +12,12 @@ from monostream_ai.errors import SubscriptionClosed, SubscriptionTimeout
 
 async def abort(world: World) -> None:
     """Readers leave after some chunks, or are cancelled at any instant; the others get everything."""
-    stay = [Reader(world, world.service(n)) for n in range(world.number("stay", 1, 3))]
-    leave = [Reader(world, world.service(n), enough=world.number("enough", 1, 10)) for n in range(world.number("leave", 0, 3))]
-    cancelled = [Reader(world, world.service(n)) for n in range(world.number("cancelled", 0, 3))]
+    stay = [Reader(world, world.service(n)) for n in range(world.few("stay", 1, 3))]
+    leave = [Reader(world, world.service(n), enough=world.number("enough", 1, 10)) for n in range(world.few("leave", 0, 3))]
+    cancelled = [Reader(world, world.service(n)) for n in range(world.few("cancelled", 0, 3))]
 
     async def cancel(reader: Reader) -> None:
-        for _ in range(world.actor("canceller").number("instant", 0, 60)):
+        for _ in range(world.actor("canceller").few("instant", 0, 60)):
             await asyncio.sleep(0)
         reader.task.cancel()
 

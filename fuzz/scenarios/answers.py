@@ -20,7 +20,7 @@ async def lost_answers(world: World) -> None:
     world.expects_errors = True
     writer, writer_store = world.own_service(0, slow=world.number("slow", 0, 3))
     elsewhere, reader_store = world.own_service(1)
-    readers = [Reader(world, (writer, elsewhere)[n % 2], stubborn=True) for n in range(world.number("readers", 1, 4))]
+    readers = [Reader(world, (writer, elsewhere)[n % 2], stubborn=True) for n in range(world.few("readers", 1, 4))]
     draws = world.actor("writer")
     chunks = plain_chunks(draws, draws.number("chunks", 1, 15))
     async with writer.publisher(world.stream) as pub:
@@ -91,7 +91,7 @@ async def killed(world: World) -> None:
     """A publisher's process dies at any instruction: what it acknowledged is there, and readers go on with the next version."""
     world.expects_errors = True
     service, store = world.own_service(0, slow=world.number("slow", 0, 4), lease=world.site.times.lease)
-    readers = [Reader(world, world.service(n), stubborn=True) for n in range(world.number("readers", 1, 3))]
+    readers = [Reader(world, world.service(n), stubborn=True) for n in range(world.few("readers", 1, 3))]
     attempt = Attempt([])
     publishing = asyncio.create_task(try_to_publish(world, service, attempt=attempt))
     while world.newest < 0:

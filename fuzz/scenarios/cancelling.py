@@ -19,7 +19,7 @@ SLACK = 0.6
 async def cancelled_writes(world: World) -> None:
     """Single writes are cancelled at any instant: their chunks land all the same, in order, once."""
     service = world.service()
-    readers = [Reader(world, world.service(n)) for n in range(world.number("readers", 1, 3))]
+    readers = [Reader(world, world.service(n)) for n in range(world.few("readers", 1, 3))]
     draws = world.actor("writer")
     chunks = plain_chunks(draws, draws.number("chunks", 1, 15))
     async with service.publisher(world.stream) as pub:

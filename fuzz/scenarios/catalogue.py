@@ -1,22 +1,17 @@
-"""All scenarios by name, with how often each is picked."""
+"""All scenarios by name, and how often each is picked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
-from fuzz.draws import hashed
 from fuzz.scenarios import (
-    abort,
     answers,
     cancelling,
-    crash,
     crowd,
     fencing,
     idle,
     leases,
-    live,
-    mixed,
     notifications,
     payloads,
     reading,
@@ -28,17 +23,7 @@ from fuzz.world import World
 
 Scenario = Callable[[World], Coroutine[Any, Any, None]]
 
-SEED: Final[dict[str, Scenario]] = {
-    "live": live.live,
-    "replay": live.replay,
-    "crash-replay": crash.crash_replay,
-    "crash-live": crash.crash_live,
-    "late-join": live.late_join,
-    "mixed": mixed.mixed,
-    "abort": abort.abort,
-    "pre-aborted": abort.pre_aborted,
-    "reuse": crash.reuse,
-}
+SEED: Final[Mapping[str, Scenario]] = crowd.KINDS
 """The nine that the seed has."""
 
 FAULTS: Final[dict[str, Scenario]] = {
@@ -73,15 +58,21 @@ FAULTS: Final[dict[str, Scenario]] = {
     "behind-the-window": reading.behind_the_window,
 }
 
-SCENARIOS: Final = SEED | FAULTS
+SCENARIOS: Final[Mapping[str, Scenario]] = {**SEED, **FAULTS}
 
-RARE: Final = ("behind-the-window",)
-"""Picked once where others are picked fifty times: they cost as much as fifty."""
+
+def _weighted(weights: Mapping[str, int], *, others: int) -> list[str]:
+    return [name for name in SCENARIOS for _ in range(weights.get(name, others))]
+
+
+ON_MEMORY: Final = _weighted({"crowd": 120, "behind-the-window": 1, "odd-payloads": 4}, others=10)
+"""The scenarios, each as often as it is picked. Three of four then are in crowds, where they cost a quarter."""
+
+ON_A_DATABASE: Final = _weighted(
+    {**dict.fromkeys(SEED, 40), "crowd": 10, "behind-the-window": 1, "odd-payloads": 4, "join-at-every-instant": 4}, others=10
+)
 
 
 def pick(number: int, names: Sequence[str]) -> str:
-    """Return one of the names for a random number."""
-    name = names[number % len(names)]
-    if name in RARE and len(names) > 1 and hashed(f"rare {number}") % 50:
-        return names[0] if names[0] not in RARE else names[-1]
-    return name
+    """Return one of the names for a random number; one that is there twice comes twice as often."""
+    return names[number % len(names)]

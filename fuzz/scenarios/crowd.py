@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
-from fuzz.scenarios.crash import crash_live, crash_replay
+from fuzz.scenarios.abort import abort, pre_aborted
+from fuzz.scenarios.crash import crash_live, crash_replay, reuse
 from fuzz.scenarios.live import late_join, live, replay
+from fuzz.scenarios.mixed import mixed
 from fuzz.world import World
 
-KINDS = (live, late_join, replay, crash_live, crash_replay)
+KINDS: Final[dict[str, Callable[[World], Coroutine[Any, Any, None]]]] = {
+    "live": live,
+    "replay": replay,
+    "crash-replay": crash_replay,
+    "crash-live": crash_live,
+    "late-join": late_join,
+    "mixed": mixed,
+    "abort": abort,
+    "pre-aborted": pre_aborted,
+    "reuse": reuse,
+}
+"""The nine that the seed has."""
 
 
 async def crowd(world: World) -> None:
-    """Several streams are written and read at once."""
-    siblings = [world.sibling(n) for n in range(world.number("streams", 2, 8))]
-    await asyncio.gather(*(world.draws.choice("kind", KINDS)(sibling) for sibling in siblings))
+    """Many scenarios of the nine go on at once in the same processes; each counts."""
+    siblings = [world.sibling(n) for n in range(world.number("streams", 2, 60))]
+    kinds = (*KINDS,)
+    async with asyncio.TaskGroup() as group:
+        for sibling in siblings:
+            kind = sibling.draws.choice("kind", kinds)
+            world.kinds.append(kind)
+            group.create_task(KINDS[kind](sibling))
     for sibling in siblings:
         world.require(await world.site.store(0).delete(sibling.stream), "a stream is gone")

@@ -22,7 +22,7 @@ async def zombie(world: World) -> None:
     for n in range(world.number("before", 0, 5)):
         await old.write({"type": "text", "n": n})
         world.truth[old.version].payloads.append(encode_json({"type": "text", "n": n}))
-    readers = [Reader(world, world.service(n)) for n in range(world.number("readers", 1, 4))]
+    readers = [Reader(world, world.service(n)) for n in range(world.few("readers", 1, 4))]
     await world.pause()
     writing = world.spawn(_publish_next(world, readers))
     draws = world.actor("zombie")

@@ -49,7 +49,7 @@ async def dropped(world: World) -> None:
     pub = service.publisher(world.stream)
     await pub.open()
     opened(world, pub)
-    readers = [Reader(world, world.own_service(n)[0], slow=0) for n in range(world.number("readers", 1, 3))]
+    readers = [Reader(world, world.own_service(n)[0], slow=0) for n in range(world.few("readers", 1, 3))]
     await world.pause()
     del pub
     dropped_at = asyncio.get_running_loop().time()

@@ -23,7 +23,7 @@ async def paused_publisher(world: World) -> None:
     for n in range(world.number("chunks", 0, 6)):
         await pub.write({"type": "text", "n": n})
         world.truth[0].payloads.append(encode_json({"type": "text", "n": n}))
-    readers = [Reader(world, world.own_service(n)[0], slow=0) for n in range(world.number("readers", 1, 4))]
+    readers = [Reader(world, world.own_service(n)[0], slow=0) for n in range(world.few("readers", 1, 4))]
     await asyncio.sleep(lease * world.number("alive", 0, 30) / 10)
     world.require(not any(reader.task.done() for reader in readers), "a reader ended although the publisher lives")
     store.pause()
@@ -75,7 +75,7 @@ async def short_pause(world: World) -> None:
     """A publisher that is paused for less than its lease goes on, and nobody can take it over."""
     lease = world.site.times.lease
     service, store = world.own_service(0, lease=lease if world.site.virtual else 10 * lease)
-    readers = [Reader(world, world.service(n)) for n in range(world.number("readers", 1, 3))]
+    readers = [Reader(world, world.service(n)) for n in range(world.few("readers", 1, 3))]
     publishing = asyncio.create_task(publish(world, service, least=1))
     while world.newest < 0:
         await asyncio.sleep(0)
@@ -94,7 +94,7 @@ async def reaper(world: World) -> None:
     """A publisher that is silent for many leases and renewed all the while is taken by nobody, however often they try."""
     lease = world.site.times.lease
     service = world.own_service(0, lease=lease if world.site.virtual else 10 * lease)[0]
-    readers = [Reader(world, world.service(n)) for n in range(world.number("readers", 1, 3))]
+    readers = [Reader(world, world.service(n)) for n in range(world.few("readers", 1, 3))]
     async with service.publisher(world.stream) as pub:
         opened(world, pub)
         for n in range(world.number("chunks", 0, 4)):

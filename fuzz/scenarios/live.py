@@ -9,7 +9,7 @@ from fuzz.writer import publish
 
 async def live(world: World) -> None:
     """Readers wait for a stream that nobody has written yet."""
-    readers = [Reader(world, world.service()) for _ in range(world.number("readers", 1, 4))]
+    readers = [Reader(world, world.service()) for _ in range(world.few("readers", 1, 4))]
     await world.pause()
     await publish(world, world.service())
     await all_ended(readers)
@@ -19,7 +19,7 @@ async def live(world: World) -> None:
 async def replay(world: World) -> None:
     """Readers come when all is written."""
     await publish(world, world.service())
-    readers = [Reader(world, world.service(n)) for n in range(world.number("readers", 1, 4))]
+    readers = [Reader(world, world.service(n)) for n in range(world.few("readers", 1, 4))]
     await all_ended(readers)
     await world.verify()
 
@@ -30,7 +30,7 @@ async def late_join(world: World) -> None:
 
     async def join() -> None:
         draws = world.actor("joiner")
-        for _ in range(draws.number("readers", 1, 4)):
+        for _ in range(draws.few("readers", 1, 4)):
             await world.pause(draws)
             readers.append(Reader(world, world.service()))
 

@@ -9,13 +9,13 @@ from fuzz.writer import crash, publish
 
 async def mixed(world: World) -> None:
     """Readers in all processes come before, while and after one process writes."""
-    for n in range(world.number("history", 0, 3)):
+    for n in range(world.few("history", 0, 3)):
         await crash(world, world.service(n))
     readers: list[Reader] = []
 
     async def join() -> None:
         draws = world.actor("joiner")
-        for _ in range(draws.number("readers", 1, 5)):
+        for _ in range(draws.few("readers", 1, 5)):
             readers.append(Reader(world, world.service(draws.number("process", 0, 2)), stubborn=True))
             await world.pause(draws)
 

@@ -16,7 +16,7 @@ async def bad_notifications(world: World) -> None:
     """Wake-ups are lost, doubled, late, stale, invented, or fail to be sent: readers are late by one poll at most."""
     world.expects_errors = True
     writer, elsewhere = _liar(world, 0), _liar(world, 1)
-    readers = [Reader(world, elsewhere, slow=0) for _ in range(world.number("readers", 1, 4))]
+    readers = [Reader(world, elsewhere, slow=0) for _ in range(world.few("readers", 1, 4))]
     for _ in range(world.number("history", 0, 2)):
         await world.pause()
         await settle(world, await try_to_publish(world, writer, most=6))
@@ -38,7 +38,7 @@ async def lost_notifications(world: World) -> None:
     world.expects_errors = True
     notified = world.draws.chance("notifier", 50)
     elsewhere = world.own_service(1, notifier=_liar_of(world, 1, "lost") if notified else False)[0]
-    readers = [Reader(world, elsewhere, slow=0) for _ in range(world.number("readers", 1, 3))]
+    readers = [Reader(world, elsewhere, slow=0) for _ in range(world.few("readers", 1, 3))]
     await world.pause()
     attempt = await try_to_publish(world, world.own_service(0)[0])
     await settle(world, attempt)

@@ -16,7 +16,7 @@ from monostream_ai.types import MAX_CHUNK_BYTES
 
 async def odd_payloads(world: World) -> None:
     """Whatever JSON can say comes back as it was; what it cannot say is refused and leaves no trace."""
-    readers = [Reader(world, world.service(n)) for n in range(world.number("readers", 1, 3))]
+    readers = [Reader(world, world.service(n)) for n in range(world.few("readers", 1, 3))]
     draws = world.actor("writer")
     chunks = [odd_chunk(draws, n) for n in range(draws.number("chunks", 1, 8))]
     async with world.service().publisher(world.stream, request=chunks[0], metadata=chunks[-1]) as pub:

@@ -62,7 +62,7 @@ async def resume(world: World) -> None:
 
 async def this_turn_only(world: World) -> None:
     """Readers that do not follow get `Superseded` when a newer version comes, and all of it when none does."""
-    readers = [Reader(world, world.service(n), on_superseded="raise") for n in range(world.number("readers", 1, 4))]
+    readers = [Reader(world, world.service(n), on_superseded="raise") for n in range(world.few("readers", 1, 4))]
     for n in range(world.number("versions", 1, 3)):
         await publish(world, world.service(n), most=5)
         readers.append(Reader(world, world.service(n), on_superseded="raise"))
@@ -78,7 +78,7 @@ async def this_turn_only(world: World) -> None:
 async def behind_the_window(world: World) -> None:
     """Readers fall behind what is kept in memory, in rows or in bytes, and go on from the store."""
     slow = world.number("slowness", 0, 30)
-    readers = [Reader(world, world.service(n), slow=slow) for n in range(world.number("readers", 1, 3))]
+    readers = [Reader(world, world.service(n), slow=slow) for n in range(world.few("readers", 1, 3))]
     rows, size = world.draws.choice("mass", ((1500, 1), (40, 60_000), (2600, 1), (300, 9000)))
     width = world.number("width", 1, 400)
     async with world.service().publisher(world.stream) as pub:

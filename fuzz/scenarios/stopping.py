@@ -14,7 +14,7 @@ from monostream_ai.errors import MonostreamError, StreamStopped
 
 async def stop_race(world: World) -> None:
     """Stops race a finish and each other: there is one ending, and the next turn is untouched."""
-    readers = [Reader(world, world.service(n)) for n in range(world.number("readers", 1, 3))]
+    readers = [Reader(world, world.service(n)) for n in range(world.few("readers", 1, 3))]
     publishing = asyncio.create_task(try_to_publish(world, world.service(0)))
     while world.newest < 0:
         await asyncio.sleep(0)
