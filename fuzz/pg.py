@@ -17,11 +17,13 @@ from fuzz.players import RealPlayer
 from fuzz.runner import main
 from fuzz.scenarios.catalogue import ON_A_DATABASE
 from fuzz.sites import RealSite, Times
+from fuzz.tables import PostgresTables
 from monostream_ai.interfaces import Notifier, Store
 from monostream_ai.notifiers.postgres import PostgresNotifier
 from monostream_ai.stores.sql import PostgresStore
+from monostream_ai.stores.sql.postgres_engine import make_engine
 
-TIMES = Times(lease=1.5, poll_interval=0.5, outage=20.0, moment=0.01, limit=120.0)
+TIMES = Times(lease=5.0, poll_interval=0.5, outage=20.0, moment=0.01, limit=120.0)
 
 
 class Server:
@@ -53,7 +55,7 @@ def run(server: Server) -> int:
         def make_parts() -> tuple[Store, Notifier]:
             return PostgresStore.from_url(url), PostgresNotifier.from_url(url)
 
-        return RealPlayer(lambda: RealSite(make_parts, TIMES), jobs=options.jobs)
+        return RealPlayer(lambda: RealSite(make_parts, TIMES, PostgresTables(make_engine(url, pool_size=1))), jobs=options.jobs)
 
     return main("fuzz/pg.py", make_player, jobs=128, repeats=5, names=ON_A_DATABASE)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import itertools
 import os
 import random
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from fuzz.draws import Draws
 from fuzz.scenarios.catalogue import SCENARIOS
@@ -93,7 +94,8 @@ async def run_scenario(site: Site, task: Task, caps: Mapping[str, int], topic: s
 
 async def _clean_up(world: World) -> None:
     if not world.site.virtual:
-        await world.site.store(0).delete(world.stream)
+        if world.truth:
+            await world.dispose()
         return
     await asyncio.sleep(0)
     left = asyncio.all_tasks() - {asyncio.current_task()}
@@ -199,6 +201,15 @@ def _quietly() -> Iterator[None]:
         return
 
 
+def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        uvloop: Any = importlib.import_module("uvloop")
+    except ImportError:
+        return asyncio.new_event_loop
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
 class RealPlayer(Player):
     """Runs many scenarios at once on one site.
 
@@ -207,7 +218,7 @@ class RealPlayer(Player):
     """
 
     def __init__(self, make_site: Callable[[], RealSite], *, jobs: int) -> None:
-        self._runner = asyncio.Runner()
+        self._runner = asyncio.Runner(loop_factory=_fastest_loop())
         self._jobs = jobs
         self._topics = itertools.count()
         self._site: RealSite | None = None

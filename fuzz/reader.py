@@ -52,7 +52,7 @@ class Reader:
         self._stubborn = stubborn
         self._slow = slow
         self._way = self._draws.choice("way", (self._by_chunk, self._by_batch, self._impatiently))
-        self._patience = world.site.times.moment / 100
+        self._patience = world.site.times.moment / (100 if world.site.virtual else 1)
         self.floor = world.newest
         self.seen: list[Seen] = []
         self.ended = False

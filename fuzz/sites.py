@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fuzz.chunks import PROTOCOL, Chunk
+from fuzz.tables import Tables
 from monostream_ai import DurableStreamService
 from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier, Store
 from monostream_ai.notifiers.memory import MemoryNotifier
@@ -26,12 +27,15 @@ class Times:
     """Seconds, by the clock of a site."""
 
     lease: float
+    """Of processes whose end is waited for."""
     poll_interval: float
     outage: float
     moment: float
     """The longest pause between two acts."""
     limit: float
     """After this a scenario hangs."""
+    patient_lease: float = 15.0
+    """Of all others: no machine is so busy that it runs out."""
 
 
 class Site(ABC):
@@ -39,6 +43,8 @@ class Site(ABC):
 
     virtual: bool
     times: Times
+    tables: Tables | None = None
+    """What the store stores in, if it can be read past the store."""
 
     @abstractmethod
     def store(self, process: int) -> Store:
@@ -83,8 +89,9 @@ class RealSite(Site):
 
     virtual = False
 
-    def __init__(self, make_parts: Callable[[], tuple[Store, Notifier]], times: Times) -> None:
+    def __init__(self, make_parts: Callable[[], tuple[Store, Notifier]], times: Times, tables: Tables) -> None:
         self.times = times
+        self.tables = tables
         self._parts = [make_parts() for _ in range(PROCESSES)]
         self._relays = [Relay(notifier) for _, notifier in self._parts]
         self.services = [
@@ -105,6 +112,8 @@ class RealSite(Site):
         for store, notifier in self._parts:
             await notifier.aclose()
             await store.aclose()
+        if self.tables is not None:
+            await self.tables.aclose()
 
     def store(self, process: int) -> Store:
         return self._parts[process % PROCESSES][0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from fuzz.chunks import PROTOCOL
 from fuzz.draws import Draws
 from fuzz.faults import FaultyStore, Log, ignore
 from fuzz.sites import Service, Site
+from fuzz.tables import Stored
 from monostream_ai import DurableStreamService
 from monostream_ai.interfaces import Notifier
 from monostream_ai.types import MAX_CHUNK_BYTES, State, VersionInfo
@@ -140,7 +141,7 @@ class World:
         else:
             told = notifier
         service = DurableStreamService(
-            store, told, PROTOCOL, lease=lease or times.lease, poll_interval=times.poll_interval, outage_timeout=times.outage
+            store, told, PROTOCOL, lease=lease or times.patient_lease, poll_interval=times.poll_interval, outage_timeout=times.outage
         )
         service.on_error(self._on_error)
         self._services.append(service)
@@ -166,6 +167,24 @@ class World:
 
     async def verify(self) -> None:
         """Insist that exactly the told versions are stored, row by row."""
+        if self.site.tables is not None:
+            self._verify_tables(await self.site.tables.versions(self.stream))
+        if self.site.tables is None or self.draws.chance("ask the store", 10):
+            await self._verify_store()
+
+    def _verify_tables(self, found: Mapping[int, Stored]) -> None:
+        untold = [version for version, stored in found.items() if version not in self.truth and stored.payloads]
+        self.require(not untold, "there are chunks of the versions", untold)
+        self.require(max(found, default=None) == max(self.truth, default=None), "there are the versions", *found)
+        for version, told in self.truth.items():
+            stored = found.get(version)
+            if stored is None or stored.payloads != told.payloads:
+                rows = [] if stored is None else stored.payloads
+                raise Mismatch(f"version {version} holds {brief(rows)}\nbut should hold {brief(told.payloads)}")
+            expected = (told.state, len(told.payloads))
+            self.require(stored[:2] == expected, "version", version, "is", stored[:2], "but should be", expected)
+
+    async def _verify_store(self) -> None:
         last = await self.site.store(0).info(self.stream)
         latest = None if last is None else last.version
         newest = max(self.truth, default=None)
@@ -183,6 +202,13 @@ class World:
             found = (info.state, info.next_id)
             expected = (told.state, len(told.payloads))
             self.require(found == expected, "version", version, "is", found, "but should be", expected)
+
+    async def dispose(self) -> None:
+        """Delete the stream."""
+        if self.site.tables is None or self.draws.chance("delete", 10):
+            self.require(await self.site.store(0).delete(self.stream), "a stream is gone")
+        else:
+            await self.site.tables.forget(self.stream)
 
     async def run(self, scenario: Coroutine[Any, Any, None]) -> None:
         """Run the scenario and what it spawns, then close what it opened."""

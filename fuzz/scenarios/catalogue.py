@@ -66,11 +66,18 @@ def _weighted(weights: Mapping[str, int], *, others: int) -> list[str]:
 
 
 ON_MEMORY: Final = _weighted({"crowd": 120, "behind-the-window": 1, "odd-payloads": 4}, others=10)
-"""The scenarios, each as often as it is picked. Three of four then are in crowds, where they cost a quarter."""
+"""The scenarios, each as often as it is picked. Nine of ten then are in crowds."""
 
 ON_A_DATABASE: Final = _weighted(
-    {**dict.fromkeys(SEED, 40), "crowd": 10, "behind-the-window": 1, "odd-payloads": 4, "join-at-every-instant": 4}, others=10
+    {
+        **dict.fromkeys(SEED, 50),
+        **dict.fromkeys(("paused-publisher", "short-pause", "dropped", "dead-stopper", "stopped-while-idle"), 4),
+        **dict.fromkeys(("odd-payloads", "join-at-every-instant", "crowd"), 4),
+        "behind-the-window": 1,
+    },
+    others=8,
 )
+"""Rarer there: those that wait for a lease to run out, or cost more than ten others."""
 
 
 def pick(number: int, names: Sequence[str]) -> str:

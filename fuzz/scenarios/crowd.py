@@ -36,4 +36,4 @@ async def crowd(world: World) -> None:
             world.kinds.append(kind)
             group.create_task(KINDS[kind](sibling))
     for sibling in siblings:
-        world.require(await world.site.store(0).delete(sibling.stream), "a stream is gone")
+        await sibling.dispose()

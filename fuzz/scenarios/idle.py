@@ -45,7 +45,7 @@ async def fenced_while_idle(world: World) -> None:
 
 async def dropped(world: World) -> None:
     """A publisher that is forgotten without being closed is lost one lease later, though its process lives."""
-    service = world.own_service(0)[0]
+    service = world.own_service(0, lease=world.site.times.lease)[0]
     pub = service.publisher(world.stream)
     await pub.open()
     opened(world, pub)
@@ -66,7 +66,7 @@ async def dropped(world: World) -> None:
 def _service(world: World) -> tuple[Service, float]:
     """Return a process, and the seconds within which it should learn of a loss."""
     notified = world.draws.chance("notifier", 50)
-    service = world.own_service(0, notifier=notified, slow=world.number("slow", 0, 3))[0]
+    service = world.own_service(0, notifier=notified, slow=world.number("slow", 0, 3), lease=world.site.times.lease)[0]
     return service, SLACK if notified else world.site.times.lease / 3 + SLACK
 
 

@@ -16,7 +16,7 @@ from monostream_ai.json_text import encode_json
 async def paused_publisher(world: World) -> None:
     """A paused publisher is lost when its lease is over, not before; one process ends it; what it writes later is refused."""
     lease = world.site.times.lease
-    service, store = world.own_service(0, slow=world.number("slow", 0, 2))
+    service, store = world.own_service(0, slow=world.number("slow", 0, 2), lease=lease)
     pub = service.publisher(world.stream)
     await pub.open()
     opened(world, pub)
@@ -74,14 +74,14 @@ async def _insist_on_refusal(world: World, call: Awaitable[object]) -> None:
 async def short_pause(world: World) -> None:
     """A publisher that is paused for less than its lease goes on, and nobody can take it over."""
     lease = world.site.times.lease
-    service, store = world.own_service(0, lease=lease if world.site.virtual else 10 * lease)
+    service, store = world.own_service(0)
     readers = [Reader(world, world.service(n)) for n in range(world.few("readers", 1, 3))]
     publishing = asyncio.create_task(publish(world, service, least=1))
     while world.newest < 0:
         await asyncio.sleep(0)
     await world.pause()
     store.pause()
-    await asyncio.sleep(lease * world.number("pause", 0, 60) / 100)
+    await asyncio.sleep(lease * world.few("pause", 0, 60) / 100)
     if not publishing.done() and (await world.rows(0))[-1:] != world.truth[0].payloads[-1:]:
         world.require(not await world.service(1).end_lost(world.stream, 0), "a live publisher was taken over")
     store.resume()
@@ -93,7 +93,7 @@ async def short_pause(world: World) -> None:
 async def reaper(world: World) -> None:
     """A publisher that is silent for many leases and renewed all the while is taken by nobody, however often they try."""
     lease = world.site.times.lease
-    service = world.own_service(0, lease=lease if world.site.virtual else 10 * lease)[0]
+    service = world.own_service(0)[0]
     readers = [Reader(world, world.service(n)) for n in range(world.few("readers", 1, 3))]
     async with service.publisher(world.stream) as pub:
         opened(world, pub)

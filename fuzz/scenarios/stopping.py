@@ -48,7 +48,7 @@ async def dead_stopper(world: World) -> None:
     """A process dies anywhere in its stop: the publisher goes on, or others end the version with the abort."""
     world.expects_errors = True
     times = world.site.times
-    service, store = world.own_service(1, slow=6, notifier=False)
+    service, store = world.own_service(1, slow=6, notifier=False, lease=times.lease)
     publishing = asyncio.create_task(try_to_publish(world, world.own_service(0)[0]))
     while world.newest < 0:
         await asyncio.sleep(0)
