@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fuzz.players import RealPlayer
+from fuzz.real_player import RealPlayer
 from fuzz.runner import main
 from fuzz.scenarios.catalogue import ON_A_DATABASE
 from fuzz.sites import RealSite, Times

@@ -106,7 +106,7 @@ class PostgresTables(Tables):
         "SELECT stream_id, version, id, CAST(chunk AS text) FROM stream_chunk WHERE stream_id = ANY(:streams) "
         "ORDER BY stream_id, version, id"
     )
-    DELETIONS = [text(f"DELETE FROM {table} WHERE stream_id = ANY(:streams)") for table in ("stream_version", "stream_chunk")]  # noqa: S608  # two constants
+    DELETIONS = [text(f"DELETE FROM {table} WHERE stream_id = ANY(:streams)") for table in ("stream_version", "stream_chunk")]
 
     def __init__(self, engine: AsyncEngine) -> None:
         super().__init__()

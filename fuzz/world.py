@@ -141,7 +141,12 @@ class World:
         else:
             told = notifier
         service = DurableStreamService(
-            store, told, PROTOCOL, lease=lease or times.patient_lease, poll_interval=times.poll_interval, outage_timeout=times.outage
+            store,
+            told,
+            PROTOCOL,
+            lease=lease or times.patient_lease,
+            poll_interval=times.poll_interval,
+            outage_timeout=times.outage,
         )
         service.on_error(self._on_error)
         self._services.append(service)

@@ -16,7 +16,6 @@ from monostream_ai.errors import MonostreamError
 from monostream_ai.json_text import encode_json
 from monostream_ai.publisher import OnCancel
 
-
 MOST: Final = (3,) * 220 + (12,) * 26 + (40,) * 9 + (300,)
 """How many chunks a version has at most."""
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.players import Result, Task, VirtualPlayer
+from fuzz.players import Result, Task
 from fuzz.runner import tasks
 from fuzz.shrinking import shrink
 from fuzz.sites import MemorySite
+from fuzz.virtual_player import VirtualPlayer
 from monostream_ai.errors import Fenced, MonostreamError, StreamClosed
 from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.types import Append, Lease, Page, Position
