@@ -13,7 +13,7 @@ README: Final = Path(__file__).parent.parent / "README.md"
 INCLUDE: Final = re.compile(r"\{\{ readme: (\w+) \}\}")
 COMMENT: Final = re.compile(r"<!-- .*? -->\n?")
 FOLDERS: Final = "benchmarks|examples|fuzz|monostream_ai|notebooks|scripts|tests"
-LINK: Final = re.compile(rf"\[([^]]+)\]\((?:\.\./)?((?:{FOLDERS})(?:/[^)#]*)?|[A-Z]+(?:\.md)?)\)")
+LINK: Final = re.compile(rf"\[([^]]+)\]\((?:\.\./)?((?:{FOLDERS})(?:/[^)#]*)?|[A-Z]+(?:\.md)?)(?:#[^)]*)?\)")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
