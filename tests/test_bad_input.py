@@ -139,7 +139,11 @@ async def test_a_chunk_over_the_limit_is_refused_by_its_type(service: Service) -
     assert await service.chunks("s") == [fits, FINISH]
 
 
-@pytest.mark.parametrize("options", [{"request": math.nan}, {"metadata": {1: 2}}, {"request": object()}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{"request": math.nan}, {"metadata": {1: 2}}, {"request": object()}],
+    ids=["NaN", "key that is no string", "object"],
+)
 async def test_request_and_metadata_that_are_not_json_are_refused(service: Service, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidChunk):
         await service.publisher("s", **options).open()
