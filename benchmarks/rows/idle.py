@@ -7,7 +7,9 @@ import asyncio
 from benchmarks.database import Server
 from benchmarks.figures import Figure, Figures
 from benchmarks.serving import Serving, serving
-from monostream_ai import DurableStreamService, create_service
+from monostream_ai import DurableStreamService, Publisher, create_service
+
+Chunk = dict[str, object]
 
 STREAMS = 5_000
 OPENED_AT_ONCE = 100
@@ -26,9 +28,11 @@ async def measure(server: Server, rounds: int) -> list[Figure]:
             url = await server.new_database()
             # The publishers, and their leases, are another process's.
             async with create_service(url) as service:
-                await _open(service)
+                publishers = await _open(service)
                 async with serving(url) as site:
                     kilobytes[way], cpu = await _park(site, way)
+                for pub in publishers:
+                    await pub.close()
             await server.drop(url)
             figures.add(f"{way}, memory", kilobytes[way], "kB/reader")
             figures.add(f"{way}, CPU", cpu, "% of a core", "<= 1" if way == "ours" else "")
@@ -36,13 +40,18 @@ async def measure(server: Server, rounds: int) -> list[Figure]:
     return figures.all()
 
 
-async def _open(service: DurableStreamService[dict[str, object]]) -> None:
-    async def write(number: int) -> None:
+async def _open(service: DurableStreamService[Chunk]) -> list[Publisher[Chunk]]:
+    """Return the publishers: one that is dropped lets its lease run out."""
+
+    async def write(number: int) -> Publisher[Chunk]:
         pub = await service.publisher(f"p{number}", 0).open()
         await pub.write({"type": "start"})
+        return pub
 
+    publishers = list[Publisher[Chunk]]()
     for first in range(0, STREAMS, OPENED_AT_ONCE):
-        await asyncio.gather(*(write(number) for number in range(first, first + OPENED_AT_ONCE)))
+        publishers += await asyncio.gather(*(write(number) for number in range(first, first + OPENED_AT_ONCE)))
+    return publishers
 
 
 async def _park(site: Serving, way: str) -> tuple[float, float]:
