@@ -48,6 +48,11 @@ class PageRead:
         page = self.page()
         return None if page.head is None or not page.payloads else Batch(page.head.version, page.first, page.payloads)
 
+    async def give_up(self) -> None:
+        """Stop reading: whoever waits for the page gets `ServiceClosed`."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
     def _finish(self, task: asyncio.Task[Page]) -> None:
         if not task.cancelled():
             # A page that was read ahead may be wanted by nobody, and so may its error.
@@ -68,24 +73,26 @@ class PageReads:
         self._patience = patience
         self._on_error = on_error
         self._slots = asyncio.Semaphore(READS_AT_ONCE)
-        self._reads: dict[Position, tuple[PageRead, asyncio.Task[Page]]] = {}
+        self._reads: dict[Position, PageRead] = {}
 
     def begin(self, position: Position) -> PageRead:
         """Read a page, or join the read of it that is on its way. It goes on if those who asked leave."""
-        if position in self._reads:
-            return self._reads[position][0]
+        under_way = self._reads.get(position)
+        # One that has just ended may know less than who asks now.
+        if under_way is not None and not under_way.done:
+            return under_way
         task = asyncio.get_running_loop().create_task(self._patiently(position))
-        task.add_done_callback(lambda _: self._reads.pop(position, None))
-        read = PageRead(task)
-        self._reads[position] = read, task
+        read = self._reads[position] = PageRead(task)
+        task.add_done_callback(lambda _: self._forget(position, read))
         return read
 
     async def aclose(self) -> None:
         """Give up what is on its way."""
-        tasks = [task for _, task in self._reads.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(read.give_up() for read in [*self._reads.values()]))
+
+    def _forget(self, position: Position, read: PageRead) -> None:
+        if self._reads.get(position) is read:
+            del self._reads[position]
 
     async def _patiently(self, position: Position) -> Page:
         loop = asyncio.get_running_loop()
