@@ -23,7 +23,10 @@ from monostream_ai.notifiers.postgres import PostgresNotifier
 from monostream_ai.stores.sql import PostgresStore
 from monostream_ai.stores.sql.postgres_engine import make_engine
 
-TIMES = Times(lease=5.0, poll_interval=0.5, outage=20.0, moment=0.01, limit=120.0)
+TIMES = Times(lease=10.0, poll_interval=0.5, outage=20.0, moment=0.01, limit=120.0)
+
+POOL_SIZE = 16
+"""Connections of each process: with fewer, a busy machine makes some scenario wait for one for longer than the pool does."""
 
 
 class Server:
@@ -53,11 +56,11 @@ def run(server: Server) -> int:
         url = options.url or server.start()
 
         def make_parts() -> tuple[Store, Notifier]:
-            return PostgresStore.from_url(url), PostgresNotifier.from_url(url)
+            return PostgresStore.from_url(url, pool_size=POOL_SIZE), PostgresNotifier.from_url(url)
 
         return RealPlayer(lambda: RealSite(make_parts, TIMES, PostgresTables(make_engine(url, pool_size=1))), jobs=options.jobs)
 
-    return main("fuzz/pg.py", make_player, jobs=128, repeats=5, names=ON_A_DATABASE)
+    return main("fuzz/pg.py", make_player, jobs=96, repeats=5, names=ON_A_DATABASE)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from monostream_ai.interfaces import Notifier, Store
 from monostream_ai.notifiers.sqlite import SQLiteNotifier
 from monostream_ai.stores.sql import SQLiteStore
 
-TIMES = Times(lease=5.0, poll_interval=0.5, outage=20.0, moment=0.02, limit=120.0)
+TIMES = Times(lease=10.0, poll_interval=0.5, outage=20.0, moment=0.02, limit=120.0)
 
 
 def run(directory: str) -> int:

@@ -45,7 +45,8 @@ class LeaseKeeper:
         self._holders: weakref.WeakValueDictionary[Lease, Holder] = weakref.WeakValueDictionary()
         self._by_stream: dict[str, set[Lease]] = {}
         self._renewal: asyncio.Task[None] | None = None
-        self._checks: set[Lease] = set()
+        # Not a set, whose order would differ from run to run.
+        self._checks: dict[Lease, None] = {}
         self._check_all = False
         self._checking: asyncio.Task[None] | None = None
 
@@ -77,7 +78,7 @@ class LeaseKeeper:
         for lease in self._by_stream.get(wake_up.stream_id, ()):
             holder = self._holders.get(lease)
             if holder is not None and (wake_up.version, wake_up.id) >= (lease.version, holder.next_id):
-                self._checks.add(lease)
+                self._checks[lease] = None
                 self._check()
 
     def on_resync(self) -> None:
