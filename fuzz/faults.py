@@ -8,6 +8,7 @@ from typing import Final, Protocol, TypeVar
 
 from fuzz.draws import Draws
 from fuzz.forwarding import ForwardingStore
+from fuzz.turns import turns
 from monostream_ai.errors import StoreUnavailable
 from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier, Store
 from monostream_ai.types import Append, Lease, Position, WakeUp
@@ -75,8 +76,8 @@ class FaultyStore(ForwardingStore):
         return result
 
     async def _way(self, direction: str) -> None:
-        for _ in range(self._draws.number(f"turns {direction}", 0, self.slow) if self.slow else 0):
-            await asyncio.sleep(0)
+        if self.slow:
+            await turns(self._draws.number(f"turns {direction}", 0, self.slow))
         if not self._running.is_set():
             self._log("store", "frozen", direction)
             await self._running.wait()

@@ -37,6 +37,8 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
         self._ready: deque[_Handle] = deque()
         self._timers: list[tuple[float, int, _Handle]] = []
         self._order = itertools.count()
+        self._turn = 0
+        self._due: dict[int, list[asyncio.Future[None]]] = {}
         self._handler: ExceptionHandler | None = None
         self._over = False
 
@@ -78,6 +80,12 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
     def create_task(self, coro: Any, *, name: object = None, context: Context | None = None, **options: Any) -> asyncio.Task[Any]:
         return asyncio.Task(coro, loop=self, context=context, **options)
 
+    def turns(self, count: int) -> asyncio.Future[None]:
+        """Return a future that is done so many turns from now, though none of them wakes whoever waits for it."""
+        future = self.create_future()
+        self._due.setdefault(self._turn + count, []).append(future)
+        return future
+
     def set_exception_handler(self, handler: ExceptionHandler | None) -> None:
         self._handler = handler
 
@@ -98,12 +106,13 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
         """Forget what is left."""
         self._over = True
         self._ready.clear()
+        self._due.clear()
         self._timers.clear()
 
     def _run_until(self, task: asyncio.Task[Any]) -> None:
         ready, turns = self._ready, 0
         while not task.done():
-            turns = 0 if self._pass_time() else turns + 1
+            turns = 0 if self._next_turn() else turns + 1
             if turns > BUSY or self._now > LONGEST:
                 raise Stalled("tasks go round in circles")
             # What becomes ready meanwhile is for the next turn.
@@ -118,8 +127,12 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
         except Exception as error:
             self.call_exception_handler({"message": f"{handle.callback} raised", "exception": error})
 
-    def _pass_time(self) -> bool:
-        """Make due timers ready; if nothing is, jump to the next timer. Return whether time passed."""
+    def _next_turn(self) -> bool:
+        """Make ready what is due; if nothing is, jump to the next timer. Return whether time passed."""
+        self._turn = min(self._due) if self._due and not self._ready else self._turn + 1
+        for future in self._due.pop(self._turn, ()):
+            if not future.done():
+                future.set_result(None)
         timers, passed = self._timers, False
         while timers and timers[0][2].callback is None:
             heapq.heappop(timers)

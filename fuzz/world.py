@@ -12,6 +12,7 @@ from fuzz.draws import Draws
 from fuzz.faults import FaultyStore, Log, ignore
 from fuzz.sites import Service, Site
 from fuzz.tables import Stored
+from fuzz.turns import turns
 from monostream_ai import DurableStreamService
 from monostream_ai.interfaces import Notifier
 from monostream_ai.types import MAX_CHUNK_BYTES, State, VersionInfo
@@ -103,8 +104,7 @@ class World:
             case 0 | 1 | 2 | 3:
                 return
             case 4 | 5 | 6 | 7 | 8:
-                for _ in range(draws.few("turns", 0, 12)):
-                    await asyncio.sleep(0)
+                await turns(draws.few("turns", 0, 12))
             case _:
                 await asyncio.sleep(self.site.times.moment * draws.number("moment", 0, 20) / 20)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from fuzz.reader import Reader, all_ended
+from fuzz.turns import turns
 from fuzz.world import World
 from fuzz.writer import publish
 from monostream_ai.errors import SubscriptionClosed, SubscriptionTimeout
@@ -17,8 +18,7 @@ async def abort(world: World) -> None:
     cancelled = [Reader(world, world.service(n)) for n in range(world.few("cancelled", 0, 3))]
 
     async def cancel(reader: Reader) -> None:
-        for _ in range(world.actor("canceller").few("instant", 0, 60)):
-            await asyncio.sleep(0)
+        await turns(world.actor("canceller").few("instant", 0, 60))
         reader.task.cancel()
 
     for reader in cancelled:
@@ -46,8 +46,7 @@ async def pre_aborted(world: World) -> None:
                 world.require(False, "a closed subscription yielded")
         case "cancelled":
             reading = asyncio.ensure_future(anext(service.subscribe(world.stream)))
-            for _ in range(world.number("turns", 0, 8)):
-                await asyncio.sleep(0)
+            await turns(world.number("turns", 0, 8))
             reading.cancel()
             await asyncio.wait([reading])
         case "timeout":

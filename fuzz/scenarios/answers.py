@@ -6,6 +6,7 @@ import asyncio
 
 from fuzz.chunks import FINISH, plain_chunks
 from fuzz.reader import Reader, all_ended
+from fuzz.turns import turns
 from fuzz.world import World
 from fuzz.writer import Attempt, opened, publish, settle, try_to_publish, write_in_batches
 from monostream_ai.errors import Fenced, StoreUnavailable
@@ -96,8 +97,7 @@ async def killed(world: World) -> None:
     publishing = asyncio.create_task(try_to_publish(world, service, attempt=attempt))
     while world.newest < 0:
         await asyncio.sleep(0)
-    for _ in range(world.number("instant", 0, 60)):
-        await asyncio.sleep(0)
+    await turns(world.number("instant", 0, 60))
     store.pause()
     acknowledged = attempt.acknowledged
     await world.pause()

@@ -6,6 +6,7 @@ import asyncio
 
 from fuzz.chunks import ABORT, FINISH, plain_chunks
 from fuzz.reader import Reader, all_ended
+from fuzz.turns import turns
 from fuzz.world import Told, World
 from fuzz.writer import Attempt, opened, publish, settle, try_to_publish
 from monostream_ai.errors import PublisherLost
@@ -29,8 +30,7 @@ async def cancelled_writes(world: World) -> None:
         for chunk in chunks:
             writing = asyncio.create_task(pub.write(chunk))
             # It must have begun, or nothing was asked of the publisher.
-            for _ in range(draws.number("instant", 1, 8)):
-                await asyncio.sleep(0)
+            await turns(draws.number("instant", 1, 8))
             if draws.chance("cancel", 60):
                 writing.cancel()
             await asyncio.wait([writing])
@@ -46,8 +46,7 @@ async def cancelled_block(world: World) -> None:
     attempt = Attempt([])
     publishing = asyncio.create_task(try_to_publish(world, service, on_cancel=on_cancel, attempt=attempt))
     for _ in range(world.number("cancels", 1, 3)):
-        for _ in range(world.number("instant", 0, 40)):
-            await asyncio.sleep(0)
+        await turns(world.number("instant", 0, 40))
         await world.pause()
         publishing.cancel()
     # A task that is cancelled before it began runs nothing at all.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from fuzz.reader import Reader, all_ended
+from fuzz.turns import turns
 from fuzz.world import World
 from fuzz.writer import crash, opened, publish, try_to_publish
 from monostream_ai.errors import ChunksMissing, StreamDeleted
@@ -17,8 +18,7 @@ async def deleted(world: World) -> None:
     publishing = asyncio.create_task(try_to_publish(world, world.service(0)))
     while world.newest < 0:
         await asyncio.sleep(0)
-    for _ in range(world.number("instant", 0, 40)):
-        await asyncio.sleep(0)
+    await turns(world.number("instant", 0, 40))
     await world.pause()
     world.require(await world.service(1).delete(world.stream), "there was nothing to delete")
     attempt = await publishing

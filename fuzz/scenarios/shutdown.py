@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from fuzz.reader import Reader, all_ended
+from fuzz.turns import turns
 from fuzz.world import World
 from fuzz.writer import publish, settle, try_to_publish
 from monostream_ai.errors import MonostreamError, PublisherLost, ServiceClosed
@@ -21,8 +22,7 @@ async def shutdown(world: World) -> None:
     publishing = asyncio.create_task(try_to_publish(world, service))
     while world.newest < 0:
         await asyncio.sleep(0)
-    for _ in range(world.number("instant", 0, 40)):
-        await asyncio.sleep(0)
+    await turns(world.number("instant", 0, 40))
     await world.pause()
     await service.aclose()
     closed_at = asyncio.get_running_loop().time()

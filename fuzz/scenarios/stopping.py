@@ -7,6 +7,7 @@ import asyncio
 from fuzz.chunks import ABORT, FINISH
 from fuzz.draws import Draws
 from fuzz.reader import Reader, all_ended
+from fuzz.turns import turns
 from fuzz.world import World
 from fuzz.writer import publish, settle, try_to_publish
 from monostream_ai.errors import MonostreamError, StreamStopped
@@ -36,8 +37,7 @@ async def stop_race(world: World) -> None:
 
 async def _stop(world: World, number: int) -> bool:
     draws = world.actor("stopper")
-    for _ in range(draws.number("instant", 0, 40)):
-        await asyncio.sleep(0)
+    await turns(draws.number("instant", 0, 40))
     await world.pause(draws)
     won = await world.service(number % 3).stop(world.stream, draws.choice("version", (None, 0)))
     world.log("stop", number, "returned", won)
@@ -54,8 +54,7 @@ async def dead_stopper(world: World) -> None:
         await asyncio.sleep(0)
     draws = world.actor("stopper")
     stopping = asyncio.create_task(service.stop(world.stream, 0))
-    for _ in range(draws.number("instant", 0, 60)):
-        await asyncio.sleep(0)
+    await turns(draws.number("instant", 0, 60))
     store.pause()
     await world.pause(draws)
     store.die()

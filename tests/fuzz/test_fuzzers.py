@@ -12,6 +12,7 @@ import pytest
 
 from fuzz.players import Result, Task
 from fuzz.runner import tasks
+from fuzz.scenarios.catalogue import SEED
 from fuzz.shrinking import shrink
 from fuzz.sites import MemorySite
 from fuzz.virtual_player import VirtualPlayer
@@ -32,6 +33,7 @@ def test_a_fuzzer_finds_nothing(script: str, scenarios: int) -> None:
     run = fuzz(script, "--seed", "42", "--scenarios", str(scenarios))
     assert run.returncode == 0, run.stdout + run.stderr
     assert f"fuzz/{script} seed=42" in run.stdout
+    assert "live=" in run.stdout.splitlines()[-2]
     assert "fail=0" in run.stdout.splitlines()[-1]
 
 
@@ -50,6 +52,12 @@ def test_a_seed_replays_to_the_last_step() -> None:
     for task in itertools.islice(tasks(7), 40):
         first, second = (VirtualPlayer(MemorySite).attempt(task, {}, tracing=True) for _ in range(2))
         assert first.trace == second.trace
+
+
+def test_each_stream_of_a_crowd_counts_as_a_scenario() -> None:
+    result = VirtualPlayer(MemorySite).attempt(Task("crowd", 1), {"streams": 10}, tracing=False)
+    assert len(result.counted) == 12
+    assert {*result.counted} <= {*SEED}
 
 
 class OffByOne(MemoryStore):
@@ -104,6 +112,13 @@ def first_failure(make_site: Callable[[], MemorySite], *, within: int) -> Result
 @pytest.mark.parametrize("store", SABOTAGED)
 def test_a_sabotaged_store_is_caught(store: type[MemoryStore]) -> None:
     assert first_failure(lambda: MemorySite(store), within=1000) is not None
+
+
+def test_a_crowd_that_fails_is_one_failure() -> None:
+    player = VirtualPlayer(lambda: MemorySite(OffByOne))
+    results = (player.attempt(Task("crowd", seed), {}, tracing=False) for seed in range(100))
+    failed = next(result for result in results if result.error is not None)
+    assert failed.counted == ("crowd",)
 
 
 def test_a_failure_shrinks_to_one_that_fails_alone() -> None:
