@@ -137,6 +137,7 @@ WRITERS: Final[list[Mutant]] = [
         "shielding.py",
         "            cancellation = error\n",
         "            task.cancel()\n            cancellation = error\n",
+        f"{MEMORY} --only cancelled-block",
     ),
     mutant(
         "block-not-interrupted",

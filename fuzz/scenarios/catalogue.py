@@ -65,8 +65,8 @@ def _weighted(weights: Mapping[str, int], *, others: int) -> list[str]:
     return [name for name in SCENARIOS for _ in range(weights.get(name, others))]
 
 
-ON_MEMORY: Final = _weighted({"crowd": 120, "behind-the-window": 1, "odd-payloads": 4}, others=10)
-"""The scenarios, each as often as it is picked. Nine of ten then are in crowds."""
+ON_MEMORY: Final = _weighted({"crowd": 40, "behind-the-window": 1, "odd-payloads": 4}, others=10)
+"""The scenarios, each as often as it is picked. Four of five then are in crowds."""
 
 ON_A_DATABASE: Final = _weighted(
     {
