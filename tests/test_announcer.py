@@ -47,8 +47,7 @@ def announced(seconds: float, instants: list[float]) -> list[tuple[float, list[i
             announcer.add(WakeUp("s", 0, number))
         await announcer.aclose()
 
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        runner.run(announce())
+    VirtualTimeLoop().run_until_complete(announce())
     return notifier.sent
 
 
