@@ -1,4 +1,4 @@
-"""Readers that leave in the middle or before they began (the seed's abort and pre-aborted)."""
+"""Readers that leave in the middle or before they began (the TypeScript package's abort and pre-aborted)."""
 
 from __future__ import annotations
 

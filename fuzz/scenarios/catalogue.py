@@ -23,8 +23,8 @@ from fuzz.world import World
 
 Scenario = Callable[[World], Coroutine[Any, Any, None]]
 
-SEED: Final[Mapping[str, Scenario]] = crowd.KINDS
-"""The nine that the seed has."""
+NINE: Final[Mapping[str, Scenario]] = crowd.KINDS
+"""The nine of the TypeScript package."""
 
 FAULTS: Final[dict[str, Scenario]] = {
     "zombie": fencing.zombie,
@@ -58,7 +58,7 @@ FAULTS: Final[dict[str, Scenario]] = {
     "behind-the-window": reading.behind_the_window,
 }
 
-SCENARIOS: Final[Mapping[str, Scenario]] = {**SEED, **FAULTS}
+SCENARIOS: Final[Mapping[str, Scenario]] = {**NINE, **FAULTS}
 
 
 def _weighted(weights: Mapping[str, int], *, others: int) -> list[str]:
@@ -70,7 +70,7 @@ ON_MEMORY: Final = _weighted({"crowd": 40, "behind-the-window": 1, "odd-payloads
 
 ON_A_DATABASE: Final = _weighted(
     {
-        **dict.fromkeys(SEED, 50),
+        **dict.fromkeys(NINE, 50),
         **dict.fromkeys(("paused-publisher", "short-pause", "dropped", "dead-stopper", "stopped-while-idle"), 4),
         **dict.fromkeys(("odd-payloads", "join-at-every-instant", "crowd"), 4),
         "behind-the-window": 1,

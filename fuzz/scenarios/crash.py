@@ -1,4 +1,4 @@
-"""Publishers that vanish, and later versions (the seed's crash-replay, crash-live and reuse)."""
+"""Publishers that vanish, and later versions (the TypeScript package's crash-replay, crash-live and reuse)."""
 
 from __future__ import annotations
 

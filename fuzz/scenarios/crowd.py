@@ -23,7 +23,7 @@ KINDS: Final[dict[str, Callable[[World], Coroutine[Any, Any, None]]]] = {
     "pre-aborted": pre_aborted,
     "reuse": reuse,
 }
-"""The nine that the seed has."""
+"""The nine of the TypeScript package."""
 
 OFTEN: Final = ("live", "replay", "late-join", "abort", "pre-aborted")
 """Those with one version, which cost half of what the others do."""

@@ -1,4 +1,4 @@
-"""Several processes, a history of versions, readers of every kind (the seed's mixed cross-instance)."""
+"""Several processes, a history of versions, readers of every kind (the TypeScript package's mixed cross-instance)."""
 
 from __future__ import annotations
 
