@@ -3,7 +3,7 @@
 No `from __future__ import annotations` here: FastAPI could not resolve annotations that name a function's variables.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, HTTPException, Query, Request, Response
@@ -88,7 +88,8 @@ class ChatRoutes:
         status = await self._chats.status(check_chat_id(chat_id), request.state.owner)
         return JSONResponse(status, headers={"cache-control": "no-store"})
 
-    def read_profile(
+    # Like the other dependencies a coroutine, though it awaits nothing: FastAPI sends all others through its thread pool.
+    async def read_profile(
         self,
         request: Request,
         query: Annotated[str | None, Query(alias="profile")] = None,
@@ -113,12 +114,12 @@ class ChatRoutes:
         return TurnResponse(body, headers)
 
 
-def owned_by(authorize: Callable[..., Any] | None) -> Callable[..., None]:
+def owned_by(authorize: Callable[..., Any] | None) -> Callable[..., Awaitable[None]]:
     """Return a dependency that finds out who asks."""
     if authorize is None:
         return _owned_by_nobody
 
-    def remember(request: Request, owner: Annotated[Any, Depends(authorize)]) -> None:
+    async def remember(request: Request, owner: Annotated[Any, Depends(authorize)]) -> None:
         # An owner of None would see the chats that a router without owners keeps.
         if not isinstance(owner, str) or not owner:
             raise TypeError(f"authorize must return the owner as a string that is not empty, not {type(owner).__name__}")
@@ -127,7 +128,7 @@ def owned_by(authorize: Callable[..., Any] | None) -> Callable[..., None]:
     return remember
 
 
-def _owned_by_nobody(request: Request) -> None:
+async def _owned_by_nobody(request: Request) -> None:
     request.state.owner = None
 
 
