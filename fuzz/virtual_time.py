@@ -129,10 +129,10 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
 
     def _next_turn(self) -> bool:
         """Make ready what is due; if nothing is, jump to the next timer. Return whether time passed."""
-        self._turn = min(self._due) if self._due and not self._ready else self._turn + 1
-        for future in self._due.pop(self._turn, ()):
-            if not future.done():
-                future.set_result(None)
+        self._release(self._turn + 1)
+        # Those who waited for a turn may all have been cancelled: then it wakes nobody, and the next one is due.
+        while self._due and not self._ready:
+            self._release(min(self._due))
         timers, passed = self._timers, False
         while timers and timers[0][2].callback is None:
             heapq.heappop(timers)
@@ -144,6 +144,12 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
         while timers and timers[0][0] <= self._now:
             self._ready.append(heapq.heappop(timers)[2])
         return passed
+
+    def _release(self, turn: int) -> None:
+        self._turn = turn
+        for future in self._due.pop(turn, ()):
+            if not future.done():
+                future.set_result(None)
 
 
 class _Handle:

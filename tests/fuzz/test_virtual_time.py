@@ -47,6 +47,18 @@ def test_a_timer_that_was_cancelled_does_not_come() -> None:
     assert VirtualTimeLoop().run_until_complete(late()) == 7
 
 
+def test_no_time_passes_while_somebody_waits_for_a_turn_though_others_were_cancelled() -> None:
+    async def wait() -> float:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        loop.call_later(7, int)
+        loop.turns(3).cancel()
+        await loop.turns(5)
+        return loop.time()
+
+    assert VirtualTimeLoop().run_until_complete(wait()) == 0
+
+
 def test_waiting_for_nothing_is_an_error() -> None:
     with pytest.raises(Stalled):
         VirtualTimeLoop().run_until_complete(asyncio.Event().wait())
