@@ -144,7 +144,8 @@ export class Tab {
   }
 
   async serverStatus() {
-    return (await this.page.request.get(`${this.base}/api/chat/${this.chat}/status`)).json();
+    // A connection that a server was killed with is reset; the next one is another process's.
+    return (await this.page.request.get(`${this.base}/api/chat/${this.chat}/status`, { maxRetries: 5 })).json();
   }
 
   async serverPid() {
