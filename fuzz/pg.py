@@ -20,8 +20,8 @@ from fuzz.sites import RealSite, Times
 from fuzz.tables import PostgresTables
 from monostream_ai.interfaces import Notifier, Store
 from monostream_ai.notifiers.postgres import PostgresNotifier
+from monostream_ai.stores.postgres.engine import make_engine
 from monostream_ai.stores.sql import PostgresStore
-from monostream_ai.stores.sql.postgres_engine import make_engine
 
 TIMES = Times(lease=10.0, poll_interval=0.5, outage=20.0, moment=0.01, limit=120.0)
 

@@ -10,9 +10,9 @@ from fuzz.draws import Draws
 from fuzz.sites import Service
 from fuzz.world import Mismatch, World, brief
 from monostream_ai import Cursor, Subscription
+from monostream_ai._reading.subscription import OnSuperseded
 from monostream_ai.errors import MonostreamError, PublisherLost
 from monostream_ai.json_text import encode_json
-from monostream_ai.subscription import OnSuperseded
 
 
 class Seen(NamedTuple):

@@ -12,9 +12,9 @@ from fuzz.draws import Draws
 from fuzz.sites import Service
 from fuzz.world import Told, World, brief
 from monostream_ai import Publisher
+from monostream_ai._writing.publisher import OnCancel
 from monostream_ai.errors import MonostreamError
 from monostream_ai.json_text import encode_json
-from monostream_ai.publisher import OnCancel
 
 MOST: Final = (3,) * 220 + (12,) * 26 + (40,) * 9 + (300,)
 """How many chunks a version has at most."""

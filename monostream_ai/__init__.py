@@ -9,6 +9,8 @@
 `monostream_ai.langchain`, `monostream_ai.openai` and `monostream_ai.fastapi` connect it to the libraries of that name.
 """
 
+from monostream_ai._reading.subscription import Subscription
+from monostream_ai._writing.publisher import Publisher
 from monostream_ai.connect import create_service
 from monostream_ai.errors import (
     ChunkRefused,
@@ -47,9 +49,7 @@ from monostream_ai.errors import (
 )
 from monostream_ai.interfaces import Notifier, Store
 from monostream_ai.protocol import ChunkProtocol, JSONProtocol
-from monostream_ai.publisher import Publisher
 from monostream_ai.service import DurableStreamService
-from monostream_ai.subscription import Subscription
 from monostream_ai.types import Batch, Cursor, VersionInfo
 
 __all__ = [

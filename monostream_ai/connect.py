@@ -124,12 +124,12 @@ def _backend(url: str, listen_url: str | None, *, lease: float, pooler: bool) ->
         return MemoryStore(), MemoryNotifier
     if kind == "sqlite":
         from monostream_ai.notifiers.sqlite import SQLiteNotifier
-        from monostream_ai.stores.sql import SQLiteStore
+        from monostream_ai.stores.sqlite.store import SQLiteStore
 
         sqlite = SQLiteStore.from_url(url)
         return sqlite, lambda: SQLiteNotifier(sqlite)
     from monostream_ai.notifiers.postgres import PostgresNotifier
-    from monostream_ai.stores.sql import PostgresStore
+    from monostream_ai.stores.postgres.store import PostgresStore
 
     # A third, so that a renewal on a connection that has gone silent leaves time for another one.
     timeout = min(max(MIN_STATEMENT_TIMEOUT, lease / 3), MAX_STATEMENT_TIMEOUT)

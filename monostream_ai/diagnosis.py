@@ -29,13 +29,13 @@ async def diagnose(url: str, *, listen_url: str | None = None, notifier: str | N
     """
     kind = kind_of(url)
     if kind == "sqlite":
-        from monostream_ai.stores.sql.sqlite_checks import check_sqlite
+        from monostream_ai.stores.sqlite.checks import check_sqlite
 
         async for finding in check_sqlite(url):
             yield finding
     elif kind == "postgresql":
         from monostream_ai.notifiers.postgres import PostgresNotifier
-        from monostream_ai.stores.sql.postgres_checks import check_postgres
+        from monostream_ai.stores.postgres.checks import check_postgres
 
         async for finding in check_postgres(url, has_listen_url=listen_url is not None or notifier is not None):
             yield finding
@@ -55,11 +55,11 @@ async def schema_version(url: str) -> int:
         InvalidURL, StoreUnavailable
     """
     if kind_of(url) == "sqlite":
-        from monostream_ai.stores.sql import SQLiteStore
+        from monostream_ai.stores.sqlite.store import SQLiteStore
 
         async with aclosing(SQLiteStore.from_url(url)) as sqlite:
             return await sqlite.schema_version()
-    from monostream_ai.stores.sql import PostgresStore
+    from monostream_ai.stores.postgres.store import PostgresStore
 
     async with aclosing(PostgresStore.from_url(url, pooler=True)) as postgres:
         return await postgres.schema_version()

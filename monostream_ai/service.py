@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from monostream_ai.beat import Beat
+from monostream_ai._reading.clock import Beat
+from monostream_ai._reading.subscription import OnSuperseded, Subscription
+from monostream_ai._runtime import Machinery
+from monostream_ai._writing.endings import end_version
+from monostream_ai._writing.publisher import OnCancel, Publisher
+from monostream_ai._writing.shielding import finish_despite_cancel
 from monostream_ai.interfaces import BackgroundErrors, Notifier, Store
 from monostream_ai.json_text import encode_json
-from monostream_ai.machinery import Machinery
 from monostream_ai.observing import ObservedNotifier, ObservedStore, Observer
 from monostream_ai.protocol import C, ChunkProtocol
-from monostream_ai.publisher import OnCancel, Publisher
-from monostream_ai.shielding import finish_despite_cancel
 from monostream_ai.stored_streams import StoredStreams
-from monostream_ai.subscription import OnSuperseded, Subscription
-from monostream_ai.takeover import end_version
 from monostream_ai.tokens import new_token
 from monostream_ai.types import Cursor, Opening, VersionInfo, check_cursor, check_stream_id, check_version
 

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Generic
 
+from monostream_ai._periodic import sweeping
+from monostream_ai._runtime import Machinery
+from monostream_ai._writing.endings import stored_chunks
+from monostream_ai._writing.settling import settle_version
 from monostream_ai.errors import ServiceClosed, StoreUnavailable, UnknownStream
-from monostream_ai.machinery import Machinery
 from monostream_ai.protocol import C, ChunkProtocol
-from monostream_ai.settling import settle_version
-from monostream_ai.sweeping import sweeping
-from monostream_ai.takeover import stored_chunks
 from monostream_ai.types import MAX_VERSION, Position, StoredChunk, VersionInfo, WakeUp, check_stream_id, check_version
 
 SETTLE_TIMEOUT: Final = 60.0

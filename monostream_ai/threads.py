@@ -9,9 +9,9 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from monostream_ai._writing.publisher import Publisher
 from monostream_ai.connect import create_service
 from monostream_ai.errors import MonostreamError, PublisherClosed
-from monostream_ai.publisher import Publisher
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import Ending
 

@@ -10,7 +10,7 @@ import pytest
 
 from monostream_ai.errors import PublisherLost
 from monostream_ai.stores import memory
-from monostream_ai.stores.sql import sqlite_rows
+from monostream_ai.stores.sqlite import rows as sqlite_rows
 from tests.chunks import text
 from tests.plugins.services import ServiceFactory
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from benchmarks.pacing import Chunk
 from monostream_ai import create_service
-from monostream_ai.publisher import Publisher
+from monostream_ai._writing.publisher import Publisher
 
 
 class OursWriter:

@@ -19,7 +19,7 @@ from benchmarks.delivery import OURS_UVLOOP, OURS_WRITTEN, deliver
 from benchmarks.figures import Figure, Figures
 from benchmarks.pacing import chunk_now
 from monostream_ai.json_text import encode_json
-from monostream_ai.stores.sql.postgres_connections import Connections, Statement
+from monostream_ai.stores.postgres.connections import Connections, Statement
 
 BATCH = 256
 REPEATS = 40

@@ -20,7 +20,7 @@ LEASES: Final[list[Mutant]] = [
         "leases.py",
         '                self._on_error("renew", error)\n',
         '                self._on_error("renew", error)\n                return\n',
-        "tests/test_leases.py",
+        "tests/writing/test_leases.py",
     ),
     mutant(
         "dropped-publisher-renewed",
@@ -80,7 +80,7 @@ LEASES: Final[list[Mutant]] = [
         "    for chunk in await patiently(lambda: stored_chunks(store, protocol, info)):\n",
         "    transcript = protocol.transcript(info.message_id)\n"
         "    for chunk in (await patiently(lambda: stored_chunks(store, protocol, info)))[: info.next_id]:\n",
-        "tests/test_takeover.py",
+        "tests/writing/test_endings.py",
     ),
     mutant(
         "leases-not-released",
@@ -103,7 +103,7 @@ LEASES: Final[list[Mutant]] = [
         '                    self._on_error("notify", error)\n',
         '                    self._on_error("notify", error)\n                    self._pending.clear()\n'
         "                    self.add = lambda wake_up: None\n",
-        "tests/test_late_reads.py",
+        "tests/reading/test_late_reads.py",
     ),
     mutant(
         "prune-takes-the-living",

@@ -6,7 +6,7 @@ from typing import Final
 
 from fuzz.breaking.mutant import MEMORY, MEMORY_STORE, Change, Mutant, mutant
 
-LATE_READS: Final = "tests/test_late_reads.py"
+LATE_READS: Final = "tests/reading/test_late_reads.py"
 
 READERS: Final[list[Mutant]] = [
     mutant(
@@ -151,7 +151,7 @@ READERS: Final[list[Mutant]] = [
         "subscription.py",
         "            self._machinery.hub.detach(feed)\n            # A read",
         "            # A read",
-        "tests/test_feed.py tests/test_subscription_load.py -k 'nothing_is_held or many_subscriptions and memory'",
+        "tests/reading/test_tail.py tests/reading/test_subscription_load.py -k 'nothing_is_held or many_subscriptions and memory'",
     ),
     mutant(
         "resync-ignored",

@@ -90,7 +90,7 @@ WRITERS: Final[list[Mutant]] = [
         "writer.py",
         "            self._settle(outbox, writes, append, verdict)\n",
         "            self._settle(outbox, writes, append, next((each for each in verdicts if each), verdict))\n",
-        "tests/test_writer.py",
+        "tests/writing/test_writer.py",
     ),
     mutant(
         "outage-at-once",
@@ -113,7 +113,7 @@ WRITERS: Final[list[Mutant]] = [
         "        self._closed = True\n        while self._task is not None:\n",
         "        self._closed = True\n        for outbox in self._ready:\n            outbox.fail(ServiceClosed())\n"
         "        self._ready.clear()\n        while self._task is not None:\n",
-        "tests/test_writer.py",
+        "tests/writing/test_writer.py",
     ),
     mutant(
         "write-overtakes-push",
@@ -121,7 +121,7 @@ WRITERS: Final[list[Mutant]] = [
         "open_version.py",
         '        """As `Publisher.write`."""\n        self._drain_here()\n',
         '        """As `Publisher.write`."""\n',
-        "tests/test_publisher_pushes.py",
+        "tests/writing/test_publisher_pushes.py",
     ),
     mutant(
         "cancelled-write-fails-later",
@@ -129,7 +129,7 @@ WRITERS: Final[list[Mutant]] = [
         "open_version.py",
         "return await asyncio.shield(done)",
         "return await done",
-        "tests/test_publisher_cancelled.py",
+        "tests/writing/test_publisher_cancelled.py",
     ),
     mutant(
         "cancelled-block-leaves-no-ending",

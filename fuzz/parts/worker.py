@@ -23,8 +23,8 @@ from monostream_ai.errors import MonostreamError, PublisherLost, StoreUnavailabl
 from monostream_ai.interfaces import Notifier, Store
 from monostream_ai.notifiers.postgres import PostgresNotifier
 from monostream_ai.notifiers.sqlite import SQLiteNotifier
+from monostream_ai.stores.postgres.url import CONNECT_ARGUMENTS, postgres_url
 from monostream_ai.stores.sql import PostgresStore, SQLiteStore
-from monostream_ai.stores.sql.postgres_url import CONNECT_ARGUMENTS, postgres_url
 
 STATEMENT_TIMEOUT: Final = 1.0
 """Seconds for a connection, and for a statement; the library's own defaults are longer than a round."""

@@ -9,9 +9,9 @@ from fuzz.reader import Reader, all_ended
 from fuzz.turns import turns
 from fuzz.world import Told, World
 from fuzz.writer import Attempt, opened, publish, settle, try_to_publish
+from monostream_ai._writing.publisher import OnCancel
 from monostream_ai.errors import PublisherLost
 from monostream_ai.json_text import encode_json
-from monostream_ai.publisher import OnCancel
 
 SLACK = 0.6
 """Seconds of virtual time for what should come at once."""

@@ -15,7 +15,7 @@ from monostream_ai.connect import create_service
 from monostream_ai.errors import InvalidArgument, MonostreamError, PublisherLost, UnknownStream
 from monostream_ai.protocol import ChunkProtocol, JSONProtocol
 from monostream_ai.service import DurableStreamService
-from monostream_ai.stores.sql.sqlite import sqlite_url
+from monostream_ai.stores.sqlite.store import sqlite_url
 
 FAILED: Final = 1
 WRONG_USAGE: Final = 2

@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final, NoReturn, Self, TypeAlias
 
+from monostream_ai._reading.subscription import Subscription
 from monostream_ai.errors import MonostreamError, PublisherLost
 from monostream_ai.fastapi.exiting import process_exiting
 from monostream_ai.fastapi.merging import merge_deltas
 from monostream_ai.fastapi.replays import Replay
 from monostream_ai.fastapi.shaping import ReplayShape
 from monostream_ai.service import DurableStreamService
-from monostream_ai.subscription import Subscription
 from monostream_ai.types import Batch, Cursor
 from monostream_ai.ui_messages.profiles import Profile
 from monostream_ai.ui_messages.sse import KEEP_ALIVE, STREAM_OPEN, SSEEncoder

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
+from monostream_ai._writing.publisher import Publisher
 from monostream_ai.errors import Fenced, StreamStopped
 from monostream_ai.fastapi.finishing import Finisher
 from monostream_ai.fastapi.requests import RequestRefused
 from monostream_ai.fastapi.silence import silence_limit
 from monostream_ai.fastapi.turns import Assignment, ChatTurn
-from monostream_ai.publisher import Publisher
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import log_fields
 from monostream_ai.ui_messages import Chunk

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from monostream_ai.publisher import Publisher
+from monostream_ai._writing.publisher import Publisher
 
 
 @asynccontextmanager

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
+from monostream_ai._writing.publisher import Publisher
 from monostream_ai.fastapi.requests import Body, ChatRequest
-from monostream_ai.publisher import Publisher
 from monostream_ai.types import VersionInfo
 from monostream_ai.ui_messages import Chunk, UIMessage
 

@@ -7,8 +7,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+from monostream_ai._writing.publisher import Publisher
 from monostream_ai.errors import Fenced, StreamStopped
-from monostream_ai.publisher import Publisher
 from monostream_ai.types import Ending
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.fitting import push_fitting

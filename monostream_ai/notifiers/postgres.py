@@ -15,12 +15,12 @@ from typing import Any, Final, Self
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from monostream_ai.backoff import Backoff
+from monostream_ai._backoff import Backoff
 from monostream_ai.interfaces import BackgroundErrors, Listener
 from monostream_ai.notifiers.packing import pack, unpack
 from monostream_ai.notifiers.serving import ServingNotifier
-from monostream_ai.stores.sql.postgres_connections import Connections, Statement
-from monostream_ai.stores.sql.postgres_engine import make_engine
+from monostream_ai.stores.postgres.connections import Connections, Statement
+from monostream_ai.stores.postgres.engine import make_engine
 from monostream_ai.stores.sql.translation import sqlstate
 from monostream_ai.types import WakeUp
 

@@ -21,7 +21,7 @@ try:
 except ImportError as error:
     raise ImportError("monostream_ai.notifiers.redis needs redis-py: pip install 'monostream-ai[redis]'") from error
 
-from monostream_ai.backoff import Backoff
+from monostream_ai._backoff import Backoff
 from monostream_ai.errors import InvalidURL, ServiceClosed
 from monostream_ai.interfaces import BackgroundErrors, Listener
 from monostream_ai.notifiers.serving import ServingNotifier

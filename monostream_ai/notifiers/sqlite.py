@@ -8,7 +8,7 @@ from typing import Final
 
 from monostream_ai.interfaces import BackgroundErrors, Listener
 from monostream_ai.notifiers.serving import ServingNotifier
-from monostream_ai.stores.sql import SQLiteStore
+from monostream_ai.stores.sqlite.store import SQLiteStore
 from monostream_ai.types import WakeUp
 
 FASTEST: Final = 0.01

@@ -8,11 +8,11 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Generic, Self
 
+from monostream_ai._writing.publisher import Publisher
 from monostream_ai.errors import MASKED_ERROR_TEXT, InvalidChunk, StreamClosed
 from monostream_ai.openai.events import EventMapper
 from monostream_ai.openai.recording import Recording
 from monostream_ai.openai.sources import E, Stream, check_stream, events_of
-from monostream_ai.publisher import Publisher
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder, to_json_value
 from monostream_ai.ui_messages.fitting import push_fitting
 

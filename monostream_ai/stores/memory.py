@@ -10,7 +10,7 @@ from itertools import islice
 
 from monostream_ai.errors import ChunksMissing, MonostreamError, StreamDeleted, VersionConflict
 from monostream_ai.interfaces import Store
-from monostream_ai.stores.verdicts import refusal
+from monostream_ai.stores.fencing import refusal
 from monostream_ai.types import MAX_VERSION, Append, Head, Lease, Opening, Page, Position, State, StoredChunk, VersionInfo
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from monostream_ai._reading.tailer import FEEDS_PER_POLL, PAGE_ROWS
+from monostream_ai._reading.waiting import WOKEN_AT_ONCE
 from monostream_ai.fastapi import stream_response
-from monostream_ai.hub import FEEDS_PER_POLL, PAGE_ROWS
-from monostream_ai.waiters import WOKEN_AT_ONCE
 from tests.chunks import FINISH, text, texts
 from tests.counts.statement_log import CountedProcess
 

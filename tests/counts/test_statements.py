@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from monostream_ai.publisher import Publisher
-from monostream_ai.subscription import Subscription
+from monostream_ai._reading.subscription import Subscription
+from monostream_ai._writing.publisher import Publisher
 from tests.chunks import FINISH, Chunk, text, texts
 from tests.counts.statement_log import CountedProcess
 

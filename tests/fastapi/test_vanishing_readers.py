@@ -7,8 +7,8 @@ import gc
 from pathlib import Path
 
 from monostream_ai import create_service
+from monostream_ai._reading.subscription import Subscription
 from monostream_ai.fastapi import ChatTurn
-from monostream_ai.subscription import Subscription
 from monostream_ai.ui_messages import UIMessageProtocol
 from tests.fastapi.chat_client import question
 from tests.fastapi.conftest import Serve

@@ -48,7 +48,12 @@ def test_somebody_notices(hunt: Hunt, name: str) -> None:
 
 def test_a_mutant_that_nobody_notices_survives(hunt: Hunt) -> None:
     harmless = mutant(
-        "a-comment", "Nothing.", "writer.py", "class GroupWriter:", "# A comment.\nclass GroupWriter:", "tests/test_writer.py"
+        "a-comment",
+        "Nothing.",
+        "writer.py",
+        "class GroupWriter:",
+        "# A comment.\nclass GroupWriter:",
+        "tests/writing/test_writer.py",
     )
     assert hunt.hunt(harmless).verdict == "survived"
 

@@ -8,11 +8,11 @@ from typing import Any
 import asyncpg
 import pytest
 
+from monostream_ai.stores.postgres.connections import Statement
+from monostream_ai.stores.postgres.reads import READ
+from monostream_ai.stores.postgres.rows import append_parameters, held_by, lease_parameters
+from monostream_ai.stores.postgres.statements import APPEND, ATTEND, CHECK, CLAIM, RELEASE, RENEW
 from monostream_ai.stores.sql import PostgresStore
-from monostream_ai.stores.sql.postgres_connections import Statement
-from monostream_ai.stores.sql.postgres_reads import READ
-from monostream_ai.stores.sql.postgres_rows import append_parameters, held_by, lease_parameters
-from monostream_ai.stores.sql.postgres_statements import APPEND, ATTEND, CHECK, CLAIM, RELEASE, RENEW
 from monostream_ai.types import Append, Lease
 from tests.plugins.postgres import asyncpg_dsn
 

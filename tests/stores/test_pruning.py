@@ -10,10 +10,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from monostream_ai.stores.postgres.pruning import PRUNABLE
 from monostream_ai.stores.sql import PostgresStore, SQLiteStore
-from monostream_ai.stores.sql.postgres_pruning import PRUNABLE
 from monostream_ai.stores.sql.schema import PRUNED_CHUNKS
-from monostream_ai.stores.sql.sqlite_pruning import PRUNABLE as SQLITE_PRUNABLE
+from monostream_ai.stores.sqlite.pruning import PRUNABLE as SQLITE_PRUNABLE
 from monostream_ai.types import Append, Lease, Opening
 from tests.plugins.postgres import asyncpg_dsn
 

@@ -1,7 +1,25 @@
 """Streams in a SQL database, through SQLAlchemy: SQLite for one machine, Postgres for many."""
 
-from monostream_ai.stores.sql.postgres import PostgresStore
+from typing import TYPE_CHECKING, Any
+
 from monostream_ai.stores.sql.schema import metadata
-from monostream_ai.stores.sql.sqlite import SQLiteStore
+
+if TYPE_CHECKING:
+    from monostream_ai.stores.postgres.store import PostgresStore
+    from monostream_ai.stores.sqlite.store import SQLiteStore
 
 __all__ = ["PostgresStore", "SQLiteStore", "metadata"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: both stores import this package's schema, and neither needs the
+    # other's driver.
+    if name == "PostgresStore":
+        from monostream_ai.stores.postgres.store import PostgresStore
+
+        return PostgresStore
+    if name == "SQLiteStore":
+        from monostream_ai.stores.sqlite.store import SQLiteStore
+
+        return SQLiteStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,157 @@
+"""Pages for readers behind the window of their stream: those who ask for the same one share a read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import cached_property
+from typing import Final
+
+from monostream_ai._backoff import Backoff
+from monostream_ai._reading.polls import FIRST_POLL
+from monostream_ai._reading.tail import DOUBT
+from monostream_ai._reading.waiting import Wait, Waiters
+from monostream_ai.errors import ChunksMissing, ServiceClosed, StoreUnavailable, StreamDeleted
+from monostream_ai.interfaces import BackgroundErrors
+from monostream_ai.types import Batch, Page, Position
+
+READS_AT_ONCE: Final = 4
+
+
+class PageRead:
+    """One page on its way."""
+
+    def __init__(self, task: asyncio.Task[Page]) -> None:
+        self.waiters = Waiters()
+        """Woken when the page is there, or cannot be had."""
+        self._task = task
+        task.add_done_callback(self._finish)
+
+    @property
+    def done(self) -> bool:
+        return self._task.done()
+
+    def page(self) -> Page:
+        """Return the page once it is `done`.
+
+        Raises:
+            StoreUnavailable: The store did not answer for too long.
+            ServiceClosed: The read was given up.
+        """
+        if self._task.cancelled():
+            raise ServiceClosed
+        return self._task.result()
+
+    @cached_property
+    def batch(self) -> Batch | None:
+        """The payloads of the page, as one object for all readers; None if it has none."""
+        page = self.page()
+        return None if page.head is None or not page.payloads else Batch(page.head.version, page.first, page.payloads)
+
+    async def give_up(self) -> None:
+        """Stop reading: whoever waits for the page gets `ServiceClosed`."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    def _finish(self, task: asyncio.Task[Page]) -> None:
+        if not task.cancelled():
+            # A page that was read ahead may be wanted by nobody, and so may its error.
+            task.exception()
+        self.waiters.wake()
+
+
+class PageReads:
+    """Reads pages, a few at once.
+
+    Args:
+        read: Reads one page from the store.
+        patience: Seconds for which an unavailable store is asked again.
+    """
+
+    def __init__(self, read: Callable[[Position], Awaitable[Page]], *, patience: float, on_error: BackgroundErrors) -> None:
+        self._read = read
+        self._patience = patience
+        self._on_error = on_error
+        self._slots = asyncio.Semaphore(READS_AT_ONCE)
+        self._reads: dict[Position, PageRead] = {}
+
+    def begin(self, position: Position) -> PageRead:
+        """Read a page, or join the read of it that is on its way. It goes on if those who asked leave."""
+        under_way = self._reads.get(position)
+        # One that has just ended may know less than who asks now.
+        if under_way is not None and not under_way.done:
+            return under_way
+        task = asyncio.get_running_loop().create_task(self._patiently(position))
+        read = self._reads[position] = PageRead(task)
+        task.add_done_callback(lambda _: self._forget(position, read))
+        return read
+
+    async def aclose(self) -> None:
+        """Give up what is on its way."""
+        await asyncio.gather(*(read.give_up() for read in [*self._reads.values()]))
+
+    def _forget(self, position: Position, read: PageRead) -> None:
+        if self._reads.get(position) is read:
+            del self._reads[position]
+
+    async def _patiently(self, position: Position) -> Page:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience
+        backoff = Backoff()
+        async with self._slots:
+            while True:
+                try:
+                    return await self._read(position)
+                except StoreUnavailable as error:
+                    self._on_error("read", error)
+                    if loop.time() >= deadline:
+                        raise
+                await asyncio.sleep(backoff.next())
+
+
+class ReadAhead:
+    """One reader's way through the pages: while it uses one, the next is read."""
+
+    def __init__(self, reads: PageReads) -> None:
+        self._reads = reads
+        self._next: tuple[Position, PageRead] | None = None
+
+    async def batch(self, position: Position, wait: Wait) -> Batch | None:
+        """Return the payloads of the page at this position; None if there is a newer version, or if the wait was ended.
+
+        Raises:
+            StreamDeleted: The version was pruned.
+            ChunksMissing: What must be there could not be read for `DOUBT` seconds.
+            Interrupted: As the wait.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + DOUBT
+        while True:
+            read = self._at(position)
+            if not read.done:
+                await wait.for_news(read.waiters)
+            if not read.done:
+                return None
+            head, page = read.page().head, read.page()
+            self._next = None
+            if head is None or position.version is None or head.version > position.version:
+                return None
+            if head.version == position.version and read.batch is not None:
+                if page.end < head.next_id:
+                    self._at(position._replace(next_id=page.end))
+                return read.batch
+            if head.state == "pruned":
+                raise StreamDeleted(position.stream_id)
+            if loop.time() >= deadline:
+                raise ChunksMissing(position.stream_id, position.version, position.next_id)
+            await asyncio.sleep(FIRST_POLL)
+
+    def forget(self) -> None:
+        """Let go of what was read and not used."""
+        self._next = None
+
+    def _at(self, position: Position) -> PageRead:
+        # The same one if it is asked for again before it is done.
+        if self._next is None or self._next[0] != position:
+            self._next = position, self._reads.begin(position)
+        return self._next[1]

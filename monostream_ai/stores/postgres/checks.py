@@ -1,0 +1,137 @@
+"""What can be wrong with a Postgres database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+from sqlalchemy import NullPool, text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from monostream_ai.stores.postgres.setup import PostgresSchema
+from monostream_ai.stores.postgres.url import CONNECT_ARGUMENTS, POOLER_ARGUMENTS, postgres_url
+from monostream_ai.stores.sql.migrations import finding_on
+from monostream_ai.stores.sql.translation import as_unavailable
+from monostream_ai.types import Finding
+
+OLDEST_SERVER: Final = 13
+SKEW: Final = 1.0
+"""Seconds between the clocks above which times in logs mislead."""
+LONG_WAIT: Final = 1.0
+LONG_TRANSACTION: Final = 300.0
+QUEUE_WARN, QUEUE_FAIL = 0.1, 0.5
+"""Parts of the notification queue (8 GiB by default) that are in use."""
+
+_WAITING = text(
+    """
+SELECT count(*), coalesce(CAST(max(extract(epoch FROM clock_timestamp() - state_change)) AS double precision), 0)
+  FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+)
+_LONGEST = text(
+    """
+SELECT coalesce(CAST(max(extract(epoch FROM clock_timestamp() - xact_start)) AS double precision), 0)
+  FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+)
+
+
+async def check_postgres(url: str, *, has_listen_url: bool) -> AsyncIterator[Finding]:
+    """Yield a finding for each check.
+
+    Args:
+        has_listen_url: Wake-ups go another way than through `url`.
+    """
+    parsed = postgres_url(url, pooler=True)
+    engine = create_async_engine(parsed, poolclass=NullPool, connect_args=CONNECT_ARGUMENTS | POOLER_ARGUMENTS)
+
+    async def pooler(connection: AsyncConnection) -> Finding:
+        return await _pooler(connection, has_listen_url)
+
+    checks: dict[str, Callable[[AsyncConnection], Awaitable[Finding]]] = {
+        "connect": _connect,
+        "schema": lambda connection: connection.run_sync(lambda sync: finding_on(PostgresSchema(sync))),
+        "pooler": pooler,
+        "durability": _durability,
+        "locks": _locks,
+        "transactions": _transactions,
+        "queue": _queue,
+        "clock": _clock,
+    }
+    for name, check in checks.items():
+        try:
+            async with engine.begin() as connection:
+                finding = await check(connection)
+        # Whatever fails is what the check has found.
+        except Exception as error:
+            unavailable = as_unavailable(error)
+            finding = Finding(name, "fail", type(error).__name__ if unavailable is None else unavailable.reason)
+        yield finding
+    await engine.dispose()
+
+
+async def _connect(connection: AsyncConnection) -> Finding:
+    started = time.perf_counter()
+    number = int(await connection.scalar(text("SELECT CAST(current_setting('server_version_num') AS integer)")))
+    took = (time.perf_counter() - started) * 1000
+    found = f"Postgres {number // 10000}.{number % 10000}, a statement took {took:.1f} ms"
+    if number // 10000 < OLDEST_SERVER:
+        return Finding("connect", "fail", found, f"use Postgres {OLDEST_SERVER} or later")
+    return Finding("connect", "ok", found)
+
+
+async def _pooler(connection: AsyncConnection, has_listen_url: bool) -> Finding:
+    driver = (await connection.get_raw_connection()).driver_connection
+    # A pooler makes up a process number of its own for its clients.
+    told = driver.get_server_pid() if driver is not None else None
+    if told == await connection.scalar(text("SELECT pg_backend_pid()")):
+        return Finding("pooler", "ok", "none: the connection is direct")
+    if has_listen_url:
+        return Finding("pooler", "ok", "a pooler, and wake-ups go another way")
+    advice = "if it pools transactions, pass a direct connection as listen_url, which also stops statements from staying prepared"
+    return Finding("pooler", "warn", "the connection leads through a pooler", advice)
+
+
+async def _durability(connection: AsyncConnection) -> Finding:
+    for name in ("fsync", "full_page_writes", "synchronous_commit"):
+        if await connection.scalar(text("SELECT current_setting(:name)"), {"name": name}) == "off":
+            return Finding("durability", "warn", f"{name} is off", "a crash of the server may lose chunks that readers have seen")
+    return Finding("durability", "ok", "commits survive a crash of the server")
+
+
+async def _locks(connection: AsyncConnection) -> Finding:
+    count, longest = (await connection.execute(_WAITING)).one()
+    if longest > LONG_WAIT:
+        advice = "find who holds the lock: SELECT pid, pg_blocking_pids(pid), query FROM pg_stat_activity"
+        return Finding("locks", "warn", f"{count} sessions wait for a lock, the longest for {longest:.0f} s", advice)
+    return Finding("locks", "ok", "nobody waits for long")
+
+
+async def _transactions(connection: AsyncConnection) -> Finding:
+    longest = float(await connection.scalar(_LONGEST))
+    if longest > LONG_TRANSACTION:
+        advice = "it keeps dead rows and notifications from being cleaned up: end it, or set idle_in_transaction_session_timeout"
+        return Finding("transactions", "warn", f"one has been open for {longest / 60:.0f} minutes", advice)
+    return Finding("transactions", "ok", "none is open for long")
+
+
+async def _queue(connection: AsyncConnection) -> Finding:
+    usage = float(await connection.scalar(text("SELECT pg_notification_queue_usage()")))
+    found = f"{usage:.1%} of the notification queue is in use"
+    if usage < QUEUE_WARN:
+        return Finding("queue", "ok", found)
+    advice = "a session that listens sits in a transaction: end it before the queue is full, when every NOTIFY fails"
+    return Finding("queue", "warn" if usage < QUEUE_FAIL else "fail", found, advice)
+
+
+async def _clock(connection: AsyncConnection) -> Finding:
+    before = time.time()
+    server = float(await connection.scalar(text("SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)")))
+    after = time.time()
+    # Within the round trip, the server's answer may come from any moment.
+    skew = max(before - server, server - after, 0.0)
+    if skew > SKEW:
+        advice = "leases are judged by the server's clock alone; times in logs of this host mislead: synchronise it"
+        return Finding("clock", "warn", f"the server's clock is {skew:.1f} s off this host's", advice)
+    return Finding("clock", "ok", f"within {max(skew, after - before) * 1000:.0f} ms of this host's")

@@ -1,0 +1,126 @@
+"""What the SQLite store does inside a transaction, on the connection's thread."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from monostream_ai.errors import ChunksMissing, MonostreamError
+from monostream_ai.stores.fencing import refusal
+from monostream_ai.stores.sqlite import statements as sql
+from monostream_ai.types import Append, Head, Lease, Page, Position, StoredChunk, VersionInfo
+
+_INSTANTS: Final = ("created_at", "closed_at", "stop_requested_at")
+
+
+def append_all(connection: sqlite3.Connection, appends: Sequence[Append], lease: float) -> list[MonostreamError | None]:
+    """Append what may be, all rows at once; say of each of the others why not."""
+    # CURRENT_TIMESTAMP, the column's default, knows whole seconds only.
+    now = datetime.now(UTC).isoformat(" ", "microseconds").removesuffix("+00:00")
+    rows: list[tuple[str, int, int, str, str]] = []
+    verdicts: list[MonostreamError | None] = []
+    for append in appends:
+        if _moves(connection, append, lease):
+            stream_id, version, _ = append.lease
+            rows += [(stream_id, version, id, now, payload) for id, payload in enumerate(append.payloads, start=append.first)]
+            verdicts.append(None)
+        else:
+            verdicts.append(_verdict(connection, append))
+    connection.executemany(sql.INSERT_CHUNKS, rows)
+    return verdicts
+
+
+def _moves(connection: sqlite3.Connection, append: Append, lease: float) -> bool:
+    stream_id, version, token = append.lease
+    end = append.first + len(append.payloads)
+    parameters = {"stream": stream_id, "version": version, "writer": token, "first": append.first, "end": end, "lease": lease}
+    return connection.execute(sql.APPEND_AND_CLOSE if append.closes else sql.APPEND, parameters).rowcount > 0
+
+
+def _verdict(connection: sqlite3.Connection, append: Append) -> MonostreamError | None:
+    held, end = append.lease, append.first + len(append.payloads)
+    for writer, state, next_id, _, _ in connection.execute(sql.CHECK, held_by(held)):
+        if append.payloads:
+            stored = connection.execute(sql.ROWS, (held.stream_id, held.version, append.first, len(append.payloads)))
+            landed = [chunk for _, chunk in stored] == list(append.payloads)
+        else:
+            landed = state == "closed" and writer == held.token and next_id == end
+        if landed:
+            return None
+        return check_lease(connection, held) or ChunksMissing(held.stream_id, held.version, next_id)
+    return check_lease(connection, held)
+
+
+def check_lease(connection: sqlite3.Connection, lease: Lease) -> MonostreamError | None:
+    """Say why the lease is lost; None if it is held."""
+    for writer, state, _, stopped, latest in connection.execute(sql.CHECK, held_by(lease)):
+        return refusal(lease, token=writer, state=state, stopped=bool(stopped), latest=latest)
+    return refusal(lease, token=None, state=None, stopped=False, latest=None)
+
+
+def read_info(connection: sqlite3.Connection, stream_id: str, version: int | None) -> VersionInfo | None:
+    """Read a version; None for the latest."""
+    wanted = version
+    if wanted is None:
+        ((wanted,),) = connection.execute(sql.LATEST, {"stream": stream_id})
+    for info in read_infos(connection, sql.INFO, {"stream": stream_id, "version": wanted}):
+        return info
+    ((next_id,),) = connection.execute(sql.FOREIGN_NEXT_ID, (stream_id, wanted))
+    return None if next_id is None else VersionInfo(stream_id, wanted, "open", next_id, math.inf)
+
+
+def read_infos(connection: sqlite3.Connection, query: str, parameters: dict[str, Any]) -> list[VersionInfo]:
+    """Read versions with a query that selects the fields of VersionInfo."""
+    cursor = connection.execute(query, parameters)
+    names = [column[0] for column in cursor.description]
+    rows = [dict(zip(names, values, strict=True)) for values in cursor]
+    return [VersionInfo(**{**row, **{name: _instant(row[name]) for name in _INSTANTS}}) for row in rows]
+
+
+def read_timeline(connection: sqlite3.Connection, stream_id: str, version: int, first: int, max_rows: int) -> list[StoredChunk]:
+    """Read when chunks were stored."""
+    rows = connection.execute(sql.TIMELINE, (stream_id, version, first, max_rows))
+    return [StoredChunk(id, datetime.fromisoformat(created_at).replace(tzinfo=UTC), size) for id, created_at, size in rows]
+
+
+def read_page(connection: sqlite3.Connection, position: Position, max_rows: int, max_bytes: int) -> Page:
+    """Read a page; the caller holds a transaction."""
+    stream_id = position.stream_id
+    ((version,),) = connection.execute(sql.LATEST, {"stream": stream_id})
+    if version is None:
+        return Page(None, 0, [])
+    first = position.next_id if position.version == version else 0
+    payloads = read_rows(connection, stream_id, version, first, max_rows, max_bytes)
+    for head in connection.execute(sql.HEAD, (stream_id, version)):
+        return Page(Head(version, *head), first, payloads)
+    ((next_id,),) = connection.execute(sql.FOREIGN_NEXT_ID, (stream_id, version))
+    return Page(Head(version, "open", next_id, math.inf), first, payloads)
+
+
+def read_rows(
+    connection: sqlite3.Connection, stream_id: str, version: int, first: int, max_rows: int, max_bytes: int
+) -> list[str]:
+    """Read payloads up to the bounds, or to a gap."""
+    payloads: list[str] = []
+    size = 0
+    for id, payload in connection.execute(sql.ROWS, (stream_id, version, first, max_rows)):
+        # A gap ends the page: what is behind it must not be shown before what is missing.
+        if id != first + len(payloads):
+            break
+        payloads.append(payload)
+        size += len(payload.encode())
+        if size >= max_bytes:
+            break
+    return payloads
+
+
+def held_by(lease: Lease) -> dict[str, Any]:
+    """Return the parameters that name a lease."""
+    return {"stream": lease.stream_id, "version": lease.version, "writer": lease.token}
+
+
+def _instant(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

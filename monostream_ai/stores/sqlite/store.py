@@ -1,0 +1,204 @@
+"""Streams in a SQLite file, for any number of processes on one machine; nothing to install."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Self
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from monostream_ai.errors import Fenced, InvalidURL, MonostreamError, VersionConflict
+from monostream_ai.interfaces import Store
+from monostream_ai.stores.sql.migrations import upgrade
+from monostream_ai.stores.sqlite import statements as sql
+from monostream_ai.stores.sqlite.pruning import prune
+from monostream_ai.stores.sqlite.rows import (
+    append_all,
+    check_lease,
+    held_by,
+    read_info,
+    read_infos,
+    read_page,
+    read_rows,
+    read_timeline,
+)
+from monostream_ai.stores.sqlite.setup import SQLiteSchema
+from monostream_ai.stores.sqlite.thread import SQLiteThread
+from monostream_ai.types import MAX_VERSION, Append, Lease, Opening, Page, Position, StoredChunk, VersionInfo
+
+
+def sqlite_url(url: str) -> URL:
+    """Return the URL for aiosqlite; `sqlite:///file.db` is understood too.
+
+    Raises:
+        InvalidURL: It cannot be read, names another driver, or names no file.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise InvalidURL("the URL cannot be read") from error
+    if parsed.drivername not in ("sqlite", "sqlite+aiosqlite"):
+        raise InvalidURL(f"the driver {parsed.drivername!r} is not aiosqlite")
+    if parsed.database in (None, "", ":memory:"):
+        raise InvalidURL("SQLite needs a file here, as its readers and its writer use two connections")
+    return parsed.set(drivername="sqlite+aiosqlite")
+
+
+class SQLiteStore(Store):
+    """Keeps streams in a SQLite file in WAL mode: one connection writes, another reads.
+
+    A commit survives the death of any process; with `synchronous = NORMAL`, a power cut may take the last few commits with it and
+    leaves the file consistent.
+
+    Args:
+        engine: Borrowed: `aclose` leaves it open.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._owned = False
+        self._writer = SQLiteThread(engine)
+        self._reader = SQLiteThread(engine)
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """Return a store with an engine of its own for `sqlite+aiosqlite:///file.db` or `sqlite:///file.db`."""
+        store = cls(create_async_engine(sqlite_url(url)))
+        store._owned = True
+        return store
+
+    async def setup(self) -> None:
+        await self._writer.write(lambda connection: upgrade(SQLiteSchema(connection)))
+
+    async def schema_version(self) -> int:
+        """Return the version of the schema; 0 if there is none."""
+        return await self._reader.run(lambda connection: SQLiteSchema(connection).version())
+
+    async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
+        parameters: dict[str, Any] = {
+            "stream": stream_id,
+            "writer": opening.token,
+            "lease": opening.lease,
+            "message_id": opening.message_id,
+            "owner": opening.owner,
+            "attempt": opening.attempt,
+            "request": opening.request,
+            "metadata": opening.metadata,
+            "watched": opening.watched,
+        }
+
+        def work(connection: sqlite3.Connection) -> int:
+            for (opened,) in connection.execute(sql.OPENED_BEFORE, parameters):
+                return int(opened)
+            ((latest,),) = connection.execute(sql.LATEST, parameters)
+            newest = -1 if latest is None else latest
+            if newest == MAX_VERSION or (version is not None and version <= newest):
+                raise VersionConflict(stream_id, newest if version is None else version, newest)
+            number = newest + 1 if version is None else version
+            connection.execute(sql.FENCE, parameters)
+            connection.execute(sql.OPEN, {**parameters, "version": number})
+            return number
+
+        return await self._writer.write(work)
+
+    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+        try:
+            return await self._writer.write(lambda connection: append_all(connection, appends, lease))
+        except sqlite3.IntegrityError:
+            # Another program has written rows into one of these versions: each on its own, so that the others land.
+            if len(appends) > 1:
+                return [(await self.append([append], lease=lease))[0] for append in appends]
+            held = appends[0].lease
+            return [Fenced(held.stream_id, held.version, held.version)]
+
+    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+        def work(connection: sqlite3.Connection) -> list[Page]:
+            # One transaction, so that each page is one snapshot.
+            connection.execute("BEGIN")
+            try:
+                return [read_page(connection, position, max_rows, max_bytes) for position in positions]
+            finally:
+                connection.execute("COMMIT")
+
+        return await self._reader.run(work)
+
+    async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
+        return await self._reader.run(lambda connection: read_rows(connection, stream_id, version, first, max_rows, max_bytes))
+
+    async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:
+        def work(connection: sqlite3.Connection) -> list[MonostreamError | None]:
+            for held in leases:
+                connection.execute(sql.RENEW, {**held_by(held), "lease": lease})
+            return [check_lease(connection, held) for held in leases]
+
+        return await self._writer.write(work)
+
+    async def check(self, leases: Sequence[Lease]) -> list[MonostreamError | None]:
+        return await self._reader.run(lambda connection: [check_lease(connection, lease) for lease in leases])
+
+    async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
+        parameters = {**held_by(taker), "lease": lease, "stop": stop}
+
+        def work(connection: sqlite3.Connection) -> int | None:
+            if connection.execute(sql.CLAIM, parameters).rowcount == 0:
+                return None
+            ((next_id,),) = connection.execute(sql.NEXT_ID, parameters)
+            return int(next_id)
+
+        return await self._writer.write(work)
+
+    async def release(self, lease: Lease) -> None:
+        await self._writer.write(lambda connection: connection.execute(sql.RELEASE, held_by(lease)))
+
+    async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
+        return await self._reader.run(lambda connection: read_info(connection, stream_id, version))
+
+    async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
+        parameters = {"prefix": prefix, "after": after, "limit": limit}
+        return await self._reader.run(lambda connection: read_infos(connection, sql.STREAMS, parameters))
+
+    async def versions(self, stream_id: str, *, before: int | None, limit: int) -> list[VersionInfo]:
+        parameters = {"stream": stream_id, "before": before, "limit": limit}
+        return await self._reader.run(lambda connection: read_infos(connection, sql.VERSIONS, parameters))
+
+    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
+        return await self._reader.run(lambda connection: read_timeline(connection, stream_id, version, first, max_rows))
+
+    async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
+        parameters = {"prefix": prefix, "limit": limit}
+        return await self._reader.run(lambda connection: read_infos(connection, sql.UNATTENDED, parameters))
+
+    async def attend(self, taker: Lease, *, lease: float) -> bool:
+        parameters = {**held_by(taker), "lease": lease}
+        return await self._writer.write(lambda connection: connection.execute(sql.ATTEND, parameters).rowcount > 0)
+
+    async def settle(self, taker: Lease) -> None:
+        await self._writer.write(lambda connection: connection.execute(sql.SETTLE, held_by(taker)))
+
+    async def delete(self, stream_id: str) -> bool:
+        def work(connection: sqlite3.Connection) -> bool:
+            versions = connection.execute("DELETE FROM stream_version WHERE stream_id = ?", (stream_id,)).rowcount
+            chunks = connection.execute("DELETE FROM stream_chunk WHERE stream_id = ?", (stream_id,)).rowcount
+            return versions + chunks > 0
+
+        return await self._writer.write(work)
+
+    async def prune(self, *, older_than: float, limit: int) -> int:
+        return await self._writer.write(lambda connection: prune(connection, older_than=older_than, limit=limit))
+
+    async def data_version(self) -> int:
+        """Return a number that changes whenever another connection commits, here or in another process.
+
+        It is asked on the connection that writes, so this store's own commits do not change it. Source: SQLite, "PRAGMA
+        data_version".
+        """
+        return await self._writer.run(lambda connection: int(next(connection.execute("PRAGMA data_version"))[0]))
+
+    async def aclose(self) -> None:
+        await self._writer.aclose()
+        await self._reader.aclose()
+        if self._owned:
+            await self._engine.dispose()
