@@ -1,4 +1,6 @@
-"""What packages keep their chunks in, as processes of their own on the loopback that can be killed and started again."""
+"""What packages keep their chunks in, as processes of their own on the loopback that can be killed
+and started again.
+"""
 
 from __future__ import annotations
 
@@ -70,8 +72,12 @@ class Program:
 
 
 def redis(fsync: str | None) -> Program:
-    """A redis-server without snapshots; `fsync` is its appendfsync, and without one it appends nothing."""
-    persistence = ["--appendonly", "yes", "--appendfsync", fsync] if fsync else ["--appendonly", "no"]
+    """A redis-server without snapshots; `fsync` is its appendfsync, and without one it appends
+    nothing.
+    """
+    persistence = (
+        ["--appendonly", "yes", "--appendfsync", fsync] if fsync else ["--appendonly", "no"]
+    )
 
     def command(port: int, directory: Path) -> Sequence[str]:
         where = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory), "--save", ""]
@@ -83,7 +89,15 @@ def redis(fsync: str | None) -> Program:
 def durable_streams(*, files: bool) -> Program:
     """The reference server of Durable Streams, on files that it syncs, or in memory."""
     script = Path(__file__).parent / "node" / "durable_server.mjs"
-    return Program("http", lambda port, directory: ["node", str(script), str(port), *([str(directory)] if files else [])])
+    return Program(
+        "http",
+        lambda port, directory: [
+            "node",
+            str(script),
+            str(port),
+            *([str(directory)] if files else []),
+        ],
+    )
 
 
 class Postgres:

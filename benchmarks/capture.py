@@ -1,6 +1,8 @@
-"""What the capture costs: CPU time for each token, and how much a store that stalls slows the model down.
+"""What the capture costs: CPU time for each token, and how much a store that stalls slows the model
+down.
 
-python benchmarks/capture.py [--rounds 7] [--tokens 5000] [--seconds 3] [--json benchmarks/capture.json]
+python benchmarks/capture.py [--rounds 7] [--tokens 5000] [--seconds 3] [--json
+benchmarks/capture.json]
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ class StallingStore(MemoryStore):
         super().__init__()
         self._opens_at = time.monotonic() + stall
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         await asyncio.sleep(max(0.0, self._opens_at - time.monotonic()))
         return await super().append(appends, lease=lease)
 
@@ -67,7 +71,9 @@ class FastModel(BaseChatModel):
     def _llm_type(self) -> str:
         return "fast"
 
-    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+    def _generate(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
         raise NotImplementedError
 
     async def _astream(self, *arguments: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
@@ -105,15 +111,25 @@ class Sink:
 def chat_events(tokens: Callable[[], Iterator[str]]) -> Iterator[ChatCompletionChunk]:
     fields = {"id": "c", "created": 0, "model": "m", "object": "chat.completion.chunk"}
     for token in tokens():
-        yield ChatCompletionChunk.model_validate({**fields, "choices": [{"index": 0, "delta": {"content": token}}]})
+        yield ChatCompletionChunk.model_validate(
+            {**fields, "choices": [{"index": 0, "delta": {"content": token}}]}
+        )
     last = {"index": 0, "delta": {}, "finish_reason": "stop"}
     yield ChatCompletionChunk.model_validate({**fields, "choices": [last]})
 
 
 def response_events(tokens: Callable[[], Iterator[str]]) -> Iterator[Any]:
-    fields = {"type": "response.output_text.delta", "item_id": "i", "output_index": 0, "content_index": 0, "logprobs": []}
+    fields = {
+        "type": "response.output_text.delta",
+        "item_id": "i",
+        "output_index": 0,
+        "content_index": 0,
+        "logprobs": [],
+    }
     for number, token in enumerate(tokens()):
-        yield ResponseTextDeltaEvent.model_validate({**fields, "delta": token, "sequence_number": number})
+        yield ResponseTextDeltaEvent.model_validate(
+            {**fields, "delta": token, "sequence_number": number}
+        )
     yield {"type": "response.completed", "response": {"id": "r"}}
 
 
@@ -140,31 +156,52 @@ async def cpu_of(work: Awaitable[None]) -> float:
 
 
 async def published(record: Callable[[Any], Awaitable[None]]) -> None:
-    async with DurableStreamService(MemoryStore(), None, UIMessageProtocol()) as service, service.publisher("s") as pub:
+    async with (
+        DurableStreamService(MemoryStore(), None, UIMessageProtocol()) as service,
+        service.publisher("s") as pub,
+    ):
         await record(pub)
 
 
 async def costs(count: int) -> dict[str, float]:
-    """Return the microseconds of CPU for each token that each way of recording adds to not recording."""
+    """Return the microseconds of CPU for each token that each way of recording adds to not
+    recording.
+    """
 
     def tokens() -> Iterator[str]:
         return iter([TOKEN] * count)
 
     chat, responses = list(chat_events(tokens)), list(response_events(tokens))
     sink: Any = Sink()
-    bare_model, bare_loop = await cpu_of(say(Nothing(), tokens)), await cpu_of(listen(one_by_one(chat)))
+    bare_model, bare_loop = (
+        await cpu_of(say(Nothing(), tokens)),
+        await cpu_of(listen(one_by_one(chat))),
+    )
     total = {
         "LangChain: mapping": await cpu_of(say(StreamCallbackHandler(sink), tokens)) - bare_model,
         "OpenAI chat: mapping": await cpu_of(listen(capture(one_by_one(chat), sink))) - bare_loop,
-        "OpenAI responses: mapping": await cpu_of(listen(capture(one_by_one(responses), sink))) - bare_loop,
-        "LangChain: to memory://": await cpu_of(published(lambda pub: say(StreamCallbackHandler(pub), tokens))) - bare_model,
-        "OpenAI chat: to memory://": await cpu_of(published(lambda pub: listen(capture(one_by_one(chat), pub)))) - bare_loop,
+        "OpenAI responses: mapping": await cpu_of(listen(capture(one_by_one(responses), sink)))
+        - bare_loop,
+        "LangChain: to memory://": await cpu_of(
+            published(lambda pub: say(StreamCallbackHandler(pub), tokens))
+        )
+        - bare_model,
+        "OpenAI chat: to memory://": await cpu_of(
+            published(lambda pub: listen(capture(one_by_one(chat), pub)))
+        )
+        - bare_loop,
     }
     return {name: seconds / count * 1e6 for name, seconds in total.items()}
 
 
-async def rate(record: Callable[[Any, Callable[[], Iterator[str]]], Awaitable[None]], seconds: float, stall: float) -> float:
-    """Return the tokens per second that a model which never waits by itself says while it is recorded."""
+async def rate(
+    record: Callable[[Any, Callable[[], Iterator[str]]], Awaitable[None]],
+    seconds: float,
+    stall: float,
+) -> float:
+    """Return the tokens per second that a model which never waits by itself says while it is
+    recorded.
+    """
     said, ends_at = 0, 0.0
 
     def tokens() -> Iterator[str]:
@@ -197,7 +234,9 @@ async def by_capture(pub: Any, tokens: Callable[[], Iterator[str]]) -> None:
 
 
 async def measure(rounds: int, count: int, seconds: float) -> list[Row]:
-    """Measure everything once per round, so that a busy moment of the machine disturbs all of it alike."""
+    """Measure everything once per round, so that a busy moment of the machine disturbs all of it
+    alike.
+    """
     await costs(count // 5)  # a first look at everything is slow
     cpu: dict[str, list[float]] = {}
     ratios: dict[str, list[float]] = {"LangChain": [], "OpenAI": []}
@@ -209,9 +248,15 @@ async def measure(rounds: int, count: int, seconds: float) -> list[Row]:
             stalls = (0.0, STALL) if number % 2 else (STALL, 0.0)
             rates = {stall: await rate(record, seconds, stall) for stall in stalls}
             ratios[name].append(rates[STALL] / rates[0.0])
-    rows = [Row(f"{name}, CPU per token", "µs", values, "<= 25" if "mapping" in name else "") for name, values in cpu.items()]
+    rows = [
+        Row(f"{name}, CPU per token", "µs", values, "<= 25" if "mapping" in name else "")
+        for name, values in cpu.items()
+    ]
     title = f"rate with a store stalled for {STALL:g} s of {seconds:g} s"
-    return [*rows, *(Row(f"{name}: {title}", "×", values, ">= 0.9") for name, values in ratios.items())]
+    return [
+        *rows,
+        *(Row(f"{name}: {title}", "×", values, ">= 0.9") for name, values in ratios.items()),
+    ]
 
 
 def table(rows: list[Row]) -> str:
@@ -219,19 +264,29 @@ def table(rows: list[Row]) -> str:
     lines = [f"{'':{width}}   median      min      max      target"]
     for row in rows:
         numbers = (statistics.median(row.values), min(row.values), max(row.values))
-        lines.append(f"{row.name:{width}} " + " ".join(f"{number:8.2f}" for number in numbers) + f" {row.unit:2} {row.target:>7}")
+        lines.append(
+            f"{row.name:{width}} "
+            + " ".join(f"{number:8.2f}" for number in numbers)
+            + f" {row.unit:2} {row.target:>7}"
+        )
     return "\n".join(lines)
 
 
 def report(rows: list[Row]) -> dict[str, Any]:
     packages = ("langchain-core", "openai")
-    machine = {"python": platform.python_version(), "processors": os.cpu_count(), **{name: version(name) for name in packages}}
+    machine = {
+        "python": platform.python_version(),
+        "processors": os.cpu_count(),
+        **{name: version(name) for name in packages},
+    }
     measured = [{**row._asdict(), "median": statistics.median(row.values)} for row in rows]
     return {"machine": machine, "rows": measured}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tokens", type=int, default=5000, help="of each measurement of CPU time")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement of a rate")

@@ -1,4 +1,6 @@
-"""An embedded Postgres with its defaults (fsync on), new databases in it, and the CPU time that it takes."""
+"""An embedded Postgres with its defaults (fsync on), new databases in it, and the CPU time that it
+takes.
+"""
 
 from __future__ import annotations
 
@@ -44,12 +46,19 @@ class Server:
         self._pid = int((self._directory / "pg" / "postmaster.pid").read_text().split()[0])
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self._server.cleanup()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     async def new_database(self, *, table: str | None = None) -> str:
-        """Return the URL of a new database with the tables of this package, or with one other table."""
+        """Return the URL of a new database with the tables of this package, or with one other
+        table.
+        """
         name = f"bench_{secrets.token_hex(4)}"
         await _execute(self._url, f"CREATE DATABASE {name}")
         url = self._url.replace("/postgres?", f"/{name}?")

@@ -1,4 +1,6 @@
-"""Rows 1 and 2: from the process that writes to one that reads, at a given load and at the highest that arrives in time."""
+"""Rows 1 and 2: from the process that writes to one that reads, at a given load and at the highest
+that arrives in time.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ INTERVAL = 0.020
 
 @dataclass(frozen=True)
 class Design:
-    """One way to deliver: the program of its publisher and reader, and its table (None: this package's)."""
+    """One way to deliver: the program of its publisher and reader, and its table (None: this
+    package's).
+    """
 
     name: str
     command: tuple[str, ...]
@@ -46,7 +50,9 @@ OURS_UVLOOP = Design("monostream_ai on uvloop", python("ours.py", "uvloop"))
 DRIZZLE = Design("Node stand-in, drizzle", node("drizzle"), JSONB_TABLE)
 PLAIN_PG = Design("Node stand-in, plain pg", node("pg"), JSONB_TABLE)
 NAIVE_ASYNCPG = Design("naive asyncpg", python("naive.py", "asyncpg"), JSONB_TABLE)
-NAIVE_INSIDE = Design("naive asyncpg, NOTIFY in the transaction", python("naive.py", "inside"), JSONB_TABLE)
+NAIVE_INSIDE = Design(
+    "naive asyncpg, NOTIFY in the transaction", python("naive.py", "inside"), JSONB_TABLE
+)
 NAIVE_SQLALCHEMY = Design("naive SQLAlchemy", python("naive.py", "sqlalchemy"), JSONB_TABLE)
 DESIGNS = [OURS_PUSHED, OURS_WRITTEN, DRIZZLE, PLAIN_PG, NAIVE_ASYNCPG, NAIVE_SQLALCHEMY]
 
@@ -97,10 +103,16 @@ async def deliver(server: Server, design: Design, rate: int, seconds: float) -> 
             await process.wait()
         await server.drop(url)
     times = sorted(read["latencies"]) or [10**9]
-    cpu = {"publisher": wrote["cpu"] / seconds, "reader": read["cpu"] / seconds, "Postgres": used / seconds}
+    cpu = {
+        "publisher": wrote["cpu"] / seconds,
+        "reader": read["cpu"] / seconds,
+        "Postgres": used / seconds,
+    }
     in_time = sum(time <= LIMIT * 1e6 for time in times)
     p50, p99 = (times[min(len(times) - 1, int(len(times) * part))] / 1e3 for part in (0.5, 0.99))
-    return Delivery(load.chunks, in_time, wrote["sent"], len(read["latencies"]), p50, p99, cpu, seconds)
+    return Delivery(
+        load.chunks, in_time, wrote["sent"], len(read["latencies"]), p50, p99, cpu, seconds
+    )
 
 
 async def started(command: list[str]) -> Process:
@@ -122,8 +134,12 @@ async def finished(process: Process) -> Any:
     return result
 
 
-async def highest_rate(server: Server, design: Design, first: int, seconds: float) -> tuple[int, Delivery | None]:
-    """Climb from `first` in steps of an eighth until a load is not delivered in time; one failure is repeated."""
+async def highest_rate(
+    server: Server, design: Design, first: int, seconds: float
+) -> tuple[int, Delivery | None]:
+    """Climb from `first` in steps of an eighth until a load is not delivered in time; one failure
+    is repeated.
+    """
     best: tuple[int, Delivery | None] = (0, None)
     rate = first
     while True:

@@ -48,7 +48,9 @@ class Figures:
         self._by_name: dict[str, Figure] = {}
 
     def add(self, name: str, value: float, unit: str, target: str = "") -> None:
-        self._by_name.setdefault(name, Figure(self._row, name, unit, [], target)).values.append(value)
+        self._by_name.setdefault(name, Figure(self._row, name, unit, [], target)).values.append(
+            value
+        )
 
     def all(self) -> list[Figure]:
         return [*self._by_name.values()]
@@ -58,9 +60,14 @@ def table(figures: Sequence[Figure]) -> str:
     width = max(len(figure.name) for figure in figures)
     lines = [f"row {'':{width}} {'median':>10} {'min':>10} {'max':>10} {'':9} target"]
     for figure in figures:
-        numbers = " ".join(f"{_short(value):>10}" for value in (figure.median, min(figure.values), max(figure.values)))
+        numbers = " ".join(
+            f"{_short(value):>10}"
+            for value in (figure.median, min(figure.values), max(figure.values))
+        )
         verdict = {None: "", True: "met", False: "NOT MET"}[figure.met]
-        lines.append(f"{figure.row:3} {figure.name:{width}} {numbers} {figure.unit:9} {figure.target:10} {verdict}".rstrip())
+        lines.append(
+            f"{figure.row:3} {figure.name:{width}} {numbers} {figure.unit:9} {figure.target:10} {verdict}".rstrip()
+        )
     return "\n".join(lines)
 
 
@@ -71,7 +78,10 @@ def report(figures: Sequence[Figure]) -> dict[str, Any]:
         "load": os.getloadavg()[0],
         **{name: version(name) for name in PACKAGES},
     }
-    return {"machine": machine, "figures": [{**asdict(figure), "median": figure.median} for figure in figures]}
+    return {
+        "machine": machine,
+        "figures": [{**asdict(figure), "median": figure.median} for figure in figures],
+    }
 
 
 def _short(value: float) -> str:

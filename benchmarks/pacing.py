@@ -1,7 +1,9 @@
-"""The load of a measurement: some streams, each with a chunk every `interval` seconds that carries the time of its writing.
+"""The load of a measurement: some streams, each with a chunk every `interval` seconds that carries
+the time of its writing.
 
-Every publisher and reader is a process of its own: it prints `ready`, begins when told, and prints its result as one JSON object.
-The clock is the machine's monotonic one, which all processes (Node's too) share.
+Every publisher and reader is a process of its own: it prints `ready`, begins when told, and prints
+its result as one JSON object. The clock is the machine's monotonic one, which all processes (Node's
+too) share.
 """
 
 from __future__ import annotations
@@ -66,7 +68,9 @@ async def publish_awaiting(load: Load, write: Write) -> None:
     async def stream(id: str, place: int) -> None:
         nonlocal sent
         number = 0
-        while (due := start + load.interval * (number + place / len(load.streams))) < start + load.seconds:
+        while (
+            due := start + load.interval * (number + place / len(load.streams))
+        ) < start + load.seconds:
             if (left := due - time.monotonic()) > 0:
                 await asyncio.sleep(left)
             if time.monotonic() >= start + load.seconds:

@@ -1,4 +1,6 @@
-"""Rows 16 and 17: the packages that are compared, each with what it keeps its chunks in, and how their programs are run."""
+"""Rows 16 and 17: the packages that are compared, each with what it keeps its chunks in, and how
+their programs are run.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +40,46 @@ OURS = Peer("monostream_ai, Postgres", python("peers.py", "ours"), Postgres, ord
 PEERS = [
     OURS,
     Peer("npm resumable-stream, Redis in memory", npm("resumable-stream"), lambda: redis(None)),
-    Peer("npm resumable-stream, Redis fsync always", npm("resumable-stream"), lambda: redis("always")),
-    Peer("PyPI resumable-stream, Redis in memory", python("peers.py", "resumable-stream"), lambda: redis(None)),
-    Peer("PyPI resumable-stream, Redis fsync always", python("peers.py", "resumable-stream"), lambda: redis("always")),
-    Peer("assistant-stream, Redis in memory", python("peers.py", "assistant-stream"), lambda: redis(None)),
-    Peer("assistant-stream, Redis fsync everysec", python("peers.py", "assistant-stream"), lambda: redis("everysec")),
-    Peer("assistant-stream, Redis fsync always", python("peers.py", "assistant-stream"), lambda: redis("always")),
-    Peer("durable-streams, in memory", npm("durable-streams"), lambda: durable_streams(files=False), ordered=True),
-    Peer("durable-streams, synced files", npm("durable-streams"), lambda: durable_streams(files=True), ordered=True),
+    Peer(
+        "npm resumable-stream, Redis fsync always", npm("resumable-stream"), lambda: redis("always")
+    ),
+    Peer(
+        "PyPI resumable-stream, Redis in memory",
+        python("peers.py", "resumable-stream"),
+        lambda: redis(None),
+    ),
+    Peer(
+        "PyPI resumable-stream, Redis fsync always",
+        python("peers.py", "resumable-stream"),
+        lambda: redis("always"),
+    ),
+    Peer(
+        "assistant-stream, Redis in memory",
+        python("peers.py", "assistant-stream"),
+        lambda: redis(None),
+    ),
+    Peer(
+        "assistant-stream, Redis fsync everysec",
+        python("peers.py", "assistant-stream"),
+        lambda: redis("everysec"),
+    ),
+    Peer(
+        "assistant-stream, Redis fsync always",
+        python("peers.py", "assistant-stream"),
+        lambda: redis("always"),
+    ),
+    Peer(
+        "durable-streams, in memory",
+        npm("durable-streams"),
+        lambda: durable_streams(files=False),
+        ordered=True,
+    ),
+    Peer(
+        "durable-streams, synced files",
+        npm("durable-streams"),
+        lambda: durable_streams(files=True),
+        ordered=True,
+    ),
 ]
 
 
@@ -60,7 +94,12 @@ class Running:
     def new_load(self, streams: int, seconds: float) -> Load:
         """Return a load on streams that nobody has used; seconds of 50 chunks for each."""
         prefix = secrets.token_hex(4)
-        return Load(self.backend.url, [f"{prefix}-{number:02}" for number in range(streams)], INTERVAL, seconds)
+        return Load(
+            self.backend.url,
+            [f"{prefix}-{number:02}" for number in range(streams)],
+            INTERVAL,
+            seconds,
+        )
 
     async def ready(self, role: str, load: Load) -> Process:
         """Start a program in a role that says when it is ready."""

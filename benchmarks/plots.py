@@ -1,7 +1,8 @@
-"""Pictures of the figures: `python benchmarks/plots.py benchmarks/run.json DIRECTORY`, or `--plots` of run.py.
+"""Pictures of the figures: `python benchmarks/plots.py benchmarks/run.json DIRECTORY`, or `--plots`
+of run.py.
 
-For each row and unit: a bar for each median, with a line from the least to the most; and where a p50 has its p99, a line from one
-to the other.
+For each row and unit: a bar for each median, with a line from the least to the most; and where a
+p50 has its p99, a line from one to the other.
 """
 
 from __future__ import annotations
@@ -34,8 +35,16 @@ def draw(figures: Sequence[Figure], directory: Path) -> None:
     ordered = sorted(figures, key=lambda figure: (figure.row, figure.unit))
     for (row, unit), group in groupby(ordered, key=lambda figure: (figure.row, figure.unit)):
         figures_of_row = [*group]
-        late = {figure.name.removesuffix(LATE): figure for figure in figures_of_row if figure.name.endswith(LATE)}
-        middle = {figure.name.removesuffix(MIDDLE): figure for figure in figures_of_row if figure.name.endswith(MIDDLE)}
+        late = {
+            figure.name.removesuffix(LATE): figure
+            for figure in figures_of_row
+            if figure.name.endswith(LATE)
+        }
+        middle = {
+            figure.name.removesuffix(MIDDLE): figure
+            for figure in figures_of_row
+            if figure.name.endswith(MIDDLE)
+        }
         ranges = {name: (figure, late[name]) for name, figure in middle.items() if name in late}
         in_ranges = {id(figure) for pair in ranges.values() for figure in pair}
         rest = [figure for figure in figures_of_row if id(figure) not in in_ranges]
@@ -52,7 +61,12 @@ def draw_bars(figures: Sequence[Figure], unit: str, path: Path) -> None:
         [figure.median - min(figure.values) for figure in figures],
         [max(figure.values) - figure.median for figure in figures],
     ]
-    axes.barh([figure.name for figure in figures], medians, xerr=spread, color=[_color(figure.name) for figure in figures])
+    axes.barh(
+        [figure.name for figure in figures],
+        medians,
+        xerr=spread,
+        color=[_color(figure.name) for figure in figures],
+    )
     axes.invert_yaxis()
     axes.set_xlabel(unit or "share")
     picture.savefig(path, dpi=120)
@@ -63,7 +77,13 @@ def draw_ranges(ranges: dict[str, tuple[Figure, Figure]], unit: str, path: Path)
     """Draw a line from each p50 to its p99, on a logarithmic axis."""
     picture, axes = pyplot.subplots(figsize=(9, 0.8 + 0.32 * len(ranges)), layout="constrained")
     for name, (middle, late) in ranges.items():
-        axes.plot([middle.median, late.median], [name, name], color=_color(name), linewidth=3, solid_capstyle="butt")
+        axes.plot(
+            [middle.median, late.median],
+            [name, name],
+            color=_color(name),
+            linewidth=3,
+            solid_capstyle="butt",
+        )
         axes.plot([middle.median], [name], "o", color=_color(name))
     axes.invert_yaxis()
     axes.set_xscale("log")
@@ -79,16 +99,26 @@ def _color(name: str) -> str:
 
 def _word(unit: str) -> str:
     words = {"": "share", "×": "ratio", "%": "percent"}
-    return "".join(character for character in unit if character.isalnum()) or words.get(unit, "other")
+    return "".join(character for character in unit if character.isalnum()) or words.get(
+        unit, "other"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("figures", type=Path, help="what run.py wrote")
     parser.add_argument("directory", type=Path)
     options = parser.parse_args()
     stored = json.loads(options.figures.read_text())["figures"]
-    draw([Figure(one["row"], one["name"], one["unit"], one["values"], one["target"]) for one in stored], options.directory)
+    draw(
+        [
+            Figure(one["row"], one["name"], one["unit"], one["values"], one["target"])
+            for one in stored
+        ],
+        options.directory,
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Measure this package beside what people use, and beside what its parts can do at best: `python benchmarks/run.py`.
+"""Measure this package beside what people use, and beside what its parts can do at best: `python
+benchmarks/run.py`.
 
-python benchmarks/run.py [--rows 1,2,3] [--rounds 3] [--json benchmarks/run.json] [--plots DIRECTORY]
+python benchmarks/run.py [--rows 1,2,3] [--rounds 3] [--json benchmarks/run.json] [--plots
+DIRECTORY]
 """
 
 from __future__ import annotations
@@ -67,11 +69,17 @@ async def measure(rows: list[int], rounds: int) -> list[Figure]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=lambda text: [int(number) for number in text.split(",")], default=[*ROWS])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--rows", type=lambda text: [int(number) for number in text.split(",")], default=[*ROWS]
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"))
-    parser.add_argument("--plots", type=Path, help="a directory for a picture of each row; needs matplotlib")
+    parser.add_argument(
+        "--plots", type=Path, help="a directory for a picture of each row; needs matplotlib"
+    )
     options = parser.parse_args()
     figures = asyncio.run(measure(options.rows, options.rounds))
     options.json.write_text(json.dumps(report(figures), indent=2, ensure_ascii=False) + "\n")

@@ -1,6 +1,8 @@
-"""How far one database goes: `python benchmarks/scaling.py` prints the tables of docs/scaling.md in about a second.
+"""How far one database goes: `python benchmarks/scaling.py` prints the tables of docs/scaling.md in
+about a second.
 
-`--measure` first measures the unit costs and three real loads on this machine, in two minutes, and stores them in scale/.
+`--measure` first measures the unit costs and three real loads on this machine, in two minutes, and
+stores them in scale/.
 """
 
 from __future__ import annotations
@@ -38,8 +40,20 @@ SECONDS = 0.2
 
 def costs_table(costs: Costs) -> str:
     rows: list[tuple[str, ...]] = [("Statement", "CPU of the process", "CPU of Postgres")]
-    for name, side in (("Append", costs.append), ("Notification", costs.notify), ("Read", costs.read)):
-        rows.append((name, *(_microseconds(cost.fixed, cost.stream, cost.chunk) for cost in (side.client, side.server))))
+    for name, side in (
+        ("Append", costs.append),
+        ("Notification", costs.notify),
+        ("Read", costs.read),
+    ):
+        rows.append(
+            (
+                name,
+                *(
+                    _microseconds(cost.fixed, cost.stream, cost.chunk)
+                    for cost in (side.client, side.server)
+                ),
+            )
+        )
     return _markdown(rows)
 
 
@@ -48,7 +62,10 @@ def sizes_table(costs: Costs) -> str:
     wal = costs.wal
     rows = [
         ("What", "Cost"),
-        ("Encoding and queueing a chunk; handing it to a reader", f"{costs.push * 1e6:.1f} µs, {costs.take * 1e6:.1f} µs of CPU"),
+        (
+            "Encoding and queueing a chunk; handing it to a reader",
+            f"{costs.push * 1e6:.1f} µs, {costs.take * 1e6:.1f} µs of CPU",
+        ),
         (
             "Waking a process that listens",
             f"{costs.wake * 1e6:.0f} µs of CPU in Postgres, {costs.hear * 1e6:.0f} µs in the process",
@@ -64,7 +81,9 @@ def sizes_table(costs: Costs) -> str:
 
 
 def runs_table(costs: Costs, runs: Sequence[Run]) -> str:
-    rows: list[tuple[str, ...]] = [("chunks/s", "Chunks in a batch", "Reads/s", "Postgres", "Writer", "Reader", "p50")]
+    rows: list[tuple[str, ...]] = [
+        ("chunks/s", "Chunks in a batch", "Reads/s", "Postgres", "Writer", "Reader", "p50")
+    ]
     for run in runs:
         # The disk of a shared machine is another one from minute to minute: each run has its own.
         told = one_machine(replace(costs, flush=run.disk), run.streams, seconds=1.0)
@@ -76,14 +95,25 @@ def runs_table(costs: Costs, runs: Sequence[Run]) -> str:
             (told.readers, run.reader, ".2f", ""),
             (told.counts.age(0.5) * 1e3, run.p50, ".1f", " ms"),
         ]
-        rows.append((f"{run.rate:,}", *(f"{one:{form}}, {other:{form}}{unit}" for one, other, form, unit in pairs)))
+        rows.append(
+            (
+                f"{run.rate:,}",
+                *(f"{one:{form}}, {other:{form}}{unit}" for one, other, form, unit in pairs),
+            )
+        )
     return _markdown(rows)
 
 
 def scale_table(costs: Costs) -> str:
     cells = _cells(costs)
     rows: list[tuple[str, ...]] = [
-        ("At once", "chunks/s", "Databases", "Processes", *(f"{title} of each" for title in _PER_DATABASE))
+        (
+            "At once",
+            "chunks/s",
+            "Databases",
+            "Processes",
+            *(f"{title} of each" for title in _PER_DATABASE),
+        )
     ]
     for at_once in AT_ONCE:
         databases, streams, cell = _least_databases(costs, cells, at_once)
@@ -114,15 +144,23 @@ def _cells(costs: Costs) -> dict[int, Outcome]:
     """Return a database for each number of streams up to the first that is too many for it."""
     cells: dict[int, Outcome] = {}
     for streams in range(STEP, MOST + STEP, STEP):
-        cell = one_database(costs, streams, streams // STREAMS_PER_PROCESS, processors=PROCESSORS, seconds=SECONDS)
-        fits = cell.keeps_up and cell.database <= PROCESSORS * BUSY and cell.counts.wal / SECONDS <= WAL_LIMIT
+        cell = one_database(
+            costs, streams, streams // STREAMS_PER_PROCESS, processors=PROCESSORS, seconds=SECONDS
+        )
+        fits = (
+            cell.keeps_up
+            and cell.database <= PROCESSORS * BUSY
+            and cell.counts.wal / SECONDS <= WAL_LIMIT
+        )
         if not fits and cells:
             break
         cells[streams] = cell
     return cells
 
 
-def _least_databases(costs: Costs, cells: dict[int, Outcome], at_once: int) -> tuple[int, int, Outcome]:
+def _least_databases(
+    costs: Costs, cells: dict[int, Outcome], at_once: int
+) -> tuple[int, int, Outcome]:
     most = max(cells)
     databases = -(-at_once // most)
     streams = min(at_once, most)
@@ -159,8 +197,12 @@ async def _measure(rounds: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--measure", action="store_true", help="measure the unit costs and the real runs first")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--measure", action="store_true", help="measure the unit costs and the real runs first"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="of the real runs")
     options = parser.parse_args()
     if options.measure:

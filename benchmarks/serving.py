@@ -23,7 +23,9 @@ SAID_BEFORE = 100
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: events, bytes, and seconds to the first body byte, to the first event and to the end."""
+    """What came back: events, bytes, and seconds to the first body byte, to the first event and to
+    the end.
+    """
 
     events: int
     size: int
@@ -40,7 +42,11 @@ class Readings:
     lags: list[float]
 
     def lag(self, part: float) -> float:
-        return self.lags[min(len(self.lags) - 1, int(len(self.lags) * part))] if self.lags else PATIENCE
+        return (
+            self.lags[min(len(self.lags) - 1, int(len(self.lags) * part))]
+            if self.lags
+            else PATIENCE
+        )
 
 
 class Readers:
@@ -85,13 +91,17 @@ class Serving:
         return Reply(events, size, first_byte, first, last)
 
     @asynccontextmanager
-    async def readers(self, paths: list[str], *, replayed: int = 0, sampled: int = 50) -> AsyncIterator[Readers]:
+    async def readers(
+        self, paths: list[str], *, replayed: int = 0, sampled: int = 50
+    ) -> AsyncIterator[Readers]:
         """Connect a reader for each path; `sampled` of them note how old their chunks are.
 
         Args:
             replayed: Events that each gets before the live ones.
         """
-        arguments = json.dumps({"port": self.port, "paths": paths, "sampled": sampled, "replayed": replayed})
+        arguments = json.dumps(
+            {"port": self.port, "paths": paths, "sampled": sampled, "replayed": replayed}
+        )
         process = await started([*python("readers.py"), arguments])
         try:
             yield Readers(process)
@@ -124,12 +134,16 @@ class Serving:
 
 @asynccontextmanager
 async def serving(url: str, *, stack: str = "h11") -> AsyncIterator[Serving]:
-    """Run designs/serving.py for a database, on uvicorn with h11 and asyncio, or with httptools and uvloop ("fast")."""
+    """Run designs/serving.py for a database, on uvicorn with h11 and asyncio, or with httptools and
+    uvloop ("fast").
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = await asyncio.create_subprocess_exec(
-        *python("serving.py"), json.dumps({"url": url, "port": port, "stack": stack}), env=os.environ
+        *python("serving.py"),
+        json.dumps({"url": url, "port": port, "stack": stack}),
+        env=os.environ,
     )
     try:
         async with asyncio.timeout(PATIENCE):

@@ -1,6 +1,8 @@
-"""Hours of use in half an hour: a chat on two server processes and Postgres, and whether anything grows.
+"""Hours of use in half an hour: a chat on two server processes and Postgres, and whether anything
+grows.
 
-python benchmarks/soak.py [--minutes 30] [--seed 1] [--json benchmarks/soak.json] [--plot benchmarks/plots/soak.png]
+python benchmarks/soak.py [--minutes 30] [--seed 1] [--json benchmarks/soak.json] [--plot
+benchmarks/plots/soak.png]
 
 The exit code is 1 if anything grew, was left, or was read that is not what is stored.
 """
@@ -44,7 +46,9 @@ STARTED = ("age 1", 10.0, float("inf"))
 """After a start, it takes a while until a process has all that it needs."""
 
 UNDISTURBED = ("lag", 0.0, 5.0)
-"""The machine may be shared. Where the reader itself was never late by more than so many ms, little else kept anybody waiting."""
+"""The machine may be shared. Where the reader itself was never late by more than so many ms, little
+else kept anybody waiting.
+"""
 
 MEASURES = [
     Measure("memory 0", "MB", (0.02, 1.0)),
@@ -89,15 +93,28 @@ class Soak:
 
     async def run(self) -> None:
         http = httpx.AsyncClient(timeout=60.0, limits=httpx.Limits(max_connections=None))
-        async with http, create_service(self._url) as stored, two_servers(http, self._url) as servers:
+        async with (
+            http,
+            create_service(self._url) as stored,
+            two_servers(http, self._url) as servers,
+        ):
             sampler = Sampler(self._url, servers, self.tally)
             await sampler.open()
             await sampler.execute(HANDED_OVER)
             for number in range(4):
-                await Turn(http, servers, stored, self.tally, random.Random(number), f"warm-up-{number}", 0).run()
+                await Turn(
+                    http, servers, stored, self.tally, random.Random(number), f"warm-up-{number}", 0
+                ).run()
             before = await sampler.sample()
             begin = time.monotonic()
-            load = Load(http, servers, stored, self.tally, Schedule(begin, begin + self._seconds), self._seed)
+            load = Load(
+                http,
+                servers,
+                stored,
+                self.tally,
+                Schedule(begin, begin + self._seconds),
+                self._seed,
+            )
             sampling = asyncio.create_task(sampler.run(every=min(EVERY, self._seconds / 36)))
             await load.run()
             sampling.cancel()
@@ -131,26 +148,45 @@ def report(soak: Soak, options: argparse.Namespace) -> dict[str, Any]:
 def conclude(run: dict[str, Any], options: argparse.Namespace) -> bool:
     """Judge a run, and write, draw and print what came of it; return whether all is well."""
     samples, ending = rows(run["samples"]), run["ending"]
-    verdicts = [verdict for measure in MEASURES if (verdict := judge(measure, samples, run["minutes"] * 60))]
-    options.json.write_text(json.dumps({**run, "verdicts": [asdict(verdict) for verdict in verdicts]}) + "\n")
+    verdicts = [
+        verdict for measure in MEASURES if (verdict := judge(measure, samples, run["minutes"] * 60))
+    ]
+    options.json.write_text(
+        json.dumps({**run, "verdicts": [asdict(verdict) for verdict in verdicts]}) + "\n"
+    )
     if options.plot is not None:
         from benchmarks.soaking.picture import draw
 
         draw(samples, run["kills"], options.plot)
     print(", ".join(f"{name} {count:,}" for name, count in run["counts"].items()))
-    print(f"handed over {ending['handed_over']:,}, again {ending['handed_over_again']:,}; {len(run['mismatches'])} mismatches")
-    print(*ending["left"] or [f"nothing was left {ending['settled_after']:.1f} s after the load"], sep="\n")
+    print(
+        f"handed over {ending['handed_over']:,}, again {ending['handed_over_again']:,}; {len(run['mismatches'])} mismatches"
+    )
+    print(
+        *ending["left"] or [f"nothing was left {ending['settled_after']:.1f} s after the load"],
+        sep="\n",
+    )
     print(table(verdicts))
-    return not run["mismatches"] and not ending["left"] and all(verdict.flat for verdict in verdicts)
+    return (
+        not run["mismatches"] and not ending["left"] and all(verdict.flat for verdict in verdicts)
+    )
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--seed", type=int, default=1, help="of the load; instants are not repeated")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of the load; instants are not repeated"
+    )
     parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"))
     parser.add_argument("--plot", type=Path, help="a PNG; needs matplotlib")
-    parser.add_argument("--again", action="store_true", help="run nothing: judge and draw the run that the JSON holds")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="run nothing: judge and draw the run that the JSON holds",
+    )
     options = parser.parse_args()
     if options.again:
         run = json.loads(options.json.read_text())

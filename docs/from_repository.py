@@ -1,6 +1,8 @@
-"""A hook of mkdocs: pages take parts of the README, and name the files of the repository to which they cannot link.
+"""A hook of mkdocs: pages take parts of the README, and name the files of the repository to which
+they cannot link.
 
-`{{ readme: word }}` becomes what stands between `<!-- word: -->` and `<!-- :word -->` in the README.
+`{{ readme: word }}` becomes what stands between `<!-- word: -->` and `<!-- :word -->` in the
+README.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ README: Final = Path(__file__).parent.parent / "README.md"
 INCLUDE: Final = re.compile(r"\{\{ readme: (\w+) \}\}")
 COMMENT: Final = re.compile(r"<!-- .*? -->\n?")
 FOLDERS: Final = "benchmarks|examples|fuzz|monostream_ai|notebooks|scripts|tests"
-LINK: Final = re.compile(rf"\[([^]]+)\]\((?:\.\./)?((?:{FOLDERS})(?:/[^)#]*)?|[A-Z]+(?:\.md)?)(?:#[^)]*)?\)")
+LINK: Final = re.compile(
+    rf"\[([^]]+)\]\((?:\.\./)?((?:{FOLDERS})(?:/[^)#]*)?|[A-Z]+(?:\.md)?)(?:#[^)]*)?\)"
+)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -1,4 +1,5 @@
-"""A store of your own: this one encrypts what it hands on to SQLite, so that a stolen database file tells nobody what was said.
+"""A store of your own: this one encrypts what it hands on to SQLite, so that a stolen database file
+tells nobody what was said.
 
 python examples/encrypted_store.py      # tests/examples/test_encrypted_store.py runs our conformance suite on it
 """
@@ -25,43 +26,70 @@ SEAL = 34
 
 
 class EncryptedStore(SQLiteStore):
-    """Encrypts chunks, each for its place; ids, owners, requests and metadata stay readable. `PostgresStore` works alike."""
+    """Encrypts chunks, each for its place; ids, owners, requests and metadata stay readable.
+    `PostgresStore` works alike.
+    """
 
     def __init__(self, engine: AsyncEngine, key: bytes) -> None:
         super().__init__(engine)
-        # AES-SIV adds nothing random: an append that is repeated after a lost answer must bring the same payloads.
+        # AES-SIV adds nothing random: an append that is repeated after a lost answer must bring the
+        # same payloads.
         self._cipher = AESSIV(key)
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         return await super().append([self._sealed(append) for append in appends], lease=lease)
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         def opened(stream_id: str, page: Page) -> Page:
             version = page.head.version if page.head else 0
-            return replace(page, payloads=self._open(page.payloads, stream_id, version, page.first, max_bytes))
+            return replace(
+                page, payloads=self._open(page.payloads, stream_id, version, page.first, max_bytes)
+            )
 
-        pages = await super().read(positions, max_rows=max_rows, max_bytes=2 * max_bytes + SEAL * max_rows)
-        return [opened(position.stream_id, page) for position, page in zip(positions, pages, strict=True)]
+        pages = await super().read(
+            positions, max_rows=max_rows, max_bytes=2 * max_bytes + SEAL * max_rows
+        )
+        return [
+            opened(position.stream_id, page)
+            for position, page in zip(positions, pages, strict=True)
+        ]
 
-    async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
+    async def payloads(
+        self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int
+    ) -> list[str]:
         size = 2 * max_bytes + SEAL * max_rows
-        sealed = await super().payloads(stream_id, version, first, max_rows=max_rows, max_bytes=size)
+        sealed = await super().payloads(
+            stream_id, version, first, max_rows=max_rows, max_bytes=size
+        )
         return self._open(sealed, stream_id, version, first, max_bytes)
 
-    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
+    async def timeline(
+        self, stream_id: str, version: int, first: int, *, max_rows: int
+    ) -> list[StoredChunk]:
         chunks = await super().timeline(stream_id, version, first, max_rows=max_rows)
         return [chunk._replace(size=(chunk.size - SEAL) // 2) for chunk in chunks]
 
     def _sealed(self, append: Append) -> Append:
         (stream_id, version, _), texts = append.lease, enumerate(append.payloads, append.first)
-        sealed = [self._cipher.encrypt(text.encode(), place(stream_id, version, id)).hex() for id, text in texts]
+        sealed = [
+            self._cipher.encrypt(text.encode(), place(stream_id, version, id)).hex()
+            for id, text in texts
+        ]
         return replace(append, payloads=[json.dumps(each) for each in sealed])
 
-    def _open(self, payloads: Sequence[str], stream_id: str, version: int, first: int, max_bytes: int) -> list[str]:
+    def _open(
+        self, payloads: Sequence[str], stream_id: str, version: int, first: int, max_bytes: int
+    ) -> list[str]:
         sealed = enumerate((bytes.fromhex(json.loads(payload)) for payload in payloads), first)
         opened = [self._cipher.decrypt(each, place(stream_id, version, id)) for id, each in sealed]
         sizes = accumulate((len(text) for text in opened), initial=0)
-        return [text.decode() for text, before in zip(opened, sizes, strict=False) if before < max_bytes]
+        return [
+            text.decode() for text, before in zip(opened, sizes, strict=False) if before < max_bytes
+        ]
 
 
 def place(stream_id: str, version: int, id: int) -> list[bytes]:
@@ -71,9 +99,14 @@ def place(stream_id: str, version: int, id: int) -> list[bytes]:
 async def main(path: str) -> None:
     engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
     store = EncryptedStore(engine, AESSIV.generate_key(512))
-    async with DurableStreamService(store, SQLiteNotifier(store), UIMessageProtocol(), create_tables=True) as service:
+    async with DurableStreamService(
+        store, SQLiteNotifier(store), UIMessageProtocol(), create_tables=True
+    ) as service:
         async with service.publisher("chat:1") as pub:
-            await pub.write({"type": "text-start", "id": "t"}, {"type": "text-delta", "id": "t", "delta": "Hello"})
+            await pub.write(
+                {"type": "text-start", "id": "t"},
+                {"type": "text-delta", "id": "t", "delta": "Hello"},
+            )
         async for chunk in service.subscribe("chat:1"):
             print(chunk)
     await engine.dispose()

@@ -1,4 +1,6 @@
-"""A chat server for `useChat`, whose answers survive reloads and restarts: `uvicorn --app-dir examples fastapi_app:app`."""
+"""A chat server for `useChat`, whose answers survive reloads and restarts: `uvicorn --app-dir
+examples fastapi_app:app`.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,5 @@
-"""A protocol of your own, for something that is no chat: a long job reports its progress, and whoever watches draws a bar.
+"""A protocol of your own, for something that is no chat: a long job reports its progress, and
+whoever watches draws a bar.
 
 python examples/job_progress.py         # run the job, watch it from its start, and look in on it later
 """
@@ -20,7 +21,8 @@ class Step(TypedDict):
 
 protocol = JSONProtocol[Step](
     is_terminal=lambda step: step["outcome"] is not None,
-    # Who ends a job that did not end itself knows only why: finish, error, abort (it was stopped), or lost.
+    # Who ends a job that did not end itself knows only why: finish, error, abort (it was stopped),
+    # or lost.
     ending=lambda why: [{"done": 0, "total": 0, "doing": "ended", "outcome": why}],
 )
 service = create_service("memory://", protocol)
@@ -32,7 +34,9 @@ async def job() -> None:
         for done, file in enumerate(FILES):
             await pub.write({"done": done, "total": len(FILES), "doing": file, "outcome": None})
             await asyncio.sleep(0.02)  # stands for the work
-        await pub.write({"done": len(FILES), "total": len(FILES), "doing": "all files", "outcome": "finish"})
+        await pub.write(
+            {"done": len(FILES), "total": len(FILES), "doing": "all files", "outcome": "finish"}
+        )
 
 
 async def watch(name: str) -> None:
@@ -40,7 +44,12 @@ async def watch(name: str) -> None:
         bar = progress.add_task(name)
         async for step in service.subscribe("job:7"):
             if step["total"]:
-                progress.update(bar, completed=step["done"], total=step["total"], description=f"{name}: {step['doing']}")
+                progress.update(
+                    bar,
+                    completed=step["done"],
+                    total=step["total"],
+                    description=f"{name}: {step['doing']}",
+                )
     print(f"{name} saw it end: {step['outcome']}")
 
 

@@ -1,4 +1,5 @@
-"""Record a LangChain chain with a callback; the chain itself does not change. Runs offline, with a model that repeats a text.
+"""Record a LangChain chain with a callback; the chain itself does not change. Runs offline, with a
+model that repeats a text.
 
 python examples/langchain_chain.py
 """
@@ -15,12 +16,18 @@ from monostream_ai.langchain import StreamCallbackHandler
 from monostream_ai.ui_messages import UIMessageProtocol
 
 model = GenericFakeChatModel(messages=iter([AIMessage("Postgres keeps it, so nothing is lost.")]))
-chain = ChatPromptTemplate.from_messages([("user", "Explain {topic} in a sentence.")]) | model | StrOutputParser()
+chain = (
+    ChatPromptTemplate.from_messages([("user", "Explain {topic} in a sentence.")])
+    | model
+    | StrOutputParser()
+)
 
 
 async def answer() -> None:
     async with service.publisher("chat:1", message_id="answer-1") as pub:
-        await chain.ainvoke({"topic": "durable streams"}, config={"callbacks": [StreamCallbackHandler(pub)]})
+        await chain.ainvoke(
+            {"topic": "durable streams"}, config={"callbacks": [StreamCallbackHandler(pub)]}
+        )
 
 
 async def read(name: str) -> None:

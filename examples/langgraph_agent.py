@@ -1,4 +1,5 @@
-"""An agent that asks before it acts. The question is stored: whoever comes back, even days later, sees it and can answer.
+"""An agent that asks before it acts. The question is stored: whoever comes back, even days later,
+sees it and can answer.
 
 python examples/langgraph_agent.py [yes|no]     # runs offline, with a model that follows a script
 """
@@ -31,17 +32,22 @@ def delete_file(path: str) -> str:
     return f"{path} is deleted"
 
 
-said = AIMessage("Let me see.", tool_calls=[{"id": "call_1", "name": "delete_file", "args": {"path": "old.txt"}}])
+said = AIMessage(
+    "Let me see.", tool_calls=[{"id": "call_1", "name": "delete_file", "args": {"path": "old.txt"}}]
+)
 model = OfflineModel(messages=iter([said, AIMessage("That is all.")]), disable_streaming=True)
 ask = HumanInTheLoopMiddleware({"delete_file": True})
-# A checkpointer that stores to disk, such as langgraph-checkpoint-postgres, lets the agent survive a restart as well.
+# A checkpointer that stores to disk, such as langgraph-checkpoint-postgres, lets the agent survive
+# a restart as well.
 agent = create_agent(model, [delete_file], middleware=[ask], checkpointer=InMemorySaver())
 
 
 async def answer(given: Any, continued: UIMessage | None = None) -> None:
     async with service.publisher("chat:1", message_id="answer-1") as pub:
         callback = StreamCallbackHandler(pub, continued=continued)
-        await agent.ainvoke(given, {"callbacks": [callback], "configurable": {"thread_id": "chat:1"}})
+        await agent.ainvoke(
+            given, {"callbacks": [callback], "configurable": {"thread_id": "chat:1"}}
+        )
 
 
 async def main(choice: str = "yes") -> None:
@@ -51,7 +57,9 @@ async def main(choice: str = "yes") -> None:
         part = next(part for part in message["parts"] if part.get("state") == "approval-requested")
         print(f"May I run {part['toolName']}({part['input']})? {choice}")
         # `useChat` does this in `addToolApprovalResponse`, and sends the message back.
-        part.update(state="approval-responded", approval={**part["approval"], "approved": choice == "yes"})
+        part.update(
+            state="approval-responded", approval={**part["approval"], "approved": choice == "yes"}
+        )
         await answer(Command(resume=resume_value([message])), message)
         print(*await service.chunks("chat:1"), sep="\n")
 

@@ -1,4 +1,5 @@
-"""A turn whose process is killed goes on where its graph was: finished steps are shown again, and not run again.
+"""A turn whose process is killed goes on where its graph was: finished steps are shown again, and
+not run again.
 
 python examples/langgraph_checkpointer.py     # runs offline; starts a process that kills itself in the middle of an answer
 """
@@ -47,7 +48,12 @@ def measure(place: str) -> str:
 
 
 call: Any = {"id": "call_1", "name": "measure", "args": {"place": "pier"}}
-model = OfflineModel(responses=[AIMessage("I will measure.", tool_calls=[call]), AIMessage("The waves are 2 m high.")])
+model = OfflineModel(
+    responses=[
+        AIMessage("I will measure.", tool_calls=[call]),
+        AIMessage("The waves are 2 m high."),
+    ]
+)
 
 
 def show_again(message: AnyMessage, callback: Any) -> None:
@@ -70,12 +76,18 @@ async def reply(turn: ChatTurn) -> None:
         for message in before.values.get("messages", asked)[len(asked) :]:
             show_again(message, turn.callback)
         if before.next or not before.values:
-            await agent.ainvoke(None if before.next else {"messages": asked}, config, durability="sync")
+            await agent.ainvoke(
+                None if before.next else {"messages": asked}, config, durability="sync"
+            )
 
 
 app = FastAPI()
 router = create_chat_router(
-    service, reply, on_lost="retry", on_finish=lambda message, turn: finished.put(message), sweep_interval=0.5
+    service,
+    reply,
+    on_lost="retry",
+    on_finish=lambda message, turn: finished.put(message),
+    sweep_interval=0.5,
 )
 app.include_router(router, prefix="/api/chat")
 

@@ -1,4 +1,5 @@
-"""Record a chat completion while it streams, and read it back as another process or a browser would.
+"""Record a chat completion while it streams, and read it back as another process or a browser
+would.
 
 python examples/openai_chat.py                  # without OPENAI_API_KEY it replays a recorded answer
 """
@@ -20,7 +21,9 @@ RECORDING = Path(__file__).parent / "recordings" / "chat.sse"
 def create_client() -> openai.AsyncOpenAI:
     if "OPENAI_API_KEY" in os.environ:
         return openai.AsyncOpenAI()
-    response = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=RECORDING.read_bytes())
+    response = httpx.Response(
+        200, headers={"content-type": "text/event-stream"}, content=RECORDING.read_bytes()
+    )
     http = httpx.AsyncClient(transport=httpx.MockTransport(lambda request: response))
     return openai.AsyncOpenAI(api_key="offline", http_client=http)
 

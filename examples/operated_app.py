@@ -1,4 +1,6 @@
-"""An app that can be operated: it prunes old answers, exports metrics, and tells a load balancer whether it is ready."""
+"""An app that can be operated: it prunes old answers, exports metrics, and tells a load balancer
+whether it is ready.
+"""
 
 import os
 from collections.abc import AsyncIterator
@@ -12,7 +14,9 @@ from monostream_ai.opentelemetry import OpenTelemetryObserver
 DAY = 86400.0
 
 # The observer uses the global meter provider: `opentelemetry-instrument` sets one up.
-service = create_service(os.environ.get("DATABASE_URL", "sqlite:///answers.db"), observer=OpenTelemetryObserver())
+service = create_service(
+    os.environ.get("DATABASE_URL", "sqlite:///answers.db"), observer=OpenTelemetryObserver()
+)
 
 
 @asynccontextmanager

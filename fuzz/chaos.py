@@ -1,4 +1,6 @@
-"""Real faults on real parts: `python fuzz/chaos.py --seed 42`. Processes, servers and connections die, freeze and come back."""
+"""Real faults on real parts: `python fuzz/chaos.py --seed 42`. Processes, servers and connections
+die, freeze and come back.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ def commit() -> str:
     """Return what this is a check-out of, as `git describe` names it."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
@@ -26,7 +30,9 @@ def chaos() -> int:
     """Play rounds, and say of what and how many of each; return the exit code."""
     player = ChaosPlayer()
     print(f"commit {commit()}")
-    code = main("fuzz/chaos.py", lambda options: player, jobs=1, repeats=1, names=names(), unit="rounds")
+    code = main(
+        "fuzz/chaos.py", lambda options: player, jobs=1, repeats=1, names=names(), unit="rounds"
+    )
     for name, count in sorted(player.well.items()):
         print(f"{name:20} {count:5}")
     return code

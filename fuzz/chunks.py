@@ -57,7 +57,10 @@ SHAPES: Final = ("plain", "nested", "key", "repeated", "limit")
 def plain_chunks(draws: Draws, count: int, *, author: str = "") -> list[Chunk]:
     """Return chunks that tell their author and place; few are large."""
     largest = draws.choice("size", (0, 12, 12, 200, 3000))
-    return [{"type": "text", "n": n, "by": author, "text": "x" * (hash_size(n) % (largest + 1))} for n in range(count)]
+    return [
+        {"type": "text", "n": n, "by": author, "text": "x" * (hash_size(n) % (largest + 1))}
+        for n in range(count)
+    ]
 
 
 def hash_size(number: int) -> int:

@@ -1,7 +1,8 @@
 """Random choices that a seed determines and that can be made smaller one by one.
 
-Each choice has a name and is computed from the seed, the actor that makes it, its name, and how often the actor has made it
-before. So one choice can change without moving any other, and no actor's choices depend on how the actors were scheduled.
+Each choice has a name and is computed from the seed, the actor that makes it, its name, and how
+often the actor has made it before. So one choice can change without moving any other, and no
+actor's choices depend on how the actors were scheduled.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ class Draws:
         caps: The largest value of a choice by its name, for all actors; how a failure is shrunk.
     """
 
-    def __init__(self, seed: int, caps: Mapping[str, int], *, actor: str = "", used: dict[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        caps: Mapping[str, int],
+        *,
+        actor: str = "",
+        used: dict[str, int] | None = None,
+    ) -> None:
         self._seed = seed
         self._caps = caps
         self._actor = actor
@@ -37,7 +45,9 @@ class Draws:
         return Draws(self._seed, self._caps, actor=f"{self._actor}.{name}", used=self.used)
 
     def number(self, name: str, low: int, high: int) -> int:
-        """Return a number from low to high, both included; a cap counts from `low` on, and "*" caps all names not given."""
+        """Return a number from low to high, both included; a cap counts from `low` on, and "*" caps
+        all names not given.
+        """
         times = self._made[name] = self._made.get(name, 0) + 1
         above = _mixed(self._key ^ crc32(name.encode()) ^ times << 32) % (high - low + 1)
         if self._caps:
@@ -55,7 +65,9 @@ class Draws:
         return self.number(name, 0, 99) >= 100 - percent
 
     def choice(self, name: str, options: Sequence[T]) -> T:
-        """Return one of the options; the first should be the simplest, as a cap of 0 leaves only that."""
+        """Return one of the options; the first should be the simplest, as a cap of 0 leaves only
+        that.
+        """
         return options[self.number(name, 0, len(options) - 1)]
 
 
@@ -65,7 +77,8 @@ def hashed(text: str) -> int:
 
 
 def _mixed(number: int) -> int:
-    # The finish of splitmix64: every bit of the number counts, at a fraction of the price of a hash.
+    # The finish of splitmix64: every bit of the number counts, at a fraction of the price of a
+    # hash.
     number = (number ^ (number >> 30)) * 0xBF58476D1CE4E5B9 & MASK
     number = (number ^ (number >> 27)) * 0x94D049BB133111EB & MASK
     return number ^ (number >> 31)

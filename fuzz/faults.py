@@ -1,4 +1,6 @@
-"""What goes wrong on purpose: a store whose calls are slow, fail, lose their answer or freeze, and a notifier that lies."""
+"""What goes wrong on purpose: a store whose calls are slow, fail, lose their answer or freeze, and
+a notifier that lies.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,16 @@ class FaultyStore(ForwardingStore):
         answers_lost: Percent of calls that take effect and then fail.
     """
 
-    def __init__(self, inner: Store, draws: Draws, log: Log, *, slow: int = 0, refused: int = 0, answers_lost: int = 0) -> None:
+    def __init__(
+        self,
+        inner: Store,
+        draws: Draws,
+        log: Log,
+        *,
+        slow: int = 0,
+        refused: int = 0,
+        answers_lost: int = 0,
+    ) -> None:
         super().__init__(inner)
         self._draws = draws
         self._log = log
@@ -56,7 +67,9 @@ class FaultyStore(ForwardingStore):
         self._running.set()
 
     def die(self) -> None:
-        """Fail every call, those on their way too: the process is gone, its appends may or may not have landed."""
+        """Fail every call, those on their way too: the process is gone, its appends may or may not
+        have landed.
+        """
         self.dead = True
         self._running.set()
 
@@ -97,7 +110,8 @@ def _told(detail: object) -> object:
 
 
 class FaultyNotifier(Notifier):
-    """Loses, doubles, delays, reorders and invents wake-ups, and says that it is healthy all the while.
+    """Loses, doubles, delays, reorders and invents wake-ups, and says that it is healthy all the
+    while.
 
     Args:
         delay: Seconds by which a wake-up comes late at most.
@@ -106,7 +120,14 @@ class FaultyNotifier(Notifier):
     """
 
     def __init__(
-        self, inner: Notifier, draws: Draws, log: Log, *, delay: float, streams: Sequence[str], only: str | None
+        self,
+        inner: Notifier,
+        draws: Draws,
+        log: Log,
+        *,
+        delay: float,
+        streams: Sequence[str],
+        only: str | None,
     ) -> None:
         self._inner = inner
         self._draws = draws
@@ -125,7 +146,9 @@ class FaultyNotifier(Notifier):
             raise OSError("the fuzzer broke the notify statement")
         await self._inner.notify(wake_ups)
 
-    async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
+    async def listen(
+        self, listener: Listener, on_error: BackgroundErrors
+    ) -> Callable[[], Awaitable[None]]:
         return await self._inner.listen(_FaultyListener(self, listener), on_error)
 
     async def aclose(self) -> None:
@@ -143,7 +166,9 @@ class FaultyNotifier(Notifier):
             case "late":
                 return [(self._delay * self._draws.number("late", 1, 100) / 100, wake_up)]
             case "stale":
-                return [(0.0, wake_up._replace(id=self._draws.number("stale", -1, max(wake_up.id, -1))))]
+                return [
+                    (0.0, wake_up._replace(id=self._draws.number("stale", -1, max(wake_up.id, -1))))
+                ]
             case "invented":
                 return [(0.0, self._invented())]
         return []
@@ -153,7 +178,11 @@ class FaultyNotifier(Notifier):
 
     def _invented(self) -> WakeUp:
         version = self._draws.choice("invented version", (0, 1, 5, 2**63 - 1))
-        return WakeUp(self._draws.choice("stream", self._streams), version, self._draws.choice("id", (-1, 0, 7, 2**63 - 1)))
+        return WakeUp(
+            self._draws.choice("stream", self._streams),
+            version,
+            self._draws.choice("id", (-1, 0, 7, 2**63 - 1)),
+        )
 
 
 class _FaultyListener:

@@ -27,18 +27,34 @@ class ForwardingStore(Store):
         await self._call("setup", self._inner.setup)
 
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
-        return await self._call("acquire", lambda: self._inner.acquire(stream_id, version, opening), version)
+        return await self._call(
+            "acquire", lambda: self._inner.acquire(stream_id, version, opening), version
+        )
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
-        return await self._call("append", lambda: self._inner.append(appends, lease=lease), *appends)
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
+        return await self._call(
+            "append", lambda: self._inner.append(appends, lease=lease), *appends
+        )
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
-        return await self._call("read", lambda: self._inner.read(positions, max_rows=max_rows, max_bytes=max_bytes), *positions)
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
+        return await self._call(
+            "read",
+            lambda: self._inner.read(positions, max_rows=max_rows, max_bytes=max_bytes),
+            *positions,
+        )
 
-    async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
+    async def payloads(
+        self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int
+    ) -> list[str]:
         return await self._call(
             "payloads",
-            lambda: self._inner.payloads(stream_id, version, first, max_rows=max_rows, max_bytes=max_bytes),
+            lambda: self._inner.payloads(
+                stream_id, version, first, max_rows=max_rows, max_bytes=max_bytes
+            ),
             version,
             first,
         )
@@ -60,19 +76,35 @@ class ForwardingStore(Store):
         return await self._call("info", lambda: self._inner.info(stream_id, version), version)
 
     async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
-        return await self._call("streams", lambda: self._inner.streams(prefix=prefix, after=after, limit=limit))
+        return await self._call(
+            "streams", lambda: self._inner.streams(prefix=prefix, after=after, limit=limit)
+        )
 
-    async def versions(self, stream_id: str, *, before: int | None, limit: int) -> list[VersionInfo]:
-        return await self._call("versions", lambda: self._inner.versions(stream_id, before=before, limit=limit))
+    async def versions(
+        self, stream_id: str, *, before: int | None, limit: int
+    ) -> list[VersionInfo]:
+        return await self._call(
+            "versions", lambda: self._inner.versions(stream_id, before=before, limit=limit)
+        )
 
-    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
-        return await self._call("timeline", lambda: self._inner.timeline(stream_id, version, first, max_rows=max_rows), version)
+    async def timeline(
+        self, stream_id: str, version: int, first: int, *, max_rows: int
+    ) -> list[StoredChunk]:
+        return await self._call(
+            "timeline",
+            lambda: self._inner.timeline(stream_id, version, first, max_rows=max_rows),
+            version,
+        )
 
     async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
-        return await self._call("unattended", lambda: self._inner.unattended(prefix=prefix, limit=limit))
+        return await self._call(
+            "unattended", lambda: self._inner.unattended(prefix=prefix, limit=limit)
+        )
 
     async def attend(self, taker: Lease, *, lease: float) -> bool:
-        return await self._call("attend", lambda: self._inner.attend(taker, lease=lease), taker.version)
+        return await self._call(
+            "attend", lambda: self._inner.attend(taker, lease=lease), taker.version
+        )
 
     async def settle(self, taker: Lease) -> None:
         await self._call("settle", lambda: self._inner.settle(taker), taker.version)
@@ -81,7 +113,9 @@ class ForwardingStore(Store):
         return await self._call("delete", lambda: self._inner.delete(stream_id))
 
     async def prune(self, *, older_than: float, limit: int) -> int:
-        return await self._call("prune", lambda: self._inner.prune(older_than=older_than, limit=limit))
+        return await self._call(
+            "prune", lambda: self._inner.prune(older_than=older_than, limit=limit)
+        )
 
     async def aclose(self) -> None:
         """Leave the inner store open."""

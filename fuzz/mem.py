@@ -14,5 +14,11 @@ from fuzz.virtual_player import VirtualPlayer
 
 if __name__ == "__main__":
     sys.exit(
-        main("fuzz/mem.py", lambda options: VirtualPlayer(MemorySite, jobs=options.jobs), jobs=1, repeats=1, names=ON_MEMORY)
+        main(
+            "fuzz/mem.py",
+            lambda options: VirtualPlayer(MemorySite, jobs=options.jobs),
+            jobs=1,
+            repeats=1,
+            names=ON_MEMORY,
+        )
     )

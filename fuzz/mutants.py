@@ -1,4 +1,6 @@
-"""Break a copy of the core in many ways, and see that a fuzzer or the suite notices each: `python fuzz/mutants.py`."""
+"""Break a copy of the core in many ways, and see that a fuzzer or the suite notices each: `python
+fuzz/mutants.py`.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,15 @@ from fuzz.breaking.hunt import LIMIT, Hunt, Verdict
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Break the core in named ways and see that each is noticed.")
-    parser.add_argument("--only", type=lambda text: text.split(","), default=[], help="names of mutants, with commas")
+    parser = argparse.ArgumentParser(
+        description="Break the core in named ways and see that each is noticed."
+    )
+    parser.add_argument(
+        "--only",
+        type=lambda text: text.split(","),
+        default=[],
+        help="names of mutants, with commas",
+    )
     parser.add_argument("--list", action="store_true", help="print the mutants and leave")
     options = parser.parse_args()
     if unknown := {*options.only} - {*MUTANTS}:
@@ -32,10 +41,15 @@ def main() -> int:
         for mutant in chosen:
             found = hunt.hunt(mutant)
             counts[found.verdict] += 1
-            print(f"{found.verdict:8} {found.seconds:5.1f}s  {mutant.name:32} {mutant.catcher}", flush=True)
+            print(
+                f"{found.verdict:8} {found.seconds:5.1f}s  {mutant.name:32} {mutant.catcher}",
+                flush=True,
+            )
             if found.verdict != "caught":
                 print(found.output, flush=True)
-    print(f"caught={counts['caught']} survived={counts['survived']} broken={counts['broken']} limit={LIMIT:.0f}s")
+    print(
+        f"caught={counts['caught']} survived={counts['survived']} broken={counts['broken']} limit={LIMIT:.0f}s"
+    )
     return 0 if counts["caught"] == len(chosen) else 1
 
 

@@ -1,4 +1,6 @@
-"""Fuzz streams in Postgres: `python fuzz/pg.py --seed 42`. Starts its own server, from PyPI, unless `--url` names a database."""
+"""Fuzz streams in Postgres: `python fuzz/pg.py --seed 42`. Starts its own server, from PyPI, unless
+`--url` names a database.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from monostream_ai.stores.sql import PostgresStore
 TIMES = Times(lease=10.0, poll_interval=0.5, outage=20.0, moment=0.01, limit=120.0)
 
 POOL_SIZE = 16
-"""Connections of each process: with fewer, a busy machine makes some scenario wait for one for longer than the pool does."""
+"""Connections of each process: with fewer, a busy machine makes some scenario wait for one for
+longer than the pool does.
+"""
 
 
 class Server:
@@ -58,7 +62,10 @@ def run(server: Server) -> int:
         def make_parts() -> tuple[Store, Notifier]:
             return PostgresStore.from_url(url, pool_size=POOL_SIZE), PostgresNotifier.from_url(url)
 
-        return RealPlayer(lambda: RealSite(make_parts, TIMES, PostgresTables(make_engine(url, pool_size=1))), jobs=options.jobs)
+        return RealPlayer(
+            lambda: RealSite(make_parts, TIMES, PostgresTables(make_engine(url, pool_size=1))),
+            jobs=options.jobs,
+        )
 
     return main("fuzz/pg.py", make_player, jobs=96, repeats=5, names=ON_A_DATABASE)
 

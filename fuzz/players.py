@@ -60,14 +60,18 @@ class Player(ABC):
 
     @abstractmethod
     def play(self, tasks: Iterable[Task], report: Callable[[Result], bool]) -> None:
-        """Run scenarios until there are no more or `report` returns False. KeyboardInterrupt goes through."""
+        """Run scenarios until there are no more or `report` returns False. KeyboardInterrupt goes
+        through.
+        """
 
     @abstractmethod
     def close(self) -> None:
         """Give back what the player opened."""
 
 
-async def run_scenario(site: Site, task: Task, caps: Mapping[str, int], topic: str, *, tracing: bool) -> Result:
+async def run_scenario(
+    site: Site, task: Task, caps: Mapping[str, int], topic: str, *, tracing: bool
+) -> Result:
     """Run a scenario and judge it."""
     world = World(site, Draws(task.seed, caps), topic, tracing=tracing)
     began = time.perf_counter()
@@ -77,7 +81,10 @@ async def run_scenario(site: Site, task: Task, caps: Mapping[str, int], topic: s
         await _clean_up(world)
     except Exception as raised:
         error = described(raised)
-    trace = tuple(f"{when:12.4f}  {UNSEEDED.sub('*', ' '.join(map(str, line)))[:300]}" for when, line in world.trace)
+    trace = tuple(
+        f"{when:12.4f}  {UNSEEDED.sub('*', ' '.join(map(str, line)))[:300]}"
+        for when, line in world.trace
+    )
     used = world.draws.used if error or tracing else {}
     return Result(task, time.perf_counter() - began, error, used, trace, world.kinds)
 

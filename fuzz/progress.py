@@ -15,7 +15,9 @@ INTERVAL = 5.0
 
 
 class Progress:
-    """Counts scenarios. The peak is the longest one since the last line, the heap what the process holds in memory now."""
+    """Counts scenarios. The peak is the longest one since the last line, the heap what the process
+    holds in memory now.
+    """
 
     def __init__(self) -> None:
         self.ok = 0
@@ -57,5 +59,7 @@ def _megabytes() -> int:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
         # macOS counts bytes, others kilobytes.
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 * 1024 if sys.platform == "darwin" else 1024)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (
+            1024 * 1024 if sys.platform == "darwin" else 1024
+        )
     return pages * os.sysconf("SC_PAGE_SIZE") // (1024 * 1024)

@@ -1,4 +1,6 @@
-"""A reader that notes all it gets, in one of several ways to read, and can be held against what is stored."""
+"""A reader that notes all it gets, in one of several ways to read, and can be held against what is
+stored.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ class Reader:
 
     Args:
         enough: Chunks after which it leaves.
-        stubborn: Come back with a cursor after `PublisherLost`, as a client waits for the next attempt.
+        stubborn: Come back with a cursor after `PublisherLost`, as a client waits for the next
+            attempt.
         slow: Percent of chunks after which it dawdles.
     """
 
@@ -83,16 +86,22 @@ class Reader:
         finally:
             subscription.close()
             self.over_at = asyncio.get_running_loop().time()
-        self._world.log("reader", "ended" if self.ended else repr(self.error), "after", len(self.seen), "chunks")
+        self._world.log(
+            "reader", "ended" if self.ended else repr(self.error), "after", len(self.seen), "chunks"
+        )
 
     def _subscribe(self, after: Cursor | None) -> Subscription[Chunk]:
-        return self._service.subscribe(self._world.stream, after=after, on_superseded=self._on_superseded)
+        return self._service.subscribe(
+            self._world.stream, after=after, on_superseded=self._on_superseded
+        )
 
     async def _by_chunk(self, subscription: Subscription[Chunk]) -> None:
         await self._note_chunk(subscription, await anext(subscription))
 
     async def _by_batch(self, subscription: Subscription[Chunk]) -> None:
-        batch = await subscription.next_batch(timeout=self._draws.choice("timeout", (None, self._world.site.times.moment)))
+        batch = await subscription.next_batch(
+            timeout=self._draws.choice("timeout", (None, self._world.site.times.moment))
+        )
         self.cursor = subscription.cursor
         if batch.payloads:
             await self._note(batch.version, batch.first, batch.payloads)
@@ -122,10 +131,14 @@ class Reader:
             # Delivered means stored, at this very moment.
             stored = await world.stored(version, first, len(payloads))
             if stored != payloads:
-                raise Mismatch(f"a reader got {version}.{first} {brief(payloads)} while the store held {brief(stored)}")
+                raise Mismatch(
+                    f"a reader got {version}.{first} {brief(payloads)} while the store held {brief(stored)}"
+                )
 
     def check(self) -> None:
-        """Hold what it got against what is stored: from its start, in order, without a gap, and to the end if it ended."""
+        """Hold what it got against what is stored: from its start, in order, without a gap, and to
+        the end if it ended.
+        """
         world = self._world
         at: Cursor | Seen | None = self._after
         for seen in self.seen:
@@ -141,16 +154,32 @@ class Reader:
         if self.ended:
             version = max(world.truth) if at is None else at.version
             told = world.truth[version]
-            whole = told.state == "closed" and (0 if at is None else at.id + 1) == len(told.payloads)
+            whole = told.state == "closed" and (0 if at is None else at.id + 1) == len(
+                told.payloads
+            )
             world.require(
-                whole, "a reader ended at", at, "but version", version, "has", len(told.payloads), "in state", told.state
+                whole,
+                "a reader ended at",
+                at,
+                "but version",
+                version,
+                "has",
+                len(told.payloads),
+                "in state",
+                told.state,
             )
 
     def check_ended(self) -> None:
         """As `check`, and insist that it read the newest version to its end."""
         self._world.require(self.ended, "a reader did not end but raised", repr(self.error))
         self.check()
-        last = self.seen[-1].version if self.seen else None if self.cursor is None else self.cursor.version
+        last = (
+            self.seen[-1].version
+            if self.seen
+            else None
+            if self.cursor is None
+            else self.cursor.version
+        )
         self._world.require(last == max(self._world.truth), "a reader ended with version", last)
 
 

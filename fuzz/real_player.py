@@ -49,7 +49,9 @@ class RealPlayer(Player):
             self._runner.run(self._close(self._site))
         self._runner.close()
 
-    async def _attempt(self, task: Task, caps: Mapping[str, int], *, tracing: bool = False) -> Result:
+    async def _attempt(
+        self, task: Task, caps: Mapping[str, int], *, tracing: bool = False
+    ) -> Result:
         if self._site is None:
             self._site = self._make_site()
             await self._site.open()
@@ -64,7 +66,8 @@ class RealPlayer(Player):
             nonlocal over
             over = True
 
-        # Ctrl+C lets the scenarios that run come to their end, so that what they leave can be counted.
+        # Ctrl+C lets the scenarios that run come to their end, so that what they leave can be
+        # counted.
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop)
 
         async def work() -> None:

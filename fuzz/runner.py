@@ -34,7 +34,8 @@ def main(
         name: The script, as replay commands name it.
         jobs: The default of `--jobs`.
         repeats: Runs of one scenario in which a failure should show again.
-        names: The scenarios to pick from; one that is named twice is picked twice as often. `--only` picks each as often.
+        names: The scenarios to pick from; one that is named twice is picked twice as often.
+            `--only` picks each as often.
         unit: What this fuzzer calls its scenarios.
     """
     options = _parse(name, jobs, names, unit, arguments)
@@ -58,7 +59,9 @@ def tasks(seed: int, names: Sequence[str] = ON_MEMORY) -> Iterator[Task]:
 class Fuzzer:
     """Runs scenarios, and explains those that fail."""
 
-    def __init__(self, name: str, player: Player, repeats: int, names: Sequence[str], unit: str) -> None:
+    def __init__(
+        self, name: str, player: Player, repeats: int, names: Sequence[str], unit: str
+    ) -> None:
         self._name = name
         self._player = player
         self._repeats = repeats
@@ -69,7 +72,9 @@ class Fuzzer:
         """Run until told to stop, or until enough failed; return the exit code."""
         seed = secrets.randbelow(2**32) if options.seed is None else options.seed
         names = options.only or self._names
-        print(f"{self._name} seed={seed} {self._unit}={len({*names})} jobs={options.jobs}", flush=True)
+        print(
+            f"{self._name} seed={seed} {self._unit}={len({*names})} jobs={options.jobs}", flush=True
+        )
         progress = Progress()
         failures: list[Result] = []
 
@@ -106,33 +111,59 @@ class Fuzzer:
     def _explain(self, failure: Result) -> None:
         task = failure.task
         print(f"\nreplay:  python {self._name} --replay {task.name}:{task.seed}", flush=True)
-        caps, smaller = shrink(failure, lambda caps: self._player.attempt(task, caps, tracing=True), repeats=self._repeats)
+        caps, smaller = shrink(
+            failure,
+            lambda caps: self._player.attempt(task, caps, tracing=True),
+            repeats=self._repeats,
+        )
         if not caps:
             print("it did not fail again with smaller choices")
             return
         print(*smaller.trace[-100:], sep="\n")
         print(f"FAIL {task.name}:{task.seed} {smaller.error}")
         joined = ",".join(f"{key}={value}" for key, value in sorted(caps.items()))
-        print(f"smaller: python {self._name} --replay {task.name}:{task.seed} --caps '{joined}'", flush=True)
+        print(
+            f"smaller: python {self._name} --replay {task.name}:{task.seed} --caps '{joined}'",
+            flush=True,
+        )
 
 
-def _parse(name: str, jobs: int, names: Sequence[str], unit: str, arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse(
+    name: str, jobs: int, names: Sequence[str], unit: str, arguments: Sequence[str] | None
+) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=name, description=f"Run random {unit} until Ctrl+C.")
     parser.add_argument("--seed", type=int, help="replay a run; printed at its start")
     parser.add_argument("--seconds", type=float, default=float("inf"))
-    parser.add_argument(f"--{unit}", dest="scenarios", type=float, default=float("inf"), help="how many")
-    parser.add_argument("--jobs", type=int, default=jobs, help=f"scenarios at once (default {jobs})")
-    parser.add_argument("--only", type=_words, default=[], help="names of scenarios, with commas")
-    parser.add_argument("--failures", type=int, default=1, help="failures after which to stop (default 1)")
-    parser.add_argument("--brief", action="store_true", help="do not look for a smaller failure")
-    parser.add_argument("--replay", metavar="NAME:SEED", help="run one scenario alone and print its trace")
     parser.add_argument(
-        "--caps", type=_words, default=[], metavar="CHOICE=N,…", help="largest choices of a replay; * is all others"
+        f"--{unit}", dest="scenarios", type=float, default=float("inf"), help="how many"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=jobs, help=f"scenarios at once (default {jobs})"
+    )
+    parser.add_argument("--only", type=_words, default=[], help="names of scenarios, with commas")
+    parser.add_argument(
+        "--failures", type=int, default=1, help="failures after which to stop (default 1)"
+    )
+    parser.add_argument("--brief", action="store_true", help="do not look for a smaller failure")
+    parser.add_argument(
+        "--replay", metavar="NAME:SEED", help="run one scenario alone and print its trace"
+    )
+    parser.add_argument(
+        "--caps",
+        type=_words,
+        default=[],
+        metavar="CHOICE=N,…",
+        help="largest choices of a replay; * is all others",
     )
     parser.add_argument("--url", help="of the database, where the fuzzer has one")
     options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
-    if unknown := {*options.only, *([options.replay.partition(":")[0]] if options.replay else [])} - {*names}:
-        parser.error(f"unknown {unit} {sorted(unknown)}; there are {', '.join(dict.fromkeys(names))}")
+    if unknown := {
+        *options.only,
+        *([options.replay.partition(":")[0]] if options.replay else []),
+    } - {*names}:
+        parser.error(
+            f"unknown {unit} {sorted(unknown)}; there are {', '.join(dict.fromkeys(names))}"
+        )
     return options
 
 

@@ -11,11 +11,14 @@ PATIENCE = 30.0
 """Seconds for a whole shrink."""
 
 
-def shrink(failed: Result, attempt: Callable[[dict[str, int]], Result], *, repeats: int) -> tuple[dict[str, int], Result]:
+def shrink(
+    failed: Result, attempt: Callable[[dict[str, int]], Result], *, repeats: int
+) -> tuple[dict[str, int], Result]:
     """Return caps on choices with which the scenario still fails, and how it then fails.
 
     Args:
-        repeats: Runs that must all succeed before smaller choices count as harmless; above 1 where timing is not determined.
+        repeats: Runs that must all succeed before smaller choices count as harmless; above 1 where
+            timing is not determined.
     """
     caps: dict[str, int] = {}
     deadline = time.monotonic() + PATIENCE
@@ -35,10 +38,14 @@ def shrink(failed: Result, attempt: Callable[[dict[str, int]], Result], *, repea
 
 
 def _smaller(value: int) -> list[int]:
-    return sorted({candidate for candidate in (0, 1, value // 2, value - 1) if 0 <= candidate < value})
+    return sorted(
+        {candidate for candidate in (0, 1, value // 2, value - 1) if 0 <= candidate < value}
+    )
 
 
-def _fails(attempt: Callable[[dict[str, int]], Result], caps: dict[str, int], repeats: int, deadline: float) -> Result | None:
+def _fails(
+    attempt: Callable[[dict[str, int]], Result], caps: dict[str, int], repeats: int, deadline: float
+) -> Result | None:
     for _ in range(repeats):
         if time.monotonic() > deadline:
             return None

@@ -19,7 +19,9 @@ from monostream_ai.types import WakeUp
 Service = DurableStreamService[Chunk]
 
 PROCESSES: Final = 2
-"""Processes that a site with a real clock stands for; each has a store, a notifier and a service that all scenarios share."""
+"""Processes that a site with a real clock stands for; each has a store, a notifier and a service
+that all scenarios share.
+"""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class Site(ABC):
 
     @abstractmethod
     def notifier(self, process: int, topic: str) -> Notifier:
-        """Return a notifier of a process for the streams whose id starts with the topic and a slash; not to be closed."""
+        """Return a notifier of a process for the streams whose id starts with the topic and a
+        slash; not to be closed.
+        """
 
     @abstractmethod
     def shared_service(self, process: int) -> Service | None:
@@ -63,7 +67,8 @@ class MemorySite(Site):
     """Memory of one scenario, judged by the clock of its loop."""
 
     virtual = True
-    # No multiple of one another: a poll that happens to be due when a lease ends would hide that nothing else is.
+    # No multiple of one another: a poll that happens to be due when a lease ends would hide that
+    # nothing else is.
     times = Times(lease=15.0, poll_interval=7.0, outage=60.0, moment=2.0, limit=1000.0)
 
     def __init__(self, make_store: Callable[[Callable[[], float]], Store] = MemoryStore) -> None:
@@ -89,13 +94,17 @@ class RealSite(Site):
 
     virtual = False
 
-    def __init__(self, make_parts: Callable[[], tuple[Store, Notifier]], times: Times, tables: Tables) -> None:
+    def __init__(
+        self, make_parts: Callable[[], tuple[Store, Notifier]], times: Times, tables: Tables
+    ) -> None:
         self.times = times
         self.tables = tables
         self._parts = [make_parts() for _ in range(PROCESSES)]
         self._relays = [Relay(notifier) for _, notifier in self._parts]
         self.services = [
-            DurableStreamService(store, relay.on_topic(None), PROTOCOL, poll_interval=times.poll_interval * 4)
+            DurableStreamService(
+                store, relay.on_topic(None), PROTOCOL, poll_interval=times.poll_interval * 4
+            )
             for (store, _), relay in zip(self._parts, self._relays, strict=True)
         ]
 
@@ -126,7 +135,9 @@ class RealSite(Site):
 
 
 class Relay:
-    """Gives many listeners their share of one notifier, so that a scenario's own service costs no connection."""
+    """Gives many listeners their share of one notifier, so that a scenario's own service costs no
+    connection.
+    """
 
     def __init__(self, notifier: Notifier) -> None:
         self.notifier = notifier
@@ -178,7 +189,9 @@ class _TopicNotifier(Notifier):
     async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
         await self._relay.notifier.notify(wake_ups)
 
-    async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
+    async def listen(
+        self, listener: Listener, on_error: BackgroundErrors
+    ) -> Callable[[], Awaitable[None]]:
         self._relay.add(self._topic, listener)
 
         async def unlisten() -> None:

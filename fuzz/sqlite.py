@@ -1,4 +1,6 @@
-"""Fuzz streams in a SQLite file, two stores on it as two processes have them: `python fuzz/sqlite.py --seed 42`."""
+"""Fuzz streams in a SQLite file, two stores on it as two processes have them: `python
+fuzz/sqlite.py --seed 42`.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def run(directory: str) -> int:
 
     return main(
         "fuzz/sqlite.py",
-        lambda options: RealPlayer(lambda: RealSite(make_parts, TIMES, SQLiteTables(path)), jobs=options.jobs),
+        lambda options: RealPlayer(
+            lambda: RealSite(make_parts, TIMES, SQLiteTables(path)), jobs=options.jobs
+        ),
         jobs=64,
         repeats=5,
         names=ON_A_DATABASE,

@@ -1,4 +1,6 @@
-"""The tables of a database, read and emptied past the store that is under test: one statement for many scenarios."""
+"""The tables of a database, read and emptied past the store that is under test: one statement for
+many scenarios.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Tables(ABC):
         self._task: asyncio.Task[None] | None = None
 
     async def versions(self, stream_id: str) -> dict[int, Stored]:
-        """Return all versions of a stream. A chunk whose id is not its place is a payload that says so."""
+        """Return all versions of a stream. A chunk whose id is not its place is a payload that says
+        so.
+        """
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
         self._asked[answer] = stream_id
@@ -83,7 +87,9 @@ class Tables(ABC):
             self._task = None
 
 
-def _assembled(versions: Iterable[VersionRow], chunks: Iterable[ChunkRow]) -> dict[str, dict[int, Stored]]:
+def _assembled(
+    versions: Iterable[VersionRow], chunks: Iterable[ChunkRow]
+) -> dict[str, dict[int, Stored]]:
     found: dict[str, dict[int, Stored]] = {}
     payloads: dict[tuple[str, int], list[str]] = {}
     for stream, version, state, next_id in versions:
@@ -101,12 +107,17 @@ def _assembled(versions: Iterable[VersionRow], chunks: Iterable[ChunkRow]) -> di
 class PostgresTables(Tables):
     """Has a connection of its own."""
 
-    VERSIONS = text("SELECT stream_id, version, state, next_id FROM stream_version WHERE stream_id = ANY(:streams)")
+    VERSIONS = text(
+        "SELECT stream_id, version, state, next_id FROM stream_version WHERE stream_id = ANY(:streams)"
+    )
     CHUNKS = text(
         "SELECT stream_id, version, id, CAST(chunk AS text) FROM stream_chunk WHERE stream_id = ANY(:streams) "
         "ORDER BY stream_id, version, id"
     )
-    DELETIONS = [text(f"DELETE FROM {table} WHERE stream_id = ANY(:streams)") for table in ("stream_version", "stream_chunk")]
+    DELETIONS = [
+        text(f"DELETE FROM {table} WHERE stream_id = ANY(:streams)")
+        for table in ("stream_version", "stream_chunk")
+    ]
 
     def __init__(self, engine: AsyncEngine) -> None:
         super().__init__()
@@ -146,7 +157,9 @@ class SQLiteTables(Tables):
         connection = sqlite3.connect(self._path, timeout=60.0, isolation_level=None)
         try:
             connection.execute("BEGIN")
-            versions = connection.execute(f"SELECT stream_id, version, state, next_id FROM stream_version {among}", streams)
+            versions = connection.execute(
+                f"SELECT stream_id, version, state, next_id FROM stream_version {among}", streams
+            )
             found = versions.fetchall()
             chunks = f"SELECT stream_id, version, id, chunk FROM stream_chunk {among} ORDER BY stream_id, version, id"
             return found, connection.execute(chunks, streams).fetchall()
@@ -158,7 +171,9 @@ class SQLiteTables(Tables):
         try:
             connection.execute("BEGIN IMMEDIATE")
             for table in ("stream_version", "stream_chunk"):
-                connection.executemany(f"DELETE FROM {table} WHERE stream_id = ?", [(stream,) for stream in streams])
+                connection.executemany(
+                    f"DELETE FROM {table} WHERE stream_id = ?", [(stream,) for stream in streams]
+                )
             connection.execute("COMMIT")
         finally:
             connection.close()

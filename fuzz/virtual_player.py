@@ -65,7 +65,10 @@ class VirtualPlayer(Player):
 
     def _play_in_processes(self, tasks: Iterator[Task], report: Callable[[Result], bool]) -> None:
         with ProcessPoolExecutor(self._jobs, initializer=_leave_interrupts) as pool:
-            running = [pool.submit(self.block, block) for block in itertools.islice(_blocks(tasks), self._jobs * 2)]
+            running = [
+                pool.submit(self.block, block)
+                for block in itertools.islice(_blocks(tasks), self._jobs * 2)
+            ]
             more = True
             while running:
                 for result in running.pop(0).result():
@@ -84,7 +87,8 @@ class VirtualPlayer(Player):
 
 @contextmanager
 def _determined(seed: int) -> Iterator[None]:
-    # The core cuts its delays at random, and a publisher in a cycle is dropped when the collector comes.
+    # The core cuts its delays at random, and a publisher in a cycle is dropped when the collector
+    # comes.
     random.seed(seed)
     gc.disable()
     try:
@@ -111,7 +115,9 @@ def _abandon(loop: VirtualTimeLoop) -> None:
     if left:
         loop.set_exception_handler(lambda *_: None)
         with _quietly():
-            loop.run_until_complete(asyncio.wait_for(asyncio.gather(*left, return_exceptions=True), 100.0))
+            loop.run_until_complete(
+                asyncio.wait_for(asyncio.gather(*left, return_exceptions=True), 100.0)
+            )
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 BUSY: Final = 100_000
-"""Turns of the loop in which no time passes, after which somebody must be going round in circles."""
+"""Turns of the loop in which no time passes, after which somebody must be going round in circles.
+"""
 
 LONGEST: Final = 10_000.0
 """Seconds of virtual time after which a scenario that cannot be cancelled is broken off."""
@@ -30,7 +31,9 @@ class Stalled(Exception):
 
 
 class VirtualTimeLoop(asyncio.AbstractEventLoop):
-    """Runs tasks and timers; there are no sockets and no threads, and so it costs half of what asyncio's own loop does."""
+    """Runs tasks and timers; there are no sockets and no threads, and so it costs half of what
+    asyncio's own loop does.
+    """
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -59,17 +62,31 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
         finally:
             events._set_running_loop(None)
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> _Handle:  # type: ignore[override]
+    def call_soon(
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> _Handle:  # type: ignore[override]
         handle = _Handle(self._now, callback, args, context or copy_context())
         self._ready.append(handle)
         return handle
 
     call_soon_threadsafe = call_soon  # type: ignore[assignment]
 
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None) -> _Handle:  # type: ignore[override]
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> _Handle:  # type: ignore[override]
         return self.call_at(self._now + delay, callback, *args, context=context)
 
-    def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None) -> _Handle:  # type: ignore[override]
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> _Handle:  # type: ignore[override]
         handle = _Handle(when, callback, args, context or copy_context())
         heapq.heappush(self._timers, (when, next(self._order), handle))
         return handle
@@ -77,11 +94,15 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
 
-    def create_task(self, coro: Any, *, name: object = None, context: Context | None = None, **options: Any) -> asyncio.Task[Any]:
+    def create_task(
+        self, coro: Any, *, name: object = None, context: Context | None = None, **options: Any
+    ) -> asyncio.Task[Any]:
         return asyncio.Task(coro, loop=self, context=context, **options)
 
     def turns(self, count: int) -> asyncio.Future[None]:
-        """Return a future that is done so many turns from now, though none of them wakes whoever waits for it."""
+        """Return a future that is done so many turns from now, though none of them wakes whoever
+        waits for it.
+        """
         future = self.create_future()
         self._due.setdefault(self._turn + count, []).append(future)
         return future
@@ -125,12 +146,17 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
         try:
             handle.context.run(handle.callback, *handle.args)  # type: ignore[arg-type]  # it was not cancelled
         except Exception as error:
-            self.call_exception_handler({"message": f"{handle.callback} raised", "exception": error})
+            self.call_exception_handler(
+                {"message": f"{handle.callback} raised", "exception": error}
+            )
 
     def _next_turn(self) -> bool:
-        """Make ready what is due; if nothing is, jump to the next timer. Return whether time passed."""
+        """Make ready what is due; if nothing is, jump to the next timer. Return whether time
+        passed.
+        """
         self._release(self._turn + 1)
-        # Those who waited for a turn may all have been cancelled: then it wakes nobody, and the next one is due.
+        # Those who waited for a turn may all have been cancelled: then it wakes nobody, and the
+        # next one is due.
         while self._due and not self._ready:
             self._release(min(self._due))
         timers, passed = self._timers, False
@@ -157,7 +183,9 @@ class _Handle:
 
     __slots__ = ("_when", "args", "callback", "context")
 
-    def __init__(self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context) -> None:
+    def __init__(
+        self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context
+    ) -> None:
         self._when = when
         self.callback: Callable[..., object] | None = callback
         self.args = args

@@ -1,4 +1,6 @@
-"""What one scenario has: its choices, its stream, its processes, its trace, and what must be true in the end."""
+"""What one scenario has: its choices, its stream, its processes, its trace, and what must be true
+in the end.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class Told:
 
 @dataclass(slots=True)
 class World:
-    """A scenario's surroundings. `topic` is part of its stream ids and must be new for each run on a shared site."""
+    """A scenario's surroundings. `topic` is part of its stream ids and must be new for each run on
+    a shared site.
+    """
 
     site: Site
     draws: Draws
@@ -114,7 +118,9 @@ class World:
         if shared is not None:
             return shared
         if process not in self._processes:
-            self._processes[process] = self.own_service(process, slow=self.draws.choice("slow", (0, 0, 0, 1, 4)))[0]
+            self._processes[process] = self.own_service(
+                process, slow=self.draws.choice("slow", (0, 0, 0, 1, 4))
+            )[0]
         return self._processes[process]
 
     def own_service(
@@ -134,7 +140,12 @@ class World:
         """
         times = self.site.times
         store = FaultyStore(
-            self.site.store(process), self.actor("store"), self.log, slow=slow, refused=refused, answers_lost=answers_lost
+            self.site.store(process),
+            self.actor("store"),
+            self.log,
+            slow=slow,
+            refused=refused,
+            answers_lost=answers_lost,
         )
         if isinstance(notifier, bool):
             told = self.site.notifier(process, self.topic) if notifier else None
@@ -168,7 +179,9 @@ class World:
     async def stored(self, version: int, first: int, count: int) -> list[str]:
         """Return so many rows of a version from one on."""
         store = self.site.store(0)
-        return await store.payloads(self.stream, version, first, max_rows=count, max_bytes=count * MAX_CHUNK_BYTES)
+        return await store.payloads(
+            self.stream, version, first, max_rows=count, max_bytes=count * MAX_CHUNK_BYTES
+        )
 
     async def verify(self) -> None:
         """Insist that exactly the told versions are stored, row by row."""
@@ -178,16 +191,34 @@ class World:
             await self._verify_store()
 
     def _verify_tables(self, found: Mapping[int, Stored]) -> None:
-        untold = [version for version, stored in found.items() if version not in self.truth and stored.payloads]
+        untold = [
+            version
+            for version, stored in found.items()
+            if version not in self.truth and stored.payloads
+        ]
         self.require(not untold, "there are chunks of the versions", untold)
-        self.require(max(found, default=None) == max(self.truth, default=None), "there are the versions", *found)
+        self.require(
+            max(found, default=None) == max(self.truth, default=None),
+            "there are the versions",
+            *found,
+        )
         for version, told in self.truth.items():
             stored = found.get(version)
             if stored is None or stored.payloads != told.payloads:
                 rows = [] if stored is None else stored.payloads
-                raise Mismatch(f"version {version} holds {brief(rows)}\nbut should hold {brief(told.payloads)}")
+                raise Mismatch(
+                    f"version {version} holds {brief(rows)}\nbut should hold {brief(told.payloads)}"
+                )
             expected = (told.state, len(told.payloads))
-            self.require(stored[:2] == expected, "version", version, "is", stored[:2], "but should be", expected)
+            self.require(
+                stored[:2] == expected,
+                "version",
+                version,
+                "is",
+                stored[:2],
+                "but should be",
+                expected,
+            )
 
     async def _verify_store(self) -> None:
         last = await self.site.store(0).info(self.stream)
@@ -195,18 +226,24 @@ class World:
         newest = max(self.truth, default=None)
         self.require(latest == newest, "the latest version is", latest, "but should be", newest)
         for version, told in self.truth.items():
-            info = last if version == newest else await self.site.store(0).info(self.stream, version)
+            info = (
+                last if version == newest else await self.site.store(0).info(self.stream, version)
+            )
             await self._verify_version(version, told, info)
 
     async def _verify_version(self, version: int, told: Told, info: VersionInfo | None) -> None:
         rows = await self.rows(version)
         if rows != told.payloads:
-            raise Mismatch(f"version {version} holds {brief(rows)}\nbut should hold {brief(told.payloads)}")
+            raise Mismatch(
+                f"version {version} holds {brief(rows)}\nbut should hold {brief(told.payloads)}"
+            )
         self.require(info is not None, "version", version, "is not known")
         if info is not None:
             found = (info.state, info.next_id)
             expected = (told.state, len(told.payloads))
-            self.require(found == expected, "version", version, "is", found, "but should be", expected)
+            self.require(
+                found == expected, "version", version, "is", found, "but should be", expected
+            )
 
     async def dispose(self) -> None:
         """Delete the stream."""
@@ -232,7 +269,11 @@ class World:
             await service.aclose()
         if not self.expects_errors:
             for service in self._services:
-                self.require(not service.error_counts, "work in the background failed:", dict(service.error_counts))
+                self.require(
+                    not service.error_counts,
+                    "work in the background failed:",
+                    dict(service.error_counts),
+                )
 
 
 def brief(payloads: Sequence[str]) -> str:

@@ -20,7 +20,9 @@ MOST: Final = (3,) * 220 + (12,) * 26 + (40,) * 9 + (300,)
 """How many chunks a version has at most."""
 
 
-async def write_in_batches(world: World, draws: Draws, pub: Publisher[Chunk], chunks: Sequence[Chunk]) -> None:
+async def write_in_batches(
+    world: World, draws: Draws, pub: Publisher[Chunk], chunks: Sequence[Chunk]
+) -> None:
     """Write chunks in batches of any size, some of them pushed; all are durable when it returns."""
     done = 0
     while done < len(chunks):
@@ -33,13 +35,22 @@ async def write_in_batches(world: World, draws: Draws, pub: Publisher[Chunk], ch
             world.require(last == done - 1, "write returned", last, "for chunk", done - 1)
             if world.site.virtual and not world.chunks_may_go:
                 stored = await world.stored(pub.version, last, 1)
-                world.require(stored == world.truth[pub.version].payloads[last:done], "write returned without chunk", last)
+                world.require(
+                    stored == world.truth[pub.version].payloads[last:done],
+                    "write returned without chunk",
+                    last,
+                )
         await world.pause(draws)
     await pub.flush()
 
 
 async def publish(
-    world: World, service: Service, *, version: Literal["next"] | int = "next", least: int = 0, most: int | None = None
+    world: World,
+    service: Service,
+    *,
+    version: Literal["next"] | int = "next",
+    least: int = 0,
+    most: int | None = None,
 ) -> int:
     """Publish a version to its finish; return it."""
     draws = world.actor("writer")
@@ -83,7 +94,9 @@ def opened(world: World, pub: Publisher[Chunk]) -> None:
 
 @dataclass(slots=True)
 class Attempt:
-    """A publisher that may be stopped, fenced, killed or cancelled at any time: what it wrote, and how it ended."""
+    """A publisher that may be stopped, fenced, killed or cancelled at any time: what it wrote, and
+    how it ended.
+    """
 
     payloads: list[str]
     version: int | None = None
@@ -136,10 +149,25 @@ async def settle(world: World, attempt: Attempt, *endings: str) -> list[str]:
     world.log("version", attempt.version, "holds", brief(rows))
     body = rows[:-1] if rows and rows[-1] in ENDINGS else rows
     which = f"version {attempt.version} ({attempt.outcome!r})"
-    world.require(body == attempt.payloads[: len(body)], which, "holds", brief(rows), "of", brief(attempt.payloads))
-    world.require(len(body) >= attempt.acknowledged, which, "lacks chunks of", attempt.acknowledged, "acknowledged ones")
+    world.require(
+        body == attempt.payloads[: len(body)],
+        which,
+        "holds",
+        brief(rows),
+        "of",
+        brief(attempt.payloads),
+    )
+    world.require(
+        len(body) >= attempt.acknowledged,
+        which,
+        "lacks chunks of",
+        attempt.acknowledged,
+        "acknowledged ones",
+    )
     if attempt.outcome is None:
-        world.require(rows == [*attempt.payloads, FINISH], which, "holds", brief(rows), "but was finished")
+        world.require(
+            rows == [*attempt.payloads, FINISH], which, "holds", brief(rows), "but was finished"
+        )
     if len(body) < len(rows):
         world.require(rows[-1] in (*endings, FINISH), which, "was ended with", rows[-1])
         whole = rows[-1] != FINISH or len(body) == len(attempt.payloads)

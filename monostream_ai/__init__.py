@@ -6,7 +6,8 @@
     async for chunk in service.subscribe("chat:123"):
         ...
 
-`monostream_ai.langchain`, `monostream_ai.openai` and `monostream_ai.fastapi` connect it to the libraries of that name.
+`monostream_ai.langchain`, `monostream_ai.openai` and `monostream_ai.fastapi` connect it to the
+libraries of that name.
 """
 
 from monostream_ai._reading.subscription import Subscription

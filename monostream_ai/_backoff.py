@@ -11,7 +11,9 @@ LAST_RETRY: Final = 2.0
 
 
 class Backoff:
-    """Delays that double from the first to the last, each cut by up to a half at random; all in seconds."""
+    """Delays that double from the first to the last, each cut by up to a half at random; all in
+    seconds.
+    """
 
     def __init__(self, first: float = FIRST_RETRY, last: float = LAST_RETRY) -> None:
         self._first = first

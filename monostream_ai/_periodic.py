@@ -12,7 +12,9 @@ from monostream_ai.interfaces import BackgroundErrors
 
 
 @asynccontextmanager
-async def sweeping(prune: Callable[[], Awaitable[object]], *, every: float, on_error: BackgroundErrors) -> AsyncIterator[None]:
+async def sweeping(
+    prune: Callable[[], Awaitable[object]], *, every: float, on_error: BackgroundErrors
+) -> AsyncIterator[None]:
     """Call `prune` now and about every `every` seconds, until the block is left."""
     task = asyncio.get_running_loop().create_task(_sweep(prune, every, on_error))
     try:
@@ -22,7 +24,9 @@ async def sweeping(prune: Callable[[], Awaitable[object]], *, every: float, on_e
         await asyncio.wait([task])
 
 
-async def _sweep(prune: Callable[[], Awaitable[object]], every: float, on_error: BackgroundErrors) -> None:
+async def _sweep(
+    prune: Callable[[], Awaitable[object]], every: float, on_error: BackgroundErrors
+) -> None:
     while True:
         try:
             await prune()

@@ -1,4 +1,6 @@
-"""What one service's publishers and readers share: the writer, the hub, the leases, the wake-ups, and their lifecycle."""
+"""What one service's publishers and readers share: the writer, the hub, the leases, the wake-ups,
+and their lifecycle.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,13 @@ class Machinery:
     ) -> None:
         self.store = store
         self.lease = lease
-        self.writer = GroupWriter(store, lease=lease, patience=outage_timeout, on_landed=self._landed, on_error=self.report)
+        self.writer = GroupWriter(
+            store,
+            lease=lease,
+            patience=outage_timeout,
+            on_landed=self._landed,
+            on_error=self.report,
+        )
         self.leases = LeaseKeeper(store, lease=lease, on_error=self.report)
         self.hub = Hub(
             store,
@@ -89,7 +97,8 @@ class Machinery:
 
         Raises:
             ServiceClosed, WrongEventLoop
-            StoreUnavailable, SchemaMismatch, SchemaTooNew: The tables could not be created; the next call tries again.
+            StoreUnavailable, SchemaMismatch, SchemaTooNew: The tables could not be created; the
+                next call tries again.
         """
         if self.closed:
             raise ServiceClosed
@@ -101,7 +110,9 @@ class Machinery:
             raise WrongEventLoop
         if self._started:
             return
-        if self._starting is None or (self._starting.done() and (self._starting.cancelled() or self._starting.exception())):
+        if self._starting is None or (
+            self._starting.done() and (self._starting.cancelled() or self._starting.exception())
+        ):
             self._starting = here[1].create_task(self._start())
         # One impatient caller must not take the start from the others.
         await asyncio.shield(self._starting)
@@ -133,7 +144,9 @@ class Machinery:
                 logger.exception("an error observer raised")
 
     def watched(self) -> Callable[[], Activity]:
-        """Begin to note the readers; return what tells at any time, in any thread, what is going on."""
+        """Begin to note the readers; return what tells at any time, in any thread, what is going
+        on.
+        """
         self._readers = set()
         return self._activity
 
@@ -144,7 +157,9 @@ class Machinery:
 
     def _activity(self) -> Activity:
         # Copied at once: the loop goes on in its own thread.
-        readers = [reader for reference in [*(self._readers or ())] if (reader := reference()) is not None]
+        readers = [
+            reader for reference in [*(self._readers or ())] if (reader := reference()) is not None
+        ]
         feeds = self.hub.readers_of_streams
         return Activity(
             open_versions=self.leases.held,
@@ -156,7 +171,9 @@ class Machinery:
         )
 
     async def patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Repeat a store's method, which must be safe to repeat, while the store is unavailable and patience lasts."""
+        """Repeat a store's method, which must be safe to repeat, while the store is unavailable and
+        patience lasts.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._outage_timeout
         backoff = Backoff()
@@ -169,14 +186,17 @@ class Machinery:
             await asyncio.sleep(backoff.next())
 
     async def to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run the work in a task that goes on if its caller is cancelled, and that `aclose` waits for."""
+        """Run the work in a task that goes on if its caller is cancelled, and that `aclose` waits
+        for.
+        """
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return await asyncio.shield(task)
 
     async def aclose(self) -> None:
-        """Write what is queued, release open versions, end readers with `ServiceClosed`, and disconnect.
+        """Write what is queued, release open versions, end readers with `ServiceClosed`, and
+        disconnect.
 
         Idempotent; goes on to the end if the caller is cancelled.
         """
@@ -204,7 +224,8 @@ class Machinery:
             # Noted before the writer refuses: a publisher that is refused forgets its lease.
             held = await self.leases.stop()
             await self.writer.aclose()
-            # Before the leases lapse: readers of this process are told that it ends, not that their publisher was lost.
+            # Before the leases lapse: readers of this process are told that it ends, not that their
+            # publisher was lost.
             await self.hub.aclose(ServiceClosed())
             for wake_up in await self.leases.release(held):
                 self.announce(wake_up)
@@ -220,4 +241,8 @@ class Machinery:
         self.hub.landed(append)
         end = append.first + len(append.payloads)
         # A close without a chunk is announced by an id past the end, or no reader would look.
-        self.announce(WakeUp(append.lease.stream_id, append.lease.version, end - 1 if append.payloads else end))
+        self.announce(
+            WakeUp(
+                append.lease.stream_id, append.lease.version, end - 1 if append.payloads else end
+            )
+        )

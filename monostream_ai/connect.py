@@ -27,7 +27,9 @@ KINDS: Final[dict[str, Kind]] = {
 }
 
 MIN_STATEMENT_TIMEOUT: Final = 1.0
-"""Seconds. With a lease of less than three times as long, a connection to Postgres that goes silent may cost it."""
+"""Seconds. With a lease of less than three times as long, a connection to Postgres that goes silent
+may cost it.
+"""
 
 MAX_STATEMENT_TIMEOUT: Final = 30.0
 
@@ -48,7 +50,9 @@ def create_service(url: str, **options: Unpack[_Options]) -> DurableStreamServic
 
 
 @overload
-def create_service(url: str, protocol: ChunkProtocol[C], **options: Unpack[_Options]) -> DurableStreamService[C]: ...
+def create_service(
+    url: str, protocol: ChunkProtocol[C], **options: Unpack[_Options]
+) -> DurableStreamService[C]: ...
 
 
 def create_service(
@@ -67,21 +71,26 @@ def create_service(
     """Return a service for a database; it connects, and creates its tables, on first use.
 
     Args:
-        url: `memory://`, `sqlite+aiosqlite:///file.db` or `postgresql+asyncpg://user:password@host/database`; the short forms
-            `sqlite:///` and `postgresql://` mean the same.
+        url: `memory://`, `sqlite+aiosqlite:///file.db` or
+            `postgresql+asyncpg://user:password@host/database`; the short forms `sqlite:///` and
+            `postgresql://` mean the same.
         protocol: By default the UI message protocol of the AI SDK.
         lease, poll_interval, outage_timeout: In seconds, as for `DurableStreamService`.
-        listen_url: Where to LISTEN, when `url` leads through a pooler in transaction mode such as pgbouncer, which swallows
-            notifications; implies `pooler`.
-        notifier: `redis://host`, `rediss://…` or `unix://…` to send wake-ups through Redis instead of the database.
-        pooler: `url` leads through a pooler in transaction mode, so that no statement may stay prepared.
+        listen_url: Where to LISTEN, when `url` leads through a pooler in transaction mode such as
+            pgbouncer, which swallows notifications; implies `pooler`.
+        notifier: `redis://host`, `rediss://…` or `unix://…` to send wake-ups through Redis instead
+            of the database.
+        pooler: `url` leads through a pooler in transaction mode, so that no statement may stay
+            prepared.
         observer: As for `DurableStreamService`.
         create_tables: False leaves the tables to your migrations.
 
     Raises:
         InvalidURL: The URL names no backend.
     """
-    store, own_notifier = _backend(url, listen_url, lease=lease, pooler=pooler or listen_url is not None)
+    store, own_notifier = _backend(
+        url, listen_url, lease=lease, pooler=pooler or listen_url is not None
+    )
     return DurableStreamService(
         store,
         own_notifier() if notifier is None else redis_notifier(notifier),
@@ -114,7 +123,9 @@ def redis_notifier(url: str) -> Notifier:
     return RedisNotifier.from_url(url)
 
 
-def _backend(url: str, listen_url: str | None, *, lease: float, pooler: bool) -> tuple[Store, Callable[[], Notifier]]:
+def _backend(
+    url: str, listen_url: str | None, *, lease: float, pooler: bool
+) -> tuple[Store, Callable[[], Notifier]]:
     # Imported here, so that a service in memory loads no database library.
     kind = kind_of(url)
     if kind == "memory":

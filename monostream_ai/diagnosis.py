@@ -1,4 +1,6 @@
-"""diagnose: look at a database, and at what carries wake-ups, from outside a service; `monostream-ai doctor` prints it."""
+"""diagnose: look at a database, and at what carries wake-ups, from outside a service;
+`monostream-ai doctor` prints it.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,11 @@ PATIENCE: Final = 5.0
 UNHEARD: Final = "readers find new chunks by polling: "
 
 
-async def diagnose(url: str, *, listen_url: str | None = None, notifier: str | None = None) -> AsyncIterator[Finding]:
-    """Yield a finding for each check; changes nothing. Ends early where the database cannot be reached.
+async def diagnose(
+    url: str, *, listen_url: str | None = None, notifier: str | None = None
+) -> AsyncIterator[Finding]:
+    """Yield a finding for each check; changes nothing. Ends early where the database cannot be
+    reached.
 
     Args:
         url, listen_url, notifier: As for `create_service`.
@@ -37,15 +42,21 @@ async def diagnose(url: str, *, listen_url: str | None = None, notifier: str | N
         from monostream_ai.notifiers.postgres import PostgresNotifier
         from monostream_ai.stores.postgres.checks import check_postgres
 
-        async for finding in check_postgres(url, has_listen_url=listen_url is not None or notifier is not None):
+        async for finding in check_postgres(
+            url, has_listen_url=listen_url is not None or notifier is not None
+        ):
             yield finding
             if finding.check == "connect" and finding.level == "fail":
                 return
         if notifier is None:
             advice = "does the URL lead through a pooler in transaction mode? Pass a direct connection as listen_url"
-            yield await check_notifier("listen", PostgresNotifier.from_url(listen_url or url), advice)
+            yield await check_notifier(
+                "listen", PostgresNotifier.from_url(listen_url or url), advice
+            )
     if notifier is not None:
-        yield await check_notifier("redis", redis_notifier(notifier), "is the server up, and the URL right?")
+        yield await check_notifier(
+            "redis", redis_notifier(notifier), "is the server up, and the URL right?"
+        )
 
 
 async def schema_version(url: str) -> int:
@@ -83,7 +94,9 @@ async def check_notifier(check: str, notifier: Notifier, advice: str) -> Finding
             reason = f" ({type(listener.error).__name__})" if listener.error else ""
             return Finding(check, "warn", f"wake-ups do not arrive{reason}", UNHEARD + advice)
         except Exception as error:
-            return Finding(check, "warn", f"wake-ups cannot be sent ({type(error).__name__})", UNHEARD + advice)
+            return Finding(
+                check, "warn", f"wake-ups cannot be sent ({type(error).__name__})", UNHEARD + advice
+            )
         finally:
             await unlisten()
     return Finding(check, "ok", f"a wake-up took {(time.perf_counter() - started) * 1000:.1f} ms")

@@ -42,7 +42,9 @@ from __future__ import annotations
 from typing import Final
 
 MASKED_ERROR_TEXT: Final = "An error occurred."
-"""What a browser is told about a failure. Source: vercel/ai 7.0.173, `onError` default of `toUIMessageStream`."""
+"""What a browser is told about a failure. Source: vercel/ai 7.0.173, `onError` default of
+`toUIMessageStream`.
+"""
 
 
 class MonostreamError(Exception):
@@ -57,7 +59,9 @@ class InvalidStreamId(InvalidArgument):
     """A stream id must be 1 to `limit` bytes of UTF-8 without NUL."""
 
     def __init__(self, reason: str, limit: int) -> None:
-        super().__init__(f"invalid stream id: {reason}; use 1 to {limit} bytes of UTF-8 without NUL")
+        super().__init__(
+            f"invalid stream id: {reason}; use 1 to {limit} bytes of UTF-8 without NUL"
+        )
         self.limit = limit
 
 
@@ -65,7 +69,9 @@ class InvalidVersion(InvalidArgument):
     """A version is `"next"` or an integer from 0 to 2**63 - 1."""
 
     def __init__(self, version: object) -> None:
-        super().__init__(f"invalid version {version!r}: use 'next' or an integer from 0 to 2**63 - 1")
+        super().__init__(
+            f"invalid version {version!r}: use 'next' or an integer from 0 to 2**63 - 1"
+        )
         self.version = version
 
 
@@ -73,7 +79,9 @@ class InvalidCursor(InvalidArgument):
     """A cursor token could not be read."""
 
     def __init__(self, token: str) -> None:
-        super().__init__(f"invalid cursor {token[:80]!r}: use one that a subscription or an SSE id gave")
+        super().__init__(
+            f"invalid cursor {token[:80]!r}: use one that a subscription or an SSE id gave"
+        )
         self.token = token
 
 
@@ -103,7 +111,9 @@ class InvalidURL(InvalidArgument):
     """A service URL names no backend that we have."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"{reason}; use memory://, sqlite+aiosqlite:///file.db or postgresql+asyncpg://user@host/database")
+        super().__init__(
+            f"{reason}; use memory://, sqlite+aiosqlite:///file.db or postgresql+asyncpg://user@host/database"
+        )
 
 
 class PublisherError(MonostreamError):
@@ -128,11 +138,15 @@ class VersionConflict(PublisherError):
 
 
 class Fenced(PublisherError):
-    """A newer version was opened, or another process took this one over, so this publisher may no longer write."""
+    """A newer version was opened, or another process took this one over, so this publisher may no
+    longer write.
+    """
 
     def __init__(self, stream_id: str, version: int, current: int) -> None:
         cause = f"version {current}" if current != version else "another process that took it over"
-        super().__init__(f"stream {stream_id!r} version {version} was fenced by {cause}", stream_id, version)
+        super().__init__(
+            f"stream {stream_id!r} version {version} was fenced by {cause}", stream_id, version
+        )
         self.current = current
 
 
@@ -147,15 +161,23 @@ class StreamStopped(StreamClosed):
     """The version was ended by `service.stop()`."""
 
     def __init__(self, stream_id: str, version: int) -> None:
-        PublisherError.__init__(self, f"stream {stream_id!r} version {version} was stopped", stream_id, version)
+        PublisherError.__init__(
+            self, f"stream {stream_id!r} version {version} was stopped", stream_id, version
+        )
 
 
 class PublisherClosed(PublisherError):
     """This publisher object was closed before, or was not opened yet."""
 
     def __init__(self, stream_id: str, version: int | None) -> None:
-        state = "is not open yet: use 'async with' or await open()" if version is None else "was closed"
-        super().__init__(f"publisher of stream {stream_id!r} {state}", stream_id, -1 if version is None else version)
+        state = (
+            "is not open yet: use 'async with' or await open()" if version is None else "was closed"
+        )
+        super().__init__(
+            f"publisher of stream {stream_id!r} {state}",
+            stream_id,
+            -1 if version is None else version,
+        )
 
 
 class Overflow(PublisherError):
@@ -180,7 +202,9 @@ class SubscriptionError(MonostreamError):
 
 
 class PublisherLost(SubscriptionError):
-    """The publisher's lease ran out and the version has no ending; `version='next'` may supersede it at once."""
+    """The publisher's lease ran out and the version has no ending; `version='next'` may supersede
+    it at once.
+    """
 
     def __init__(self, stream_id: str, version: int) -> None:
         super().__init__(
@@ -194,7 +218,9 @@ class Superseded(SubscriptionError):
     """A newer version was opened and the subscription was told not to follow it."""
 
     def __init__(self, stream_id: str, version: int, current: int) -> None:
-        super().__init__(f"stream {stream_id!r} version {version} was superseded by version {current}", stream_id)
+        super().__init__(
+            f"stream {stream_id!r} version {version} was superseded by version {current}", stream_id
+        )
         self.version = version
         self.current = current
 
@@ -218,7 +244,10 @@ class CursorNotFound(SubscriptionError):
     """The cursor names a chunk or a version that the stream does not have."""
 
     def __init__(self, stream_id: str, cursor: object) -> None:
-        super().__init__(f"stream {stream_id!r} has no chunk at cursor {cursor}: subscribe without a cursor", stream_id)
+        super().__init__(
+            f"stream {stream_id!r} has no chunk at cursor {cursor}: subscribe without a cursor",
+            stream_id,
+        )
         self.cursor = cursor
 
 
@@ -239,10 +268,14 @@ class StreamDeleted(MonostreamError):
 
 
 class ChunksMissing(MonostreamError):
-    """A committed chunk is gone or never became visible: a failover lost it, or somebody deleted rows."""
+    """A committed chunk is gone or never became visible: a failover lost it, or somebody deleted
+    rows.
+    """
 
     def __init__(self, stream_id: str, version: int, id: int) -> None:
-        super().__init__(f"stream {stream_id!r} version {version} lacks chunk {id}, which its store had promised")
+        super().__init__(
+            f"stream {stream_id!r} version {version} lacks chunk {id}, which its store had promised"
+        )
         self.stream_id = stream_id
         self.version = version
         self.id = id
@@ -253,7 +286,9 @@ class StoreError(MonostreamError):
 
 
 class StoreUnavailable(StoreError):
-    """The store did not answer, or its answer was lost: whether the last statement landed is unknown."""
+    """The store did not answer, or its answer was lost: whether the last statement landed is
+    unknown.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the store is unavailable: {reason}")
@@ -264,7 +299,9 @@ class SchemaMissing(StoreError):
     """A table is not there."""
 
     def __init__(self, table: str) -> None:
-        super().__init__(f"table {table!r} is missing: call 'await store.setup()' once, or create it with your migrations")
+        super().__init__(
+            f"table {table!r} is missing: call 'await store.setup()' once, or create it with your migrations"
+        )
         self.table = table
 
 
@@ -272,12 +309,16 @@ class SchemaMismatch(StoreError):
     """A table of our name has other columns than ours."""
 
     def __init__(self, table: str, missing: str) -> None:
-        super().__init__(f"table {table!r} lacks {missing}: it is not a table of monostream_ai; use another database or schema")
+        super().__init__(
+            f"table {table!r} lacks {missing}: it is not a table of monostream_ai; use another database or schema"
+        )
         self.table = table
 
 
 class SchemaOutdated(StoreError):
-    """The tables are those of an older release: they have schema version `found`, and this package needs `needed`."""
+    """The tables are those of an older release: they have schema version `found`, and this package
+    needs `needed`.
+    """
 
     def __init__(self, found: int, needed: int) -> None:
         super().__init__(
@@ -289,7 +330,9 @@ class SchemaOutdated(StoreError):
 
 
 class SchemaTooNew(StoreError):
-    """The tables are those of a newer release: they have schema version `found`, and this package knows `known`."""
+    """The tables are those of a newer release: they have schema version `found`, and this package
+    knows `known`.
+    """
 
     def __init__(self, found: int, known: int) -> None:
         super().__init__(
@@ -323,4 +366,6 @@ class WrongEventLoop(MonostreamError):
     """A service belongs to the event loop and process that used it first."""
 
     def __init__(self) -> None:
-        super().__init__("this service is bound to another event loop or process: create one service for each")
+        super().__init__(
+            "this service is bound to another event loop or process: create one service for each"
+        )

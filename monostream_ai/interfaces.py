@@ -1,7 +1,7 @@
 """Store and Notifier: all that the author of a backend reads.
 
-A store keeps chunks and versions; it is the truth. A notifier carries hints between processes; it may lose, double, delay or
-reorder them. `monostream_ai.testing` has one conformance suite for each.
+A store keeps chunks and versions; it is the truth. A notifier carries hints between processes; it
+may lose, double, delay or reorder them. `monostream_ai.testing` has one conformance suite for each.
 """
 
 from __future__ import annotations
@@ -11,20 +11,30 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from monostream_ai.errors import MonostreamError
-from monostream_ai.types import Append, Lease, Opening, Page, Position, StoredChunk, VersionInfo, WakeUp
+from monostream_ai.types import (
+    Append,
+    Lease,
+    Opening,
+    Page,
+    Position,
+    StoredChunk,
+    VersionInfo,
+    WakeUp,
+)
 
 
 class Store(ABC):
     """Keeps streams durably, for any number of processes at once.
 
-    Every method may raise `StoreUnavailable` when its outcome is unknown; calling it again with the same arguments must then be
-    safe.
-    Methods connect on first use. Durations are in seconds; the store's own clock judges every lease.
+    Every method may raise `StoreUnavailable` when its outcome is unknown; calling it again with the
+    same arguments must then be safe. Methods connect on first use. Durations are in seconds; the
+    store's own clock judges every lease.
     """
 
     @abstractmethod
     async def setup(self) -> None:
-        """Create or upgrade what the store needs; safe to call again and from several processes at once.
+        """Create or upgrade what the store needs; safe to call again and from several processes at
+        once.
 
         Raises:
             SchemaMismatch: A table of the same name is not ours.
@@ -35,51 +45,66 @@ class Store(ABC):
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
         """Open a version atomically and fence every older one; return its number.
 
-        Once it returns, nothing more lands in an older version. Of two racers for `None` (the next version: latest + 1, or 0),
-        each gets its own number and only the higher one can write. Calling it again with the same token returns the same version.
+        Once it returns, nothing more lands in an older version. Of two racers for `None` (the next
+        version: latest + 1, or 0), each gets its own number and only the higher one can write.
+        Calling it again with the same token returns the same version.
 
         Raises:
             VersionConflict: The explicit version, or a newer one, exists.
         """
 
     @abstractmethod
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         """Append to several versions, each all or none; one refusal does not disturb the others.
 
-        An append lands only if its token holds the version, the version is open and the newest of its stream, and `first` is its
-        next id; it also renews the lease. An append that has landed before counts as landed (same ids, same payloads), whatever
-        came after it. A closing append stores its payloads and the closed state in one commit.
+        An append lands only if its token holds the version, the version is open and the newest of
+        its stream, and `first` is its next id; it also renews the lease. An append that has landed
+        before counts as landed (same ids, same payloads), whatever came after it. A closing append
+        stores its payloads and the closed state in one commit.
 
         Args:
             appends: At most one for each version.
             lease: Seconds for which the leases are renewed.
 
         Returns:
-            One entry for each append: None if it is durable now, else why it is not: `Fenced`, `StreamClosed`, `StreamStopped`,
-            `StreamDeleted`, `ChunksMissing` (the store has fewer chunks than this publisher wrote), `ChunkRefused`, or
-            `StoreUnavailable` if this one's outcome is unknown and it should be tried again.
+            One entry for each append: None if it is durable now, else why it is not: `Fenced`,
+            `StreamClosed`, `StreamStopped`, `StreamDeleted`, `ChunksMissing` (the store has fewer
+            chunks than this publisher wrote), `ChunkRefused`, or `StoreUnavailable` if this one's
+            outcome is unknown and it should be tried again.
         """
 
     @abstractmethod
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         """Read one page for each position; each page is one consistent snapshot of its stream.
 
         Args:
             positions: At most 64.
             max_rows: Payloads in a page at most; 0 asks for heads only.
-            max_bytes: A page ends with the payload that reaches this size; it has at least one payload if there are any.
+            max_bytes: A page ends with the payload that reaches this size; it has at least one
+                payload if there are any.
 
         Returns:
-            One page for each position, in order. A gap in the ids, which only other programs can make, ends a page before it.
+            One page for each position, in order. A gap in the ids, which only other programs can
+            make, ends a page before it.
         """
 
     @abstractmethod
-    async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
-        """Return payloads of any version, also a superseded one, from id `first` on; bounds as in `read`. Empty past the end."""
+    async def payloads(
+        self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int
+    ) -> list[str]:
+        """Return payloads of any version, also a superseded one, from id `first` on; bounds as in
+        `read`. Empty past the end.
+        """
 
     @abstractmethod
     async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:
-        """Renew leases for another `lease` seconds; return None for each one held, else why it is lost, as `append` does."""
+        """Renew leases for another `lease` seconds; return None for each one held, else why it is
+        lost, as `append` does.
+        """
 
     @abstractmethod
     async def check(self, leases: Sequence[Lease]) -> list[MonostreamError | None]:
@@ -92,16 +117,20 @@ class Store(ABC):
         Args:
             taker: The version, and the token that takes it.
             lease: Seconds that the taker has before somebody else may claim.
-            stop: Take it from a live publisher, and store that a stop was asked. Otherwise only a lapsed lease is taken.
+            stop: Take it from a live publisher, and store that a stop was asked. Otherwise only a
+                lapsed lease is taken.
 
         Returns:
-            The next id, or None if there is nothing to take: closed, superseded, unknown, still leased (unless `stop`), or being
-            stopped by somebody whose lease runs. A repeated claim by the same token returns the same answer.
+            The next id, or None if there is nothing to take: closed, superseded, unknown, still
+            leased (unless `stop`), or being stopped by somebody whose lease runs. A repeated claim
+            by the same token returns the same answer.
         """
 
     @abstractmethod
     async def release(self, lease: Lease) -> None:
-        """Let a held lease lapse now, so that the version counts as lost at once. Without effect if it is not held."""
+        """Let a held lease lapse now, so that the version counts as lost at once. Without effect if
+        it is not held.
+        """
 
     @abstractmethod
     async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
@@ -109,48 +138,67 @@ class Store(ABC):
 
     @abstractmethod
     async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
-        """Return the latest version of each stream whose id begins with `prefix`, in one order, past the stream `after`.
+        """Return the latest version of each stream whose id begins with `prefix`, in one order,
+        past the stream `after`.
 
         Streams that other programs wrote without versions are left out.
         """
 
     @abstractmethod
-    async def versions(self, stream_id: str, *, before: int | None, limit: int) -> list[VersionInfo]:
-        """Return versions of a stream, the newest first, only those below `before`; leaves out what `streams` does."""
+    async def versions(
+        self, stream_id: str, *, before: int | None, limit: int
+    ) -> list[VersionInfo]:
+        """Return versions of a stream, the newest first, only those below `before`; leaves out what
+        `streams` does.
+        """
 
     @abstractmethod
-    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
-        """Return when each chunk of a version was stored, from id `first` on, also behind a gap in the ids."""
+    async def timeline(
+        self, stream_id: str, version: int, first: int, *, max_rows: int
+    ) -> list[StoredChunk]:
+        """Return when each chunk of a version was stored, from id `first` on, also behind a gap in
+        the ids.
+        """
 
     @abstractmethod
     async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
-        """Return watched versions that nobody looks after, of streams whose id begins with `prefix`.
+        """Return watched versions that nobody looks after, of streams whose id begins with
+        `prefix`.
 
-        They are lost, or closed and not settled, and their lease lapsed; a closing append lets it lapse at once. Versions that
-        were superseded while they were open are left out: who opened the newer one has taken their work over.
+        They are lost, or closed and not settled, and their lease lapsed; a closing append lets it
+        lapse at once. Versions that were superseded while they were open are left out: who opened
+        the newer one has taken their work over.
         """
 
     @abstractmethod
     async def attend(self, taker: Lease, *, lease: float) -> bool:
-        """Take a watched version that is closed, not settled and not leased, in order to settle it; return whether it was taken.
+        """Take a watched version that is closed, not settled and not leased, in order to settle it;
+        return whether it was taken.
 
-        Of many takers at once one gets it. A repeated call by the same token returns the same answer.
+        Of many takers at once one gets it. A repeated call by the same token returns the same
+        answer.
         """
 
     @abstractmethod
     async def settle(self, taker: Lease) -> None:
-        """End the watch over a version that `taker` attends to. Without effect if somebody else does."""
+        """End the watch over a version that `taker` attends to. Without effect if somebody else
+        does.
+        """
 
     @abstractmethod
     async def delete(self, stream_id: str) -> bool:
-        """Delete a stream, all versions, at once; return whether there was one. Version numbers start over."""
+        """Delete a stream, all versions, at once; return whether there was one. Version numbers
+        start over.
+        """
 
     @abstractmethod
     async def prune(self, *, older_than: float, limit: int) -> int:
-        """Remove up to `limit` versions whose last activity is over `older_than` seconds ago; return how many.
+        """Remove up to `limit` versions whose last activity is over `older_than` seconds ago;
+        return how many.
 
-        Last activity is the close of a closed version, else the end of its lease. A version that is open and leased is never
-        touched. The newest version of a stream keeps its number, in state `pruned`, so that numbers never start over.
+        Last activity is the close of a closed version, else the end of its lease. A version that is
+        open and leased is never touched. The newest version of a stream keeps its number, in state
+        `pruned`, so that numbers never start over.
         """
 
     @abstractmethod
@@ -159,7 +207,9 @@ class Store(ABC):
 
 
 class Listener(Protocol):
-    """What a notifier calls, on the event loop that called `listen`. Both methods return at once and never raise."""
+    """What a notifier calls, on the event loop that called `listen`. Both methods return at once
+    and never raise.
+    """
 
     def on_wake_up(self, wake_up: WakeUp) -> None:
         """Somebody stored something, or opened a version."""
@@ -178,8 +228,8 @@ class BackgroundErrors(Protocol):
 class Notifier(ABC):
     """Carries wake-ups between processes, best effort.
 
-    `healthy` says whether wake-ups of other processes arrive as far as the notifier knows; readers poll often while it is False
-    and rarely while it is True.
+    `healthy` says whether wake-ups of other processes arrive as far as the notifier knows; readers
+    poll often while it is False and rarely while it is True.
     """
 
     @property
@@ -189,15 +239,18 @@ class Notifier(ABC):
 
     @abstractmethod
     async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
-        """Send wake-ups to all processes. May raise anything: the caller drops the batch, counts it, and goes on."""
+        """Send wake-ups to all processes. May raise anything: the caller drops the batch, counts
+        it, and goes on.
+        """
 
     @abstractmethod
-    async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
+    async def listen(
+        self, listener: Listener, on_error: BackgroundErrors
+    ) -> Callable[[], Awaitable[None]]:
         """Start to deliver to the listener, return without waiting for a connection.
 
-        Reconnecting is the notifier's own work and ends only when told to. The listener also hears of this process's wake-ups, or
-        does
-        not: either is fine.
+        Reconnecting is the notifier's own work and ends only when told to. The listener also hears
+        of this process's wake-ups, or does not: either is fine.
 
         Returns:
             A function that stops the delivery; safe to call twice.

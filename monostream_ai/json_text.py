@@ -1,7 +1,7 @@
 """JSON values to the text we store, and back, without loss (G10).
 
-The text is RFC 8259 JSON in one line: no raw control character, so it fits a `data:` line of server-sent events, and NUL travels
-as an escape, so it fits a `json` or `text` column.
+The text is RFC 8259 JSON in one line: no raw control character, so it fits a `data:` line of
+server-sent events, and NUL travels as an escape, so it fits a `json` or `text` column.
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ MAX_DEPTH: Final = 200
 """Levels of nesting. Python's own decoder gives up near 1,000 frames of the reader's stack."""
 
 # json.dumps would make a new one for each call.
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
-_ASCII_ENCODER: Final = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":"))
+_ENCODER: Final = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
+)
+_ASCII_ENCODER: Final = json.JSONEncoder(
+    allow_nan=False, check_circular=False, separators=(",", ":")
+)
 
 
 def encode_json(value: object) -> str:
     """Encode a JSON value as text that decodes to an equal value.
 
     Raises:
-        InvalidChunk: NaN, an infinity, a key that is no string, a type that JSON lacks, or nesting beyond `MAX_DEPTH` levels; its
-            path names the place.
+        InvalidChunk: NaN, an infinity, a key that is no string, a type that JSON lacks, or nesting
+            beyond `MAX_DEPTH` levels; its path names the place.
     """
     if not _is_plain(value, MAX_DEPTH):
         raise _diagnose(value)
@@ -45,7 +49,8 @@ def decode_json(text: str) -> Any:
 
 
 def _is_plain(value: object, depth: int) -> bool:
-    # json.dumps turns the keys 1, None and True into strings without a word, so keys are looked at here.
+    # json.dumps turns the keys 1, None and True into strings without a word, so keys are looked at
+    # here.
     children: Iterable[object]
     if isinstance(value, dict):
         for key in value:
@@ -94,4 +99,6 @@ def _find(value: object, path: str, depth: int) -> InvalidChunk | None:
             children.append((f"{path}.{key}", item))
     else:
         children.extend((f"{path}[{index}]", item) for index, item in enumerate(value))
-    return next((problem for child, item in children if (problem := _find(item, child, depth + 1))), None)
+    return next(
+        (problem for child, item in children if (problem := _find(item, child, depth + 1))), None
+    )

@@ -1,4 +1,6 @@
-"""What a service does, told to an observer such as a metrics library. Without an observer nothing of this module runs."""
+"""What a service does, told to an observer such as a metrics library. Without an observer nothing
+of this module runs.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,14 @@ V = TypeVar("V")
 REMEMBERED: Final = 4096
 """Lost versions, and wake-ups on their way, that are remembered at most."""
 
-Measure = Literal["append.seconds", "append.chunks", "read.seconds", "notify.seconds", "publisher.fenced", "publisher.lost"]
+Measure = Literal[
+    "append.seconds",
+    "append.chunks",
+    "read.seconds",
+    "notify.seconds",
+    "publisher.fenced",
+    "publisher.lost",
+]
 """What is measured as it happens.
 
 append.seconds    how long one append took, which holds what all publishers of the process had queued
@@ -35,7 +44,8 @@ publisher.lost    1 for each version that this process saw without its publisher
 class Activity:
     """What a service is doing at one moment, and counts since its start.
 
-    `reader_lag` is how many chunks the slowest reader is behind what this process knows to be stored.
+    `reader_lag` is how many chunks the slowest reader is behind what this process knows to be
+    stored.
     """
 
     open_versions: int
@@ -53,7 +63,9 @@ class Observer(Protocol):
         """Take a value, on the event loop of the service."""
 
     def watch(self, activity: Callable[[], Activity]) -> None:
-        """Take a function that may be called at any time from any thread. Called once for each service."""
+        """Take a function that may be called at any time from any thread. Called once for each
+        service.
+        """
 
 
 class ObservedStore(ForwardingStore):
@@ -64,7 +76,9 @@ class ObservedStore(ForwardingStore):
         self._observer = observer
         self._lost: dict[tuple[str, int], None] = {}
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         started = time.perf_counter()
         verdicts = await self.inner.append(appends, lease=lease)
         self._observer.observe("append.seconds", time.perf_counter() - started)
@@ -77,7 +91,9 @@ class ObservedStore(ForwardingStore):
     async def check(self, leases: Sequence[Lease]) -> list[MonostreamError | None]:
         return self._noticed(await self.inner.check(leases))
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         started = time.perf_counter()
         pages = await self.inner.read(positions, max_rows=max_rows, max_bytes=max_bytes)
         self._observer.observe("read.seconds", time.perf_counter() - started)
@@ -118,7 +134,9 @@ class ObservedNotifier(ForwardingNotifier):
             _remember(self._sent, wake_up, now)
         await self.inner.notify(wake_ups)
 
-    async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
+    async def listen(
+        self, listener: Listener, on_error: BackgroundErrors
+    ) -> Callable[[], Awaitable[None]]:
         return await self.inner.listen(_ObservedListener(listener, self._heard), on_error)
 
     def _heard(self, wake_up: WakeUp) -> None:

@@ -1,4 +1,6 @@
-"""Metrics of a service through OpenTelemetry: `create_service(url, observer=OpenTelemetryObserver())`."""
+"""Metrics of a service through OpenTelemetry: `create_service(url,
+observer=OpenTelemetryObserver())`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from typing import Final
 try:
     from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
 except ImportError as error:
-    raise ImportError("monostream_ai.opentelemetry needs its API: pip install 'monostream-ai[opentelemetry]'") from error
+    raise ImportError(
+        "monostream_ai.opentelemetry needs its API: pip install 'monostream-ai[opentelemetry]'"
+    ) from error
 
 from monostream_ai.observing import Activity, Measure
 
@@ -30,20 +34,36 @@ class OpenTelemetryObserver:
         self._activities: list[Callable[[], Activity]] = []
 
         def seconds(name: str, description: str) -> Callable[[float], None]:
-            return meter.create_histogram(name, "s", description, explicit_bucket_boundaries_advisory=SECONDS).record
+            return meter.create_histogram(
+                name, "s", description, explicit_bucket_boundaries_advisory=SECONDS
+            ).record
 
         def count(name: str, description: str) -> Callable[[float], None]:
             return meter.create_counter(name, "1", description).add
 
         self._takers: dict[Measure, Callable[[float], None]] = {
-            "append.seconds": seconds("monostream.append.duration", "Duration of one append, for all publishers of a process"),
+            "append.seconds": seconds(
+                "monostream.append.duration",
+                "Duration of one append, for all publishers of a process",
+            ),
             "append.chunks": meter.create_histogram(
-                "monostream.append.chunks", "{chunk}", "Chunks in one append", explicit_bucket_boundaries_advisory=CHUNKS
+                "monostream.append.chunks",
+                "{chunk}",
+                "Chunks in one append",
+                explicit_bucket_boundaries_advisory=CHUNKS,
             ).record,
-            "read.seconds": seconds("monostream.read.duration", "Duration of one read, for up to 64 streams"),
-            "notify.seconds": seconds("monostream.notify.lag", "From sending a wake-up to hearing it"),
-            "publisher.fenced": count("monostream.publishers.fenced", "Publishers that lost their right to write"),
-            "publisher.lost": count("monostream.publishers.lost", "Versions seen without their publisher"),
+            "read.seconds": seconds(
+                "monostream.read.duration", "Duration of one read, for up to 64 streams"
+            ),
+            "notify.seconds": seconds(
+                "monostream.notify.lag", "From sending a wake-up to hearing it"
+            ),
+            "publisher.fenced": count(
+                "monostream.publishers.fenced", "Publishers that lost their right to write"
+            ),
+            "publisher.lost": count(
+                "monostream.publishers.lost", "Versions seen without their publisher"
+            ),
         }
         self._observe_activity(meter)
 
@@ -69,13 +89,20 @@ def _total(read: Callable[[Activity], int]) -> Read:
 
 def _errors(activities: list[Activity]) -> Iterable[Observation]:
     for source in sorted({source for activity in activities for source in activity.errors}):
-        yield Observation(sum(activity.errors.get(source, 0) for activity in activities), {"source": source})
+        yield Observation(
+            sum(activity.errors.get(source, 0) for activity in activities), {"source": source}
+        )
 
 
 _GAUGES: Final[dict[str, Read]] = {
     "versions.open": _total(lambda activity: activity.open_versions),
     "readers": _total(lambda activity: activity.readers),
     "streams.read": _total(lambda activity: activity.streams_read),
-    "reader.lag": lambda activities: [Observation(max((activity.reader_lag for activity in activities), default=0))],
+    "reader.lag": lambda activities: [
+        Observation(max((activity.reader_lag for activity in activities), default=0))
+    ],
 }
-_COUNTS: Final[dict[str, Read]] = {"poll.rescues": _total(lambda activity: activity.rescues), "errors": _errors}
+_COUNTS: Final[dict[str, Read]] = {
+    "poll.rescues": _total(lambda activity: activity.rescues),
+    "errors": _errors,
+}

@@ -1,7 +1,8 @@
-"""What a chunk is: how it becomes text, which chunk is terminal, and how a version is ended on the publisher's behalf.
+"""What a chunk is: how it becomes text, which chunk is terminal, and how a version is ended on the
+publisher's behalf.
 
-The core knows no chunk type. A protocol brings one; `JSONProtocol` covers any JSON chunk, and `monostream_ai.ui_messages` has the
-one that `useChat` reads.
+The core knows no chunk type. A protocol brings one; `JSONProtocol` covers any JSON chunk, and
+`monostream_ai.ui_messages` has the one that `useChat` reads.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ C = TypeVar("C")
 class Transcript(Protocol[C]):
     """What an ending must know of a version's chunks, such as the parts still open.
 
-    One transcript sees one version, from its first chunk on: fed by the publisher as it writes, or from the store by whoever ends
-    the version in its stead.
+    One transcript sees one version, from its first chunk on: fed by the publisher as it writes, or
+    from the store by whoever ends the version in its stead.
     """
 
     def feed(self, chunk: C) -> None:
@@ -29,15 +30,17 @@ class Transcript(Protocol[C]):
     def ending(self, ending: Ending, error_text: str = MASKED_ERROR_TEXT) -> Sequence[C]:
         """Return the chunks that end the version now; the last of them is terminal.
 
-        Empty where the protocol has no chunk for it: the version is then closed without one when its work is done or it is
-        stopped, and left to be lost otherwise, since a clean close would look like success.
+        Empty where the protocol has no chunk for it: the version is then closed without one when
+        its work is done or it is stopped, and left to be lost otherwise, since a clean close would
+        look like success.
         """
 
 
 class ChunkProtocol(Protocol[C]):
     """A chunk type and its rules. Methods must be fast and must not block.
 
-    `encode` and `is_terminal` are called in whatever thread pushes a chunk, the others on the event loop.
+    `encode` and `is_terminal` are called in whatever thread pushes a chunk, the others on the event
+    loop.
     """
 
     def encode(self, chunk: C) -> str:
@@ -60,15 +63,19 @@ class ChunkProtocol(Protocol[C]):
         """
 
     def transcript(self, message_id: str | None = None) -> Transcript[C]:
-        """Return an empty transcript for one version, with the message id that its publisher was given."""
+        """Return an empty transcript for one version, with the message id that its publisher was
+        given.
+        """
 
 
 class JSONProtocol(Generic[C]):
     """Chunks that are JSON values.
 
     Args:
-        is_terminal: Says which chunk closes a version. By default none does: `publisher.close()` closes it.
-        ending: Makes the chunks that end a version that did not end itself; the last one must be terminal.
+        is_terminal: Says which chunk closes a version. By default none does: `publisher.close()`
+            closes it.
+        ending: Makes the chunks that end a version that did not end itself; the last one must be
+            terminal.
     """
 
     def __init__(

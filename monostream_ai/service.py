@@ -19,7 +19,14 @@ from monostream_ai.observing import ObservedNotifier, ObservedStore, Observer
 from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.stored_streams import StoredStreams
 from monostream_ai.tokens import new_token
-from monostream_ai.types import Cursor, Opening, VersionInfo, check_cursor, check_stream_id, check_version
+from monostream_ai.types import (
+    Cursor,
+    Opening,
+    VersionInfo,
+    check_cursor,
+    check_stream_id,
+    check_version,
+)
 
 DEFAULT_LEASE: Final = 15.0
 DEFAULT_POLL_INTERVAL: Final = 5.0
@@ -27,18 +34,20 @@ DEFAULT_OUTAGE_TIMEOUT: Final = 60.0
 
 
 class DurableStreamService(StoredStreams[C]):
-    """Named streams on a store. One service serves a process; it connects on first use and belongs to one event loop.
+    """Named streams on a store. One service serves a process; it connects on first use and belongs
+    to one event loop.
 
     `async with service:` or `aclose` closes the notifier, then the store.
 
     Args:
         notifier: Without one, readers in other processes find new chunks by polling.
         protocol: What a chunk is, and which one is terminal.
-        lease: Seconds after which a publisher that died is declared lost. Renewed every third of it. Choose it longer than the
-            database takes to restart.
+        lease: Seconds after which a publisher that died is declared lost. Renewed every third of
+            it. Choose it longer than the database takes to restart.
         poll_interval: Seconds between reads behind the notifications.
-        outage_timeout: Seconds for which writers and readers wait for a store that stops answering. One that does not answer when
-            the service is first used, or when a version is opened, is reported at once.
+        outage_timeout: Seconds for which writers and readers wait for a store that stops answering.
+            One that does not answer when the service is first used, or when a version is opened, is
+            reported at once.
         create_tables: Call `store.setup()` on first use.
         observer: Told what happens, for metrics; `monostream_ai.opentelemetry` has one.
     """
@@ -82,17 +91,23 @@ class DurableStreamService(StoredStreams[C]):
 
     @property
     def closing(self) -> bool:
-        """Whether `begin_shutdown` or `aclose` was called: whoever serves readers should break them off."""
+        """Whether `begin_shutdown` or `aclose` was called: whoever serves readers should break them
+        off.
+        """
         return self._closing
 
     @property
     def error_counts(self) -> Mapping[str, int]:
-        """Errors of work in the background since the start, by source: append, read, renew, check, notify, listen."""
+        """Errors of work in the background since the start, by source: append, read, renew, check,
+        notify, listen.
+        """
         return self._machinery.error_counts
 
     @property
     def rescues(self) -> int:
-        """How often a poll found what no wake-up had announced; growth means that notifications do not arrive."""
+        """How often a poll found what no wake-up had announced; growth means that notifications do
+        not arrive.
+        """
         return self._machinery.hub.rescues
 
     def on_error(self, observer: BackgroundErrors) -> None:
@@ -115,13 +130,18 @@ class DurableStreamService(StoredStreams[C]):
         """Return a publisher for a new version; `async with` or `open` acquires it.
 
         Args:
-            version: `"next"` is the latest plus one, or 0. An explicit version must be above the latest.
-            request, metadata: JSON values stored with the version, for whoever has to repeat or show it.
-            watched: The version is listed by `unattended` when its publisher is lost, and after its end until `settle`.
-            on_cancel: What a cancelled block leaves behind: the protocol's abort, or a released lease.
+            version: `"next"` is the latest plus one, or 0. An explicit version must be above the
+                latest.
+            request, metadata: JSON values stored with the version, for whoever has to repeat or
+                show it.
+            watched: The version is listed by `unattended` when its publisher is lost, and after its
+                end until `settle`.
+            on_cancel: What a cancelled block leaves behind: the protocol's abort, or a released
+                lease.
 
         Raises:
-            InvalidStreamId, InvalidVersion, InvalidChunk: The last for a request or metadata that is not JSON.
+            InvalidStreamId, InvalidVersion, InvalidChunk: The last for a request or metadata that
+                is not JSON.
         """
         opening = Opening(
             token=new_token(),
@@ -134,7 +154,14 @@ class DurableStreamService(StoredStreams[C]):
             watched=watched,
         )
         number = None if version == "next" else check_version(version)
-        return Publisher(self._machinery, self._protocol, check_stream_id(stream_id), number, opening, on_cancel=on_cancel)
+        return Publisher(
+            self._machinery,
+            self._protocol,
+            check_stream_id(stream_id),
+            number,
+            opening,
+            on_cancel=on_cancel,
+        )
 
     def subscribe(
         self,
@@ -151,7 +178,8 @@ class DurableStreamService(StoredStreams[C]):
         Args:
             after: Go on after this chunk. `Cursor(version, -1)` is the start of that version.
             timeout: Seconds to wait for each chunk before `SubscriptionTimeout`.
-            on_superseded: When a newer version is opened, follow it from its first chunk, or raise `Superseded`.
+            on_superseded: When a newer version is opened, follow it from its first chunk, or raise
+                `Superseded`.
 
         Raises:
             InvalidStreamId, InvalidCursor: Neither could ever exist.
@@ -166,33 +194,42 @@ class DurableStreamService(StoredStreams[C]):
         )
 
     async def stop(self, stream_id: str, version: int | None = None) -> bool:
-        """End a version with the protocol's abort, wherever its publisher runs; the publisher's task is cancelled.
+        """End a version with the protocol's abort, wherever its publisher runs; the publisher's
+        task is cancelled.
 
-        The version is resolved once, so that a stop never hits a later one. Safe to call at any time from any process.
+        The version is resolved once, so that a stop never hits a later one. Safe to call at any
+        time from any process.
 
         Returns:
-            Whether this call ended the version; False if there was nothing to stop, or somebody else is stopping it.
+            Whether this call ended the version; False if there was nothing to stop, or somebody
+            else is stopping it.
         """
         info = await self._info(stream_id, version)
         return info is not None and info.state == "open" and await self._end(info, stop=True)
 
     async def end_lost(self, stream_id: str, version: int) -> bool:
-        """End a version whose publisher was lost, with the protocol's error; with its abort if a stop had been asked.
+        """End a version whose publisher was lost, with the protocol's error; with its abort if a
+        stop had been asked.
 
         Of many callers in many processes, exactly one wins.
 
         Returns:
-            Whether this call ended it; False too if the protocol has no chunk to say so, and the version stays lost.
+            Whether this call ended it; False too if the protocol has no chunk to say so, and the
+            version stays lost.
         """
         info = await self._info(stream_id, version)
         return info is not None and info.lost and await self._end(info, stop=False)
 
     def begin_shutdown(self) -> None:
-        """Say that the process is about to end; `closing` is True from now on, and nothing else changes."""
+        """Say that the process is about to end; `closing` is True from now on, and nothing else
+        changes.
+        """
         self._closing = True
 
     async def aclose(self) -> None:
-        """Write what is queued, release the versions still open, end all readers with `ServiceClosed`, and disconnect."""
+        """Write what is queued, release the versions still open, end all readers with
+        `ServiceClosed`, and disconnect.
+        """
         self._closing = True
         await self._machinery.aclose()
 
@@ -201,12 +238,18 @@ class DurableStreamService(StoredStreams[C]):
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         cancellation = await finish_despite_cancel(self.aclose())
         if cancellation is not None and error is None:
             raise cancellation
 
     async def _end(self, info: VersionInfo, *, stop: bool) -> bool:
-        # Once the publisher is fenced somebody must write the ending, whether the caller waits for it or not.
-        return await self._machinery.to_the_end(end_version(self._machinery, self._protocol, info, stop=stop))
+        # Once the publisher is fenced somebody must write the ending, whether the caller waits for
+        # it or not.
+        return await self._machinery.to_the_end(
+            end_version(self._machinery, self._protocol, info, stop=stop)
+        )

@@ -22,7 +22,9 @@ Ending = Literal["finish", "error", "abort", "lost"]
 """Why a version ends: its work is done, it failed, a user stopped it, or its publisher died."""
 
 State = Literal["open", "closed", "pruned"]
-"""`closed` has its terminal chunk; `pruned` has lost its chunks to retention and keeps only its number."""
+"""`closed` has its terminal chunk; `pruned` has lost its chunks to retention and keeps only its
+number.
+"""
 
 
 class Cursor(NamedTuple):
@@ -59,12 +61,15 @@ class Lease(NamedTuple):
 
 
 def log_fields(stream_id: str, version: int) -> dict[str, object]:
-    """Return what a log record says of a version, for formatters that write JSON; pass it as `extra`."""
+    """Return what a log record says of a version, for formatters that write JSON; pass it as
+    `extra`.
+    """
     return {"stream_id": stream_id, "version": version}
 
 
 class WakeUp(NamedTuple):
-    """A hint that a stream has moved, without data: the newest version and the last id stored in it.
+    """A hint that a stream has moved, without data: the newest version and the last id stored in
+    it.
 
     An id of -1 says that the version was opened and holds nothing yet.
     """
@@ -87,9 +92,11 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What is stored when a version is acquired. Lease in seconds; request and metadata are JSON text.
+    """What is stored when a version is acquired. Lease in seconds; request and metadata are JSON
+    text.
 
-    A `watched` version must be settled after it is closed; until then `Store.unattended` may list it.
+    A `watched` version must be settled after it is closed; until then `Store.unattended` may list
+    it.
     """
 
     token: str
@@ -116,9 +123,9 @@ class Append:
 class Head:
     """The latest version of a stream as of one read.
 
-    `lease_left` is in seconds by the store's clock, 0 or less once the lease ran out, and infinite for versions that another
-    program wrote without a lease. `opener` is the token that acquired the version: a stream that was deleted and begun anew has
-    another one.
+    `lease_left` is in seconds by the store's clock, 0 or less once the lease ran out, and infinite
+    for versions that another program wrote without a lease. `opener` is the token that acquired the
+    version: a stream that was deleted and begun anew has another one.
     """
 
     version: int
@@ -132,8 +139,8 @@ class Head:
 class Page:
     """One consistent read of a stream: its head, and payloads from the asked position on.
 
-    `head` is None when the stream has no version. If the head's version is newer than the asked one, the payloads are those of
-    the newer version from id 0. Ids are dense from `first`.
+    `head` is None when the stream has no version. If the head's version is newer than the asked
+    one, the payloads are those of the newer version from id 0. Ids are dense from `first`.
     """
 
     head: Head | None
@@ -146,7 +153,9 @@ class Page:
 
 
 class Finding(NamedTuple):
-    """What one check of a backend found, and what to do about it. `fail` means that streams do not work."""
+    """What one check of a backend found, and what to do about it. `fail` means that streams do not
+    work.
+    """
 
     check: str
     level: Literal["ok", "warn", "fail"]
@@ -164,10 +173,11 @@ class StoredChunk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive payloads of one version, as JSON text; `first` is the id of the first one. Empty after a timeout.
+    """Consecutive payloads of one version, as JSON text; `first` is the id of the first one. Empty
+    after a timeout.
 
-    `encoded` is for whoever sends it: many readers may be given the same batch, and what one of them has made of it, by its kind,
-    the others find there.
+    `encoded` is for whoever sends it: many readers may be given the same batch, and what one of
+    them has made of it, by its kind, the others find there.
     """
 
     version: int

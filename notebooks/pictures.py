@@ -29,7 +29,9 @@ plt.rcParams.update(
 
 
 class Timeline:
-    """Takes note of chunks and events as they happen. Instants are those of `time.time()`, which processes share."""
+    """Takes note of chunks and events as they happen. Instants are those of `time.time()`, which
+    processes share.
+    """
 
     def __init__(self, *rows: str) -> None:
         """`rows` are the publishers and readers, from the top."""
@@ -46,7 +48,9 @@ class Timeline:
         return self._events[-1][0]
 
     def draw(self, title: str) -> Figure:
-        """Draw a row for each publisher and reader: its chunks, higher the later in their version, and events as lines."""
+        """Draw a row for each publisher and reader: its chunks, higher the later in their version,
+        and events as lines.
+        """
         seen = [chunk for chunks in self._chunks.values() for chunk in chunks]
         start, top = min(at for at, _ in seen), max(cursor.id for _, cursor in seen)
         figure, axes = plt.subplots(figsize=(8, 1.1 + 0.62 * len(self._chunks)))
@@ -54,10 +58,24 @@ class Timeline:
             axes.axhline(row + 0.5, color="0.9", linewidth=0.8, zorder=0)
             for at, cursor in chunks:
                 height = row + 0.36 - 0.72 * cursor.id / top
-                axes.plot(at - start, height, "o", color=COLOURS[cursor.version], markersize=3.2, markeredgewidth=0)
+                axes.plot(
+                    at - start,
+                    height,
+                    "o",
+                    color=COLOURS[cursor.version],
+                    markersize=3.2,
+                    markeredgewidth=0,
+                )
         for at, label in self._events:
             axes.axvline(at - start, color="0.35", linestyle=":", linewidth=1)
-            axes.annotate(label, (at - start, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=8)
+            axes.annotate(
+                label,
+                (at - start, 1),
+                xycoords=("data", "axes fraction"),
+                ha="center",
+                va="bottom",
+                fontsize=8,
+            )
         self._label(axes, title, sorted({cursor.version for _, cursor in seen}))
         plt.close(figure)  # the cell shows it once, as its value
         return figure
@@ -69,7 +87,9 @@ class Timeline:
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("seconds")
         axes.set_title(title, pad=18)
-        handles = [axes.plot([], [], "o", color=COLOURS[each], markersize=5)[0] for each in versions]
+        handles = [
+            axes.plot([], [], "o", color=COLOURS[each], markersize=5)[0] for each in versions
+        ]
         names = [f"version {each}" for each in versions]
         axes.legend(handles, names, loc="upper left", bbox_to_anchor=(1, 1), handletextpad=0.1)
 

@@ -14,7 +14,9 @@ from packaging.requirements import Requirement
 
 PAGE: Final = Path(__file__).parents[1] / "examples" / "chat" / "web"
 INFAMOUS: Final = "urllib3==1.26.4"
-"""A release with several advisories. A service that knows none of them, such as a mirror without advisories, knows nothing."""
+"""A release with several advisories. A service that knows none of them, such as a mirror without
+advisories, knows nothing.
+"""
 
 
 class NotAsked(Exception):
@@ -31,7 +33,9 @@ def installed(requirement: str, seen: set[str]) -> Iterator[str]:
     name, extras = found.metadata["Name"], wanted.extras or {""}
     for each in found.requires or ():
         marker = Requirement(each).marker
-        if each not in seen and (marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)):
+        if each not in seen and (
+            marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)
+        ):
             seen.add(each)
             yield from installed(each, seen)
     if name not in seen:
@@ -46,9 +50,20 @@ def pip_advisories(releases: Sequence[str]) -> list[str]:
         NotAsked
     """
     requirements = "\n".join(releases)
-    command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--no-deps", "--progress-spinner=off", "--timeout=10"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip_audit",
+        "--disable-pip",
+        "--no-deps",
+        "--progress-spinner=off",
+        "--timeout=10",
+    ]
     done = subprocess.run(
-        [*command, "--format=json", "--requirement=/dev/stdin"], input=requirements, capture_output=True, text=True
+        [*command, "--format=json", "--requirement=/dev/stdin"],
+        input=requirements,
+        capture_output=True,
+        text=True,
     )
     if not done.stdout:
         raise NotAsked(last_line(done.stderr))
@@ -66,20 +81,34 @@ def last_line(text: str) -> str:
 def python_advisories() -> list[str]:
     if not pip_advisories([INFAMOUS]):
         raise NotAsked(f"the service knows no advisory against {INFAMOUS}")
-    return pip_advisories([each for each in installed("monostream-ai[all]", set()) if not each.startswith("monostream-ai==")])
+    return pip_advisories(
+        [
+            each
+            for each in installed("monostream-ai[all]", set())
+            if not each.startswith("monostream-ai==")
+        ]
+    )
 
 
 def page_advisories() -> list[str]:
-    done = subprocess.run(["npm", "audit", "--omit=dev", "--json"], cwd=PAGE, capture_output=True, text=True)
+    done = subprocess.run(
+        ["npm", "audit", "--omit=dev", "--json"], cwd=PAGE, capture_output=True, text=True
+    )
     report: dict[str, Any] = json.loads(done.stdout or "{}")
     if "vulnerabilities" not in report:
         raise NotAsked(last_line(report.get("message") or done.stderr))
-    return [f"{name}: {each['severity']}, {each['range']}" for name, each in report["vulnerabilities"].items()]
+    return [
+        f"{name}: {each['severity']}, {each['range']}"
+        for name, each in report["vulnerabilities"].items()
+    ]
 
 
 def main() -> int:
     found = 0
-    for what, ask in (("Python packages", python_advisories), ("npm packages of the chat's page", page_advisories)):
+    for what, ask in (
+        ("Python packages", python_advisories),
+        ("npm packages of the chat's page", page_advisories),
+    ):
         try:
             advisories = ask()
         except NotAsked as reason:

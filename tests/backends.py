@@ -1,4 +1,6 @@
-"""The backends that tests run over. Each call gives what one more process on the same storage would have."""
+"""The backends that tests run over. Each call gives what one more process on the same storage would
+have.
+"""
 
 from __future__ import annotations
 
@@ -52,4 +54,6 @@ def sqlite_backend(path: Path) -> Backend:
 
 
 def postgres_backend(url: str) -> Backend:
-    return Backend("postgresql", url, lambda: (PostgresStore.from_url(url), PostgresNotifier.from_url(url)))
+    return Backend(
+        "postgresql", url, lambda: (PostgresStore.from_url(url), PostgresNotifier.from_url(url))
+    )

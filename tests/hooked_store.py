@@ -14,7 +14,9 @@ Hook = Callable[[], Awaitable[None]]
 
 
 class HookedStore(ForwardingStore):
-    """Awaits `before[method]` and `after[method]` around each call of that method; what a hook raises, the call raises."""
+    """Awaits `before[method]` and `after[method]` around each call of that method; what a hook
+    raises, the call raises.
+    """
 
     def __init__(self, inner: Store) -> None:
         super().__init__(inner)

@@ -42,7 +42,14 @@ BAD_STREAM_IDS = {
     "int": 7,
     "none": None,
 }
-BAD_VERSIONS = {"negative": -1, "2**63": 2**63, "bool": True, "float": 1.0, "text": "latest", "digits": "1"}
+BAD_VERSIONS = {
+    "negative": -1,
+    "2**63": 2**63,
+    "bool": True,
+    "float": 1.0,
+    "text": "latest",
+    "digits": "1",
+}
 
 circular: list[Any] = []
 circular.append(circular)
@@ -106,7 +113,22 @@ async def test_a_bad_version_is_refused(service: Service, door: str, version: An
 
 
 @pytest.mark.parametrize(
-    "token", ["", "0", "0.", ".0", "a.b", "-1.0", "0.-2", "00.1", "0.1 ", "0.1\n", "١.٢", "1.1.1", "9" * 30 + ".0"]
+    "token",
+    [
+        "",
+        "0",
+        "0.",
+        ".0",
+        "a.b",
+        "-1.0",
+        "0.-2",
+        "00.1",
+        "0.1 ",
+        "0.1\n",
+        "١.٢",
+        "1.1.1",
+        "9" * 30 + ".0",
+    ],
 )
 def test_a_bad_cursor_token_is_refused(token: str) -> None:
     with pytest.raises(InvalidCursor, match="use one that a subscription"):
@@ -114,7 +136,9 @@ def test_a_bad_cursor_token_is_refused(token: str) -> None:
 
 
 @pytest.mark.parametrize(("chunk", "path"), list(NOT_JSON.values()), ids=list(NOT_JSON))
-async def test_a_chunk_that_is_not_json_is_refused_with_its_path(service: Service, chunk: Chunk, path: str) -> None:
+async def test_a_chunk_that_is_not_json_is_refused_with_its_path(
+    service: Service, chunk: Chunk, path: str
+) -> None:
     async with service.publisher("s") as pub:
         with pytest.raises(InvalidChunk) as caught:
             await pub.write(text(0), chunk)
@@ -130,7 +154,9 @@ async def test_a_chunk_over_the_limit_is_refused_by_its_type(service: Service) -
     fits = {"type": "text", "n": "é" * ((MAX_CHUNK_BYTES - frame) // 2)}
     too_large = {"type": "text", "n": fits["n"] + "xx"}
     async with service.publisher("s") as pub:
-        with pytest.raises(ChunkTooLarge, match="text chunk of 104857[78] bytes .* split it") as caught:
+        with pytest.raises(
+            ChunkTooLarge, match="text chunk of 104857[78] bytes .* split it"
+        ) as caught:
             await pub.write(text(0), too_large)
         assert caught.value.limit == MAX_CHUNK_BYTES
         with pytest.raises(ChunkTooLarge):
@@ -144,7 +170,9 @@ async def test_a_chunk_over_the_limit_is_refused_by_its_type(service: Service) -
     [{"request": math.nan}, {"metadata": {1: 2}}, {"request": object()}],
     ids=["NaN", "key that is no string", "object"],
 )
-async def test_request_and_metadata_that_are_not_json_are_refused(service: Service, options: dict[str, Any]) -> None:
+async def test_request_and_metadata_that_are_not_json_are_refused(
+    service: Service, options: dict[str, Any]
+) -> None:
     with pytest.raises(InvalidChunk):
         await service.publisher("s", **options).open()
     with pytest.raises(UnknownStream):
@@ -174,7 +202,9 @@ async def test_nothing_is_written_after_the_close(service: Service) -> None:
     assert await service.chunks("s") == [text(0), FINISH]
 
 
-async def test_nothing_is_written_behind_a_terminal_chunk_of_the_same_call(service: Service) -> None:
+async def test_nothing_is_written_behind_a_terminal_chunk_of_the_same_call(
+    service: Service,
+) -> None:
     async with service.publisher("s") as pub:
         with pytest.raises(InvalidChunk, match="behind a terminal finish chunk"):
             await pub.write(text(0), FINISH, text(1))
@@ -225,7 +255,9 @@ async def test_an_unknown_version_is_named(service: Service) -> None:
     assert await service.stop("s", 7) is False
 
 
-@pytest.mark.parametrize("after", [Cursor(-1, 0), Cursor(0, -2), Cursor(0, 2**63), Cursor(2**63, 0)], ids=str)
+@pytest.mark.parametrize(
+    "after", [Cursor(-1, 0), Cursor(0, -2), Cursor(0, 2**63), Cursor(2**63, 0)], ids=str
+)
 async def test_a_bad_cursor_is_refused(service: Service, after: Cursor) -> None:
     with pytest.raises((InvalidArgument, CursorNotFound)):
         await anext(service.subscribe("s", after=after))
@@ -234,7 +266,9 @@ async def test_a_bad_cursor_is_refused(service: Service, after: Cursor) -> None:
 @pytest.mark.parametrize("backend", ["memory"], indirect=True)
 @pytest.mark.parametrize("option", ["lease", "poll_interval", "outage_timeout"])
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan])
-async def test_a_duration_that_cannot_be_is_refused(service_factory: ServiceFactory, option: str, seconds: float) -> None:
+async def test_a_duration_that_cannot_be_is_refused(
+    service_factory: ServiceFactory, option: str, seconds: float
+) -> None:
     with pytest.raises(ValueError, match=option):
         service_factory(**{option: seconds})
 

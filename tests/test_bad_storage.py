@@ -1,4 +1,6 @@
-"""A database that is unreachable, wrong or without our tables is a named error that says what to do."""
+"""A database that is unreachable, wrong or without our tables is a named error that says what to
+do.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,14 @@ import asyncpg
 import pytest
 
 from monostream_ai import DurableStreamService, create_service
-from monostream_ai.errors import InvalidURL, SchemaMismatch, SchemaMissing, StoreError, StoreUnavailable, WrongEventLoop
+from monostream_ai.errors import (
+    InvalidURL,
+    SchemaMismatch,
+    SchemaMissing,
+    StoreError,
+    StoreUnavailable,
+    WrongEventLoop,
+)
 from tests.backends import Backend, open_backend
 from tests.chunks import PROTOCOL, Chunk, text
 from tests.plugins.postgres import asyncpg_dsn
@@ -77,7 +86,9 @@ async def test_an_unreachable_database_is_named(url: str, no_task_is_left: None)
     assert SECRET not in str(caught.value)
 
 
-async def test_a_database_that_does_not_exist_is_named(postgres_url: str, no_task_is_left: None) -> None:
+async def test_a_database_that_does_not_exist_is_named(
+    postgres_url: str, no_task_is_left: None
+) -> None:
     service = create_service(postgres_url.replace("/test_", "/missing_"), outage_timeout=0.2)
     with pytest.raises(StoreError, match="no database of this name"):
         await service.publisher("s").open()
@@ -94,7 +105,9 @@ async def test_a_file_that_is_no_database_is_named(tmp_path: Path, no_task_is_le
     assert path.read_text().startswith("these are my notes")
 
 
-async def test_a_missing_table_is_named_with_its_cure(sql_backend: Backend, no_task_is_left: None) -> None:
+async def test_a_missing_table_is_named_with_its_cure(
+    sql_backend: Backend, no_task_is_left: None
+) -> None:
     async with DurableStreamService(sql_backend.new_store(), None, PROTOCOL) as service:
         async with asyncio.timeout(10):
             with pytest.raises(SchemaMissing, match=r"setup\(\)"):
@@ -105,7 +118,9 @@ async def test_a_missing_table_is_named_with_its_cure(sql_backend: Backend, no_t
                 await anext(service.subscribe("s"))
 
 
-async def test_a_table_dropped_under_a_publisher_is_named(sql_backend: Backend, no_task_is_left: None) -> None:
+async def test_a_table_dropped_under_a_publisher_is_named(
+    sql_backend: Backend, no_task_is_left: None
+) -> None:
     store = sql_backend.new_store()
     await store.setup()
     async with DurableStreamService(store, None, PROTOCOL) as service:
@@ -126,7 +141,9 @@ async def test_a_foreign_table_of_our_name_is_left_alone(sql_backend: Backend, t
     await execute(sql_backend, f"INSERT INTO {table} VALUES (1, 'mine')")
 
 
-async def test_a_service_belongs_to_the_loop_that_used_it_first(service: DurableStreamService[Chunk]) -> None:
+async def test_a_service_belongs_to_the_loop_that_used_it_first(
+    service: DurableStreamService[Chunk],
+) -> None:
     await service.stop("s")
     outcome: list[BaseException | None] = []
 

@@ -1,4 +1,6 @@
-"""A process whose clock is wrong loses nothing and takes nothing from others: leases and ages are the database's (P49)."""
+"""A process whose clock is wrong loses nothing and takes nothing from others: leases and ages are
+the database's (P49).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ HOUR = 3600.0
 
 
 def shift_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Let this process believe that it is earlier or later; the database keeps its own time, and so does the monotonic clock."""
+    """Let this process believe that it is earlier or later; the database keeps its own time, and so
+    does the monotonic clock.
+    """
     real = time.time
 
     class Shifted(datetime):

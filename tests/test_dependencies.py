@@ -1,4 +1,6 @@
-"""The floors that are tested are those that users may install, and known advisories against what they get are told."""
+"""The floors that are tested are those that users may install, and known advisories against what
+they get are told.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,11 @@ NO_ENDPOINT = 'echo \'{"message": "405 Method Not Allowed", "error": {}}\'; exit
 
 
 def floors(text: str, operator: str) -> dict[str, str]:
-    return dict(re.findall(rf"^\W*(?:\w+ = \[)?\W*([a-z-]+)(?:\[\w+\])?{operator}([\d.]+\d|\d)", text, re.MULTILINE))
+    return dict(
+        re.findall(
+            rf"^\W*(?:\w+ = \[)?\W*([a-z-]+)(?:\[\w+\])?{operator}([\d.]+\d|\d)", text, re.MULTILINE
+        )
+    )
 
 
 def test_the_oldest_releases_that_are_tested_are_the_floors() -> None:
@@ -39,13 +45,28 @@ def test_the_oldest_releases_that_are_tested_are_the_floors() -> None:
     tested = floors((ROOT / "tests" / "oldest.txt").read_text(), "==")
 
     assert tested.keys() - ONLY_FOR_TESTS == admitted.keys()
-    assert {name: version for name, version in admitted.items() if not f"{tested[name]}.".startswith(f"{version}.")} == {}
+    assert {
+        name: version
+        for name, version in admitted.items()
+        if not f"{tested[name]}.".startswith(f"{version}.")
+    } == {}
 
 
 def test_advisories_are_asked_for_against_what_the_package_brings_and_no_more() -> None:
-    names = {release.partition("==")[0].lower() for release in installed("monostream-ai[all]", set())}
+    names = {
+        release.partition("==")[0].lower() for release in installed("monostream-ai[all]", set())
+    }
 
-    assert names > {"aiosqlite", "asyncpg", "fastapi", "openai", "pydantic", "redis", "rich", "starlette"}
+    assert names > {
+        "aiosqlite",
+        "asyncpg",
+        "fastapi",
+        "openai",
+        "pydantic",
+        "redis",
+        "rich",
+        "starlette",
+    }
     assert not names & {"pytest", "httpx-sse", "uvicorn"}
 
 
@@ -54,18 +75,40 @@ def test_advisories_are_asked_for_against_what_the_package_brings_and_no_more() 
     [
         (ANSWERING % (["urllib3"],), NO_ADVISORIES, 1, "urllib3"),
         (ANSWERING % (["urllib3", "starlette"],), NO_ADVISORIES, 1, "PYSEC-1, fixed in 9.9"),
-        (ANSWERING % ([],), NO_ADVISORIES, 0, "NOT ASKED for advisories against the Python packages"),
-        (SILENT, NO_ENDPOINT, 0, "NOT ASKED for advisories against the npm packages of the chat's page: 405 Method Not Allowed"),
+        (
+            ANSWERING % ([],),
+            NO_ADVISORIES,
+            0,
+            "NOT ASKED for advisories against the Python packages",
+        ),
+        (
+            SILENT,
+            NO_ENDPOINT,
+            0,
+            "NOT ASKED for advisories against the npm packages of the chat's page: 405 Method Not Allowed",
+        ),
         (SILENT, NO_ADVISORIES, 0, "0 advisories against the npm packages"),
     ],
     ids=["one", "two", "a mirror that knows none", "nobody answers", "npm answers"],
 )
-def test_what_the_services_say_is_told(tmp_path: Path, pip_audit: str, npm: str, code: int, said: str) -> None:
+def test_what_the_services_say_is_told(
+    tmp_path: Path, pip_audit: str, npm: str, code: int, said: str
+) -> None:
     (tmp_path / "pip_audit.py").write_text(pip_audit)
     (tmp_path / "npm").write_text(f"#!/bin/sh\n{npm}\n")
     (tmp_path / "npm").chmod(0o755)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tmp_path),
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+    }
 
-    done = subprocess.run([sys.executable, "scripts/advisories.py"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "scripts/advisories.py"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
 
     assert (done.returncode, said in done.stdout) == (code, True), done.stdout + done.stderr

@@ -57,7 +57,12 @@ async def test_another_event_loop_cannot_close_a_service() -> None:
 async def lines_of(how: str) -> list[str]:
     """Run the program and return what it says; a program that hangs is killed."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.processes.teardown", how, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "tests.processes.teardown",
+        how,
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(PATIENCE):

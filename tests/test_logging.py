@@ -14,5 +14,8 @@ async def test_records_name_the_stream_and_its_version(caplog: pytest.LogCapture
         async with create_service("memory://") as service, service.publisher("s", 3) as pub:
             await pub.write({"type": "start"})
 
-    told = [(record.getMessage().split()[0], *map(record.__dict__.get, ("stream_id", "version"))) for record in caplog.records]
+    told = [
+        (record.getMessage().split()[0], *map(record.__dict__.get, ("stream_id", "version")))
+        for record in caplog.records
+    ]
     assert told == [("opened", "s", 3), ("closed", "s", 3)]

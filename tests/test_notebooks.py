@@ -1,4 +1,6 @@
-"""Every notebook runs from a clean kernel, and what is committed of it is what it shows, but for its numbers."""
+"""Every notebook runs from a clean kernel, and what is committed of it is what it shows, but for
+its numbers.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def code_cells(notebook: Any) -> list[Any]:
 
 
 def kind(output: Any) -> tuple[object, ...]:
-    """Return what of an output is the same in each run: its type, the length of a text, and the whole of a message."""
+    """Return what of an output is the same in each run: its type, the length of a text, and the
+    whole of a message.
+    """
     if output.output_type == "stream":
         return "stream", output.name, output.text.count("\n")
     data = output.get("data", {})
@@ -57,4 +61,6 @@ def test_what_is_committed_was_run_in_order_and_shows_nothing_of_the_machine(pat
 def test_the_table_names_every_notebook() -> None:
     table = (notebooks()[0].parent / "README.md").read_text()
 
-    assert re.findall(r"^\| \[`(.+?)`\]\(\1\)", table, re.MULTILINE) == [path.name for path in notebooks()]
+    assert re.findall(r"^\| \[`(.+?)`\]\(\1\)", table, re.MULTILINE) == [
+        path.name for path in notebooks()
+    ]

@@ -29,7 +29,9 @@ class Recorder:
         self.activity = activity
 
 
-def a_service(store: MemoryStore, recorder: Recorder, **options: float) -> DurableStreamService[Chunk]:
+def a_service(
+    store: MemoryStore, recorder: Recorder, **options: float
+) -> DurableStreamService[Chunk]:
     return DurableStreamService(store, MemoryNotifier(), PROTOCOL, observer=recorder, **options)
 
 
@@ -40,14 +42,20 @@ async def test_appends_and_reads_are_measured() -> None:
             await pub.write(*texts(3))
         assert [chunk async for chunk in service.subscribe("s")] == [*texts(3), FINISH]
     assert recorder.values["append.chunks"] == [3, 1]
-    assert all(0 < seconds < 10 for measure in ("append.seconds", "read.seconds") for seconds in recorder.values[measure])
+    assert all(
+        0 < seconds < 10
+        for measure in ("append.seconds", "read.seconds")
+        for seconds in recorder.values[measure]
+    )
     assert len(recorder.values["append.seconds"]) == 2
 
 
 async def test_wake_ups_are_timed_where_a_process_hears_its_own(postgres_url: str) -> None:
     recorder = Recorder()
     store, notifier = postgres_backend(postgres_url).new_parts()
-    async with DurableStreamService(store, notifier, PROTOCOL, observer=recorder, create_tables=True) as service:
+    async with DurableStreamService(
+        store, notifier, PROTOCOL, observer=recorder, create_tables=True
+    ) as service:
         async with asyncio.timeout(30):
             while not notifier.healthy:
                 await asyncio.sleep(0.01)
@@ -101,4 +109,6 @@ async def test_activity_tells_versions_readers_and_lag() -> None:
 
 def test_nothing_is_imported_for_metrics_in_the_core() -> None:
     core = Path(__file__).parents[1] / "monostream_ai"
-    assert [path.name for path in core.glob("*.py") if "import opentelemetry" in path.read_text()] == []
+    assert [
+        path.name for path in core.glob("*.py") if "import opentelemetry" in path.read_text()
+    ] == []

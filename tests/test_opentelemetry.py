@@ -46,7 +46,9 @@ async def everything_measured() -> dict[str, Any]:
         raise OSError
 
     store.before["prune"] = fail
-    service: DurableStreamService[Chunk] = DurableStreamService(store, MemoryNotifier(), PROTOCOL, observer=observer)
+    service: DurableStreamService[Chunk] = DurableStreamService(
+        store, MemoryNotifier(), PROTOCOL, observer=observer
+    )
     service.on_error(lambda source, error: failed.set())
     async with service:
         pub = await service.publisher("s").open()
@@ -74,7 +76,11 @@ async def test_measures_and_activity_are_exported() -> None:
 
 async def test_the_dashboard_shows_what_is_exported_and_all_of_it() -> None:
     known = set(await everything_measured())
-    queries = [target["expr"] for panel in json.loads(DASHBOARD.read_text())["panels"] for target in panel["targets"]]
+    queries = [
+        target["expr"]
+        for panel in json.loads(DASHBOARD.read_text())["panels"]
+        for target in panel["targets"]
+    ]
     asked = set(re.findall(r"\bmonostream_\w+", " ".join(queries)))
     assert asked - known == set()
     parts = {re.sub(r"_(bucket|sum|count)$", "", name) for name in known}

@@ -9,14 +9,24 @@ import pytest
 
 import monostream_ai
 
-OUTSIDE = set("aiosqlite asyncpg click fastapi langchain_core langgraph openai pydantic redis rich sqlalchemy starlette".split())
-FACES = "monostream_ai", *(f"monostream_ai.{name}" for name in ("fastapi", "langchain", "openai", "testing", "ui_messages"))
+OUTSIDE = set(
+    "aiosqlite asyncpg click fastapi langchain_core langgraph openai pydantic redis rich sqlalchemy starlette".split()
+)
+FACES = (
+    "monostream_ai",
+    *(
+        f"monostream_ai.{name}"
+        for name in ("fastapi", "langchain", "openai", "testing", "ui_messages")
+    ),
+)
 
 
 def loaded_by(statement: str) -> set[str]:
     """Return the outside packages that a new interpreter has loaded after the statement."""
     script = f"{statement}\nimport sys\nprint(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.split()
     return {name.partition(".")[0] for name in loaded} & OUTSIDE
 
 
@@ -25,7 +35,9 @@ def test_importing_the_package_loads_no_outside_package() -> None:
 
 
 def test_a_memory_service_loads_no_outside_package() -> None:
-    assert loaded_by("from monostream_ai import create_service; create_service('memory://')") == set()
+    assert (
+        loaded_by("from monostream_ai import create_service; create_service('memory://')") == set()
+    )
 
 
 def test_the_chat_routes_load_langchain_only_when_a_turn_asks_for_it() -> None:

@@ -1,7 +1,8 @@
 """Every fenced block of the README is run or checked.
 
-A comment just above a fence, `<!-- readme: word -->`, says what a python block is if not a program of its own: it `continues` the
-one before it, needs `postgres` or `openai`, is a `server`, or is a `suite` of tests. Lines that start with `#>` are its output.
+A comment just above a fence, `<!-- readme: word -->`, says what a python block is if not a program
+of its own: it `continues` the one before it, needs `postgres` or `openai`, is a `server`, or is a
+`suite` of tests. Lines that start with `#>` are its output.
 """
 
 from __future__ import annotations
@@ -62,9 +63,12 @@ class Block:
         return self.language, self.directive
 
 
-BLOCK: Final = re.compile(r"^(?:<!-- readme: (\w+) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK: Final = re.compile(
+    r"^(?:<!-- readme: (\w+) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
 BLOCKS: Final = [
-    Block(match[2], match[1] or "", match[3], README.count("\n", 0, match.start()) + 1) for match in BLOCK.finditer(README)
+    Block(match[2], match[1] or "", match[3], README.count("\n", 0, match.start()) + 1)
+    for match in BLOCK.finditer(README)
 ]
 
 
@@ -162,7 +166,10 @@ async def openai_url() -> AsyncIterator[str]:
 
 async def test_the_openai_program_captures_an_answer(openai_url: str, tmp_path: Path) -> None:
     [block] = blocks("python", "openai")
-    assert await run(block.text, tmp_path, OPENAI_BASE_URL=openai_url, OPENAI_API_KEY="none") == "Hello there\n"
+    assert (
+        await run(block.text, tmp_path, OPENAI_BASE_URL=openai_url, OPENAI_API_KEY="none")
+        == "Hello there\n"
+    )
 
 
 @pytest.fixture
@@ -172,7 +179,16 @@ async def served(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     (tmp_path / "server.py").write_text(block.text)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "uvicorn", "server:app", "--fd", str(listener.fileno()), "--log-level", "warning"),
+            *(
+                sys.executable,
+                "-m",
+                "uvicorn",
+                "server:app",
+                "--fd",
+                str(listener.fileno()),
+                "--log-level",
+                "warning",
+            ),
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             pass_fds=[listener.fileno()],
@@ -191,7 +207,9 @@ async def test_the_server_answers_resumes_and_stops(served: httpx.AsyncClient) -
     stopped = await served.post("/api/chat/c1/stop")
     status = await served.get("/api/chat/c1/status")
 
-    assert "".join(chunk.get("delta", "") for chunk in chunks_in(answer)) == "Hello from a fake model"
+    assert (
+        "".join(chunk.get("delta", "") for chunk in chunks_in(answer)) == "Hello from a fake model"
+    )
     assert answer.endswith("data: [DONE]\n\n")
     assert chunks_in(resumed.text)[-1]["type"] == "finish"
     assert (stopped.json(), status.json()["state"]) == ({"success": True}, "closed")
@@ -217,20 +235,32 @@ async def test_a_command_can_be_run(command: str, tmp_path: Path) -> None:
     elif program == "monostream-ai":
         await check_own_command(arguments, tmp_path)
     else:
-        assert program.startswith("scripts/") and os.access(ROOT / program, os.X_OK) and not arguments
+        assert (
+            program.startswith("scripts/") and os.access(ROOT / program, os.X_OK) and not arguments
+        )
 
 
 async def check_own_command(arguments: list[str], folder: Path) -> None:
     """Run our command beside the file that the first block has written."""
     await run(blocks("python", "")[0].text, folder)
     command = [sys.executable, "-m", "monostream_ai.cli", *arguments]
-    result = subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    result = subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 0, result.stdout + result.stderr
 
 
 def check_install(arguments: list[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    tested = {Requirement(each).name for each in project["dependency-groups"]["demo"] if isinstance(each, str)}
+    tested = {
+        Requirement(each).name
+        for each in project["dependency-groups"]["demo"]
+        if isinstance(each, str)
+    }
     assert arguments[0] == "install"
     for requirement in map(Requirement, arguments[1:]):
         assert requirement.name in {project["project"]["name"], *tested}
@@ -241,7 +271,9 @@ def test_the_page_uses_what_the_example_uses() -> None:
     example = "\n".join(path.read_text() for path in sorted(WEB.glob("src/*.ts*")))
     imports = [line for line in page.text.splitlines() if line.startswith("import ")]
     assert imports and all(line in example for line in imports)
-    assert re.search(r"useChat\(\{.*\bresume: true\b", page.text) and re.search(r"useChat.*\(\{.*\bresume: true\b", example)
+    assert re.search(r"useChat\(\{.*\bresume: true\b", page.text) and re.search(
+        r"useChat.*\(\{.*\bresume: true\b", example
+    )
     assert "`/api/chat/${encodeURIComponent(id)}/stop`" in page.text
 
 
@@ -252,6 +284,10 @@ def test_the_page_type_checks(tmp_path: Path) -> None:
     (tmp_path / "page.tsx").write_text(page.text)
     (tmp_path / "node_modules").symlink_to(WEB / "node_modules")
     options = json.loads((WEB / "tsconfig.json").read_text())["compilerOptions"] | {"types": []}
-    (tmp_path / "tsconfig.json").write_text(json.dumps({"compilerOptions": options, "include": ["page.tsx"]}))
-    result = subprocess.run([WEB / "node_modules" / ".bin" / "tsc"], cwd=tmp_path, capture_output=True, text=True)
+    (tmp_path / "tsconfig.json").write_text(
+        json.dumps({"compilerOptions": options, "include": ["page.tsx"]})
+    )
+    result = subprocess.run(
+        [WEB / "node_modules" / ".bin" / "tsc"], cwd=tmp_path, capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stdout

@@ -1,4 +1,6 @@
-"""What the README says outside of its blocks: names, files, numbers, and one promise that no other test has."""
+"""What the README says outside of its blocks: names, files, numbers, and one promise that no other
+test has.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +35,15 @@ def test_every_link_to_a_file_leads_somewhere(page: str) -> None:
 def test_every_guarantee_has_its_tests() -> None:
     guarantees = re.findall(r"^\| G(\d+) \|", README, re.MULTILINE)
     assert guarantees == [str(number) for number in range(1, 11)]
-    assert [number for number in guarantees if not [*ROOT.glob(f"tests/guarantees/test_g{number}_*.py")]] == []
+    assert [
+        number for number in guarantees if not [*ROOT.glob(f"tests/guarantees/test_g{number}_*.py")]
+    ] == []
 
 
 def test_every_extra_that_is_named_exists() -> None:
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
     assert set(re.findall(r"monostream-ai\[(\w+)\]", README)) <= set(extras)
 
 
@@ -45,7 +51,9 @@ async def test_every_member_that_is_named_exists() -> None:
     async with create_service("memory://") as service, service.publisher("s") as pub:
         owners = {"service": service, "pub": pub}
         named = re.findall(r"\b(service|pub)\.(\w+)", README)
-        assert [f"{owner}.{name}" for owner, name in named if not hasattr(owners[owner], name)] == []
+        assert [
+            f"{owner}.{name}" for owner, name in named if not hasattr(owners[owner], name)
+        ] == []
 
 
 @pytest.mark.parametrize(
@@ -67,8 +75,14 @@ def test_a_number_is_that_of_the_code(said: str) -> None:
 async def test_a_full_disk_is_an_outage_that_loses_nothing(tmp_path: Path) -> None:
     engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'full.db'}")
     # Pages, as if the disk ended there.
-    event.listen(engine.sync_engine, "connect", lambda driver, _: driver.execute("PRAGMA max_page_count = 100").close())
-    service = DurableStreamService(SQLiteStore(engine), None, PROTOCOL, outage_timeout=0.3, create_tables=True)
+    event.listen(
+        engine.sync_engine,
+        "connect",
+        lambda driver, _: driver.execute("PRAGMA max_page_count = 100").close(),
+    )
+    service = DurableStreamService(
+        SQLiteStore(engine), None, PROTOCOL, outage_timeout=0.3, create_tables=True
+    )
     acknowledged = 0
     pub = await service.publisher("s").open()
     with pytest.raises(StoreUnavailable, match="the disk is full"):

@@ -1,4 +1,6 @@
-"""The simulation behind docs/scaling.md neither loses nor invents chunks, and the page shows what it prints."""
+"""The simulation behind docs/scaling.md neither loses nor invents chunks, and the page shows what
+it prints.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def run(streams: int, processes: int) -> Outcome:
 
 
 @pytest.mark.parametrize(("streams", "processes"), [(1, 1), (7, 3), (250, 1), (1000, 4)])
-def test_every_chunk_that_was_said_is_committed_and_delivered_once(streams: int, processes: int) -> None:
+def test_every_chunk_that_was_said_is_committed_and_delivered_once(
+    streams: int, processes: int
+) -> None:
     counts = run(streams, processes).counts
 
     assert counts.said == counts.committed == counts.delivered == streams * 10
@@ -48,6 +52,10 @@ def test_no_chunk_is_with_its_reader_before_its_commit_was_on_disk() -> None:
 
 
 def test_the_page_shows_the_tables_that_the_simulation_prints() -> None:
-    shown = dict(re.findall(r"<!-- benchmarks/scaling\.py: (\w+) -->\n\n((?:\|.*\n)+)", PAGE.read_text()))
+    shown = dict(
+        re.findall(r"<!-- benchmarks/scaling\.py: (\w+) -->\n\n((?:\|.*\n)+)", PAGE.read_text())
+    )
 
-    assert {name: table.rstrip("\n") for name, table in shown.items()} == tables(Costs.load(), load_runs())
+    assert {name: table.rstrip("\n") for name, table in shown.items()} == tables(
+        Costs.load(), load_runs()
+    )

@@ -112,7 +112,9 @@ async def test_a_frozen_store_does_not_keep_a_service_from_closing(store: Hooked
     assert not any([await lost(store, pub.stream_id) for pub in pubs])
 
 
-async def test_readers_elsewhere_hear_at_once_that_the_publisher_is_gone(store: HookedStore) -> None:
+async def test_readers_elsewhere_hear_at_once_that_the_publisher_is_gone(
+    store: HookedStore,
+) -> None:
     notifier = MemoryNotifier()
     writer, reader = make(store, notifier), make(store, notifier)
     pub = await writer.publisher("s").open()
@@ -126,7 +128,9 @@ async def test_readers_elsewhere_hear_at_once_that_the_publisher_is_gone(store: 
         await waiting
 
 
-async def test_a_version_that_is_written_while_the_service_closes_is_released(store: HookedStore) -> None:
+async def test_a_version_that_is_written_while_the_service_closes_is_released(
+    store: HookedStore,
+) -> None:
     service = make(store)
     opened = asyncio.Event()
     go_on = asyncio.Event()
@@ -156,7 +160,9 @@ async def test_a_version_that_is_written_while_the_service_closes_is_released(st
     assert await lost(store)
 
 
-async def test_a_reader_in_the_middle_of_a_replay_hears_that_the_service_is_closed(store: HookedStore) -> None:
+async def test_a_reader_in_the_middle_of_a_replay_hears_that_the_service_is_closed(
+    store: HookedStore,
+) -> None:
     service = make(store)
     pub = await service.publisher("s").open()
     for start in range(0, 3200, 400):
@@ -179,7 +185,9 @@ async def test_a_reader_in_the_middle_of_a_replay_hears_that_the_service_is_clos
     assert reading.cancelling() == 0
 
 
-async def test_a_version_that_opens_while_the_service_closes_is_released(store: HookedStore) -> None:
+async def test_a_version_that_opens_while_the_service_closes_is_released(
+    store: HookedStore,
+) -> None:
     service = make(store)
     store.after["acquire"] = gate = Gate()
     pub = service.publisher("s")
@@ -195,7 +203,9 @@ async def test_a_version_that_opens_while_the_service_closes_is_released(store: 
 
 
 async def test_a_first_reader_hears_that_the_service_is_closed(store: HookedStore) -> None:
-    service: Service = DurableStreamService(store, None, PROTOCOL, poll_interval=60.0, create_tables=True)
+    service: Service = DurableStreamService(
+        store, None, PROTOCOL, poll_interval=60.0, create_tables=True
+    )
     store.before["setup"] = gate = Gate()
     reading = asyncio.create_task(anext(service.subscribe("s", timeout=PATIENCE)))
     await gate.reached.wait()

@@ -14,7 +14,10 @@ MEMORY = Measure("memory 0", "MB", allowed=(0.02, 1.0))
 def verdict(value: Callable[[float], float], measure: Measure = MEMORY) -> Verdict | None:
     noise = random.Random(1)
     times = [5.0 * number for number in range(360)]
-    samples = [{"seconds": time, measure.name: value(time) + noise.gauss(0, 1), "age 1": time % 60} for time in times]
+    samples = [
+        {"seconds": time, measure.name: value(time) + noise.gauss(0, 1), "age 1": time % 60}
+        for time in times
+    ]
     return judge(measure, samples, LENGTH)
 
 
@@ -41,13 +44,21 @@ def test_what_grows_late_in_the_run_is_not_flat() -> None:
 
 def test_a_process_that_was_just_started_does_not_count() -> None:
     judged = verdict(
-        lambda seconds: 80.0 if seconds % 60 >= 10 else 0.0, Measure("memory 1", "MB", (0.02, 1.0), ("age 1", 10.0, 60.0))
+        lambda seconds: 80.0 if seconds % 60 >= 10 else 0.0,
+        Measure("memory 1", "MB", (0.02, 1.0), ("age 1", 10.0, 60.0)),
     )
     assert judged is not None and judged.median > 75.0
 
 
 def test_nothing_is_said_of_what_was_hardly_measured() -> None:
-    assert judge(MEMORY, [{"seconds": 1700.0, "memory 0": 80.0}, {"seconds": 1705.0, "memory 0": None}], LENGTH) is None
+    assert (
+        judge(
+            MEMORY,
+            [{"seconds": 1700.0, "memory 0": 80.0}, {"seconds": 1705.0, "memory 0": None}],
+            LENGTH,
+        )
+        is None
+    )
 
 
 def test_samples_come_back_from_what_is_stored() -> None:

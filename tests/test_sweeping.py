@@ -59,7 +59,9 @@ async def test_leaving_the_block_ends_the_sweep_at_once(no_task_is_left: None) -
         await begun.wait()
 
 
-@pytest.mark.parametrize(("older_than", "every"), [(-1.0, 1.0), (1.0, float("inf")), (float("nan"), 1.0)])
+@pytest.mark.parametrize(
+    ("older_than", "every"), [(-1.0, 1.0), (1.0, float("inf")), (float("nan"), 1.0)]
+)
 async def test_durations_that_make_no_sense_are_refused(older_than: float, every: float) -> None:
     with pytest.raises(ValueError, match="finite seconds"):
         hooked()[1].pruning(older_than=older_than, every=every)

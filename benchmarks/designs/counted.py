@@ -24,11 +24,15 @@ class CountedStore(PostgresStore):
     appends = 0
     reads = 0
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         self.appends += 1
         return await super().append(appends, lease=lease)
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         self.reads += 1
         return await super().read(positions, max_rows=max_rows, max_bytes=max_bytes)
 
@@ -41,7 +45,9 @@ class CountedNotifier(PostgresNotifier):
         await super().notify(wake_ups)
 
 
-async def publish(load: Load, service: DurableStreamService[Chunk], store: CountedStore, notifier: CountedNotifier) -> None:
+async def publish(
+    load: Load, service: DurableStreamService[Chunk], store: CountedStore, notifier: CountedNotifier
+) -> None:
     async with AsyncExitStack() as stack:
         pubs = {id: service.publisher(id, on_cancel="release") for id in load.streams}
         for first in range(0, len(load.streams), 64):

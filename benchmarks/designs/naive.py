@@ -1,4 +1,6 @@
-"""The design of the stand-in in Python: `python designs/naive.py asyncpg|sqlalchemy|inside publish|read <load>`."""
+"""The design of the stand-in in Python: `python designs/naive.py asyncpg|sqlalchemy|inside
+publish|read <load>`.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ class SQLAlchemy:
     """As one would write it with an engine: a transaction for each statement."""
 
     def __init__(self, url: str) -> None:
-        self._engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://"), pool_size=10, max_overflow=0)
+        self._engine = create_async_engine(
+            url.replace("postgresql://", "postgresql+asyncpg://"), pool_size=10, max_overflow=0
+        )
 
     async def connect(self) -> None:
         pass
@@ -81,7 +85,11 @@ class SQLAlchemy:
 
     async def select(self, id: str, first: int) -> Any:
         async with self._engine.connect() as connection:
-            return (await connection.execute(text(SELECT.format(":id", ":first")), {"id": id, "first": first})).all()
+            return (
+                await connection.execute(
+                    text(SELECT.format(":id", ":first")), {"id": id, "first": first}
+                )
+            ).all()
 
 
 async def publish(load: Load, store: Asyncpg | SQLAlchemy) -> None:

@@ -1,4 +1,5 @@
-"""32 programs that commit to a table of their own: `python designs/neighbours.py '{"url": …, "seconds": …, "interval": …}'`.
+"""32 programs that commit to a table of their own: `python designs/neighbours.py '{"url": …,
+"seconds": …, "interval": …}'`.
 
 With an interval of 0, each commits again as soon as it has committed.
 """
@@ -28,14 +29,18 @@ async def main(url: str, seconds: float, interval: float) -> None:
 
     async def write(place: int, connection: asyncpg.Connection) -> None:
         number = 0
-        while (due := start + interval * (number + place / WRITERS)) < start + seconds and time.monotonic() < start + seconds:
+        while (
+            due := start + interval * (number + place / WRITERS)
+        ) < start + seconds and time.monotonic() < start + seconds:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             before = time.monotonic()
             await connection.execute("INSERT INTO foreign_row (text) VALUES ($1)", "x" * 100)
             times.append(time.monotonic() - before)
             number += 1
 
-    await asyncio.gather(*(write(place, connection) for place, connection in enumerate(connections)))
+    await asyncio.gather(
+        *(write(place, connection) for place, connection in enumerate(connections))
+    )
     report(commits=len(times) / seconds, p99=sorted(times)[int(len(times) * 0.99)])
     for connection in connections:
         await connection.close()

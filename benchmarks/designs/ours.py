@@ -1,6 +1,7 @@
 """This package: `python designs/ours.py write|push|silent|uvloop publish|read <load>`.
 
-`write` awaits each write, `push` none; `silent` writes and sends no notifications; `uvloop` writes on that event loop.
+`write` awaits each write, `push` none; `silent` writes and sends no notifications; `uvloop` writes
+on that event loop.
 """
 
 from __future__ import annotations

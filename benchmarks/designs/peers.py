@@ -1,7 +1,7 @@
 """What people use today and this package, behind one door.
 
-`python designs/peers.py ours|resumable-stream|assistant-stream ROLE <load>`
-Every stream begins with `START`, so that whoever has that has joined. Roles, the same as in node/peers.mjs:
+`python designs/peers.py ours|resumable-stream|assistant-stream ROLE <load>` Every stream begins
+with `START`, so that whoever has that has joined. Roles, the same as in node/peers.mjs:
 
 publish, read  a load as in pacing.py, each write awaited, and the times at which its chunks arrive
 append         one writer at full speed, each write awaited; pipeline: with so many in flight
@@ -159,7 +159,9 @@ async def make(kind: str, url: str) -> Peer:
     return await ResumableStream.connected(url)
 
 
-ROLES = {role.__name__: role for role in (publish, read, append, pipeline, die, follow, leave, end, join)}
+ROLES = {
+    role.__name__: role for role in (publish, read, append, pipeline, die, follow, leave, end, join)
+}
 
 
 async def main(kind: str, role: str, options: str) -> None:

@@ -1,7 +1,8 @@
-"""Readers that only count: `python designs/readers.py '{"port": …, "paths": […], "sampled": …, "replayed": …}'`.
+"""Readers that only count: `python designs/readers.py '{"port": …, "paths": […], "sampled": …,
+"replayed": …}'`.
 
-Each path is one connection. It says `ready` when every one of them has the first bytes of its body and the events that are
-replayed, and reports when told.
+Each path is one connection. It says `ready` when every one of them has the first bytes of its body
+and the events that are replayed, and reports when told.
 """
 
 from __future__ import annotations
@@ -54,7 +55,10 @@ async def main(port: int, paths: list[str], sampled: int, replayed: int) -> None
     allow_many_files()
     lags = array("d")
     every = max(1, len(paths) // sampled)
-    readers = [Reader(path, None if number % every else lags, replayed) for number, path in enumerate(paths)]
+    readers = [
+        Reader(path, None if number % every else lags, replayed)
+        for number, path in enumerate(paths)
+    ]
     loop = asyncio.get_running_loop()
     for first in range(0, len(readers), OPENED_AT_ONCE):
         some = readers[first : first + OPENED_AT_ONCE]

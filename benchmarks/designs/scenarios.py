@@ -1,4 +1,6 @@
-"""This package in the scenarios of node/scenarios.mjs: `python designs/scenarios.py '{"url": …, "seconds": …, "jobs": …}'`."""
+"""This package in the scenarios of node/scenarios.mjs: `python designs/scenarios.py '{"url": …,
+"seconds": …, "jobs": …}'`.
+"""
 
 from __future__ import annotations
 
@@ -54,12 +56,16 @@ async def live(a: Service, b: Service, id: str, chunks: list[Chunk], readers: in
     return reading
 
 
-async def replay(a: Service, b: Service, id: str, chunks: list[Chunk], readers: int) -> list[Reading]:
+async def replay(
+    a: Service, b: Service, id: str, chunks: list[Chunk], readers: int
+) -> list[Reading]:
     await write(await a.publisher(id, 0).open(), [*chunks, FINISH])
     return start(readers, a, id)
 
 
-async def late_join(a: Service, b: Service, id: str, chunks: list[Chunk], readers: int) -> list[Reading]:
+async def late_join(
+    a: Service, b: Service, id: str, chunks: list[Chunk], readers: int
+) -> list[Reading]:
     pub, half = await a.publisher(id, 0).open(), len(chunks) // 2
     await write(pub, chunks[:half])
     reading = start(readers, a, id)
@@ -67,26 +73,34 @@ async def late_join(a: Service, b: Service, id: str, chunks: list[Chunk], reader
     return reading
 
 
-async def mixed(a: Service, b: Service, id: str, chunks: list[Chunk], readers: int) -> list[Reading]:
+async def mixed(
+    a: Service, b: Service, id: str, chunks: list[Chunk], readers: int
+) -> list[Reading]:
     reading = [*start((readers + 1) // 2, b, id), *start(readers // 2, a, id)]
     await write(await a.publisher(id, 0).open(), [*chunks, FINISH])
     return reading
 
 
-async def crash_replay(a: Service, b: Service, id: str, chunks: list[Chunk], readers: int) -> list[Reading]:
+async def crash_replay(
+    a: Service, b: Service, id: str, chunks: list[Chunk], readers: int
+) -> list[Reading]:
     await write(await a.publisher(id).open(), chunks)
     await write(await b.publisher(id).open(), [*chunks, FINISH])
     return start(readers, a, id)
 
 
-async def crash_live(a: Service, b: Service, id: str, chunks: list[Chunk], readers: int) -> list[Reading]:
+async def crash_live(
+    a: Service, b: Service, id: str, chunks: list[Chunk], readers: int
+) -> list[Reading]:
     reading = start(readers, a, id)
     await write(await a.publisher(id).open(), chunks)
     await write(await b.publisher(id).open(), [*chunks, FINISH])
     return reading
 
 
-async def abort(a: Service, b: Service, id: str, chunks: list[Chunk], readers: int) -> list[Reading]:
+async def abort(
+    a: Service, b: Service, id: str, chunks: list[Chunk], readers: int
+) -> list[Reading]:
     (gone,) = start(1, a, id)
     pub, half = await a.publisher(id, 0).open(), len(chunks) // 2
     await write(pub, chunks[:half])
@@ -97,7 +111,9 @@ async def abort(a: Service, b: Service, id: str, chunks: list[Chunk], readers: i
     return reading
 
 
-async def reuse(a: Service, b: Service, id: str, chunks: list[Chunk], readers: int) -> list[Reading]:
+async def reuse(
+    a: Service, b: Service, id: str, chunks: list[Chunk], readers: int
+) -> list[Reading]:
     await write(await a.publisher(id).open(), [*chunks, FINISH])
     await write(await a.publisher(id).open(), [*chunks, FINISH])
     return start(readers, b, id)
@@ -116,9 +132,12 @@ async def run(services: list[Service], seconds: float, jobs: int) -> tuple[int, 
         while time.monotonic() - begun < seconds:
             number = next(numbers)
             chunks = [
-                {"type": "text-delta", "id": "t1", "delta": "x" * source.randint(1, 60)} for _ in range(source.randint(1, 20))
+                {"type": "text-delta", "id": "t1", "delta": "x" * source.randint(1, 60)}
+                for _ in range(source.randint(1, 20))
             ]
-            reading = await SCENARIOS[number % len(SCENARIOS)](*services, f"s{number}", chunks, source.randint(1, 3))
+            reading = await SCENARIOS[number % len(SCENARIOS)](
+                *services, f"s{number}", chunks, source.randint(1, 3)
+            )
             for read in await asyncio.gather(*reading):
                 if read != [*chunks, FINISH]:
                     raise AssertionError(f"read {len(read)} of {len(chunks) + 1}")

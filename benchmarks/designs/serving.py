@@ -1,7 +1,9 @@
-"""A server of event streams in one uvicorn worker: `python designs/serving.py '{"url": …, "port": …}'`.
+"""A server of event streams in one uvicorn worker: `python designs/serving.py '{"url": …, "port":
+…}'`.
 
-`/ours/{id}` is this package's response, and `/chat/{id}/stream` its merged replay; `/pages/{id}`, `/rows/{id}`, `/live` and
-`/silent` are what one would write by hand. `/speak` lets both sources of live chunks speak.
+`/ours/{id}` is this package's response, and `/chat/{id}/stream` its merged replay; `/pages/{id}`,
+`/rows/{id}`, `/live` and `/silent` are what one would write by hand. `/speak` lets both sources of
+live chunks speak.
 """
 
 from __future__ import annotations
@@ -121,7 +123,9 @@ def make_app(url: str) -> FastAPI:
     @app.post("/open/{id}")
     async def open_version(id: str) -> None:
         pubs[id] = await service.publisher(id, 0).open()
-        await pubs[id].write({"type": "start"}, {"type": "text-start", "id": "t1"}, *[chunk_now()] * SAID_BEFORE)
+        await pubs[id].write(
+            {"type": "start"}, {"type": "text-start", "id": "t1"}, *[chunk_now()] * SAID_BEFORE
+        )
 
     @app.post("/speak/{id}")
     async def speak(id: str, seconds: float, interval: float) -> None:
@@ -139,8 +143,18 @@ def make_app(url: str) -> FastAPI:
 def main(url: str, port: int, stack: str) -> None:
     allow_many_files()
     fast = stack == "fast"
-    config: dict[str, Any] = {"http": "httptools" if fast else "h11", "loop": "uvloop" if fast else "asyncio"}
-    uvicorn.run(make_app(url), host="127.0.0.1", port=port, log_level="critical", timeout_graceful_shutdown=1, **config)
+    config: dict[str, Any] = {
+        "http": "httptools" if fast else "h11",
+        "loop": "uvloop" if fast else "asyncio",
+    }
+    uvicorn.run(
+        make_app(url),
+        host="127.0.0.1",
+        port=port,
+        log_level="critical",
+        timeout_graceful_shutdown=1,
+        **config,
+    )
 
 
 if __name__ == "__main__":

@@ -41,7 +41,9 @@ CREATE TABLE {} (
 
 
 async def rates(*appends: Callable[[], Awaitable[int]]) -> list[float]:
-    """Return the rows per second of each way to append; they take turns, so that a busy machine disturbs them alike."""
+    """Return the rows per second of each way to append; they take turns, so that a busy machine
+    disturbs them alike.
+    """
     rows, seconds = [0] * len(appends), [0.0] * len(appends)
     for append in appends:
         await append()
@@ -58,7 +60,10 @@ class Appender:
 
     def __init__(self, store: Store, streams: int, chunks: int) -> None:
         self._store = store
-        self._leases = [Lease(f"s{streams}-{chunks}-{place}", 0, "0123456789abcdef0123456789abcdef") for place in range(streams)]
+        self._leases = [
+            Lease(f"s{streams}-{chunks}-{place}", 0, "0123456789abcdef0123456789abcdef")
+            for place in range(streams)
+        ]
         self._chunks = chunks
         self._next_id = 0
 
@@ -100,38 +105,50 @@ async def measure(server: Server, rounds: int) -> list[Figure]:
         by_hand.close()
     await store.aclose()
     for number in range(rounds):
-        figures.add("Postgres, publishers: 64 × write(8 chunks)", await _publishers(url, number), "chunks/s")
+        figures.add(
+            "Postgres, publishers: 64 × write(8 chunks)", await _publishers(url, number), "chunks/s"
+        )
     await raw.close()
     await server.drop(url)
     return figures.all()
 
 
 async def _opened(appender: Appender, number: int) -> Callable[[], Awaitable[int]]:
-    appender._leases = [lease._replace(stream_id=f"{number}-{lease.stream_id}") for lease in appender._leases]
+    appender._leases = [
+        lease._replace(stream_id=f"{number}-{lease.stream_id}") for lease in appender._leases
+    ]
     await appender.open()
     return appender.append
 
 
-def _by_unnest(connection: asyncpg.Connection, ids: list[str], chunks: int) -> Callable[[], Awaitable[int]]:
+def _by_unnest(
+    connection: asyncpg.Connection, ids: list[str], chunks: int
+) -> Callable[[], Awaitable[int]]:
     numbers = itertools.count(step=chunks)
 
     async def append() -> int:
         first = next(numbers)
         streams = [id for id in ids for _ in range(chunks)]
-        await connection.execute(UNNEST, streams, [*range(first, first + chunks)] * len(ids), [PAYLOAD] * len(streams))
+        await connection.execute(
+            UNNEST, streams, [*range(first, first + chunks)] * len(ids), [PAYLOAD] * len(streams)
+        )
         return len(streams)
 
     return append
 
 
-def _by_executemany(connection: sqlite3.Connection, ids: list[str], chunks: int) -> Callable[[], Awaitable[int]]:
+def _by_executemany(
+    connection: sqlite3.Connection, ids: list[str], chunks: int
+) -> Callable[[], Awaitable[int]]:
     numbers = itertools.count(step=chunks)
 
     def insert() -> int:
         first = next(numbers)
         rows = [(id, 0, number, PAYLOAD) for id in ids for number in range(first, first + chunks)]
         connection.execute("BEGIN IMMEDIATE")
-        connection.executemany("INSERT INTO raw_chunk (stream_id, version, id, chunk) VALUES (?, ?, ?, ?)", rows)
+        connection.executemany(
+            "INSERT INTO raw_chunk (stream_id, version, id, chunk) VALUES (?, ?, ?, ?)", rows
+        )
         connection.execute("COMMIT")
         return len(rows)
 
@@ -148,7 +165,9 @@ def _sqlite_by_hand(path: Path) -> sqlite3.Connection:
 
 async def _publishers(url: str, number: int) -> float:
     async with create_service(url) as service:
-        pubs = [await service.publisher(f"publisher-{number}-{place}").open() for place in range(64)]
+        pubs = [
+            await service.publisher(f"publisher-{number}-{place}").open() for place in range(64)
+        ]
 
         async def append() -> int:
             await asyncio.gather(*(pub.write(*[CHUNK] * 8) for pub in pubs))

@@ -1,4 +1,6 @@
-"""Row 0: the choices behind the hot path beside what was not chosen, in CPU time here and in the Postgres backend."""
+"""Row 0: the choices behind the hot path beside what was not chosen, in CPU time here and in the
+Postgres backend.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,8 @@ class Backend:
         self._path = Path(f"/proc/{connection.get_server_pid()}/schedstat")
 
     def cpu(self) -> float:
-        # The first field: nanoseconds on a processor. Source: Linux, Documentation/scheduler/sched-stats.rst.
+        # The first field: nanoseconds on a processor. Source: Linux,
+        # Documentation/scheduler/sched-stats.rst.
         return int(self._path.read_text().split()[0]) / 1e9
 
     async def cost(self, work: Work) -> tuple[float, float]:
@@ -83,14 +86,24 @@ async def measure(server: Server, rounds: int) -> list[Figure]:
         for name, design in {"asyncio": OURS_WRITTEN, "uvloop": OURS_UVLOOP}.items():
             got = await deliver(server, design, LOOP_RATE, LOOP_SECONDS)
             for part in ("publisher", "reader"):
-                figures.add(f"{LOOP_RATE:,} chunks/s: {name}, {part}", got.cpu[part] / LOOP_RATE * 1e6, "µs/chunk")
+                figures.add(
+                    f"{LOOP_RATE:,} chunks/s: {name}, {part}",
+                    got.cpu[part] / LOOP_RATE * 1e6,
+                    "µs/chunk",
+                )
     return figures.all()
 
 
 async def _ways_to_insert(connection: asyncpg.Connection) -> dict[str, Work]:
     ways: dict[str, Work] = {}
     columns = "stream_id text, version bigint, id bigint, created_at timestamptz DEFAULT CURRENT_TIMESTAMP, chunk"
-    for type, conflict in [("json", ""), ("text", ""), ("jsonb", ""), ("json", "ON CONFLICT DO NOTHING"), ("json", UPDATE)]:
+    for type, conflict in [
+        ("json", ""),
+        ("text", ""),
+        ("jsonb", ""),
+        ("json", "ON CONFLICT DO NOTHING"),
+        ("json", UPDATE),
+    ]:
         table = f"t{len(ways)}"
         await connection.execute(f"CREATE TABLE {table} ({columns} {type} NOT NULL, {KEY})")
         statement = UNNEST.format(table=table, type=type, conflict=conflict)
@@ -110,7 +123,9 @@ def _unnest(connection: asyncpg.Connection, statement: str) -> Work:
 
 def _executemany(connection: asyncpg.Connection, table: str) -> Work:
     numbers = itertools.count()
-    return lambda: connection.executemany(ONE.format(table=table), [*zip(*rows_from(numbers), strict=True)])
+    return lambda: connection.executemany(
+        ONE.format(table=table), [*zip(*rows_from(numbers), strict=True)]
+    )
 
 
 def _copy(connection: asyncpg.Connection, table: str) -> Work:
@@ -119,14 +134,19 @@ def _copy(connection: asyncpg.Connection, table: str) -> Work:
 
     async def work() -> None:
         streams, ids, payloads = rows_from(numbers)
-        records = [(stream, 0, id, payload) for stream, id, payload in zip(streams, ids, payloads, strict=True)]
+        records = [
+            (stream, 0, id, payload)
+            for stream, id, payload in zip(streams, ids, payloads, strict=True)
+        ]
         await connection.copy_records_to_table(table, records=records, columns=columns)
 
     return work
 
 
 async def _ways_to_connect(url: str, figures: Figures) -> None:
-    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://"), pool_size=1, max_overflow=0)
+    engine = create_async_engine(
+        url.replace("postgresql://", "postgresql+asyncpg://"), pool_size=1, max_overflow=0
+    )
     autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
     connections, plain = Connections(engine), await asyncpg.connect(url)
     statement, one = Statement("SELECT 1"), text("SELECT 1")
@@ -162,7 +182,10 @@ async def _client_cost(work: Work) -> float:
 
 def _ways_to_encode(figures: Figures) -> None:
     chunk = chunk_now()
-    ways: dict[str, Callable[[], object]] = {"ours": lambda: encode_json(chunk), "json.dumps": lambda: json.dumps(chunk)}
+    ways: dict[str, Callable[[], object]] = {
+        "ours": lambda: encode_json(chunk),
+        "json.dumps": lambda: json.dumps(chunk),
+    }
     try:
         import orjson
     except ImportError:
@@ -173,4 +196,6 @@ def _ways_to_encode(figures: Figures) -> None:
         before = time.process_time()
         for _ in range(20_000):
             work()
-        figures.add(f"encoding a chunk: {name}", (time.process_time() - before) / 20_000 * 1e6, "µs")
+        figures.add(
+            f"encoding a chunk: {name}", (time.process_time() - before) / 20_000 * 1e6, "µs"
+        )

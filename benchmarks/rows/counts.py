@@ -1,4 +1,6 @@
-"""Row 5: the statements that 1,000 chunks of 64 streams cost the database; outside transactions, each is one commit."""
+"""Row 5: the statements that 1,000 chunks of 64 streams cost the database; outside transactions,
+each is one commit.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +23,29 @@ async def measure(server: Server, rounds: int) -> list[Figure]:
     figures = Figures(5)
     for _ in range(rounds):
         url = await server.new_database()
-        async with CountedProcess(url) as writer, CountedProcess(url) as reader, CountedProcess(url) as idle:
+        async with (
+            CountedProcess(url) as writer,
+            CountedProcess(url) as reader,
+            CountedProcess(url) as idle,
+        ):
             pubs = await _publish(writer, reader, idle)
             thousands = len(STREAMS) * CHUNKS / 1000
-            for name, process in (("the writer", writer), ("a process with readers", reader), ("a process without", idle)):
+            for name, process in (
+                ("the writer", writer),
+                ("a process with readers", reader),
+                ("a process without", idle),
+            ):
                 for kind in ("append", "notify", "read"):
-                    figures.add(f"statements of {name}: {kind}", process.statements[kind] / thousands, "/1,000")
+                    figures.add(
+                        f"statements of {name}: {kind}",
+                        process.statements[kind] / thousands,
+                        "/1,000",
+                    )
             batches = writer.store.batches
             figures.add("commits for each batch", writer.statements["append"] / batches, "", "<= 1")
-            figures.add("notifications for each batch", writer.statements["notify"] / batches, "", "<= 1")
+            figures.add(
+                "notifications for each batch", writer.statements["notify"] / batches, "", "<= 1"
+            )
             figures.add("reads of a process without readers", idle.statements["read"], "", "<= 0")
             # Each release is announced too.
             await asyncio.gather(*(pub.release() for pub in pubs))
@@ -37,7 +53,9 @@ async def measure(server: Server, rounds: int) -> list[Figure]:
     return figures.all()
 
 
-async def _publish(writer: CountedProcess, reader: CountedProcess, idle: CountedProcess) -> list[Publisher[Chunk]]:
+async def _publish(
+    writer: CountedProcess, reader: CountedProcess, idle: CountedProcess
+) -> list[Publisher[Chunk]]:
     pubs = [await writer.service.publisher(id, on_cancel="release").open() for id in STREAMS]
     joined = [asyncio.Event() for _ in STREAMS]
 
@@ -45,7 +63,9 @@ async def _publish(writer: CountedProcess, reader: CountedProcess, idle: Counted
         async for _ in reader.service.subscribe(id):
             has_first.set()
 
-    tasks = [asyncio.create_task(follow(id, event)) for id, event in zip(STREAMS, joined, strict=True)]
+    tasks = [
+        asyncio.create_task(follow(id, event)) for id, event in zip(STREAMS, joined, strict=True)
+    ]
     await asyncio.gather(*(pub.write(chunk_now()) for pub in pubs))
     await asyncio.gather(*(event.wait() for event in joined))
     for process in (writer, reader, idle):

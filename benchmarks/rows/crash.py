@@ -1,4 +1,6 @@
-"""Row 12: from the SIGKILL of a publisher's process to its readers' `PublisherLost`, and to the first chunk of a retry."""
+"""Row 12: from the SIGKILL of a publisher's process to its readers' `PublisherLost`, and to the
+first chunk of a retry.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,14 @@ async def measure(server: Server, rounds: int) -> list[Figure]:
                 await pub.write(chunk_now())
                 await anext(retried)
                 first = time.monotonic() - killed
-        figures.add(f"crash with a lease of {LEASE:g} s: to PublisherLost", lost, "s", f"<= {LEASE + 1:g}")
-        figures.add(f"crash with a lease of {LEASE:g} s: to a retry's first chunk", first, "s", f"<= {LEASE + 1:g}")
+        figures.add(
+            f"crash with a lease of {LEASE:g} s: to PublisherLost", lost, "s", f"<= {LEASE + 1:g}"
+        )
+        figures.add(
+            f"crash with a lease of {LEASE:g} s: to a retry's first chunk",
+            first,
+            "s",
+            f"<= {LEASE + 1:g}",
+        )
         await server.drop(url)
     return figures.all()

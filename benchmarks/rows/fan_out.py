@@ -38,6 +38,18 @@ async def _compare(server: Server, stack: str, count: int, figures: Figures) -> 
         costs[way] = used / max(got.events, 1) * 1e6
         name = f"{stack}, to {count:,}: {way}"
         figures.add(f"{name}, CPU", costs[way], "µs/chunk")
-        figures.add(f"{name}, p99 lag", got.lag(0.99) * 1e3, "ms", "<= 100" if (way, count) == ("ours", 1_000) else "")
-        figures.add(f"{name}, delivered", got.events / (count * round(READERS[count] / INTERVAL)), "")
-    figures.add(f"{stack}, to {count:,}: CPU, ours to by hand", costs["ours"] / costs["by hand"], "×", "<= 1.5")
+        figures.add(
+            f"{name}, p99 lag",
+            got.lag(0.99) * 1e3,
+            "ms",
+            "<= 100" if (way, count) == ("ours", 1_000) else "",
+        )
+        figures.add(
+            f"{name}, delivered", got.events / (count * round(READERS[count] / INTERVAL)), ""
+        )
+    figures.add(
+        f"{stack}, to {count:,}: CPU, ours to by hand",
+        costs["ours"] / costs["by hand"],
+        "×",
+        "<= 1.5",
+    )

@@ -36,7 +36,12 @@ async def measure(server: Server, rounds: int) -> list[Figure]:
             await server.drop(url)
             figures.add(f"{way}, memory", kilobytes[way], "kB/reader")
             figures.add(f"{way}, CPU", cpu, "% of a core", "<= 1" if way == "ours" else "")
-        figures.add("ours above by hand, memory", kilobytes["ours"] - kilobytes["by hand"], "kB/reader", "<= 30")
+        figures.add(
+            "ours above by hand, memory",
+            kilobytes["ours"] - kilobytes["by hand"],
+            "kB/reader",
+            "<= 30",
+        )
     return figures.all()
 
 
@@ -50,7 +55,9 @@ async def _open(service: DurableStreamService[Chunk]) -> list[Publisher[Chunk]]:
 
     publishers = list[Publisher[Chunk]]()
     for first in range(0, STREAMS, OPENED_AT_ONCE):
-        publishers += await asyncio.gather(*(write(number) for number in range(first, first + OPENED_AT_ONCE)))
+        publishers += await asyncio.gather(
+            *(write(number) for number in range(first, first + OPENED_AT_ONCE))
+        )
     return publishers
 
 

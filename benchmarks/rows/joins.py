@@ -30,18 +30,34 @@ async def measure(server: Server, rounds: int) -> list[Figure]:
 
 
 async def _join(site: Serving, stack: str, figures: Figures) -> None:
-    _add(figures, f"{stack}, beside {READERS:,} silent ones", await _one_by_one(site, JOINS), "<= 20")
+    _add(
+        figures, f"{stack}, beside {READERS:,} silent ones", await _one_by_one(site, JOINS), "<= 20"
+    )
     together = await asyncio.gather(*(site.get("/ours/s", whole=False) for _ in range(AT_ONCE)))
     _add(figures, f"{stack}, {AT_ONCE} at once", list(together), "")
-    speaking = asyncio.create_task(site.get(f"/speak/s?seconds={JOINS * PAUSE * 2}&interval={INTERVAL}", "POST"))
-    _add(figures, f"{stack}, beside {READERS:,} that are spoken to", await _one_by_one(site, JOINS), "<= 20")
+    speaking = asyncio.create_task(
+        site.get(f"/speak/s?seconds={JOINS * PAUSE * 2}&interval={INTERVAL}", "POST")
+    )
+    _add(
+        figures,
+        f"{stack}, beside {READERS:,} that are spoken to",
+        await _one_by_one(site, JOINS),
+        "<= 20",
+    )
     await speaking
 
 
 async def _join_beside_others(site: Serving, stack: str, figures: Figures) -> None:
     async with site.readers(["/live"] * READERS, sampled=1):
-        speaking = asyncio.create_task(site.get(f"/speak/s?seconds={JOINS * PAUSE * 2}&interval={INTERVAL}", "POST"))
-        _add(figures, f"{stack}, beside {READERS:,} served by hand and spoken to", await _one_by_one(site, JOINS // 4), "")
+        speaking = asyncio.create_task(
+            site.get(f"/speak/s?seconds={JOINS * PAUSE * 2}&interval={INTERVAL}", "POST")
+        )
+        _add(
+            figures,
+            f"{stack}, beside {READERS:,} served by hand and spoken to",
+            await _one_by_one(site, JOINS // 4),
+            "",
+        )
         await speaking
 
 

@@ -26,8 +26,12 @@ async def measure(server: Server, rounds: int) -> list[Figure]:
                 got = await deliver(server, design, rate, SECONDS)
                 name = f"{rate:,}/s: {design.name}"
                 ours = design in (OURS_WRITTEN, OURS_PUSHED)
-                figures.add(f"{name}, p50", got.p50, "ms", TARGETS.get((rate, "p50"), "") if ours else "")
-                figures.add(f"{name}, p99", got.p99, "ms", TARGETS.get((rate, "p99"), "") if ours else "")
+                figures.add(
+                    f"{name}, p50", got.p50, "ms", TARGETS.get((rate, "p50"), "") if ours else ""
+                )
+                figures.add(
+                    f"{name}, p99", got.p99, "ms", TARGETS.get((rate, "p99"), "") if ours else ""
+                )
                 figures.add(f"{name}, in time", got.in_time / got.due, "")
                 for part, cores in got.cpu.items():
                     figures.add(f"{name}, CPU of {part}", cores, "cores")
@@ -56,7 +60,9 @@ async def _local(server: Server) -> float:
         for _ in range(IDLE_CHUNKS):
             await asyncio.sleep(1 / IDLE_RATE)
             before = time.monotonic()
-            writing = asyncio.create_task(pub.write({"type": "text-delta", "id": "t1", "delta": " hello"}))
+            writing = asyncio.create_task(
+                pub.write({"type": "text-delta", "id": "t1", "delta": " hello"})
+            )
             await anext(subscription)
             times.append(time.monotonic() - before)
             await writing

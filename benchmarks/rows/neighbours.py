@@ -1,4 +1,6 @@
-"""Row 6: what 32 other programs on the same database keep of their commits while we write beside them."""
+"""Row 6: what 32 other programs on the same database keep of their commits while we write beside
+them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,16 @@ from asyncio.subprocess import Process
 from collections.abc import Sequence
 
 from benchmarks.database import Server
-from benchmarks.delivery import INTERVAL, NAIVE_INSIDE, OURS_SILENT, OURS_WRITTEN, Design, finished, python, started
+from benchmarks.delivery import (
+    INTERVAL,
+    NAIVE_INSIDE,
+    OURS_SILENT,
+    OURS_WRITTEN,
+    Design,
+    finished,
+    python,
+    started,
+)
 from benchmarks.figures import Figure, Figures
 from benchmarks.pacing import Load
 
@@ -32,24 +43,41 @@ async def measure(server: Server, rounds: int) -> list[Figure]:
         for pace, kind in ((PACE, "paced"), (0.0, "at full speed")):
             rates: dict[str, float] = {}
             for name, design in BESIDE.items():
-                # Readers cost processors that programs at full speed want for themselves; there, only the writing is compared.
-                rates[name], p99 = await _beside(server, design, pace, roles=("publish", "read") if pace else ("publish",))
+                # Readers cost processors that programs at full speed want for themselves; there,
+                # only the writing is compared.
+                rates[name], p99 = await _beside(
+                    server, design, pace, roles=("publish", "read") if pace else ("publish",)
+                )
                 figures.add(f"neighbours {kind}, beside {name}", rates[name], "commits/s")
                 figures.add(f"neighbours {kind}, beside {name}, p99", p99 * 1e3, "ms")
-            figures.add(f"neighbours {kind}: ours to nobody", rates["ours"] / rates["nobody"], "×", ">= 0.95")
+            figures.add(
+                f"neighbours {kind}: ours to nobody",
+                rates["ours"] / rates["nobody"],
+                "×",
+                ">= 0.95",
+            )
             silent = rates["ours without notifications"]
-            figures.add(f"neighbours {kind}: ours to ours without notifications", rates["ours"] / silent, "×", ">= 0.95")
+            figures.add(
+                f"neighbours {kind}: ours to ours without notifications",
+                rates["ours"] / silent,
+                "×",
+                ">= 0.95",
+            )
     return figures.all()
 
 
-async def _beside(server: Server, design: Design | None, pace: float, roles: Sequence[str]) -> tuple[float, float]:
+async def _beside(
+    server: Server, design: Design | None, pace: float, roles: Sequence[str]
+) -> tuple[float, float]:
     url = await server.new_database(table=design.table if design else None)
     options = {"url": url, "seconds": SECONDS, "interval": pace}
     neighbours = await started([*python("neighbours.py"), json.dumps(options)])
     ours: list[Process] = []
     try:
         if design is not None:
-            load = Load(url, [f"stream-{number}" for number in range(STREAMS)], INTERVAL, SECONDS + 1.0)
+            load = Load(
+                url, [f"stream-{number}" for number in range(STREAMS)], INTERVAL, SECONDS + 1.0
+            )
             ours = [await started([*design.command, role, load.to_json()]) for role in roles]
             publishing = asyncio.create_task(finished(ours[0]))
         result = await finished(neighbours)

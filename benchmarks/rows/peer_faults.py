@@ -1,4 +1,6 @@
-"""Row 17: what readers learn of a writer's death, and what is left for who joins after it, after the end, or after a crash."""
+"""Row 17: what readers learn of a writer's death, and what is left for who joins after it, after
+the end, or after a crash.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from benchmarks.pacing import Load
 from benchmarks.peers import PEERS, Running, running, said
 
 WAIT = 20.0
-"""Seconds that a reader is given to learn of a death; the lease of monostream_ai is 15 by default."""
+"""Seconds that a reader is given to learn of a death; the lease of monostream_ai is 15 by default.
+"""
 
 STORED = 2.0
 """Seconds of a load, of which all chunks are written before somebody joins."""
@@ -40,7 +43,11 @@ async def _death(peer: Running, figures: Figures) -> None:
         known, outcome = result["at"] - killed, result["outcome"]
     except TimeoutError:
         known, outcome = WAIT, "never"
-    figures.add(f"SIGKILL of the writer: {peer.peer.name}, until a reader knows ({WAIT:g}: never)", known, "s")
+    figures.add(
+        f"SIGKILL of the writer: {peer.peer.name}, until a reader knows ({WAIT:g}: never)",
+        known,
+        "s",
+    )
     print(f"{peer.peer.name}: reader of the dead: {outcome}")
     await peer.kill()
 
@@ -60,6 +67,10 @@ async def _joining(peer: Running, figures: Figures) -> None:
 
 async def _join(peer: Running, load: Load, title: str, figures: Figures) -> None:
     result = await peer.result("join", load)
-    figures.add(f"joining {title}: {peer.peer.name}, of what was written", result["chunks"] / load.chunks, "×")
+    figures.add(
+        f"joining {title}: {peer.peer.name}, of what was written",
+        result["chunks"] / load.chunks,
+        "×",
+    )
     print(f"{peer.peer.name}: {title}: {result['chunks']} of {load.chunks}, {result['outcome']}")
     await peer.kill()

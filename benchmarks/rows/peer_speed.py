@@ -1,4 +1,6 @@
-"""Row 16: how late chunks are with a reader in another process, and how fast one writer is that awaits each write."""
+"""Row 16: how late chunks are with a reader in another process, and how fast one writer is that
+awaits each write.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ async def _tail(peer: Running, streams: int, figures: Figures) -> None:
     name = f"{streams} × 50/s: {peer.peer.name}"
     if times:
         for part, percent in ((0.5, "p50"), (0.99, "p99")):
-            figures.add(f"{name}, {percent}", times[min(len(times) - 1, int(len(times) * part))] / 1e3, "ms")
+            figures.add(
+                f"{name}, {percent}", times[min(len(times) - 1, int(len(times) * part))] / 1e3, "ms"
+            )
     figures.add(f"{name}, in time", sum(time <= LIMIT * 1e6 for time in times) / load.chunks, "")
     await peer.kill()
 

@@ -48,10 +48,22 @@ async def _compare(site: Serving, size: int, figures: Figures) -> None:
         figures.add(f"{name}, first chunk", reply.first * 1e3, "ms")
         figures.add(f"{name}, memory", (site.peak() - before) / 1024, "MiB", memory)
         if way == "merged":
-            figures.add(f"{name}, bytes to those of the text", reply.size / (len(WORD) * size), "×", "<= 1.1")
+            figures.add(
+                f"{name}, bytes to those of the text",
+                reply.size / (len(WORD) * size),
+                "×",
+                "<= 1.1",
+            )
     for way, target in (("ours", ">= 0.8"), ("merged", "")):
-        figures.add(f"replay of {size:,}: {way} to pages by hand", seconds["pages"] / seconds[way], "×", target)
-    figures.add(f"replay of {size:,}: ours to row by row", seconds["rows"] / seconds["ours"], "×", ">= 10")
+        figures.add(
+            f"replay of {size:,}: {way} to pages by hand",
+            seconds["pages"] / seconds[way],
+            "×",
+            target,
+        )
+    figures.add(
+        f"replay of {size:,}: ours to row by row", seconds["rows"] / seconds["ours"], "×", ">= 10"
+    )
 
 
 async def _replay(site: Serving, way: str, size: int) -> Reply:

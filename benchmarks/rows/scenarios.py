@@ -36,5 +36,7 @@ async def _rate(server: Server, command: list[str], table: str | None) -> float:
 
 
 async def _run(command: list[str], url: str) -> float:
-    result = await finished(await started([*command, json.dumps({"url": url, "seconds": SECONDS, "jobs": JOBS})]))
+    result = await finished(
+        await started([*command, json.dumps({"url": url, "seconds": SECONDS, "jobs": JOBS})])
+    )
     return float(result["scenarios"] / result["seconds"])

@@ -1,6 +1,8 @@
-"""Row 1: the most chunks per second that reach readers in another process within 50 ms, and the CPU time of a chunk at overload.
+"""Row 1: the most chunks per second that reach readers in another process within 50 ms, and the CPU
+time of a chunk at overload.
 
-The CPU time hardly depends on who else uses the processors, so its ratios hold on a busy machine too.
+The CPU time hardly depends on who else uses the processors, so its ratios hold on a busy machine
+too.
 """
 
 from __future__ import annotations
@@ -52,9 +54,16 @@ async def measure_highest(server: Server, rounds: int) -> list[Figure]:
             figures.add(f"sustained: {design.name}", rates[design], "chunks/s", target)
             if delivered is not None:
                 figures.add(f"sustained: {design.name}, p99 there", delivered.p99, "ms")
-                figures.add(f"sustained: {design.name}, CPU there", delivered.cpu_per_chunk, "µs/chunk")
+                figures.add(
+                    f"sustained: {design.name}, CPU there", delivered.cpu_per_chunk, "µs/chunk"
+                )
         for design, target in ((DRIZZLE, ">= 25"), (PLAIN_PG, ">= 10")):
-            figures.add(f"sustained: ours to {design.name}", rates[OURS_PUSHED] / max(rates[design], 1), "×", target)
+            figures.add(
+                f"sustained: ours to {design.name}",
+                rates[OURS_PUSHED] / max(rates[design], 1),
+                "×",
+                target,
+            )
     return figures.all()
 
 
@@ -64,7 +73,11 @@ async def measure_overload(server: Server, rounds: int) -> list[Figure]:
         costs: dict[Design, float] = {}
         for design, rate in OVERLOADS.items():
             costs[design] = (await deliver(server, design, rate, SECONDS)).cpu_per_chunk
-            figures.add(f"CPU of a chunk, {rate:,}/s offered: {design.name}", costs[design], "µs/chunk")
+            figures.add(
+                f"CPU of a chunk, {rate:,}/s offered: {design.name}", costs[design], "µs/chunk"
+            )
         for design in (DRIZZLE, PLAIN_PG):
-            figures.add(f"CPU of a chunk: {design.name} to ours", costs[design] / costs[OURS_PUSHED], "×")
+            figures.add(
+                f"CPU of a chunk: {design.name} to ours", costs[design] / costs[OURS_PUSHED], "×"
+            )
     return figures.all()

@@ -37,13 +37,26 @@ def one_machine(costs: Costs, streams: int, *, seconds: float, processors: int =
     database = Database(clock, costs, shared, counts)
     writing, reading = Loop(shared), Loop(shared)
     writer = Writer(database, writing, streams, place=0.0, until=seconds)
-    writer.begin([Reader(database, reading, follows=True), Reader(database, writing, follows=False)])
+    writer.begin(
+        [Reader(database, reading, follows=True), Reader(database, writing, follows=False)]
+    )
     clock.run()
-    return Outcome(counts, seconds, clock.now, database.used / seconds, writing.used / seconds, reading.used / seconds)
+    return Outcome(
+        counts,
+        seconds,
+        clock.now,
+        database.used / seconds,
+        writing.used / seconds,
+        reading.used / seconds,
+    )
 
 
-def one_database(costs: Costs, streams: int, processes: int, *, processors: int, seconds: float) -> Outcome:
-    """Run a database with processors of its own, and processes that each have one, and write and read an equal part."""
+def one_database(
+    costs: Costs, streams: int, processes: int, *, processors: int, seconds: float
+) -> Outcome:
+    """Run a database with processors of its own, and processes that each have one, and write and
+    read an equal part.
+    """
     clock, counts = Clock(), Counts()
     database = Database(clock, costs, Processors(clock, processors), counts)
     loops = [Loop(Processors(clock, 1)) for _ in range(processes)]

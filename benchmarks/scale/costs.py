@@ -12,7 +12,9 @@ PATH = Path(__file__).with_name("unit_costs.json")
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one statement: `fixed` for itself, `stream` for each stream that it names, `chunk` for each chunk in it."""
+    """Of one statement: `fixed` for itself, `stream` for each stream that it names, `chunk` for
+    each chunk in it.
+    """
 
     fixed: float
     stream: float

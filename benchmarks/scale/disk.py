@@ -14,7 +14,8 @@ PAUSE = 0.025
 """Seconds between two probes."""
 
 PAGE = b"\0" * 8192
-"""As much as Postgres writes of its log at least. Source: PostgreSQL documentation, wal_block_size."""
+"""As much as Postgres writes of its log at least. Source: PostgreSQL documentation, wal_block_size.
+"""
 
 PARTS = 20
 
@@ -29,7 +30,12 @@ class DiskProbe:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self._ended.set()
         self._thread.join()
 

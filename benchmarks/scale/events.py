@@ -1,4 +1,6 @@
-"""The parts of a discrete simulation: a clock, processors, event loops and a disk, each with its queue."""
+"""The parts of a discrete simulation: a clock, processors, event loops and a disk, each with its
+queue.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,9 @@ class Disk:
 
     def _begin(self) -> None:
         self._busy, waiting, self._waiting = True, self._waiting, []
-        self._clock.at(self._clock.now + self._random.choice(self._waits), lambda: self._done(waiting))
+        self._clock.at(
+            self._clock.now + self._random.choice(self._waits), lambda: self._done(waiting)
+        )
 
     def _done(self, waiting: list[Then]) -> None:
         self._busy = False

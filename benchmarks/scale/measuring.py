@@ -90,7 +90,9 @@ async def _append_costs(
 
     async def append(streams: int, chunks: int) -> None:
         each = chunks // streams
-        appends = [Append(lease, nexts[lease], [payload] * each, False) for lease in leases[:streams]]
+        appends = [
+            Append(lease, nexts[lease], [payload] * each, False) for lease in leases[:streams]
+        ]
         assert await store.append(appends, lease=LEASE) == [None] * streams
         for lease in leases[:streams]:
             nexts[lease] += each
@@ -106,18 +108,29 @@ async def _append_costs(
 async def _read_costs(meter: Meter, store: PostgresStore, leases: Sequence[Lease]) -> Side:
     async def read(streams: int, chunks: int) -> None:
         # Each stream has 40 chunks at least; the last of them are read, as at a tail.
-        positions = [Position(lease.stream_id, 0, heads[lease.stream_id] - chunks // streams) for lease in leases[:streams]]
+        positions = [
+            Position(lease.stream_id, 0, heads[lease.stream_id] - chunks // streams)
+            for lease in leases[:streams]
+        ]
         await store.read(positions, max_rows=1000, max_bytes=2**20)
 
-    pages = await store.read([Position(lease.stream_id, 0, 0) for lease in leases], max_rows=1, max_bytes=1)
-    heads = {lease.stream_id: page.head.next_id for lease, page in zip(leases, pages, strict=True) if page.head}
+    pages = await store.read(
+        [Position(lease.stream_id, 0, 0) for lease in leases], max_rows=1, max_bytes=1
+    )
+    heads = {
+        lease.stream_id: page.head.next_id
+        for lease, page in zip(leases, pages, strict=True)
+        if page.head
+    }
     # A read names 64 streams at most.
     shapes = [(streams, chunks) for streams, chunks in SHAPES if streams <= 64]
     spent = [await meter.of(lambda s=streams, c=chunks: read(s, c)) for streams, chunks in shapes]  # type: ignore[misc]
     return _side(spent, shapes)
 
 
-async def _notify_costs(meter: Meter, url: str, leases: Sequence[Lease]) -> tuple[Side, float, float]:
+async def _notify_costs(
+    meter: Meter, url: str, leases: Sequence[Lease]
+) -> tuple[Side, float, float]:
     notifier = PostgresNotifier.from_url(url)
     counts = [1, 16, 64, 128]
 
@@ -137,14 +150,20 @@ async def _notify_costs(meter: Meter, url: str, leases: Sequence[Lease]) -> tupl
     for connection in listening:
         await connection.close()
     await notifier.aclose()
-    each = [[(b[place] - a[place]) / LISTENERS for a, b in zip(alone, heard, strict=True)] for place in (0, 1)]
+    each = [
+        [(b[place] - a[place]) / LISTENERS for a, b in zip(alone, heard, strict=True)]
+        for place in (0, 1)
+    ]
     hear, wake = (max(0.0, statistics.median(values)) for values in each)
     return _side(alone, [(count, 0) for count in counts]), wake, hear
 
 
 async def _process_costs() -> tuple[float, float]:
     """Return what a chunk costs a process apart from statements, by a service in memory."""
-    async with create_service("memory://") as service, service.publisher("s", on_cancel="release") as pub:
+    async with (
+        create_service("memory://") as service,
+        service.publisher("s", on_cancel="release") as pub,
+    ):
         begun = time.process_time()
         for number in range(CHUNKS):
             pub.push(chunk_now())
@@ -170,17 +189,26 @@ async def _sizes(server: Server) -> tuple[float, float]:
     for lease in leases:
         await store.acquire(lease.stream_id, 0, Opening(lease.token, LEASE))
     for number in range(TURNS):
-        await store.append([Append(lease, number, [payload], False) for lease in leases], lease=LEASE)
+        await store.append(
+            [Append(lease, number, [payload], False) for lease in leases], lease=LEASE
+        )
     await store.aclose()
     database = await asyncpg.connect(url)
-    sizes = [await database.fetchval(f"SELECT {function}('stream_chunk')") for function in ("pg_table_size", "pg_indexes_size")]
+    sizes = [
+        await database.fetchval(f"SELECT {function}('stream_chunk')")
+        for function in ("pg_table_size", "pg_indexes_size")
+    ]
     await database.close()
     await server.drop(url)
     return sizes[0] / (STREAMS * TURNS), sizes[1] / (STREAMS * TURNS)
 
 
 async def _wal(database: asyncpg.Connection) -> int:
-    return int(await database.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"))
+    return int(
+        await database.fetchval(
+            "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
+        )
+    )
 
 
 def _side(spent: Sequence[Spent], shapes: Sequence[tuple[int, int]] = SHAPES) -> Side:
@@ -191,13 +219,16 @@ def _fit(values: Sequence[float], shapes: Sequence[tuple[int, int]] = SHAPES) ->
     """Return the cost that explains the values best, each weighed by its size."""
     rows = numpy.array([(1, streams, chunks) for streams, chunks in shapes], dtype=float)
     weights = 1 / numpy.array(values)
-    found = numpy.linalg.lstsq(rows * weights[:, None], numpy.array(values) * weights, rcond=None)[0]
+    found = numpy.linalg.lstsq(rows * weights[:, None], numpy.array(values) * weights, rcond=None)[
+        0
+    ]
     return Cost(*(max(0.0, float(part)) for part in found))
 
 
 def _nanoseconds(process: int) -> int:
     try:
-        # The first field: nanoseconds on a processor. Source: Linux, Documentation/scheduler/sched-stats.rst.
+        # The first field: nanoseconds on a processor. Source: Linux,
+        # Documentation/scheduler/sched-stats.rst.
         return int(Path(f"/proc/{process}/schedstat").read_text().split()[0])
     except FileNotFoundError:
         return 0

@@ -68,7 +68,9 @@ async def measure_runs(server: Server, rounds: int) -> list[Run]:
 
 async def _run(server: Server, rate: int) -> Run:
     url = await server.new_database()
-    load = Load(url, [f"stream-{number:04}" for number in range(round(rate * INTERVAL))], INTERVAL, SECONDS)
+    load = Load(
+        url, [f"stream-{number:04}" for number in range(round(rate * INTERVAL))], INTERVAL, SECONDS
+    )
     processes: list[Process] = []
     try:
         for role in ("publish", "read"):
@@ -116,5 +118,7 @@ async def _said(process: Process) -> Any:
 def _busy() -> float:
     """Return the seconds that this machine's processors were not idle."""
     # user, nice, system, idle, iowait, irq, softirq, steal: proc(5), /proc/stat.
-    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    user, nice, system, _, _, irq, softirq, steal = map(
+        int, Path("/proc/stat").read_text().split()[1:9]
+    )
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")

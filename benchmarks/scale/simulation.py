@@ -1,9 +1,10 @@
 """A discrete simulation of one database and the processes that write and read through it.
 
-Each stream has a chunk every 20 ms. Each process writes some streams, by group commit as in writer.py and announcer.py, and reads
-as many that others write, as in hub.py. Work that takes CPU queues for a processor; a commit waits for the disk as well, together
-with all that commit at once. The phases of the streams are spread
-evenly; only how long the disk takes is drawn, from a fixed seed.
+Each stream has a chunk every 20 ms. Each process writes some streams, by group commit as in
+writer.py and announcer.py, and reads as many that others write, as in hub.py. Work that takes CPU
+queues for a processor; a commit waits for the disk as well, together with all that commit at once.
+The phases of the streams are spread evenly; only how long the disk takes is drawn, from a fixed
+seed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ FEEDS_PER_READ = 64
 
 @dataclass
 class Counts:
-    """What happened; `ages` are seconds from a chunk's writing to its reader, each with how many chunks were so old."""
+    """What happened; `ages` are seconds from a chunk's writing to its reader, each with how many
+    chunks were so old.
+    """
 
     said: int = 0
     committed: int = 0
@@ -93,7 +96,9 @@ class Reader:
         self._reading = False
 
     def wake(self, batches: list[Batch]) -> None:
-        """Let the server's process for it send a notification; what comes before it has a processor goes with it."""
+        """Let the server's process for it send a notification; what comes before it has a processor
+        goes with it.
+        """
         self._unheard.append(batches)
         if len(self._unheard) == 1:
             self._database.work(self._database.costs.wake, self._hear)
@@ -145,7 +150,9 @@ class Writer:
         until: When its models stop, in seconds.
     """
 
-    def __init__(self, database: Database, loop: Loop, streams: int, *, place: float, until: float) -> None:
+    def __init__(
+        self, database: Database, loop: Loop, streams: int, *, place: float, until: float
+    ) -> None:
         self._database, self._loop, self._streams = database, loop, streams
         self._pace = INTERVAL / streams
         self._offset = place * self._pace
@@ -174,10 +181,14 @@ class Writer:
         self._database.counts.said += chunks
         streams, costs = min(chunks, self._streams), self._database.costs
         here = costs.append.client.of(streams, chunks) + costs.push * chunks
-        self._loop.work(here, lambda: self._database.append(streams, chunks, lambda: self._committed(batch)))
+        self._loop.work(
+            here, lambda: self._database.append(streams, chunks, lambda: self._committed(batch))
+        )
 
     def _said(self) -> int:
-        return min(int((self._database.clock.now - self._offset) / self._pace + 1e-6) + 1, self._total)
+        return min(
+            int((self._database.clock.now - self._offset) / self._pace + 1e-6) + 1, self._total
+        )
 
     def _committed(self, batch: Batch) -> None:
         self._database.counts.committed += batch.chunks
@@ -214,4 +225,6 @@ class Writer:
 
     def _share(self, batch: Batch, place: int) -> Batch:
         share, rest = divmod(batch.chunks, len(self._following))
-        return Batch(share + ((place + self._turn) % len(self._following) < rest), batch.first, batch.last)
+        return Batch(
+            share + ((place + self._turn) % len(self._following) < rest), batch.first, batch.last
+        )

@@ -1,4 +1,6 @@
-"""What is left when the load is over: nothing that was not there before it, and each turn has been handed over."""
+"""What is left when the load is over: nothing that was not there before it, and each turn has been
+handed over.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ HANDED_OVER_WITHIN = 90.0
 """Seconds in which a turn is handed over whose process died at it: a minute, and a sweep."""
 
 ALLOWED = {"tasks": 0, "threads": 8, "files": 12, "writing": 0, "reading": 0, "streams read": 0}
-"""What a process may have more than before the load. Its pools fill: FastAPI's threads, 5 connections of the store and 2 that
-notify; and clients keep connections alive that they use again."""
+"""What a process may have more than before the load. Its pools fill: FastAPI's threads, 5
+connections of the store and 2 that notify; and clients keep connections alive that they use again."""
 
 COUNT = "SELECT chat_id, version, count(*) FROM handed_over WHERE chat_id NOT LIKE 'warm-up%' GROUP BY 1, 2"
 
@@ -41,7 +43,11 @@ class Ending:
 
 
 async def wind_up(
-    servers: Sequence[ServerProcess], sampler: Sampler, before: Sample, ended: Collection[tuple[str, int]], tally: Tally
+    servers: Sequence[ServerProcess],
+    sampler: Sampler,
+    before: Sample,
+    ended: Collection[tuple[str, int]],
+    tally: Tally,
 ) -> Ending:
     """Wait until nothing is left and all is handed over, and let both processes leave."""
     over = time.monotonic()
@@ -53,7 +59,14 @@ async def wind_up(
     counts = await _handed_over(sampler, ended, tally)
     for server in servers:
         await server.leave()
-    return Ending(before, after, left, settled_after, counts.total(), sum(count > 1 for count in counts.values()))
+    return Ending(
+        before,
+        after,
+        left,
+        settled_after,
+        counts.total(),
+        sum(count > 1 for count in counts.values()),
+    )
 
 
 def excess(before: Sample, after: Sample) -> list[str]:
@@ -66,10 +79,14 @@ def excess(before: Sample, after: Sample) -> list[str]:
     ]
 
 
-async def _handed_over(sampler: Sampler, ended: Collection[tuple[str, int]], tally: Tally) -> Counter[tuple[str, int]]:
+async def _handed_over(
+    sampler: Sampler, ended: Collection[tuple[str, int]], tally: Tally
+) -> Counter[tuple[str, int]]:
     deadline = time.monotonic() + HANDED_OVER_WITHIN
     while True:
-        counts = Counter({(chat_id, version): count for chat_id, version, count in await sampler.fetch(COUNT)})
+        counts = Counter(
+            {(chat_id, version): count for chat_id, version, count in await sampler.fetch(COUNT)}
+        )
         missing = set(ended) - set(counts)
         if not missing or time.monotonic() > deadline:
             break

@@ -114,7 +114,12 @@ class Load:
             chat_id = chance.choice([*self._running])
             readers = [self._reader(chat_id) for _ in range(chance.randint(1, 6))]
             self._tally.counts["passers-by"] += len(readers)
-            await asyncio.gather(*(reader.read(chance.randrange(2), seconds=chance.uniform(0.0, 0.3)) for reader in readers))
+            await asyncio.gather(
+                *(
+                    reader.read(chance.randrange(2), seconds=chance.uniform(0.0, 0.3))
+                    for reader in readers
+                )
+            )
 
     def _reader(self, chat_id: str) -> Reader:
         return Reader(self._http, self._servers, self._tally, chat_id, by_event=False)
@@ -122,8 +127,11 @@ class Load:
     async def _killer(self, chance: random.Random) -> None:
         haste = min(1.0, self._schedule.length / 600)
         # What is killed last is up again before the end.
-        while await self._wait(chance.uniform(*KILLS) * haste, until=self._schedule.end - KILLS[0] * haste):
-            # The first process lives on from then on: only where it does can one see whether it grows.
+        while await self._wait(
+            chance.uniform(*KILLS) * haste, until=self._schedule.end - KILLS[0] * haste
+        ):
+            # The first process lives on from then on: only where it does can one see whether it
+            # grows.
             place = chance.randrange(2) if time.monotonic() < self._schedule.sixth else 1
             self.kills.append((time.monotonic() - self._schedule.begin, place))
             self._tally.counts["kills"] += 1
@@ -133,10 +141,14 @@ class Load:
 
     async def _housekeeper(self) -> None:
         while await self._wait(15.0, until=self._schedule.end):
-            self._tally.counts["versions pruned"] += await self._stored.prune(older_than=PRUNE_AFTER)
+            self._tally.counts["versions pruned"] += await self._stored.prune(
+                older_than=PRUNE_AFTER
+            )
             while self._left and self._left[0][0] < time.monotonic() - DELETE_AFTER:
                 _, chat_id = self._left.popleft()
-                self._tally.counts["chats deleted"] += await self._stored.delete(chat_stream_id(chat_id))
+                self._tally.counts["chats deleted"] += await self._stored.delete(
+                    chat_stream_id(chat_id)
+                )
 
     async def _wait(self, seconds: float, *, until: float) -> bool:
         """Wait; return False, at once, if that would be longer than until then."""

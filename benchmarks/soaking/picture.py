@@ -20,9 +20,19 @@ PANELS: list[tuple[str, list[tuple[str, str]]]] = [
     ("open files", [("files 0", "process 0"), ("files 1", "process 1")]),
     ("connections of Postgres", [("connections", "all")]),
     ("responses that are read", [("open responses", "all")]),
-    ("write to reader, ms", [("p50 across", "p50, other process"), ("p99 across", "p99"), ("lag", "the reader's own delay")]),
+    (
+        "write to reader, ms",
+        [
+            ("p50 across", "p50, other process"),
+            ("p99 across", "p99"),
+            ("lag", "the reader's own delay"),
+        ],
+    ),
     ("stream_chunk, rows", [("stream_chunk rows", "live"), ("stream_chunk dead", "dead")]),
-    ("tables, MB", [("stream_chunk size", "stream_chunk"), ("stream_version size", "stream_version")]),
+    (
+        "tables, MB",
+        [("stream_chunk size", "stream_chunk"), ("stream_version size", "stream_version")],
+    ),
 ]
 
 
@@ -33,9 +43,15 @@ def draw(samples: Sequence[Sample], kills: Sequence[tuple[float, int]], path: Pa
     for axes, (title, lines) in zip(grid.flat, PANELS, strict=True):
         axes.set_title(title, fontsize=10, loc="left")
         for name, label in lines:
-            axes.plot([sample["seconds"] / 60 for sample in samples], [_value(sample, name) for sample in samples], label=label)
+            axes.plot(
+                [sample["seconds"] / 60 for sample in samples],
+                [_value(sample, name) for sample in samples],
+                label=label,
+            )
         for seconds, place in kills:
-            axes.axvline(seconds / 60, color="#d1d5db" if place else "#f87171", linewidth=0.7, zorder=0)
+            axes.axvline(
+                seconds / 60, color="#d1d5db" if place else "#f87171", linewidth=0.7, zorder=0
+            )
         if title.endswith("ms"):
             axes.set_yscale("log")
         else:

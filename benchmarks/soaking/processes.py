@@ -72,7 +72,9 @@ class ServerProcess:
 
     async def _answers(self) -> bool:
         if self._process.returncode is not None:
-            raise RuntimeError(f"a server ended with {self._process.returncode} instead of starting")
+            raise RuntimeError(
+                f"a server ended with {self._process.returncode} instead of starting"
+            )
         try:
             await self.measures()
         except httpx.TransportError:

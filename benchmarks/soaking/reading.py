@@ -1,4 +1,6 @@
-"""A reader of one answer, which comes and goes: at one server process, or at the other when that one breaks off."""
+"""A reader of one answer, which comes and goes: at one server process, or at the other when that
+one breaks off.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ class Reader:
     """Keeps what it has read; `read` goes on with it.
 
     Args:
-        by_event: It comes back with `Last-Event-ID`, and reads the rest; without, it reads all again.
+        by_event: It comes back with `Last-Event-ID`, and reads the rest; without, it reads all
+            again.
         question: Posted until it is answered; without one it only looks on.
     """
 
@@ -59,7 +62,8 @@ class Reader:
         """Read for so many seconds, or until the answer is over; begin at the server of this place.
 
         Returns:
-            Whether it is over: read to its ending, or so long ago that the server has nothing to stream any more.
+            Whether it is over: read to its ending, or so long ago that the server has nothing to
+                stream any more.
         """
         try:
             async with asyncio.timeout(seconds):
@@ -86,7 +90,9 @@ class Reader:
             return self._http.stream("POST", f"{server.address}/api/chat", json=self._question)
         self._tally.counts["resumes"] += 1
         headers = {"last-event-id": self._cursor} if self._by_event and self._cursor else {}
-        return self._http.stream("GET", f"{server.address}/api/chat/{self._chat_id}/stream", headers=headers)
+        return self._http.stream(
+            "GET", f"{server.address}/api/chat/{self._chat_id}/stream", headers=headers
+        )
 
     async def _over(self, server: ServerProcess, response: httpx.Response) -> bool:
         if response.status_code == 200:
@@ -100,7 +106,9 @@ class Reader:
             # Its version was superseded: whatever came of it is replayed from the beginning.
             self._cursor = None
         elif response.status_code not in (204, 503):
-            self._tally.mismatch(f"{response.request.method} for {self._chat_id} was answered by {response.status_code}")
+            self._tally.mismatch(
+                f"{response.request.method} for {self._chat_id} was answered by {response.status_code}"
+            )
         return response.status_code == 204
 
     async def _take_all(self, server: ServerProcess, response: httpx.Response) -> bool:
@@ -138,11 +146,15 @@ class Reader:
 
 
 async def events(response: httpx.Response) -> AsyncGenerator[tuple[str | None, str]]:
-    """Yield the id and the data of each whole event; what a break cuts off is no event, nor is a comment."""
+    """Yield the id and the data of each whole event; what a break cuts off is no event, nor is a
+    comment.
+    """
     rest = ""
     async for text in response.aiter_text():
         *whole, rest = (rest + text).split("\n\n")
         for event in whole:
-            fields = dict(line.split(": ", 1) for line in event.splitlines() if not line.startswith(":"))
+            fields = dict(
+                line.split(": ", 1) for line in event.splitlines() if not line.startswith(":")
+            )
             if "data" in fields:
                 yield fields.get("id"), fields["data"]

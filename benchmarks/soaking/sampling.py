@@ -42,7 +42,9 @@ class Sampler:
         self._connection: asyncpg.Connection
 
     async def open(self) -> None:
-        self._connection = await asyncpg.connect(self._url, server_settings={"application_name": WATCHER})
+        self._connection = await asyncpg.connect(
+            self._url, server_settings={"application_name": WATCHER}
+        )
 
     async def close(self) -> None:
         await self._connection.close()
@@ -62,19 +64,25 @@ class Sampler:
             while True:
                 due = begun + every * (len(self.samples) + 1)
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
-                self.samples.append({"seconds": round(time.monotonic() - begun, 2), **await self.sample()})
+                self.samples.append(
+                    {"seconds": round(time.monotonic() - begun, 2), **await self.sample()}
+                )
         finally:
             ticking.cancel()
 
     async def sample(self) -> Sample:
-        """Return what there is now. Latencies are those since the last sample; a process that is dead has no measures."""
+        """Return what there is now. Latencies are those since the last sample; a process that is
+        dead has no measures.
+        """
         sample: Sample = {"open responses": self._tally.open, "load": os.getloadavg()[0]}
         sample["lag"], self._lag = self._lag * 1000, 0.0
         for way in ("across", "within"):
             p50, p99, count = self._tally.latencies(way)
             sample |= {f"p50 {way}": p50, f"p99 {way}": p99, f"words {way}": count}
         for place, server in enumerate(self._servers):
-            sample |= {f"{name} {place}": value for name, value in (await self._measures(server)).items()}
+            sample |= {
+                f"{name} {place}": value for name, value in (await self._measures(server)).items()
+            }
         return sample | await self._database()
 
     async def _measures(self, server: ServerProcess) -> Sample:

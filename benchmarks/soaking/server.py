@@ -1,4 +1,5 @@
-"""A chat application as one of two processes runs it: `python soaking/server.py '{"url": …, "port": …, "lease": …}'`.
+"""A chat application as one of two processes runs it: `python soaking/server.py '{"url": …, "port":
+…, "lease": …}'`.
 
 Beside the chat there is `/measures`, which says what the process has at that moment.
 """
@@ -64,13 +65,17 @@ class Watch:
 
 
 def word(number: int) -> str:
-    """A word that carries the time at which it was written, by the clock that all processes of a machine share."""
+    """A word that carries the time at which it was written, by the clock that all processes of a
+    machine share.
+    """
     return f"{number}@{time.monotonic():.6f} "
 
 
 async def reply(turn: ChatTurn) -> None:
     """Say as many words as the request wants, at its pace, and before that who speaks."""
-    await turn.pub.write({"type": "data-writer", "data": os.getpid()}, {"type": "text-start", "id": "t"})
+    await turn.pub.write(
+        {"type": "data-writer", "data": os.getpid()}, {"type": "text-start", "id": "t"}
+    )
     for number in range(turn.body["words"]):
         await asyncio.sleep(turn.body["pause"])
         turn.pub.push({"type": "text-delta", "id": "t", "delta": word(number)})
@@ -89,11 +94,16 @@ def make_app(url: str, lease: float) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         own = {"application_name": "soak application"}
-        async with service, asyncpg.create_pool(url, min_size=1, max_size=1, server_settings=own) as app.state.pool:
+        async with (
+            service,
+            asyncpg.create_pool(url, min_size=1, max_size=1, server_settings=own) as app.state.pool,
+        ):
             yield
 
     app = FastAPI(lifespan=lifespan)
-    router = create_chat_router(service, reply, on_lost="retry", max_attempts=20, on_finish=keep, sweep_interval=2 * lease)
+    router = create_chat_router(
+        service, reply, on_lost="retry", max_attempts=20, on_finish=keep, sweep_interval=2 * lease
+    )
     app.include_router(router, prefix="/api/chat")
 
     @app.get("/measures")
@@ -106,7 +116,13 @@ def make_app(url: str, lease: float) -> FastAPI:
 def main(url: str, port: int, lease: float) -> None:
     # Errors in the background are counted; each would be a line.
     logging.disable(logging.CRITICAL)
-    uvicorn.run(make_app(url, lease), port=port, log_level="critical", ws="none", timeout_graceful_shutdown=5)
+    uvicorn.run(
+        make_app(url, lease),
+        port=port,
+        log_level="critical",
+        ws="none",
+        timeout_graceful_shutdown=5,
+    )
 
 
 if __name__ == "__main__":

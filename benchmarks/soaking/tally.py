@@ -26,7 +26,9 @@ class Tally:
         self._latencies[way].append(seconds)
 
     def latencies(self, way: str) -> tuple[float | None, float | None, int]:
-        """Return the p50 and the p99 in milliseconds of what was read since the last call, and how much that was."""
+        """Return the p50 and the p99 in milliseconds of what was read since the last call, and how
+        much that was.
+        """
         values = self._latencies.pop(way, [])
         if len(values) < 2:
             return None, None, len(values)

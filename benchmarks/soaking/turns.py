@@ -1,4 +1,6 @@
-"""One turn of a chat: somebody asks, others look on, all of them come and go, perhaps somebody stops it."""
+"""One turn of a chat: somebody asks, others look on, all of them come and go, perhaps somebody
+stops it.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,18 @@ class Turn:
         self._chat_id = chat_id
         words, pause = chance.randint(20, 160), chance.choice((0.02, 0.05, 0.08))
         self._length = words * pause
-        message = {"id": f"question-{number}", "role": "user", "parts": [{"type": "text", "text": "Go on."}]}
-        question = {"id": chat_id, "messages": [message], "trigger": "submit-message", "words": words, "pause": pause}
+        message = {
+            "id": f"question-{number}",
+            "role": "user",
+            "parts": [{"type": "text", "text": "Go on."}],
+        }
+        question = {
+            "id": chat_id,
+            "messages": [message],
+            "trigger": "submit-message",
+            "words": words,
+            "pause": pause,
+        }
         self._asker = self._reader(question)
         self._readers = [self._asker]
 
@@ -66,7 +78,14 @@ class Turn:
 
     def _reader(self, question: dict[str, Any] | None = None) -> Reader:
         by_event = self._chance.random() < 0.5
-        return Reader(self._http, self._servers, self._tally, self._chat_id, by_event=by_event, question=question)
+        return Reader(
+            self._http,
+            self._servers,
+            self._tally,
+            self._chat_id,
+            by_event=by_event,
+            question=question,
+        )
 
     async def _ask(self) -> None:
         place = self._chance.randrange(2)
@@ -122,10 +141,18 @@ class Turn:
         try:
             chunks = await self._stored.chunks(stream_id, reader.version)
         except UnknownStream:
-            self._tally.mismatch(f"{self._chat_id} was read as version {reader.version}, which is not stored")
+            self._tally.mismatch(
+                f"{self._chat_id} was read as version {reader.version}, which is not stored"
+            )
             return
         text = "".join(chunk["delta"] for chunk in chunks if chunk["type"] == "text-delta")
-        fits = reader.text == text and reader.version == latest if reader.whole else text.startswith(reader.text)
+        fits = (
+            reader.text == text and reader.version == latest
+            if reader.whole
+            else text.startswith(reader.text)
+        )
         self._tally.counts["texts compared"] += 1
         if not fits:
-            self._tally.mismatch(f"{self._chat_id} version {reader.version}: {reader.text[-60:]!r} was read of {text[-60:]!r}")
+            self._tally.mismatch(
+                f"{self._chat_id} version {reader.version}: {reader.text[-60:]!r} was read of {text[-60:]!r}"
+            )

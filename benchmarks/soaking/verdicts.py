@@ -1,4 +1,6 @@
-"""Whether a measure is flat: by its slope over the last two thirds, and by the second sixth beside the last."""
+"""Whether a measure is flat: by its slope over the last two thirds, and by the second sixth beside
+the last.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ class Measure:
     """One thing that must not grow.
 
     Args:
-        allowed: How much it may grow from the beginning to the end of the last two thirds: a share of its median, and an amount.
+        allowed: How much it may grow from the beginning to the end of the last two thirds: a share
+            of its median, and an amount.
         only: A sample counts only if another measure is between these two values in it.
     """
 
@@ -45,9 +48,16 @@ def judge(measure: Measure, samples: Sequence[Sample], length: float) -> Verdict
     Args:
         length: Seconds of the whole run.
     """
-    points = [(sample["seconds"], float(sample[measure.name])) for sample in samples if _counts(measure, sample)]
+    points = [
+        (sample["seconds"], float(sample[measure.name]))
+        for sample in samples
+        if _counts(measure, sample)
+    ]
     last = [point for point in points if point[0] >= length / 3]
-    sixths = [[value for seconds, value in points if place <= seconds * 6 / length < place + 1] for place in (1, 5)]
+    sixths = [
+        [value for seconds, value in points if place <= seconds * 6 / length < place + 1]
+        for place in (1, 5)
+    ]
     if len(last) < 4 or not all(sixths):
         return None
     middle = statistics.median(value for _, value in last)
@@ -69,10 +79,14 @@ def _counts(measure: Measure, sample: Sample) -> bool:
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
-    lines = [f"{'':18} {'median':>10} {'second sixth':>12} {'last sixth':>10} {'slope per h':>12} {'may grow':>9}"]
+    lines = [
+        f"{'':18} {'median':>10} {'second sixth':>12} {'last sixth':>10} {'slope per h':>12} {'may grow':>9}"
+    ]
     for each in verdicts:
         numbers = f"{each.median:10,.1f} {each.second_sixth:12,.1f} {each.last_sixth:10,.1f} {each.slope_per_hour:+12,.2f}"
-        lines.append(f"{each.measure:18} {numbers} {each.allowed:9,.1f} {each.unit:8} {'flat' if each.flat else 'GROWS'}")
+        lines.append(
+            f"{each.measure:18} {numbers} {each.allowed:9,.1f} {each.unit:8} {'flat' if each.flat else 'GROWS'}"
+        )
     return "\n".join(lines)
 
 
@@ -84,7 +98,9 @@ def columns(samples: Sequence[Sample]) -> dict[str, list[Any]]:
 
 def rows(columns: Mapping[str, Sequence[Any]]) -> list[Sample]:
     """Return what `columns` was made of."""
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
 
 
 def _short(value: Any) -> Any:

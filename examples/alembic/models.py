@@ -6,6 +6,8 @@ from monostream_ai.stores.sql import metadata as stream_metadata
 
 metadata = MetaData()
 
-chat = Table("chat", metadata, Column("id", Integer, primary_key=True), Column("title", Text, nullable=False))
+chat = Table(
+    "chat", metadata, Column("id", Integer, primary_key=True), Column("title", Text, nullable=False)
+)
 
 target_metadata = [metadata, stream_metadata]

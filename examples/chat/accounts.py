@@ -42,14 +42,23 @@ class Accounts:
     async def check(self, name: str, password: str) -> str | None:
         """Return the id of the account if the password is right."""
         async with self._engine.connect() as connection:
-            row = (await connection.execute(select(accounts).where(accounts.c.name == name))).one_or_none()
-        # A name that nobody has takes as long as a wrong password, so that names cannot be found out.
+            row = (
+                await connection.execute(select(accounts).where(accounts.c.name == name))
+            ).one_or_none()
+        # A name that nobody has takes as long as a wrong password, so that names cannot be found
+        # out.
         hashed = await _hash(password, b"" if row is None else row.salt)
-        return row.account_id if row is not None and hmac.compare_digest(hashed, row.password_hash) else None
+        return (
+            row.account_id
+            if row is not None and hmac.compare_digest(hashed, row.password_hash)
+            else None
+        )
 
     async def exists(self, account_id: str) -> bool:
         async with self._engine.connect() as connection:
-            found = await connection.scalar(select(accounts.c.account_id).where(accounts.c.account_id == account_id))
+            found = await connection.scalar(
+                select(accounts.c.account_id).where(accounts.c.account_id == account_id)
+            )
         return found is not None
 
 

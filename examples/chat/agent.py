@@ -33,14 +33,20 @@ TOOLS: dict[str, BaseTool] = {each.name: each for each in (get_weather, describe
 def create_model() -> BaseChatModel:
     """Return a chat model by what the environment offers."""
     if not os.environ.get("OPENAI_API_KEY"):
-        return OfflineChatModel(tokens_per_second=float(os.environ.get("OFFLINE_TOKENS_PER_SECOND", "40")))
+        return OfflineChatModel(
+            tokens_per_second=float(os.environ.get("OFFLINE_TOKENS_PER_SECOND", "40"))
+        )
     from langchain_openai import ChatOpenAI
 
     return ChatOpenAI(model=os.environ.get("OPENAI_MODEL", "gpt-5-mini"))
 
 
-async def run_agent(model: BaseChatModel, messages: Sequence[BaseMessage], callback: BaseCallbackHandler) -> None:
-    """Let the model answer, calling tools until it needs none. LangChain's `create_agent` does the same and more."""
+async def run_agent(
+    model: BaseChatModel, messages: Sequence[BaseMessage], callback: BaseCallbackHandler
+) -> None:
+    """Let the model answer, calling tools until it needs none. LangChain's `create_agent` does the
+    same and more.
+    """
     conversation = list(messages)
     bound = model.bind_tools(list(TOOLS.values()))
     while True:
@@ -49,4 +55,6 @@ async def run_agent(model: BaseChatModel, messages: Sequence[BaseMessage], callb
         if not message.tool_calls:
             return
         for call in message.tool_calls:
-            conversation.append(await TOOLS[call["name"]].ainvoke(call, config={"callbacks": [callback]}))
+            conversation.append(
+                await TOOLS[call["name"]].ainvoke(call, config={"callbacks": [callback]})
+            )

@@ -1,7 +1,8 @@
 """The conversations, in a table of the application's own.
 
-A turn is told of twice: its reply asks, and `on_finish` finishes, maybe much later and in another process. Neither has to come
-first, and each may come again: every row is written by one statement, and only reading decides what a conversation is.
+A turn is told of twice: its reply asks, and `on_finish` finishes, maybe much later and in another
+process. Neither has to come first, and each may come again: every row is written by one statement,
+and only reading decides what a conversation is.
 """
 
 from __future__ import annotations
@@ -9,7 +10,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, MetaData, SmallInteger, String, Table, case, exists, select
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    case,
+    exists,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -23,7 +35,8 @@ messages = Table(
     metadata,
     Column("stream_id", String, primary_key=True),
     Column("message_id", String, primary_key=True),
-    # The turns from `since` on, up to but without `version`, were asked before this question was edited or asked again.
+    # The turns from `since` on, up to but without `version`, were asked before this question was
+    # edited or asked again.
     Column("version", BigInteger, nullable=False),
     Column("since", BigInteger, nullable=False),
     Column("is_answer", SmallInteger, nullable=False),
@@ -39,38 +52,54 @@ class History:
         self._service = service
 
     async def messages(self, stream_id: str) -> list[UIMessage]:
-        """Return the conversation. While a turn runs, it ends with the question: the answer so far is the stream's to replay."""
+        """Return the conversation. While a turn runs, it ends with the question: the answer so far
+        is the stream's to replay.
+        """
         await self._catch_up(stream_id)
         asked = messages.alias()
         in_between = (asked.c.since <= messages.c.version) & (messages.c.version < asked.c.version)
-        replaced = exists().where(asked.c.stream_id == stream_id, asked.c.is_answer == 0, in_between)
+        replaced = exists().where(
+            asked.c.stream_id == stream_id, asked.c.is_answer == 0, in_between
+        )
         query = select(messages.c.message).where(messages.c.stream_id == stream_id, ~replaced)
         async with self._engine.connect() as connection:
-            rows = await connection.scalars(query.order_by(messages.c.version, messages.c.is_answer))
+            rows = await connection.scalars(
+                query.order_by(messages.c.version, messages.c.is_answer)
+            )
         return await without_active_message(self._service, stream_id, list(rows))
 
     async def ask(self, turn: ChatTurn) -> None:
-        """Keep the question of a turn that begins. An edited one, or one that is asked again, replaces all that followed it."""
+        """Keep the question of a turn that begins. An edited one, or one that is asked again,
+        replaces all that followed it.
+        """
         await self._keep_question(turn.stream_id, turn.version, turn.messages[-1])
 
     async def finish(self, answer: UIMessage, turn: FinishedTurn) -> None:
-        """The router's `on_finish`. Partial answers are kept too, with `stopped` or `failed` in their metadata."""
+        """The router's `on_finish`. Partial answers are kept too, with `stopped` or `failed` in
+        their metadata.
+        """
         await self._keep_question(turn.stream_id, turn.version, turn.messages[-1])
         await self._keep_answer(turn.stream_id, turn.version, answer)
 
     async def _catch_up(self, stream_id: str) -> None:
-        """Keep what the latest turn has to say. `finish` may be on its way, or its process has died before it."""
+        """Keep what the latest turn has to say. `finish` may be on its way, or its process has died
+        before it.
+        """
         try:
             turn = await self._service.status(stream_id)
         except UnknownStream:
             return
         if turn.request is not None and not await self._has(stream_id, turn):
-            await self._keep_question(stream_id, turn.version, json.loads(turn.request)["messages"][-1])
+            await self._keep_question(
+                stream_id, turn.version, json.loads(turn.request)["messages"][-1]
+            )
             if turn.state == "closed":
                 await self._keep_answer(stream_id, turn.version, await self._recorded(turn))
 
     async def _has(self, stream_id: str, turn: VersionInfo) -> bool:
-        query = select(messages.c.version).where(messages.c.stream_id == stream_id, messages.c.message_id == turn.message_id)
+        query = select(messages.c.version).where(
+            messages.c.stream_id == stream_id, messages.c.message_id == turn.message_id
+        )
         async with self._engine.connect() as connection:
             return await connection.scalar(query) == turn.version
 
@@ -90,13 +119,22 @@ class History:
         if answer["parts"]:
             await self._keep(stream_id, answer, version, is_answer=1)
 
-    async def _keep(self, stream_id: str, message: UIMessage, version: int, *, is_answer: int) -> None:
+    async def _keep(
+        self, stream_id: str, message: UIMessage, version: int, *, is_answer: int
+    ) -> None:
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         keys = {"stream_id": stream_id, "message_id": message["id"]}
-        statement = insert(messages).values(**keys, version=version, since=version, is_answer=is_answer, message=message)
+        statement = insert(messages).values(
+            **keys, version=version, since=version, is_answer=is_answer, message=message
+        )
         old, new = messages.c, statement.excluded
-        newest = {name: case((old.version <= new.version, new[name]), else_=old[name]) for name in ("version", "message")}
+        newest = {
+            name: case((old.version <= new.version, new[name]), else_=old[name])
+            for name in ("version", "message")
+        }
         since = case((old.since <= new.since, old.since), else_=new.since)
-        statement = statement.on_conflict_do_update(index_elements=list(keys), set_={**newest, "since": since})
+        statement = statement.on_conflict_do_update(
+            index_elements=list(keys), set_={**newest, "since": since}
+        )
         async with self._engine.begin() as connection:
             await connection.execute(statement)

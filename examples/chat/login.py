@@ -1,8 +1,9 @@
 """The login check of the chat: a name and a password once, then a signed cookie.
 
-The cookie names the account and the second in which it expires; only who has `secret` can make one. Scripts cannot read it, and
-browsers send it with no POST of another site (`SameSite=Lax`). `Sec-Fetch-Site` also tells sites apart that share a domain, and
-covers what has no cookie yet: a foreign page must not sign its visitor in as somebody else.
+The cookie names the account and the second in which it expires; only who has `secret` can make one.
+Scripts cannot read it, and browsers send it with no POST of another site (`SameSite=Lax`).
+`Sec-Fetch-Site` also tells sites apart that share a domain, and covers what has no cookie yet: a
+foreign page must not sign its visitor in as somebody else.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from accounts import Accounts
 
 COOKIE: Final = "chat_session"
 LIFETIME: Final = 30 * 24 * 3600
-"""Seconds. Nothing is stored of a session, so signing out forgets the cookie and no more: a stolen one lasts as long."""
+"""Seconds. Nothing is stored of a session, so signing out forgets the cookie and no more: a stolen
+one lasts as long.
+"""
 
 
 def from_this_site(request: Request) -> None:
@@ -29,17 +32,27 @@ def from_this_site(request: Request) -> None:
 class Login:
     def __init__(self, accounts: Accounts, secret: str) -> None:
         if len(secret) < 32:
-            raise ValueError("a secret that can be guessed lets everybody sign in as anybody: use 32 random characters or more")
+            raise ValueError(
+                "a secret that can be guessed lets everybody sign in as anybody: use 32 random characters or more"
+            )
         self._accounts = accounts
         self._secret = secret.encode()
 
     async def user(self, request: Request) -> str | None:
-        """Return the account of who asks, if its cookie is ours, fresh, and the account is still there."""
+        """Return the account of who asks, if its cookie is ours, fresh, and the account is still
+        there.
+        """
         account_id, _, rest = request.cookies.get(COOKIE, "").partition(".")
         expires, _, signature = rest.partition(".")
-        if not hmac.compare_digest(signature.encode(), self._sign(f"{account_id}.{expires}").encode()):
+        if not hmac.compare_digest(
+            signature.encode(), self._sign(f"{account_id}.{expires}").encode()
+        ):
             return None
-        return account_id if int(expires) > time.time() and await self._accounts.exists(account_id) else None
+        return (
+            account_id
+            if int(expires) > time.time() and await self._accounts.exists(account_id)
+            else None
+        )
 
     async def authorize(self, request: Request) -> str:
         """The dependency of every route that shows or changes a chat."""
@@ -53,7 +66,9 @@ class Login:
         session = f"{account_id}.{int(time.time()) + LIFETIME}"
         secure = request.url.scheme == "https"
         value = f"{session}.{self._sign(session)}"
-        response.set_cookie(COOKIE, value, max_age=LIFETIME, httponly=True, samesite="lax", secure=secure)
+        response.set_cookie(
+            COOKIE, value, max_age=LIFETIME, httponly=True, samesite="lax", secure=secure
+        )
 
     def _sign(self, session: str) -> str:
         return hmac.new(self._secret, session.encode(), hashlib.sha256).hexdigest()

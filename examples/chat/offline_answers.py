@@ -1,4 +1,6 @@
-"""What the offline model says: the texts of `answers/`, and the thought and the tool call before them."""
+"""What the offline model says: the texts of `answers/`, and the thought and the tool call before
+them.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,13 @@ def answer_to(question: str) -> Answer:
         return Answer("story")
     if words & {"hi", "hello", "hey", "thanks", "thank"} and len(words) <= 4:
         return Answer("hello")
-    return Answer("survival", "describe_server", {}, THOUGHT, "Let me look at the process that is writing this answer.")
+    return Answer(
+        "survival",
+        "describe_server",
+        {},
+        THOUGHT,
+        "Let me look at the process that is writing this answer.",
+    )
 
 
 THOUGHT = (

@@ -1,6 +1,8 @@
-"""A chat model without a network: it thinks, calls a tool and answers in Markdown at the pace of a real one.
+"""A chat model without a network: it thinks, calls a tool and answers in Markdown at the pace of a
+real one.
 
-Its answer depends only on the conversation, so that a re-run after a crash can be compared with the first try.
+Its answer depends only on the conversation, so that a re-run after a crash can be compared with the
+first try.
 """
 
 from __future__ import annotations
@@ -13,7 +15,13 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    ToolMessage,
+)
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
@@ -70,7 +78,9 @@ class OfflineChatModel(BaseChatModel):
 
 def script(messages: Sequence[BaseMessage]) -> Iterator[AIMessageChunk]:
     """Yield the next model message of the conversation, in pieces."""
-    questions = [index for index, message in enumerate(messages) if isinstance(message, HumanMessage)]
+    questions = [
+        index for index, message in enumerate(messages) if isinstance(message, HumanMessage)
+    ]
     latest = questions[-1] if questions else 0
     answer = answer_to(messages[latest].text if messages else "")
     results = [message for message in messages[latest:] if isinstance(message, ToolMessage)]
@@ -94,9 +104,17 @@ def _call(answer: Answer, call_id: str) -> Iterator[AIMessageChunk]:
 
 
 def _tool_call_piece(name: str | None, arguments: str, call_id: str | None) -> AIMessageChunk:
-    return AIMessageChunk(content="", tool_call_chunks=[tool_call_chunk(name=name, args=arguments, id=call_id, index=0)])
+    return AIMessageChunk(
+        content="",
+        tool_call_chunks=[tool_call_chunk(name=name, args=arguments, id=call_id, index=0)],
+    )
 
 
 def _last(reason: str, tokens: int) -> AIMessageChunk:
     usage = UsageMetadata(input_tokens=0, output_tokens=tokens, total_tokens=tokens)
-    return AIMessageChunk(content="", response_metadata={"finish_reason": reason}, usage_metadata=usage, chunk_position="last")
+    return AIMessageChunk(
+        content="",
+        response_metadata={"finish_reason": reason},
+        usage_metadata=usage,
+        chunk_position="last",
+    )

@@ -58,7 +58,12 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 chat = create_chat_router(
-    service, reply, authorize=login.authorize, on_finish=conversations.finish, on_lost="retry", sweep_interval=2.0
+    service,
+    reply,
+    authorize=login.authorize,
+    on_finish=conversations.finish,
+    on_lost="retry",
+    sweep_interval=2.0,
 )
 app = FastAPI(lifespan=lifespan)
 app.include_router(chat, prefix="/api/chat")
@@ -73,15 +78,23 @@ async def messages(chat_id: str, user: User) -> dict[str, Any]:
 @app.get("/api/info")
 async def info(user: User) -> dict[str, Any]:
     name = getattr(model, "model_name", "offline")
-    return {"model": name, "backend": DATABASE_URL.partition(":")[0].partition("+")[0], "pid": os.getpid(), "demo": DEMO}
+    return {
+        "model": name,
+        "backend": DATABASE_URL.partition(":")[0].partition("+")[0],
+        "pid": os.getpid(),
+        "demo": DEMO,
+    }
 
 
 @app.post("/api/demo/crash")
 async def crash(user: User) -> Response:
     if not DEMO:
         raise HTTPException(404)
-    # It dies after the answer: a browser sends a request again that got none, and so would kill the next process too.
-    return Response(status_code=202, background=BackgroundTask(os.kill, os.getpid(), signal.SIGKILL))
+    # It dies after the answer: a browser sends a request again that got none, and so would kill the
+    # next process too.
+    return Response(
+        status_code=202, background=BackgroundTask(os.kill, os.getpid(), signal.SIGKILL)
+    )
 
 
 app.mount("/", Pages(Path(__file__).parent / "static", login, guests=DEMO))

@@ -26,7 +26,9 @@ class Credentials(BaseModel):
 
 
 def create_sign_in_router(login: Login, accounts: Accounts, *, guests: bool) -> APIRouter:
-    """Return the routes that give and take the cookie; `guests` get an account of their own without asking for one."""
+    """Return the routes that give and take the cookie; `guests` get an account of their own without
+    asking for one.
+    """
     router = APIRouter(dependencies=[Depends(from_this_site)])
 
     @router.post("/sign-in", status_code=204)
@@ -47,7 +49,11 @@ def create_sign_in_router(login: Login, accounts: Accounts, *, guests: bool) -> 
     async def guest(request: Request, response: Response) -> None:
         if not guests:
             raise HTTPException(404)
-        await sign_up(Credentials(name=f"guest {secrets.token_hex(4)}", password=secrets.token_hex()), request, response)
+        await sign_up(
+            Credentials(name=f"guest {secrets.token_hex(4)}", password=secrets.token_hex()),
+            request,
+            response,
+        )
 
     @router.post("/sign-out", status_code=204)
     async def sign_out(response: Response) -> None:
@@ -57,7 +63,9 @@ def create_sign_in_router(login: Login, accounts: Accounts, *, guests: bool) -> 
 
 
 class Pages(StaticFiles):
-    """Files, and pages for who is signed in; everybody else gets the form in their place, at the same address."""
+    """Files, and pages for who is signed in; everybody else gets the form in their place, at the
+    same address.
+    """
 
     def __init__(self, directory: PathLike[str], login: Login, *, guests: bool) -> None:
         super().__init__(directory=directory, html=True)

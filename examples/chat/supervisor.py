@@ -1,8 +1,9 @@
 """Run the chat server and start it again whenever it dies.
 
-The listening sockets live here, not in the servers: while a server is down, connections wait in the socket's queue and are not
-refused. With `--postgres`, two servers share an embedded Postgres, and each new connection goes to the other one, so that a
-publisher and its readers are mostly in different processes.
+The listening sockets live here, not in the servers: while a server is down, connections wait in the
+socket's queue and are not refused. With `--postgres`, two servers share an embedded Postgres, and
+each new connection goes to the other one, so that a publisher and its readers are mostly in
+different processes.
 """
 
 from __future__ import annotations
@@ -32,21 +33,35 @@ def listen(port: int) -> socket.socket:
     try:
         return socket.create_server(("127.0.0.1", port), backlog=256)
     except OSError as error:
-        raise SystemExit(f"port {port} is taken ({error.strerror}); choose another one with --port") from error
+        raise SystemExit(
+            f"port {port} is taken ({error.strerror}); choose another one with --port"
+        ) from error
 
 
 async def keep_running(listener: socket.socket, leaving: asyncio.Event) -> None:
     """Run one server until `leaving` is set."""
     descriptor = listener.fileno()
-    options = ["--fd", str(descriptor), "--log-level", "warning", "--timeout-graceful-shutdown", "10"]
+    options = [
+        "--fd",
+        str(descriptor),
+        "--log-level",
+        "warning",
+        "--timeout-graceful-shutdown",
+        "10",
+    ]
     command = [sys.executable, "-m", "uvicorn", "server:app", "--app-dir", str(HERE), *options]
     while not leaving.is_set():
         # In its own session, so that Ctrl-C reaches it once, from here.
-        server = await asyncio.create_subprocess_exec(*command, pass_fds=[descriptor], start_new_session=True)
+        server = await asyncio.create_subprocess_exec(
+            *command, pass_fds=[descriptor], start_new_session=True
+        )
         print(f"server process {server.pid} started", flush=True)
         try:
             if await ended(server, leaving):
-                print(f"server process {server.pid} died ({server.returncode}), starting another", flush=True)
+                print(
+                    f"server process {server.pid} died ({server.returncode}), starting another",
+                    flush=True,
+                )
                 # A server that cannot start must not spin.
                 await asyncio.sleep(0.2)
         finally:
@@ -114,7 +129,9 @@ def embedded_postgres() -> Iterator[str]:
 
 
 def kept_secret() -> str:
-    """Return what cookies are signed with. It is kept, so that visitors stay signed in when the demo is started again."""
+    """Return what cookies are signed with. It is kept, so that visitors stay signed in when the
+    demo is started again.
+    """
     path = DATA / "secret"
     DATA.mkdir(exist_ok=True)
     if not path.exists():
@@ -145,7 +162,9 @@ async def supervise(port: int, processes: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/demo", description="Run the chat example.")
     parser.add_argument("--port", type=int, default=8000, help="0 picks a free one")
-    parser.add_argument("--postgres", action="store_true", help="two server processes on an embedded Postgres")
+    parser.add_argument(
+        "--postgres", action="store_true", help="two server processes on an embedded Postgres"
+    )
     options = parser.parse_args()
     os.environ.setdefault("MONOSTREAM_DEMO", "1")
     if options.postgres:

@@ -10,4 +10,6 @@ from fuzz.breaking.mutant import Mutant
 from fuzz.breaking.readers import READERS
 from fuzz.breaking.writers import WRITERS
 
-MUTANTS: Final[dict[str, Mutant]] = {each.name: each for each in [*READERS, *WRITERS, *LEASES, *DATABASES]}
+MUTANTS: Final[dict[str, Mutant]] = {
+    each.name: each for each in [*READERS, *WRITERS, *LEASES, *DATABASES]
+}

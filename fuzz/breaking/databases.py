@@ -1,4 +1,6 @@
-"""Ways to break what the databases do. The statements are the fence there, so their own texts are changed."""
+"""Ways to break what the databases do. The statements are the fence there, so their own texts are
+changed.
+"""
 
 from __future__ import annotations
 

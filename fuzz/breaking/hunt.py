@@ -42,7 +42,9 @@ class Found:
 
 
 class Hunt:
-    """Has the copy, to which each mutant is applied and from which it is taken back, and a Postgres for all catchers."""
+    """Has the copy, to which each mutant is applied and from which it is taken back, and a Postgres
+    for all catchers.
+    """
 
     def __init__(self) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="ms"))
@@ -58,13 +60,20 @@ class Hunt:
                 shutil.copy(source, target)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         if self._postgres is not None:
             asyncio.run(self._postgres.close())
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def hunt(self, mutant: Mutant) -> Found:
-        """Break the copy, run the catcher, and repair the copy. A catcher must be quiet on the sound core."""
+        """Break the copy, run the catcher, and repair the copy. A catcher must be quiet on the
+        sound core.
+        """
         if mutant.catcher not in self._sound:
             self._sound[mutant.catcher] = self._run(mutant.catcher).verdict == "survived"
         before = mutant.apply(self._directory / "monostream_ai")
@@ -73,7 +82,9 @@ class Hunt:
         finally:
             for path, source in before.items():
                 path.write_text(source)
-        return found if self._sound[mutant.catcher] else Found("broken", found.seconds, found.output)
+        return (
+            found if self._sound[mutant.catcher] else Found("broken", found.seconds, found.output)
+        )
 
     def _run(self, catcher: str) -> Found:
         began = time.monotonic()
@@ -104,12 +115,31 @@ class Hunt:
             # Tests that are killed in mid-run would leave a server of their own behind.
             self._postgres = PostgresServer()
             asyncio.run(self._postgres.open())
-        return shared | {SERVER_VARIABLE: f"postgresql+asyncpg://postgres@/postgres?host={self._postgres.host}"}
+        return shared | {
+            SERVER_VARIABLE: f"postgresql+asyncpg://postgres@/postgres?host={self._postgres.host}"
+        }
 
     def _command(self, catcher: str) -> list[str]:
         if catcher.startswith("fuzz/"):
-            return [sys.executable, *shlex.split(catcher), "--seed", "1", "--seconds", str(LIMIT / 3), "--brief"]
-        return [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *shlex.split(catcher)]
+            return [
+                sys.executable,
+                *shlex.split(catcher),
+                "--seed",
+                "1",
+                "--seconds",
+                str(LIMIT / 3),
+                "--brief",
+            ]
+        return [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            *shlex.split(catcher),
+        ]
 
 
 def _killed(process: subprocess.Popen[str]) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Final
 
 MEMORY: Final = "fuzz/mem.py"
-"""The fuzzer in memory, as a catcher, perhaps with `--only`; other catchers are arguments of pytest."""
+"""The fuzzer in memory, as a catcher, perhaps with `--only`; other catchers are arguments of
+pytest.
+"""
 
 MEMORY_STORE: Final = "tests/stores/test_conformance.py -k 'TestMemoryStore and not RealClock'"
 
@@ -47,12 +49,16 @@ class Mutant:
             path = package / change.module
             source = path.read_text()
             if source.count(change.old) != 1:
-                raise ValueError(f"{self.name}: {change.module} has {source.count(change.old)} times: {change.old!r}")
+                raise ValueError(
+                    f"{self.name}: {change.module} has {source.count(change.old)} times: {change.old!r}"
+                )
             before.setdefault(path, source)
             path.write_text(source.replace(change.old, change.new))
         return before
 
 
-def mutant(name: str, breaks: str, module: str, old: str, new: str, catcher: str = MEMORY) -> Mutant:
+def mutant(
+    name: str, breaks: str, module: str, old: str, new: str, catcher: str = MEMORY
+) -> Mutant:
     """Return a mutant with one change."""
     return Mutant(name, breaks, [Change(module, old, new)], catcher)

@@ -65,9 +65,15 @@ READERS: Final[list[Mutant]] = [
         "page-rewinds",
         "A page that is older than a local commit moves the feed back.",
         [
-            Change("feed.py", "        if landings == self.landings or self.version is None:\n", "        if landings >= 0:\n"),
             Change(
-                "feed.py", "elif head.version < self.version or head.next_id < self.next_id:", "elif head.version < self.version:"
+                "feed.py",
+                "        if landings == self.landings or self.version is None:\n",
+                "        if landings >= 0:\n",
+            ),
+            Change(
+                "feed.py",
+                "elif head.version < self.version or head.next_id < self.next_id:",
+                "elif head.version < self.version:",
             ),
         ],
     ),

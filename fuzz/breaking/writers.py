@@ -43,7 +43,11 @@ WRITERS: Final[list[Mutant]] = [
                 "            if closing:\n"
                 "                await self._store.append(closing, lease=self._lease)\n",
             ),
-            Change("writer.py", "from typing import Final\n", "from dataclasses import replace\nfrom typing import Final\n"),
+            Change(
+                "writer.py",
+                "from typing import Final\n",
+                "from dataclasses import replace\nfrom typing import Final\n",
+            ),
         ],
     ),
     mutant(

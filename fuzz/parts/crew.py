@@ -1,4 +1,6 @@
-"""Worker processes as whoever directs them sees them: told what to do, listened to, stopped, killed."""
+"""Worker processes as whoever directs them sees them: told what to do, listened to, stopped,
+killed.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,9 @@ class Worker:
         ours, theirs = socket.socketpair()
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["fuzz.parts.worker"])
-        self._process = context.Process(target=worker.main, args=(theirs, self.settings), daemon=True)
+        self._process = context.Process(
+            target=worker.main, args=(theirs, self.settings), daemon=True
+        )
         await asyncio.to_thread(self._process.start)
         theirs.close()
         reader, self._writer = await asyncio.open_connection(sock=ours, limit=LINE_LIMIT)

@@ -1,4 +1,6 @@
-"""A place for a SQLite file that can be full: a small file system of its own where we may mount one, else a limit on files."""
+"""A place for a SQLite file that can be full: a small file system of its own where we may mount
+one, else a limit on files.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ class SmallDisk(Disk):
 
 
 class LimitedFiles(Disk):
-    """Forbids processes to make any file longer than it may be: not ENOSPC but EFBIG, which SQLite calls an I/O error."""
+    """Forbids processes to make any file longer than it may be: not ENOSPC but EFBIG, which SQLite
+    calls an I/O error.
+    """
 
     kind = "a limit on the size of files (no right to mount a tmpfs)"
 
@@ -81,7 +85,9 @@ class LimitedFiles(Disk):
     def free(self, users: Sequence[int]) -> None:
         for pid in users:
             if Path(f"/proc/{pid}").exists():
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+                resource.prlimit(
+                    pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+                )
 
 
 def make_disk() -> SmallDisk | LimitedFiles:

@@ -32,7 +32,9 @@ class Pooler:
         settings: Beside the few that it needs.
     """
 
-    def __init__(self, directory: Path, server: Mapping[str, object], owner: str, **settings: object) -> None:
+    def __init__(
+        self, directory: Path, server: Mapping[str, object], owner: str, **settings: object
+    ) -> None:
         self.directory = directory
         self._configuration = directory / "pgbouncer.ini"
         self._server = {key: value for key, value in server.items() if value}
@@ -59,7 +61,9 @@ class Pooler:
         self._draining = asyncio.create_task(self._process.stderr.read())
         async with asyncio.timeout(START_TIMEOUT):
             while not await self._answers():
-                assert self._process.returncode is None, f"pgbouncer did not start: {await self._draining!r}"
+                assert self._process.returncode is None, (
+                    f"pgbouncer did not start: {await self._draining!r}"
+                )
                 await asyncio.sleep(0.01)
 
     async def kill(self) -> None:
@@ -94,7 +98,13 @@ class Pooler:
             settings["user"] = self._owner
             shutil.chown(self.directory, self._owner)
         server = " ".join(f"{key}='{value}'" for key, value in self._server.items())
-        lines = ["[databases]", f"* = {server}", "[pgbouncer]", *(f"{key} = {value}" for key, value in settings.items()), ""]
+        lines = [
+            "[databases]",
+            f"* = {server}",
+            "[pgbouncer]",
+            *(f"{key} = {value}" for key, value in settings.items()),
+            "",
+        ]
         self._configuration.write_text("\n".join(lines))
         self._configuration.chmod(0o644)
 

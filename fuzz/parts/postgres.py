@@ -52,14 +52,17 @@ class PostgresServer:
     async def connect(self, database: str = "postgres") -> asyncpg.Connection:
         """Connect as the superuser, who is let in whatever the limits are."""
         name = {"application_name": SUPERUSER}
-        return await asyncpg.connect(user="postgres", database=database, host=self.host, timeout=5.0, server_settings=name)
+        return await asyncpg.connect(
+            user="postgres", database=database, host=self.host, timeout=5.0, server_settings=name
+        )
 
     async def start(self) -> None:
         """Start it and wait until it answers."""
         deadline = time.monotonic() + START_TIMEOUT
         while True:
             if self._process is None or self._process.poll() is not None:
-                # A backend that outlives a killed postmaster for a moment keeps the next one from starting.
+                # A backend that outlives a killed postmaster for a moment keeps the next one from
+                # starting.
                 self._process = subprocess.Popen(
                     self._command,
                     user=self._user,
@@ -80,7 +83,9 @@ class PostgresServer:
                 return
 
     async def stop(self, how: signal.Signals) -> None:
-        """Stop it: SIGINT asks it to disconnect everybody, SIGQUIT to crash, SIGKILL takes it with all its processes."""
+        """Stop it: SIGINT asks it to disconnect everybody, SIGQUIT to crash, SIGKILL takes it with
+        all its processes.
+        """
         if self._process is None or self._process.poll() is not None:
             return
         children = [] if how != signal.SIGKILL else self._children()
@@ -101,9 +106,18 @@ class PostgresServer:
         server = pgserver.get_server(Path(self.host), cleanup_mode="stop")
         server.cleanup()
         self._user = server.system_user
-        self._command = [str(server.bin_path / "postgres"), "-D", self.host, "-h", "", "-k", self.host]
+        self._command = [
+            str(server.bin_path / "postgres"),
+            "-D",
+            self.host,
+            "-h",
+            "",
+            "-k",
+            self.host,
+        ]
         if sys.platform == "linux":
-            # Recovery would else open each file of the cluster, which takes seconds and finds nothing: only processes die here.
+            # Recovery would else open each file of the cluster, which takes seconds and finds
+            # nothing: only processes die here.
             self._command += ["-c", "recovery_init_sync_method=syncfs"]
 
     def _children(self) -> list[Any]:

@@ -1,4 +1,6 @@
-"""A TCP proxy before a server's socket, which cuts, freezes, slows and swallows what goes through it."""
+"""A TCP proxy before a server's socket, which cuts, freezes, slows and swallows what goes through
+it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from contextlib import suppress
 
 
 class Proxy:
-    """Forwards connections to a Unix socket. It can be told to misbehave at any time, for the connections it has and new ones."""
+    """Forwards connections to a Unix socket. It can be told to misbehave at any time, for the
+    connections it has and new ones.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -34,7 +38,9 @@ class Proxy:
         self._flowing.set()
 
     def swallow_answers(self) -> None:
-        """Lose all that the server says on the connections there are; what clients say still gets through."""
+        """Lose all that the server says on the connections there are; what clients say still gets
+        through.
+        """
         for pipe in self._pipes:
             pipe.swallows = pipe.answers
 
@@ -44,7 +50,9 @@ class Proxy:
             pipe.swallows = True
 
     def cut(self, *, reset: bool) -> None:
-        """End the connections there are, with a FIN or a reset, in the middle of whatever they carry."""
+        """End the connections there are, with a FIN or a reset, in the middle of whatever they
+        carry.
+        """
         for pipe in [*self._pipes]:
             pipe.cut(reset=reset)
 
@@ -76,7 +84,10 @@ class Proxy:
             # The server is away.
             writer.transport.abort()
             return
-        pipes = [_Pipe(reader, upstream[1], answers=False), _Pipe(upstream[0], writer, answers=True)]
+        pipes = [
+            _Pipe(reader, upstream[1], answers=False),
+            _Pipe(upstream[0], writer, answers=True),
+        ]
         self._pipes.update(pipes)
         try:
             tasks = [asyncio.create_task(pipe.run(self)) for pipe in pipes]
@@ -100,7 +111,9 @@ class Proxy:
 class _Pipe:
     """One direction of a connection."""
 
-    def __init__(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, answers: bool) -> None:
+    def __init__(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, answers: bool
+    ) -> None:
         self.answers = answers
         self.swallows = False
         self._source = source

@@ -1,4 +1,6 @@
-"""What the rounds of a run share: one Postgres, a proxy and a pooler before it, two SQLite files, and worker processes."""
+"""What the rounds of a run share: one Postgres, a proxy and a pooler before it, two SQLite files,
+and worker processes.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,11 @@ class Stage:
             directory = self.directory / "pooler"
             directory.mkdir()
             self.directory.chmod(0o755)
-            settings = {"server_login_retry": 0.1, "server_connect_timeout": 2, "server_fast_close": 1}
+            settings = {
+                "server_login_retry": 0.1,
+                "server_connect_timeout": 2,
+                "server_fast_close": 1,
+            }
             self._pooler = Pooler(directory, server, owner_of(self.postgres.host), **settings)
         return self._pooler
 
@@ -113,7 +119,11 @@ class Stage:
 
     def living(self, place: Place | None = None) -> list[Worker]:
         """Return the workers that live, of one place or of all."""
-        return [worker for (where, _), worker in self._workers.items() if worker.alive and place in (None, where)]
+        return [
+            worker
+            for (where, _), worker in self._workers.items()
+            if worker.alive and place in (None, where)
+        ]
 
     def pids(self, place: Place) -> list[int]:
         return [worker.pid for worker in self.living(place)]
@@ -129,7 +139,11 @@ class Stage:
             broken: Something went wrong before, so they are only killed.
         """
         try:
-            left = [] if broken else await asyncio.gather(*(worker.leave() for worker in self.living()))
+            left = (
+                []
+                if broken
+                else await asyncio.gather(*(worker.leave() for worker in self.living()))
+            )
             if any(count for count, _ in left):
                 raise Mismatch(f"closed services left tasks: {left}")
         finally:

@@ -1,4 +1,6 @@
-"""A process with one service, told what to do by lines of JSON; it answers by lines of JSON. It may be killed at any instant."""
+"""A process with one service, told what to do by lines of JSON; it answers by lines of JSON. It may
+be killed at any instant.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from monostream_ai.stores.postgres.url import CONNECT_ARGUMENTS, postgres_url
 from monostream_ai.stores.sql import PostgresStore, SQLiteStore
 
 STATEMENT_TIMEOUT: Final = 1.0
-"""Seconds for a connection, and for a statement; the library's own defaults are longer than a round."""
+"""Seconds for a connection, and for a statement; the library's own defaults are longer than a
+round.
+"""
 
 OPEN_PATIENCE: Final = 20.0
 """Seconds for which a publisher tries to open its version."""
@@ -119,9 +123,9 @@ class Parts:
         settings = self._settings
         CONNECT_ARGUMENTS.update(timeout=STATEMENT_TIMEOUT, command_timeout=STATEMENT_TIMEOUT)
         if settings.borrows:
-            return PostgresStore(self._engine(settings.pool_size), statement_timeout=STATEMENT_TIMEOUT), PostgresNotifier(
-                self._engine(2)
-            )
+            return PostgresStore(
+                self._engine(settings.pool_size), statement_timeout=STATEMENT_TIMEOUT
+            ), PostgresNotifier(self._engine(2))
         _connect_as(settings.name)
         listening = PostgresNotifier.from_url(settings.listen_url or settings.url)
         if settings.listen_url is not None:
@@ -129,7 +133,10 @@ class Parts:
             _connect_as("pooled")
         pooled = settings.listen_url is not None
         store = PostgresStore.from_url(
-            settings.url, pool_size=settings.pool_size, pooler=pooled, statement_timeout=STATEMENT_TIMEOUT
+            settings.url,
+            pool_size=settings.pool_size,
+            pooler=pooled,
+            statement_timeout=STATEMENT_TIMEOUT,
         )
         return store, listening
 
@@ -137,7 +144,11 @@ class Parts:
         _connect_as(self._settings.name)
         url, arguments = postgres_url(self._settings.url), {**CONNECT_ARGUMENTS}
         engine = create_async_engine(
-            url, pool_size=pool_size, max_overflow=0, pool_timeout=STATEMENT_TIMEOUT, connect_args=arguments
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=STATEMENT_TIMEOUT,
+            connect_args=arguments,
         )
         self.engines.append(engine)
         return engine
@@ -168,7 +179,9 @@ class Child:
         except Exception as error:
             self.say(job, "crash", repr(error))
 
-    async def publish(self, job: int, stream: str, author: str, count: int, size: int, pause: float) -> None:
+    async def publish(
+        self, job: int, stream: str, author: str, count: int, size: int, pause: float
+    ) -> None:
         """Open a version and write it to its finish; say what is durable as soon as it is."""
         pub = self._service.publisher(stream)
         await _insist(pub.open)
@@ -180,7 +193,9 @@ class Child:
         self.say(job, "closed")
 
     async def read(self, job: int, stream: str) -> None:
-        """Read to the end, coming back after a loss or an outage as a client does; say all that comes."""
+        """Read to the end, coming back after a loss or an outage as a client does; say all that
+        comes.
+        """
         after = None
         while True:
             subscription = self._service.subscribe(stream, after=after)
@@ -204,7 +219,11 @@ class Child:
 
     async def hold(self, job: int, seconds: float) -> None:
         """Take every connection of the engines that the store borrows, as an application may."""
-        connections = [await engine.connect() for engine in self._parts.engines for _ in range(engine.pool.size())]
+        connections = [
+            await engine.connect()
+            for engine in self._parts.engines
+            for _ in range(engine.pool.size())
+        ]
         self.say(job, "held", len(connections))
         await asyncio.sleep(seconds)
         for connection in connections:

@@ -1,4 +1,6 @@
-"""Connections that break, freeze, lose answers or are slow; pools without a free one; a pooler that dies."""
+"""Connections that break, freeze, lose answers or are slow; pools without a free one; a pooler that
+dies.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ async def frozen_connections(round: Round) -> None:
 
 
 async def lost_answers(round: Round) -> None:
-    """The server does what it is told, and its answers never arrive: nothing is lost or stored twice."""
+    """The server does what it is told, and its answers never arrive: nothing is lost or stored
+    twice.
+    """
     publishing = await _through_the_proxy(round)
     for _ in range(round.number("times", 1, 2)):
         round.stage.proxy.swallow_answers()
@@ -64,14 +68,21 @@ async def slow_connections(round: Round) -> None:
 
 
 async def exhausted_pool(round: Round) -> None:
-    """A pool of one connection serves many, while the application that shares it takes it away: all are served in the end."""
+    """A pool of one connection serves many, while the application that shares it takes it away: all
+    are served in the end.
+    """
     workers = await round.crew("narrow", 2)
-    publishings = [round.publish(workers[n % 2], round.stream(n), most=15) for n in range(round.number("publishers", 2, 8))]
+    publishings = [
+        round.publish(workers[n % 2], round.stream(n), most=15)
+        for n in range(round.number("publishers", 2, 8))
+    ]
     for number in range(len(publishings)):
         round.readers(workers, round.stream(number))
     await round.instant(publishings[0])
     for _ in range(round.number("times", 1, 2)):
-        held = round.draws.choice("who", workers).tell("hold", POOL_TIMEOUT * 1.2 * round.number("share", 0, 100) / 100)
+        held = round.draws.choice("who", workers).tell(
+            "hold", POOL_TIMEOUT * 1.2 * round.number("share", 0, 100) / 100
+        )
         await held.until("let go", within=20.0)
     await round.conclude()
 

@@ -8,16 +8,22 @@ from fuzz.rounds.round import Round
 
 
 async def locked_file(round: Round) -> None:
-    """Another program keeps the file locked, sometimes for longer than one attempt waits: work goes on afterwards."""
+    """Another program keeps the file locked, sometimes for longer than one attempt waits: work goes
+    on afterwards.
+    """
     workers = await round.crew("sqlite", 2)
-    publishings = [round.publish(worker, round.stream(number)) for number, worker in enumerate(workers)]
+    publishings = [
+        round.publish(worker, round.stream(number)) for number, worker in enumerate(workers)
+    ]
     for number in range(2):
         round.readers(workers, round.stream(number))
     await round.instant(publishings[0])
     intruder = round.stage.intruder("sqlite")
     try:
         await asyncio.to_thread(intruder.execute, "PRAGMA busy_timeout = 5000")
-        await asyncio.to_thread(intruder.execute, round.draws.choice("lock", ("BEGIN IMMEDIATE", "BEGIN EXCLUSIVE")))
+        await asyncio.to_thread(
+            intruder.execute, round.draws.choice("lock", ("BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"))
+        )
         await round.pause("locked", round.draws.choice("length", (0.1, 0.1, 0.1, 2.5)))
         intruder.execute("ROLLBACK")
     finally:
@@ -26,7 +32,9 @@ async def locked_file(round: Round) -> None:
 
 
 async def full_disk(round: Round) -> None:
-    """The disk is full for a while: what was acknowledged is there, what was not lands when there is room."""
+    """The disk is full for a while: what was acknowledged is there, what was not lands when there
+    is room.
+    """
     workers = await round.crew("disk", 2)
     publishing = round.publish(workers[0], round.stream())
     round.readers(workers, round.stream())
@@ -40,7 +48,9 @@ async def full_disk(round: Round) -> None:
     await round.conclude()
     intruder = round.stage.intruder("disk")
     try:
-        damage = await asyncio.to_thread(lambda: intruder.execute("PRAGMA integrity_check").fetchall())
+        damage = await asyncio.to_thread(
+            lambda: intruder.execute("PRAGMA integrity_check").fetchall()
+        )
     finally:
         intruder.close()
     round.require(damage == [("ok",)], "the file is damaged:", damage)

@@ -1,4 +1,6 @@
-"""What must not be left after a round: tasks, threads and files of the processes, connections of the server."""
+"""What must not be left after a round: tasks, threads and files of the processes, connections of
+the server.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ SELECT application_name, state, count(*) FROM pg_stat_activity
 
 
 async def require_no_leak(stage: Stage, place: Place) -> None:
-    """Insist that the processes of a place, and the server, have no more than before; what is being given back is waited for."""
+    """Insist that the processes of a place, and the server, have no more than before; what is being
+    given back is waited for.
+    """
     deadline = time.monotonic() + PATIENCE
     while leak := await _leak(stage, place):
         if time.monotonic() > deadline:
@@ -63,15 +67,24 @@ async def _leak_of_connections(stage: Stage) -> str | None:
     finally:
         await connection.close()
     limits = {"monostream_ai": OWN_CONNECTIONS, "pooled": POOLER_CONNECTIONS}
-    limits |= {worker.name: worker.settings.pool_size + NOTIFIER_CONNECTIONS for worker in stage.living()}
+    limits |= {
+        worker.name: worker.settings.pool_size + NOTIFIER_CONNECTIONS for worker in stage.living()
+    }
     found: Counter[str] = Counter()
     for name, state, count in rows:
-        # The pooler's connection takes the name of whoever uses it first, who may be gone when it is there.
+        # The pooler's connection takes the name of whoever uses it first, who may be gone when it
+        # is there.
         found[name or "pooled"] += count
         if (state or "").startswith("idle in transaction"):
             return f"{name!r} has {count} connections {state}"
     for name, count in found.items():
         if count > limits.get(name, 0):
             return f"{name!r} has {count} connections, but may have {limits.get(name, 0)}"
-    expected = sum(worker.settings.pool_size + NOTIFIER_CONNECTIONS for worker in stage.living("proxied"))
-    return f"the proxy has {stage.proxy.connections} connections" if stage.proxy.connections > expected else None
+    expected = sum(
+        worker.settings.pool_size + NOTIFIER_CONNECTIONS for worker in stage.living("proxied")
+    )
+    return (
+        f"the proxy has {stage.proxy.connections} connections"
+        if stage.proxy.connections > expected
+        else None
+    )

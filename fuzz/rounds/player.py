@@ -20,7 +20,9 @@ LIMIT = 120.0
 
 
 class ChaosPlayer(Player):
-    """Keeps the stage for as long as rounds go well: after a failure nobody knows what is left of it."""
+    """Keeps the stage for as long as rounds go well: after a failure nobody knows what is left of
+    it.
+    """
 
     def __init__(self) -> None:
         self.well: Counter[str] = Counter()
@@ -70,7 +72,9 @@ class ChaosPlayer(Player):
         seconds = time.perf_counter() - began
         if error is not None:
             await self._take_down(broken=True)
-        trace = tuple(f"{when:12.4f}  {' '.join(map(str, line))[:300]}" for when, line in round.trace)
+        trace = tuple(
+            f"{when:12.4f}  {' '.join(map(str, line))[:300]}" for when, line in round.trace
+        )
         return Result(task, seconds, error, draws.used, trace)
 
     async def _take_down(self, *, broken: bool = False) -> None:

@@ -14,14 +14,20 @@ PLACES = ("postgres", "sqlite")
 
 
 async def killed_publisher(round: Round) -> None:
-    """A publisher's process is killed: what it acknowledged is there, its readers are told or follow a successor."""
+    """A publisher's process is killed: what it acknowledged is there, its readers are told or
+    follow a successor.
+    """
     writer, other = await round.crew(round.draws.choice("place", PLACES), 2)
     publishing = round.publish(writer, round.stream())
     round.readers([other, other, writer], round.stream())
     await round.instant(publishing)
     await writer.kill()
     publishing.may.add("dead")
-    if publishing.outcome == "dead" and publishing.acknowledged and round.draws.chance("wait for the verdict", 25):
+    if (
+        publishing.outcome == "dead"
+        and publishing.acknowledged
+        and round.draws.chance("wait for the verdict", 25)
+    ):
         await _verdict(round, publishing, other)
     await round.conclude()
 
@@ -30,7 +36,10 @@ async def _verdict(round: Round, publishing: Publishing, other: Worker) -> None:
     await round.told_of_the_loss()
     if round.draws.chance("end it", 50):
         round.ends = True
-        enders = [other.tell("end_lost", publishing.stream, publishing.version) for _ in range(round.number("enders", 1, 3))]
+        enders = [
+            other.tell("end_lost", publishing.stream, publishing.version)
+            for _ in range(round.number("enders", 1, 3))
+        ]
         for ender in enders:
             await ender.until("ended lost", within=20.0)
         won = [answer for ender in enders for (answer,) in ender.said("ended lost")]
@@ -50,7 +59,9 @@ async def killed_reader(round: Round) -> None:
 
 
 async def killed_stopper(round: Round) -> None:
-    """A process is killed while it stops a version: the publisher goes on or is stopped, and the stream can go on."""
+    """A process is killed while it stops a version: the publisher goes on or is stopped, and the
+    stream can go on.
+    """
     writer, stopper = await round.crew(round.draws.choice("place", PLACES), 2)
     publishing = round.publish(writer, round.stream())
     round.readers([writer], round.stream())
@@ -65,7 +76,9 @@ async def killed_stopper(round: Round) -> None:
 
 
 async def stopped_elsewhere(round: Round) -> None:
-    """Stops from other processes race the finish: there is one ending, and readers everywhere get it."""
+    """Stops from other processes race the finish: there is one ending, and readers everywhere get
+    it.
+    """
     writer, stopper = await round.crew(round.draws.choice("place", PLACES), 2)
     publishing = round.publish(writer, round.stream())
     round.readers([writer, stopper], round.stream())
@@ -73,13 +86,24 @@ async def stopped_elsewhere(round: Round) -> None:
     await round.instant(publishing)
     round.stops = True
     publishing.may |= {"StreamStopped"}
-    stops = [round.draws.choice("who", (stopper, writer)).tell("stop", round.stream(), publishing.version) for _ in range(2)]
+    stops = [
+        round.draws.choice("who", (stopper, writer)).tell(
+            "stop", round.stream(), publishing.version
+        )
+        for _ in range(2)
+    ]
     for stop in stops:
         await stop.until("stopped", within=20.0)
     won = [answer for stop in stops for (answer,) in stop.said("stopped")]
     await publishing.job.end(within=20.0)
     stopped = publishing.outcome == "StreamStopped"
-    round.require(won.count(True) == int(stopped), "stops were told", won, "and the publisher", publishing.outcome)
+    round.require(
+        won.count(True) == int(stopped),
+        "stops were told",
+        won,
+        "and the publisher",
+        publishing.outcome,
+    )
     await round.conclude()
 
 
@@ -87,7 +111,9 @@ async def killed_crew(round: Round) -> None:
     """All processes are killed at once: new ones find all that was acknowledged, and go on."""
     place = round.draws.choice("place", PLACES)
     workers = await round.crew(place, 3)
-    publishings = [round.publish(worker, round.stream(number)) for number, worker in enumerate(workers)]
+    publishings = [
+        round.publish(worker, round.stream(number)) for number, worker in enumerate(workers)
+    ]
     for number in range(3):
         round.readers(workers, round.stream(number), most=1)
     await round.instant(publishings[0])
@@ -102,7 +128,9 @@ async def killed_crew(round: Round) -> None:
 
 
 async def paused_publisher(round: Round) -> None:
-    """A publisher's process stands still: it goes on if nobody took over, else it writes nothing more."""
+    """A publisher's process stands still: it goes on if nobody took over, else it writes nothing
+    more.
+    """
     writer, other = await round.crew(round.draws.choice("place", PLACES), 2)
     publishing = round.publish(writer, round.stream())
     round.readers([other], round.stream())
@@ -130,7 +158,11 @@ async def _end_in_its_absence(round: Round, publishing: Publishing, other: Worke
         return
     # In SQLite it may stand still with the file locked, and then nobody can end it.
     await _patiently(round.told_of_the_loss())
-    await _patiently(other.tell("end_lost", publishing.stream, publishing.version).until("ended lost", within=0.5))
+    await _patiently(
+        other.tell("end_lost", publishing.stream, publishing.version).until(
+            "ended lost", within=0.5
+        )
+    )
 
 
 async def _patiently(work: asyncio.Future[object] | object) -> None:

@@ -1,4 +1,6 @@
-"""One round: who publishes and reads what in which process, and what must be true when the fault is over."""
+"""One round: who publishes and reads what in which process, and what must be true when the fault is
+over.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,14 @@ from monostream_ai.json_text import encode_json
 from monostream_ai.types import MAX_CHUNK_BYTES
 
 BOUND: Final = 20.0
-"""Seconds after the fault in which everybody must have come to an end; a hang is none of ours, so it is generous."""
+"""Seconds after the fault in which everybody must have come to an end; a hang is none of ours, so
+it is generous.
+"""
 
 LATE: Final = 5.0
-"""Seconds beyond the lease in which readers must learn of a lost publisher, on a machine that does much else."""
+"""Seconds beyond the lease in which readers must learn of a lost publisher, on a machine that does
+much else.
+"""
 
 
 @dataclass(slots=True)
@@ -113,7 +119,10 @@ class Round:
 
     def publish(self, worker: Worker, stream: str, *, least: int = 1, most: int = 40) -> Publishing:
         """Let a worker publish the next version."""
-        count, size = self.number("chunks", least, most), self.draws.choice("size", (0, 20, 200, 3000))
+        count, size = (
+            self.number("chunks", least, most),
+            self.draws.choice("size", (0, 20, 200, 3000)),
+        )
         author = f"{self.topic} {len(self.publishings)}"
         payloads = [encode_json(chunk_of(author, number, size)) for number in range(count)]
         pause = self.draws.choice("pace", (0.0, 0.002, 0.01))
@@ -124,14 +133,23 @@ class Round:
 
     def read(self, worker: Worker, stream: str) -> Reading:
         """Let a worker read."""
-        known = [each.version for each in self.publishings if each.stream == stream and each.version is not None]
-        self.readings.append(Reading(worker, stream, worker.tell("read", stream), max(known, default=-1)))
+        known = [
+            each.version
+            for each in self.publishings
+            if each.stream == stream and each.version is not None
+        ]
+        self.readings.append(
+            Reading(worker, stream, worker.tell("read", stream), max(known, default=-1))
+        )
         self.log(worker.name, "reads", stream)
         return self.readings[-1]
 
     def readers(self, workers: Sequence[Worker], stream: str, *, most: int = 3) -> list[Reading]:
         """Let one to some readers read, in any of the workers."""
-        return [self.read(self.draws.choice("reader's process", workers), stream) for _ in range(self.number("readers", 1, most))]
+        return [
+            self.read(self.draws.choice("reader's process", workers), stream)
+            for _ in range(self.number("readers", 1, most))
+        ]
 
     async def instant(self, publishing: Publishing) -> None:
         """Wait for any instant in the life of a publishing."""
@@ -151,15 +169,31 @@ class Round:
         """Wait until everybody has come to an end, and insist on all that was promised."""
         for publishing in self.publishings:
             await publishing.job.end(within=BOUND)
-            self.log(publishing.worker.name, "ended with", publishing.outcome, "after", publishing.acknowledged)
+            self.log(
+                publishing.worker.name,
+                "ended with",
+                publishing.outcome,
+                "after",
+                publishing.acknowledged,
+            )
             fitting = publishing.outcome in publishing.may
-            self.require(fitting, publishing.worker.name, "ended with", publishing.job.over, "but may", publishing.may)
+            self.require(
+                fitting,
+                publishing.worker.name,
+                "ended with",
+                publishing.job.over,
+                "but may",
+                publishing.may,
+            )
         for stream in sorted({each.stream for each in [*self.publishings, *self.readings]}):
             await self._succeed(stream)
         for reading in self.readings:
             over = await reading.job.end(within=BOUND)
             self.log(
-                "a reader of", reading.worker.name, "is over:", *[line[0] for line in reading.job.lines if line[0] != "read"]
+                "a reader of",
+                reading.worker.name,
+                "is over:",
+                *[line[0] for line in reading.job.lines if line[0] != "read"],
             )
             over_or_killed = over == ["ended"] or (over == ["dead"] and not reading.worker.alive)
             self.require(over_or_killed, "a reader of", reading.worker.name, "got", over)
@@ -177,7 +211,9 @@ class Round:
             (worker,) = await self.stage.workers(self.place, 1)
             successor = self.publish(worker, stream, most=5)
             await successor.job.end(within=BOUND)
-            self.require(successor.outcome == "closed", "the successor ended with", successor.job.over)
+            self.require(
+                successor.outcome == "closed", "the successor ended with", successor.job.over
+            )
 
     async def _verify(self, stream: str) -> None:
         versions = await self._stored(stream)
@@ -188,7 +224,9 @@ class Round:
         for version, stored in enumerate(versions):
             self._verify_ending(version, stored)
             strangers = [
-                row for row in stored.rows if row not in (FINISH, ERROR, ABORT) and not any(each in row for each in authors)
+                row
+                for row in stored.rows
+                if row not in (FINISH, ERROR, ABORT) and not any(each in row for each in authors)
             ]
             self.require(not strangers, "version", version, "holds", brief(strangers))
         for reading in self.readings:
@@ -209,36 +247,78 @@ class Round:
             if info is None:
                 raise Mismatch(f"version {version} of {latest.version} is not there")
             rows = await patiently(
-                lambda version=version: store.payloads(stream, version, 0, max_rows=10_000, max_bytes=MAX_CHUNK_BYTES * 100)
+                lambda version=version: store.payloads(
+                    stream, version, 0, max_rows=10_000, max_bytes=MAX_CHUNK_BYTES * 100
+                )
             )
-            self.require(info.next_id == len(rows), "version", version, "has", len(rows), "rows and next id", info.next_id)
+            self.require(
+                info.next_id == len(rows),
+                "version",
+                version,
+                "has",
+                len(rows),
+                "rows and next id",
+                info.next_id,
+            )
             versions.append(Stored(rows, info.state))
         return versions
 
     def _verify_publishing(self, publishing: Publishing, versions: Sequence[Stored]) -> None:
-        mine = [n for n, each in enumerate(versions) if each.rows and f'"by":"{publishing.author}"' in each.rows[0]]
+        mine = [
+            n
+            for n, each in enumerate(versions)
+            if each.rows and f'"by":"{publishing.author}"' in each.rows[0]
+        ]
         version = publishing.version if publishing.version is not None else next(iter(mine), None)
         if version is None:
             return
-        self.require(set(mine) <= {version}, publishing.author, "wrote versions", mine, "and opened", version)
+        self.require(
+            set(mine) <= {version}, publishing.author, "wrote versions", mine, "and opened", version
+        )
         rows = versions[version].rows
         body = [row for row in rows if row not in (FINISH, ERROR, ABORT)]
         what = f"version {version} of {publishing.author!r} ({publishing.outcome})"
-        self.require(body == publishing.payloads[: len(body)], what, "holds", brief(rows), "of", brief(publishing.payloads))
+        self.require(
+            body == publishing.payloads[: len(body)],
+            what,
+            "holds",
+            brief(rows),
+            "of",
+            brief(publishing.payloads),
+        )
         lacks = publishing.acknowledged - len(body)
         self.require(lacks <= 0, what, "lacks", lacks, "acknowledged chunks")
         ids = [id for (id,) in publishing.job.said("wrote")]
         self.require(ids == [*range(len(ids))], what, "was told the ids", ids)
         whole = len(body) == len(publishing.payloads)
         self.require(whole or rows[-1:] != [FINISH], what, "was finished with", len(body), "chunks")
-        self.require(rows[-1:] == [FINISH] or publishing.outcome != "closed", what, "was closed and ends with", brief(rows[-1:]))
+        self.require(
+            rows[-1:] == [FINISH] or publishing.outcome != "closed",
+            what,
+            "was closed and ends with",
+            brief(rows[-1:]),
+        )
 
     def _verify_ending(self, version: int, stored: Stored) -> None:
         endings = [place for place, row in enumerate(stored.rows) if row in (FINISH, ERROR, ABORT)]
         last = stored.rows[-1] if endings else None
-        self.require(endings in ([], [len(stored.rows) - 1]), "version", version, "has endings at", endings)
-        self.require((stored.state == "closed") == bool(endings), "version", version, "is", stored.state, "and ends with", last)
-        expected = last in (None, FINISH) or (last == ABORT and self.stops) or (last == ERROR and self.ends)
+        self.require(
+            endings in ([], [len(stored.rows) - 1]), "version", version, "has endings at", endings
+        )
+        self.require(
+            (stored.state == "closed") == bool(endings),
+            "version",
+            version,
+            "is",
+            stored.state,
+            "and ends with",
+            last,
+        )
+        expected = (
+            last in (None, FINISH)
+            or (last == ABORT and self.stops)
+            or (last == ERROR and self.ends)
+        )
         self.require(expected, "version", version, "was ended with", last)
 
     def _verify_reading(self, reading: Reading, versions: Sequence[Stored]) -> None:
@@ -247,13 +327,30 @@ class Round:
             for id, payload in enumerate(payloads, first):
                 expected = 0 if version > at[0] else at[1] + 1
                 what = f"a reader of {reading.worker.name}"
-                self.require(version >= max(at[0], reading.floor) and id == expected, what, "got", (version, id), "after", at)
+                self.require(
+                    version >= max(at[0], reading.floor) and id == expected,
+                    what,
+                    "got",
+                    (version, id),
+                    "after",
+                    at,
+                )
                 stored = versions[version].rows[id : id + 1]
                 self.require(
-                    stored == [payload], what, "got", payload[:80], "at", (version, id), "where", brief(stored), "is stored"
+                    stored == [payload],
+                    what,
+                    "got",
+                    payload[:80],
+                    "at",
+                    (version, id),
+                    "where",
+                    brief(stored),
+                    "is stored",
                 )
                 at = (version, id)
         if reading.job.over == ["ended"]:
             ended = versions[at[0]]
             whole = ended.state == "closed" and at[1] == len(ended.rows) - 1
-            self.require(whole, "a reader ended at", at, "of", len(ended.rows), "rows in state", ended.state)
+            self.require(
+                whole, "a reader ended at", at, "of", len(ended.rows), "rows in state", ended.state
+            )

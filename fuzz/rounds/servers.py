@@ -1,4 +1,6 @@
-"""A Postgres that loses its connections, stops, crashes, is killed, stands still, or lets nobody in."""
+"""A Postgres that loses its connections, stops, crashes, is killed, stands still, or lets nobody
+in.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ BACKENDS = f"FROM pg_stat_activity WHERE backend_type = 'client backend' AND use
 async def _busy(round: Round, place: Place) -> Publishing:
     """Let two processes publish and read two streams; return the first publishing."""
     workers = await round.crew(place, 2)
-    publishings = [round.publish(worker, round.stream(number)) for number, worker in enumerate(workers)]
+    publishings = [
+        round.publish(worker, round.stream(number)) for number, worker in enumerate(workers)
+    ]
     for number in range(2):
         round.readers(workers, round.stream(number))
     await round.instant(publishings[0])
@@ -24,19 +28,27 @@ async def _busy(round: Round, place: Place) -> Publishing:
 
 
 async def terminated_backends(round: Round) -> None:
-    """Connections are terminated by the server, all or some, several times: nobody's work is interrupted."""
-    publishing = await _busy(round, round.draws.choice("place", ("postgres", "postgres", "narrow", "pooled")))
+    """Connections are terminated by the server, all or some, several times: nobody's work is
+    interrupted.
+    """
+    publishing = await _busy(
+        round, round.draws.choice("place", ("postgres", "postgres", "narrow", "pooled"))
+    )
     database = await round.stage.postgres.connect()
     for _ in range(round.number("times", 1, 4)):
         share = round.draws.choice("share", (1.0, 0.5))
-        await database.execute(f"SELECT pg_terminate_backend(pid) {BACKENDS} AND random() < {share}")
+        await database.execute(
+            f"SELECT pg_terminate_backend(pid) {BACKENDS} AND random() < {share}"
+        )
         await round.instant(publishing)
     await database.close()
     await round.conclude()
 
 
 async def stopped_server(round: Round) -> None:
-    """The server disconnects everybody, stops, and starts again: publishers and readers wait for it."""
+    """The server disconnects everybody, stops, and starts again: publishers and readers wait for
+    it.
+    """
     await _restart(round, signal.SIGINT)
 
 
@@ -62,7 +74,9 @@ async def _restart(round: Round, how: signal.Signals) -> None:
 
 
 async def frozen_backends(round: Round) -> None:
-    """The server's processes stand still for a while, sometimes for longer than a statement may take."""
+    """The server's processes stand still for a while, sometimes for longer than a statement may
+    take.
+    """
     await _busy(round, "postgres")
     database = await round.stage.postgres.connect()
     pids = [pid for (pid,) in await database.fetch(f"SELECT pid {BACKENDS}")]

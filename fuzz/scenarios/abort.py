@@ -1,4 +1,6 @@
-"""Readers that leave in the middle or before they began (the TypeScript package's abort and pre-aborted)."""
+"""Readers that leave in the middle or before they began (the TypeScript package's abort and
+pre-aborted).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ from monostream_ai.errors import SubscriptionClosed, SubscriptionTimeout
 async def abort(world: World) -> None:
     """Readers leave after some chunks, or are cancelled at any instant; the others get everything."""
     stay = [Reader(world, world.service(n)) for n in range(world.few("stay", 1, 3))]
-    leave = [Reader(world, world.service(n), enough=world.number("enough", 1, 10)) for n in range(world.few("leave", 0, 3))]
+    leave = [
+        Reader(world, world.service(n), enough=world.number("enough", 1, 10))
+        for n in range(world.few("leave", 0, 3))
+    ]
     cancelled = [Reader(world, world.service(n)) for n in range(world.few("cancelled", 0, 3))]
 
     async def cancel(reader: Reader) -> None:

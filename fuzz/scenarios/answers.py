@@ -1,4 +1,6 @@
-"""A store that does not answer: lost answers, refused calls, outages, processes that die in mid-append."""
+"""A store that does not answer: lost answers, refused calls, outages, processes that die in
+mid-append.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ async def lost_answers(world: World) -> None:
     world.expects_errors = True
     writer, writer_store = world.own_service(0, slow=world.number("slow", 0, 3))
     elsewhere, reader_store = world.own_service(1)
-    readers = [Reader(world, (writer, elsewhere)[n % 2], stubborn=True) for n in range(world.few("readers", 1, 4))]
+    readers = [
+        Reader(world, (writer, elsewhere)[n % 2], stubborn=True)
+        for n in range(world.few("readers", 1, 4))
+    ]
     draws = world.actor("writer")
     chunks = plain_chunks(draws, draws.number("chunks", 1, 15))
     async with writer.publisher(world.stream) as pub:
@@ -29,14 +34,19 @@ async def lost_answers(world: World) -> None:
         world.truth[pub.version].payloads.extend([*map(encode_json, chunks), FINISH])
         world.truth[pub.version].state = "closed"
         for store in (writer_store, reader_store):
-            store.refused, store.answers_lost = draws.number("refused", 0, 30), draws.number("lost", 0, 30)
+            store.refused, store.answers_lost = (
+                draws.number("refused", 0, 30),
+                draws.number("lost", 0, 30),
+            )
         await write_in_batches(world, draws, pub, chunks)
     await all_ended(readers)
     await world.verify()
 
 
 async def lost_answer_then_fenced(world: World) -> None:
-    """An answer is lost and another publisher takes over before the retry: what had landed counts, the rest is refused."""
+    """An answer is lost and another publisher takes over before the retry: what had landed counts,
+    the rest is refused.
+    """
     world.expects_errors = True
     service, store = world.own_service(0, slow=2)
     attempt = Attempt([])
@@ -47,7 +57,9 @@ async def lost_answer_then_fenced(world: World) -> None:
     await world.pause()
     await publish(world, world.service(1))
     await publishing
-    world.require(isinstance(attempt.outcome, Fenced | None), "the publisher got", repr(attempt.outcome))
+    world.require(
+        isinstance(attempt.outcome, Fenced | None), "the publisher got", repr(attempt.outcome)
+    )
     await settle(world, attempt)
     await world.verify()
 
@@ -70,8 +82,14 @@ async def outage(world: World) -> None:
     store.refused = reader_store.refused = 0
     attempt = await publishing
     await reader.task
-    world.require(isinstance(attempt.outcome, StoreUnavailable | None), "the publisher got", repr(attempt.outcome))
-    world.require(isinstance(reader.error, StoreUnavailable | None), "the reader got", repr(reader.error))
+    world.require(
+        isinstance(attempt.outcome, StoreUnavailable | None),
+        "the publisher got",
+        repr(attempt.outcome),
+    )
+    world.require(
+        isinstance(reader.error, StoreUnavailable | None), "the reader got", repr(reader.error)
+    )
     world.require(too_long or attempt.outcome is None is reader.error, "a short outage did harm")
     waited = max(attempt.over_at, reader.over_at) - began
     world.require(
@@ -89,10 +107,16 @@ async def outage(world: World) -> None:
 
 
 async def killed(world: World) -> None:
-    """A publisher's process dies at any instruction: what it acknowledged is there, and readers go on with the next version."""
+    """A publisher's process dies at any instruction: what it acknowledged is there, and readers go
+    on with the next version.
+    """
     world.expects_errors = True
-    service, store = world.own_service(0, slow=world.number("slow", 0, 4), lease=world.site.times.lease)
-    readers = [Reader(world, world.service(n), stubborn=True) for n in range(world.few("readers", 1, 3))]
+    service, store = world.own_service(
+        0, slow=world.number("slow", 0, 4), lease=world.site.times.lease
+    )
+    readers = [
+        Reader(world, world.service(n), stubborn=True) for n in range(world.few("readers", 1, 3))
+    ]
     attempt = Attempt([])
     publishing = asyncio.create_task(try_to_publish(world, service, attempt=attempt))
     while world.newest < 0:

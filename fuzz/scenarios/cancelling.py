@@ -44,7 +44,9 @@ async def cancelled_block(world: World) -> None:
     service = world.own_service(0, slow=world.number("slow", 0, 3))[0]
     reader = Reader(world, world.service(1), slow=0)
     attempt = Attempt([])
-    publishing = asyncio.create_task(try_to_publish(world, service, on_cancel=on_cancel, attempt=attempt))
+    publishing = asyncio.create_task(
+        try_to_publish(world, service, on_cancel=on_cancel, attempt=attempt)
+    )
     for _ in range(world.number("cancels", 1, 3)):
         await turns(world.number("instant", 0, 40))
         await world.pause()
@@ -55,14 +57,29 @@ async def cancelled_block(world: World) -> None:
     if attempt.version is not None:
         await reader.task
         closed = bool(rows) and rows[-1] in (FINISH, ABORT)
-        world.require(closed or on_cancel == "release", "a cancelled block left", len(rows), "rows and no ending")
-        world.require(reader.ended if closed else isinstance(reader.error, PublisherLost), "the reader got", repr(reader.error))
+        world.require(
+            closed or on_cancel == "release",
+            "a cancelled block left",
+            len(rows),
+            "rows and no ending",
+        )
+        world.require(
+            reader.ended if closed else isinstance(reader.error, PublisherLost),
+            "the reader got",
+            repr(reader.error),
+        )
         reader.check()
         late = reader.over_at - attempt.over_at
-        world.require(not world.site.virtual or late <= SLACK, "a reader learned of the end after", late, "seconds")
+        world.require(
+            not world.site.virtual or late <= SLACK,
+            "a reader learned of the end after",
+            late,
+            "seconds",
+        )
     else:
         reader.task.cancel()
-    # From the same process, so that an acquire that was cancelled on its way to the store does not come later.
+    # From the same process, so that an acquire that was cancelled on its way to the store does not
+    # come later.
     last = await publish(world, world.service(0))
     for unheard_of in {*range(last)} - {*world.truth}:
         world.truth[unheard_of] = Told([], "open")

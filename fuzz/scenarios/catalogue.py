@@ -71,7 +71,9 @@ ON_MEMORY: Final = _weighted({"crowd": 40, "behind-the-window": 1, "odd-payloads
 ON_A_DATABASE: Final = _weighted(
     {
         **dict.fromkeys(NINE, 50),
-        **dict.fromkeys(("paused-publisher", "short-pause", "dropped", "dead-stopper", "stopped-while-idle"), 4),
+        **dict.fromkeys(
+            ("paused-publisher", "short-pause", "dropped", "dead-stopper", "stopped-while-idle"), 4
+        ),
         **dict.fromkeys(("odd-payloads", "join-at-every-instant", "crowd"), 4),
         "behind-the-window": 1,
     },

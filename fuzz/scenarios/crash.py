@@ -1,4 +1,6 @@
-"""Publishers that vanish, and later versions (the TypeScript package's crash-replay, crash-live and reuse)."""
+"""Publishers that vanish, and later versions (the TypeScript package's crash-replay, crash-live and
+reuse).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ async def crash_replay(world: World) -> None:
 
 async def crash_live(world: World) -> None:
     """Readers that see a publisher vanish follow to the next version."""
-    readers = [Reader(world, world.service(n % 2), stubborn=True) for n in range(world.few("readers", 1, 3))]
+    readers = [
+        Reader(world, world.service(n % 2), stubborn=True)
+        for n in range(world.few("readers", 1, 3))
+    ]
     for n in range(world.few("crashes", 1, 3)):
         await crash(world, world.service(n))
         await world.pause()
@@ -34,7 +39,9 @@ async def reuse(world: World) -> None:
         explicit = world.draws.chance("explicit", 30)
         reader = Reader(world, world.service(n)) if n == 0 else None
         gap = world.draws.number("gap", 0, 5)
-        version = await publish(world, world.service(n), version=world.newest + 1 + gap if explicit else "next", most=8)
+        version = await publish(
+            world, world.service(n), version=world.newest + 1 + gap if explicit else "next", most=8
+        )
         readers = [Reader(world, world.service(m)) for m in range(world.few("readers", 1, 3))]
         await all_ended(readers if reader is None else [*readers, reader])
         world.require(version == world.newest, "version", version, "was opened after", world.newest)

@@ -1,4 +1,6 @@
-"""Many streams in the same processes: their appends and reads share statements, and must not disturb each other."""
+"""Many streams in the same processes: their appends and reads share statements, and must not
+disturb each other.
+"""
 
 from __future__ import annotations
 

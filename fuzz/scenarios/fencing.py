@@ -15,7 +15,9 @@ from monostream_ai.json_text import encode_json
 
 async def zombie(world: World) -> None:
     """A publisher that was fenced writes on: nothing of it lands and the new readers never notice."""
-    service, _ = world.own_service(0, notifier=world.draws.chance("notifier", 50), slow=world.number("slow", 0, 4))
+    service, _ = world.own_service(
+        0, notifier=world.draws.chance("notifier", 50), slow=world.number("slow", 0, 4)
+    )
     old = service.publisher(world.stream)
     await old.open()
     opened(world, old)
@@ -32,7 +34,9 @@ async def zombie(world: World) -> None:
     for _ in range(draws.number("after", 1, 4)):
         await _insist_on_fence(world, old.write({"type": "text"}))
         await world.pause(draws)
-    await _insist_on_fence(world, old.write({"type": "finish"}) if draws.chance("finish", 50) else old.close())
+    await _insist_on_fence(
+        world, old.write({"type": "finish"}) if draws.chance("finish", 50) else old.close()
+    )
     await writing
     await all_ended(readers)
     await world.verify()
@@ -56,7 +60,10 @@ async def racers(world: World) -> None:
     base: int | None = world.draws.choice("version", (None, 0, 7))
     reader = Reader(world, world.service(1))
     count = world.number("racers", 2, 6)
-    racing = [asyncio.create_task(_race(world, n, "next" if base is None else base + n // 2)) for n in range(count)]
+    racing = [
+        asyncio.create_task(_race(world, n, "next" if base is None else base + n // 2))
+        for n in range(count)
+    ]
     attempts = [await task for task in racing]
     versions = sorted(attempt.version for attempt in attempts if attempt.version is not None)
     world.require(len(set(versions)) == len(versions), "racers got the versions", versions)
@@ -64,7 +71,11 @@ async def racers(world: World) -> None:
         world.require(versions == list(range(count)), "racers got the versions", versions)
     for attempt in attempts:
         expected = (Fenced,) if base is None else (Fenced, VersionConflict)
-        world.require(isinstance(attempt.outcome, (*expected, type(None))), "a racer got", repr(attempt.outcome))
+        world.require(
+            isinstance(attempt.outcome, (*expected, type(None))),
+            "a racer got",
+            repr(attempt.outcome),
+        )
         await settle(world, attempt)
     newest = max(attempts, key=lambda attempt: -1 if attempt.version is None else attempt.version)
     world.require(newest.outcome is None, "the newest racer got", repr(newest.outcome))
@@ -92,5 +103,12 @@ async def fenced_in_flight(world: World) -> None:
     world.truth[pub.version] = Told(['{"type":"finish"}'], "closed")
     attempt = await first
     rows = await settle(world, attempt)
-    world.require(rows == frozen, "version 0 grew from", len(frozen), "to", len(rows), "rows after it was fenced")
+    world.require(
+        rows == frozen,
+        "version 0 grew from",
+        len(frozen),
+        "to",
+        len(rows),
+        "rows after it was fenced",
+    )
     await world.verify()

@@ -16,7 +16,9 @@ SLACK = 0.6
 
 
 async def stopped_while_idle(world: World) -> None:
-    """A stop ends the block of a publisher that waits for its model: at once by a wake-up, else with its next renewal."""
+    """A stop ends the block of a publisher that waits for its model: at once by a wake-up, else
+    with its next renewal.
+    """
     service, bound = _service(world)
     task = asyncio.create_task(_wait_in_a_block(world, service))
     await _until_open(world)
@@ -44,12 +46,16 @@ async def fenced_while_idle(world: World) -> None:
 
 
 async def dropped(world: World) -> None:
-    """A publisher that is forgotten without being closed is lost one lease later, though its process lives."""
+    """A publisher that is forgotten without being closed is lost one lease later, though its
+    process lives.
+    """
     service = world.own_service(0, lease=world.site.times.lease)[0]
     pub = service.publisher(world.stream)
     await pub.open()
     opened(world, pub)
-    readers = [Reader(world, world.own_service(n)[0], slow=0) for n in range(world.few("readers", 1, 3))]
+    readers = [
+        Reader(world, world.own_service(n)[0], slow=0) for n in range(world.few("readers", 1, 3))
+    ]
     await world.pause()
     del pub
     dropped_at = asyncio.get_running_loop().time()
@@ -57,7 +63,12 @@ async def dropped(world: World) -> None:
         await reader.task
         world.require(isinstance(reader.error, PublisherLost), "a reader got", repr(reader.error))
         late = reader.over_at - dropped_at - world.site.times.lease
-        world.require(not world.site.virtual or late <= SLACK, "the publisher was lost", late, "seconds after its lease")
+        world.require(
+            not world.site.virtual or late <= SLACK,
+            "the publisher was lost",
+            late,
+            "seconds after its lease",
+        )
     await publish(world, world.service(1))
     await all_ended([Reader(world, world.service())])
     await world.verify()
@@ -66,7 +77,9 @@ async def dropped(world: World) -> None:
 def _service(world: World) -> tuple[Service, float]:
     """Return a process, and the seconds within which it should learn of a loss."""
     notified = world.draws.chance("notifier", 50)
-    service = world.own_service(0, notifier=notified, slow=world.number("slow", 0, 3), lease=world.site.times.lease)[0]
+    service = world.own_service(
+        0, notifier=notified, slow=world.number("slow", 0, 3), lease=world.site.times.lease
+    )[0]
     return service, SLACK if notified else world.site.times.lease / 3 + SLACK
 
 
@@ -81,10 +94,17 @@ async def _until_open(world: World) -> None:
         await asyncio.sleep(0)
 
 
-async def _ends_with(world: World, task: asyncio.Task[None], kind: type[MonostreamError], bound: float) -> None:
+async def _ends_with(
+    world: World, task: asyncio.Task[None], kind: type[MonostreamError], bound: float
+) -> None:
     began = asyncio.get_running_loop().time()
     await asyncio.wait([task])
     waited = asyncio.get_running_loop().time() - began
     error = asyncio.CancelledError() if task.cancelled() else task.exception()
     world.require(isinstance(error, kind), "the idle publisher got", repr(error))
-    world.require(not world.site.virtual or waited <= bound, "the idle publisher learned of it after", waited, "seconds")
+    world.require(
+        not world.site.virtual or waited <= bound,
+        "the idle publisher learned of it after",
+        waited,
+        "seconds",
+    )

@@ -14,7 +14,9 @@ from monostream_ai.json_text import encode_json
 
 
 async def paused_publisher(world: World) -> None:
-    """A paused publisher is lost when its lease is over, not before; one process ends it; what it writes later is refused."""
+    """A paused publisher is lost when its lease is over, not before; one process ends it; what it
+    writes later is refused.
+    """
     lease = world.site.times.lease
     service, store = world.own_service(0, slow=world.number("slow", 0, 2), lease=lease)
     pub = service.publisher(world.stream)
@@ -23,9 +25,14 @@ async def paused_publisher(world: World) -> None:
     for n in range(world.number("chunks", 0, 6)):
         await pub.write({"type": "text", "n": n})
         world.truth[0].payloads.append(encode_json({"type": "text", "n": n}))
-    readers = [Reader(world, world.own_service(n)[0], slow=0) for n in range(world.few("readers", 1, 4))]
+    readers = [
+        Reader(world, world.own_service(n)[0], slow=0) for n in range(world.few("readers", 1, 4))
+    ]
     await asyncio.sleep(lease * world.number("alive", 0, 30) / (10 if world.site.virtual else 100))
-    world.require(not any(reader.task.done() for reader in readers), "a reader ended although the publisher lives")
+    world.require(
+        not any(reader.task.done() for reader in readers),
+        "a reader ended although the publisher lives",
+    )
     store.pause()
     paused_at = asyncio.get_running_loop().time()
     for reader in readers:
@@ -43,9 +50,15 @@ async def paused_publisher(world: World) -> None:
 
 def _check_time(world: World, waited: float) -> None:
     lease = world.site.times.lease
-    # The last renewal may be a third of a lease old; where time is real it may be older, and readers may be late.
+    # The last renewal may be a third of a lease old; where time is real it may be older, and
+    # readers may be late.
     earliest, latest = (lease * 0.6, lease + 0.6) if world.site.virtual else (0.0, lease + 20)
-    world.require(earliest <= waited <= latest, "the publisher was lost", waited, "seconds after its last sign of life")
+    world.require(
+        earliest <= waited <= latest,
+        "the publisher was lost",
+        waited,
+        "seconds after its last sign of life",
+    )
 
 
 async def _end_it(world: World, how: str) -> None:
@@ -54,7 +67,9 @@ async def _end_it(world: World, how: str) -> None:
         return
     count = world.number("enders", 1, 5)
     ended = await asyncio.gather(*(_end(world, n) for n in range(count)))
-    world.require(ended.count(True) == 1, "of", count, "processes", ended.count(True), "ended a lost version")
+    world.require(
+        ended.count(True) == 1, "of", count, "processes", ended.count(True), "ended a lost version"
+    )
     world.truth[0] = Told([*world.truth[0].payloads, ERROR], "closed")
 
 
@@ -83,7 +98,9 @@ async def short_pause(world: World) -> None:
     store.pause()
     await asyncio.sleep(lease * world.few("pause", 0, 60) / 100)
     if not publishing.done() and (await world.rows(0))[-1:] != world.truth[0].payloads[-1:]:
-        world.require(not await world.service(1).end_lost(world.stream, 0), "a live publisher was taken over")
+        world.require(
+            not await world.service(1).end_lost(world.stream, 0), "a live publisher was taken over"
+        )
     store.resume()
     await publishing
     await all_ended(readers)
@@ -91,7 +108,9 @@ async def short_pause(world: World) -> None:
 
 
 async def reaper(world: World) -> None:
-    """A publisher that is silent for many leases and renewed all the while is taken by nobody, however often they try."""
+    """A publisher that is silent for many leases and renewed all the while is taken by nobody,
+    however often they try.
+    """
     lease = world.site.times.lease
     service = world.own_service(0)[0]
     readers = [Reader(world, world.service(n)) for n in range(world.few("readers", 1, 3))]
@@ -101,7 +120,10 @@ async def reaper(world: World) -> None:
             await pub.write({"type": "text", "n": n})
             world.truth[0].payloads.append(encode_json({"type": "text", "n": n}))
             reapers = [_reap(world, number) for number in range(world.number("reapers", 1, 3))]
-            await asyncio.gather(asyncio.sleep(lease * world.number("silence", 0, 20) / 10 * world.site.virtual), *reapers)
+            await asyncio.gather(
+                asyncio.sleep(lease * world.number("silence", 0, 20) / 10 * world.site.virtual),
+                *reapers,
+            )
     world.truth[0] = Told([*world.truth[0].payloads, FINISH], "closed")
     await all_ended(readers)
     await world.verify()

@@ -1,4 +1,6 @@
-"""Readers that come before, after and while a stream is written (the TypeScript package's live, replay and late-join)."""
+"""Readers that come before, after and while a stream is written (the TypeScript package's live,
+replay and late-join).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Several processes, a history of versions, readers of every kind (the TypeScript package's mixed cross-instance)."""
+"""Several processes, a history of versions, readers of every kind (the TypeScript package's mixed
+cross-instance).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ async def mixed(world: World) -> None:
     async def join() -> None:
         draws = world.actor("joiner")
         for _ in range(draws.few("readers", 1, 5)):
-            readers.append(Reader(world, world.service(draws.number("process", 0, 2)), stubborn=True))
+            readers.append(
+                Reader(world, world.service(draws.number("process", 0, 2)), stubborn=True)
+            )
             await world.pause(draws)
 
     joining = world.spawn(join())

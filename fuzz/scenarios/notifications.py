@@ -13,7 +13,9 @@ SLACK = 0.6
 
 
 async def bad_notifications(world: World) -> None:
-    """Wake-ups are lost, doubled, late, stale, invented, or fail to be sent: readers are late by one poll at most."""
+    """Wake-ups are lost, doubled, late, stale, invented, or fail to be sent: readers are late by
+    one poll at most.
+    """
     world.expects_errors = True
     writer, elsewhere = _liar(world, 0), _liar(world, 1)
     readers = [Reader(world, elsewhere, slow=0) for _ in range(world.few("readers", 1, 4))]
@@ -45,7 +47,9 @@ async def lost_notifications(world: World) -> None:
     await all_ended(readers)
     if world.site.virtual:
         late = max(reader.over_at for reader in readers) - attempt.over_at
-        world.require(late <= world.site.times.poll_interval + SLACK, "a reader was late by", late, "seconds")
+        world.require(
+            late <= world.site.times.poll_interval + SLACK, "a reader was late by", late, "seconds"
+        )
     await world.verify()
 
 

@@ -15,11 +15,15 @@ from monostream_ai.types import MAX_CHUNK_BYTES
 
 
 async def odd_payloads(world: World) -> None:
-    """Whatever JSON can say comes back as it was; what it cannot say is refused and leaves no trace."""
+    """Whatever JSON can say comes back as it was; what it cannot say is refused and leaves no
+    trace.
+    """
     readers = [Reader(world, world.service(n)) for n in range(world.few("readers", 1, 3))]
     draws = world.actor("writer")
     chunks = [odd_chunk(draws, n) for n in range(draws.number("chunks", 1, 8))]
-    async with world.service().publisher(world.stream, request=chunks[0], metadata=chunks[-1]) as pub:
+    async with world.service().publisher(
+        world.stream, request=chunks[0], metadata=chunks[-1]
+    ) as pub:
         opened(world, pub)
         world.truth[pub.version].payloads.extend([*map(encode_json, chunks), FINISH])
         world.truth[pub.version].state = "closed"
@@ -30,7 +34,10 @@ async def odd_payloads(world: World) -> None:
             await world.pause(draws)
     await all_ended(readers)
     back = await world.service(1).chunks(world.stream)
-    world.require(list(map(encode_json, back)) == world.truth[pub.version].payloads, "chunks() returned other chunks")
+    world.require(
+        list(map(encode_json, back)) == world.truth[pub.version].payloads,
+        "chunks() returned other chunks",
+    )
     info = await world.service(1).status(world.stream)
     told = (info.request, info.metadata) == (encode_json(chunks[0]), encode_json(chunks[-1]))
     world.require(told, "the request or the metadata came back changed")

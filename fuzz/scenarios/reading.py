@@ -23,7 +23,9 @@ async def slow_reader(world: World) -> None:
     written_at = asyncio.get_running_loop().time()
     await all_ended([*fast, slow])
     late = max(reader.over_at for reader in fast) - written_at
-    world.require(not world.site.virtual or late <= SLACK, "a fast reader was late by", late, "seconds")
+    world.require(
+        not world.site.virtual or late <= SLACK, "a fast reader was late by", late, "seconds"
+    )
     await world.verify()
 
 
@@ -40,7 +42,9 @@ async def join_at_every_instant(world: World) -> None:
 
 
 async def resume(world: World) -> None:
-    """A client reads a few chunks, goes away, and comes back elsewhere with its cursor: together it got all, once."""
+    """A client reads a few chunks, goes away, and comes back elsewhere with its cursor: together it
+    got all, once.
+    """
     publishing = asyncio.create_task(publish(world, world.service(0), least=1))
     seen: list[Seen] = []
     reader = Reader(world, world.service(0), enough=world.number("enough", 1, 6))
@@ -49,7 +53,9 @@ async def resume(world: World) -> None:
         seen.extend(reader.seen)
         await world.pause()
         process = world.number("process", 0, 2)
-        reader = Reader(world, world.service(process), after=reader.cursor, enough=world.number("enough", 1, 6))
+        reader = Reader(
+            world, world.service(process), after=reader.cursor, enough=world.number("enough", 1, 6)
+        )
         await reader.task
         world.require(reader.error is None, "a reader that came back got", repr(reader.error))
         reader.check()
@@ -61,15 +67,22 @@ async def resume(world: World) -> None:
 
 
 async def this_turn_only(world: World) -> None:
-    """Readers that do not follow get `Superseded` when a newer version comes, and all of it when none does."""
-    readers = [Reader(world, world.service(n), on_superseded="raise") for n in range(world.few("readers", 1, 4))]
+    """Readers that do not follow get `Superseded` when a newer version comes, and all of it when
+    none does.
+    """
+    readers = [
+        Reader(world, world.service(n), on_superseded="raise")
+        for n in range(world.few("readers", 1, 4))
+    ]
     for n in range(world.number("versions", 1, 3)):
         await publish(world, world.service(n), most=5)
         readers.append(Reader(world, world.service(n), on_superseded="raise"))
     for reader in readers:
         await reader.task
         reader.check()
-        world.require(reader.ended or isinstance(reader.error, Superseded), "a reader got", repr(reader.error))
+        world.require(
+            reader.ended or isinstance(reader.error, Superseded), "a reader got", repr(reader.error)
+        )
         versions = {each.version for each in reader.seen}
         world.require(len(versions) <= 1, "a reader of one turn got the versions", versions)
     await world.verify()
@@ -78,7 +91,9 @@ async def this_turn_only(world: World) -> None:
 async def behind_the_window(world: World) -> None:
     """Readers fall behind what is kept in memory, in rows or in bytes, and go on from the store."""
     slow = world.number("slowness", 0, 30)
-    readers = [Reader(world, world.service(n), slow=slow) for n in range(world.few("readers", 1, 3))]
+    readers = [
+        Reader(world, world.service(n), slow=slow) for n in range(world.few("readers", 1, 3))
+    ]
     rows, size = world.draws.choice("mass", ((1500, 1), (40, 60_000), (2600, 1), (300, 9000)))
     # On a busy database a commit may take a tenth of a second.
     width = world.number("width", 1 if world.site.virtual else 50, 400)

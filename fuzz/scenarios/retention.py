@@ -12,7 +12,9 @@ from monostream_ai.errors import ChunksMissing, StreamDeleted
 
 
 async def deleted(world: World) -> None:
-    """A stream is deleted at any instant: publisher and readers get a named error, nobody hangs, nothing is left."""
+    """A stream is deleted at any instant: publisher and readers get a named error, nobody hangs,
+    nothing is left.
+    """
     world.chunks_may_go = True
     readers = [Reader(world, world.service(n)) for n in range(world.number("readers", 0, 3))]
     publishing = asyncio.create_task(try_to_publish(world, world.service(0)))
@@ -29,7 +31,10 @@ async def deleted(world: World) -> None:
         # One that has not read anything yet waits for the stream to be written again.
         if reader.cursor is not None:
             await reader.task
-            world.require(reader.ended or isinstance(reader.error, StreamDeleted | ChunksMissing), repr(reader.error))
+            world.require(
+                reader.ended or isinstance(reader.error, StreamDeleted | ChunksMissing),
+                repr(reader.error),
+            )
     world.truth.clear()
     world.newest = -1
     waiting = [reader for reader in readers if not reader.task.done()]
@@ -68,13 +73,21 @@ async def pruned(world: World) -> None:
         world.require(await _prune(world) == 1, "prune left a version that is over")
         gone = Reader(world, service)
         await gone.task
-        world.require(isinstance(gone.error, StreamDeleted), "a reader of a pruned version got", repr(gone.error))
+        world.require(
+            isinstance(gone.error, StreamDeleted),
+            "a reader of a pruned version got",
+            repr(gone.error),
+        )
         del world.truth[live.version]
         next_version = await publish(world, service)
-        world.require(next_version == live.version + 1, "version", next_version, "follows", live.version)
+        world.require(
+            next_version == live.version + 1, "version", next_version, "follows", live.version
+        )
         await all_ended([Reader(world, service)])
 
 
 async def _prune(world: World) -> int:
     # A database is shared with other scenarios, whose versions must stay.
-    return await world.service(1).prune(older_than=world.site.times.lease if world.site.virtual else 3600.0)
+    return await world.service(1).prune(
+        older_than=world.site.times.lease if world.site.virtual else 3600.0
+    )

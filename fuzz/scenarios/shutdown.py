@@ -15,7 +15,9 @@ SLACK = 0.6
 
 
 async def shutdown(world: World) -> None:
-    """A process closes its service at any instant: its readers are told, its version is given up, others go on."""
+    """A process closes its service at any instant: its readers are told, its version is given up,
+    others go on.
+    """
     service = world.own_service(0, slow=world.number("slow", 0, 3))[0]
     here = [Reader(world, service) for _ in range(world.number("here", 1, 3))]
     elsewhere = Reader(world, world.service(1), slow=0)
@@ -27,16 +29,33 @@ async def shutdown(world: World) -> None:
     await service.aclose()
     closed_at = asyncio.get_running_loop().time()
     attempt = await publishing
-    world.require(isinstance(attempt.outcome, MonostreamError | None), "the publisher got", repr(attempt.outcome))
+    world.require(
+        isinstance(attempt.outcome, MonostreamError | None),
+        "the publisher got",
+        repr(attempt.outcome),
+    )
     await settle(world, attempt)
     for reader in [*here, elsewhere]:
         await reader.task
         reader.check()
     for reader in here:
-        world.require(reader.ended or isinstance(reader.error, ServiceClosed), "a reader got", repr(reader.error))
-    world.require(elsewhere.ended or isinstance(elsewhere.error, PublisherLost), "a reader got", repr(elsewhere.error))
+        world.require(
+            reader.ended or isinstance(reader.error, ServiceClosed),
+            "a reader got",
+            repr(reader.error),
+        )
+    world.require(
+        elsewhere.ended or isinstance(elsewhere.error, PublisherLost),
+        "a reader got",
+        repr(elsewhere.error),
+    )
     late = elsewhere.over_at - closed_at
-    world.require(not world.site.virtual or late <= SLACK, "a reader elsewhere was told", late, "seconds after the shutdown")
+    world.require(
+        not world.site.virtual or late <= SLACK,
+        "a reader elsewhere was told",
+        late,
+        "seconds after the shutdown",
+    )
     await publish(world, world.service(1))
     await all_ended([Reader(world, world.service(2))])
     await world.verify()

@@ -23,13 +23,28 @@ async def stop_race(world: World) -> None:
     attempt = await publishing
     stopped = [await stop for stop in stops].count(True)
     rows = await settle(world, attempt, ABORT)
-    world.require(stopped == (0 if attempt.outcome is None else 1), stopped, "stops won;", repr(attempt.outcome))
+    world.require(
+        stopped == (0 if attempt.outcome is None else 1),
+        stopped,
+        "stops won;",
+        repr(attempt.outcome),
+    )
     if attempt.outcome is not None:
-        world.require(isinstance(attempt.outcome, StreamStopped), "the publisher got", repr(attempt.outcome))
-    world.require(rows[-1] == (ABORT if stopped else FINISH), stopped, "stops won and the version ends with", rows[-1])
+        world.require(
+            isinstance(attempt.outcome, StreamStopped), "the publisher got", repr(attempt.outcome)
+        )
+    world.require(
+        rows[-1] == (ABORT if stopped else FINISH),
+        stopped,
+        "stops won and the version ends with",
+        rows[-1],
+    )
     await all_ended(readers)
     next_turn = asyncio.create_task(publish(world, world.service(1)))
-    late = [asyncio.create_task(world.service(n).stop(world.stream, 0)) for n in range(world.number("late", 0, 2))]
+    late = [
+        asyncio.create_task(world.service(n).stop(world.stream, 0))
+        for n in range(world.number("late", 0, 2))
+    ]
     await next_turn
     world.require(not any([await stop for stop in late]), "a stop ended a version that had ended")
     await world.verify()
@@ -45,7 +60,9 @@ async def _stop(world: World, number: int) -> bool:
 
 
 async def dead_stopper(world: World) -> None:
-    """A process dies anywhere in its stop: the publisher goes on, or others end the version with the abort."""
+    """A process dies anywhere in its stop: the publisher goes on, or others end the version with
+    the abort.
+    """
     world.expects_errors = True
     times = world.site.times
     service, store = world.own_service(1, slow=6, notifier=False, lease=times.lease)
@@ -63,17 +80,31 @@ async def dead_stopper(world: World) -> None:
     attempt = await publishing
     info = await world.service().status(world.stream, 0)
     if info.state == "open":
-        world.require(isinstance(attempt.outcome, StreamStopped), "the publisher got", repr(attempt.outcome))
+        world.require(
+            isinstance(attempt.outcome, StreamStopped), "the publisher got", repr(attempt.outcome)
+        )
         reader = Reader(world, world.service())
         await reader.task
-        world.require(type(reader.error).__name__ == "PublisherLost", "the reader got", repr(reader.error))
-        ended = await asyncio.gather(*(_end(world, n, draws) for n in range(draws.number("enders", 1, 4))))
+        world.require(
+            type(reader.error).__name__ == "PublisherLost", "the reader got", repr(reader.error)
+        )
+        ended = await asyncio.gather(
+            *(_end(world, n, draws) for n in range(draws.number("enders", 1, 4)))
+        )
         world.require(ended.count(True) == 1, ended, "for ending a lost version")
-        world.require((await world.rows(0))[-1] == ABORT, "a version that was stopped ended otherwise")
+        world.require(
+            (await world.rows(0))[-1] == ABORT, "a version that was stopped ended otherwise"
+        )
     elif not stopping.cancelled() and stopping.exception() is None and stopping.result():
-        world.require(isinstance(attempt.outcome, StreamStopped), "the publisher got", repr(attempt.outcome))
+        world.require(
+            isinstance(attempt.outcome, StreamStopped), "the publisher got", repr(attempt.outcome)
+        )
     if stopping.exception() is not None:
-        world.require(isinstance(stopping.exception(), MonostreamError), "the stop got", repr(stopping.exception()))
+        world.require(
+            isinstance(stopping.exception(), MonostreamError),
+            "the stop got",
+            repr(stopping.exception()),
+        )
     await settle(world, attempt, ABORT)
     await asyncio.sleep(times.moment / 100)
     await all_ended([Reader(world, world.service())])

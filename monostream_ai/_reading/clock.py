@@ -23,7 +23,9 @@ class Beat:
         self._timer: asyncio.TimerHandle | None = None
 
     def join(self, member: Callable[[], object], *, alarm: Callable[[], bool]) -> None:
-        """Call `member` at each beat until it leaves; alarms that members have in common are looked at once."""
+        """Call `member` at each beat until it leaves; alarms that members have in common are looked
+        at once.
+        """
         self._members[member] = alarm
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(BEAT, self._beat)

@@ -46,7 +46,11 @@ class PageRead:
     def batch(self) -> Batch | None:
         """The payloads of the page, as one object for all readers; None if it has none."""
         page = self.page()
-        return None if page.head is None or not page.payloads else Batch(page.head.version, page.first, page.payloads)
+        return (
+            None
+            if page.head is None or not page.payloads
+            else Batch(page.head.version, page.first, page.payloads)
+        )
 
     async def give_up(self) -> None:
         """Stop reading: whoever waits for the page gets `ServiceClosed`."""
@@ -68,7 +72,13 @@ class PageReads:
         patience: Seconds for which an unavailable store is asked again.
     """
 
-    def __init__(self, read: Callable[[Position], Awaitable[Page]], *, patience: float, on_error: BackgroundErrors) -> None:
+    def __init__(
+        self,
+        read: Callable[[Position], Awaitable[Page]],
+        *,
+        patience: float,
+        on_error: BackgroundErrors,
+    ) -> None:
         self._read = read
         self._patience = patience
         self._on_error = on_error
@@ -76,7 +86,9 @@ class PageReads:
         self._reads: dict[Position, PageRead] = {}
 
     def begin(self, position: Position) -> PageRead:
-        """Read a page, or join the read of it that is on its way. It goes on if those who asked leave."""
+        """Read a page, or join the read of it that is on its way. It goes on if those who asked
+        leave.
+        """
         under_way = self._reads.get(position)
         # One that has just ended may know less than who asks now.
         if under_way is not None and not under_way.done:
@@ -117,7 +129,8 @@ class ReadAhead:
         self._next: tuple[Position, PageRead] | None = None
 
     async def batch(self, position: Position, wait: Wait) -> Batch | None:
-        """Return the payloads of the page at this position; None if there is a newer version, or if the wait was ended.
+        """Return the payloads of the page at this position; None if there is a newer version, or if
+        the wait was ended.
 
         Raises:
             StreamDeleted: The version was pruned.

@@ -1,4 +1,6 @@
-"""When which feed is to be polled; many feeds share one timer and, when due together, one statement."""
+"""When which feed is to be polled; many feeds share one timer and, when due together, one
+statement.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,14 @@ from typing import Final
 from monostream_ai._reading.tail import Feed
 
 POLL_TICK: Final = 0.25
-"""Polls are due on multiples of this many seconds of loop time, so that many feeds are due together."""
+"""Polls are due on multiples of this many seconds of loop time, so that many feeds are due
+together.
+"""
 
 FIRST_POLL: Final = 0.25
-"""Seconds to the first poll after a chunk when no notifier works; they double up to the poll interval."""
+"""Seconds to the first poll after a chunk when no notifier works; they double up to the poll
+interval.
+"""
 
 
 class PollSchedule:
@@ -32,7 +38,9 @@ class PollSchedule:
         self._timer: asyncio.TimerHandle | None = None
 
     def schedule(self, feed: Feed, now: float, delay: float) -> None:
-        """Poll the feed after `delay` seconds, or when it was to be polled before, whichever is first."""
+        """Poll the feed after `delay` seconds, or when it was to be polled before, whichever is
+        first.
+        """
         due = math.ceil((now + delay) / POLL_TICK) * POLL_TICK
         if feed.poll_at is not None and now < feed.poll_at <= due:
             return
@@ -49,7 +57,11 @@ class PollSchedule:
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(self._entries[0][0], self._fire) if self._entries else None
+        self._timer = (
+            asyncio.get_running_loop().call_at(self._entries[0][0], self._fire)
+            if self._entries
+            else None
+        )
 
     def _fire(self) -> None:
         self._timer = None

@@ -30,14 +30,15 @@ OnSuperseded = Literal["follow", "raise"]
 class Subscription(Generic[C]):
     """An async iterator over the chunks of a stream's latest version; made by `service.subscribe`.
 
-    It registers with its first read, ends when the version is closed and everything was yielded, and is given back by `close`, by
-    the end, by an error, or by being dropped. Cancelling one `anext` (or a timeout around it) loses nothing: the next one goes
-    on.
+    It registers with its first read, ends when the version is closed and everything was yielded,
+    and is given back by `close`, by the end, by an error, or by being dropped. Cancelling one
+    `anext` (or a timeout around it) loses nothing: the next one goes on.
 
     Raises (from `anext` and `next_batch`):
         PublisherLost: The publisher's lease ran out; everything stored was yielded.
         Superseded: A newer version was opened, and `on_superseded` is `"raise"`.
-        SubscriptionTimeout: No chunk came for `timeout` seconds. The subscription goes on if it is read again.
+        SubscriptionTimeout: No chunk came for `timeout` seconds. The subscription goes on if it is
+            read again.
         CursorNotFound: `after` names a chunk that the stream does not have.
         StreamDeleted: The stream was deleted or pruned.
         ChunksMissing: A chunk that must exist could not be read.
@@ -80,18 +81,27 @@ class Subscription(Generic[C]):
     def cursor(self) -> Cursor | None:
         """The cursor of the last chunk yielded: pass it as `after` to go on later.
 
-        None until the subscription has joined a version; id -1 while nothing of that version was yielded.
+        None until the subscription has joined a version; id -1 while nothing of that version was
+        yielded.
         """
-        return None if self._version is None else Cursor(self._version, self._next_id - len(self._buffer) - 1)
+        return (
+            None
+            if self._version is None
+            else Cursor(self._version, self._next_id - len(self._buffer) - 1)
+        )
 
     @property
     def waited(self) -> bool:
-        """Whether the last read had to wait; if not, the event loop has had no turn since the one before."""
+        """Whether the last read had to wait; if not, the event loop has had no turn since the one
+        before.
+        """
         return self._wait.taken
 
     @property
     def behind(self) -> int:
-        """How many chunks this process knows to be stored in the latest version that were not yielded yet."""
+        """How many chunks this process knows to be stored in the latest version that were not
+        yielded yet.
+        """
         feed = self._feed
         if feed is None:
             return 0
@@ -131,7 +141,9 @@ class Subscription(Generic[C]):
         self._wait.interrupt()
 
     def close(self) -> None:
-        """Give the subscription back; reading it afterwards raises `SubscriptionClosed`. Idempotent, never waits."""
+        """Give the subscription back; reading it afterwards raises `SubscriptionClosed`.
+        Idempotent, never waits.
+        """
         self._buffer.clear()
         self._end(SubscriptionClosed(self._stream_id))
 
@@ -143,7 +155,10 @@ class Subscription(Generic[C]):
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -175,8 +190,12 @@ class Subscription(Generic[C]):
 
     def _attached(self) -> Feed:
         if self._feed is None:
-            self._feed, self._fresh_after = self._machinery.hub.attach(Position(self._stream_id, self._version, self._next_id))
-            self._detach = weakref.finalize(self, _detach, self._machinery.hub, self._feed, asyncio.get_running_loop())
+            self._feed, self._fresh_after = self._machinery.hub.attach(
+                Position(self._stream_id, self._version, self._next_id)
+            )
+            self._detach = weakref.finalize(
+                self, _detach, self._machinery.hub, self._feed, asyncio.get_running_loop()
+            )
             self._detach.atexit = False
             self._machinery.note_reader(self)
         return self._feed
@@ -215,7 +234,9 @@ class Subscription(Generic[C]):
                 version = self._join(feed, feed.version)
                 batch = feed.batch_from(self._next_id)
                 if batch is None and self._next_id < feed.next_id:
-                    batch = await self._pages.batch(Position(self._stream_id, version, self._next_id), self._wait)
+                    batch = await self._pages.batch(
+                        Position(self._stream_id, version, self._next_id), self._wait
+                    )
                 if batch is not None:
                     self._next_id += len(batch.payloads)
                     return batch

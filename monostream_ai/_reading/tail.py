@@ -1,4 +1,6 @@
-"""What one process knows of one stream that it reads: its head, and a window of recent payloads shared by all readers."""
+"""What one process knows of one stream that it reads: its head, and a window of recent payloads
+shared by all readers.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ SHARED_BATCHES: Final = 16
 """Places in the window whose batches are kept until it moves; most readers are at the same one."""
 
 DOUBT: Final = 10.0
-"""Seconds for which a read that contradicts what was seen before (a stale replica, a row that is not visible yet) is repeated."""
+"""Seconds for which a read that contradicts what was seen before (a stale replica, a row that is
+not visible yet) is repeated.
+"""
 
 
 class Feed:
@@ -56,7 +60,11 @@ class Feed:
     @property
     def position(self) -> Position:
         """Where the next read starts."""
-        return self._asked if self.version is None else Position(self.stream_id, self.version, self.next_id)
+        return (
+            self._asked
+            if self.version is None
+            else Position(self.stream_id, self.version, self.next_id)
+        )
 
     @property
     def over(self) -> bool:
@@ -64,13 +72,17 @@ class Feed:
         return self.state != "open" or self.error is not None
 
     def batch_from(self, id: int) -> Batch | None:
-        """Return recent payloads from this id on, as one object for all who ask; None if there are none, or none any more."""
+        """Return recent payloads from this id on, as one object for all who ask; None if there are
+        none, or none any more.
+        """
         batch = self._batches.get(id)
         offset = id - self._window_first
         if batch is None and self.version is not None and 0 <= offset < len(self._window):
             if len(self._batches) >= SHARED_BATCHES:
                 self._batches.clear()
-            batch = self._batches[id] = Batch(self.version, id, self._window[offset : offset + BATCH_ROWS])
+            batch = self._batches[id] = Batch(
+                self.version, id, self._window[offset : offset + BATCH_ROWS]
+            )
         return batch
 
     def is_behind(self, version: int, id: int) -> bool:
@@ -99,15 +111,21 @@ class Feed:
         return fits
 
     def _is_outrun(self, page: Page, landings: int) -> bool:
-        # A local commit that landed during the read knows more than the page, in which nothing is new then.
+        # A local commit that landed during the read knows more than the page, in which nothing is
+        # new then.
         if landings == self.landings or self.version is None:
             return False
-        return page.head is None or (page.head.version, page.head.next_id) <= (self.version, self.next_id)
+        return page.head is None or (page.head.version, page.head.next_id) <= (
+            self.version,
+            self.next_id,
+        )
 
     def _fits(self, page: Page, now: float) -> bool:
         head = page.head
         if head is None:
-            return self.version is None or self._doubt(now, StreamDeleted(self.stream_id), patience=0.0)
+            return self.version is None or self._doubt(
+                now, StreamDeleted(self.stream_id), patience=0.0
+            )
         if self.version is None or head.version > self.version:
             self._open(head.version)
         elif head.version == self.version and self._opener not in (None, head.opener):
@@ -125,7 +143,9 @@ class Feed:
         return True
 
     def landed(self, append: Append, lease_until: float) -> bool:
-        """Take a commit of this process; return False if it does not follow what is known, so that a read is due."""
+        """Take a commit of this process; return False if it does not follow what is known, so that
+        a read is due.
+        """
         version = append.lease.version
         self.landings += 1
         if not self.loaded or (self.version is not None and version < self.version):
@@ -154,7 +174,13 @@ class Feed:
         self.waiters.wake()
 
     def _open(self, version: int) -> None:
-        self.version, self.state, self.next_id, self.lost, self._opener = version, "open", 0, False, None
+        self.version, self.state, self.next_id, self.lost, self._opener = (
+            version,
+            "open",
+            0,
+            False,
+            None,
+        )
         self._window, self._window_first, self._window_characters = [], 0, 0
         self._batches.clear()
 
@@ -170,7 +196,9 @@ class Feed:
             self._window, self._window_first, self._window_characters = [], first, 0
         self._window.extend(payloads)
         self._window_characters += sum(map(len, payloads))
-        while len(self._window) > WINDOW_ROWS or (self._window_characters > WINDOW_CHARACTERS and len(self._window) > 1):
+        while len(self._window) > WINDOW_ROWS or (
+            self._window_characters > WINDOW_CHARACTERS and len(self._window) > 1
+        ):
             # Half at once, so that the cost of moving the rest is spread over many appends.
             dropped = len(self._window) // 2
             self._window_characters -= sum(map(len, self._window[:dropped]))
@@ -178,7 +206,8 @@ class Feed:
             del self._window[:dropped]
 
     def _doubt(self, now: float, error: MonostreamError, *, patience: float) -> bool:
-        # The page may be older than a local commit that landed while it was read, so one contradiction proves nothing.
+        # The page may be older than a local commit that landed while it was read, so one
+        # contradiction proves nothing.
         if self._doubt_since is None:
             self._doubt_since = now
         elif now - self._doubt_since >= patience:

@@ -1,7 +1,9 @@
-"""One tailer for each stream and process: all readers of a stream in this process share one read of each chunk.
+"""One tailer for each stream and process: all readers of a stream in this process share one read of
+each chunk.
 
-Feeds become dirty by a wake-up, a poll that is due, or a local commit that does not fit; one task reads all dirty feeds with one
-statement at a time, and what becomes dirty meanwhile is the next statement.
+Feeds become dirty by a wake-up, a poll that is due, or a local commit that does not fit; one task
+reads all dirty feeds with one statement at a time, and what becomes dirty meanwhile is the next
+statement.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ PAGE_ROWS: Final = 1000
 PAGE_BYTES: Final = 1024 * 1024
 FEEDS_PER_READ: Final = 64
 FEEDS_PER_POLL: Final = 256
-"""Polls mostly find nothing, and what a statement costs by itself is more than what it costs for a stream."""
+"""Polls mostly find nothing, and what a statement costs by itself is more than what it costs for a
+stream.
+"""
 
 READ_BYTES: Final = 16 * 1024 * 1024
 """Size of a read of many feeds; each gets its part (one chunk may be larger)."""
@@ -38,11 +42,14 @@ class Hub:
     """The reading side of a service.
 
     Args:
-        poll_interval: Seconds between polls of a stream behind a notifier that works, and the slowest poll without one.
-        patience: Seconds for which readers wait for an unavailable store before they get `StoreUnavailable`.
+        poll_interval: Seconds between polls of a stream behind a notifier that works, and the
+            slowest poll without one.
+        patience: Seconds for which readers wait for an unavailable store before they get
+            `StoreUnavailable`.
         lease: Seconds that a local commit renews its lease for.
         is_healthy: Whether wake-ups of other processes are believed to arrive.
-        is_terminal: Judges the last payload of a version that another program wrote without a lease.
+        is_terminal: Judges the last payload of a version that another program wrote without a
+            lease.
     """
 
     def __init__(
@@ -82,8 +89,9 @@ class Hub:
         """Register a reader of a stream; the feed loads in the background. Pair with `detach`.
 
         Returns:
-            The feed, and the number of reads after which it shows no less than the store held at this moment: a feed that others
-            opened before may not know yet of a version that another process has opened since.
+            The feed, and the number of reads after which it shows no less than the store held at
+            this moment: a feed that others opened before may not know yet of a version that another
+            process has opened since.
         """
         feed = self._feeds.get(asked.stream_id)
         if feed is None or feed.error is not None:
@@ -105,7 +113,9 @@ class Hub:
     def landed(self, append: Append) -> None:
         """Deliver a commit of this process to its readers without a read."""
         feed = self._feeds.get(append.lease.stream_id)
-        if feed is not None and not feed.landed(append, asyncio.get_running_loop().time() + self._lease):
+        if feed is not None and not feed.landed(
+            append, asyncio.get_running_loop().time() + self._lease
+        ):
             self._mark(feed, polled=False)
 
     def on_wake_up(self, wake_up: WakeUp) -> None:
@@ -140,7 +150,11 @@ class Hub:
             while self._dirty:
                 # Cleared before the read: a wake-up during it makes the feed dirty again.
                 polls = all(itertools.islice(self._dirty.values(), FEEDS_PER_POLL))
-                feeds = dict(itertools.islice(self._dirty.items(), FEEDS_PER_POLL if polls else FEEDS_PER_READ))
+                feeds = dict(
+                    itertools.islice(
+                        self._dirty.items(), FEEDS_PER_POLL if polls else FEEDS_PER_READ
+                    )
+                )
                 for feed in feeds:
                     del self._dirty[feed]
                 try:
@@ -171,7 +185,9 @@ class Hub:
         for (feed, polled), page, (read, landings) in zip(feeds.items(), pages, begun, strict=True):
             await self._show(feed, page, polled, now, read, landings)
 
-    async def _show(self, feed: Feed, page: Page, polled: bool, now: float, read: int, landings: int) -> None:
+    async def _show(
+        self, feed: Feed, page: Page, polled: bool, now: float, read: int, landings: int
+    ) -> None:
         try:
             page = await self._judged(feed.stream_id, page)
         except StoreUnavailable:
@@ -184,16 +200,28 @@ class Hub:
         fits = feed.see(page, now, landings=landings, read=read)
         moved = before != (feed.version, feed.next_id, feed.state)
         self.rescues += polled and moved and self._is_healthy()
-        feed.poll_delay = FIRST_POLL if moved or feed.poll_delay == 0 else min(feed.poll_delay * 2, self._poll_interval)
+        feed.poll_delay = (
+            FIRST_POLL
+            if moved or feed.poll_delay == 0
+            else min(feed.poll_delay * 2, self._poll_interval)
+        )
         if not feed.readers or feed.error is not None:
             return
         if not fits:
             self._polls.schedule(feed, now, FIRST_POLL)
         elif not feed.over:
-            delay = self._poll_interval if self._is_healthy() else min(feed.poll_delay, self._poll_interval)
-            self._polls.schedule(feed, now, delay if feed.lost else min(delay, max(feed.lease_until - now, 0.0)))
+            delay = (
+                self._poll_interval
+                if self._is_healthy()
+                else min(feed.poll_delay, self._poll_interval)
+            )
+            self._polls.schedule(
+                feed, now, delay if feed.lost else min(delay, max(feed.lease_until - now, 0.0))
+            )
 
-    async def _outage(self, feeds: dict[Feed, bool], error: StoreUnavailable, since: float | None) -> float:
+    async def _outage(
+        self, feeds: dict[Feed, bool], error: StoreUnavailable, since: float | None
+    ) -> float:
         self._on_error("read", error)
         now = asyncio.get_running_loop().time()
         since = now if since is None else since
@@ -221,5 +249,7 @@ class Hub:
         # Neither lease nor state were stored with this version, so its last chunk decides.
         last = Position(stream_id, head.version, head.next_id - 1)
         (tail,) = await self._store.read([last], max_rows=1, max_bytes=1)
-        closed = tail.head == head and len(tail.payloads) == 1 and self._is_terminal(tail.payloads[0])
+        closed = (
+            tail.head == head and len(tail.payloads) == 1 and self._is_terminal(tail.payloads[0])
+        )
         return Page(replace(head, state="closed"), page.first, page.payloads) if closed else page

@@ -6,7 +6,9 @@ import asyncio
 from typing import Final
 
 WOKEN_AT_ONCE: Final = 16
-"""Readers woken in one turn of the event loop. With thousands of them, a new request gets in between."""
+"""Readers woken in one turn of the event loop. With thousands of them, a new request gets in
+between.
+"""
 
 
 class Waiters:
@@ -52,7 +54,9 @@ class Wait:
 
     def __init__(self) -> None:
         self.taken = False
-        """Whether there was a wait since this was last set to False; if not, the event loop has had no turn."""
+        """Whether there was a wait since this was last set to False; if not, the event loop has had
+        no turn.
+        """
         self._waiter: asyncio.Future[None] | None = None
         self._interrupted = False
 

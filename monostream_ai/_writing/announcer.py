@@ -15,8 +15,8 @@ LONGEST_PAUSE: Final = 0.005
 class Announcer:
     """Tells other processes what this one stored. A failure costs a wake-up, never a chunk.
 
-    Where the next notification is due when one ends, it waits as long as that one took: what is slow is shared, and leaves others
-    half of the time, and what is fast costs next to nothing.
+    Where the next notification is due when one ends, it waits as long as that one took: what is
+    slow is shared, and leaves others half of the time, and what is fast costs next to nothing.
     """
 
     def __init__(self, notifier: Notifier, on_error: BackgroundErrors) -> None:

@@ -1,4 +1,6 @@
-"""Ending a task's block from outside with an error of ours, as `asyncio.timeout` does with TimeoutError."""
+"""Ending a task's block from outside with an error of ours, as `asyncio.timeout` does with
+TimeoutError.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,9 @@ import asyncio
 
 
 class Interruption:
-    """Cancels the task that entered a block, and turns that cancellation, and no other, into an error."""
+    """Cancels the task that entered a block, and turns that cancellation, and no other, into an
+    error.
+    """
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
@@ -35,14 +39,18 @@ class Interruption:
             swallowed: A cancellation that came while the block was being left.
         """
         foreign = self.withdraw()
-        if self.error is None or (foreign and (swallowed is not None or isinstance(error, asyncio.CancelledError))):
+        if self.error is None or (
+            foreign and (swallowed is not None or isinstance(error, asyncio.CancelledError))
+        ):
             if swallowed is not None and error is None:
                 raise swallowed
         elif error is None or isinstance(error, asyncio.CancelledError):
             raise self.error from None
 
     def withdraw(self) -> bool:
-        """Take back the cancellation that was sent; return whether somebody else has cancelled the task too."""
+        """Take back the cancellation that was sent; return whether somebody else has cancelled the
+        task too.
+        """
         task, self._task = self._task, None
         if not self._cancel_sent or task is None:
             return True

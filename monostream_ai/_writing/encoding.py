@@ -29,7 +29,10 @@ def encode_chunks(protocol: ChunkProtocol[C], chunks: Sequence[C]) -> Encoded:
     size, closes = 0, False
     for chunk in chunks:
         if closes:
-            raise InvalidChunk("$", f"it stands behind a terminal {_kind(chunks[len(payloads) - 1])} chunk in one write")
+            raise InvalidChunk(
+                "$",
+                f"it stands behind a terminal {_kind(chunks[len(payloads) - 1])} chunk in one write",
+            )
         payload = protocol.encode(chunk)
         # A character takes at most 4 bytes, so most payloads need no second look.
         length = len(payload)

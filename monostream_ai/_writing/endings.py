@@ -1,4 +1,6 @@
-"""Ending a version in its publisher's stead: because a user pressed stop, or because the publisher was lost."""
+"""Ending a version in its publisher's stead: because a user pressed stop, or because the publisher
+was lost.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,14 @@ from monostream_ai.tokens import new_token
 from monostream_ai.types import Lease, VersionInfo
 
 
-async def end_version(machinery: Machinery, protocol: ChunkProtocol[C], info: VersionInfo, *, stop: bool) -> bool:
+async def end_version(
+    machinery: Machinery, protocol: ChunkProtocol[C], info: VersionInfo, *, stop: bool
+) -> bool:
     """Fence the publisher, then read the log, then end it; return whether this call did.
 
-    In this order, or a fast publisher would outrun the ending. If this process dies in between, its claim lapses like any lease,
-    and
-    the next one finishes: with the abort, if a stop was asked by whoever came first.
+    In this order, or a fast publisher would outrun the ending. If this process dies in between, its
+    claim lapses like any lease, and the next one finishes: with the abort, if a stop was asked by
+    whoever came first.
     """
     store, patiently = machinery.store, machinery.patiently
     lease = Lease(info.stream_id, info.version, new_token())
@@ -48,6 +52,8 @@ async def end_version(machinery: Machinery, protocol: ChunkProtocol[C], info: Ve
 async def stored_chunks(store: Store, protocol: ChunkProtocol[C], info: VersionInfo) -> list[C]:
     """Return every chunk of a version, decoded, read in pages."""
     chunks: list[C] = []
-    while payloads := await store.payloads(info.stream_id, info.version, len(chunks), max_rows=PAGE_ROWS, max_bytes=PAGE_BYTES):
+    while payloads := await store.payloads(
+        info.stream_id, info.version, len(chunks), max_rows=PAGE_ROWS, max_bytes=PAGE_BYTES
+    ):
         chunks.extend(map(protocol.decode, payloads))
     return chunks

@@ -1,4 +1,6 @@
-"""Renews the leases of all publishers of a process with one statement, and tells a publisher that it has lost its right."""
+"""Renews the leases of all publishers of a process with one statement, and tells a publisher that
+it has lost its right.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from monostream_ai.types import Lease, WakeUp
 
 RENEWALS_PER_LEASE: Final = 3
 RELEASE_TIMEOUT: Final = 5.0
-"""Seconds that a service which is closed spends on releasing its leases; what is not released lapses."""
+"""Seconds that a service which is closed spends on releasing its leases; what is not released
+lapses.
+"""
 
 RESYNC_CHECK: Final = 0.25
 """Seconds between checks of all leases while a notifier says that anything may have moved."""
@@ -32,7 +36,8 @@ class Holder(Protocol):
 
 
 class LeaseKeeper:
-    """Holds publishers weakly: one that is dropped without being closed is not renewed, so its readers learn of it.
+    """Holds publishers weakly: one that is dropped without being closed is not renewed, so its
+    readers learn of it.
 
     Args:
         lease: Seconds; renewed every third of it.
@@ -69,15 +74,24 @@ class LeaseKeeper:
         siblings.discard(lease)
         if not siblings:
             self._by_stream.pop(lease.stream_id, None)
-        if not self._holders and self._renewal is not None and self._renewal is not asyncio.current_task():
+        if (
+            not self._holders
+            and self._renewal is not None
+            and self._renewal is not asyncio.current_task()
+        ):
             self._renewal.cancel()
             self._renewal = None
 
     def on_wake_up(self, wake_up: WakeUp) -> None:
-        """Look after a lease when somebody else has moved its stream: a stop, a takeover, a newer version."""
+        """Look after a lease when somebody else has moved its stream: a stop, a takeover, a newer
+        version.
+        """
         for lease in self._by_stream.get(wake_up.stream_id, ()):
             holder = self._holders.get(lease)
-            if holder is not None and (wake_up.version, wake_up.id) >= (lease.version, holder.next_id):
+            if holder is not None and (wake_up.version, wake_up.id) >= (
+                lease.version,
+                holder.next_id,
+            ):
                 self._checks[lease] = None
                 self._check()
 
@@ -98,7 +112,9 @@ class LeaseKeeper:
         return held
 
     async def release(self, held: Sequence[tuple[Lease, Holder]]) -> list[WakeUp]:
-        """Let leases lapse now, so that others need not wait for this process; return what readers elsewhere are to be told."""
+        """Let leases lapse now, so that others need not wait for this process; return what readers
+        elsewhere are to be told.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(RELEASE_TIMEOUT):
                 await asyncio.gather(*(self._release(lease) for lease, _ in held))
@@ -123,7 +139,8 @@ class LeaseKeeper:
                 self._checks.clear()
                 try:
                     self._tell(leases, await self._store.check(leases))
-                # Whatever a store raises, the next append or renewal finds out what this check did not.
+                # Whatever a store raises, the next append or renewal finds out what this check did
+                # not.
                 except Exception as error:
                     self._on_error("check", error)
                 if everything:

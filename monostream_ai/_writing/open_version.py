@@ -1,4 +1,6 @@
-"""An open version as its publisher writes it: what was pushed, what is on its way to the store, and how it may end."""
+"""An open version as its publisher writes it: what was pushed, what is on its way to the store, and
+how it may end.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,13 @@ from monostream_ai._runtime import Machinery
 from monostream_ai._writing.cancelling import Interruption
 from monostream_ai._writing.encoding import Encoded, encode_chunks
 from monostream_ai._writing.outbox import Outbox, Write
-from monostream_ai.errors import ChunkRefused, Overflow, PublisherClosed, StreamClosed, WrongEventLoop
+from monostream_ai.errors import (
+    ChunkRefused,
+    Overflow,
+    PublisherClosed,
+    StreamClosed,
+    WrongEventLoop,
+)
 from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.types import Ending, Lease, WakeUp, log_fields
 
@@ -88,7 +96,8 @@ class OpenVersion(Generic[C]):
             return self.next_id - 1
         write, done = self._put(chunks, encoded)
         try:
-            # Shielded: a caller that gives up must not turn what it wrote into something that may or may not land.
+            # Shielded: a caller that gives up must not turn what it wrote into something that may
+            # or may not land.
             return await asyncio.shield(done)
         except asyncio.CancelledError:
             # Nobody waits for it any more, as for something pushed.
@@ -126,9 +135,12 @@ class OpenVersion(Generic[C]):
                 raise self._outbox.failure
             return
         try:
-            await self._close("error" if self.trouble and ending == "finish" else ending, error_text)
+            await self._close(
+                "error" if self.trouble and ending == "finish" else ending, error_text
+            )
         except ChunkRefused:
-            # Something pushed before could not be stored; an error ending still fits behind what was.
+            # Something pushed before could not be stored; an error ending still fits behind what
+            # was.
             await self._close("error", error_text)
             raise
         if self.trouble is not None and ending == "finish":
@@ -165,7 +177,13 @@ class OpenVersion(Generic[C]):
         _, done = self._put(chunks, encode_chunks(self._protocol, chunks)._replace(closes=True))
         await asyncio.shield(done)
         name, version, _ = self.lease
-        logger.info("closed stream %r version %d (%s)", name, version, ending, extra=log_fields(name, version))
+        logger.info(
+            "closed stream %r version %d (%s)",
+            name,
+            version,
+            ending,
+            extra=log_fields(name, version),
+        )
 
     async def _settled(self) -> None:
         if self._last_write is not None and not self._last_write.settled:
@@ -192,7 +210,9 @@ class OpenVersion(Generic[C]):
                 self._interruption.interrupt(error)
                 continue
             if self._outbox.size > MAX_PUSHED_BYTES:
-                self._interruption.interrupt(Overflow(self.lease.stream_id, self.lease.version, MAX_PUSHED_BYTES))
+                self._interruption.interrupt(
+                    Overflow(self.lease.stream_id, self.lease.version, MAX_PUSHED_BYTES)
+                )
 
     def _merge(self, chunks: tuple[C, ...]) -> bool:
         # The store lags behind: fewer and longer chunks say the same in less memory.
@@ -218,7 +238,9 @@ class OpenVersion(Generic[C]):
         return write, done
 
     def _put_pushed(self, chunks: Sequence[C], encoded: Encoded) -> None:
-        write = Write(encoded.payloads, encoded.closes, encoded.size, on_failure=self._fail_push, pushed=True)
+        write = Write(
+            encoded.payloads, encoded.closes, encoded.size, on_failure=self._fail_push, pushed=True
+        )
         self._last_pushed = (write, chunks[0]) if len(chunks) == 1 else None
         self._queue(chunks, write)
 

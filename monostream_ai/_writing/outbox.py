@@ -16,8 +16,8 @@ from monostream_ai.types import Lease
 class Write:
     """Payloads that land together.
 
-    `done` gets the id of the last one, or the error. What is pushed has none, since futures cost more than all else there is to
-    do; `on_failure` is called soon with the error then.
+    `done` gets the id of the last one, or the error. What is pushed has none, since futures cost
+    more than all else there is to do; `on_failure` is called soon with the error then.
     """
 
     payloads: Sequence[str]
@@ -32,7 +32,8 @@ class Write:
         """Return `done`, made if there is none yet; only for a write that is not settled."""
         if self.done is None:
             self.done = asyncio.get_running_loop().create_future()
-            # Whoever waits for it may have given up, and asyncio would report an error that nobody looks at.
+            # Whoever waits for it may have given up, and asyncio would report an error that nobody
+            # looks at.
             self.done.add_done_callback(lambda settled: settled.exception())
         return self.done
 
@@ -45,7 +46,9 @@ class Outbox:
         self.next_id = next_id
         self.failure: BaseException | None = None
         self.incomplete: ChunkRefused | None = None
-        """Set when something that nobody waited for could not be stored: the version may only end with an error."""
+        """Set when something that nobody waited for could not be stored: the version may only end
+        with an error.
+        """
         self.size = 0
         self._writes: deque[Write] = deque()
         self._in_doubt = 0
@@ -78,7 +81,8 @@ class Outbox:
     def take(self, rows: int, size: int) -> list[Write]:
         """Take the writes of one append: at least one, then as many as fit.
 
-        An append whose outcome is unknown is taken again exactly as it was, so that the store can tell that it had landed.
+        An append whose outcome is unknown is taken again exactly as it was, so that the store can
+        tell that it had landed.
         """
         if self._in_doubt:
             return [self._writes.popleft() for _ in range(self._in_doubt)]
@@ -102,7 +106,8 @@ class Outbox:
     def refuse(self, writes: Sequence[Write], error: ChunkRefused) -> None:
         """Find the write that the store cannot hold by taking them one by one.
 
-        It fails; if nobody waits for it, so do those queued behind it, or the log would go on, and end, as if it were whole.
+        It fails; if nobody waits for it, so do those queued behind it, or the log would go on, and
+        end, as if it were whole.
         """
         self._in_doubt = 0
         if len(writes) > 1:
@@ -125,7 +130,9 @@ class Outbox:
         self._in_doubt = len(writes)
 
     def postpone(self, writes: Sequence[Write], now: float, patience: float) -> float | None:
-        """Put writes back; return the seconds to wait before the next attempt, or None if patience ran out."""
+        """Put writes back; return the seconds to wait before the next attempt, or None if patience
+        ran out.
+        """
         self.put_back(writes)
         if self._unavailable_since is None:
             self._unavailable_since = now

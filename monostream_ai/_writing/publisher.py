@@ -23,9 +23,10 @@ OnCancel = Literal["abort", "release"]
 class Publisher(Generic[C]):
     """The one writer of a version; made by `service.publisher`.
 
-    `async with` opens the version and ends it: with the protocol's finish when the block completes, its error when the block
-    raises, its abort when the block is cancelled. If the version is taken away meanwhile (a stop, a newer version), the block's
-    task is cancelled and the block raises `StreamStopped` or `Fenced`.
+    `async with` opens the version and ends it: with the protocol's finish when the block completes,
+    its error when the block raises, its abort when the block is cancelled. If the version is taken
+    away meanwhile (a stop, a newer version), the block's task is cancelled and the block raises
+    `StreamStopped` or `Fenced`.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class Publisher(Generic[C]):
         self._opening_lock = asyncio.Lock()
         self._open_version: OpenVersion[C] | None = None
         self.kept: dict[type[Any], Any] = {}
-        """What those who write here must remember between two uses of this publisher, each under a type of its own."""
+        """What those who write here must remember between two uses of this publisher, each under a
+        type of its own.
+        """
 
     @property
     def stream_id(self) -> str:
@@ -89,11 +92,13 @@ class Publisher(Generic[C]):
         return 0 if self._open_version is None else self._open_version.dropped
 
     async def open(self) -> Self:
-        """Acquire the version; older ones are fenced when it returns. Safe to call again, also after a failure.
+        """Acquire the version; older ones are fenced when it returns. Safe to call again, also
+        after a failure.
 
         Raises:
             VersionConflict: The explicit version, or a newer one, exists.
-            StoreUnavailable: The store did not answer; a version may have been opened and will count as lost.
+            StoreUnavailable: The store did not answer; a version may have been opened and will
+                count as lost.
         """
         async with self._opening_lock:
             if self._open_version is None:
@@ -103,12 +108,13 @@ class Publisher(Generic[C]):
     async def write(self, *chunks: C) -> int:
         """Store chunks, all or none, in order; return the id of the last one.
 
-        Durable when it returns. A terminal chunk closes the version in the same commit. If the call is cancelled, the chunks
-        still land.
+        Durable when it returns. A terminal chunk closes the version in the same commit. If the call
+        is cancelled, the chunks still land.
 
         Raises:
             InvalidChunk, ChunkTooLarge: Nothing of this call was written.
-            StreamClosed, StreamStopped, Fenced, StreamDeleted: The version is not ours to write any more; nothing was written.
+            StreamClosed, StreamStopped, Fenced, StreamDeleted: The version is not ours to write any
+                more; nothing was written.
             PublisherClosed: The publisher was not opened, or it was released.
             WrongEventLoop: It was opened in another event loop.
             ChunkRefused: The table's column cannot hold a chunk; nothing of this call was written.
@@ -119,12 +125,13 @@ class Publisher(Generic[C]):
     def push(self, *chunks: C) -> None:
         """Queue chunks without waiting, from any thread, in order with `write`.
 
-        A failure to store them interrupts the block as a stop does, and is raised by the next `write`, `flush` or `close`. Chunks
-        pushed after the end are counted in `dropped`.
+        A failure to store them interrupts the block as a stop does, and is raised by the next
+        `write`, `flush` or `close`. Chunks pushed after the end are counted in `dropped`.
 
         Raises:
             InvalidChunk, ChunkTooLarge: Nothing of this call was queued.
-            Overflow: More is waiting for the event loop than fits, and this is lost: the version will end with an error.
+            Overflow: More is waiting for the event loop than fits, and this is lost: the version
+                will end with an error.
             PublisherClosed: The publisher was not opened.
         """
         self._opened.push(chunks)
@@ -133,11 +140,15 @@ class Publisher(Generic[C]):
         """Wait until everything written and pushed so far is durable; raise what `write` would."""
         await self._opened.flush()
 
-    async def close(self, ending: Ending = "finish", *, error_text: str = MASKED_ERROR_TEXT) -> None:
-        """End the version with the protocol's chunks for this ending; without effect if this publisher ended it before.
+    async def close(
+        self, ending: Ending = "finish", *, error_text: str = MASKED_ERROR_TEXT
+    ) -> None:
+        """End the version with the protocol's chunks for this ending; without effect if this
+        publisher ended it before.
 
         Args:
-            error_text: What a user may read about an error; never put an exception's text here unasked.
+            error_text: What a user may read about an error; never put an exception's text here
+                unasked.
 
         Raises:
             StreamStopped, Fenced, StreamClosed, StoreUnavailable: As `write`.
@@ -145,7 +156,9 @@ class Publisher(Generic[C]):
         await self._opened.close(ending, error_text)
 
     async def release(self) -> None:
-        """Give the version up without an ending: its readers get `PublisherLost` at once, and another process may take over."""
+        """Give the version up without an ending: its readers get `PublisherLost` at once, and
+        another process may take over.
+        """
         await self._opened.release()
 
     async def __aenter__(self) -> Self:
@@ -153,7 +166,10 @@ class Publisher(Generic[C]):
         return await self.open()
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         try:
             swallowed = await finish_despite_cancel(self._finish(error))
@@ -170,10 +186,17 @@ class Publisher(Generic[C]):
         if machinery.closed:
             await machinery.store.release(lease)
             raise ServiceClosed
-        opened = OpenVersion(machinery, self._protocol, lease, self._interruption, message_id=self.message_id)
+        opened = OpenVersion(
+            machinery, self._protocol, lease, self._interruption, message_id=self.message_id
+        )
         machinery.leases.add(lease, opened)
         machinery.announce(WakeUp(self._stream_id, version, -1))
-        logger.info("opened stream %r version %d", self._stream_id, version, extra=log_fields(self._stream_id, version))
+        logger.info(
+            "opened stream %r version %d",
+            self._stream_id,
+            version,
+            extra=log_fields(self._stream_id, version),
+        )
         return opened
 
     async def _finish(self, error: BaseException | None) -> None:
@@ -186,7 +209,13 @@ class Publisher(Generic[C]):
             if error is None:
                 raise
             fields = log_fields(self._stream_id, self.version)
-            logger.warning("could not end stream %r version %d: %s", self._stream_id, self.version, failure, extra=fields)
+            logger.warning(
+                "could not end stream %r version %d: %s",
+                self._stream_id,
+                self.version,
+                failure,
+                extra=fields,
+            )
         finally:
             self._opened.abandon()
 

@@ -1,4 +1,5 @@
-"""Group commit: what all publishers of a process queued while the last append was in flight becomes the next append.
+"""Group commit: what all publishers of a process queued while the last append was in flight becomes
+the next append.
 
 There is no timer: at idle a chunk is written at once, under load the batches grow by themselves.
 """
@@ -23,8 +24,10 @@ class GroupWriter:
 
     Args:
         lease: Seconds that each append renews its leases for.
-        patience: Seconds for which an append of unknown outcome is retried before its publisher gets `StoreUnavailable`.
-        on_landed: Called after each commit, once per version, before whoever awaits the writes runs on.
+        patience: Seconds for which an append of unknown outcome is retried before its publisher
+            gets `StoreUnavailable`.
+        on_landed: Called after each commit, once per version, before whoever awaits the writes runs
+            on.
     """
 
     def __init__(
@@ -54,7 +57,9 @@ class GroupWriter:
             self._schedule(outbox)
 
     async def aclose(self) -> None:
-        """Write what is queued, but wait for no outage; afterwards every write gets `ServiceClosed`."""
+        """Write what is queued, but wait for no outage; afterwards every write gets
+        `ServiceClosed`.
+        """
         self._closed = True
         while self._task is not None:
             await asyncio.wait([self._task])
@@ -86,7 +91,8 @@ class GroupWriter:
         finally:
             self._task = None
             if self._ready:
-                # The loop is being torn down, and publishers that are ending their versions still need us.
+                # The loop is being torn down, and publishers that are ending their versions still
+                # need us.
                 asyncio.get_running_loop().call_soon(self._start)
 
     def _take(self) -> list[tuple[Outbox, list[Write]]]:
@@ -106,21 +112,30 @@ class GroupWriter:
         if not batch:
             return
         appends = [
-            Append(outbox.lease, outbox.next_id, [text for write in writes for text in write.payloads], writes[-1].closes)
+            Append(
+                outbox.lease,
+                outbox.next_id,
+                [text for write in writes for text in write.payloads],
+                writes[-1].closes,
+            )
             for outbox, writes in batch
         ]
         verdicts: Sequence[Exception | None]
         try:
             verdicts = await self._store.append(appends, lease=self._lease)
             if len(verdicts) != len(appends):
-                raise RuntimeError(f"the store gave {len(verdicts)} verdicts on {len(appends)} appends")
+                raise RuntimeError(
+                    f"the store gave {len(verdicts)} verdicts on {len(appends)} appends"
+                )
         # Whatever a store raises must reach the publishers and must not end the writer.
         except Exception as error:
             verdicts = [error] * len(appends)
         for (outbox, writes), append, verdict in zip(batch, appends, verdicts, strict=True):
             self._settle(outbox, writes, append, verdict)
 
-    def _settle(self, outbox: Outbox, writes: list[Write], append: Append, verdict: Exception | None) -> None:
+    def _settle(
+        self, outbox: Outbox, writes: list[Write], append: Append, verdict: Exception | None
+    ) -> None:
         if verdict is None:
             outbox.landed(writes)
             self._on_landed(append)

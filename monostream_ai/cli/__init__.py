@@ -1,4 +1,6 @@
-"""The command `monostream-ai`: look at streams, follow one, stop it, prune, upgrade the tables, and find out what is wrong."""
+"""The command `monostream-ai`: look at streams, follow one, stop it, prune, upgrade the tables, and
+find out what is wrong.
+"""
 
 from __future__ import annotations
 

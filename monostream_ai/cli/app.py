@@ -25,7 +25,8 @@ Exit codes:
 def app() -> None:
     """Look at durable streams in Postgres or SQLite, and look after them.
 
-    The database is named by --url or by the environment variable MONOSTREAM_URL, as for create_service.
+    The database is named by --url or by the environment variable MONOSTREAM_URL, as for
+    create_service.
     """
 
 

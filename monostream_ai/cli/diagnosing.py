@@ -7,7 +7,15 @@ from typing import Final
 import click
 from rich.text import Text
 
-from monostream_ai.cli.running import FAILED, Database, console, database_options, json_option, print_json, run
+from monostream_ai.cli.running import (
+    FAILED,
+    Database,
+    console,
+    database_options,
+    json_option,
+    print_json,
+    run,
+)
 from monostream_ai.diagnosis import diagnose
 from monostream_ai.types import Finding
 
@@ -18,12 +26,16 @@ SIGNS: Final = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗",
 @database_options
 @json_option
 def doctor(database: Database, as_json: bool) -> None:
-    """Check the database: connection, tables, notifications, pooler, locks, clock. Fails if a check does."""
+    """Check the database: connection, tables, notifications, pooler, locks, clock. Fails if a check
+    does.
+    """
     database.require_file()
 
     async def work() -> int:
         failed = False
-        async for finding in diagnose(database.url, listen_url=database.listen_url, notifier=database.notifier):
+        async for finding in diagnose(
+            database.url, listen_url=database.listen_url, notifier=database.notifier
+        ):
             failed |= finding.level == "fail"
             if as_json:
                 print_json(finding._asdict())

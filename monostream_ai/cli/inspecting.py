@@ -10,7 +10,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from monostream_ai.cli.listing import as_mapping
-from monostream_ai.cli.running import Database, console, database_options, json_option, print_json, run
+from monostream_ai.cli.running import (
+    Database,
+    console,
+    database_options,
+    json_option,
+    print_json,
+    run,
+)
 from monostream_ai.cli.timelines import Timeline, drawn
 from monostream_ai.cli.wording import lease_of, short_duration, short_size, styled_state
 from monostream_ai.service import DurableStreamService
@@ -26,7 +33,9 @@ VERSIONS: Final = 20
 @click.option("--version", type=click.IntRange(min=0), help="By default the latest.")
 @json_option
 def inspect(database: Database, stream: str, version: int | None, as_json: bool) -> None:
-    """Show how a version of STREAM came: its chunks over time, rates, pauses, and ids that are missing."""
+    """Show how a version of STREAM came: its chunks over time, rates, pauses, and ids that are
+    missing.
+    """
     database.require_file()
 
     async def work() -> None:
@@ -35,14 +44,20 @@ def inspect(database: Database, stream: str, version: int | None, as_json: bool)
             timeline = await timeline_of(service, info, quiet=as_json)
             versions = await service.versions(stream, limit=VERSIONS)
         if as_json:
-            print_json(as_mapping(info) | measures(timeline) | {"versions": [as_mapping(each) for each in versions]})
+            print_json(
+                as_mapping(info)
+                | measures(timeline)
+                | {"versions": [as_mapping(each) for each in versions]}
+            )
         else:
             show(console(), info, timeline, versions)
 
     run(work())
 
 
-async def timeline_of(service: DurableStreamService[Any], info: VersionInfo, *, quiet: bool) -> Timeline:
+async def timeline_of(
+    service: DurableStreamService[Any], info: VersionInfo, *, quiet: bool
+) -> Timeline:
     """Read the times of all chunks, with a progress bar for a long version."""
     timeline, first = Timeline(), 0
     columns = TextColumn("reading"), BarColumn(), MofNCompleteColumn()
@@ -99,6 +114,11 @@ def show(out: Console, info: VersionInfo, timeline: Timeline, versions: list[Ver
     if len(versions) > 1:
         siblings = Table("version", "state", "chunks", "created", box=None)
         for each in versions:
-            siblings.add_row(str(each.version), styled_state(each), str(each.next_id), str(each.created_at or "")[:19])
+            siblings.add_row(
+                str(each.version),
+                styled_state(each),
+                str(each.next_id),
+                str(each.created_at or "")[:19],
+            )
         out.print("")
         out.print(siblings)

@@ -1,4 +1,6 @@
-"""What all commands share: the options that name a database, the service for it, and what an error becomes."""
+"""What all commands share: the options that name a database, the service for it, and what an error
+becomes.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class Database(NamedTuple):
     listen_url: str | None
     notifier: str | None
 
-    def service(self, protocol: ChunkProtocol[Any] | None = None, *, create_tables: bool = False) -> DurableStreamService[Any]:
+    def service(
+        self, protocol: ChunkProtocol[Any] | None = None, *, create_tables: bool = False
+    ) -> DurableStreamService[Any]:
         """Return a service for the database; chunks are any JSON unless a protocol says otherwise."""
         return create_service(
             self.url,
@@ -52,24 +56,45 @@ class Database(NamedTuple):
 def database_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that `Database` is made of; the command gets them as one argument `database`."""
 
-    def with_database(url: str, listen_url: str | None, notifier: str | None, **options: Any) -> None:
+    def with_database(
+        url: str, listen_url: str | None, notifier: str | None, **options: Any
+    ) -> None:
         command(database=Database(url, listen_url, notifier), **options)
 
     with_database.__doc__ = command.__doc__
     with_database.__name__ = command.__name__
     with_database.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]  # click's own
     for option in (
-        click.option("--notifier", metavar="URL", envvar="MONOSTREAM_NOTIFIER", show_envvar=True, help="redis:// for wake-ups."),
         click.option(
-            "--listen-url", metavar="URL", envvar="MONOSTREAM_LISTEN_URL", show_envvar=True, help="Past a pooler, for LISTEN."
+            "--notifier",
+            metavar="URL",
+            envvar="MONOSTREAM_NOTIFIER",
+            show_envvar=True,
+            help="redis:// for wake-ups.",
         ),
-        click.option("--url", metavar="URL", envvar="MONOSTREAM_URL", show_envvar=True, required=True, help="The database."),
+        click.option(
+            "--listen-url",
+            metavar="URL",
+            envvar="MONOSTREAM_LISTEN_URL",
+            show_envvar=True,
+            help="Past a pooler, for LISTEN.",
+        ),
+        click.option(
+            "--url",
+            metavar="URL",
+            envvar="MONOSTREAM_URL",
+            show_envvar=True,
+            required=True,
+            help="The database.",
+        ),
     ):
         option(with_database)
     return with_database
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one value in each line.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, one value in each line."
+)
 
 
 def run(work: Coroutine[Any, Any, int | None]) -> NoReturn:

@@ -17,12 +17,22 @@ from monostream_ai.types import Batch, Cursor
 @database_options
 @click.argument("stream")
 @click.option("--after", metavar="CURSOR", help="Go on after this chunk, such as 0.17.")
-@click.option("--version", type=click.IntRange(min=0), help="Only what is stored of this version, which may be superseded.")
+@click.option(
+    "--version",
+    type=click.IntRange(min=0),
+    help="Only what is stored of this version, which may be superseded.",
+)
 @click.option("--no-follow", is_flag=True, help="End with what is stored now.")
 @click.option("--wait", is_flag=True, help="Wait for a stream that does not exist yet.")
 @json_option
 def tail(
-    database: Database, stream: str, after: str | None, version: int | None, no_follow: bool, wait: bool, as_json: bool
+    database: Database,
+    stream: str,
+    after: str | None,
+    version: int | None,
+    no_follow: bool,
+    wait: bool,
+    as_json: bool,
 ) -> None:
     """Show the chunks of STREAM: replay the latest version, then follow it to its end."""
     database.require_file()
@@ -50,7 +60,9 @@ def tail(
     run(work())
 
 
-async def dump(service: DurableStreamService[Any], stream: str, version: int | None, show: Any) -> None:
+async def dump(
+    service: DurableStreamService[Any], stream: str, version: int | None, show: Any
+) -> None:
     """Show what is stored of a version."""
     info = await service.status(stream, version)
     chunks = await service.chunks(stream, info.version)
@@ -70,7 +82,9 @@ def show_line(cursor: Cursor, payload: str) -> None:
     line = Text(f"{cursor!s:>8}  ", "dim")
     if isinstance(chunk, dict) and isinstance(kind := chunk.pop("type", None), str):
         line.append(f"{kind:<22} ", "cyan" if "error" not in kind else "red")
-        texts = [value for name, value in chunk.items() if name in ("delta", "text", "inputTextDelta")]
+        texts = [
+            value for name, value in chunk.items() if name in ("delta", "text", "inputTextDelta")
+        ]
         rest = texts[0] if texts else chunk or ""
     else:
         rest = chunk

@@ -48,7 +48,10 @@ class Timeline:
 
     def pauses(self) -> list[tuple[int, float]]:
         """Return the longest waits: how many chunks there were before each, and how long it took."""
-        waits = [(later - earlier).total_seconds() for earlier, later in zip(self.times, self.times[1:], strict=False)]
+        waits = [
+            (later - earlier).total_seconds()
+            for earlier, later in zip(self.times, self.times[1:], strict=False)
+        ]
         longest = sorted(enumerate(waits, start=1), key=lambda wait: -wait[1])[:PAUSES]
         return [wait for wait in longest if wait[1] > 0]
 
@@ -56,7 +59,9 @@ class Timeline:
         """Return how many chunks came in each of `count` equal parts of the duration."""
         buckets = [0] * count
         for time in self.times:
-            part = (time - self.times[0]).total_seconds() / self.duration if self.duration > 0 else 0.0
+            part = (
+                (time - self.times[0]).total_seconds() / self.duration if self.duration > 0 else 0.0
+            )
             buckets[min(int(part * count), count - 1)] += 1
         return buckets
 
@@ -64,4 +69,6 @@ class Timeline:
 def drawn(buckets: list[int]) -> str:
     """Return a line of bars; empty parts stay empty."""
     highest = max(buckets, default=0)
-    return "".join(" " if bucket == 0 else BARS[bucket * (len(BARS) - 1) // highest] for bucket in buckets)
+    return "".join(
+        " " if bucket == 0 else BARS[bucket * (len(BARS) - 1) // highest] for bucket in buckets
+    )

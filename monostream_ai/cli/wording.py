@@ -54,5 +54,7 @@ def parsed_duration(context: click.Context, parameter: click.Parameter, value: s
     """Read seconds, or a number with a unit: `90`, `15m`, `12h`, `30d`, `4w`. A callback of click."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", value, re.ASCII)
     if match is None:
-        raise click.BadParameter(f"{value!r} is not a duration such as 90, 15m, 12h or 30d", context, parameter)
+        raise click.BadParameter(
+            f"{value!r} is not a duration such as 90, 15m, 12h or 30d", context, parameter
+        )
     return float(match[1]) * UNITS[match[2] or "s"]

@@ -1,4 +1,6 @@
-"""The body of a streaming response: one version, replayed and tailed, and never a clean end without a terminal chunk."""
+"""The body of a streaming response: one version, replayed and tailed, and never a clean end without
+a terminal chunk.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from monostream_ai.ui_messages.sse import KEEP_ALIVE, STREAM_OPEN, SSEEncoder
 logger = logging.getLogger(__name__)
 
 PIECE_CHARACTERS: Final = 64 * 1024
-"""A long replay lets the loop run after each piece; without that a client that goes away is not noticed."""
+"""A long replay lets the loop run after each piece; without that a client that goes away is not
+noticed.
+"""
 
 LOST_PAUSE: Final = 0.25
 """Seconds between looks at a lost version that another process is ending."""
@@ -33,7 +37,9 @@ LOST_LOOKS: Final = 40
 """Looks after which a response gives up on an ending that does not come."""
 
 OnLost: TypeAlias = Callable[[PublisherLost], Awaitable[bool]]
-"""Deals with a lost version. True: its ending will follow and can be tailed. False: break the response."""
+"""Deals with a lost version. True: its ending will follow and can be tailed. False: break the
+response.
+"""
 
 
 class TurnBody:
@@ -121,7 +127,8 @@ class TurnBody:
             if batch.payloads:
                 self._last = batch.payloads[-1]
                 if self._subscription.behind or not self._subscription.waited:
-                    # Where more is stored, the read of the next page begins before this one is encoded.
+                    # Where more is stored, the read of the next page begins before this one is
+                    # encoded.
                     await asyncio.sleep(0)
                 return self._encoded(batch)
             if self._silent_for_long:
@@ -140,13 +147,15 @@ class TurnBody:
     def _replayed(self, batch: Batch) -> Iterator[str]:
         """Yield what is merged or shaped, and what follows it in its batch."""
         stored = max(0, self._merge_before - batch.first)
-        ids, payloads = self._shaped(range(batch.first, batch.first + len(batch.payloads))[:stored], batch.payloads[:stored])
+        ids, payloads = self._shaped(
+            range(batch.first, batch.first + len(batch.payloads))[:stored], batch.payloads[:stored]
+        )
         live = Batch(batch.version, batch.first + stored, batch.payloads[stored:])
         for id, payload in chain(merge_deltas(ids, payloads), enumerate(live.payloads, live.first)):
             frame = payload
             if id == 0 and self._earlier:
-                # Only `start` may come before them: it makes the client begin the message anew. Its id comes with the last of
-                # them: who goes on after it has them all.
+                # Only `start` may come before them: it makes the client begin the message anew. Its
+                # id comes with the last of them: who goes on after it has them all.
                 yield self._encoder.frames_without_id([payload, *self._earlier[:-1]])
                 frame = self._earlier[-1]
             yield self._encoder.frames(Batch(batch.version, id, [frame]))
@@ -156,15 +165,24 @@ class TurnBody:
         payloads = batch.payloads
         at_once = max(1, PIECE_CHARACTERS * len(payloads) // sum(map(len, payloads)))
         pieces = range(0, len(payloads), at_once)
-        parts = [Batch(batch.version, batch.first + start, payloads[start : start + at_once]) for start in pieces]
+        parts = [
+            Batch(batch.version, batch.first + start, payloads[start : start + at_once])
+            for start in pieces
+        ]
         return [self._encoder.frames(part).encode() for part in parts]
 
-    def _shaped(self, ids: Sequence[int], payloads: Sequence[str]) -> tuple[Sequence[int], Sequence[str]]:
+    def _shaped(
+        self, ids: Sequence[int], payloads: Sequence[str]
+    ) -> tuple[Sequence[int], Sequence[str]]:
         shape = self._shape
         is_last = len(ids) > 0 and ids[-1] == self._merge_before - 1
         if shape is None or shape.passes(payloads):
             return ids, payloads
-        shaped = [each for id, payload in zip(ids, payloads, strict=True) for each in shape.feed(id, payload)]
+        shaped = [
+            each
+            for id, payload in zip(ids, payloads, strict=True)
+            for each in shape.feed(id, payload)
+        ]
         if is_last:
             shaped += shape.flush()
         return [id for id, _ in shaped], [payload for _, payload in shaped]

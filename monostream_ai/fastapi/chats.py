@@ -6,7 +6,13 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from monostream_ai.errors import Fenced, PublisherLost, StreamStopped, UnknownStream, VersionConflict
+from monostream_ai.errors import (
+    Fenced,
+    PublisherLost,
+    StreamStopped,
+    UnknownStream,
+    VersionConflict,
+)
 from monostream_ai.fastapi.finishing import Finisher
 from monostream_ai.fastapi.names import Run, chat_stream_id
 from monostream_ai.fastapi.replays import SUPERSEDED, Replay
@@ -19,12 +25,16 @@ from monostream_ai.types import Cursor, VersionInfo
 logger = logging.getLogger(__name__)
 
 RACES: Final = 5
-"""Times that a request may lose the next version to another one before it is told that the chat is busy."""
+"""Times that a request may lose the next version to another one before it is told that the chat is
+busy.
+"""
 
 BUSY: Final = "This chat is still answering. Wait for the answer, or stop it first."
 
 OnBusy: TypeAlias = Literal["refuse", "attach", "stop"]
-"""What becomes of another question while a turn runs: 409, the stream of the running turn, or a turn of its own."""
+"""What becomes of another question while a turn runs: 409, the stream of the running turn, or a
+turn of its own.
+"""
 
 
 class Begun(NamedTuple):
@@ -41,7 +51,9 @@ class Found:
     run: Run
     version: VersionInfo
     worth_replaying: bool
-    """Whether it runs, or ended so recently that the page's history may have been read before it did."""
+    """Whether it runs, or ended so recently that the page's history may have been read before it
+    did.
+    """
     is_run: bool = False
 
     @property
@@ -50,8 +62,14 @@ class Found:
 
     @property
     def replay(self) -> Replay:
-        """All of it: who names a turn has what came before, who names a chat gets the whole message."""
-        return Replay.of_version(self.version.version) if self.is_run else Replay.of_message(self.version)
+        """All of it: who names a turn has what came before, who names a chat gets the whole
+        message.
+        """
+        return (
+            Replay.of_version(self.version.version)
+            if self.is_run
+            else Replay.of_message(self.version)
+        )
 
 
 class Chats:
@@ -98,13 +116,17 @@ class Chats:
                 continue
             if latest is not None and await self._answered_just_now(latest, request):
                 return Begun(stream_id, latest.version)
-            # What the turn before has to say about the history must be said before a reply reads it, even if its process died.
+            # What the turn before has to say about the history must be said before a reply reads
+            # it, even if its process died.
             if latest is not None:
                 self._finisher.begin(stream_id, latest.version)
             await self._finisher.idle(stream_id)
-            assignment = Assignment.first(stream_id, 0 if latest is None else latest.version + 1, request, owner)
+            assignment = Assignment.first(
+                stream_id, 0 if latest is None else latest.version + 1, request, owner
+            )
             try:
-                # An explicit version: of two requests at once, one starts the turn and the other finds it running.
+                # An explicit version: of two requests at once, one starts the turn and the other
+                # finds it running.
                 await self._runner.start(assignment)
             except (VersionConflict, Fenced, StreamStopped):
                 continue
@@ -117,12 +139,17 @@ class Chats:
         A lost turn that can be run again is, first.
 
         Raises:
-            RequestRefused: The run has been superseded. Its client counts chunks, and those of two runs must not mix.
+            RequestRefused: The run has been superseded. Its client counts chunks, and those of two
+                runs must not mix.
         """
         if latest := await self._latest(name, owner):
             return Found(Run(name, latest.version), latest, self._is_shown(latest))
         run = Run.parse(name)
-        if run is None or (latest := await self._latest(run.chat_id, owner)) is None or run.version > latest.version:
+        if (
+            run is None
+            or (latest := await self._latest(run.chat_id, owner)) is None
+            or run.version > latest.version
+        ):
             return None
         if run.version < latest.version:
             raise RequestRefused(409, SUPERSEDED)
@@ -153,19 +180,25 @@ class Chats:
         return await self._recover(await self._service.status(lost.stream_id, lost.version))
 
     async def attend(self, turn: VersionInfo) -> None:
-        """Do for an unattended turn what it waits for: run it again, end it, or hand its message over."""
+        """Do for an unattended turn what it waits for: run it again, end it, or hand its message
+        over.
+        """
         if turn.state == "open" and not self._runner.draining:
             await self._recover(turn)
         elif turn.state != "open":
             await self._finisher.begin(turn.stream_id, turn.version)
 
     async def _joins(self, latest: VersionInfo, request: ChatRequest) -> bool:
-        """Whether a request gets the stream of the version that is open; if not, that one is about to end."""
+        """Whether a request gets the stream of the version that is open; if not, that one is about
+        to end.
+        """
         if latest.lost:
             await self._recover(latest)
             return False
         answered = ChatRequest.stored_with(latest)
-        if self._on_busy == "attach" or (answered is not None and request.asks_the_same_as(answered)):
+        if self._on_busy == "attach" or (
+            answered is not None and request.asks_the_same_as(answered)
+        ):
             return True
         if self._on_busy == "refuse":
             raise RequestRefused(409, BUSY)
@@ -173,7 +206,9 @@ class Chats:
         return False
 
     async def _answered_just_now(self, latest: VersionInfo, request: ChatRequest) -> bool:
-        """Whether this request was sent again although its answer is there: by a browser or a proxy that got no response."""
+        """Whether this request was sent again although its answer is there: by a browser or a proxy
+        that got no response.
+        """
         # Stored requests are large: most questions are told apart without reading one.
         if not self._is_shown(latest) or request.trigger != "submit-message":
             return False
@@ -181,11 +216,17 @@ class Chats:
         if answered is None or request.body != answered.body:
             return False
         # What failed or was stopped is asked again on purpose.
-        last = self._service.subscribe(latest.stream_id, after=Cursor(latest.version, latest.next_id - 2), on_superseded="raise")
+        last = self._service.subscribe(
+            latest.stream_id,
+            after=Cursor(latest.version, latest.next_id - 2),
+            on_superseded="raise",
+        )
         return [chunk["type"] async for chunk in last] == ["finish"]
 
     def _is_shown(self, turn: VersionInfo) -> bool:
-        return turn.state == "open" or (turn.closed_for is not None and turn.closed_for < self._replay_window)
+        return turn.state == "open" or (
+            turn.closed_for is not None and turn.closed_for < self._replay_window
+        )
 
     async def _stop(self, turn: VersionInfo) -> None:
         if await self._service.stop(turn.stream_id, turn.version):
@@ -199,15 +240,23 @@ class Chats:
         return True
 
     async def _run_again(self, lost: VersionInfo) -> bool:
-        """Let exactly one process acquire the next version; return False if this turn must not run again."""
+        """Let exactly one process acquire the next version; return False if this turn must not run
+        again.
+        """
         assignment = Assignment.again(lost)
         # A user who had pressed stop does not want it to begin anew.
-        if assignment is None or lost.attempt >= self._max_attempts or lost.stop_requested_at is not None:
+        if (
+            assignment is None
+            or lost.attempt >= self._max_attempts
+            or lost.stop_requested_at is not None
+        ):
             return False
         try:
             await self._runner.start(assignment)
         except (VersionConflict, Fenced, StreamStopped):
-            logger.debug("stream %r version %d is run again elsewhere", lost.stream_id, lost.version)
+            logger.debug(
+                "stream %r version %d is run again elsewhere", lost.stream_id, lost.version
+            )
         return True
 
     async def _latest(self, chat_id: str, owner: str | None) -> VersionInfo | None:

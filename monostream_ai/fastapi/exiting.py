@@ -1,8 +1,9 @@
 """Whether the process has been told to exit.
 
-Servers wait for open responses before they tell an application to shut down, and a response that tails a turn ends only with it.
-uvicorn, granian, gunicorn and hypercorn set their signal handlers before they start an application, so that ours can go before
-theirs. The workers of hypercorn get no signal; only with `--workers 0` does the process that serves.
+Servers wait for open responses before they tell an application to shut down, and a response that
+tails a turn ends only with it. uvicorn, granian, gunicorn and hypercorn set their signal handlers
+before they start an application, so that ours can go before theirs. The workers of hypercorn get no
+signal; only with `--workers 0` does the process that serves.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ EXIT_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class ExitNotice:
-    """Has `notice` called at a signal, and whatever handled the signal before. A signal that nothing handled is left alone."""
+    """Has `notice` called at a signal, and whatever handled the signal before. A signal that
+    nothing handled is left alone.
+    """
 
     def __init__(self, number: signal.Signals, notice: Callable[[], object]) -> None:
         self._number = number

@@ -1,4 +1,6 @@
-"""The finished message of a turn, given to the application once, whichever process wrote or ended the turn."""
+"""The finished message of a turn, given to the application once, whichever process wrote or ended
+the turn.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FinishedTurn:
-    """A turn that has ended: `finish` if its reply returned, `abort` if it was stopped, `error` if it failed or was lost."""
+    """A turn that has ended: `finish` if its reply returned, `abort` if it was stopped, `error` if
+    it failed or was lost.
+    """
 
     chat_id: str
     stream_id: str
@@ -39,7 +43,8 @@ OnFinish: TypeAlias = Callable[[UIMessage, FinishedTurn], Awaitable[object]]
 class Finisher:
     """Settles turns: builds the message of each one and hands it over.
 
-    A turn whose `on_finish` raised, took over a minute, or died with its process is left to a later sweep.
+    A turn whose `on_finish` raised, took over a minute, or died with its process is left to a later
+    sweep.
     """
 
     def __init__(self, service: DurableStreamService[Any], on_finish: OnFinish | None) -> None:
@@ -52,7 +57,9 @@ class Finisher:
         key = (stream_id, version)
         task = self._tasks.get(key)
         if task is None:
-            task = self._tasks[key] = asyncio.create_task(self._settle(stream_id, version), name=f"finish {stream_id} {version}")
+            task = self._tasks[key] = asyncio.create_task(
+                self._settle(stream_id, version), name=f"finish {stream_id} {version}"
+            )
             task.add_done_callback(lambda _: self._tasks.pop(key, None))
         return task
 
@@ -63,10 +70,17 @@ class Finisher:
 
     async def _settle(self, stream_id: str, version: int) -> None:
         try:
-            await self._service.settle(stream_id, version, lambda: self._hand_over(stream_id, version))
+            await self._service.settle(
+                stream_id, version, lambda: self._hand_over(stream_id, version)
+            )
         except Exception:
             fields = log_fields(stream_id, version)
-            logger.exception("finishing stream %r version %d failed; a sweep tries again", stream_id, version, extra=fields)
+            logger.exception(
+                "finishing stream %r version %d failed; a sweep tries again",
+                stream_id,
+                version,
+                extra=fields,
+            )
 
     async def _hand_over(self, stream_id: str, version: int) -> None:
         if self._on_finish is None:
@@ -75,11 +89,14 @@ class Finisher:
         request = ChatRequest.stored_with(info)
         if request is not None:
             chunks = await self._service.chunks(stream_id, version)
-            await self._on_finish(finished_message(request, chunks), _finished_turn(info, request, chunks))
+            await self._on_finish(
+                finished_message(request, chunks), _finished_turn(info, request, chunks)
+            )
 
 
 def finished_message(request: ChatRequest, chunks: list[Chunk]) -> UIMessage:
-    """Return the message that a turn has made, with what it had before if the turn went on with it; no part is left streaming.
+    """Return the message that a turn has made, with what it had before if the turn went on with it;
+    no part is left streaming.
 
     A stopped one has `metadata.stopped`, and one that failed `metadata.failed`.
     """

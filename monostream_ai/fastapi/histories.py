@@ -1,4 +1,6 @@
-"""A history for a page that is about to resume: without the message that the resumed stream will bring."""
+"""A history for a page that is about to resume: without the message that the resumed stream will
+bring.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from monostream_ai.ui_messages import UIMessage
 async def without_active_message(
     service: DurableStreamService[Any], stream_id: str, messages: Sequence[UIMessage]
 ) -> list[UIMessage]:
-    """Return the messages of a chat up to its last question while an answer to it is being written, else all of them.
+    """Return the messages of a chat up to its last question while an answer to it is being written,
+    else all of them.
 
     Older releases of `ai` show parts twice if the history holds what the resumed stream replays.
 

@@ -1,4 +1,5 @@
-"""Merges the deltas of a replay: a client takes a second for 20,000 of them, and no time for their sum.
+"""Merges the deltas of a replay: a client takes a second for 20,000 of them, and no time for their
+sum.
 
 Works on the stored text; nothing is decoded.
 """
@@ -16,14 +17,17 @@ DELTA: Final = re.compile(
     rf'(\{{"type":(?:"(?:text|reasoning)-delta","id":{_STRING},"delta":"|"tool-input-delta","toolCallId":{_STRING},"inputTextDelta":"))'
     r'([^"\\]*(?:\\.[^"\\]*)*)"\}'
 )
-"""A delta without further keys, as our encoder writes it: all but its string, and its string without quotes."""
+"""A delta without further keys, as our encoder writes it: all but its string, and its string
+without quotes.
+"""
 
 MERGED_CHARACTERS: Final = 64 * 1024
 """Size at which a merged delta is long enough."""
 
 
 def merge_deltas(ids: Sequence[int], payloads: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """Yield payloads with each run of deltas of one part made one, beside the id of the last that each stands for.
+    """Yield payloads with each run of deltas of one part made one, beside the id of the last that
+    each stands for.
 
     Args:
         ids: One for each payload.

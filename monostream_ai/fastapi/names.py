@@ -9,7 +9,8 @@ STREAM_PREFIX: Final = "chat:"
 
 
 def chat_stream_id(chat_id: str, *, owner: str | None = None, prefix: str = STREAM_PREFIX) -> str:
-    """Return the stream of a chat: `prefix`, the percent-encoded owner and a slash if there is an owner, and the chat's id.
+    """Return the stream of a chat: `prefix`, the percent-encoded owner and a slash if there is an
+    owner, and the chat's id.
 
     No two owners share a stream, whatever they call their chats.
     """
@@ -29,4 +30,8 @@ class Run(NamedTuple):
     def parse(cls, name: str) -> Run | None:
         """Read a name; servers may have decoded it."""
         chat_id, _, version = unquote(name).rpartition("~")
-        return cls(chat_id, int(version)) if chat_id and version.isdecimal() and len(version) < 19 else None
+        return (
+            cls(chat_id, int(version))
+            if chat_id and version.isdecimal() and len(version) < 19
+            else None
+        )

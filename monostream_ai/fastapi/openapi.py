@@ -46,7 +46,9 @@ ANSWER: Final[dict[str, Any]] = {
         409: {"description": "Another question is being answered.", **_REFUSAL},
         413: {"description": "The request is too large.", **_REFUSAL},
     },
-    "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {"schema": _QUESTION}}}},
+    "openapi_extra": {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _QUESTION}}}
+    },
 }
 RESUME: Final[dict[str, Any]] = {
     "summary": "Stream the running answer again, and go on with it",
@@ -59,9 +61,15 @@ RESUME: Final[dict[str, Any]] = {
 }
 STOP: Final[dict[str, Any]] = {
     "summary": "Stop the running answer",
-    "responses": {200: {"content": {"application/json": {"schema": {"type": "object"}}}}, **_REFUSALS},
+    "responses": {
+        200: {"content": {"application/json": {"schema": {"type": "object"}}}},
+        **_REFUSALS,
+    },
 }
 STATUS: Final[dict[str, Any]] = {
     "summary": "Tell what is stored of the latest answer",
-    "responses": {200: {"content": {"application/json": {"schema": {"type": "object"}}}}, **_REFUSALS},
+    "responses": {
+        200: {"content": {"application/json": {"schema": {"type": "object"}}}},
+        **_REFUSALS,
+    },
 }

@@ -36,7 +36,9 @@ class RequestRefused(MonostreamError):
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """The body of a POST. Keys that we do not know are kept in `body`, which is what a version stores as its request."""
+    """The body of a POST. Keys that we do not know are kept in `body`, which is what a version
+    stores as its request.
+    """
 
     chat_id: str
     messages: list[UIMessage]
@@ -78,7 +80,10 @@ class ChatRequest:
     def asks_the_same_as(self, other: ChatRequest) -> bool:
         """Whether this is the other request sent again, so that the model need not run twice."""
         last = _id_of(self.messages[-1])
-        return last is not None and (last, self.trigger) == (_id_of(other.messages[-1]), other.trigger)
+        return last is not None and (last, self.trigger) == (
+            _id_of(other.messages[-1]),
+            other.trigger,
+        )
 
 
 async def read_body(request: Request, limit: int) -> object:
@@ -99,7 +104,9 @@ async def read_body(request: Request, limit: int) -> object:
 
 
 async def read_stop(request: Request, limit: int) -> str | None:
-    """Return the id of the run that a stop names, if it names one; a stop may have any body, or none."""
+    """Return the id of the run that a stop names, if it names one; a stop may have any body, or
+    none.
+    """
     try:
         body = await read_body(request, limit)
     except RequestRefused:

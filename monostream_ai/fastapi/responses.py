@@ -27,15 +27,20 @@ async def stream_response(
     profile: Profile = "v7",
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return a response that replays a version from its first chunk and then tails it, as `useChat` reads it.
+    """Return a response that replays a version from its first chunk and then tails it, as `useChat`
+    reads it.
 
-    It is broken off, so that clients come back, when a newer version is opened, the process exits, or the store fails. That the
-    process exits is seen as `create_chat_router` sees it; under granian and gunicorn, only if the application has a chat router.
+    It is broken off, so that clients come back, when a newer version is opened, the process exits,
+    or the store fails. That the process exits is seen as `create_chat_router` sees it; under
+    granian and gunicorn, only if the application has a chat router.
 
     Args:
-        version: By default the latest if it is open; else the answer is 204, which tells `useChat` that nothing runs.
-        on_lost: By default the version is ended with the protocol's error, which the response then shows.
-        keep_alive: Seconds of silence between comments that keep proxies from cutting the connection.
+        version: By default the latest if it is open; else the answer is 204, which tells `useChat`
+            that nothing runs.
+        on_lost: By default the version is ended with the protocol's error, which the response then
+            shows.
+        keep_alive: Seconds of silence between comments that keep proxies from cutting the
+            connection.
         profile: The release of `ai` that the client has.
         headers: Sent besides those of a UI message stream.
 
@@ -51,7 +56,14 @@ async def stream_response(
         if latest.state != "open":
             return nothing_to_stream()
         version = latest.version
-    body = TurnBody(service, stream_id, Replay.of_version(version), on_lost=on_lost, keep_alive=keep_alive, profile=profile)
+    body = TurnBody(
+        service,
+        stream_id,
+        Replay.of_version(version),
+        on_lost=on_lost,
+        keep_alive=keep_alive,
+        profile=profile,
+    )
     return TurnResponse(body, headers or {})
 
 
@@ -61,14 +73,17 @@ def nothing_to_stream() -> Response:
 
 
 def only_finish() -> Response:
-    """Return the same to a client that would take 204 for a failure: a message stream that adds no message."""
+    """Return the same to a client that would take 204 for a failure: a message stream that adds no
+    message.
+    """
     return Response(STREAM_OPEN + SSEEncoder().end(None), headers=dict(HEADERS))
 
 
 class TurnResponse(StreamingResponse):
     """Streams a `TurnBody`; the connection breaks if the body does.
 
-    uvicorn then logs "ASGI callable returned without completing response", which is what was wanted.
+    uvicorn then logs "ASGI callable returned without completing response", which is what was
+    wanted.
     """
 
     def __init__(self, body: TurnBody, headers: Mapping[str, str]) -> None:
@@ -88,9 +103,10 @@ class TurnResponse(StreamingResponse):
 async def _break_through(send: Send) -> None:
     """Make every layer up to the server fail.
 
-    Starlette's `BaseHTTPMiddleware` (`@app.middleware("http")`) would turn a cut body into a clean end, which clients take for a
-    whole answer. A message that has no place here passes through it, and the server refuses it by cutting the connection. So does
-    one that sends files when it is asked to (granian), since a body has begun.
+    Starlette's `BaseHTTPMiddleware` (`@app.middleware("http")`) would turn a cut body into a clean
+    end, which clients take for a whole answer. A message that has no place here passes through it,
+    and the server refuses it by cutting the connection. So does one that sends files when it is
+    asked to (granian), since a body has begun.
     """
     with suppress(Exception):
         await send({"type": "http.response.pathsend", "path": ""})

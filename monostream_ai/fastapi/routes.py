@@ -1,6 +1,7 @@
 """The chat routes: what each request asks for, and how refusals are told.
 
-No `from __future__ import annotations` here: FastAPI could not resolve annotations that name a function's variables.
+No `from __future__ import annotations` here: FastAPI could not resolve annotations that name a
+function's variables.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine
@@ -16,7 +17,13 @@ from monostream_ai.fastapi.bodies import TurnBody
 from monostream_ai.fastapi.chats import Chats
 from monostream_ai.fastapi.names import Run
 from monostream_ai.fastapi.replays import Replay, after_event, from_index
-from monostream_ai.fastapi.requests import ChatRequest, RequestRefused, check_chat_id, read_body, read_stop
+from monostream_ai.fastapi.requests import (
+    ChatRequest,
+    RequestRefused,
+    check_chat_id,
+    read_body,
+    read_stop,
+)
 from monostream_ai.fastapi.responses import TurnResponse, nothing_to_stream, only_finish
 from monostream_ai.service import DurableStreamService
 from monostream_ai.ui_messages.profiles import Profile, check_profile
@@ -27,7 +34,9 @@ PROFILE_HEADER: Final = "x-ui-message-profile"
 
 
 class ChatIdConvertor(PathConvertor):
-    """Chat ids in paths: any text, with slashes, and with line breaks, at which Starlette's own `path` ends."""
+    """Chat ids in paths: any text, with slashes, and with line breaks, at which Starlette's own
+    `path` ends.
+    """
 
     regex = "(?s:.*)"
 
@@ -36,7 +45,9 @@ register_url_convertor("chat_id", ChatIdConvertor())
 
 
 class ChatRoutes:
-    """Endpoints of one router. Its dependencies leave the owner and the profile of each request in the request's state."""
+    """Endpoints of one router. Its dependencies leave the owner and the profile of each request in
+    the request's state.
+    """
 
     def __init__(
         self,
@@ -56,7 +67,12 @@ class ChatRoutes:
     async def answer(self, request: Request) -> Response:
         asked = ChatRequest.from_body(await read_body(request, self._max_body_bytes))
         turn = await self._chats.begin(asked, request.state.owner)
-        return self._stream(request, Run(asked.chat_id, turn.version), turn.stream_id, Replay.of_version(turn.version))
+        return self._stream(
+            request,
+            Run(asked.chat_id, turn.version),
+            turn.stream_id,
+            Replay.of_version(turn.version),
+        )
 
     async def resume(
         self,
@@ -77,7 +93,11 @@ class ChatRoutes:
         if found is None or not (recent or event):
             return nothing_to_stream()
         rest = after_event(found.version, event) if event else found.replay
-        return nothing_to_stream() if rest is None else self._stream(request, found.run, found.stream_id, rest)
+        return (
+            nothing_to_stream()
+            if rest is None
+            else self._stream(request, found.run, found.stream_id, rest)
+        )
 
     async def stop(self, request: Request, chat_id: str) -> Response:
         run_id = await read_stop(request, self._max_body_bytes)
@@ -88,7 +108,8 @@ class ChatRoutes:
         status = await self._chats.status(check_chat_id(chat_id), request.state.owner)
         return JSONResponse(status, headers={"cache-control": "no-store"})
 
-    # Like the other dependencies a coroutine, though it awaits nothing: FastAPI sends all others through its thread pool.
+    # Like the other dependencies a coroutine, though it awaits nothing: FastAPI sends all others
+    # through its thread pool.
     async def read_profile(
         self,
         request: Request,
@@ -101,7 +122,14 @@ class ChatRoutes:
         except InvalidArgument as error:
             raise RequestRefused(400, f"The request has an {error}.") from error
 
-    def _stream(self, request: Request, run: Run, stream_id: str, replay: Replay, tail_index: int | None = None) -> Response:
+    def _stream(
+        self,
+        request: Request,
+        run: Run,
+        stream_id: str,
+        replay: Replay,
+        tail_index: int | None = None,
+    ) -> Response:
         headers = {RUN_ID: str(run)} | ({} if tail_index is None else {TAIL_INDEX: str(tail_index)})
         body = TurnBody(
             self._service,
@@ -122,7 +150,9 @@ def owned_by(authorize: Callable[..., Any] | None) -> Callable[..., Awaitable[No
     async def remember(request: Request, owner: Annotated[Any, Depends(authorize)]) -> None:
         # An owner of None would see the chats that a router without owners keeps.
         if not isinstance(owner, str) or not owner:
-            raise TypeError(f"authorize must return the owner as a string that is not empty, not {type(owner).__name__}")
+            raise TypeError(
+                f"authorize must return the owner as a string that is not empty, not {type(owner).__name__}"
+            )
         request.state.owner = owner
 
     return remember
@@ -133,7 +163,9 @@ async def _owned_by_nobody(request: Request) -> None:
 
 
 class PlainErrorsRoute(APIRoute):
-    """Answers refusals in plain text: clients show the body of an error as it is, and JSON is no sentence."""
+    """Answers refusals in plain text: clients show the body of an error as it is, and JSON is no
+    sentence.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -148,8 +180,12 @@ class PlainErrorsRoute(APIRoute):
             except InvalidArgument:
                 return PlainTextResponse("The request is not valid.", 400)
             except (StoreUnavailable, ServiceClosed):
-                return PlainTextResponse("The server cannot answer right now. Please try again.", 503)
+                return PlainTextResponse(
+                    "The server cannot answer right now. Please try again.", 503
+                )
             except HTTPException as error:
-                return PlainTextResponse(str(error.detail), error.status_code, dict(error.headers or {}))
+                return PlainTextResponse(
+                    str(error.detail), error.status_code, dict(error.headers or {})
+                )
 
         return handle_plainly

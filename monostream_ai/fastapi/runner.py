@@ -30,9 +30,10 @@ class TurnRunner:
     """Keeps and awaits the task of each reply.
 
     Args:
-        max_silence: Seconds without a chunk after which a reply is ended with an error; None sets no limit.
-        drain_timeout: Seconds that running replies get when the process ends. Then they are cancelled and their leases released,
-            so that another process may take over at once.
+        max_silence: Seconds without a chunk after which a reply is ended with an error; None sets
+            no limit.
+        drain_timeout: Seconds that running replies get when the process ends. Then they are
+            cancelled and their leases released, so that another process may take over at once.
     """
 
     def __init__(
@@ -59,7 +60,8 @@ class TurnRunner:
         return self._drain is not None or self._service.closing
 
     async def start(self, assignment: Assignment) -> None:
-        """Acquire the version, store its `start`, and let the reply run; returns before the reply begins.
+        """Acquire the version, store its `start`, and let the reply run; returns before the reply
+        begins.
 
         A caller that is cancelled does not stop the turn.
 
@@ -73,13 +75,17 @@ class TurnRunner:
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # A caller that went away does not look at it, which asyncio would report.
         opened.add_done_callback(lambda done: done.cancelled() or done.exception())
-        task = asyncio.create_task(self._run(assignment, opened), name=f"turn {assignment.stream_id} {assignment.version}")
+        task = asyncio.create_task(
+            self._run(assignment, opened), name=f"turn {assignment.stream_id} {assignment.version}"
+        )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await asyncio.shield(opened)
 
     def begin_exit(self) -> None:
-        """Break responses off, and begin to drain: a server may wait for a client that does not read, and shut down late."""
+        """Break responses off, and begin to drain: a server may wait for a client that does not
+        read, and shut down late.
+        """
         self._service.begin_shutdown()
         self._begin_drain()
 
@@ -111,12 +117,19 @@ class TurnRunner:
                 async with silence_limit(pub, self._max_silence):
                     await self._reply(ChatTurn(assignment, pub))
         except (StreamStopped, Fenced) as ended:
-            logger.info("turn ended: %s", ended, extra=log_fields(assignment.stream_id, assignment.version))
+            logger.info(
+                "turn ended: %s", ended, extra=log_fields(assignment.stream_id, assignment.version)
+            )
             _settle(opened, ended)
         except Exception as error:
             if not _settle(opened, error):
                 name, version = assignment.stream_id, assignment.version
-                logger.exception("the reply of stream %r version %d failed", name, version, extra=log_fields(name, version))
+                logger.exception(
+                    "the reply of stream %r version %d failed",
+                    name,
+                    version,
+                    extra=log_fields(name, version),
+                )
         finally:
             opened.cancel()
         self._finisher.begin(assignment.stream_id, assignment.version)

@@ -1,8 +1,9 @@
 """Shapes a replay so that the page shows the same message and does nothing for a second time.
 
-Transient data is left out, and so is `tool-input-available` of a call whose result is stored: a client would run the tool again
-(`onToolCall`). The order stays as it is, and who goes on after an id misses nothing. For one that goes on, a call whose start is
-not in the replay is started again, which changes no part of its message, and transient data is new.
+Transient data is left out, and so is `tool-input-available` of a call whose result is stored: a
+client would run the tool again (`onToolCall`). The order stays as it is, and who goes on after an
+id misses nothing. For one that goes on, a call whose start is not in the replay is started again,
+which changes no part of its message, and transient data is new.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from monostream_ai.json_text import decode_json, encode_json
 from monostream_ai.ui_messages.profiles import Profile
 
 MAX_HELD_CHARACTERS: Final = 256 * 1024
-"""Text that may wait for the result of a call. A call whose result comes later than that is shown as it was."""
+"""Text that may wait for the result of a call. A call whose result comes later than that is shown
+as it was.
+"""
 
 PROVIDER_METADATA: Final = "providerMetadata"
 _RESULTS: Final = frozenset({"tool-output-available", "tool-output-error"})
-_ON_START: Final = frozenset({"toolCallId", "toolName", "dynamic", "title", PROVIDER_METADATA, "toolMetadata"})
+_ON_START: Final = frozenset(
+    {"toolCallId", "toolName", "dynamic", "title", PROVIDER_METADATA, "toolMetadata"}
+)
 
 
 class _Held:
@@ -75,7 +80,8 @@ class ReplayShape:
             held = self._held.popleft()
             for count, payload in enumerate(held.payloads, 1):
                 self._size -= len(payload)
-                # Only the last has the chunk's own id: a client that went on after a part of the chunk would miss the rest.
+                # Only the last has the chunk's own id: a client that went on after a part of the
+                # chunk would miss the rest.
                 yield held.id - (count < len(held.payloads)), payload
 
     def _look(self, chunk: dict[str, Any], held: _Held) -> None:
@@ -92,17 +98,22 @@ class ReplayShape:
         elif kind in _RESULTS and call_id in self._waiting:
             waiting, instead = self._waiting.pop(call_id)
             if kind == "tool-output-error" and chunk.get("dynamic") is not True:
-                # A client keeps the streamed text of a static call that fails, as `rawInput`, unless an output has replaced it.
+                # A client keeps the streamed text of a static call that fails, as `rawInput`,
+                # unless an output has replaced it.
                 instead = [*instead, _preliminary(call_id)]
             self._size += sum(map(len, instead)) - sum(map(len, waiting.payloads))
             waiting.payloads, waiting.waits_for = instead, None
 
     def _without_available(self, available: dict[str, Any]) -> list[str] | None:
-        """Return what makes the same part of a message without running the tool, or None if nothing does."""
+        """Return what makes the same part of a message without running the tool, or None if nothing
+        does.
+        """
         start, deltas = self._started.pop(str(available.get("toolCallId")), (None, []))
         said = {key: value for key, value in available.items() if key not in ("type", "input")}
         whole = encode_json(available.get("input"))
-        if not said.keys() <= _ON_START or (PROVIDER_METADATA in said and not self._metadata_on_start):
+        if not said.keys() <= _ON_START or (
+            PROVIDER_METADATA in said and not self._metadata_on_start
+        ):
             return None
         if start is None:
             return [encode_json({"type": "tool-input-start", **said}), _delta(said, whole)]
@@ -114,11 +125,20 @@ class ReplayShape:
 
 
 def _delta(call: dict[str, Any], text: str) -> str:
-    return encode_json({"type": "tool-input-delta", "toolCallId": call.get("toolCallId"), "inputTextDelta": text})
+    return encode_json(
+        {"type": "tool-input-delta", "toolCallId": call.get("toolCallId"), "inputTextDelta": text}
+    )
 
 
 def _preliminary(call_id: str) -> str:
-    return encode_json({"type": "tool-output-available", "toolCallId": call_id, "output": None, "preliminary": True})
+    return encode_json(
+        {
+            "type": "tool-output-available",
+            "toolCallId": call_id,
+            "output": None,
+            "preliminary": True,
+        }
+    )
 
 
 def _tool_or_data(payload: str) -> dict[str, Any] | None:

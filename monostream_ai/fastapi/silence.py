@@ -12,7 +12,9 @@ from monostream_ai._writing.publisher import Publisher
 
 @asynccontextmanager
 async def silence_limit(pub: Publisher[Any], seconds: float | None) -> AsyncIterator[None]:
-    """Cancel the block, and raise `TimeoutError`, once nothing was stored for one to two times `seconds`; None sets no limit."""
+    """Cancel the block, and raise `TimeoutError`, once nothing was stored for one to two times
+    `seconds`; None sets no limit.
+    """
     if seconds is None:
         yield
         return

@@ -1,4 +1,6 @@
-"""Looks for turns that nobody looks after: lost ones without readers, and ended ones that were not handed over."""
+"""Looks for turns that nobody looks after: lost ones without readers, and ended ones that were not
+handed over.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,15 @@ SWEEP_LIMIT: Final = 50
 
 @asynccontextmanager
 async def sweeping(
-    service: DurableStreamService[Any], prefix: str, attend: Callable[[VersionInfo], Awaitable[object]], *, interval: float
+    service: DurableStreamService[Any],
+    prefix: str,
+    attend: Callable[[VersionInfo], Awaitable[object]],
+    *,
+    interval: float,
 ) -> AsyncIterator[None]:
-    """Attend, every `interval` seconds while the block runs, to the unattended versions of streams that begin with `prefix`."""
+    """Attend, every `interval` seconds while the block runs, to the unattended versions of streams
+    that begin with `prefix`.
+    """
     task = asyncio.create_task(_sweep(service, prefix, attend, interval), name=f"sweep {prefix}")
     try:
         yield
@@ -34,7 +42,10 @@ async def sweeping(
 
 
 async def _sweep(
-    service: DurableStreamService[Any], prefix: str, attend: Callable[[VersionInfo], Awaitable[object]], interval: float
+    service: DurableStreamService[Any],
+    prefix: str,
+    attend: Callable[[VersionInfo], Awaitable[object]],
+    interval: float,
 ) -> None:
     while not service.closing:
         # Processes that were started together must not look at the same moment.

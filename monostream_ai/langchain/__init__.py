@@ -3,7 +3,9 @@
 try:
     import langchain_core as langchain_core
 except ImportError as error:
-    raise ImportError("monostream_ai.langchain needs langchain-core: pip install langchain-core") from error
+    raise ImportError(
+        "monostream_ai.langchain needs langchain-core: pip install langchain-core"
+    ) from error
 
 from monostream_ai.langchain.ambient import attached
 from monostream_ai.langchain.approvals import resume_value
@@ -11,4 +13,10 @@ from monostream_ai.langchain.handler import StreamCallbackHandler
 from monostream_ai.langchain.messages import to_langchain_messages
 from monostream_ai.langchain.owning import OwningCallbackHandler
 
-__all__ = ["OwningCallbackHandler", "StreamCallbackHandler", "attached", "resume_value", "to_langchain_messages"]
+__all__ = [
+    "OwningCallbackHandler",
+    "StreamCallbackHandler",
+    "attached",
+    "resume_value",
+    "to_langchain_messages",
+]

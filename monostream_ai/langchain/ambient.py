@@ -19,9 +19,11 @@ register_configure_hook(_AMBIENT, inheritable=True)
 
 @contextmanager
 def attached(handler: H) -> Iterator[H]:
-    """Attach a handler to every run that begins in this block, also in tasks and `asyncio.to_thread` calls that it starts.
+    """Attach a handler to every run that begins in this block, also in tasks and
+    `asyncio.to_thread` calls that it starts.
 
-    An inner block replaces the handler of an outer one. A handler that is among a run's callbacks as well records once.
+    An inner block replaces the handler of an outer one. A handler that is among a run's callbacks
+    as well records once.
     """
     token = _AMBIENT.set(handler)
     try:

@@ -23,7 +23,9 @@ MAX_TITLE: Final = 200
 
 
 class Attachments:
-    """Sources and files of one message, de-duplicated: providers repeat a citation with each sentence, and all at the end."""
+    """Sources and files of one message, de-duplicated: providers repeat a citation with each
+    sentence, and all at the end.
+    """
 
     def __init__(self, builder: UIMessageBuilder) -> None:
         self._builder = builder
@@ -40,7 +42,11 @@ class Attachments:
     def sources(self, block: Mapping[str, Any]) -> list[Chunk]:
         """Map the citations of a text block."""
         annotations = block.get("annotations")
-        cited = [one for one in annotations if isinstance(one, Mapping)] if isinstance(annotations, list) else []
+        cited = (
+            [one for one in annotations if isinstance(one, Mapping)]
+            if isinstance(annotations, list)
+            else []
+        )
         return [chunk for one in cited for chunk in self._source(one)]
 
     def file(self, block: Mapping[str, Any]) -> list[Chunk]:
@@ -61,13 +67,19 @@ class Attachments:
         url, title = citation.get("url"), citation.get("title")
         title = title if isinstance(title, str) and title else None
         if isinstance(url, str) and is_link(url):
-            return self._builder.source_url(url, url, title=title) if self._is_new(("url", url)) else []
+            return (
+                self._builder.source_url(url, url, title=title)
+                if self._is_new(("url", url))
+                else []
+            )
         text = citation.get("cited_text")
         name = title or (text[:MAX_TITLE] if isinstance(text, str) and text else None)
         source_id = citation.get("id") if isinstance(citation.get("id"), str) else name
         if not isinstance(source_id, str) or not self._is_new(("document", source_id, title)):
             return []
-        return self._builder.source_document(source_id, media_type="text/plain", title=name or DOCUMENT_TITLE)
+        return self._builder.source_document(
+            source_id, media_type="text/plain", title=name or DOCUMENT_TITLE
+        )
 
     def _is_new(self, key: object) -> bool:
         new = key not in self._seen

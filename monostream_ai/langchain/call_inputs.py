@@ -32,7 +32,9 @@ class CallInputs:
         close: Ends the text before a call, and returns the chunks for it.
     """
 
-    def __init__(self, run_id: str, message: AgentMessage, calls: CallIds, close: Callable[[], list[Chunk]]) -> None:
+    def __init__(
+        self, run_id: str, message: AgentMessage, calls: CallIds, close: Callable[[], list[Chunk]]
+    ) -> None:
         self._run_id = run_id
         self._message = message
         self._calls = calls
@@ -42,9 +44,17 @@ class CallInputs:
         self._served: dict[str, str] = {}
 
     def chunk(
-        self, index: object, call_id: str | None, name: str | None, arguments: str, *, provider: bool = False
+        self,
+        index: object,
+        call_id: str | None,
+        name: str | None,
+        arguments: str,
+        *,
+        provider: bool = False,
     ) -> list[Chunk]:
-        """Append to the input of a call. Without an index, an id begins a call, and no id continues the last one."""
+        """Append to the input of a call. Without an index, an id begins a call, and no id continues
+        the last one.
+        """
         call = self._find(index, call_id, provider)
         call.call_id, call.name = call.call_id or call_id, call.name or name
         call.arguments += arguments
@@ -56,9 +66,16 @@ class CallInputs:
         call.published = self._calls.publish(call.call_id)
         if provider:
             self._served[call.call_id] = call.published
-        return [*chunks, *self._message.tool_input(call.published, call.name, call.arguments, provider_executed=provider)]
+        return [
+            *chunks,
+            *self._message.tool_input(
+                call.published, call.name, call.arguments, provider_executed=provider
+            ),
+        ]
 
-    def so_far(self, index: object, call_id: str | None, name: str | None, arguments: str) -> list[Chunk]:
+    def so_far(
+        self, index: object, call_id: str | None, name: str | None, arguments: str
+    ) -> list[Chunk]:
         """Append what is new in the whole input so far, which is how langchain-core 1.4 tells it."""
         known = self._find(index, call_id, provider=False).arguments
         return self.chunk(index, call_id, name, arguments.removeprefix(known))
@@ -66,19 +83,29 @@ class CallInputs:
     def whole(self, call_id: str | None, name: str, arguments: Any) -> list[Chunk]:
         """Give a call its input."""
         chunks = self._close()
-        return [*chunks, *self._message.tool_call(self._settle(call_id, name), name, to_json_value(arguments))]
+        return [
+            *chunks,
+            *self._message.tool_call(self._settle(call_id, name), name, to_json_value(arguments)),
+        ]
 
     def invalid(self, call_id: str | None, name: str | None, arguments: str | None) -> list[Chunk]:
         """End a call whose input cannot be read."""
         published = self._settle(call_id, name or "")
-        return [*self._close(), *self._message.tool_input_error(published, name or "unknown", arguments, INVALID_INPUT_TEXT)]
+        return [
+            *self._close(),
+            *self._message.tool_input_error(
+                published, name or "unknown", arguments, INVALID_INPUT_TEXT
+            ),
+        ]
 
     def fail(self) -> list[Chunk]:
         """End the calls that did not become whole; they get no result."""
         chunks: list[Chunk] = []
         for call in self._streamed.values():
             if call.published is not None and self._calls.state(call.published) == "streaming":
-                chunks += self._message.tool_input_error(call.published, call.name or "", None, INVALID_INPUT_TEXT)
+                chunks += self._message.tool_input_error(
+                    call.published, call.name or "", None, INVALID_INPUT_TEXT
+                )
         self._streamed.clear()
         return chunks
 
@@ -92,7 +119,10 @@ class CallInputs:
             return []
         name = str(block.get("name") or "unknown")
         arguments = to_json_value(block.get("args"))
-        return [*self._close(), *self._message.tool_call(published, name, arguments, provider_executed=True)]
+        return [
+            *self._close(),
+            *self._message.tool_call(published, name, arguments, provider_executed=True),
+        ]
 
     def served_result(self, block: Mapping[str, Any]) -> list[Chunk]:
         """Map the result of a tool that the provider ran."""
@@ -112,7 +142,9 @@ class CallInputs:
             arguments = to_json_value(json.loads(call.arguments or "{}"))
         except (ValueError, RecursionError):
             arguments = call.arguments
-        return self._message.tool_call(published, call.name or "", arguments, provider_executed=True)
+        return self._message.tool_call(
+            published, call.name or "", arguments, provider_executed=True
+        )
 
     def _find(self, index: object, call_id: str | None, provider: bool) -> _Streamed:
         key = (provider, index if index is not None else call_id or self._last_key(provider))

@@ -8,7 +8,9 @@ from typing import Any, Final
 from langchain_core.messages import AIMessage
 
 _PROVIDER_BLOCKS: Final[Mapping[object, str]] = {"thinking": "reasoning", "refusal": "text"}
-"""What blocks are that LangChain passes on as their provider sent them, by the type that names also where their text is."""
+"""What blocks are that LangChain passes on as their provider sent them, by the type that names also
+where their text is.
+"""
 
 
 def blocks_of(message: AIMessage) -> Sequence[Mapping[str, Any]]:
@@ -21,7 +23,10 @@ def blocks_of(message: AIMessage) -> Sequence[Mapping[str, Any]]:
     refusal = message.additional_kwargs.get("refusal")
     if isinstance(refusal, str):
         # LangChain repeats it as a block, or two.
-        blocks = [*(block for block in blocks if not _is_refusal(block)), {"type": "text", "text": refusal}]
+        blocks = [
+            *(block for block in blocks if not _is_refusal(block)),
+            {"type": "text", "text": refusal},
+        ]
     return [_read(block) for block in blocks if isinstance(block, dict)]
 
 

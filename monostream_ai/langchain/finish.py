@@ -25,7 +25,12 @@ def finish_reason(metadata: Mapping[str, Any], *, calls_tools: bool = False) -> 
         return "tool-calls"
     incomplete = metadata.get("incomplete_details")
     given = incomplete.get("reason") if isinstance(incomplete, dict) else None
-    given = given or metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("status")
+    given = (
+        given
+        or metadata.get("finish_reason")
+        or metadata.get("stop_reason")
+        or metadata.get("status")
+    )
     return finish_reason_of(str(given)) if given else "stop"
 
 
@@ -46,7 +51,9 @@ class Usage:
             self._add(name, (usage.get(details) or {}).get(key))
 
     def as_metadata(self) -> dict[str, int]:
-        """Return the counts under the names of `LanguageModelUsage`. Source: vercel/ai, ai@7.0.173, src/types/usage.ts."""
+        """Return the counts under the names of `LanguageModelUsage`. Source: vercel/ai, ai@7.0.173,
+        src/types/usage.ts.
+        """
         return dict(self._tokens)
 
     def _add(self, name: str, count: int | None) -> None:

@@ -18,7 +18,9 @@ class Interrupt(NamedTuple):
 
 
 def interrupts_of(error: BaseException) -> Iterator[Interrupt]:
-    """Yield what the error interrupts a graph with, if it does; told by its name, since LangGraph need not be installed."""
+    """Yield what the error interrupts a graph with, if it does; told by its name, since LangGraph
+    need not be installed.
+    """
     if not any(kind.__name__ == "GraphInterrupt" for kind in type(error).__mro__):
         return
     interrupts = error.args[0] if error.args else ()
@@ -28,15 +30,21 @@ def interrupts_of(error: BaseException) -> Iterator[Interrupt]:
 
 
 def ask(message: AgentMessage, calls: CallIds, interrupt: Interrupt) -> list[Chunk]:
-    """Return the chunks that put the question to the user: an approval for each call it is about, then the question as data."""
+    """Return the chunks that put the question to the user: an approval for each call it is about,
+    then the question as data.
+    """
     chunks: list[Chunk] = []
     for call in _calls_asked_about(message.pending, calls, interrupt.value):
         chunks += message.ask(call.call_id, f"{interrupt.id}:{call.call_id}")
     return [*chunks, *message.data("interrupt", interrupt.value, data_id=interrupt.id)]
 
 
-def _calls_asked_about(pending: list[PendingCall], calls: CallIds, value: Any) -> Iterator[PendingCall]:
-    """Yield the calls behind the requests of `HumanInTheLoopMiddleware`. Source: langchain 1.4.7, human_in_the_loop.py."""
+def _calls_asked_about(
+    pending: list[PendingCall], calls: CallIds, value: Any
+) -> Iterator[PendingCall]:
+    """Yield the calls behind the requests of `HumanInTheLoopMiddleware`. Source: langchain 1.4.7,
+    human_in_the_loop.py.
+    """
     if not isinstance(value, Mapping):
         return
     if value.get("type") == "tool_approval":
@@ -45,9 +53,15 @@ def _calls_asked_about(pending: list[PendingCall], calls: CallIds, value: Any) -
         return
     requests = value.get("action_requests") or value.get("actionRequests")
     for request in requests if isinstance(requests, list) else ():
-        same = [call for call in pending if isinstance(request, dict) and call.name == request.get("name")]
+        same = [
+            call
+            for call in pending
+            if isinstance(request, dict) and call.name == request.get("name")
+        ]
         # Of two calls of one tool only one may need an approval.
-        found = next((call for call in same if call.input == request.get("args")), same[0] if same else None)
+        found = next(
+            (call for call in same if call.input == request.get("args")), same[0] if same else None
+        )
         if found is not None:
             pending.remove(found)
             yield found

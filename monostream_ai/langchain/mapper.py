@@ -7,7 +7,13 @@ from typing import Any, Self
 from uuid import UUID
 
 from langchain_core.messages import AIMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, Generation, GenerationChunk, LLMResult
+from langchain_core.outputs import (
+    ChatGeneration,
+    ChatGenerationChunk,
+    Generation,
+    GenerationChunk,
+    LLMResult,
+)
 
 from monostream_ai.langchain.answers import Answers
 from monostream_ai.langchain.attachments import Attachments
@@ -23,10 +29,12 @@ from monostream_ai.ui_messages.call_ids import CallIds
 
 
 class LangChainMapper:
-    """Maps the callbacks of any number of runs, one after another or at once, to the chunks of one message.
+    """Maps the callbacks of any number of runs, one after another or at once, to the chunks of one
+    message.
 
-    It never returns a terminal chunk: whoever opened the version ends it, since another chain may follow. When a root run ends, a
-    `message-metadata` chunk says why the last model stopped and what was used, and the protocol's `finish` repeats the reason.
+    It never returns a terminal chunk: whoever opened the version ends it, since another chain may
+    follow. When a root run ends, a `message-metadata` chunk says why the last model stopped and
+    what was used, and the protocol's `finish` repeats the reason.
 
     Args:
         runs: Decides which runs are shown.
@@ -44,7 +52,9 @@ class LangChainMapper:
         self._message = message
         self._runs = runs
         self._calls = CallIds(message, message.earlier_calls)
-        self._answers = Answers(message, self._calls, error_text=error_text, tool_output=tool_output)
+        self._answers = Answers(
+            message, self._calls, error_text=error_text, tool_output=tool_output
+        )
         self._attachments = Attachments(message)
         self._steps = Steps(message, self._attachments)
         self._speaking: dict[UUID, ModelOutput] = {}
@@ -64,7 +74,11 @@ class LangChainMapper:
         **options: Any,
     ) -> Self:
         """Return a mapper for a new message."""
-        return cls(AgentMessage(message_id=message_id, send_start=send_start, continued=continued), runs(), **options)
+        return cls(
+            AgentMessage(message_id=message_id, send_start=send_start, continued=continued),
+            runs(),
+            **options,
+        )
 
     def run_start(
         self,
@@ -74,19 +88,25 @@ class LangChainMapper:
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> list[Chunk]:
-        """Follow a chain or a retriever. The first run of any kind starts the message, so that a client has its id."""
+        """Follow a chain or a retriever. The first run of any kind starts the message, so that a
+        client has its id.
+        """
         self._runs.start(kind, run_id, parent_id, tags, metadata)
         return self._message.start()
 
     def run_end(self, run_id: UUID, outputs: Any = None) -> list[Chunk]:
-        """Map the end of a chain. What a root returns is the whole history, in which old messages may carry the same ids."""
+        """Map the end of a chain. What a root returns is the whole history, in which old messages
+        may carry the same ids.
+        """
         ended, chunks = self._end(run_id)
         if ended and not ended[-1].hidden and ended[-1].parent is not None:
             chunks += self._answers.of_node(outputs)
         return [*chunks, *self._sum_up(ended)]
 
     def run_error(self, run_id: UUID, error: BaseException) -> list[Chunk]:
-        """Map the failure of a chain. An interrupt passes through every graph around it, and is shown once for each root run."""
+        """Map the failure of a chain. An interrupt passes through every graph around it, and is
+        shown once for each root run.
+        """
         ended, chunks = self._end(run_id)
         for interrupt in interrupts_of(error) if ended else ():
             asked = (ended[-1].root.id, interrupt.id)
@@ -103,26 +123,39 @@ class LangChainMapper:
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> list[Chunk]:
-        """Begin a step, unless another model is speaking in the open one: the results of a step's calls belong to it."""
+        """Begin a step, unless another model is speaking in the open one: the results of a step's
+        calls belong to it.
+        """
         run = self._runs.start("model", run_id, parent_id, tags, metadata)
         if run.hidden:
             return self._message.start()
         together = bool(self._speaking) and self._message.step_open
-        self._speaking[run_id] = ModelOutput(str(run_id), self._message, self._calls, self._attachments)
+        self._speaking[run_id] = ModelOutput(
+            str(run_id), self._message, self._calls, self._attachments
+        )
         if not together:
             return self._steps.begin(run_id)
         self._steps.join(run_id)
         return []
 
-    def token(self, run_id: UUID, token: Any, chunk: GenerationChunk | ChatGenerationChunk | None) -> list[Chunk]:
+    def token(
+        self, run_id: UUID, token: Any, chunk: GenerationChunk | ChatGenerationChunk | None
+    ) -> list[Chunk]:
         output = self._speaking.get(run_id)
         if output is None or output.source == "events":
             return []
         if isinstance(chunk, ChatGenerationChunk):
             message = chunk.message
-            chunks = output.token(message) if isinstance(message, AIMessage) else output.text(None, message.text)
+            chunks = (
+                output.token(message)
+                if isinstance(message, AIMessage)
+                else output.text(None, message.text)
+            )
         else:
-            chunks = output.text(None, token if chunk is None and isinstance(token, str) else chunk.text if chunk else "")
+            chunks = output.text(
+                None,
+                token if chunk is None and isinstance(token, str) else chunk.text if chunk else "",
+            )
         if chunks:
             # An empty token says nothing about where the output will come from.
             output.source = "tokens"
@@ -138,7 +171,9 @@ class LangChainMapper:
     def model_end(self, run_id: UUID, response: LLMResult) -> list[Chunk]:
         ended = self._runs.end(run_id)
         output = self._speaking.pop(run_id, None)
-        generation = response.generations[0][0] if response.generations and response.generations[0] else None
+        generation = (
+            response.generations[0][0] if response.generations and response.generations[0] else None
+        )
         message = generation.message if isinstance(generation, ChatGeneration) else None
         if isinstance(message, AIMessage):
             self._usage.add(message)
@@ -168,7 +203,10 @@ class LangChainMapper:
         known = None if call_id is None else self._calls.find(call_id, name)
         if known is not None:
             run.call_id = known
-            return [*self._message.start(), *self._message.let_run(known, name, to_json_value(arguments))]
+            return [
+                *self._message.start(),
+                *self._message.let_run(known, name, to_json_value(arguments)),
+            ]
         self._steps.join(run_id)
         run.call_id = self._calls.publish(call_id or str(run_id))
         return self._message.tool_call(run.call_id, name, to_json_value(arguments))
@@ -186,25 +224,35 @@ class LangChainMapper:
         return [*chunks, *self._sum_up(ended)]
 
     def custom_event(self, name: str, data: Any) -> list[Chunk]:
-        """Send `data-<name>`. If the data has a string under `id`, a later event of the same name and id replaces it."""
+        """Send `data-<name>`. If the data has a string under `id`, a later event of the same name
+        and id replaces it.
+        """
         value = to_json_value(data)
         data_id = value.get("id") if isinstance(value, dict) else None
         self._steps.join(None)
-        return self._message.data(name, value, data_id=data_id if isinstance(data_id, str) else None)
+        return self._message.data(
+            name, value, data_id=data_id if isinstance(data_id, str) else None
+        )
 
-    def _complete(self, output: ModelOutput, generation: Generation | None, message: Any) -> list[Chunk]:
+    def _complete(
+        self, output: ModelOutput, generation: Generation | None, message: Any
+    ) -> list[Chunk]:
         if isinstance(message, AIMessage):
             reason = finish_reason(message.response_metadata, calls_tools=bool(message.tool_calls))
             self._reason = "content-filter" if refuses(message) else reason
             return output.complete(message)
         text = generation.text if generation is not None and output.source is None else ""
-        self._reason = finish_reason((generation.generation_info if generation is not None else None) or {})
+        self._reason = finish_reason(
+            (generation.generation_info if generation is not None else None) or {}
+        )
         return [*output.text(None, text), *output.fail()]
 
     def _end(self, run_id: UUID) -> tuple[list[Run], list[Chunk]]:
         """Forget a run and all below it, and end what they were saying."""
         ended = self._runs.end(run_id)
-        silenced = [output for run in ended if (output := self._speaking.pop(run.id, None)) is not None]
+        silenced = [
+            output for run in ended if (output := self._speaking.pop(run.id, None)) is not None
+        ]
         return ended, [chunk for output in silenced for chunk in output.fail()]
 
     def _sum_up(self, ended: Sequence[Run]) -> list[Chunk]:

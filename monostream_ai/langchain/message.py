@@ -1,4 +1,6 @@
-"""The message that an agent writes, with the approvals that it waits for and the tool calls of an earlier turn."""
+"""The message that an agent writes, with the approvals that it waits for and the tool calls of an
+earlier turn.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,21 @@ class PendingCall(NamedTuple):
 
 
 class AgentMessage(UIMessageBuilder):
-    """A builder that also knows which calls wait for a human, and calls that were made before this turn.
+    """A builder that also knows which calls wait for a human, and calls that were made before this
+    turn.
 
     Args:
         message_id, send_start: As for `UIMessageBuilder`.
-        continued: The assistant message that this turn goes on with: its calls can be answered here, as after an approval. What
-            is malformed in it is ignored: it comes from a client.
+        continued: The assistant message that this turn goes on with: its calls can be answered
+            here, as after an approval. What is malformed in it is ignored: it comes from a client.
     """
 
     def __init__(
-        self, *, message_id: str | None = None, send_start: bool = True, continued: Mapping[str, Any] | None = None
+        self,
+        *,
+        message_id: str | None = None,
+        send_start: bool = True,
+        continued: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message_id=message_id, send_start=send_start)
         self._inputs: dict[str, Any] = {}
@@ -41,14 +48,24 @@ class AgentMessage(UIMessageBuilder):
     @property
     def pending(self) -> list[PendingCall]:
         """The calls without a result that a tool of ours is to answer, oldest first."""
-        waiting = [(call_id, call) for call_id, call in self._open.calls.items() if self._waits(call_id)]
+        waiting = [
+            (call_id, call) for call_id, call in self._open.calls.items() if self._waits(call_id)
+        ]
         ours = [(call_id, call.name) for call_id, call in waiting if not call.provider_executed]
         return [PendingCall(call_id, name, self._inputs.get(call_id)) for call_id, name in ours]
 
     def tool_call(
-        self, call_id: str, name: str, input: Any, *, dynamic: bool = True, provider_executed: bool = False
+        self,
+        call_id: str,
+        name: str,
+        input: Any,
+        *,
+        dynamic: bool = True,
+        provider_executed: bool = False,
     ) -> list[Chunk]:
-        chunks = super().tool_call(call_id, name, input, dynamic=dynamic, provider_executed=provider_executed)
+        chunks = super().tool_call(
+            call_id, name, input, dynamic=dynamic, provider_executed=provider_executed
+        )
         self._inputs[call_id] = input
         return chunks
 
@@ -64,11 +81,24 @@ class AgentMessage(UIMessageBuilder):
         return call_id in self._undecided and self._waits(call_id)
 
     def let_run(self, call_id: str, name: str, input: Any) -> list[Chunk]:
-        """Note that the call runs, so that whatever it returns is no refusal; show what a human has made of it."""
+        """Note that the call runs, so that whatever it returns is no refusal; show what a human has
+        made of it.
+        """
         call, chunks = self.call(call_id), list[Chunk]()
-        if call is not None and self.awaits_decision(call_id) and (call.name, self._inputs.get(call_id)) != (name, input):
+        if (
+            call is not None
+            and self.awaits_decision(call_id)
+            and (call.name, self._inputs.get(call_id)) != (name, input)
+        ):
             self._inputs[call_id] = input
-            chunks = self._send({"type": "tool-input-available", **call.keys(call_id), "toolName": name, "input": input})
+            chunks = self._send(
+                {
+                    "type": "tool-input-available",
+                    **call.keys(call_id),
+                    "toolName": name,
+                    "input": input,
+                }
+            )
         return [*chunks, *self._decide(call_id, approved=True)]
 
     def refuse(self, call_id: str) -> list[Chunk]:
@@ -78,9 +108,14 @@ class AgentMessage(UIMessageBuilder):
     def _decide(self, call_id: str, *, approved: bool) -> list[Chunk]:
         # Who was asked in an earlier turn has given the answer in the client, which shows it.
         approval_id = self._undecided.pop(call_id, None)
-        # A tool may also have answered although nobody decided, or the step that asked may have been taken back.
+        # A tool may also have answered although nobody decided, or the step that asked may have
+        # been taken back.
         open_here = approval_id in self._open.approvals and self._waits(call_id)
-        return self.approval_response(approval_id, approved) if approval_id is not None and open_here else []
+        return (
+            self.approval_response(approval_id, approved)
+            if approval_id is not None and open_here
+            else []
+        )
 
     def _waits(self, call_id: str) -> bool:
         call = self.call(call_id)
@@ -88,9 +123,13 @@ class AgentMessage(UIMessageBuilder):
 
     def _adopt(self, message: Mapping[str, Any]) -> None:
         parts, metadata = message.get("parts"), message.get("metadata")
-        self.earlier_reason = metadata.get("finishReason") if isinstance(metadata, Mapping) else None
+        self.earlier_reason = (
+            metadata.get("finishReason") if isinstance(metadata, Mapping) else None
+        )
         tools = [
-            chunk for chunk in chunks_of_message({"parts": parts if isinstance(parts, list) else []}) if "toolCallId" in chunk
+            chunk
+            for chunk in chunks_of_message({"parts": parts if isinstance(parts, list) else []})
+            if "toolCallId" in chunk
         ]
         for chunk in tools:
             self._open.feed(chunk)

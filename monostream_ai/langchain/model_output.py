@@ -18,12 +18,16 @@ Source = Literal["tokens", "events"]
 
 
 class ModelOutput:
-    """Maps one model run. Its parts are ended in the order in which the model goes on to the next one.
+    """Maps one model run. Its parts are ended in the order in which the model goes on to the next
+    one.
 
-    `source` is where its output is taken from, once that is known: a model may report the same output as tokens and as events.
+    `source` is where its output is taken from, once that is known: a model may report the same
+        output as tokens and as events.
     """
 
-    def __init__(self, run_id: str, message: AgentMessage, calls: CallIds, attachments: Attachments) -> None:
+    def __init__(
+        self, run_id: str, message: AgentMessage, calls: CallIds, attachments: Attachments
+    ) -> None:
         self.source: Source | None = None
         self._run_id = run_id
         self._message = message
@@ -36,7 +40,9 @@ class ModelOutput:
         self._files: set[tuple[object, object]] = set()
 
     def text(self, index: object, delta: str) -> list[Chunk]:
-        """Append to the text block of this index; another index, or another kind, begins a new part."""
+        """Append to the text block of this index; another index, or another kind, begins a new
+        part.
+        """
         if not delta:
             return []
         return [*self._turn_to("text", index), *self._message.text(self._part_id, delta)]
@@ -49,15 +55,21 @@ class ModelOutput:
     def token(self, message: AIMessage) -> list[Chunk]:
         """Map one streamed message chunk."""
         # Sound and film come in pieces, which are of no use before the message is whole.
-        blocks = [block for block in blocks_of(message) if block.get("type") not in ("audio", "video")]
+        blocks = [
+            block for block in blocks_of(message) if block.get("type") not in ("audio", "video")
+        ]
         chunks = [chunk for block in blocks for chunk in self.block(block)]
         if isinstance(message, AIMessageChunk):
             for call in message.tool_call_chunks:
-                chunks += self._inputs.chunk(call["index"], call["id"], call["name"], call["args"] or "")
+                chunks += self._inputs.chunk(
+                    call["index"], call["id"], call["name"], call["args"] or ""
+                )
         return chunks
 
     def event(self, event: Mapping[str, Any]) -> list[Chunk]:
-        """Map an event of the `v3` streaming protocol. Source: langchain-protocol 0.0.20, `MessagesData`."""
+        """Map an event of the `v3` streaming protocol. Source: langchain-protocol 0.0.20,
+        `MessagesData`.
+        """
         kind, index, content = event.get("event"), event.get("index"), event.get("content") or {}
         if kind == "content-block-delta":
             return self._delta(index, event["delta"])
@@ -78,7 +90,9 @@ class ModelOutput:
         if kind == "reasoning":
             return self.reasoning(index, block.get("reasoning") or "")
         if kind == "server_tool_call_chunk":
-            return self._inputs.chunk(index, block.get("id"), block.get("name"), block.get("args") or "", provider=True)
+            return self._inputs.chunk(
+                index, block.get("id"), block.get("name"), block.get("args") or "", provider=True
+            )
         return self._finished(block)
 
     def close(self) -> list[Chunk]:
@@ -106,7 +120,9 @@ class ModelOutput:
         return [*self.close(), *self._inputs.fail()]
 
     def _finished(self, block: Mapping[str, Any]) -> list[Chunk]:
-        """Map what a whole block adds to its pieces, and blocks that come in one piece. Seeing one again changes nothing."""
+        """Map what a whole block adds to its pieces, and blocks that come in one piece. Seeing one
+        again changes nothing.
+        """
         kind = block.get("type")
         if kind == "text":
             return self._attachments.sources(block)
@@ -122,7 +138,11 @@ class ModelOutput:
     def _rest(self, block: Mapping[str, Any]) -> list[Chunk]:
         # LangChain joins the files of one index to what is no file.
         index = block.get("index")
-        return [] if index is not None and (block.get("type"), index) in self._files else self._finished(block)
+        return (
+            []
+            if index is not None and (block.get("type"), index) in self._files
+            else self._finished(block)
+        )
 
     def _delta(self, index: object, delta: Mapping[str, Any]) -> list[Chunk]:
         if delta["type"] == "text-delta":
@@ -133,7 +153,9 @@ class ModelOutput:
             return self._inputs.chunk(index, None, None, delta["args"])
         fields = delta.get("fields") or {}
         if delta["type"] == "block-delta" and fields.get("type") == "tool_call_chunk":
-            return self._inputs.so_far(index, fields.get("id"), fields.get("name"), fields.get("args") or "")
+            return self._inputs.so_far(
+                index, fields.get("id"), fields.get("name"), fields.get("args") or ""
+            )
         return []
 
     def _turn_to(self, kind: str, index: object) -> list[Chunk]:

@@ -15,11 +15,15 @@ MAX_DEPTH: Final = 5
 """Levels of updates, lists and commands in which a tool's message is looked for."""
 
 MAX_ITEMS: Final = 1000
-"""Items of one list that are looked at, the newest ones; a node may return anything, and this runs while a model waits."""
+"""Items of one list that are looked at, the newest ones; a node may return anything, and this runs
+while a model waits.
+"""
 
 
 def output_value(message: ToolMessage) -> Any:
-    """Return the content of a tool's message as JSON: an object or array that LangChain wrote as text is one again."""
+    """Return the content of a tool's message as JSON: an object or array that LangChain wrote as
+    text is one again.
+    """
     content = message.content
     if isinstance(content, str) and content[:1] in ("{", "["):
         try:
@@ -35,7 +39,9 @@ def error_text_of(message: ToolMessage) -> str:
 
 
 def tool_messages(output: Any, depth: int = MAX_DEPTH) -> Iterator[ToolMessage]:
-    """Yield the tool messages in what a tool or a node returned: the message, a `Command`, an update, or lists of them."""
+    """Yield the tool messages in what a tool or a node returned: the message, a `Command`, an
+    update, or lists of them.
+    """
     if isinstance(output, ToolMessage):
         yield output
     elif depth == 0:

@@ -17,7 +17,9 @@ logger = logging.getLogger(__name__)
 
 
 class OwnedStream:
-    """Opens a publisher, takes chunks for it from any thread, and ends it when told, all on the service's loop."""
+    """Opens a publisher, takes chunks for it from any thread, and ends it when told, all on the
+    service's loop.
+    """
 
     def __init__(self, publisher: Publisher[Chunk], loop: asyncio.AbstractEventLoop) -> None:
         self._publisher = publisher

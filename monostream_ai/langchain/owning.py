@@ -1,4 +1,6 @@
-"""A handler that needs no block around the run: it opens a version when a run begins, and ends it when that run ends."""
+"""A handler that needs no block around the run: it opens a version when a run begins, and ends it
+when that run ends.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,14 @@ from monostream_ai.ui_messages import Chunk
 
 
 class OwningCallbackHandler(StreamCallbackHandler):
-    """Records each root run as a version of its own, the next one of the stream. Safe from any thread.
+    """Records each root run as a version of its own, the next one of the stream. Safe from any
+    thread.
 
-    Prefer a publisher's block with `StreamCallbackHandler`, which also ends what LangChain leaves without a callback. Here a run
-    that is cancelled in silence (a bare `model.ainvoke`) is aborted when its task has ended, or else when this handler is closed
-    or collected; and a `stop` of the stream does not cancel the run, whose later chunks are dropped.
-    A run that begins while a root run is open belongs to that one.
+    Prefer a publisher's block with `StreamCallbackHandler`, which also ends what LangChain leaves
+    without a callback. Here a run that is cancelled in silence (a bare `model.ainvoke`) is aborted
+    when its task has ended, or else when this handler is closed or collected; and a `stop` of the
+    stream does not cancel the run, whose later chunks are dropped. A run that begins while a root
+    run is open belongs to that one.
 
     Args:
         service: Make the handler on its loop.
@@ -34,7 +38,12 @@ class OwningCallbackHandler(StreamCallbackHandler):
     """
 
     def __init__(
-        self, service: DurableStreamService[Any], stream_id: str, *, opening: Mapping[str, Any] | None = None, **options: Any
+        self,
+        service: DurableStreamService[Any],
+        stream_id: str,
+        *,
+        opening: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(_Nowhere(), **options)
         self._loop = asyncio.get_running_loop()

@@ -8,7 +8,9 @@ from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
 HIDDEN_TAGS: Final = frozenset({"nostream", "langsmith:hidden"})
-"""Tags by which LangGraph and LangSmith hide a run. Source: langgraph 1.2.22, langgraph/constants.py."""
+"""Tags by which LangGraph and LangSmith hide a run. Source: langgraph 1.2.22,
+langgraph/constants.py.
+"""
 
 Kind = Literal["model", "chain", "tool", "retriever"]
 Include: TypeAlias = Callable[[Sequence[str], Mapping[str, Any]], bool]
@@ -16,7 +18,9 @@ Include: TypeAlias = Callable[[Sequence[str], Mapping[str, Any]], bool]
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """One run; `hidden` ones are followed and not shown. `call_id` names the tool call that a tool run answers."""
+    """One run; `hidden` ones are followed and not shown. `call_id` names the tool call that a tool
+    run answers.
+    """
 
     id: UUID
     parent: Run | None
@@ -34,7 +38,8 @@ class Run:
 
 
 class Runs:
-    """The open runs. One whose parent is unknown is a root: fallbacks report no parent, and a handler may sit on an inner run.
+    """The open runs. One whose parent is unknown is a root: fallbacks report no parent, and a
+    handler may sit on an inner run.
 
     Args:
         exclude_tags: Hide runs with these tags too, with all that they start.
@@ -43,7 +48,11 @@ class Runs:
     """
 
     def __init__(
-        self, *, exclude_tags: Collection[str] = (), nested: Literal["hide", "show"] = "hide", include: Include | None = None
+        self,
+        *,
+        exclude_tags: Collection[str] = (),
+        nested: Literal["hide", "show"] = "hide",
+        include: Include | None = None,
     ) -> None:
         self._hidden_tags = HIDDEN_TAGS.union(exclude_tags)
         self._hide_nested = nested == "hide"
@@ -70,7 +79,8 @@ class Runs:
         return run
 
     def end(self, run_id: UUID) -> list[Run]:
-        """Forget a run and what is still open below it, and return them, the run last; empty if it is not open.
+        """Forget a run and what is still open below it, and return them, the run last; empty if it
+        is not open.
 
         Runs below are ended too because cancelled ones never report their own end.
         """

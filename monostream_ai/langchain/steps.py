@@ -1,4 +1,6 @@
-"""The steps of a message: when a model begins one, and when it takes back what a failed attempt has shown."""
+"""The steps of a message: when a model begins one, and when it takes back what a failed attempt has
+shown.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,9 @@ from monostream_ai.ui_messages import Chunk
 class Steps:
     """Knows who has contributed to the open step.
 
-    A failed attempt is taken back only when another model follows it in the open step, and nobody else has shown anything there:
-    `reset-step` removes everything since the step began. With no model to follow, what was said is all that the user will get.
+    A failed attempt is taken back only when another model follows it in the open step, and nobody
+    else has shown anything there: `reset-step` removes everything since the step began. With no
+    model to follow, what was said is all that the user will get.
     """
 
     def __init__(self, message: AgentMessage, attachments: Attachments) -> None:
@@ -33,7 +36,11 @@ class Steps:
     def begin(self, run_id: UUID) -> list[Chunk]:
         """Begin the step of a model; end the open one first."""
         chunks: list[Chunk] = []
-        if self._message.step_open and self._failed is not None and self._contributors == {self._failed}:
+        if (
+            self._message.step_open
+            and self._failed is not None
+            and self._contributors == {self._failed}
+        ):
             self._attachments.forget_step()
             chunks = self._message.reset_step()
         self._attachments.begin_step()

@@ -1,4 +1,6 @@
-"""A notifier that passes every call on to another one: the base of notifiers that change or watch some calls."""
+"""A notifier that passes every call on to another one: the base of notifiers that change or watch
+some calls.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ class ForwardingNotifier(Notifier):
     async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
         await self.inner.notify(wake_ups)
 
-    async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
+    async def listen(
+        self, listener: Listener, on_error: BackgroundErrors
+    ) -> Callable[[], Awaitable[None]]:
         return await self.inner.listen(listener, on_error)
 
     async def aclose(self) -> None:

@@ -27,7 +27,9 @@ class MemoryNotifier(Notifier):
             elif not loop.is_closed():
                 loop.call_soon_threadsafe(_deliver, listener, wake_ups)
 
-    async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
+    async def listen(
+        self, listener: Listener, on_error: BackgroundErrors
+    ) -> Callable[[], Awaitable[None]]:
         entry = (asyncio.get_running_loop(), listener)
         self._listeners.append(entry)
         listener.on_resync()

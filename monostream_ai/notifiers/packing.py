@@ -1,4 +1,6 @@
-"""Wake-ups as text: as many in one payload as fit, since a notification costs the same whatever it says."""
+"""Wake-ups as text: as many in one payload as fit, since a notification costs the same whatever it
+says.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +41,12 @@ def unpack(payload: str) -> list[WakeUp]:
         end = at_stream + int(payload[at_length : at_stream - 1])
         if not at_stream < end <= len(payload):
             raise ValueError(payload)
-        wake_ups.append(WakeUp(payload[at_stream:end], int(payload[start : at_id - 1]), int(payload[at_id : at_length - 1])))
+        wake_ups.append(
+            WakeUp(
+                payload[at_stream:end],
+                int(payload[start : at_id - 1]),
+                int(payload[at_id : at_length - 1]),
+            )
+        )
         start = end
     return wake_ups

@@ -1,7 +1,8 @@
-"""Wake-ups through Postgres LISTEN/NOTIFY: one listening connection for each process, and never data.
+"""Wake-ups through Postgres LISTEN/NOTIFY: one listening connection for each process, and never
+data.
 
-Notifications are sent by statements of their own: inside the data transaction they would serialise the commits of the whole
-database.
+Notifications are sent by statements of their own: inside the data transaction they would serialise
+the commits of the whole database.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ logger = logging.getLogger(__name__)
 
 CHANNEL: Final = "monostream"
 PROBE_INTERVAL: Final = 15.0
-"""Seconds between probes of the listening connection; a server that froze without closing its socket is noticed by nothing
-else."""
+"""Seconds between probes of the listening connection; a server that froze without closing its
+socket is noticed by nothing else."""
 PROBE_TIMEOUT: Final = 5.0
 SELF_TEST_TIMEOUT: Final = 2.0
 NOTIFY_TIMEOUT: Final = 2.0
-"""Seconds after which the connection is taken for one that has gone silent; readers poll, so the wake-up is not missed long."""
+"""Seconds after which the connection is taken for one that has gone silent; readers poll, so the
+wake-up is not missed long.
+"""
 FIRST_RETRY: Final = 0.1
 LAST_RETRY: Final = 5.0
 DEAF_RETRY: Final = 60.0
@@ -51,8 +54,9 @@ class PostgresNotifier(ServingNotifier):
     """Listens on a connection of its own, taken out of the pool, and sends through the pool.
 
     Args:
-        engine: Borrowed: `aclose` leaves it open. It must not lead through a pooler in transaction mode, which accepts LISTEN and
-            delivers nothing; the self-test notices that, and readers poll.
+        engine: Borrowed: `aclose` leaves it open. It must not lead through a pooler in transaction
+            mode, which accepts LISTEN and delivers nothing; the self-test notices that, and readers
+            poll.
         channel: Processes hear each other on the same channel of the same database.
     """
 
@@ -67,7 +71,9 @@ class PostgresNotifier(ServingNotifier):
 
     @classmethod
     def from_url(cls, url: str, *, channel: str = CHANNEL) -> Self:
-        """Return a notifier with an engine of its own, closed by `aclose`; URLs as for `PostgresStore.from_url`."""
+        """Return a notifier with an engine of its own, closed by `aclose`; URLs as for
+        `PostgresStore.from_url`.
+        """
         notifier = cls(make_engine(url, pool_size=2), channel=channel)
         notifier._owned = True
         return notifier
@@ -82,7 +88,9 @@ class PostgresNotifier(ServingNotifier):
 
     async def _send(self, payloads: list[str]) -> None:
         async with self._connections.lend() as connection:
-            await connection.execute(_NOTIFY, {"channel": self._channel, "payloads": payloads}, timeout=NOTIFY_TIMEOUT)
+            await connection.execute(
+                _NOTIFY, {"channel": self._channel, "payloads": payloads}, timeout=NOTIFY_TIMEOUT
+            )
 
     async def _serve(self, listener: Listener, on_error: BackgroundErrors) -> None:
         backoff = Backoff(FIRST_RETRY, LAST_RETRY)
@@ -119,7 +127,8 @@ class PostgresNotifier(ServingNotifier):
         driver: Any = None
         try:
             driver = (await connection.get_raw_connection()).driver_connection
-            # Out of the pool: the pool would hand a connection that LISTENs to others, and its slot stays free for statements.
+            # Out of the pool: the pool would hand a connection that LISTENs to others, and its slot
+            # stays free for statements.
             await connection.run_sync(lambda sync: sync.detach())
             driver.add_termination_listener(lambda _: lost.set())
             await self._start_listening(driver, on_notification)
@@ -138,12 +147,14 @@ class PostgresNotifier(ServingNotifier):
         except Exception as error:
             if sqlstate(error) != _QUEUE_FILE_MISSING:
                 raise
-            # Reading the usage advances the tail of the queue past the missing file (Postgres before November 2025).
+            # Reading the usage advances the tail of the queue past the missing file (Postgres
+            # before November 2025).
             await driver.fetchval("SELECT pg_notification_queue_usage()")
             await driver.add_listener(self._channel, callback)
 
     async def _self_test(self, nonce: str, heard: asyncio.Event) -> None:
-        # From another connection: behind a pooler a connection may well hear itself and nobody else.
+        # From another connection: behind a pooler a connection may well hear itself and nobody
+        # else.
         await self._send([nonce])
         try:
             async with asyncio.timeout(SELF_TEST_TIMEOUT):

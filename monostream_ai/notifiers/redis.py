@@ -19,7 +19,9 @@ try:
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
 except ImportError as error:
-    raise ImportError("monostream_ai.notifiers.redis needs redis-py: pip install 'monostream-ai[redis]'") from error
+    raise ImportError(
+        "monostream_ai.notifiers.redis needs redis-py: pip install 'monostream-ai[redis]'"
+    ) from error
 
 from monostream_ai._backoff import Backoff
 from monostream_ai.errors import InvalidURL, ServiceClosed
@@ -47,7 +49,8 @@ class RedisNotifier(ServingNotifier):
 
     Args:
         client: Borrowed: `aclose` leaves it open.
-        channel: Processes hear each other on the same channel of the same server, whatever its database number.
+        channel: Processes hear each other on the same channel of the same server, whatever its
+            database number.
     """
 
     def __init__(self, client: Redis, *, channel: str = CHANNEL) -> None:
@@ -61,7 +64,8 @@ class RedisNotifier(ServingNotifier):
 
     @classmethod
     def from_url(cls, url: str, *, channel: str = CHANNEL) -> Self:
-        """Return a notifier with a client of its own, closed by `aclose`, for `redis://`, `rediss://` or `unix://`.
+        """Return a notifier with a client of its own, closed by `aclose`, for `redis://`,
+        `rediss://` or `unix://`.
 
         Raises:
             InvalidURL: It cannot be read.
@@ -87,7 +91,10 @@ class RedisNotifier(ServingNotifier):
             return
         async with self._client.pipeline(transaction=False) as pipeline:
             for start in range(0, len(wake_ups), PER_MESSAGE):
-                pipeline.publish(self._channel, json.dumps(wake_ups[start : start + PER_MESSAGE], ensure_ascii=False))
+                pipeline.publish(
+                    self._channel,
+                    json.dumps(wake_ups[start : start + PER_MESSAGE], ensure_ascii=False),
+                )
             await pipeline.execute()
 
     async def aclose(self) -> None:
@@ -134,10 +141,15 @@ class RedisNotifier(ServingNotifier):
         await self._client.publish(self._channel, json.dumps(nonce))
         try:
             async with asyncio.timeout(SELF_TEST_TIMEOUT):
-                while self._take(await subscription.get_message(timeout=SELF_TEST_TIMEOUT), listener) != nonce:
+                while (
+                    self._take(await subscription.get_message(timeout=SELF_TEST_TIMEOUT), listener)
+                    != nonce
+                ):
                     pass
         except TimeoutError as error:
-            logger.warning("messages do not arrive, so readers poll: is the Redis server that takes them another one?")
+            logger.warning(
+                "messages do not arrive, so readers poll: is the Redis server that takes them another one?"
+            )
             raise _Deaf from error
 
     async def _watch(self, subscription: PubSub, listener: Listener) -> None:
@@ -162,7 +174,9 @@ class RedisNotifier(ServingNotifier):
             data = json.loads(message["data"])
             if isinstance(data, str):
                 return data
-            wake_ups = [WakeUp(str(stream_id), int(version), int(id)) for stream_id, version, id in data]
+            wake_ups = [
+                WakeUp(str(stream_id), int(version), int(id)) for stream_id, version, id in data
+            ]
         except (ValueError, TypeError, RecursionError):
             self.malformed += 1
             return None

@@ -20,7 +20,9 @@ class ServingNotifier(Notifier):
     def healthy(self) -> bool:
         return self._healthy
 
-    async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
+    async def listen(
+        self, listener: Listener, on_error: BackgroundErrors
+    ) -> Callable[[], Awaitable[None]]:
         task = asyncio.get_running_loop().create_task(self._serve(listener, on_error))
         self._tasks.add(task)
 

@@ -1,4 +1,6 @@
-"""Wake-ups between processes that share a SQLite file: each looks whether somebody else has committed."""
+"""Wake-ups between processes that share a SQLite file: each looks whether somebody else has
+committed.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,14 @@ from monostream_ai.types import WakeUp
 
 FASTEST: Final = 0.01
 SLOWEST: Final = 0.1
-"""Seconds between looks: the fastest after a commit of somebody else, then slower by half each time up to the slowest."""
+"""Seconds between looks: the fastest after a commit of somebody else, then slower by half each time
+up to the slowest.
+"""
 
 
 class SQLiteNotifier(ServingNotifier):
-    """Looks at the file's data version, which says that something was committed, not what: every stream may have moved.
+    """Looks at the file's data version, which says that something was committed, not what: every
+    stream may have moved.
 
     Args:
         store: Asked for its data version; not closed.

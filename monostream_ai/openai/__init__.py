@@ -1,4 +1,6 @@
-"""OpenAI: record its streams, of chat completions and of responses, while they pass through. `openai` itself is not imported."""
+"""OpenAI: record its streams, of chat completions and of responses, while they pass through.
+`openai` itself is not imported.
+"""
 
 from monostream_ai.openai.capture import Capture, capture, consume
 from monostream_ai.openai.errors import ResponseFailed, TruncatedStream

@@ -1,4 +1,6 @@
-"""Chunks of `chat.completions`, from OpenAI and from the many servers that speak its API, to UI message chunks."""
+"""Chunks of `chat.completions`, from OpenAI and from the many servers that speak its API, to UI
+message chunks.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class ChatMapper:
         chunks = [] if self._begun else self._recording.builder.start_step()
         self._begun = True
         if error := get(chunk, "error"):
-            failure = ResponseFailed(str(get(error, "code") or "") or None, get_text(error, "message"))
+            failure = ResponseFailed(
+                str(get(error, "code") or "") or None, get_text(error, "message")
+            )
             return [*chunks, *self.output.fail(failure)]
         if usage := get(chunk, "usage"):
             chunks += self.output.use(usage)
@@ -37,12 +41,16 @@ class ChatMapper:
 
     def _choice(self, choice: Any) -> list[Chunk]:
         delta, output = get(choice, "delta"), self.output
-        chunks = output.reasoning(None, get_text(delta, "reasoning_content") or get_text(delta, "reasoning"))
+        chunks = output.reasoning(
+            None, get_text(delta, "reasoning_content") or get_text(delta, "reasoning")
+        )
         chunks += output.text("content", get_text(delta, "content"))
         chunks += output.refusal("refusal", get_text(delta, "refusal"))
         for piece in get_list(delta, "tool_calls"):
             chunks += self._call_piece(
-                get_index(piece, "index"), get_text(piece, "id"), get(piece, "function") or get(piece, "custom")
+                get_index(piece, "index"),
+                get_text(piece, "id"),
+                get(piece, "function") or get(piece, "custom"),
             )
         if legacy := get(delta, "function_call"):
             chunks += self._call_piece(_LEGACY_CALL, _LEGACY_CALL, legacy)
@@ -52,7 +60,10 @@ class ChatMapper:
         return [*chunks, *self._finish(reason)] if reason and not output.complete else chunks
 
     def _call_piece(self, index: int | str | None, call_id: str, function: Any) -> list[Chunk]:
-        call, arguments = self._call(index, call_id), get_text(function, "arguments") or get_text(function, "input")
+        call, arguments = (
+            self._call(index, call_id),
+            get_text(function, "arguments") or get_text(function, "input"),
+        )
         call.call_id, call.name = call.call_id or call_id, call.name or get_text(function, "name")
         if call.published is not None:
             return self.output.extend(call, arguments)

@@ -32,7 +32,9 @@ def get_list(value: Any, *path: str) -> Sequence[Any]:
 
 
 def to_json(value: Any) -> Any:
-    """Return the value as JSON, with the fields that were sent and no others: an object of the SDK has all it knows of."""
+    """Return the value as JSON, with the fields that were sent and no others: an object of the SDK
+    has all it knows of.
+    """
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
     to_dict = getattr(value, "to_dict", None)

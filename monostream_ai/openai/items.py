@@ -1,4 +1,6 @@
-"""The output items of a response: messages, thoughts, calls of the program's tools and of the provider's."""
+"""The output items of a response: messages, thoughts, calls of the program's tools and of the
+provider's.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,13 @@ from monostream_ai.ui_messages.fixed_texts import FAILED_TEXT
 
 
 class Items:
-    """Maps the items of one response, each when it begins and when it is whole; what was not streamed is sent then."""
+    """Maps the items of one response, each when it begins and when it is whole; what was not
+    streamed is sent then.
+    """
 
-    def __init__(self, recording: Recording, output: Output, *, encrypted_reasoning: bool, other_items: bool) -> None:
+    def __init__(
+        self, recording: Recording, output: Output, *, encrypted_reasoning: bool, other_items: bool
+    ) -> None:
         self._recording = recording
         self._builder = recording.builder
         self._output = output
@@ -52,7 +58,11 @@ class Items:
             call = Call(get_text(item, "call_id") or item_id, get_text(item, "name") or "unknown")
         elif is_tool(item):
             server = is_server_tool(item)
-            call_id = item_id if server and not has_result_item(item) else get_text(item, "call_id") or item_id
+            call_id = (
+                item_id
+                if server and not has_result_item(item)
+                else get_text(item, "call_id") or item_id
+            )
             call = Call(call_id, tool_name(item), provider_executed=server)
         else:
             return []
@@ -105,9 +115,15 @@ class Items:
         call = call or self._calls[index if index is not None else get_text(item, "id")]
         kind = get_text(item, "type")
         if kind == "function_call":
-            return [*chunks, *self._output.call_with_json(call, get_text(item, "arguments") or call.arguments)]
+            return [
+                *chunks,
+                *self._output.call_with_json(call, get_text(item, "arguments") or call.arguments),
+            ]
         if kind == "custom_tool_call":
-            return [*chunks, *self._output.call_with(call, get_text(item, "input") or call.arguments)]
+            return [
+                *chunks,
+                *self._output.call_with(call, get_text(item, "input") or call.arguments),
+            ]
         chunks += self._output.call_with(call, tool_input(item))
         return [*chunks, *self._found(call, item)] if call.provider_executed else chunks
 
@@ -129,4 +145,8 @@ class Items:
         awaited = "" if self._awaited is None else self._awaited.published or ""
         published = self._recording.calls.find(call_id) or "" if call_id else awaited
         known = self._builder.call(published)
-        return [] if known is None or known.state == "done" else self._builder.tool_output(published, output)
+        return (
+            []
+            if known is None or known.state == "done"
+            else self._builder.tool_output(published, output)
+        )

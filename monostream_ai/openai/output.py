@@ -28,7 +28,8 @@ class Call:
 
 
 class Output:
-    """Maps one response. One text or reasoning part is open at a time; another place, kind or tool call ends it.
+    """Maps one response. One text or reasoning part is open at a time; another place, kind or tool
+    call ends it.
 
     A place is where the vendor puts a part: deltas of one place make one part.
     """
@@ -46,7 +47,11 @@ class Output:
         self._refused = False
 
     def text(self, place: object, delta: str) -> list[Chunk]:
-        return [*self._turn_to("text", place), *self._builder.text(self._part_id, delta)] if delta else []
+        return (
+            [*self._turn_to("text", place), *self._builder.text(self._part_id, delta)]
+            if delta
+            else []
+        )
 
     def refusal(self, place: object, delta: str) -> list[Chunk]:
         """Show a refusal as text; the response then finishes as filtered."""
@@ -54,7 +59,11 @@ class Output:
         return self.text(place, delta)
 
     def reasoning(self, place: object, delta: str) -> list[Chunk]:
-        return [*self._turn_to("reasoning", place), *self._builder.reasoning(self._part_id, delta)] if delta else []
+        return (
+            [*self._turn_to("reasoning", place), *self._builder.reasoning(self._part_id, delta)]
+            if delta
+            else []
+        )
 
     def end_part(self) -> list[Chunk]:
         """End the open part."""
@@ -75,7 +84,9 @@ class Output:
         """Begin a call, with what there is of its arguments."""
         call.published = self._recording.publish_call(call.call_id)
         chunks = self.end_part()
-        start = self._builder.tool_input(call.published, call.name, call.arguments, provider_executed=call.provider_executed)
+        start = self._builder.tool_input(
+            call.published, call.name, call.arguments, provider_executed=call.provider_executed
+        )
         return [*chunks, *start]
 
     def extend(self, call: Call, arguments: str) -> list[Chunk]:
@@ -92,7 +103,9 @@ class Output:
         self._calls_tools = self._calls_tools or not call.provider_executed
         chunks = [] if call.published else self.announce(call)
         value = to_json_value(input)
-        given = self._builder.tool_call(call.published or "", call.name, value, provider_executed=call.provider_executed)
+        given = self._builder.tool_call(
+            call.published or "", call.name, value, provider_executed=call.provider_executed
+        )
         return [*chunks, *given]
 
     def call_with_json(self, call: Call, arguments: str) -> list[Chunk]:
@@ -111,16 +124,22 @@ class Output:
         return self._recording.tell({}) if self.complete else []
 
     def finish(self, given: str, **metadata: Any) -> list[Chunk]:
-        """Note that the response is whole and why the model stopped. The step stays open for the results of its calls."""
+        """Note that the response is whole and why the model stopped. The step stays open for the
+        results of its calls.
+        """
         chunks = self.end_part()
         self.complete = True
         reason = finish_reason_of(given)
         if reason in ("stop", "other"):
-            reason = "content-filter" if self._refused else "tool-calls" if self._calls_tools else reason
+            reason = (
+                "content-filter" if self._refused else "tool-calls" if self._calls_tools else reason
+            )
         return [*chunks, *self._recording.tell({"finishReason": reason, **metadata})]
 
     def fail(self, failure: ResponseFailed | None = None) -> list[Chunk]:
-        """Close everything; calls whose input is not whole become errors. Without a failure, the stream was cut."""
+        """Close everything; calls whose input is not whole become errors. Without a failure, the
+        stream was cut.
+        """
         self._part = None
         self.failure = self.failure or failure or TruncatedStream()
         self.complete = False
@@ -133,7 +152,10 @@ class Output:
         chunks = [] if call.published else self.announce(call)
         published = call.published or ""
         self._recording.refused_calls.add(published)
-        return [*chunks, *self._builder.tool_input_error(published, call.name, arguments, INVALID_INPUT_TEXT)]
+        return [
+            *chunks,
+            *self._builder.tool_input_error(published, call.name, arguments, INVALID_INPUT_TEXT),
+        ]
 
     def _takes_input(self, call: Call) -> bool:
         known = None if call.published is None else self._builder.call(call.published)

@@ -12,7 +12,9 @@ from monostream_ai.ui_messages.links import is_link
 
 
 class Recording:
-    """What the captures of one publisher share: ids are unique in a message, and usage is that of all its responses."""
+    """What the captures of one publisher share: ids are unique in a message, and usage is that of
+    all its responses.
+    """
 
     def __init__(self, builder: UIMessageBuilder) -> None:
         self.builder = builder
@@ -31,14 +33,20 @@ class Recording:
         return f"{kind}-{self._parts}"
 
     def publish_call(self, call_id: str) -> str:
-        """Return the id under which the message shows a new call: some models use an id twice, or give none."""
+        """Return the id under which the message shows a new call: some models use an id twice, or
+        give none.
+        """
         self._calls_made += 1
         return self.calls.publish(call_id or f"call-{self._calls_made}")
 
     def source(self, annotation: Any) -> list[Chunk]:
         """Map a citation, once for each source; one of a page that is no link is left out."""
         cited = get(annotation, "url_citation") or annotation
-        url, file_id, title = get_text(cited, "url"), get_text(cited, "file_id"), get_text(cited, "title")
+        url, file_id, title = (
+            get_text(cited, "url"),
+            get_text(cited, "file_id"),
+            get_text(cited, "title"),
+        )
         url = url if is_link(url) else ""
         if not (url or file_id) or (url or file_id) in self._sources:
             return []
@@ -47,7 +55,10 @@ class Recording:
             return self.builder.source_url(url, url, title=title or None)
         filename = get_text(cited, "filename")
         return self.builder.source_document(
-            file_id, media_type="text/plain", title=title or filename or file_id, filename=filename or None
+            file_id,
+            media_type="text/plain",
+            title=title or filename or file_id,
+            filename=filename or None,
         )
 
     def tell(self, metadata: dict[str, Any]) -> list[Chunk]:

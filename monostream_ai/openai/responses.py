@@ -19,7 +19,9 @@ class ResponsesMapper:
     Parts and calls are known by `output_index`: some servers give every event a new `item_id`.
     """
 
-    def __init__(self, recording: Recording, *, encrypted_reasoning: bool = False, other_items: bool = False) -> None:
+    def __init__(
+        self, recording: Recording, *, encrypted_reasoning: bool = False, other_items: bool = False
+    ) -> None:
         self._recording = recording
         self._options = {"encrypted_reasoning": encrypted_reasoning, "other_items": other_items}
         self._begin()
@@ -48,16 +50,24 @@ class ResponsesMapper:
         return [] if call is None else self.output.extend(call, get_text(event, "delta"))
 
     def _text(self, event: Any) -> list[Chunk]:
-        return self.output.text(self._items.streamed(event, "content_index"), get_text(event, "delta"))
+        return self.output.text(
+            self._items.streamed(event, "content_index"), get_text(event, "delta")
+        )
 
     def _refusal(self, event: Any) -> list[Chunk]:
-        return self.output.refusal(self._items.streamed(event, "content_index"), get_text(event, "delta"))
+        return self.output.refusal(
+            self._items.streamed(event, "content_index"), get_text(event, "delta")
+        )
 
     def _summary(self, event: Any) -> list[Chunk]:
-        return self.output.reasoning(self._items.streamed(event, "summary_index"), get_text(event, "delta"))
+        return self.output.reasoning(
+            self._items.streamed(event, "summary_index"), get_text(event, "delta")
+        )
 
     def _reasoning(self, event: Any) -> list[Chunk]:
-        return self.output.reasoning(self._items.streamed(event, "content_index"), get_text(event, "delta"))
+        return self.output.reasoning(
+            self._items.streamed(event, "content_index"), get_text(event, "delta")
+        )
 
     def _part_done(self, event: Any) -> list[Chunk]:
         return self.output.end_part()
@@ -81,7 +91,9 @@ class ResponsesMapper:
         self.output.use(get(event, "response", "usage"))
         error = get(event, "response", "error") or get(event, "error") or event
         code = get(error, "code") or get(event, "response", "status")
-        return self.output.fail(ResponseFailed(None if code is None else str(code), get_text(error, "message")))
+        return self.output.fail(
+            ResponseFailed(None if code is None else str(code), get_text(error, "message"))
+        )
 
 
 _EFFECTS: Final[Mapping[str, Callable[[ResponsesMapper, Any], list[Chunk]]]] = {

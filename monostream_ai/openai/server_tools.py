@@ -23,7 +23,10 @@ _SERVER_TOOLS: Final = frozenset(
     }
 )
 
-RESULT_ITEMS: Final[Mapping[str, str]] = {"shell_call_output": "output", "tool_search_output": "tools"}
+RESULT_ITEMS: Final[Mapping[str, str]] = {
+    "shell_call_output": "output",
+    "tool_search_output": "tools",
+}
 """Items that hold the result of another item, and where."""
 
 _INPUTS: Final = ("action", "operation", "arguments")

@@ -1,4 +1,6 @@
-"""The events of whatever the SDK returns: streams and stream managers, async or sync, or any iterable."""
+"""The events of whatever the SDK returns: streams and stream managers, async or sync, or any
+iterable.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,10 @@ from monostream_ai._writing.shielding import finish_despite_cancel
 E = TypeVar("E")
 
 Stream: TypeAlias = (
-    AsyncIterable[E] | Iterable[E] | AbstractAsyncContextManager[AsyncIterable[E]] | AbstractContextManager[Iterable[E]]
+    AsyncIterable[E]
+    | Iterable[E]
+    | AbstractAsyncContextManager[AsyncIterable[E]]
+    | AbstractContextManager[Iterable[E]]
 )
 
 _END: Final[Any] = object()
@@ -23,22 +28,30 @@ def check_stream(stream: object) -> None:
     """Refuse what is certainly no stream.
 
     Raises:
-        TypeError: It is a response of a call without `stream=True`, a call that was not awaited, or nothing that can be iterated.
+        TypeError: It is a response of a call without `stream=True`, a call that was not awaited, or
+            nothing that can be iterated.
     """
     if inspect.isawaitable(stream):
         raise TypeError("capture needs the stream: await the call first")
     if hasattr(stream, "model_dump") or isinstance(stream, str | bytes | Mapping):
-        raise TypeError(f"{type(stream).__name__} is no stream of events: call the API with stream=True")
-    if not any(hasattr(stream, name) for name in ("__aiter__", "__iter__", "__aenter__", "__enter__")):
+        raise TypeError(
+            f"{type(stream).__name__} is no stream of events: call the API with stream=True"
+        )
+    if not any(
+        hasattr(stream, name) for name in ("__aiter__", "__iter__", "__aenter__", "__enter__")
+    ):
         raise TypeError(f"{type(stream).__name__} is no stream of events")
 
 
 async def events_of(stream: Stream[E]) -> AsyncGenerator[E, None]:
-    """Yield the events and close the stream at the end, however it comes. Sync streams are read in threads."""
+    """Yield the events and close the stream at the end, however it comes. Sync streams are read in
+    threads.
+    """
     opened = await _opened(stream)
     try:
         if isinstance(opened, AsyncIterable):
-            # A stream of the SDK is its own iterator; `aiter` would wrap it in a generator that nobody closes.
+            # A stream of the SDK is its own iterator; `aiter` would wrap it in a generator that
+            # nobody closes.
             events = opened if isinstance(opened, AsyncIterator) else aiter(opened)
             while (event := await anext(events, _END)) is not _END:
                 yield event
@@ -69,5 +82,6 @@ async def _close(opened: Any) -> None:
         if inspect.isawaitable(closing):
             await closing
     except ValueError:
-        # A generator that still waits in a thread cannot be closed from here; it ends with its last reference.
+        # A generator that still waits in a thread cannot be closed from here; it ends with its last
+        # reference.
         return

@@ -14,17 +14,29 @@ _END: Final[Any] = object()
 
 
 def capture_sync(
-    stream: Stream[E], pub: SyncPublisher, *, encrypted_reasoning: bool = False, other_items: bool = False
+    stream: Stream[E],
+    pub: SyncPublisher,
+    *,
+    encrypted_reasoning: bool = False,
+    other_items: bool = False,
 ) -> SyncCapture[E]:
-    """Return an iterator over the stream's own events that records them to a `SyncPublisher`; otherwise as `capture`.
+    """Return an iterator over the stream's own events that records them to a `SyncPublisher`;
+    otherwise as `capture`.
 
     for event in capture_sync(client.responses.create(..., stream=True), pub): ...
     """
-    return SyncCapture(capture(stream, pub.publisher, encrypted_reasoning=encrypted_reasoning, other_items=other_items), pub)
+    return SyncCapture(
+        capture(
+            stream, pub.publisher, encrypted_reasoning=encrypted_reasoning, other_items=other_items
+        ),
+        pub,
+    )
 
 
 class SyncCapture(Iterator[E], Generic[E]):
-    """An iterator that passes events through and records them; made by `capture_sync`. It ends and fails as `Capture` does."""
+    """An iterator that passes events through and records them; made by `capture_sync`. It ends and
+    fails as `Capture` does.
+    """
 
     def __init__(self, events: Capture[E], pub: SyncPublisher) -> None:
         self._events = events
@@ -47,5 +59,10 @@ class SyncCapture(Iterator[E], Generic[E]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self._pub.wait_for(self._events.__aexit__(kind, error, traceback))

@@ -6,7 +6,9 @@ from monostream_ai.errors import Fenced, MonostreamError, StreamClosed, StreamDe
 from monostream_ai.types import Lease
 
 
-def refusal(lease: Lease, *, token: str | None, state: str | None, stopped: bool, latest: int | None) -> MonostreamError | None:
+def refusal(
+    lease: Lease, *, token: str | None, state: str | None, stopped: bool, latest: int | None
+) -> MonostreamError | None:
     """Return why the lease is lost, or None if it is held.
 
     Args:

@@ -1,4 +1,6 @@
-"""A store that passes every call on to another one: the base of stores that change or watch calls, some or all."""
+"""A store that passes every call on to another one: the base of stores that change or watch calls,
+some or all.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +28,26 @@ class ForwardingStore(Store):
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
         return await self._call(lambda: self.inner.acquire(stream_id, version, opening))
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         return await self._call(lambda: self.inner.append(appends, lease=lease))
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
-        return await self._call(lambda: self.inner.read(positions, max_rows=max_rows, max_bytes=max_bytes))
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
+        return await self._call(
+            lambda: self.inner.read(positions, max_rows=max_rows, max_bytes=max_bytes)
+        )
 
-    async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
-        return await self._call(lambda: self.inner.payloads(stream_id, version, first, max_rows=max_rows, max_bytes=max_bytes))
+    async def payloads(
+        self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int
+    ) -> list[str]:
+        return await self._call(
+            lambda: self.inner.payloads(
+                stream_id, version, first, max_rows=max_rows, max_bytes=max_bytes
+            )
+        )
 
     async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:
         return await self._call(lambda: self.inner.renew(leases, lease=lease))
@@ -53,11 +67,17 @@ class ForwardingStore(Store):
     async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
         return await self._call(lambda: self.inner.streams(prefix=prefix, after=after, limit=limit))
 
-    async def versions(self, stream_id: str, *, before: int | None, limit: int) -> list[VersionInfo]:
+    async def versions(
+        self, stream_id: str, *, before: int | None, limit: int
+    ) -> list[VersionInfo]:
         return await self._call(lambda: self.inner.versions(stream_id, before=before, limit=limit))
 
-    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
-        return await self._call(lambda: self.inner.timeline(stream_id, version, first, max_rows=max_rows))
+    async def timeline(
+        self, stream_id: str, version: int, first: int, *, max_rows: int
+    ) -> list[StoredChunk]:
+        return await self._call(
+            lambda: self.inner.timeline(stream_id, version, first, max_rows=max_rows)
+        )
 
     async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
         return await self._call(lambda: self.inner.unattended(prefix=prefix, limit=limit))

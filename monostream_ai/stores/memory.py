@@ -1,4 +1,6 @@
-"""A store in this process's memory: for tests, demonstrations, and answers that need not outlive the process."""
+"""A store in this process's memory: for tests, demonstrations, and answers that need not outlive
+the process.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,18 @@ from itertools import islice
 from monostream_ai.errors import ChunksMissing, MonostreamError, StreamDeleted, VersionConflict
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.fencing import refusal
-from monostream_ai.types import MAX_VERSION, Append, Head, Lease, Opening, Page, Position, State, StoredChunk, VersionInfo
+from monostream_ai.types import (
+    MAX_VERSION,
+    Append,
+    Head,
+    Lease,
+    Opening,
+    Page,
+    Position,
+    State,
+    StoredChunk,
+    VersionInfo,
+)
 
 
 @dataclass(slots=True)
@@ -32,7 +45,8 @@ class _Version:
 
 
 class MemoryStore(Store):
-    """Keeps streams in memory. Services that share one instance see the same streams, as processes sharing a database do.
+    """Keeps streams in memory. Services that share one instance see the same streams, as processes
+    sharing a database do.
 
     Args:
         clock: Seconds that never go back; judges leases. A test may pass one that it controls.
@@ -59,11 +73,15 @@ class MemoryStore(Store):
                 old.settler = None
         number = latest + 1 if version is None else version
         settler = opening.token if opening.watched else None
-        versions[number] = _Version(number, opening, opening.token, self._clock() + opening.lease, settler=settler)
+        versions[number] = _Version(
+            number, opening, opening.token, self._clock() + opening.lease, settler=settler
+        )
         self._streams[stream_id] = versions
         return number
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         return [self._append(append, lease) for append in appends]
 
     def _append(self, append: Append, lease: float) -> MonostreamError | None:
@@ -87,8 +105,14 @@ class MemoryStore(Store):
 
     def _landed_before(self, append: Append, row: _Version) -> bool:
         if not append.payloads:
-            return row.state == "closed" and row.token == append.lease.token and row.next_id == append.first
-        return row.payloads[append.first : append.first + len(append.payloads)] == list(append.payloads)
+            return (
+                row.state == "closed"
+                and row.token == append.lease.token
+                and row.next_id == append.first
+            )
+        return row.payloads[append.first : append.first + len(append.payloads)] == list(
+            append.payloads
+        )
 
     def _row(self, lease: Lease) -> _Version | None:
         return self._streams.get(lease.stream_id, {}).get(lease.version)
@@ -101,7 +125,9 @@ class MemoryStore(Store):
         stopped = row.stop_requested_at is not None
         return refusal(lease, token=row.token, state=row.state, stopped=stopped, latest=latest)
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         return [self._page(position, max_rows, max_bytes) for position in positions]
 
     def _page(self, position: Position, max_rows: int, max_bytes: int) -> Page:
@@ -111,10 +137,14 @@ class MemoryStore(Store):
         row = versions[max(versions)]
         first = position.next_id if position.version == row.number else 0
         payloads = _cut(row.payloads[first : first + max_rows], max_bytes)
-        head = Head(row.number, row.state, row.next_id, row.lease_until - self._clock(), row.opening.token)
+        head = Head(
+            row.number, row.state, row.next_id, row.lease_until - self._clock(), row.opening.token
+        )
         return Page(head, first, payloads)
 
-    async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
+    async def payloads(
+        self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int
+    ) -> list[str]:
         row = self._streams.get(stream_id, {}).get(version)
         return [] if row is None else _cut(row.payloads[first : first + max_rows], max_bytes)
 
@@ -131,7 +161,11 @@ class MemoryStore(Store):
 
     async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
         row = self._row(taker)
-        if row is None or row.state != "open" or max(self._streams[taker.stream_id]) > taker.version:
+        if (
+            row is None
+            or row.state != "open"
+            or max(self._streams[taker.stream_id]) > taker.version
+        ):
             return None
         if row.token != taker.token:
             leased = row.lease_until > self._clock()
@@ -154,19 +188,37 @@ class MemoryStore(Store):
         return None if row is None else self._info(stream_id, row)
 
     async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
-        asked = sorted(name for name in self._streams if name.startswith(prefix) and (after is None or name > after))
-        return [self._info(name, self._streams[name][max(self._streams[name])]) for name in asked[:limit]]
+        asked = sorted(
+            name
+            for name in self._streams
+            if name.startswith(prefix) and (after is None or name > after)
+        )
+        return [
+            self._info(name, self._streams[name][max(self._streams[name])])
+            for name in asked[:limit]
+        ]
 
-    async def versions(self, stream_id: str, *, before: int | None, limit: int) -> list[VersionInfo]:
-        rows = sorted(self._streams.get(stream_id, {}).values(), key=lambda row: row.number, reverse=True)
-        return [self._info(stream_id, row) for row in rows if before is None or row.number < before][:limit]
+    async def versions(
+        self, stream_id: str, *, before: int | None, limit: int
+    ) -> list[VersionInfo]:
+        rows = sorted(
+            self._streams.get(stream_id, {}).values(), key=lambda row: row.number, reverse=True
+        )
+        return [
+            self._info(stream_id, row) for row in rows if before is None or row.number < before
+        ][:limit]
 
-    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
+    async def timeline(
+        self, stream_id: str, version: int, first: int, *, max_rows: int
+    ) -> list[StoredChunk]:
         row = self._streams.get(stream_id, {}).get(version)
         if row is None:
             return []
         stored = zip(row.stored_at, row.payloads, strict=True)
-        chunks = (StoredChunk(id, stored_at, len(payload.encode())) for id, (stored_at, payload) in enumerate(stored))
+        chunks = (
+            StoredChunk(id, stored_at, len(payload.encode()))
+            for id, (stored_at, payload) in enumerate(stored)
+        )
         return list(islice(chunks, first, first + max_rows))
 
     async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
@@ -223,11 +275,22 @@ class MemoryStore(Store):
             newest = max(versions)
             for row in [*versions.values()]:
                 idle_since = row.lease_until if row.closed is None else row.closed
-                if row.state == "pruned" and row.number == newest or idle_since > horizon or pruned == limit:
+                if (
+                    row.state == "pruned"
+                    and row.number == newest
+                    or idle_since > horizon
+                    or pruned == limit
+                ):
                     continue
                 pruned += 1
                 if row.number == newest:
-                    row.payloads, row.stored_at, row.state, row.token, row.settler = [], [], "pruned", None, None
+                    row.payloads, row.stored_at, row.state, row.token, row.settler = (
+                        [],
+                        [],
+                        "pruned",
+                        None,
+                        None,
+                    )
                 else:
                     del versions[row.number]
         return pruned

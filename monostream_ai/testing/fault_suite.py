@@ -33,13 +33,20 @@ PROTOCOL: Final = JSONProtocol[Any](lambda chunk: isinstance(chunk, str), ending
 
 
 class Process:
-    """What one process has: a service, and its ways to the store and to the others, which can be made to fail."""
+    """What one process has: a service, and its ways to the store and to the others, which can be
+    made to fail.
+    """
 
     def __init__(self, store: Store, notifier: Notifier, seed: int, lease: float) -> None:
         self.store = UnreliableStore(store, seed)
         self.notifier = UnheardNotifier(notifier)
         self.service: Service = DurableStreamService(
-            self.store, self.notifier, PROTOCOL, lease=lease, poll_interval=POLL, outage_timeout=PATIENCE
+            self.store,
+            self.notifier,
+            PROTOCOL,
+            lease=lease,
+            poll_interval=POLL,
+            outage_timeout=PATIENCE,
         )
 
     async def leave(self) -> None:
@@ -49,15 +56,17 @@ class Process:
 
 
 class FaultScenarios:
-    """Services on your store and your notifier, while calls fail, answers and wake-ups get lost, and processes stop and die.
+    """Services on your store and your notifier, while calls fail, answers and wake-ups get lost,
+    and processes stop and die.
 
         class TestFaults(FaultScenarios):
             @pytest.fixture
             def make_parts(self, an_empty_database):
                 return lambda: (MyStore(an_empty_database), MyNotifier(an_empty_database))
 
-    Each call of `make_parts` gives a store and a notifier as one more process on the same storage has them; the suite closes
-    them. What the conformance suites promise call by call is seen together here. Time is real, the suite takes some seconds.
+    Each call of `make_parts` gives a store and a notifier as one more process on the same storage
+    has them; the suite closes them. What the conformance suites promise call by call is seen
+    together here. Time is real, the suite takes some seconds.
     """
 
     pytestmark = pytest.mark.asyncio
@@ -173,7 +182,9 @@ class FaultScenarios:
         pubs = [process.service.publisher("s") for process in processes]
         await asyncio.gather(*(pub.open() for pub in pubs))
         assert sorted(pub.version for pub in pubs) == [0, 1, 2, 3]
-        outcomes = await asyncio.gather(*(pub.write(pub.version) for pub in pubs), return_exceptions=True)
+        outcomes = await asyncio.gather(
+            *(pub.write(pub.version) for pub in pubs), return_exceptions=True
+        )
         for pub, outcome in zip(pubs, outcomes, strict=True):
             assert outcome == 0 if pub.version == 3 else isinstance(outcome, Fenced)
         assert await processes[0].service.chunks("s") == [3]
@@ -196,7 +207,8 @@ class FaultScenarios:
         pub = await writer.service.publisher("s").open()
         async with other.service.subscribe("s") as subscription:
             for _ in range(6):
-                # A read that comes back without an error after a while is all that can be seen of a publisher that lives.
+                # A read that comes back without an error after a while is all that can be seen of a
+                # publisher that lives.
                 assert (await subscription.next_batch(timeout=LEASE / 3)).payloads == []
                 assert not await other.service.end_lost("s", 0)
         await pub.close()
@@ -215,4 +227,7 @@ class FaultScenarios:
             except (StreamStopped, StreamClosed):
                 finished = False
             assert await stopping is not finished
-            assert await stopper.service.chunks("s", pub.version) == [0, "finish" if finished else "abort"]
+            assert await stopper.service.chunks("s", pub.version) == [
+                0,
+                "finish" if finished else "abort",
+            ]

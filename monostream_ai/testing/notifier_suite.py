@@ -56,7 +56,9 @@ class RecordingListener:
                 await self._news.wait()
 
     def newest(self, stream_id: str) -> WakeUp | None:
-        return max((wake_up for wake_up in self.wake_ups if wake_up.stream_id == stream_id), default=None)
+        return max(
+            (wake_up for wake_up in self.wake_ups if wake_up.stream_id == stream_id), default=None
+        )
 
 
 class NotifierConformance:
@@ -69,17 +71,22 @@ class NotifierConformance:
                 yield notifier
                 await notifier.aclose()
 
-    `peer` is a second notifier on the same channel, as another process would have it; neither was used before. A notifier that
-    watches for commits instead of carrying wake-ups sets `carries_wake_ups = False` and overrides `commit_something`.
+    `peer` is a second notifier on the same channel, as another process would have it; neither was
+    used before. A notifier that watches for commits instead of carrying wake-ups sets
+    `carries_wake_ups = False` and overrides `commit_something`.
     """
 
     pytestmark = pytest.mark.asyncio
 
     carries_wake_ups = True
-    """Whether the wake-ups arrive themselves. Otherwise `on_resync` must come after each commit of the peer."""
+    """Whether the wake-ups arrive themselves. Otherwise `on_resync` must come after each commit of
+    the peer.
+    """
 
     becomes_healthy = True
-    """Whether `healthy` turns True once the notifier listens. False for one that can promise nothing."""
+    """Whether `healthy` turns True once the notifier listens. False for one that can promise
+    nothing.
+    """
 
     @pytest.fixture
     def notifier(self) -> Notifier:
@@ -112,13 +119,21 @@ class NotifierConformance:
         await sender.notify(wake_ups)
 
     async def heard(self, listener: RecordingListener, wake_up: WakeUp, resyncs: int) -> None:
-        """Wait until the listener knows that the stream has moved as far as the wake-up says, or that anything may have."""
+        """Wait until the listener knows that the stream has moved as far as the wake-up says, or
+        that anything may have.
+        """
         if self.carries_wake_ups:
-            await listener.until(lambda: (listener.newest(wake_up.stream_id) or wake_up._replace(version=-1)) >= wake_up)
+            await listener.until(
+                lambda: (
+                    (listener.newest(wake_up.stream_id) or wake_up._replace(version=-1)) >= wake_up
+                )
+            )
         else:
             await listener.until(lambda: listener.resyncs > resyncs)
 
-    async def test_a_wake_up_reaches_the_other_process(self, notifier: Notifier, peer: Notifier) -> None:
+    async def test_a_wake_up_reaches_the_other_process(
+        self, notifier: Notifier, peer: Notifier
+    ) -> None:
         listener = await self.listening(notifier)
         before = listener.resyncs
         await self.send(peer, WakeUp("s", 3, 17))
@@ -132,7 +147,9 @@ class NotifierConformance:
         await self.send(notifier, WakeUp("to there", 0, 0))
         await self.heard(there, WakeUp("to there", 0, 0), before[1])
 
-    async def test_two_listeners_of_one_process_both_hear(self, notifier: Notifier, peer: Notifier) -> None:
+    async def test_two_listeners_of_one_process_both_hear(
+        self, notifier: Notifier, peer: Notifier
+    ) -> None:
         first, second = await self.listening(notifier), await self.listening(peer)
         before = first.resyncs, second.resyncs
         await self.send(peer, WakeUp("s", 0, 1))
@@ -141,20 +158,26 @@ class NotifierConformance:
         await self.heard(second, WakeUp("s", 0, 2), before[1])
 
     @pytest.mark.parametrize("stream_id", list(STREAM_IDS.values()), ids=list(STREAM_IDS))
-    async def test_any_stream_id_travels(self, notifier: Notifier, peer: Notifier, stream_id: str) -> None:
+    async def test_any_stream_id_travels(
+        self, notifier: Notifier, peer: Notifier, stream_id: str
+    ) -> None:
         listener = await self.listening(notifier)
         before = listener.resyncs
         wake_up = WakeUp(stream_id, MAX_VERSION, MAX_VERSION)
         await self.send(peer, wake_up)
         await self.heard(listener, wake_up, before)
 
-    async def test_a_version_that_holds_nothing_yet_is_announced(self, notifier: Notifier, peer: Notifier) -> None:
+    async def test_a_version_that_holds_nothing_yet_is_announced(
+        self, notifier: Notifier, peer: Notifier
+    ) -> None:
         listener = await self.listening(notifier)
         before = listener.resyncs
         await self.send(peer, WakeUp("s", 0, -1))
         await self.heard(listener, WakeUp("s", 0, -1), before)
 
-    async def test_many_wake_ups_for_many_streams_travel_at_once(self, notifier: Notifier, peer: Notifier) -> None:
+    async def test_many_wake_ups_for_many_streams_travel_at_once(
+        self, notifier: Notifier, peer: Notifier
+    ) -> None:
         listener = await self.listening(notifier)
         before = listener.resyncs
         wake_ups = [WakeUp(f"s{number}", 1, number) for number in range(300)]
@@ -162,7 +185,9 @@ class NotifierConformance:
         for wake_up in wake_ups:
             await self.heard(listener, wake_up, before)
 
-    async def test_of_many_wake_ups_for_a_stream_the_newest_arrives(self, notifier: Notifier, peer: Notifier) -> None:
+    async def test_of_many_wake_ups_for_a_stream_the_newest_arrives(
+        self, notifier: Notifier, peer: Notifier
+    ) -> None:
         listener = await self.listening(notifier)
         before = listener.resyncs
         for number in range(50):
@@ -174,16 +199,22 @@ class NotifierConformance:
         await notifier.notify([])
         assert listener.wake_ups == []
 
-    async def test_a_process_that_only_notifies_needs_no_listener(self, notifier: Notifier, peer: Notifier) -> None:
+    async def test_a_process_that_only_notifies_needs_no_listener(
+        self, notifier: Notifier, peer: Notifier
+    ) -> None:
         await peer.notify([WakeUp("s", 0, 0)])
 
-    async def test_health_that_changes_is_followed_by_a_resync(self, notifier: Notifier, peer: Notifier) -> None:
+    async def test_health_that_changes_is_followed_by_a_resync(
+        self, notifier: Notifier, peer: Notifier
+    ) -> None:
         healthy_before = notifier.healthy
         listener = await self.listening(notifier)
         if notifier.healthy and not healthy_before:
             await listener.until(lambda: listener.resyncs > 0)
 
-    async def test_a_listener_that_left_hears_nothing_and_the_others_do(self, notifier: Notifier, peer: Notifier) -> None:
+    async def test_a_listener_that_left_hears_nothing_and_the_others_do(
+        self, notifier: Notifier, peer: Notifier
+    ) -> None:
         leaver, stayer = await self.listening(notifier), await self.listening(notifier)
         await leaver.stop()
         await leaver.stop()
@@ -197,10 +228,14 @@ class NotifierConformance:
         await notifier.aclose()
         await notifier.aclose()
 
-    async def test_closing_an_unused_notifier_is_safe(self, notifier: Notifier, peer: Notifier) -> None:
+    async def test_closing_an_unused_notifier_is_safe(
+        self, notifier: Notifier, peer: Notifier
+    ) -> None:
         await notifier.aclose()
 
-    async def test_leaving_before_the_connection_is_there_is_safe(self, notifier: Notifier, peer: Notifier) -> None:
+    async def test_leaving_before_the_connection_is_there_is_safe(
+        self, notifier: Notifier, peer: Notifier
+    ) -> None:
         for turns in range(8):
             listener = await RecordingListener(notifier).start()
             for _ in range(turns):
@@ -213,7 +248,9 @@ class NotifierConformance:
         await self.heard(witness, WakeUp("s", 0, 0), before)
         assert (listener.wake_ups, listener.resyncs) == ([], resyncs)
 
-    async def test_notifying_after_close_is_harmless_or_a_named_error(self, notifier: Notifier, peer: Notifier) -> None:
+    async def test_notifying_after_close_is_harmless_or_a_named_error(
+        self, notifier: Notifier, peer: Notifier
+    ) -> None:
         await (await self.listening(notifier)).stop()
         await notifier.aclose()
         try:
@@ -221,7 +258,9 @@ class NotifierConformance:
         except MonostreamError:
             pass
 
-    async def test_a_closed_notifier_leaves_no_task(self, notifier: Notifier, peer: Notifier) -> None:
+    async def test_a_closed_notifier_leaves_no_task(
+        self, notifier: Notifier, peer: Notifier
+    ) -> None:
         before = asyncio.all_tasks()
         listener = await self.listening(notifier)
         await notifier.notify([WakeUp("s", 0, 0)])

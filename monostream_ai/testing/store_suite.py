@@ -42,16 +42,19 @@ class StoreConformance(
                 yield store
                 await store.aclose()
 
-    Each test needs a store on empty storage; the suite calls `setup()` itself. Override the `peer` fixture with a second store on
-    the same storage, as another process would have it; without it one store plays both parts. Override `pass_time` if the store's
-    clock is the test's own. Leases are short, so the whole suite takes seconds.
+    Each test needs a store on empty storage; the suite calls `setup()` itself. Override the `peer`
+    fixture with a second store on the same storage, as another process would have it; without it
+    one store plays both parts. Override `pass_time` if the store's clock is the test's own. Leases
+    are short, so the whole suite takes seconds.
     """
 
     pytestmark = pytest.mark.asyncio
 
     @pytest.fixture
     def store(self) -> Store:
-        raise pytest.UsageError(f"{type(self).__name__} needs a fixture 'store' that gives a store on empty storage")
+        raise pytest.UsageError(
+            f"{type(self).__name__} needs a fixture 'store' that gives a store on empty storage"
+        )
 
     @pytest.fixture
     def peer(self, store: Store) -> Store:
@@ -71,8 +74,12 @@ class StoreConformance(
         assert await self.stored(peer, "s") == ["0", "1"]
 
     async def test_calls_at_once_all_succeed(self, store: Store, peer: Store) -> None:
-        leases = await asyncio.gather(*(self.acquire((store, peer)[n % 2], f"s{n}") for n in range(30)))
-        await asyncio.gather(*(self.write(peer, lease, 0, "0", "1", closes=True) for lease in leases))
+        leases = await asyncio.gather(
+            *(self.acquire((store, peer)[n % 2], f"s{n}") for n in range(30))
+        )
+        await asyncio.gather(
+            *(self.write(peer, lease, 0, "0", "1", closes=True) for lease in leases)
+        )
         stored = await asyncio.gather(*(self.stored(store, lease.stream_id) for lease in leases))
         assert stored == [["0", "1"]] * 30
 

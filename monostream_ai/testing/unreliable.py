@@ -60,13 +60,17 @@ class UnreliableStore(ForwardingStore):
 
 
 class UnheardNotifier(ForwardingNotifier):
-    """Says what its inner notifier says, and lets none of its wake-ups arrive while `loses` is True."""
+    """Says what its inner notifier says, and lets none of its wake-ups arrive while `loses` is
+    True.
+    """
 
     def __init__(self, inner: Notifier) -> None:
         super().__init__(inner)
         self.loses = False
 
-    async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
+    async def listen(
+        self, listener: Listener, on_error: BackgroundErrors
+    ) -> Callable[[], Awaitable[None]]:
         return await self.inner.listen(_Ear(self, listener), on_error)
 
 

@@ -1,4 +1,6 @@
-"""UI messages of the AI SDK: their chunks, the protocol that ends them, server-sent events, and the message that they make."""
+"""UI messages of the AI SDK: their chunks, the protocol that ends them, server-sent events, and the
+message that they make.
+"""
 
 from monostream_ai.ui_messages.builder import UIMessageBuilder
 from monostream_ai.ui_messages.chunks import Chunk, check_chunk
@@ -7,7 +9,14 @@ from monostream_ai.ui_messages.message_chunks import chunks_of_message
 from monostream_ai.ui_messages.profiles import Profile, ProfileFilter
 from monostream_ai.ui_messages.protocol import UIMessageProtocol
 from monostream_ai.ui_messages.reducer import MessageReducer, UIMessage, reduce_chunks
-from monostream_ai.ui_messages.sse import DONE, HEADERS, KEEP_ALIVE, KEEP_ALIVE_INTERVAL, STREAM_OPEN, SSEEncoder
+from monostream_ai.ui_messages.sse import (
+    DONE,
+    HEADERS,
+    KEEP_ALIVE,
+    KEEP_ALIVE_INTERVAL,
+    STREAM_OPEN,
+    SSEEncoder,
+)
 
 __all__ = [
     "Chunk",

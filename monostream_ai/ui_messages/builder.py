@@ -12,12 +12,14 @@ from monostream_ai.ui_messages.open_parts import Call, OpenParts, PartKind, stop
 class UIMessageBuilder:
     """Returns, from each method, the chunks to write for it, with whatever must come before them.
 
-    `start` is sent once and first. Text, reasoning and tool calls open a step if none is open: a message without steps can make
-    `sendAutomaticallyWhen` send it again without end. What is open is closed before its step. A call's chunks agree on `dynamic`.
+    `start` is sent once and first. Text, reasoning and tool calls open a step if none is open: a
+    message without steps can make `sendAutomaticallyWhen` send it again without end. What is open
+    is closed before its step. A call's chunks agree on `dynamic`.
 
     Raises (from every method but the `end_` ones, which return nothing if there is nothing to end):
-        InvalidChunk: The chunk would break the client: a result for a call that this message lacks, input for one that has its
-            input, anything after the message has ended, or a value that `check_chunk` refuses. Nothing has changed then.
+        InvalidChunk: The chunk would break the client: a result for a call that this message lacks,
+            input for one that has its input, anything after the message has ended, or a value that
+            `check_chunk` refuses. Nothing has changed then.
 
     Args:
         message_id: For `start`: the id under which the client and the history know this message.
@@ -25,9 +27,13 @@ class UIMessageBuilder:
         send_start: False if somebody else sends `start`.
     """
 
-    def __init__(self, *, message_id: str | None = None, metadata: Any = None, send_start: bool = True) -> None:
+    def __init__(
+        self, *, message_id: str | None = None, metadata: Any = None, send_start: bool = True
+    ) -> None:
         _check_metadata(metadata)
-        self._start = check_chunk(_chunk("start", optional={"messageId": message_id, "messageMetadata": metadata}))
+        self._start = check_chunk(
+            _chunk("start", optional={"messageId": message_id, "messageMetadata": metadata})
+        )
         self._open = OpenParts()
         self._open.started = not send_start
 
@@ -46,7 +52,9 @@ class UIMessageBuilder:
         return [] if self._open.started else self._note([self._start])
 
     def start_step(self) -> list[Chunk]:
-        """Begin a step, which is one call of a model and the results of the tools that it calls; end the open one first."""
+        """Begin a step, which is one call of a model and the results of the tools that it calls;
+        end the open one first.
+        """
         return [*self.start(), *self.finish_step(), *self._note([{"type": "start-step"}])]
 
     def finish_step(self) -> list[Chunk]:
@@ -54,7 +62,9 @@ class UIMessageBuilder:
         return self._note(self._open.closing())
 
     def text(self, part_id: str, delta: str) -> list[Chunk]:
-        """Append to a text, which begins with its first delta. An id may be used again once its text was ended."""
+        """Append to a text, which begins with its first delta. An id may be used again once its
+        text was ended.
+        """
         return self._delta("text", part_id, delta)
 
     def end_text(self, part_id: str) -> list[Chunk]:
@@ -68,33 +78,71 @@ class UIMessageBuilder:
         return self._end("reasoning", part_id)
 
     def tool_input(
-        self, call_id: str, name: str, delta: str = "", *, dynamic: bool = True, provider_executed: bool = False
+        self,
+        call_id: str,
+        name: str,
+        delta: str = "",
+        *,
+        dynamic: bool = True,
+        provider_executed: bool = False,
     ) -> list[Chunk]:
-        """Append JSON text to the input of a call, which begins here; an empty delta only announces it.
+        """Append JSON text to the input of a call, which begins here; an empty delta only announces
+        it.
 
         Args:
-            dynamic: Whether the client shows a `dynamic-tool` part, or else a `tool-<name>` one. Heeded when the call begins.
-            provider_executed: The model's provider runs the tool, so the client must not. Heeded when the call begins.
+            dynamic: Whether the client shows a `dynamic-tool` part, or else a `tool-<name>` one.
+                Heeded when the call begins.
+            provider_executed: The model's provider runs the tool, so the client must not. Heeded
+                when the call begins.
         """
         keys = self._call_keys(call_id, name, dynamic, provider_executed)
-        more = check_chunk({"type": "tool-input-delta", "toolCallId": call_id, "inputTextDelta": delta})
+        more = check_chunk(
+            {"type": "tool-input-delta", "toolCallId": call_id, "inputTextDelta": delta}
+        )
         announced = call_id in self._open.calls
-        start = [] if announced else self._send({"type": "tool-input-start", **keys, "toolName": name}, in_step=True)
+        start = (
+            []
+            if announced
+            else self._send({"type": "tool-input-start", **keys, "toolName": name}, in_step=True)
+        )
         return [*start, more] if delta else start
 
     def tool_call(
-        self, call_id: str, name: str, input: Any, *, dynamic: bool = True, provider_executed: bool = False
+        self,
+        call_id: str,
+        name: str,
+        input: Any,
+        *,
+        dynamic: bool = True,
+        provider_executed: bool = False,
     ) -> list[Chunk]:
         """Give a call its whole input, whether or not the input was streamed."""
         keys = self._call_keys(call_id, name, dynamic, provider_executed)
-        return self._send({"type": "tool-input-available", **keys, "toolName": name, "input": input}, in_step=True)
+        return self._send(
+            {"type": "tool-input-available", **keys, "toolName": name, "input": input}, in_step=True
+        )
 
     def tool_input_error(
-        self, call_id: str, name: str, input: Any, error_text: str, *, dynamic: bool = True, provider_executed: bool = False
+        self,
+        call_id: str,
+        name: str,
+        input: Any,
+        error_text: str,
+        *,
+        dynamic: bool = True,
+        provider_executed: bool = False,
     ) -> list[Chunk]:
-        """Say that the input of a call cannot be used; `input` is what there is of it, or None. The call gets no result."""
+        """Say that the input of a call cannot be used; `input` is what there is of it, or None. The
+        call gets no result.
+        """
         keys = self._call_keys(call_id, name, dynamic, provider_executed)
-        chunk: Chunk = {"type": "tool-input-error", **keys, "toolName": name, "input": input, "errorText": error_text}
+        chunk: Chunk = {
+            "type": "tool-input-error",
+            **keys,
+            "toolName": name,
+            "input": input,
+            "errorText": error_text,
+        }
         return self._send(chunk, in_step=True)
 
     def tool_output(self, call_id: str, output: Any, *, preliminary: bool = False) -> list[Chunk]:
@@ -104,20 +152,30 @@ class UIMessageBuilder:
         return self._send(_chunk("tool-output-available", {**keys, "output": output}, optional))
 
     def tool_error(self, call_id: str, error_text: str) -> list[Chunk]:
-        """Say that the tool failed. A later result of the same call, as of a retry, replaces the error."""
+        """Say that the tool failed. A later result of the same call, as of a retry, replaces the
+        error.
+        """
         keys = self._result_keys(call_id)
         return self._send({"type": "tool-output-error", **keys, "errorText": error_text})
 
-    def approval_request(self, call_id: str, approval_id: str, *, reason: str | None = None) -> list[Chunk]:
-        """Ask the user whether a call may run; its input must be whole. Clients of `ai` 5 are not asked."""
+    def approval_request(
+        self, call_id: str, approval_id: str, *, reason: str | None = None
+    ) -> list[Chunk]:
+        """Ask the user whether a call may run; its input must be whole. Clients of `ai` 5 are not
+        asked.
+        """
         self._check_waiting(call_id)
         if approval_id in self._open.approvals:
             raise InvalidChunk("$.approvalId", f"approval {approval_id!r} was asked for already")
         required = {"approvalId": approval_id, "toolCallId": call_id}
         return self._send(_chunk("tool-approval-request", required, {"reason": reason}))
 
-    def approval_response(self, approval_id: str, approved: bool, *, reason: str | None = None) -> list[Chunk]:
-        """Say what the user answered. A call that was approved gets its result next, any other one `tool_denied`."""
+    def approval_response(
+        self, approval_id: str, approved: bool, *, reason: str | None = None
+    ) -> list[Chunk]:
+        """Say what the user answered. A call that was approved gets its result next, any other one
+        `tool_denied`.
+        """
         call_id = self._open.approvals.get(approval_id)
         if call_id is None:
             raise InvalidChunk("$.approvalId", f"no call waits for approval {approval_id!r}")
@@ -131,7 +189,8 @@ class UIMessageBuilder:
         return self._send({"type": "tool-output-denied", "toolCallId": call_id})
 
     def reset_step(self) -> list[Chunk]:
-        """Take back what the open step has shown, its calls too, as before another attempt; nothing if no step is open.
+        """Take back what the open step has shown, its calls too, as before another attempt; nothing
+        if no step is open.
 
         Clients below 7.0.70 go on showing it.
         """
@@ -139,7 +198,9 @@ class UIMessageBuilder:
             return []
         return self._note([*self._open.closing()[:-1], {"type": "reset-step"}])
 
-    def data(self, name: str, data: Any, *, data_id: str | None = None, transient: bool = False) -> list[Chunk]:
+    def data(
+        self, name: str, data: Any, *, data_id: str | None = None, transient: bool = False
+    ) -> list[Chunk]:
         """Send a `data-<name>` part.
 
         Args:
@@ -150,9 +211,13 @@ class UIMessageBuilder:
         return self._send(_chunk(f"data-{name}", {"data": data}, optional))
 
     def source_url(self, source_id: str, url: str, *, title: str | None = None) -> list[Chunk]:
-        return self._send(_chunk("source-url", {"sourceId": source_id, "url": url}, {"title": title}))
+        return self._send(
+            _chunk("source-url", {"sourceId": source_id, "url": url}, {"title": title})
+        )
 
-    def source_document(self, source_id: str, *, media_type: str, title: str, filename: str | None = None) -> list[Chunk]:
+    def source_document(
+        self, source_id: str, *, media_type: str, title: str, filename: str | None = None
+    ) -> list[Chunk]:
         required = {"sourceId": source_id, "mediaType": media_type, "title": title}
         return self._send(_chunk("source-document", required, {"filename": filename}))
 
@@ -165,7 +230,9 @@ class UIMessageBuilder:
         return self._send({"type": "reasoning-file", "url": url, "mediaType": media_type})
 
     def custom(self, kind: str) -> list[Chunk]:
-        """Send a part of a provider's own kind, `provider.kind`. Clients below `ai` 7 do not get it."""
+        """Send a part of a provider's own kind, `provider.kind`. Clients below `ai` 7 do not get
+        it.
+        """
         return self._send({"type": "custom", "kind": kind})
 
     def metadata(self, metadata: Any) -> list[Chunk]:
@@ -176,7 +243,10 @@ class UIMessageBuilder:
     def finish(self, reason: str | None = None, *, metadata: Any = None) -> list[Chunk]:
         """End the message: its work is done."""
         _check_metadata(metadata)
-        optional = {"finishReason": reason or self._open.finish_reason or "stop", "messageMetadata": metadata}
+        optional = {
+            "finishReason": reason or self._open.finish_reason or "stop",
+            "messageMetadata": metadata,
+        }
         return self._last(_chunk("finish", optional=optional))
 
     def error(self, error_text: str) -> list[Chunk]:
@@ -195,7 +265,11 @@ class UIMessageBuilder:
         return [*self._send({"type": f"{kind}-start", "id": part_id}, in_step=True), chunk]
 
     def _end(self, kind: PartKind, part_id: str) -> list[Chunk]:
-        return self._note([{"type": f"{kind}-end", "id": part_id}]) if (kind, part_id) in self._open.parts else []
+        return (
+            self._note([{"type": f"{kind}-end", "id": part_id}])
+            if (kind, part_id) in self._open.parts
+            else []
+        )
 
     def _call_keys(self, call_id: str, name: str, dynamic: bool, provider_executed: bool) -> Chunk:
         call = self._open.calls.get(call_id) or Call(name, dynamic, provider_executed)
@@ -206,7 +280,9 @@ class UIMessageBuilder:
     def _result_keys(self, call_id: str) -> Chunk:
         call = self._open.calls.get(call_id)
         if call is None:
-            raise InvalidChunk("$.toolCallId", f"this message has no call {call_id!r}: send its input first")
+            raise InvalidChunk(
+                "$.toolCallId", f"this message has no call {call_id!r}: send its input first"
+            )
         if call.state == "done":
             raise InvalidChunk("$.toolCallId", f"call {call_id!r} has its result already")
         return call.keys(call_id)
@@ -214,7 +290,9 @@ class UIMessageBuilder:
     def _check_waiting(self, call_id: str) -> None:
         call = self._open.calls.get(call_id)
         if call is None or call.state != "called" or call.running:
-            raise InvalidChunk("$.toolCallId", f"call {call_id!r} is none that waits for its result")
+            raise InvalidChunk(
+                "$.toolCallId", f"call {call_id!r} is none that waits for its result"
+            )
 
     def _last(self, *chunks: Chunk) -> list[Chunk]:
         for chunk in chunks:

@@ -1,4 +1,6 @@
-"""Tool calls by the ids that models give them, which need not be unique, and by the ids that the message gives them."""
+"""Tool calls by the ids that models give them, which need not be unique, and by the ids that the
+message gives them.
+"""
 
 from __future__ import annotations
 
@@ -35,19 +37,39 @@ class CallIds:
         return published
 
     def find(self, call_id: str, name: str | None = None) -> str | None:
-        """Return the call that a tool with this id runs: the first one without a result, if possible of this name, or the last.
+        """Return the call that a tool with this id runs: the first one without a result, if
+        possible of this name, or the last.
 
-        An agent inside a tool may count its calls as the one outside does. A call whose input is still arriving is not meant:
-        nobody can run it yet.
+        An agent inside a tool may count its calls as the one outside does. A call whose input is
+        still arriving is not meant: nobody can run it yet.
         """
-        whole = [candidate for candidate in self._published.get(call_id, ()) if self.state(candidate) not in (None, "streaming")]
-        return self.find_unanswered(call_id, name) or self.find_unanswered(call_id) or (whole[-1] if whole else None)
+        whole = [
+            candidate
+            for candidate in self._published.get(call_id, ())
+            if self.state(candidate) not in (None, "streaming")
+        ]
+        return (
+            self.find_unanswered(call_id, name)
+            or self.find_unanswered(call_id)
+            or (whole[-1] if whole else None)
+        )
 
     def find_unanswered(self, call_id: str, name: str | None = None) -> str | None:
-        """Return the first call of this id, and of a tool of this name if one is given, that waits for its result."""
-        calls = ((published, self._message.call(published)) for published in self._published.get(call_id, ()))
-        waiting = ((published, call.name) for published, call in calls if call is not None and call.state == "called")
-        return next((published for published, called in waiting if name is None or called == name), None)
+        """Return the first call of this id, and of a tool of this name if one is given, that waits
+        for its result.
+        """
+        calls = (
+            (published, self._message.call(published))
+            for published in self._published.get(call_id, ())
+        )
+        waiting = (
+            (published, call.name)
+            for published, call in calls
+            if call is not None and call.state == "called"
+        )
+        return next(
+            (published for published, called in waiting if name is None or called == name), None
+        )
 
     def state(self, published: str) -> str | None:
         call = self._message.call(published)

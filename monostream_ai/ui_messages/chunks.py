@@ -15,10 +15,22 @@ from monostream_ai.ui_messages.forbidden_keys import check_keys
 Chunk: TypeAlias = dict[str, Any]
 """One UI message chunk: a JSON object with a string under `type`."""
 
-FINISH_REASONS: Final = frozenset({"stop", "length", "content-filter", "tool-calls", "error", "interrupted", "other"})
+FINISH_REASONS: Final = frozenset(
+    {"stop", "length", "content-filter", "tool-calls", "error", "interrupted", "other"}
+)
 """What `finish` may say. `interrupted` is fatal for clients below 7.0.149."""
 
-Kind = Literal["string", "boolean", "object", "array", "anything", "value", "providerMetadata", "finishReason", "inputEncoding"]
+Kind = Literal[
+    "string",
+    "boolean",
+    "object",
+    "array",
+    "anything",
+    "value",
+    "providerMetadata",
+    "finishReason",
+    "inputEncoding",
+]
 """`value` is any JSON value, null too; every other kind refuses null."""
 
 
@@ -30,7 +42,12 @@ class Shape(NamedTuple):
 
 
 _PROVIDER: Final[Mapping[str, Kind]] = {"providerMetadata": "providerMetadata"}
-_RESULT: Final[Mapping[str, Kind]] = {**_PROVIDER, "providerExecuted": "boolean", "dynamic": "boolean", "toolMetadata": "object"}
+_RESULT: Final[Mapping[str, Kind]] = {
+    **_PROVIDER,
+    "providerExecuted": "boolean",
+    "dynamic": "boolean",
+    "toolMetadata": "object",
+}
 _CALL: Final[Mapping[str, Kind]] = {**_RESULT, "title": "string"}
 _CALL_KEYS: Final[Mapping[str, Kind]] = {"toolCallId": "string", "toolName": "string"}
 
@@ -64,12 +81,15 @@ SHAPES: Final[Mapping[str, Shape]] = {
         {"approvalId": "string", "approved": "boolean"},
         {**_PROVIDER, "reason": "string", "providerExecuted": "boolean"},
     ),
-    "tool-output-available": Shape({"toolCallId": "string", "output": "value"}, {**_RESULT, "preliminary": "boolean"}),
+    "tool-output-available": Shape(
+        {"toolCallId": "string", "output": "value"}, {**_RESULT, "preliminary": "boolean"}
+    ),
     "tool-output-error": Shape({"toolCallId": "string", "errorText": "string"}, _RESULT),
     "tool-output-denied": Shape({"toolCallId": "string"}, {}),
     "source-url": Shape({"sourceId": "string", "url": "string"}, {**_PROVIDER, "title": "string"}),
     "source-document": Shape(
-        {"sourceId": "string", "mediaType": "string", "title": "string"}, {**_PROVIDER, "filename": "string"}
+        {"sourceId": "string", "mediaType": "string", "title": "string"},
+        {**_PROVIDER, "filename": "string"},
     ),
     "file": Shape({"url": "string", "mediaType": "string"}, _PROVIDER),
     "reasoning-file": Shape({"url": "string", "mediaType": "string"}, _PROVIDER),
@@ -85,11 +105,13 @@ DATA_SHAPE: Final = Shape({"data": "value"}, {"id": "string", "transient": "bool
 
 
 def check_chunk(chunk: object) -> Chunk:
-    """Return the chunk if the clients of `ai` v7 accept it by itself; order is the business of `UIMessageBuilder`.
+    """Return the chunk if the clients of `ai` v7 accept it by itself; order is the business of
+    `UIMessageBuilder`.
 
     Raises:
-        InvalidChunk: A required key is missing, an optional one is null, a value has the wrong type, or a key is one that the
-            clients refuse anywhere (`__proto__`, `constructor.prototype`). Its path names the place.
+        InvalidChunk: A required key is missing, an optional one is null, a value has the wrong
+            type, or a key is one that the clients refuse anywhere (`__proto__`,
+            `constructor.prototype`). Its path names the place.
     """
     if not isinstance(chunk, dict):
         raise InvalidChunk("$", "a UI message chunk is an object")
@@ -106,7 +128,9 @@ def check_chunk(chunk: object) -> Chunk:
 def _check_keys(chunk: Chunk, shape: Shape) -> None:
     for key, kind in shape.required.items():
         if key not in chunk:
-            raise InvalidChunk(f"$.{key}", f"a {chunk['type']} chunk needs this key, with null for no value")
+            raise InvalidChunk(
+                f"$.{key}", f"a {chunk['type']} chunk needs this key, with null for no value"
+            )
         _check_value(key, kind, chunk[key])
     for key, kind in shape.optional.items():
         if key not in chunk:
@@ -134,6 +158,9 @@ _KINDS: Final[Mapping[Kind, tuple[Callable[[object], bool], str]]] = {
     "anything": (lambda value: value is not None, "a value"),
     "value": (lambda value: True, "a value"),
     "providerMetadata": (_is_provider_metadata, "an object of objects, {provider: {key: value}}"),
-    "finishReason": (lambda value: isinstance(value, str) and value in FINISH_REASONS, f"one of {sorted(FINISH_REASONS)}"),
+    "finishReason": (
+        lambda value: isinstance(value, str) and value in FINISH_REASONS,
+        f"one of {sorted(FINISH_REASONS)}",
+    ),
     "inputEncoding": (lambda value: value == "json" or value == "text", "'json' or 'text'"),
 }

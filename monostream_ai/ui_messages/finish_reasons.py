@@ -11,7 +11,8 @@ _REASONS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("tool_calls", "tool_use", "function_call"), "tool-calls"),
     **dict.fromkeys(("content_filter", "refusal", "SAFETY"), "content-filter"),
 }
-"""The words of OpenAI, Anthropic and Gemini; servers with OpenAI's API pass on those of the others."""
+"""The words of OpenAI, Anthropic and Gemini; servers with OpenAI's API pass on those of the others.
+"""
 
 
 def finish_reason_of(vendor_word: str) -> str:

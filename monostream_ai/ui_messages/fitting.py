@@ -24,12 +24,14 @@ class Sink(Protocol):
 
 
 def push_fitting(sink: Sink, chunks: list[Chunk], *, refuse: bool = False) -> None:
-    """Push the chunks; what is over the limit is split, or replaced by a chunk that says so, or left out with a warning.
+    """Push the chunks; what is over the limit is split, or replaced by a chunk that says so, or
+    left out with a warning.
 
     Others go on as if it had been sent, so a call never stays without its input or its result.
 
     Args:
-        refuse: Leave out files only. For a recording that can raise to somebody, which a callback cannot.
+        refuse: Leave out files only. For a recording that can raise to somebody, which a callback
+            cannot.
 
     Raises:
         ChunkTooLarge: With `refuse`, a chunk cannot be made smaller.
@@ -61,8 +63,12 @@ def _smaller(chunk: Chunk) -> list[Chunk]:
     if kind == "tool-output-available":
         small = {key: value for key, value in chunk.items() if key not in ("output", "preliminary")}
         return [{**small, "type": "tool-output-error", "errorText": TOO_LARGE_TEXT}]
-    if kind == "tool-input-available" or (kind == "tool-input-error" and chunk["input"] is not None):
-        return [{**chunk, "type": "tool-input-error", "input": None, "errorText": INPUT_TOO_LARGE_TEXT}]
+    if kind == "tool-input-available" or (
+        kind == "tool-input-error" and chunk["input"] is not None
+    ):
+        return [
+            {**chunk, "type": "tool-input-error", "input": None, "errorText": INPUT_TOO_LARGE_TEXT}
+        ]
     if kind == "tool-output-error" and chunk["errorText"] != TOO_LARGE_TEXT:
         return [{**chunk, "errorText": TOO_LARGE_TEXT}]
     return []

@@ -1,4 +1,6 @@
-"""What a user reads, or a model is told, where nobody else has words, or has words that are not for them."""
+"""What a user reads, or a model is told, where nobody else has words, or has words that are not for
+them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Keys that the client's parser refuses at any depth, since they could change the prototype of every object.
+"""Keys that the client's parser refuses at any depth, since they could change the prototype of
+every object.
 
 Source: vercel/ai, @ai-sdk/provider-utils@5.0.81, src/secure-json-parse.ts.
 """
@@ -18,9 +19,17 @@ def check_keys(value: object) -> None:
     for path, item in waiting:
         if isinstance(item, dict):
             _check_object(item, path)
-            waiting += [(f"{path}.{key}", child) for key, child in item.items() if isinstance(child, dict | list | tuple)]
+            waiting += [
+                (f"{path}.{key}", child)
+                for key, child in item.items()
+                if isinstance(child, dict | list | tuple)
+            ]
         elif isinstance(item, list | tuple):
-            waiting += [(f"{path}[{i}]", child) for i, child in enumerate(item) if isinstance(child, dict | list | tuple)]
+            waiting += [
+                (f"{path}[{i}]", child)
+                for i, child in enumerate(item)
+                if isinstance(child, dict | list | tuple)
+            ]
 
 
 def _check_object(value: dict[str, object], path: str) -> None:
@@ -28,4 +37,6 @@ def _check_object(value: dict[str, object], path: str) -> None:
         raise InvalidChunk(f"{path}.__proto__", "the client refuses a message with this key")
     constructor = value.get("constructor")
     if isinstance(constructor, dict) and "prototype" in constructor:
-        raise InvalidChunk(f"{path}.constructor.prototype", "the client refuses a message with this key")
+        raise InvalidChunk(
+            f"{path}.constructor.prototype", "the client refuses a message with this key"
+        )

@@ -15,19 +15,22 @@ MAX_DEPTH: Final = 100
 """Levels of nesting; what lies deeper becomes a short text."""
 
 MAX_VALUES: Final = 600_000
-"""Values in one result; the rest becomes short texts. So many do not fit into a chunk, and objects that refer to each other may
-have paths without end."""
+"""Values in one result; the rest becomes short texts. So many do not fit into a chunk, and objects
+that refer to each other may have paths without end."""
 
 MAX_SAFE_INTEGER: Final = 2**53 - 1
-"""Source: ECMA-262, Number.MAX_SAFE_INTEGER. Larger integers become text: the client would round them."""
+"""Source: ECMA-262, Number.MAX_SAFE_INTEGER. Larger integers become text: the client would round
+them.
+"""
 
 
 def to_json_value(value: Any) -> Any:
     """Return a JSON value that says the same.
 
-    Pydantic models and dataclasses become objects, dates ISO 8601, bytes base64, NaN and infinities null, as in JavaScript.
-    What has no JSON form becomes its `str`, or else its type, as does what contains itself. Keys that the client refuses
-    (`__proto__`, `constructor.prototype`) are left out.
+    Pydantic models and dataclasses become objects, dates ISO 8601, bytes base64, NaN and infinities
+    null, as in JavaScript. What has no JSON form becomes its `str`, or else its type, as does what
+    contains itself. Keys that the client refuses (`__proto__`, `constructor.prototype`) are left
+    out.
     """
     return _Writer().write(value)
 
@@ -65,11 +68,15 @@ class _Writer:
         if isinstance(value, bytes | bytearray):
             return base64.b64encode(value).decode()
         if is_dataclass(value) and not isinstance(value, type):
-            return self._object({field.name: getattr(value, field.name, None) for field in fields(value)})
+            return self._object(
+                {field.name: getattr(value, field.name, None) for field in fields(value)}
+            )
         return self.write(_dump(value))
 
     def _object(self, value: Mapping[Any, Any]) -> dict[str, Any]:
-        result = {_as_text(key): self.write(item) for key, item in value.items() if key != "__proto__"}
+        result = {
+            _as_text(key): self.write(item) for key, item in value.items() if key != "__proto__"
+        }
         constructor = result.get("constructor")
         if isinstance(constructor, dict):
             constructor.pop("prototype", None)

@@ -8,5 +8,7 @@ _FOLLOWED: Final = ("http://", "https://")
 
 
 def is_link(url: str) -> bool:
-    """Whether a browser may be given this URL to follow: a model writes what others made it write, such as `javascript:`."""
+    """Whether a browser may be given this URL to follow: a model writes what others made it write,
+    such as `javascript:`.
+    """
     return url[:8].lower().startswith(_FOLLOWED)

@@ -1,7 +1,7 @@
 """A message to the chunks that would make it: the inverse of the reducer.
 
-A turn that goes on with a message (after a tool result or an approval in the client) writes only what is new. A client that comes
-back holds nothing, so it needs the whole message.
+A turn that goes on with a message (after a tool result or an approval in the client) writes only
+what is new. A client that comes back holds nothing, so it needs the whole message.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ _ANSWERED: Final = ("output-available", "output-error", "output-denied")
 
 
 def chunks_of_message(message: UIMessage) -> list[Chunk]:
-    """Return chunks that make a message, without an ending: `reduce_chunks` of them is the message again, if it is settled.
+    """Return chunks that make a message, without an ending: `reduce_chunks` of them is the message
+    again, if it is settled.
 
-    No client runs its tools again on them: a call that has its result gets no `tool-input-available`, unless it was denied. Parts
-    that a client would refuse are left out, so that a message may come from anywhere.
+    No client runs its tools again on them: a call that has its result gets no
+    `tool-input-available`, unless it was denied. Parts that a client would refuse are left out, so
+    that a message may come from anywhere.
     """
     start: Chunk = {"type": "start", **_pick(message, messageId="id", messageMetadata="metadata")}
     chunks, step_open = _checked(iter([start])) or [{"type": "start"}], False
@@ -67,14 +69,22 @@ def _chunks(part: Mapping[str, Any], part_id: str) -> Iterator[Chunk]:
 
 def _text_chunks(part: Mapping[str, Any], part_id: str) -> Iterator[Chunk]:
     kind = part["type"]
-    yield {"type": f"{kind}-start", "id": part_id, **_pick(part, providerMetadata="providerMetadata")}
+    yield {
+        "type": f"{kind}-start",
+        "id": part_id,
+        **_pick(part, providerMetadata="providerMetadata"),
+    }
     if part["text"] != "":
         yield {"type": f"{kind}-delta", "id": part_id, "delta": part["text"]}
     yield {"type": f"{kind}-end", "id": part_id, **_pick(part, citations="citations")}
 
 
 def _tool_chunks(part: Mapping[str, Any], name: str, keys: Chunk) -> Iterator[Chunk]:
-    keys = {"toolCallId": part["toolCallId"], **keys, **_pick(part, providerExecuted="providerExecuted")}
+    keys = {
+        "toolCallId": part["toolCallId"],
+        **keys,
+        **_pick(part, providerExecuted="providerExecuted"),
+    }
     call = {**keys, "toolName": name, **_pick(part, title="title", toolMetadata="toolMetadata")}
     yield from _input_chunks(part, call)
     if "approval" in part:
@@ -82,7 +92,12 @@ def _tool_chunks(part: Mapping[str, Any], name: str, keys: Chunk) -> Iterator[Ch
     result = {**keys, **_pick(part, providerMetadata="resultProviderMetadata")}
     state = part["state"]
     if state == "output-available":
-        yield {"type": "tool-output-available", "output": part.get("output"), **result, **_pick(part, preliminary="preliminary")}
+        yield {
+            "type": "tool-output-available",
+            "output": part.get("output"),
+            **result,
+            **_pick(part, preliminary="preliminary"),
+        }
     elif state == "output-error" and ("rawInput" in part or "input" not in part):
         yield {"type": "tool-output-error", "errorText": part["errorText"], **result}
     elif state == "output-error":
@@ -94,13 +109,29 @@ def _tool_chunks(part: Mapping[str, Any], name: str, keys: Chunk) -> Iterator[Ch
 
 def _input_chunks(part: Mapping[str, Any], call: Chunk) -> Iterator[Chunk]:
     state, metadata = part["state"], _pick(part, providerMetadata="callProviderMetadata")
-    if "input" in part and state in ("input-available", "approval-requested", "approval-responded", "output-denied"):
+    if "input" in part and state in (
+        "input-available",
+        "approval-requested",
+        "approval-responded",
+        "output-denied",
+    ):
         yield {"type": "tool-input-available", "input": part["input"], **call, **metadata}
         return
-    yield {"type": "tool-input-start", **call, **metadata, **_pick(part, inputEncoding="inputEncoding")}
+    yield {
+        "type": "tool-input-start",
+        **call,
+        **metadata,
+        **_pick(part, inputEncoding="inputEncoding"),
+    }
     if state == "output-error" and "rawInput" not in part:
         return
-    text = part["rawInput"] if isinstance(part.get("rawInput"), str) else encode_json(part["input"]) if "input" in part else ""
+    text = (
+        part["rawInput"]
+        if isinstance(part.get("rawInput"), str)
+        else encode_json(part["input"])
+        if "input" in part
+        else ""
+    )
     if text:
         yield {"type": "tool-input-delta", "toolCallId": part["toolCallId"], "inputTextDelta": text}
 
@@ -114,7 +145,12 @@ def _approval_chunks(approval: Mapping[str, Any], call_id: str) -> Iterator[Chun
         approvalDescriptor="descriptor",
         reason="requestReason",
     )
-    yield {"type": "tool-approval-request", "approvalId": approval["id"], "toolCallId": call_id, **asked}
+    yield {
+        "type": "tool-approval-request",
+        "approvalId": approval["id"],
+        "toolCallId": call_id,
+        **asked,
+    }
     if "approved" in approval:
         answered = _pick(approval, approved="approved", reason="reason")
         yield {"type": "tool-approval-response", "approvalId": approval["id"], **answered}

@@ -1,4 +1,6 @@
-"""UI messages, as a client sends them, read as what a model may be told, whatever its provider's format."""
+"""UI messages, as a client sends them, read as what a model may be told, whatever its provider's
+format.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class AnsweredCall:
-    """A tool call and its result: any JSON value, or what to tell the model if the tool has `failed`."""
+    """A tool call and its result: any JSON value, or what to tell the model if the tool has
+    `failed`.
+    """
 
     call_id: str
     name: str
@@ -91,17 +95,20 @@ def read_model_input(
     max_bytes: int = MAX_BYTES,
     convert_data_part: ConvertDataPart | None = None,
 ) -> Iterator[Said | Step]:
-    """Yield what the messages say, in their order. What a model may not be told, or would not understand, is left out.
+    """Yield what the messages say, in their order. What a model may not be told, or would not
+    understand, is left out.
 
     Args:
         messages: `UIMessage`s as a client sent them.
         allow_system: Read system messages too.
         url_schemes: Where a user's files may come from.
         max_bytes: UTF-8 of all that is yielded, together.
-        convert_data_part: Makes what a user's `data-*` part becomes, or None to leave it out. Without it all are.
+        convert_data_part: Makes what a user's `data-*` part becomes, or None to leave it out.
+            Without it all are.
 
     Raises:
-        InvalidArgument: This is no list of UI messages, a file is not allowed, or it is too much; it names the place.
+        InvalidArgument: This is no list of UI messages, a file is not allowed, or it is too much;
+            it names the place.
     """
     if isinstance(messages, str | bytes) or not isinstance(messages, Sequence):
         raise InvalidArgument("the messages are not a list of UI messages")
@@ -120,13 +127,23 @@ def read_model_input(
 
 
 def _read(
-    message: Mapping[str, Any], parts: Sequence[Part], place: str, url_schemes: Collection[str], convert: ConvertDataPart | None
+    message: Mapping[str, Any],
+    parts: Sequence[Part],
+    place: str,
+    url_schemes: Collection[str],
+    convert: ConvertDataPart | None,
 ) -> Iterator[Said | Step]:
-    role, message_id = message.get("role"), message.get("id") if isinstance(message.get("id"), str) else None
+    role, message_id = (
+        message.get("role"),
+        message.get("id") if isinstance(message.get("id"), str) else None,
+    )
     if role == "assistant":
         yield from _steps(parts, message_id)
     elif role == "user":
-        contents = [_content(part, f"{place}.parts[{n}]", url_schemes, convert) for n, part in enumerate(parts)]
+        contents = [
+            _content(part, f"{place}.parts[{n}]", url_schemes, convert)
+            for n, part in enumerate(parts)
+        ]
         if given := [content for content in contents if content]:
             yield Said("user", given, message_id)
     elif role == "system":
@@ -158,7 +175,9 @@ def _file(part: Part, place: str, url_schemes: Collection[str]) -> FileInput:
         raise InvalidArgument(f"{place} is not a file: it needs a url and a mediaType")
     scheme, _, rest = url.partition(":")
     if scheme.lower() not in url_schemes:
-        raise InvalidArgument(f"{place} has a URL of the scheme {scheme[:20]!r}: use {' or '.join(sorted(url_schemes))}")
+        raise InvalidArgument(
+            f"{place} has a URL of the scheme {scheme[:20]!r}: use {' or '.join(sorted(url_schemes))}"
+        )
     if scheme.lower() == "data":
         url = f"data:{media_type};base64,{_base64(rest, place)}"
     return FileInput(place, url, media_type, filename if isinstance(filename, str) else None)
@@ -200,13 +219,16 @@ def _call(part: Part) -> AnsweredCall | None:
     kind, call_id = str(part.get("type")), part.get("toolCallId")
     if not (kind == "dynamic-tool" or kind.startswith("tool-")) or not isinstance(call_id, str):
         return None
-    # What a provider ran itself is no answer of ours, and a call without an answer is one that providers refuse.
+    # What a provider ran itself is no answer of ours, and a call without an answer is one that
+    # providers refuse.
     answer = None if part.get("providerExecuted") is True else _answer(part)
     if answer is None:
         return None
     name = str(part.get("toolName")) if kind == "dynamic-tool" else kind.removeprefix("tool-")
     given = part.get("input", part.get("rawInput"))
-    arguments = {} if given is None else dict(given) if isinstance(given, Mapping) else {"input": given}
+    arguments = (
+        {} if given is None else dict(given) if isinstance(given, Mapping) else {"input": given}
+    )
     return AnsweredCall(call_id, name, arguments, *answer)
 
 
@@ -218,14 +240,22 @@ def _answer(part: Part) -> tuple[Any, bool] | None:
         return part.get("output"), False
     if state == "output-error":
         return str(part.get("errorText") or FAILED_TEXT), True
-    if state == "output-denied" or (state == "approval-responded" and approval.get("approved") is False):
+    if state == "output-denied" or (
+        state == "approval-responded" and approval.get("approved") is False
+    ):
         return str(approval.get("reason") or DENIED_TEXT), True
     return None
 
 
 def _size(said: Said | Step) -> int:
     if isinstance(said, Step):
-        texts = [said.text, *(text for call in said.calls for text in (call.arguments_text, call.output_text))]
+        texts = [
+            said.text,
+            *(text for call in said.calls for text in (call.arguments_text, call.output_text)),
+        ]
     else:
-        texts = [content.url if isinstance(content, FileInput) else str(content) for content in said.contents]
+        texts = [
+            content.url if isinstance(content, FileInput) else str(content)
+            for content in said.contents
+        ]
     return sum(len(text.encode(errors="surrogatepass")) for text in texts)

@@ -1,4 +1,6 @@
-"""What a message's chunks have opened and not closed: the state that the builder and a version's ending share."""
+"""What a message's chunks have opened and not closed: the state that the builder and a version's
+ending share.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ CallState = Literal["streaming", "called", "failed", "done"]
 
 @dataclass(slots=True)
 class Call:
-    """One tool call: `streaming` until its input is whole, `called` until it has a result; a `failed` one may be retried."""
+    """One tool call: `streaming` until its input is whole, `called` until it has a result; a
+    `failed` one may be retried.
+    """
 
     name: str
     dynamic: bool
@@ -26,7 +30,9 @@ class Call:
     """Whether it has a preliminary result."""
 
     def keys(self, call_id: str) -> Chunk:
-        """Return the keys that every result of this call repeats: a client that sees them change makes a second part."""
+        """Return the keys that every result of this call repeats: a client that sees them change
+        makes a second part.
+        """
         return {
             "toolCallId": call_id,
             **({"dynamic": True} if self.dynamic else {}),
@@ -35,7 +41,9 @@ class Call:
 
 
 class OpenParts:
-    """Follows the chunks of one message. It forgives what a client would not: a wrong chunk changes nothing."""
+    """Follows the chunks of one message. It forgives what a client would not: a wrong chunk changes
+    nothing.
+    """
 
     def __init__(self) -> None:
         self.empty = True
@@ -57,8 +65,12 @@ class OpenParts:
             effect(self, chunk)
 
     def closing(self) -> list[Chunk]:
-        """Return the chunks that close every part and the step; half-streamed tool inputs become errors."""
-        chunks: list[Chunk] = [{"type": f"{kind}-end", "id": part_id} for kind, part_id in self.parts]
+        """Return the chunks that close every part and the step; half-streamed tool inputs become
+        errors.
+        """
+        chunks: list[Chunk] = [
+            {"type": f"{kind}-end", "id": part_id} for kind, part_id in self.parts
+        ]
         for call_id, call in self.calls.items():
             if call.state == "streaming":
                 chunks.append(
@@ -90,12 +102,15 @@ class OpenParts:
 
     def _finish_step(self, chunk: Chunk) -> None:
         self.step_open = False
-        # Clients below 7.0.79 forget their active parts here: an end that follows would be fatal for them.
+        # Clients below 7.0.79 forget their active parts here: an end that follows would be fatal
+        # for them.
         self.parts.clear()
 
     def _reset_step(self, chunk: Chunk) -> None:
         self.parts.clear()
-        self.calls = {call_id: call for call_id, call in self.calls.items() if call.step != self._step}
+        self.calls = {
+            call_id: call for call_id, call in self.calls.items() if call.step != self._step
+        }
         for call_id in [asked for asked in self._asked if asked not in self.calls]:
             self._settle_approval(call_id)
 
@@ -127,7 +142,10 @@ class OpenParts:
     def _note_call(self, chunk: Chunk, state: CallState) -> None:
         call_id, name = chunk.get("toolCallId"), chunk.get("toolName")
         if isinstance(call_id, str) and isinstance(name, str):
-            dynamic, provider_executed = bool(chunk.get("dynamic")), bool(chunk.get("providerExecuted"))
+            dynamic, provider_executed = (
+                bool(chunk.get("dynamic")),
+                bool(chunk.get("providerExecuted")),
+            )
             self.calls[call_id] = Call(name, dynamic, provider_executed, state, self._step)
 
     def _ask(self, chunk: Chunk) -> None:
@@ -161,9 +179,13 @@ class OpenParts:
 
 def stop_mark() -> list[Chunk]:
     """Return what comes between the last step of a stopped message and its `abort`."""
-    # An abort right after a tool result makes `sendAutomaticallyWhen` send again, forever. The empty last step prevents that,
-    # and the metadata makes the client write the message that shows the step.
-    return [{"type": "start-step"}, {"type": "message-metadata", "messageMetadata": {"stopped": True}}]
+    # An abort right after a tool result makes `sendAutomaticallyWhen` send again, forever. The
+    # empty last step prevents that, and the metadata makes the client write the message that shows
+    # the step.
+    return [
+        {"type": "start-step"},
+        {"type": "message-metadata", "messageMetadata": {"stopped": True}},
+    ]
 
 
 _EFFECTS: Final[Mapping[str, Callable[[OpenParts, Chunk], None]]] = {

@@ -1,4 +1,5 @@
-"""JSON that is still arriving, read as the AI SDK reads it, so that a half-streamed tool input looks alike on both sides.
+"""JSON that is still arriving, read as the AI SDK reads it, so that a half-streamed tool input
+looks alike on both sides.
 
 Source: vercel/ai, ai@7.0.173, packages/ai/src/util/fix-json.ts and parse-partial-json.ts.
 """
@@ -28,7 +29,8 @@ def parse_partial_json(text: str) -> Any:
     """Return the value of JSON text whose end is missing, without what cannot be known yet.
 
     Raises:
-        ValueError: There is no value yet, the text is not the beginning of JSON, or it has keys that the client refuses.
+        ValueError: There is no value yet, the text is not the beginning of JSON, or it has keys
+            that the client refuses.
     """
     try:
         return _loads(text)

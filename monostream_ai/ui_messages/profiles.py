@@ -1,8 +1,11 @@
-"""What a client of `ai` 5, 6 or 7 may be sent: applied to stored text on its way out, so that one log serves every client.
+"""What a client of `ai` 5, 6 or 7 may be sent: applied to stored text on its way out, so that one
+log serves every client.
 
-Chunks that a client would refuse become `NOTHING` rather than being left out: a client that counts chunks stays in step.
+Chunks that a client would refuse become `NOTHING` rather than being left out: a client that counts
+chunks stays in step.
 
-Source: vercel/ai, packages/ai/src/ui-message-stream/ui-message-chunks.ts of the releases named below.
+Source: vercel/ai, packages/ai/src/ui-message-stream/ui-message-chunks.ts of the releases named
+below.
 """
 
 from __future__ import annotations
@@ -16,11 +19,12 @@ from monostream_ai.ui_messages.chunks import DATA_SHAPE, FINISH_REASONS, SHAPES,
 from monostream_ai.ui_messages.fixed_texts import DENIED_TEXT
 
 Profile: TypeAlias = Literal["v5", "v6", "v7", "v7.0.149"]
-"""The release of `ai` that a client has: 5.0.92 or newer, 6.0.39 or newer, any 7, or 7.0.149 or newer.
+"""The release of `ai` that a client has: 5.0.92 or newer, 6.0.39 or newer, any 7, or 7.0.149 or
+newer.
 
-Clients of `ai` 5 below 5.0.217 and 6 below 6.0.231 refuse keys that they do not know, so "v5" and "v6" send only the keys that
-all of them know. "v7.0.149" changes nothing; "v7" holds back what its first releases refuse (`reset-step`, `steering-message`,
-the reason `interrupted`).
+Clients of `ai` 5 below 5.0.217 and 6 below 6.0.231 refuse keys that they do not know, so "v5" and
+"v6" send only the keys that all of them know. "v7.0.149" changes nothing; "v7" holds back what its
+first releases refuse (`reset-step`, `steering-message`, the reason `interrupted`).
 """
 
 PROFILES: Final[tuple[Profile, ...]] = get_args(Profile)
@@ -36,7 +40,13 @@ _V6_LACKS: Final[Mapping[str, Set[str]]] = {
     "tool-input-start": {"toolMetadata", "inputEncoding"},
     "tool-input-available": {"toolMetadata"},
     "tool-input-error": {"toolMetadata"},
-    "tool-approval-request": {"signature", "isAutomatic", "reason", "approvalDescriptor", "inputSchemaInput"},
+    "tool-approval-request": {
+        "signature",
+        "isAutomatic",
+        "reason",
+        "approvalDescriptor",
+        "inputSchemaInput",
+    },
     "tool-output-available": {"providerMetadata", "toolMetadata"},
     "tool-output-error": {"providerMetadata", "toolMetadata"},
 }
@@ -95,7 +105,8 @@ def check_profile(name: str) -> Profile:
 class ProfileFilter:
     """Rewrites the payloads of one response, in their order, for one kind of client.
 
-    Most payloads pass unread; deltas always do, so a key on them that is not in the vocabulary reaches strict clients.
+    Most payloads pass unread; deltas always do, so a key on them that is not in the vocabulary
+    reaches strict clients.
 
     Raises:
         InvalidArgument: There is no such profile.
@@ -103,7 +114,9 @@ class ProfileFilter:
 
     def __init__(self, profile: Profile) -> None:
         self._rules = _RULES.get(check_profile(profile))
-        self._fit: Callable[[Chunk], Chunk] | None = _DynamicCalls().fit if profile == "v5" else None
+        self._fit: Callable[[Chunk], Chunk] | None = (
+            _DynamicCalls().fit if profile == "v5" else None
+        )
         self.stateless = self._fit is None
         """Whether each payload is rewritten without regard to those before it."""
 
@@ -112,11 +125,17 @@ class ProfileFilter:
         if self._rules is None:
             return payloads
         # Most are deltas, for which even a call takes longer than all else.
-        return [payload if payload.startswith(_DELTAS) else self.apply(payload) for payload in payloads]
+        return [
+            payload if payload.startswith(_DELTAS) else self.apply(payload) for payload in payloads
+        ]
 
     def apply(self, payload: str) -> str:
         """Return the payload to send for a stored one."""
-        if self._rules is None or payload.startswith(_DELTAS) or not self._rules.concern(_type_at_front(payload)):
+        if (
+            self._rules is None
+            or payload.startswith(_DELTAS)
+            or not self._rules.concern(_type_at_front(payload))
+        ):
             return payload
         chunk = decode_json(payload)
         if not isinstance(chunk, dict) or not isinstance(chunk.get("type"), str):
@@ -144,13 +163,19 @@ def _known(chunk: Chunk, rules: _Rules) -> Chunk | None:
         if keys is None:
             return None
         chunk = {key: value for key, value in chunk.items() if key in keys}
-    if kind == "finish" and "finishReason" in chunk and str(chunk["finishReason"]) not in rules.reasons:
+    if (
+        kind == "finish"
+        and "finishReason" in chunk
+        and str(chunk["finishReason"]) not in rules.reasons
+    ):
         chunk = {**chunk, "finishReason": "other"}
     return chunk
 
 
 class _DynamicCalls:
-    """Makes the chunks of a call agree on `dynamic`: `ai` 5 throws when an output does not say what its call said."""
+    """Makes the chunks of a call agree on `dynamic`: `ai` 5 throws when an output does not say what
+    its call said.
+    """
 
     def __init__(self) -> None:
         self._dynamic: dict[str, bool] = {}
@@ -163,11 +188,15 @@ class _DynamicCalls:
             self._dynamic[call_id] = bool(chunk.get("dynamic"))
             return chunk
         if kind == "tool-output-denied":
-            # A response that begins in the middle has not seen the call. All that our mappers write are dynamic.
-            # These clients know no denial.
+            # A response that begins in the middle has not seen the call. All that our mappers write
+            # are dynamic. These clients know no denial.
             denied = {"type": "tool-output-error", "toolCallId": call_id, "errorText": DENIED_TEXT}
             return _saying(denied, self._dynamic.get(call_id, True))
-        return _saying(chunk, self._dynamic[call_id]) if kind in _RESULTS and call_id in self._dynamic else chunk
+        return (
+            _saying(chunk, self._dynamic[call_id])
+            if kind in _RESULTS and call_id in self._dynamic
+            else chunk
+        )
 
 
 _RESULTS: Final = frozenset({"tool-input-error", "tool-output-available", "tool-output-error"})

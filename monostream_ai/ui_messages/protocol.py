@@ -1,4 +1,6 @@
-"""UI message chunks as a protocol: which chunk is terminal, and how a version that did not end itself is ended."""
+"""UI message chunks as a protocol: which chunk is terminal, and how a version that did not end
+itself is ended.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ TERMINAL_TYPES: Final = frozenset({"finish", "error", "abort"})
 
 
 class UIMessageProtocol:
-    """The chunks that `useChat` reads. Any object with a string under `type` is stored; `check_chunk` says more than that."""
+    """The chunks that `useChat` reads. Any object with a string under `type` is stored;
+    `check_chunk` says more than that.
+    """
 
     def encode(self, chunk: Chunk) -> str:
         if not isinstance(chunk, dict):
@@ -56,8 +60,9 @@ class UIMessageProtocol:
 class UIMessageTranscript:
     """Follows one version and knows how to end it.
 
-    The chunk `message-metadata{messageMetadata: {finishReason}}` has a meaning here: `finish` repeats the last reason it gave.
-    That is how a mapper, which must not end a version that others go on writing to, says why its model stopped.
+    The chunk `message-metadata{messageMetadata: {finishReason}}` has a meaning here: `finish`
+    repeats the last reason it gave. That is how a mapper, which must not end a version that others
+    go on writing to, says why its model stopped.
     """
 
     def __init__(self, message_id: str | None = None) -> None:
@@ -68,9 +73,19 @@ class UIMessageTranscript:
         self._parts.feed(chunk)
 
     def ending(self, ending: Ending, error_text: str = MASKED_ERROR_TEXT) -> list[Chunk]:
-        """Return the stored ending. What a client needs after an `error` or `abort` is added by `SSEEncoder` and never stored."""
-        start: Chunk = {"type": "start"} if self._message_id is None else {"type": "start", "messageId": self._message_id}
-        return [*([start] if self._parts.empty else []), *self._parts.closing(), *_ENDINGS[ending](self._parts, error_text)]
+        """Return the stored ending. What a client needs after an `error` or `abort` is added by
+        `SSEEncoder` and never stored.
+        """
+        start: Chunk = (
+            {"type": "start"}
+            if self._message_id is None
+            else {"type": "start", "messageId": self._message_id}
+        )
+        return [
+            *([start] if self._parts.empty else []),
+            *self._parts.closing(),
+            *_ENDINGS[ending](self._parts, error_text),
+        ]
 
 
 def _finish(parts: OpenParts, error_text: str) -> list[Chunk]:

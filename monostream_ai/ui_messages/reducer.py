@@ -1,8 +1,9 @@
 """Chunks to the message that a client shows, so that a server can keep the history.
 
-Source: vercel/ai, ai@7.0.173, packages/ai/src/ui/process-ui-message-stream.ts and ui-message-stream/read-ui-message-stream.ts.
-Equal to `readUIMessageStream`, except that a message may say when it is finished, and that metadata which is no object is
-replaced by the next, where the client spreads a list and throws at the rest.
+Source: vercel/ai, ai@7.0.173, packages/ai/src/ui/process-ui-message-stream.ts and
+ui-message-stream/read-ui-message-stream.ts. Equal to `readUIMessageStream`, except that a message
+may say when it is finished, and that metadata which is no object is replaced by the next, where the
+client spreads a list and throws at the rest.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ class MessageReducer:
         """Apply the next chunk. Unknown types change nothing.
 
         Raises:
-            InvalidChunk: A client would fail here and ignore everything that follows. The message is as before.
+            InvalidChunk: A client would fail here and ignore everything that follows. The message
+                is as before.
         """
         check_chunk(chunk)
         kind = chunk["type"]
@@ -89,7 +91,8 @@ class MessageReducer:
     def settle(self) -> None:
         """Finish the message: no part is left streaming, and `safeValidateUIMessages` accepts it.
 
-        A tool input that never became whole is an error; a call without a result stays a call, since a client may yet answer it.
+        A tool input that never became whole is an error; a call without a result stays a call,
+        since a client may yet answer it.
         """
         self._read()
         self._growing.clear()
@@ -135,8 +138,14 @@ class MessageReducer:
         self._look_again()
 
     def _look_again(self) -> None:
-        named = ((part, part.get("id")) for part in reversed(self._parts) if part["type"].startswith("data-"))
-        self._named = {(part["type"], data_id): part for part, data_id in named if isinstance(data_id, str)}
+        named = (
+            (part, part.get("id"))
+            for part in reversed(self._parts)
+            if part["type"].startswith("data-")
+        )
+        self._named = {
+            (part["type"], data_id): part for part, data_id in named if isinstance(data_id, str)
+        }
 
     def _open_part(self, chunk: Chunk) -> None:
         kind, part_id = chunk["type"].removesuffix("-start"), chunk["id"]
@@ -158,7 +167,9 @@ class MessageReducer:
         growing = self._active(chunk)
         growing.join()
         growing.part["state"] = "done"
-        growing.part.update({key: chunk[key] for key in ("citations", "providerMetadata") if key in chunk})
+        growing.part.update(
+            {key: chunk[key] for key in ("citations", "providerMetadata") if key in chunk}
+        )
         del self._growing[(growing.part["type"], chunk["id"])]
 
     def _active(self, chunk: Chunk) -> _Growing:

@@ -1,6 +1,8 @@
-"""Server-sent events as the AI SDK reads them, made from stored text: nearly all of it is not decoded on the way out.
+"""Server-sent events as the AI SDK reads them, made from stored text: nearly all of it is not
+decoded on the way out.
 
-Sources: HTML Standard, 9.2 (framing); vercel/ai, ai@7.0.173, packages/ai/src/ui-message-stream/ui-message-stream-headers.ts and
+Sources: HTML Standard, 9.2 (framing); vercel/ai, ai@7.0.173,
+packages/ai/src/ui-message-stream/ui-message-stream-headers.ts and
 create-sse-stream-with-keep-alive.ts.
 """
 
@@ -40,7 +42,9 @@ _FINISH: Final = 'data: {"type":"finish"}\n\n'
 
 
 class Batch(Protocol):
-    """Consecutive payloads of one version, as `subscription.next_batch` gives them; `first` is the id of the first one."""
+    """Consecutive payloads of one version, as `subscription.next_batch` gives them; `first` is the
+    id of the first one.
+    """
 
     @property
     def version(self) -> int: ...
@@ -63,13 +67,23 @@ class SSEEncoder:
     def __init__(self, profile: Profile = "v7") -> None:
         self._filter = ProfileFilter(profile)
         self.shareable = self._filter.stateless
-        """Whether frames depend on nothing but the profile and the batch, so that many responses may use the same."""
+        """Whether frames depend on nothing but the profile and the batch, so that many responses
+        may use the same.
+        """
 
     def frames(self, batch: Batch) -> str:
-        """Return one event for each payload; its SSE id is the cursor of the payload, which `Cursor.parse` reads."""
-        # The text of a cursor without its id: making thousands of cursors takes longer than all the rest.
+        """Return one event for each payload; its SSE id is the cursor of the payload, which
+        `Cursor.parse` reads.
+        """
+        # The text of a cursor without its id: making thousands of cursors takes longer than all the
+        # rest.
         head = f"id: {batch.version}."
-        return "".join([f"{head}{id}\ndata: {payload}\n\n" for id, payload in enumerate(self._sent(batch.payloads), batch.first)])
+        return "".join(
+            [
+                f"{head}{id}\ndata: {payload}\n\n"
+                for id, payload in enumerate(self._sent(batch.payloads), batch.first)
+            ]
+        )
 
     def frames_without_id(self, payloads: Iterable[str]) -> str:
         """Return one event for each payload that is no part of a version."""
@@ -78,8 +92,9 @@ class SSEEncoder:
     def end(self, last_payload: str | None) -> str:
         """Return what follows the last chunk of a closed version.
 
-        After an `error` or `abort` that is a `finish` without an id, since it is not stored: clients that count chunks would ask
-        for more without it. A response whose version is not closed must be broken off instead: a clean end looks like success.
+        After an `error` or `abort` that is a `finish` without an id, since it is not stored:
+        clients that count chunks would ask for more without it. A response whose version is not
+        closed must be broken off instead: a clean end looks like success.
 
         Args:
             last_payload: The last one that the version has, or None if it has none.
@@ -91,7 +106,8 @@ class SSEEncoder:
     def _sent(self, payloads: Sequence[str]) -> Sequence[str]:
         sent = self._filter.apply_all(payloads)
         text = "".join(sent)
-        # Text of ours has one line. What another program wrote to a json column keeps its line breaks.
+        # Text of ours has one line. What another program wrote to a json column keeps its line
+        # breaks.
         return [*map(_one_line, sent)] if "\n" in text or "\r" in text else sent
 
 

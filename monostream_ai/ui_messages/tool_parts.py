@@ -43,7 +43,11 @@ class _Input:
         text = "".join(self.pieces)
         self.pieces[:] = [text]
         encoding = self.start.get("inputEncoding")
-        values = {"rawInput": text} if encoding is None else {"rawInput": text, "inputEncoding": encoding}
+        values = (
+            {"rawInput": text}
+            if encoding is None
+            else {"rawInput": text, "inputEncoding": encoding}
+        )
         if encoding == "text":
             return {**values, "input": text}
         try:
@@ -53,7 +57,9 @@ class _Input:
 
 
 class ToolParts:
-    """Works on the parts of a message in place. Streamed input is parsed when somebody looks, not at every delta."""
+    """Works on the parts of a message in place. Streamed input is parsed when somebody looks, not
+    at every delta.
+    """
 
     def __init__(self, parts: list[Part]) -> None:
         self._parts = parts
@@ -65,7 +71,9 @@ class ToolParts:
         self.look_again()
         for part in current_step(parts):
             if is_tool_part(part) and part["state"] == "input-streaming":
-                self._inputs[part["toolCallId"]] = _Input(_start_of(part), [part.get("rawInput", "")])
+                self._inputs[part["toolCallId"]] = _Input(
+                    _start_of(part), [part.get("rawInput", "")]
+                )
 
     def look_again(self) -> None:
         """Learn which parts there are: some have gone."""
@@ -92,11 +100,15 @@ class ToolParts:
         self._stale[call_id] = None
 
     def input_available(self, chunk: Chunk) -> None:
-        self._put(chunk, "input-available", {"input": chunk["input"]}, dynamic=bool(chunk.get("dynamic")))
+        self._put(
+            chunk, "input-available", {"input": chunk["input"]}, dynamic=bool(chunk.get("dynamic"))
+        )
 
     def input_error(self, chunk: Chunk) -> None:
         known = self._here.get(chunk["toolCallId"])
-        dynamic = bool(chunk.get("dynamic")) if known is None else known[0]["type"] == "dynamic-tool"
+        dynamic = (
+            bool(chunk.get("dynamic")) if known is None else known[0]["type"] == "dynamic-tool"
+        )
         values = {"input": chunk["input"], "errorText": chunk["errorText"]}
         untitled = {key: value for key, value in chunk.items() if key != "title"}
         self._put(untitled, "output-error", values, dynamic=dynamic)
@@ -117,7 +129,10 @@ class ToolParts:
     def approval_request(self, chunk: Chunk) -> None:
         part = self._find(chunk["toolCallId"])
         part["state"] = "approval-requested"
-        part["approval"] = {"id": chunk["approvalId"], **_pick(chunk, "inputSchemaInput", "signature")}
+        part["approval"] = {
+            "id": chunk["approvalId"],
+            **_pick(chunk, "inputSchemaInput", "signature"),
+        }
         self._asked.setdefault(chunk["approvalId"], part)
         if chunk.get("isAutomatic"):
             part["approval"]["isAutomatic"] = True
@@ -129,7 +144,14 @@ class ToolParts:
         approval_id = chunk["approvalId"]
         part = self._asked.get(approval_id)
         if part is None or part["approval"]["id"] != approval_id:
-            part = next((part for part in self._parts if (part.get("approval") or {}).get("id") == approval_id), None)
+            part = next(
+                (
+                    part
+                    for part in self._parts
+                    if (part.get("approval") or {}).get("id") == approval_id
+                ),
+                None,
+            )
         if part is None:
             raise InvalidChunk("$.approvalId", f"no tool call asked for approval {approval_id!r}")
         part["state"] = "approval-responded"
@@ -142,8 +164,14 @@ class ToolParts:
         """Let the parts show all input that has arrived."""
         for call_id in self._stale:
             pending = self._inputs[call_id]
-            start = {key: value for key, value in pending.start.items() if key not in ("providerExecuted", "providerMetadata")}
-            self._put(start, "input-streaming", pending.values(), dynamic=bool(start.get("dynamic")))
+            start = {
+                key: value
+                for key, value in pending.start.items()
+                if key not in ("providerExecuted", "providerMetadata")
+            }
+            self._put(
+                start, "input-streaming", pending.values(), dynamic=bool(start.get("dynamic"))
+            )
         self._stale.clear()
 
     def forget_inputs(self) -> None:
@@ -151,20 +179,32 @@ class ToolParts:
         self._stale.clear()
 
     def settle(self) -> None:
-        """Leave no part in a state that a finished message may not have, so that `safeValidateUIMessages` accepts it."""
+        """Leave no part in a state that a finished message may not have, so that
+        `safeValidateUIMessages` accepts it.
+        """
         for part in filter(is_tool_part, self._parts):
             if part["state"] == "input-streaming":
-                _write(part, "output-error", {**_pick(part, "input"), "errorText": INCOMPLETE_INPUT_TEXT}, {})
+                _write(
+                    part,
+                    "output-error",
+                    {**_pick(part, "input"), "errorText": INCOMPLETE_INPUT_TEXT},
+                    {},
+                )
             if part["state"] != "output-error":
                 part.setdefault("input", None)
             if part["state"] not in ("output-available", "output-error"):
-                # A client keeps the result of a call that it is asked about later, and no history may have both.
+                # A client keeps the result of a call that it is asked about later, and no history
+                # may have both.
                 _write(part, part["state"], _pick(part, "input", "rawInput", "inputEncoding"), {})
             if part["state"] == "input-available":
                 part.pop("approval", None)
             denied = part["state"] == "output-denied"
             if denied or ("approval" in part and part["state"].startswith("output-")):
-                part["approval"] = {"id": part["toolCallId"], **part.get("approval", {}), "approved": not denied}
+                part["approval"] = {
+                    "id": part["toolCallId"],
+                    **part.get("approval", {}),
+                    "approved": not denied,
+                }
 
     def _find(self, call_id: str) -> Part:
         if call_id not in self._last:
@@ -176,12 +216,17 @@ class ToolParts:
         same = self._here.setdefault(call_id, [])
         part = next((part for part in same if (part["type"] == "dynamic-tool") == dynamic), None)
         if part is None:
-            part = {"type": "dynamic-tool", "toolCallId": call_id} if dynamic else {"type": "tool-", "toolCallId": call_id}
+            part = (
+                {"type": "dynamic-tool", "toolCallId": call_id}
+                if dynamic
+                else {"type": "tool-", "toolCallId": call_id}
+            )
             self._parts.append(part)
             self._last[call_id] = part
             same.append(part)
             if dynamic:
-                # As the client has it: a dynamic part that begins with a delta, in a later step than its call, has no `rawInput`.
+                # As the client has it: a dynamic part that begins with a delta, in a later step
+                # than its call, has no `rawInput`.
                 values = {key: value for key, value in values.items() if key != "rawInput"}
         part.update({"toolName": name} if dynamic else {"type": f"tool-{name}"})
         _write(part, state, values, chunk)
@@ -195,7 +240,9 @@ def _write(part: Part, state: str, values: Part, chunk: Chunk) -> None:
     part.update(_pick(chunk, *_KEPT))
     if "providerMetadata" in chunk:
         is_result = state in ("output-available", "output-error")
-        part["resultProviderMetadata" if is_result else "callProviderMetadata"] = chunk["providerMetadata"]
+        part["resultProviderMetadata" if is_result else "callProviderMetadata"] = chunk[
+            "providerMetadata"
+        ]
 
 
 def _pick(source: Part, *keys: str) -> Part:

@@ -26,7 +26,11 @@ Play = Callable[..., Awaitable[dict[str, Any]]]
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of Chromium, when all that drives it is there."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    found = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if not found:
         pytest.skip("no Chromium: install the package chromium")
     if not shutil.which("node"):
@@ -75,13 +79,17 @@ async def scripted(chromium: str) -> AsyncIterator[Scripted]:
 
 @pytest.fixture
 def play(browser: str, demo: Demo) -> Play:
-    """Play a story of driver/stories.mjs; return what the page held. Screenshots go to ci-output/; axe has searched each page."""
+    """Play a story of driver/stories.mjs; return what the page held. Screenshots go to ci-output/;
+    axe has searched each page.
+    """
     return partial(_play, {"url": demo.url, "browser": browser})
 
 
 @pytest.fixture
 def act(browser: str, scripted: Scripted) -> Play:
-    """Play a scenario of driver/scenarios.mjs on a page of the scripted server; return what the page held."""
+    """Play a scenario of driver/scenarios.mjs on a page of the scripted server; return what the
+    page held.
+    """
     return partial(_play, {"url": scripted.url, "browser": browser})
 
 

@@ -18,7 +18,8 @@ EXAMPLE = ROOT / "examples" / "chat"
 PATIENCE = 60.0
 """Seconds for a start, for the end of a stream, or for a shutdown."""
 TWO_SERVERS = "import asyncio, supervisor; asyncio.run(supervisor.supervise(0, processes=2))"
-"""`supervisor.py --postgres` with a Postgres of ours, for its own one says its address to nobody."""
+"""`supervisor.py --postgres` with a Postgres of ours, for its own one says its address to nobody.
+"""
 
 
 class Turn(NamedTuple):
@@ -43,22 +44,38 @@ class Demo:
         self._database_url = database_url
 
     async def turn(self, chat_id: str = "c1") -> Turn:
-        """Read the latest turn with monostream_ai alone; what is stored and what a subscription yields must be one."""
+        """Read the latest turn with monostream_ai alone; what is stored and what a subscription
+        yields must be one.
+        """
         service: DurableStreamService[Any]
         async with create_service(self._database_url) as service:
             # The page's visitor is a guest of whom only the browser knows the name.
-            [status] = [each for each in await service.streams(prefix="chat:") if each.stream_id.endswith(f"/{chat_id}")]
+            [status] = [
+                each
+                for each in await service.streams(prefix="chat:")
+                if each.stream_id.endswith(f"/{chat_id}")
+            ]
             stream_id = status.stream_id
             stored = await service.chunks(stream_id)
-            assert [chunk async for chunk in service.subscribe(stream_id, timeout=PATIENCE)] == stored
+            assert [
+                chunk async for chunk in service.subscribe(stream_id, timeout=PATIENCE)
+            ] == stored
         return Turn(status.version, status.attempt, stored)
 
 
 @asynccontextmanager
 async def run_demo(database_url: str, tokens_per_second: int) -> AsyncIterator[Demo]:
     """Run one server on SQLite, two on Postgres; the lease is the demo's own."""
-    command = ["-c", TWO_SERVERS] if database_url.startswith("postgresql") else [str(EXAMPLE / "supervisor.py"), "--port", "0"]
-    settings = {"DATABASE_URL": database_url, "OFFLINE_TOKENS_PER_SECOND": str(tokens_per_second), "MONOSTREAM_DEMO": "1"}
+    command = (
+        ["-c", TWO_SERVERS]
+        if database_url.startswith("postgresql")
+        else [str(EXAMPLE / "supervisor.py"), "--port", "0"]
+    )
+    settings = {
+        "DATABASE_URL": database_url,
+        "OFFLINE_TOKENS_PER_SECOND": str(tokens_per_second),
+        "MONOSTREAM_DEMO": "1",
+    }
     environment = os.environ | settings | {"PYTHONPATH": str(EXAMPLE)}
     environment.pop("OPENAI_API_KEY", None)
     supervisor = await asyncio.create_subprocess_exec(

@@ -1,7 +1,8 @@
 """The pages of the chat example on a server whose answers and whose network obey the test.
 
-An answer is numbered words, so that a page that loses or doubles any cannot look right. The question says what happens:
-`20 | 30` are 20 words, then 30 more once `/test/go` has been called; a `!` is a failure; `^5000` are 5,000 words in one instant.
+An answer is numbered words, so that a page that loses or doubles any cannot look right. The
+question says what happens: `20 | 30` are 20 words, then 30 more once `/test/go` has been called; a
+`!` is a failure; `^5000` are 5,000 words in one instant.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class ScriptedReply:
                 await turn.pub.write(*(_delta(f"w{next(numbers)} ") for _ in range(int(word[1:]))))
             else:
                 for _ in range(0, int(word), WORDS_PER_CHUNK):
-                    await turn.pub.write(_delta("".join(f"w{next(numbers)} " for _ in range(WORDS_PER_CHUNK))))
+                    await turn.pub.write(
+                        _delta("".join(f"w{next(numbers)} " for _ in range(WORDS_PER_CHUNK)))
+                    )
         await turn.pub.write({"type": "text-end", "id": "t"}, {"type": "finish-step"})
 
 
@@ -58,10 +61,11 @@ def _delta(text: str) -> dict[str, Any]:
 
 
 class Network:
-    """What lies between the pages and the chat routes. It writes down each request, and can end the responses that are open.
+    """What lies between the pages and the chat routes. It writes down each request, and can end the
+    responses that are open.
 
-    To `break` one is what a dying server does. To `end` one is what a proxy does that takes a lost upstream for a finished one;
-    our routes never do that.
+    To `break` one is what a dying server does. To `end` one is what a proxy does that takes a lost
+    upstream for a finished one; our routes never do that.
     """
 
     def __init__(self) -> None:
@@ -115,7 +119,11 @@ class Server(uvicorn.Server):
     """uvicorn in this loop, which leaves the signals of the test run alone."""
 
     def __init__(self, app: FastAPI) -> None:
-        super().__init__(uvicorn.Config(app, port=0, log_level="critical", ws="none", timeout_graceful_shutdown=2))
+        super().__init__(
+            uvicorn.Config(
+                app, port=0, log_level="critical", ws="none", timeout_graceful_shutdown=2
+            )
+        )
         self.ready = asyncio.Event()
 
     async def startup(self, sockets: Any = None) -> None:
@@ -184,7 +192,9 @@ class Scripted:
     def requests(self, method: str, chat_id: str = "c1") -> list[int]:
         """Return the statuses that requests for a chat's stream got."""
         paths = ("/api/chat", f"/api/chat/{chat_id}/stream")
-        return [status for made, path, status in self.network.log if made == method and path in paths]
+        return [
+            status for made, path, status in self.network.log if made == method and path in paths
+        ]
 
 
 @asynccontextmanager

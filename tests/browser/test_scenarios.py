@@ -1,4 +1,6 @@
-"""Both pages of the chat example on a server that breaks: what they show in the end is what a reader of the stream gets."""
+"""Both pages of the chat example on a server that breaks: what they show in the end is what a
+reader of the stream gets.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from tests.browser.scripted_server import Scripted
 pytestmark = pytest.mark.browser
 
 STOCK = "stock/"
-on_each_page = pytest.mark.parametrize("page", [pytest.param("", id="reconnecting"), pytest.param(STOCK, id="stock")])
+on_each_page = pytest.mark.parametrize(
+    "page", [pytest.param("", id="reconnecting"), pytest.param(STOCK, id="stock")]
+)
 
 
 async def read(scripted: Scripted, chat_id: str = "c1") -> str:
@@ -27,8 +31,12 @@ def numbered(count: int) -> str:
     return " ".join(f"w{number}" for number in range(count))
 
 
-async def assert_shows(held: dict[str, Any], scripted: Scripted, words: int, chat_id: str = "c1") -> None:
-    """Fail unless the page shows one question and one answer, which is the whole answer and is no error."""
+async def assert_shows(
+    held: dict[str, Any], scripted: Scripted, words: int, chat_id: str = "c1"
+) -> None:
+    """Fail unless the page shows one question and one answer, which is the whole answer and is no
+    error.
+    """
     text = await read(scripted, chat_id)
     assert text == numbered(words)
     assert ([answer.strip() for answer in held["answers"]], held["alert"]) == ([text], None)
@@ -36,7 +44,9 @@ async def assert_shows(held: dict[str, Any], scripted: Scripted, words: int, cha
 
 
 @on_each_page
-async def test_a_chat_without_a_run_is_ready_at_once(act: Play, scripted: Scripted, page: str) -> None:
+async def test_a_chat_without_a_run_is_ready_at_once(
+    act: Play, scripted: Scripted, page: str
+) -> None:
     result = await act("noRun", page)
 
     await assert_shows(result["ended"], scripted, 20)
@@ -46,7 +56,9 @@ async def test_a_chat_without_a_run_is_ready_at_once(act: Play, scripted: Script
 
 
 @on_each_page
-async def test_a_running_answer_is_joined_once_in_strict_mode(act: Play, scripted: Scripted, page: str) -> None:
+async def test_a_running_answer_is_joined_once_in_strict_mode(
+    act: Play, scripted: Scripted, page: str
+) -> None:
     result = await act("activeRun", page)
 
     await assert_shows(result["ended"], scripted, 40)
@@ -55,7 +67,9 @@ async def test_a_running_answer_is_joined_once_in_strict_mode(act: Play, scripte
 
 
 @on_each_page
-async def test_two_reloads_lose_and_double_nothing(act: Play, scripted: Scripted, page: str) -> None:
+async def test_two_reloads_lose_and_double_nothing(
+    act: Play, scripted: Scripted, page: str
+) -> None:
     result = await act("reloadTwice", page)
 
     await assert_shows(result["ended"], scripted, 60)
@@ -63,14 +77,18 @@ async def test_two_reloads_lose_and_double_nothing(act: Play, scripted: Scripted
 
 
 @on_each_page
-async def test_a_broken_stream_comes_back_when_its_window_does(act: Play, scripted: Scripted, page: str) -> None:
+async def test_a_broken_stream_comes_back_when_its_window_does(
+    act: Play, scripted: Scripted, page: str
+) -> None:
     result = await act("killThenVisible", page)
 
     await assert_shows(result["ended"], scripted, 40)
     assert scripted.requests("GET")[:2] == [204, 200]
 
 
-async def test_a_broken_stream_comes_back_when_the_network_does(act: Play, scripted: Scripted) -> None:
+async def test_a_broken_stream_comes_back_when_the_network_does(
+    act: Play, scripted: Scripted
+) -> None:
     result = await act("offlineThenOnline")
 
     await assert_shows(result["ended"], scripted, 40)
@@ -78,7 +96,9 @@ async def test_a_broken_stream_comes_back_when_the_network_does(act: Play, scrip
 
 
 @on_each_page
-async def test_a_stream_that_breaks_twice_is_whole_in_the_end(act: Play, scripted: Scripted, page: str) -> None:
+async def test_a_stream_that_breaks_twice_is_whole_in_the_end(
+    act: Play, scripted: Scripted, page: str
+) -> None:
     result = await act("doubleKill", page)
 
     await assert_shows(result["ended"], scripted, 60)
@@ -87,12 +107,15 @@ async def test_a_stream_that_breaks_twice_is_whole_in_the_end(act: Play, scripte
 
 @on_each_page
 async def test_a_reader_who_is_refused_does_not_keep_asking(act: Play, page: str) -> None:
-    # The reconnecting page also sees that an answer runs which it does not show, and tries once to join it.
+    # The reconnecting page also sees that an answer runs which it does not show, and tries once to
+    # join it.
     assert (await act("refused", page))["requests"] <= (1 if page == STOCK else 2)
 
 
 @on_each_page
-async def test_an_answer_that_ended_while_the_connection_was_lost_is_whole(act: Play, scripted: Scripted, page: str) -> None:
+async def test_an_answer_that_ended_while_the_connection_was_lost_is_whole(
+    act: Play, scripted: Scripted, page: str
+) -> None:
     result = await act("endedMeanwhile", page)
 
     await assert_shows(result["ended"], scripted, 40)
@@ -113,21 +136,27 @@ async def test_an_end_without_a_terminal_chunk_is_no_end(act: Play, scripted: Sc
     assert scripted.requests("GET") == [204, 200]
 
 
-async def test_the_stock_page_takes_such_an_end_for_the_whole_answer_until_it_is_reloaded(act: Play, scripted: Scripted) -> None:
+async def test_the_stock_page_takes_such_an_end_for_the_whole_answer_until_it_is_reloaded(
+    act: Play, scripted: Scripted
+) -> None:
     result = await act("stockCleanEnd", STOCK)
 
     assert [answer.strip() for answer in result["early"]["answers"]] == [numbered(20)]
     await assert_shows(result["ended"], scripted, 40)
 
 
-async def test_a_page_opened_while_the_server_is_down_finds_the_answer_later(act: Play, scripted: Scripted) -> None:
+async def test_a_page_opened_while_the_server_is_down_finds_the_answer_later(
+    act: Play, scripted: Scripted
+) -> None:
     result = await act("serverDownOnMount")
 
     await assert_shows(result["ended"], scripted, 40)
     assert result["other"] == result["ended"]
 
 
-async def test_the_stock_page_opened_while_the_server_is_down_must_be_reloaded(act: Play, scripted: Scripted) -> None:
+async def test_the_stock_page_opened_while_the_server_is_down_must_be_reloaded(
+    act: Play, scripted: Scripted
+) -> None:
     result = await act("stockServerDownOnMount", STOCK)
 
     assert (result["early"]["alert"], result["still"]) == ("Failed to fetch", result["early"])
@@ -144,7 +173,9 @@ async def test_three_tabs_show_the_same(act: Play, scripted: Scripted, page: str
 
 
 @on_each_page
-async def test_a_stopped_answer_is_the_same_after_a_reload(act: Play, scripted: Scripted, page: str) -> None:
+async def test_a_stopped_answer_is_the_same_after_a_reload(
+    act: Play, scripted: Scripted, page: str
+) -> None:
     result = await act("stopThenReload", page)
 
     await assert_shows(result["ended"], scripted, 20)
@@ -161,7 +192,9 @@ async def test_an_answer_goes_on_while_another_chat_is_open(act: Play, scripted:
 
 
 @on_each_page
-async def test_a_resume_that_finds_nothing_too_late_harms_no_answer(act: Play, scripted: Scripted, page: str) -> None:
+async def test_a_resume_that_finds_nothing_too_late_harms_no_answer(
+    act: Play, scripted: Scripted, page: str
+) -> None:
     result = await act("lateNothing", page)
 
     await assert_shows(result["ended"], scripted, 40)
@@ -169,7 +202,9 @@ async def test_a_resume_that_finds_nothing_too_late_harms_no_answer(act: Play, s
 
 
 @on_each_page
-async def test_a_failed_answer_is_kept_and_not_asked_for_again(act: Play, scripted: Scripted, page: str) -> None:
+async def test_a_failed_answer_is_kept_and_not_asked_for_again(
+    act: Play, scripted: Scripted, page: str
+) -> None:
     result = await act("errorChunk", page)
 
     assert [answer.strip() for answer in result["failed"]["answers"]] == [numbered(20)]
@@ -184,11 +219,15 @@ async def test_the_keyboard_does_it_all(act: Play, scripted: Scripted) -> None:
 
     assert [answer.strip() for answer in result["ended"]["answers"]] == [numbered(20)]
     await assert_shows(result["again"], scripted, 40)
-    assert {"New chat", "Copy the answer", "Answer again", "Message", "What happened"} <= {*result["reached"]}
+    assert {"New chat", "Copy the answer", "Answer again", "Message", "What happened"} <= {
+        *result["reached"]
+    }
 
 
 @on_each_page
-async def test_a_burst_of_5000_deltas_arrives_whole(act: Play, scripted: Scripted, page: str) -> None:
+async def test_a_burst_of_5000_deltas_arrives_whole(
+    act: Play, scripted: Scripted, page: str
+) -> None:
     result = await act("burst", page)
 
     await assert_shows(result["ended"], scripted, 5005)

@@ -19,7 +19,9 @@ STORY = (Path(__file__).parents[2] / "examples" / "chat" / "answers" / "story.md
 
 
 def shown_words(markdown: str) -> list[str]:
-    """Return the words of a text as a page shows them: without the numbers of lists and the languages of code."""
+    """Return the words of a text as a page shows them: without the numbers of lists and the
+    languages of code.
+    """
     return words(re.sub(r"^(```\w*|\d+\.)", "", markdown, flags=re.MULTILINE))
 
 
@@ -34,11 +36,15 @@ def assert_holds(tab: dict[str, Any], turn: Turn) -> None:
     assert words(tab["visible"]) == shown_words(turn.text)
     assert (tab["version"], tab["chunks"]) == (turn.version, len(turn.chunks))
     assert tab["stopped"] is turn.message.get("metadata", {}).get("stopped", False)
-    assert tab["tools"] == [part["state"] for part in turn.message["parts"] if part["type"] == "dynamic-tool"]
+    assert tab["tools"] == [
+        part["state"] for part in turn.message["parts"] if part["type"] == "dynamic-tool"
+    ]
 
 
 def assert_beginnings(seen: list[str], turn: Turn) -> None:
-    """Fail if a tab ever showed what the answer does not begin with. The last word may have been half there."""
+    """Fail if a tab ever showed what the answer does not begin with. The last word may have been
+    half there.
+    """
     whole = shown_words(turn.text)
     for each in seen:
         *complete, last = words(each)
@@ -56,7 +62,11 @@ async def test_a_question_is_answered(play: Play, demo: Demo) -> None:
     turn = await demo.turn()
 
     assert_holds(result["ended"], turn)
-    assert (result["ended"]["tools"], result["ended"]["answers"], ending(turn)) == (["output-available"], 1, "finish")
+    assert (result["ended"]["tools"], result["ended"]["answers"], ending(turn)) == (
+        ["output-available"],
+        1,
+        "finish",
+    )
 
 
 @slowly
@@ -111,11 +121,15 @@ async def test_an_answer_survives_the_death_of_its_writer(play: Play, demo: Demo
     assert f"process {result['after']}" in turn.text.replace("*", "")
 
 
-async def test_an_answer_on_the_stock_page_survives_the_death_of_its_writer(play: Play, demo: Demo) -> None:
+async def test_an_answer_on_the_stock_page_survives_the_death_of_its_writer(
+    play: Play, demo: Demo
+) -> None:
     result = await play("stockCrash", "stock/")
     turn = await demo.turn()
 
-    assert result["ended"]["answers"] == [part["text"] for part in turn.message["parts"] if part["type"] == "text"]
+    assert result["ended"]["answers"] == [
+        part["text"] for part in turn.message["parts"] if part["type"] == "text"
+    ]
     assert (turn.attempt, ending(turn)) == (2, "finish")
 
 

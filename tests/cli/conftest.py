@@ -26,7 +26,9 @@ class Command:
     url: str
 
     def __call__(self, *arguments: str) -> Result:
-        return CliRunner().invoke(app, arguments, env={"MONOSTREAM_URL": self.url}, prog_name="monostream-ai")
+        return CliRunner().invoke(
+            app, arguments, env={"MONOSTREAM_URL": self.url}, prog_name="monostream-ai"
+        )
 
     def json(self, *arguments: str) -> list[Any]:
         result = self(*arguments, "--json")

@@ -14,12 +14,20 @@ from tests.cli.conftest import Command, do
 
 
 def listed(command: Command, *arguments: str) -> list[tuple[str, int, str, int]]:
-    return [(each["stream_id"], each["version"], each["state"], each["chunks"]) for each in command.json("ls", *arguments)]
+    return [
+        (each["stream_id"], each["version"], each["state"], each["chunks"])
+        for each in command.json("ls", *arguments)
+    ]
 
 
 def test_ls_shows_the_latest_version_of_each_stream(command: Command) -> None:
     table = command("ls").stdout
-    assert [line.split()[0] for line in table.splitlines()] == ["stream", "chat:1", "chat:lost", "job:1"]
+    assert [line.split()[0] for line in table.splitlines()] == [
+        "stream",
+        "chat:1",
+        "chat:lost",
+        "job:1",
+    ]
     assert listed(command, "chat:1") == [("chat:1", 1, "closed", 4)]
 
 
@@ -35,7 +43,10 @@ def test_ls_shows_all_versions_if_asked(command: Command) -> None:
 def test_ls_goes_on_where_it_ended_and_says_so(command: Command) -> None:
     first = command("ls", "--limit", "1")
     assert "--after 'chat:1'" in first.stderr
-    assert [each[0] for each in listed(command, "--after", "chat:1", "--limit", "0")] == ["chat:lost", "job:1"]
+    assert [each[0] for each in listed(command, "--after", "chat:1", "--limit", "0")] == [
+        "chat:lost",
+        "job:1",
+    ]
 
 
 def test_ls_adds_up_sizes(command: Command) -> None:
@@ -80,9 +91,17 @@ def test_tail_of_a_lost_stream_shows_what_there_is_and_says_lost(command: Comman
 
 
 @pytest.mark.parametrize(
-    "arguments", [("tail", "nope"), ("inspect", "nope"), ("stop", "nope"), ("inspect", "chat:1", "--version", "9")]
+    "arguments",
+    [
+        ("tail", "nope"),
+        ("inspect", "nope"),
+        ("stop", "nope"),
+        ("inspect", "chat:1", "--version", "9"),
+    ],
 )
-def test_an_unknown_stream_has_an_exit_code_of_its_own(command: Command, arguments: tuple[str, ...]) -> None:
+def test_an_unknown_stream_has_an_exit_code_of_its_own(
+    command: Command, arguments: tuple[str, ...]
+) -> None:
     result = command(*arguments)
     assert (result.exit_code, result.stdout) == (3, "")
     assert "there is no stream" in result.stderr
@@ -116,7 +135,9 @@ async def executed(url: str, statement: str) -> None:
 
 
 def test_stop_ends_a_version_with_its_protocols_abort(command: Command) -> None:
-    assert command.json("stop", "chat:lost") == [{"stream_id": "chat:lost", "version": 0, "stopped": True}]
+    assert command.json("stop", "chat:lost") == [
+        {"stream_id": "chat:lost", "version": 0, "stopped": True}
+    ]
     assert command.json("tail", "chat:lost")[-1]["chunk"]["type"] == "abort"
     again = command("stop", "chat:lost")
     assert (again.exit_code, again.stdout) == (3, "nothing to stop: version 0 has ended\n")
@@ -164,7 +185,10 @@ def test_migrate_creates_a_database(tmp_path: Path) -> None:
     assert new.json("ls") == []
 
 
-@pytest.mark.parametrize("url", ["memory://", "mysql://u:hunter2@h/db", "nonsense", "postgresql+psycopg://u:hunter2@h/db"])
+@pytest.mark.parametrize(
+    "url",
+    ["memory://", "mysql://u:hunter2@h/db", "nonsense", "postgresql+psycopg://u:hunter2@h/db"],
+)
 def test_a_url_that_cannot_be_used_is_wrong_usage(url: str) -> None:
     result = Command(url)("ls")
     assert result.exit_code == 2

@@ -19,8 +19,12 @@ from tests.plugins.redis import RedisServer
 from tests.stores.test_pooler import pooled_url  # noqa: F401  (a fixture)
 
 
-async def findings(url: str, *, listen_url: str | None = None, notifier: str | None = None) -> dict[str, Finding]:
-    return {each.check: each async for each in diagnose(url, listen_url=listen_url, notifier=notifier)}
+async def findings(
+    url: str, *, listen_url: str | None = None, notifier: str | None = None
+) -> dict[str, Finding]:
+    return {
+        each.check: each async for each in diagnose(url, listen_url=listen_url, notifier=notifier)
+    }
 
 
 @pytest.fixture
@@ -40,9 +44,21 @@ def test_a_healthy_database_passes(command: Command) -> None:
     assert all(line.startswith("✓") for line in shown.stdout.splitlines())
 
 
-async def test_every_check_of_postgres_has_a_name(database: asyncpg.Connection, postgres_url: str) -> None:
+async def test_every_check_of_postgres_has_a_name(
+    database: asyncpg.Connection, postgres_url: str
+) -> None:
     found = await findings(postgres_url)
-    assert list(found) == ["connect", "schema", "pooler", "durability", "locks", "transactions", "queue", "clock", "listen"]
+    assert list(found) == [
+        "connect",
+        "schema",
+        "pooler",
+        "durability",
+        "locks",
+        "transactions",
+        "queue",
+        "clock",
+        "listen",
+    ]
     assert {each.level for each in found.values()} == {"ok"}
 
 
@@ -53,7 +69,9 @@ async def test_missing_tables_fail_with_what_to_do(postgres_url: str) -> None:
 
 
 def test_a_failed_check_is_an_exit_code(tmp_path: Path) -> None:
-    sqlite3.connect(tmp_path / "empty.db").execute("CREATE TABLE mine (id integer)").connection.close()
+    sqlite3.connect(tmp_path / "empty.db").execute(
+        "CREATE TABLE mine (id integer)"
+    ).connection.close()
     result = Command(f"sqlite:///{tmp_path / 'empty.db'}")("doctor")
     assert result.exit_code == 1
     assert "✗ schema" in result.stdout
@@ -65,7 +83,9 @@ async def test_a_server_that_is_down_ends_the_checks() -> None:
     assert "hunter2" not in str(found)
 
 
-async def test_sessions_that_wait_for_a_lock_are_told(database: asyncpg.Connection, postgres_url: str) -> None:
+async def test_sessions_that_wait_for_a_lock_are_told(
+    database: asyncpg.Connection, postgres_url: str
+) -> None:
     await database.execute("CREATE TABLE contested (id integer)")
     waiter = await asyncpg.connect(asyncpg_dsn(postgres_url))
     async with database.transaction():
@@ -80,7 +100,9 @@ async def test_sessions_that_wait_for_a_lock_are_told(database: asyncpg.Connecti
     assert "pg_blocking_pids" in found.advice
 
 
-async def test_commits_that_do_not_wait_for_the_disk_are_told(database: asyncpg.Connection, postgres_url: str) -> None:
+async def test_commits_that_do_not_wait_for_the_disk_are_told(
+    database: asyncpg.Connection, postgres_url: str
+) -> None:
     name = await database.fetchval("SELECT current_database()")
     await database.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
     assert (await findings(postgres_url))["durability"].level == "warn"

@@ -48,19 +48,33 @@ async def test_an_interrupted_tail_ends_quietly(tmp_path: Path) -> None:
 
 def test_a_reader_that_hangs_up_ends_the_command(environment: dict[str, str]) -> None:
     pipe = f"{' '.join(PROGRAM)} ls --json --limit 0 | head -n 1"
-    done = subprocess.run(["bash", "-c", pipe], env=environment, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(
+        ["bash", "-c", pipe], env=environment, capture_output=True, text=True, timeout=20
+    )
     assert json.loads(done.stdout)["stream_id"] == "chat:1"
     assert "Traceback" not in done.stderr
 
 
-def test_without_the_extra_the_program_says_what_to_install(environment: dict[str, str], tmp_path: Path) -> None:
+def test_without_the_extra_the_program_says_what_to_install(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     (tmp_path / "click.py").write_text("raise ModuleNotFoundError('no click', name='click')")
     hidden = environment | {"PYTHONPATH": f"{tmp_path}:{environment['PYTHONPATH']}"}
     done = subprocess.run([*PROGRAM, "ls"], env=hidden, capture_output=True, text=True, timeout=20)
-    assert (done.returncode, done.stderr) == (1, "monostream-ai needs click and rich: pip install 'monostream-ai[cli]'\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "monostream-ai needs click and rich: pip install 'monostream-ai[cli]'\n",
+    )
 
 
 def test_help_names_every_command(environment: dict[str, str]) -> None:
-    done = subprocess.run([*PROGRAM, "--help"], env=environment, capture_output=True, text=True, timeout=20, check=True)
+    done = subprocess.run(
+        [*PROGRAM, "--help"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
     for name in ("ls", "tail", "inspect", "stop", "prune", "migrate", "doctor"):
         assert f"\n  {name} " in done.stdout

@@ -28,7 +28,14 @@ def read_all(packages: Path) -> ReadAll:
 
     def read(requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         lines = "".join(json.dumps(request) + "\n" for request in requests)
-        done = subprocess.run(["node", "read.mjs"], cwd=HERE, input=lines, capture_output=True, text=True, timeout=120.0)
+        done = subprocess.run(
+            ["node", "read.mjs"],
+            cwd=HERE,
+            input=lines,
+            capture_output=True,
+            text=True,
+            timeout=120.0,
+        )
         assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.split("\n") if line]
 

@@ -13,7 +13,12 @@ from monostream_ai.ui_messages.profiles import PROFILES
 
 ReadAll = Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]]
 
-CLIENTS: Mapping[Profile, str] = {"v5": "5.0.277", "v6": "6.0.326", "v7": "7.0.173", "v7.0.149": "7.0.173"}
+CLIENTS: Mapping[Profile, str] = {
+    "v5": "5.0.277",
+    "v6": "6.0.326",
+    "v7": "7.0.173",
+    "v7.0.149": "7.0.173",
+}
 STRICT: Mapping[Profile, str] = {"v5": "5.0.100", "v6": "6.0.100"}
 """The oldest releases that the tests know; they refuse each key that they do not know."""
 
@@ -31,8 +36,12 @@ class Expected(NamedTuple):
     """Whether it holds that a client would fail; the message is then as it was before."""
 
 
-def expect(profile: Profile, chunks: Sequence[Chunk], continued: UIMessage | None = None) -> Expected:
-    """Return what a client is sent, and what it should make of it, if it holds the message that the chunks go on with."""
+def expect(
+    profile: Profile, chunks: Sequence[Chunk], continued: UIMessage | None = None
+) -> Expected:
+    """Return what a client is sent, and what it should make of it, if it holds the message that the
+    chunks go on with.
+    """
     filter, reducer = ProfileFilter(profile), MessageReducer(continued)
     sent = [decode_json(filter.apply(encode_json(chunk))) for chunk in chunks]
     for chunk in sent:
@@ -45,7 +54,9 @@ def expect(profile: Profile, chunks: Sequence[Chunk], continued: UIMessage | Non
     return Expected(sent, message, reducer.message, refused=False)
 
 
-def complaints(read_all: ReadAll, messages: Mapping[str, Sequence[Chunk]], *, may_fail: bool = False) -> list[str]:
+def complaints(
+    read_all: ReadAll, messages: Mapping[str, Sequence[Chunk]], *, may_fail: bool = False
+) -> list[str]:
     """Return a line for each way in which a real client disagrees with us about a message.
 
     Args:
@@ -61,14 +72,20 @@ def complaints(read_all: ReadAll, messages: Mapping[str, Sequence[Chunk]], *, ma
     ]
 
 
-def _asked(messages: Mapping[str, Sequence[Chunk]]) -> Iterator[tuple[str, Expected, dict[str, Any]]]:
+def _asked(
+    messages: Mapping[str, Sequence[Chunk]],
+) -> Iterator[tuple[str, Expected, dict[str, Any]]]:
     for name, chunks in messages.items():
         for profile in PROFILES:
             expected = expect(profile, chunks)
             request = {"chunks": expected.sent, "settled": expected.settled}
             for client in filter(None, (CLIENTS[profile], STRICT.get(profile))):
                 given = {key: value for key, value in request.items() if value is not None}
-                yield f"{name} [{profile}, {client}]", as_shown(client, expected), {"client": client, **given}
+                yield (
+                    f"{name} [{profile}, {client}]",
+                    as_shown(client, expected),
+                    {"client": client, **given},
+                )
 
 
 def _problems(expected: Expected, answer: dict[str, Any], *, may_fail: bool) -> Iterator[str]:
@@ -88,12 +105,16 @@ def _problems(expected: Expected, answer: dict[str, Any], *, may_fail: bool) -> 
 def as_shown(client: str, expected: Expected) -> Expected:
     """Return the message with the known differences of older clients.
 
-    `ai` 5, 6 and the first releases of 7 show the input of a static tool that `tool-input-error` refused as `rawInput`.
+    `ai` 5, 6 and the first releases of 7 show the input of a static tool that `tool-input-error`
+    refused as `rawInput`.
     """
     if client == CLIENTS["v7"]:
         return expected
     failed = {chunk["toolCallId"] for chunk in expected.sent if chunk["type"] == "tool-input-error"}
-    parts = [_raw(part) if part.get("toolCallId") in failed else part for part in expected.message["parts"]]
+    parts = [
+        _raw(part) if part.get("toolCallId") in failed else part
+        for part in expected.message["parts"]
+    ]
     return expected._replace(message={**expected.message, "parts": parts})
 
 

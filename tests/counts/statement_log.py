@@ -29,7 +29,9 @@ _KINDS: Final = {
 
 
 class CountingStore(ForwardingStore):
-    """Counts the positions that it is asked for, the rows of the pages that it returns, and the batches that it is given."""
+    """Counts the positions that it is asked for, the rows of the pages that it returns, and the
+    batches that it is given.
+    """
 
     def __init__(self, inner: Store) -> None:
         super().__init__(inner)
@@ -38,11 +40,15 @@ class CountingStore(ForwardingStore):
         self.asked = 0
         self.first_read = asyncio.Event()
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         self.batches += 1
         return await super().append(appends, lease=lease)
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         pages = await super().read(positions, max_rows=max_rows, max_bytes=max_bytes)
         self.asked += len(positions)
         self.rows += sum(len(page.payloads) for page in pages)
@@ -55,13 +61,20 @@ class CountedProcess:
 
     def __init__(self, url: str, *, poll_interval: float = 600.0) -> None:
         self.statements: Counter[str] = Counter()
-        self._engine: AsyncEngine = create_async_engine(postgres_url(url), pool_size=5, max_overflow=0)
+        self._engine: AsyncEngine = create_async_engine(
+            postgres_url(url), pool_size=5, max_overflow=0
+        )
         event.listen(self._engine.sync_engine, "connect", self._log)
         self._notifier = PostgresNotifier(self._engine)
         self.store = CountingStore(PostgresStore(self._engine))
         # Leases and polls so long that nothing but the test makes a statement.
         self.service: DurableStreamService[Chunk] = DurableStreamService(
-            self.store, self._notifier, PROTOCOL, lease=600.0, poll_interval=poll_interval, create_tables=True
+            self.store,
+            self._notifier,
+            PROTOCOL,
+            lease=600.0,
+            poll_interval=poll_interval,
+            create_tables=True,
         )
 
     async def __aenter__(self) -> Self:
@@ -82,4 +95,8 @@ class CountedProcess:
     def _take(self, logged: Any) -> None:
         # What the driver asks once for each connection, about types, is none of ours.
         if "stream_" in logged.query or "pg_notify(" in logged.query:
-            self.statements[next((kind for words, kind in _KINDS.items() if words in logged.query), logged.query)] += 1
+            self.statements[
+                next(
+                    (kind for words, kind in _KINDS.items() if words in logged.query), logged.query
+                )
+            ] += 1

@@ -50,7 +50,9 @@ async def test_a_chunk_is_encoded_once_for_all_its_readers(writer: CountedProces
     await pub.close()
 
 
-async def test_a_hundred_that_join_at_once_share_the_reads_of_a_long_answer(postgres_url: str, writer: CountedProcess) -> None:
+async def test_a_hundred_that_join_at_once_share_the_reads_of_a_long_answer(
+    postgres_url: str, writer: CountedProcess
+) -> None:
     async with writer.service.publisher("s") as pub:
         for page in range(PAGES):
             await pub.write(*texts(PAGE_ROWS, page * PAGE_ROWS))
@@ -84,7 +86,9 @@ async def test_parked_readers_cost_a_statement_for_many_of_them_and_one_connecti
                 await asyncio.sleep(0.1)
         rounds = (reader.store.asked - asked) / PARKED
         connection = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
-        listening = await connection.fetchval("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'")
+        listening = await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'"
+        )
         await connection.close()
         for task in waiting:
             task.cancel()

@@ -17,7 +17,9 @@ CHUNKS = 15
 """Of each stream; with the terminal one, 64 streams have 1,024."""
 
 LOGGED_LATE = {"open"}
-"""The driver logs a statement a moment after its end, so the last opening may still be to come when the counts are cleared."""
+"""The driver logs a statement a moment after its end, so the last opening may still be to come when
+the counts are cleared.
+"""
 
 
 @pytest.fixture
@@ -38,8 +40,12 @@ async def opened(process: CountedProcess) -> list[Publisher[Chunk]]:
     return pubs
 
 
-async def joined(process: CountedProcess, writer: CountedProcess, readers_of_each: int) -> list[asyncio.Task[list[Chunk]]]:
-    """Start readers; return when all of them have what is stored, and wait for more without a read on its way."""
+async def joined(
+    process: CountedProcess, writer: CountedProcess, readers_of_each: int
+) -> list[asyncio.Task[list[Chunk]]]:
+    """Start readers; return when all of them have what is stored, and wait for more without a read
+    on its way.
+    """
 
     async def follow(subscription: Subscription[Chunk], has_first: asyncio.Event) -> list[Chunk]:
         chunks = [await anext(subscription)]
@@ -51,14 +57,17 @@ async def joined(process: CountedProcess, writer: CountedProcess, readers_of_eac
         events.append(asyncio.Event())
         tasks.append(asyncio.create_task(follow(process.service.subscribe(stream_id), events[-1])))
     await asyncio.gather(*(event.wait() for event in events))
-    # Streams are read in the order in which readers asked, so the read of one more stream is the last one.
+    # Streams are read in the order in which readers asked, so the read of one more stream is the
+    # last one.
     async with writer.service.publisher("last") as pub:
         await pub.write(text(0))
     assert await anext(process.service.subscribe("last")) == text(0)
     return tasks
 
 
-async def test_a_thousand_pushed_chunks_are_one_commit_and_one_notification(writer: CountedProcess) -> None:
+async def test_a_thousand_pushed_chunks_are_one_commit_and_one_notification(
+    writer: CountedProcess,
+) -> None:
     pubs = await opened(writer)
     for chunk in [*texts(CHUNKS), FINISH]:
         for pub in pubs:
@@ -71,7 +80,9 @@ async def test_a_thousand_pushed_chunks_are_one_commit_and_one_notification(writ
     assert writer.statements.keys() <= LOGGED_LATE | {"append", "notify"}
 
 
-async def test_publishers_that_await_each_write_share_commits_and_notifications(writer: CountedProcess) -> None:
+async def test_publishers_that_await_each_write_share_commits_and_notifications(
+    writer: CountedProcess,
+) -> None:
     async def publish(pub: Publisher[Chunk]) -> None:
         for chunk in [*texts(CHUNKS), FINISH]:
             await pub.write(chunk)
@@ -84,7 +95,9 @@ async def test_publishers_that_await_each_write_share_commits_and_notifications(
     assert writer.statements.keys() <= LOGGED_LATE | {"append", "notify"}
 
 
-async def test_readers_beside_the_publisher_read_nothing_that_it_writes(writer: CountedProcess) -> None:
+async def test_readers_beside_the_publisher_read_nothing_that_it_writes(
+    writer: CountedProcess,
+) -> None:
     pubs = await opened(writer)
     await asyncio.gather(*(pub.write(text(0)) for pub in pubs))
     readings = await joined(writer, writer, readers_of_each=2)
@@ -96,7 +109,9 @@ async def test_readers_beside_the_publisher_read_nothing_that_it_writes(writer: 
     assert writer.statements["append"] == 1
 
 
-async def test_another_process_reads_each_chunk_once_for_all_its_readers(writer: CountedProcess, reader: CountedProcess) -> None:
+async def test_another_process_reads_each_chunk_once_for_all_its_readers(
+    writer: CountedProcess, reader: CountedProcess
+) -> None:
     pubs = await opened(writer)
     await asyncio.gather(*(pub.write(text(0)) for pub in pubs))
     readings = await joined(reader, writer, readers_of_each=3)
@@ -107,7 +122,9 @@ async def test_another_process_reads_each_chunk_once_for_all_its_readers(writer:
     assert reader.store.rows == CHUNKS * len(STREAMS)
 
 
-async def test_a_process_without_readers_reads_nothing(writer: CountedProcess, reader: CountedProcess) -> None:
+async def test_a_process_without_readers_reads_nothing(
+    writer: CountedProcess, reader: CountedProcess
+) -> None:
     pubs = await opened(writer)
     await writer.service.publisher("heard").open()
     reading = asyncio.create_task(anext(reader.service.subscribe("heard")))

@@ -12,7 +12,11 @@ from fastapi import FastAPI, Header, HTTPException
 from monostream_ai import create_service
 from monostream_ai.fastapi import ChatTurn, create_chat_router
 
-TEXT = [{"type": "text-start", "id": "t"}, {"type": "text-delta", "id": "t", "delta": "Hello"}, {"type": "text-end", "id": "t"}]
+TEXT = [
+    {"type": "text-start", "id": "t"},
+    {"type": "text-delta", "id": "t", "delta": "Hello"},
+    {"type": "text-end", "id": "t"},
+]
 
 
 async def greet(turn: ChatTurn) -> None:
@@ -29,7 +33,11 @@ class ThreadedServer(uvicorn.Server):
     """uvicorn with a chat router on a thread and loop of its own, for clients that have no loop."""
 
     def __init__(self, app: FastAPI) -> None:
-        super().__init__(uvicorn.Config(app, port=0, log_level="critical", ws="none", timeout_graceful_shutdown=2))
+        super().__init__(
+            uvicorn.Config(
+                app, port=0, log_level="critical", ws="none", timeout_graceful_shutdown=2
+            )
+        )
         self._thread = threading.Thread(target=lambda: asyncio.run(self.serve()))
         self.ready = threading.Event()
 
@@ -52,7 +60,13 @@ class ThreadedServer(uvicorn.Server):
 def url() -> Iterator[str]:
     """A server with the chat routes at /api/chat, in memory."""
     app = FastAPI()
-    router = create_chat_router(create_service("memory://"), greet, authorize=who, max_body_bytes=64 * 1024, replay_window=1.0)
+    router = create_chat_router(
+        create_service("memory://"),
+        greet,
+        authorize=who,
+        max_body_bytes=64 * 1024,
+        replay_window=1.0,
+    )
     app.include_router(router, prefix="/api/chat")
     server = ThreadedServer(app)
     yield server.start()

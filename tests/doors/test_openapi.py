@@ -1,4 +1,6 @@
-"""Requests made from the OpenAPI document, and requests that break it, get answers that it names (no 5xx, no traceback)."""
+"""Requests made from the OpenAPI document, and requests that break it, get answers that it names
+(no 5xx, no traceback).
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def test_the_document_has_all_routes(document: schemathesis.BaseSchema) -> None:
     assert sorted((each.method.upper(), each.path) for each in operations) == sorted(PATHS)
 
 
-RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+RELAXED = settings(
+    max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
 
 
 def ask(document: schemathesis.BaseSchema, method: str, path: str, mode: GenerationMode) -> None:
@@ -42,12 +46,17 @@ def ask(document: schemathesis.BaseSchema, method: str, path: str, mode: Generat
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
-def test_every_answer_is_one_that_the_document_names(document: schemathesis.BaseSchema, method: str, path: str) -> None:
+def test_every_answer_is_one_that_the_document_names(
+    document: schemathesis.BaseSchema, method: str, path: str
+) -> None:
     ask(document, method, path, GenerationMode.POSITIVE)
 
 
-# The other two take any text, so nothing breaks their part of the document. Schemathesis picks what to break with `random`.
+# The other two take any text, so nothing breaks their part of the document. Schemathesis picks what
+# to break with `random`.
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisDeprecationWarning")
 @pytest.mark.parametrize(("method", "path"), PATHS[:2])
-def test_requests_that_break_the_document_get_such_answers_too(document: schemathesis.BaseSchema, method: str, path: str) -> None:
+def test_requests_that_break_the_document_get_such_answers_too(
+    document: schemathesis.BaseSchema, method: str, path: str
+) -> None:
     ask(document, method, path, GenerationMode.NEGATIVE)

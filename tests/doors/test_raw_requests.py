@@ -1,4 +1,6 @@
-"""Whatever bytes come in, the routes answer below 500 with one plain line, or stream a whole answer."""
+"""Whatever bytes come in, the routes answer below 500 with one plain line, or stream a whole
+answer.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +15,33 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-RELAXED = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+RELAXED = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
+)
 values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
 )
 parts = st.lists(
-    st.fixed_dictionaries({}, optional={"type": st.text() | values, "text": values, "state": values}) | values, max_size=3
+    st.fixed_dictionaries(
+        {}, optional={"type": st.text() | values, "text": values, "state": values}
+    )
+    | values,
+    max_size=3,
 )
 messages = st.fixed_dictionaries(
-    {}, optional={"id": values, "role": st.sampled_from(["user", "assistant", "system"]) | values, "parts": parts | values}
+    {},
+    optional={
+        "id": values,
+        "role": st.sampled_from(["user", "assistant", "system"]) | values,
+        "parts": parts | values,
+    },
 )
 bodies = st.fixed_dictionaries(
     {},
@@ -36,7 +54,9 @@ bodies = st.fixed_dictionaries(
         "activeStreamId": values,
     },
 )
-header_text = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40).map(str.strip)
+header_text = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40).map(
+    str.strip
+)
 
 
 @pytest.fixture
@@ -77,13 +97,21 @@ def test_any_text_is_a_chat_id(http: httpx.Client, chat_id: str) -> None:
     path = quote(chat_id, safe="", errors="surrogatepass")
     question = {"id": chat_id, "messages": [{"id": "u1", "role": "user", "parts": []}]}
     check(http.post("", content=json.dumps(question)))
-    for answer in (http.get(f"/{path}/stream"), http.get(f"/{path}/status"), http.post(f"/{path}/stop")):
+    for answer in (
+        http.get(f"/{path}/stream"),
+        http.get(f"/{path}/status"),
+        http.post(f"/{path}/stop"),
+    ):
         check(answer)
 
 
-@given(st.text(max_size=30) | st.integers().map(str), st.text(max_size=30), header_text, header_text)
+@given(
+    st.text(max_size=30) | st.integers().map(str), st.text(max_size=30), header_text, header_text
+)
 @RELAXED
-def test_any_index_cursor_and_profile(http: httpx.Client, index: str, after: str, event: str, profile: str) -> None:
+def test_any_index_cursor_and_profile(
+    http: httpx.Client, index: str, after: str, event: str, profile: str
+) -> None:
     http.post("", json={"id": "c1", "messages": [{"id": "u1", "role": "user", "parts": []}]})
     check(http.get("/c1/stream", params={"startIndex": index}))
     check(http.get("/c1/stream", params={"after": after}))
@@ -108,7 +136,20 @@ def test_any_index_cursor_and_profile(http: httpx.Client, index: str, after: str
         '{"id":"c1","messages":[' + ",".join(['{"role":"user","parts":[]}'] * 2000) + "]}",
         "\ufeff{}",
     ],
-    ids=["open", "deep", "digits", "infinite", "nan", "nul", "surrogate", "long-id", "twice", "nested", "many", "bom"],
+    ids=[
+        "open",
+        "deep",
+        "digits",
+        "infinite",
+        "nan",
+        "nul",
+        "surrogate",
+        "long-id",
+        "twice",
+        "nested",
+        "many",
+        "bom",
+    ],
 )
 def test_hostile_json_is_answered(http: httpx.Client, body: str) -> None:
     check(http.post("", content=body.encode()))

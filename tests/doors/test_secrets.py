@@ -37,7 +37,9 @@ def closed_port() -> int:
         "postgresql+asyncpg://user:{secret}@[broken/db",
     ],
 )
-async def test_a_password_of_the_database_is_told_to_nobody(log: pytest.LogCaptureFixture, url: str) -> None:
+async def test_a_password_of_the_database_is_told_to_nobody(
+    log: pytest.LogCaptureFixture, url: str
+) -> None:
     with pytest.raises((MonostreamError, ValueError)) as failed:
         async with create_service(url.format(secret=SECRET, port=closed_port())) as service:
             await service.status("s")
@@ -48,7 +50,9 @@ async def test_a_password_of_the_database_is_told_to_nobody(log: pytest.LogCaptu
 
 async def test_what_is_written_is_not_logged(log: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     async with create_service(f"sqlite+aiosqlite:///{tmp_path / 'chat.db'}", lease=0.3) as service:
-        pub = await service.publisher("s", request={"prompt": SECRET}, metadata={"note": SECRET}).open()
+        pub = await service.publisher(
+            "s", request={"prompt": SECRET}, metadata={"note": SECRET}
+        ).open()
         await pub.write({"type": "data-answer", "data": SECRET})
         await service.publisher("s", 7).open()
         with pytest.raises(MonostreamError) as fenced:

@@ -19,7 +19,9 @@ StartDemo = Callable[..., Awaitable[ChatClient]]
 
 @pytest.fixture
 async def start_demo(tmp_path: Path) -> AsyncIterator[StartDemo]:
-    """Run the chat example as `scripts/demo` does; return a client, signed in as a guest, whose `shut_down` is a SIGTERM."""
+    """Run the chat example as `scripts/demo` does; return a client, signed in as a guest, whose
+    `shut_down` is a SIGTERM.
+    """
     async with AsyncExitStack() as stack:
 
         async def start(*options: str, tokens_per_second: int) -> ChatClient:
@@ -29,7 +31,9 @@ async def start_demo(tmp_path: Path) -> AsyncIterator[StartDemo]:
             }
             environment.pop("OPENAI_API_KEY", None)
             command = [sys.executable, str(SUPERVISOR), "--port", "0", *options]
-            demo = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
+            demo = await asyncio.create_subprocess_exec(
+                *command, env=environment, stdout=asyncio.subprocess.PIPE
+            )
             assert demo.stdout is not None
             url = (await demo.stdout.readline()).decode().removeprefix("open ").strip()
 

@@ -36,7 +36,9 @@ async def crash(client: ChatClient) -> None:
     assert (await client.http.post("/api/demo/crash")).status_code == 202
 
 
-async def test_an_answer_thinks_calls_a_tool_and_is_kept_in_the_history(start_demo: StartDemo) -> None:
+async def test_an_answer_thinks_calls_a_tool_and_is_kept_in_the_history(
+    start_demo: StartDemo,
+) -> None:
     client = await start_demo(tokens_per_second=1000)
 
     body = (await client.post(question(text="What is the weather in Rome?"))).text
@@ -65,7 +67,9 @@ async def test_an_answer_survives_a_crash_of_its_server(start_demo: StartDemo) -
     assert (await messages(client))[1] == reduce_chunks(chunks_in(body), finished=True)
 
 
-async def test_while_an_answer_runs_the_history_ends_with_the_question(start_demo: StartDemo) -> None:
+async def test_while_an_answer_runs_the_history_ends_with_the_question(
+    start_demo: StartDemo,
+) -> None:
     client = await start_demo(tokens_per_second=100)
 
     async with client.ask(question(text="a story, please")) as stream:
@@ -75,7 +79,10 @@ async def test_while_an_answer_runs_the_history_ends_with_the_question(start_dem
         await stream.rest()
 
     assert [message["role"] for message in running] == ["user"]
-    assert [message.get("metadata") for message in await messages(client)] == [None, {"stopped": True}]
+    assert [message.get("metadata") for message in await messages(client)] == [
+        None,
+        {"stopped": True},
+    ]
 
 
 async def test_every_route_asks_for_a_login(start_demo: StartDemo) -> None:
@@ -85,16 +92,26 @@ async def test_every_route_asks_for_a_login(start_demo: StartDemo) -> None:
     routes = (await client.http.get("/openapi.json")).json()["paths"]
 
     statuses = {
-        f"{method} {path}": (await client.http.request(method, path.replace("{chat_id}", "c1"), json=question())).status_code
+        f"{method} {path}": (
+            await client.http.request(method, path.replace("{chat_id}", "c1"), json=question())
+        ).status_code
         for path, methods in routes.items()
         for method in methods
         if "/sign-" not in path and path != "/api/guest"
     }
 
-    assert {"post /api/chat", "get /api/history/{chat_id}", "post /api/chat/{chat_id}/stop"} < statuses.keys()
+    assert {
+        "post /api/chat",
+        "get /api/history/{chat_id}",
+        "post /api/chat/{chat_id}/stop",
+    } < statuses.keys()
     assert set(statuses.values()) == {401}
-    assert (await client.http.get("/api/info", headers={"cookie": f"{COOKIE}={cookie}"})).status_code == 200
-    assert (await client.http.get("/api/info", headers={"cookie": f"{COOKIE}={cookie[:-1]}x"})).status_code == 401
+    assert (
+        await client.http.get("/api/info", headers={"cookie": f"{COOKIE}={cookie}"})
+    ).status_code == 200
+    assert (
+        await client.http.get("/api/info", headers={"cookie": f"{COOKIE}={cookie[:-1]}x"})
+    ).status_code == 401
 
 
 async def test_the_chat_of_somebody_else_is_unknown(start_demo: StartDemo) -> None:
@@ -115,16 +132,22 @@ async def test_the_chat_of_somebody_else_is_unknown(start_demo: StartDemo) -> No
         await stream.rest()
 
 
-async def test_a_message_that_was_not_handed_over_before_a_crash_is_kept(start_demo: StartDemo, tmp_path: Path) -> None:
+async def test_a_message_that_was_not_handed_over_before_a_crash_is_kept(
+    start_demo: StartDemo, tmp_path: Path
+) -> None:
     client = await start_demo(tokens_per_second=1000)
     owner = client.http.cookies[COOKIE].partition(".")[0]
     stream_id = chat_stream_id("c1", owner=owner)
 
     async with create_service(f"sqlite+aiosqlite:///{tmp_path / 'chat.db'}") as service:
-        pub = service.publisher(stream_id, message_id="a0", owner=owner, request=question(), watched=True)
+        pub = service.publisher(
+            stream_id, message_id="a0", owner=owner, request=question(), watched=True
+        )
         async with pub:
             await pub.write({"type": "start", "messageId": "a0"}, {"type": "text-start", "id": "t"})
-            await pub.write({"type": "text-delta", "id": "t", "delta": "Hello"}, {"type": "text-end", "id": "t"})
+            await pub.write(
+                {"type": "text-delta", "id": "t", "delta": "Hello"}, {"type": "text-end", "id": "t"}
+            )
         # The demo's sweeper finds it. Only what was handed over is still there without the stream.
         async with asyncio.timeout(30.0):
             while not handed_over(tmp_path / "chat.db"):
@@ -136,10 +159,14 @@ async def test_a_message_that_was_not_handed_over_before_a_crash_is_kept(start_d
 
 def handed_over(database: Path) -> bool:
     with closing(sqlite3.connect(database)) as connection:
-        return connection.execute("SELECT count(*) FROM chat_history WHERE message_id = 'a0'").fetchone() == (1,)
+        return connection.execute(
+            "SELECT count(*) FROM chat_history WHERE message_id = 'a0'"
+        ).fetchone() == (1,)
 
 
-async def test_an_answer_asked_for_again_replaces_the_first_in_every_tab(start_demo: StartDemo) -> None:
+async def test_an_answer_asked_for_again_replaces_the_first_in_every_tab(
+    start_demo: StartDemo,
+) -> None:
     client = await start_demo(tokens_per_second=1000)
     await client.post(question(id="u0"))
     await client.post(question(id="u1"))
@@ -179,7 +206,9 @@ async def test_two_processes_on_postgres_share_an_answer(start_demo: StartDemo) 
     assert types_in(bodies[0])[-1] == "finish"
     whole = reduce_chunks(chunks_in(bodies[0]), finished=True)
     for _ in processes:
-        assert (await client.http.get("/api/history/c1", headers={"connection": "close"})).json()["messages"][1:] == [whole]
+        assert (await client.http.get("/api/history/c1", headers={"connection": "close"})).json()[
+            "messages"
+        ][1:] == [whole]
 
 
 async def pid_of_a_new_connection(client: ChatClient) -> int:
@@ -188,7 +217,9 @@ async def pid_of_a_new_connection(client: ChatClient) -> int:
     return pid
 
 
-async def test_the_demo_breaks_open_streams_and_ends_when_it_is_asked_to(start_demo: StartDemo) -> None:
+async def test_the_demo_breaks_open_streams_and_ends_when_it_is_asked_to(
+    start_demo: StartDemo,
+) -> None:
     client = await start_demo(tokens_per_second=150)
 
     async with client.ask(question(text="a story, please")) as stream:

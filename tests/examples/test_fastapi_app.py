@@ -1,4 +1,6 @@
-"""The smallest server of `examples/` answers, and a second one on its file can tell the answer again."""
+"""The smallest server of `examples/` answers, and a second one on its file can tell the answer
+again.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,14 @@ from tests.fastapi.chat_client import chunks_in, question
 async def server(directory: Path) -> AsyncIterator[httpx.AsyncClient]:
     # The socket is open before the server is, so that nobody has to wait for it.
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        options = ["--app-dir", str(ROOT / "examples"), "--fd", str(listener.fileno()), "--log-level", "warning"]
+        options = [
+            "--app-dir",
+            str(ROOT / "examples"),
+            "--fd",
+            str(listener.fileno()),
+            "--log-level",
+            "warning",
+        ]
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-W", "error", "-m", "uvicorn", "fastapi_app:app", *options),
             cwd=directory,

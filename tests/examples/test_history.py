@@ -1,4 +1,6 @@
-"""The history of the chat example holds the conversation, whoever tells it of a turn, when, and how often."""
+"""The history of the chat example holds the conversation, whoever tells it of a turn, when, and how
+often.
+"""
 
 from __future__ import annotations
 
@@ -42,19 +44,36 @@ async def history(service: DurableStreamService[Any], database_url: str) -> Asyn
 
 
 def message(id: str, **more: Any) -> dict[str, Any]:
-    return {"id": id, "role": "assistant", "parts": [{"type": "text", "text": f"says {id}", "state": "done"}], **more}
+    return {
+        "id": id,
+        "role": "assistant",
+        "parts": [{"type": "text", "text": f"says {id}", "state": "done"}],
+        **more,
+    }
 
 
-async def finish(history: History, version: int, asked: dict[str, Any], answer: str, stream_id: str = STREAM) -> None:
+async def finish(
+    history: History, version: int, asked: dict[str, Any], answer: str, stream_id: str = STREAM
+) -> None:
     """Hand a turn over, as the router does."""
     turn = FinishedTurn("c1", stream_id, version, answer, "ann", "finish", [asked], {})
     await history.finish(message(answer), turn)
 
 
-async def record(service: DurableStreamService[Any], id: str, asked: str, text: str = "hi", *ending: dict[str, Any]) -> None:
+async def record(
+    service: DurableStreamService[Any],
+    id: str,
+    asked: str,
+    text: str = "hi",
+    *ending: dict[str, Any],
+) -> None:
     """Leave a whole turn behind, as a process does that dies before it hands the message over."""
-    async with service.publisher(STREAM, message_id=id, request=question(id=asked, text=text), watched=True) as pub:
-        await pub.write({"type": "start", "messageId": id}, {"type": "text-start", "id": "t"}, *ending)
+    async with service.publisher(
+        STREAM, message_id=id, request=question(id=asked, text=text), watched=True
+    ) as pub:
+        await pub.write(
+            {"type": "start", "messageId": id}, {"type": "text-start", "id": "t"}, *ending
+        )
 
 
 def ids(messages: list[dict[str, Any]]) -> list[str]:
@@ -69,7 +88,9 @@ async def test_messages_stay_in_the_order_of_their_turns(history: History) -> No
     for number in range(12):
         await finish(history, number, user_message(id=f"u{number}"), f"a{number}")
 
-    assert ids(await history.messages(STREAM)) == [f"{who}{number}" for number in range(12) for who in "ua"]
+    assert ids(await history.messages(STREAM)) == [
+        f"{who}{number}" for number in range(12) for who in "ua"
+    ]
 
 
 async def test_chats_of_two_owners_do_not_mix(history: History) -> None:
@@ -88,9 +109,16 @@ async def test_another_answer_to_the_same_question_replaces_the_first(history: H
     assert ids(await history.messages(STREAM)) == ["u1", "a1", "u2", "a2"]
 
 
-async def test_an_edited_question_drops_what_followed_it_in_whatever_order_turns_are_handed_over(history: History) -> None:
+async def test_an_edited_question_drops_what_followed_it_in_whatever_order_turns_are_handed_over(
+    history: History,
+) -> None:
     edited = user_message("edited", "u1")
-    turns = [(user_message(id="u0"), "a0"), (user_message(id="u1"), "a1"), (user_message(id="u2"), "a2"), (edited, "a3")]
+    turns = [
+        (user_message(id="u0"), "a0"),
+        (user_message(id="u1"), "a1"),
+        (user_message(id="u2"), "a2"),
+        (edited, "a3"),
+    ]
     for order in permutations(range(4)):
         stream_id = f"chat:ann/{order}"
         for version in order:
@@ -100,7 +128,9 @@ async def test_an_edited_question_drops_what_followed_it_in_whatever_order_turns
         assert kept == [user_message(id="u0"), message("a0"), edited, message("a3")], order
 
 
-async def test_a_message_that_goes_on_in_another_turn_stays_with_its_question(history: History) -> None:
+async def test_a_message_that_goes_on_in_another_turn_stays_with_its_question(
+    history: History,
+) -> None:
     await finish(history, 0, user_message(), "a0")
     await finish(history, 1, message("a0"), "a0")
 
@@ -115,13 +145,22 @@ async def test_a_turn_that_is_handed_over_twice_is_there_once(history: History) 
 
 
 @pytest.mark.parametrize(
-    ("ending", "mark"), [({"type": "abort"}, {"stopped": True}), ({"type": "error", "errorText": "no"}, {"failed": True})]
+    ("ending", "mark"),
+    [
+        ({"type": "abort"}, {"stopped": True}),
+        ({"type": "error", "errorText": "no"}, {"failed": True}),
+    ],
 )
 async def test_an_answer_that_was_cut_short_is_shown_and_marked_before_it_is_handed_over(
-    service: DurableStreamService[Any], history: History, ending: dict[str, Any], mark: dict[str, bool]
+    service: DurableStreamService[Any],
+    history: History,
+    ending: dict[str, Any],
+    mark: dict[str, bool],
 ) -> None:
     metadata = {"type": "message-metadata", "messageMetadata": {"stopped": True}}
-    await record(service, "a0", "u1", "hi", *([metadata, ending] if ending["type"] == "abort" else [ending]))
+    await record(
+        service, "a0", "u1", "hi", *([metadata, ending] if ending["type"] == "abort" else [ending])
+    )
 
     asked, answered = await history.messages(STREAM)
 
@@ -159,7 +198,9 @@ async def test_while_a_turn_goes_on_with_a_message_the_history_leaves_it_out(
         assert ids(await history.messages(STREAM)) == ["u1"]
 
 
-async def test_the_history_outlives_its_streams(service: DurableStreamService[Any], history: History) -> None:
+async def test_the_history_outlives_its_streams(
+    service: DurableStreamService[Any], history: History
+) -> None:
     await record(service, "a0", "u0")
     before = await history.messages(STREAM)
     await record(service, "a1", "u1")

@@ -20,7 +20,9 @@ async def run(choice: str) -> tuple[str, list[Chunk]]:
     command = [sys.executable, "-W", "error", str(ROOT / "examples" / "langgraph_agent.py"), choice]
     pipe: Any = asyncio.subprocess.PIPE
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    script = await asyncio.create_subprocess_exec(*command, env=environment, stdout=pipe, stderr=pipe)
+    script = await asyncio.create_subprocess_exec(
+        *command, env=environment, stdout=pipe, stderr=pipe
+    )
     output, errors = await script.communicate()
     assert (script.returncode, errors.decode()) == (0, "")
     question, *chunks = output.decode().splitlines()
@@ -30,7 +32,15 @@ async def run(choice: str) -> tuple[str, list[Chunk]]:
 @pytest.mark.parametrize(
     ("choice", "outcome"),
     [
-        ("yes", {"type": "tool-output-available", "toolCallId": "call_1", "dynamic": True, "output": "old.txt is deleted"}),
+        (
+            "yes",
+            {
+                "type": "tool-output-available",
+                "toolCallId": "call_1",
+                "dynamic": True,
+                "output": "old.txt is deleted",
+            },
+        ),
         ("no", {"type": "tool-output-denied", "toolCallId": "call_1"}),
     ],
 )

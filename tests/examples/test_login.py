@@ -1,6 +1,7 @@
 """The login check of the chat example.
 
-No `from __future__ import annotations` here: FastAPI could not resolve annotations that name a function's variables.
+No `from __future__ import annotations` here: FastAPI could not resolve annotations that name a
+function's variables.
 """
 
 import hashlib
@@ -50,7 +51,9 @@ def app(accounts: Accounts, tmp_path: Path) -> FastAPI:
 
 @pytest.fixture
 async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://chat") as http:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://chat"
+    ) as http:
         yield http
 
 
@@ -71,24 +74,35 @@ async def test_a_cookie_of_ours_lets_its_account_in(http: httpx.AsyncClient) -> 
 
 
 async def test_the_cookie_travels_over_tls_only_where_there_is_tls(app: FastAPI) -> None:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://chat") as http:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="https://chat"
+    ) as http:
         assert "; Secure" in (await http.post("/sign-up", json=ANN)).headers["set-cookie"]
 
 
-@pytest.mark.parametrize("wrong", [{"password": "correct horses"}, {"name": "bob"}, {"name": "Ann"}])
-async def test_a_wrong_name_or_password_is_refused(http: httpx.AsyncClient, accounts: Accounts, wrong: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"password": "correct horses"}, {"name": "bob"}, {"name": "Ann"}]
+)
+async def test_a_wrong_name_or_password_is_refused(
+    http: httpx.AsyncClient, accounts: Accounts, wrong: dict[str, str]
+) -> None:
     await accounts.create(**ANN)
 
     refused = await http.post("/sign-in", json=ANN | wrong)
 
-    assert (refused.status_code, refused.json()) == (401, {"detail": "The name or the password is wrong."})
+    assert (refused.status_code, refused.json()) == (
+        401,
+        {"detail": "The name or the password is wrong."},
+    )
     assert "set-cookie" not in refused.headers
 
 
 async def test_a_name_is_given_once(http: httpx.AsyncClient, accounts: Accounts) -> None:
     await accounts.create(**ANN)
 
-    assert (await http.post("/sign-up", json=ANN | {"password": "another password"})).status_code == 409
+    assert (
+        await http.post("/sign-up", json=ANN | {"password": "another password"})
+    ).status_code == 409
     assert await accounts.check("ann", "another password") is None
 
 
@@ -105,17 +119,30 @@ async def test_an_account_has_no_password_in_the_table(accounts: Accounts, tmp_p
         pytest.param(lambda me, then: "", id="empty"),
         pytest.param(lambda me, then: f"{me}.{then}", id="unsigned"),
         pytest.param(lambda me, then: f"{me}.{then}.", id="signed with nothing"),
-        pytest.param(lambda me, then: signed(f"{me}.{then}", "another secret"), id="signed with another secret"),
-        pytest.param(lambda me, then: signed(f"x.{then}").replace("x.", f"{me}.", 1), id="signed for another account"),
-        pytest.param(lambda me, then: signed(f"{me}.1").replace(".1.", f".{then}.", 1), id="signed for another time"),
+        pytest.param(
+            lambda me, then: signed(f"{me}.{then}", "another secret"),
+            id="signed with another secret",
+        ),
+        pytest.param(
+            lambda me, then: signed(f"x.{then}").replace("x.", f"{me}.", 1),
+            id="signed for another account",
+        ),
+        pytest.param(
+            lambda me, then: signed(f"{me}.1").replace(".1.", f".{then}.", 1),
+            id="signed for another time",
+        ),
         pytest.param(lambda me, then: signed(f"{me}.{int(time.time()) - 1}"), id="expired"),
         pytest.param(lambda me, then: signed(f"nobody.{then}"), id="of an account that is gone"),
     ],
 )
-async def test_a_forged_cookie_is_refused(http: httpx.AsyncClient, accounts: Accounts, forge: object) -> None:
+async def test_a_forged_cookie_is_refused(
+    http: httpx.AsyncClient, accounts: Accounts, forge: object
+) -> None:
     assert callable(forge)
     me, then = await accounts.create(**ANN), int(time.time()) + 60
-    assert (await http.get("/me", headers={"cookie": f"{COOKIE}={signed(f'{me}.{then}')}"})).json() == me
+    assert (
+        await http.get("/me", headers={"cookie": f"{COOKIE}={signed(f'{me}.{then}')}"})
+    ).json() == me
 
     refused = await http.get("/me", headers={"cookie": f"{COOKIE}={forge(me, then)}"})
 
@@ -133,7 +160,9 @@ async def test_another_site_can_ask_for_nothing(http: httpx.AsyncClient, site: s
     assert (await http.get("/me", headers={"sec-fetch-site": "same-origin"})).status_code == 200
 
 
-async def test_a_page_shows_the_form_until_its_visitor_is_signed_in(http: httpx.AsyncClient) -> None:
+async def test_a_page_shows_the_form_until_its_visitor_is_signed_in(
+    http: httpx.AsyncClient,
+) -> None:
     form = await http.get("/?chat=c1")
     await http.post("/sign-up", json=ANN)
     page = await http.get("/?chat=c1")

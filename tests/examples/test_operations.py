@@ -27,7 +27,15 @@ def sql_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 
 def alembic(backend: Backend, *arguments: str) -> str:
     environment = os.environ | {"DATABASE_URL": backend.url, "PYTHONPATH": str(EXAMPLES.parent)}
-    command = [sys.executable, "-B", "-m", "alembic", "-c", str(EXAMPLES / "alembic" / "alembic.ini"), *arguments]
+    command = [
+        sys.executable,
+        "-B",
+        "-m",
+        "alembic",
+        "-c",
+        str(EXAMPLES / "alembic" / "alembic.ini"),
+        *arguments,
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -38,10 +46,15 @@ def test_autogenerate_sees_no_difference_after_the_migration(sql_backend: Backen
     assert "No new upgrade operations detected" in alembic(sql_backend, "check")
 
 
-async def test_the_service_and_alembic_make_the_same_tables(sql_backend: Backend, tmp_path: Path) -> None:
+async def test_the_service_and_alembic_make_the_same_tables(
+    sql_backend: Backend, tmp_path: Path
+) -> None:
     alembic(sql_backend, "upgrade", "head")
     made_by_alembic = await shape_of(sql_backend)
-    await execute(sql_backend, "DROP TABLE monostream_schema; DROP TABLE stream_chunk; DROP TABLE stream_version")
+    await execute(
+        sql_backend,
+        "DROP TABLE monostream_schema; DROP TABLE stream_chunk; DROP TABLE stream_version",
+    )
     store = sql_backend.new_store()
     await store.setup()
     await store.aclose()
@@ -58,7 +71,9 @@ async def test_tables_that_alembic_made_serve_streams(sql_backend: Backend) -> N
         assert await service.chunks("s") == [FINISH]
 
 
-async def test_the_operated_app_is_ready_until_it_shuts_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_operated_app_is_ready_until_it_shuts_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'answers.db'}")
     namespace: dict[str, object] = {"__name__": "operated_app"}
     exec(compile((EXAMPLES / "operated_app.py").read_text(), "operated_app.py", "exec"), namespace)
@@ -66,7 +81,10 @@ async def test_the_operated_app_is_ready_until_it_shuts_down(tmp_path: Path, mon
     assert isinstance(app, FastAPI)
     assert isinstance(service, DurableStreamService)
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://app") as client,
+    ):
         assert (await client.get("/ready")).status_code == 200
         service.begin_shutdown()
         refused = await client.get("/ready")

@@ -1,4 +1,6 @@
-"""The scripts in `examples/` run offline, with every warning an error, and show the whole message as it was read back."""
+"""The scripts in `examples/` run offline, with every warning an error, and show the whole message
+as it was read back.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def output_of(script: str) -> list[str]:
-    environment = {key: value for key, value in os.environ.items() if key != "OPENAI_API_KEY"} | {"PYTHONPATH": str(ROOT)}
+    environment = {key: value for key, value in os.environ.items() if key != "OPENAI_API_KEY"} | {
+        "PYTHONPATH": str(ROOT)
+    }
     command = [sys.executable, "-W", "error", str(ROOT / "examples" / script)]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert (run.returncode, run.stderr) == (0, "")
@@ -47,13 +51,20 @@ def test_openai_responses_shows_the_call_its_result_and_the_answer() -> None:
     message = message_in(output_of("openai_responses.py"))
 
     call = next(part for part in message["parts"] if part["type"] == "dynamic-tool")
-    assert (call["state"], call["input"], call["output"]["celsius"]) == ("output-available", {"city": "Rome"}, 21)
+    assert (call["state"], call["input"], call["output"]["celsius"]) == (
+        "output-available",
+        {"city": "Rome"},
+        21,
+    )
     assert text_of(message) == "In Rome it is sunny, 21 °C."
 
 
 @pytest.mark.parametrize("reader", ["reader 1: ", "a late reader: "])
 def test_langchain_chain_shows_every_reader_the_same(reader: str) -> None:
-    assert text_of(message_in(output_of("langchain_chain.py"), reader)) == "Postgres keeps it, so nothing is lost."
+    assert (
+        text_of(message_in(output_of("langchain_chain.py"), reader))
+        == "Postgres keeps it, so nothing is lost."
+    )
 
 
 def test_sync_script_is_recorded() -> None:
@@ -63,7 +74,10 @@ def test_sync_script_is_recorded() -> None:
 def test_job_progress_draws_the_bar_for_everybody_to_its_end() -> None:
     lines = output_of("job_progress.py")
 
-    assert [line for line in lines if "saw" in line] == ["from the start saw it end: finish", "later saw it end: finish"]
+    assert [line for line in lines if "saw" in line] == [
+        "from the start saw it end: finish",
+        "later saw it end: finish",
+    ]
     assert [line.split()[-2] for line in lines if "━" in line] == ["100%", "100%"]
 
 
@@ -71,7 +85,11 @@ def test_pydantic_ai_agent_shows_the_call_its_result_and_the_answer() -> None:
     message = message_in(output_of("pydantic_ai_agent.py"))
 
     call = next(part for part in message["parts"] if part["type"] == "tool-get_weather")
-    assert (message["id"], call["state"], call["output"]) == ("answer-1", "output-available", "a: sunny, 21 °C")
+    assert (message["id"], call["state"], call["output"]) == (
+        "answer-1",
+        "output-available",
+        "a: sunny, 21 °C",
+    )
     assert text_of(message) == "In Rome it is sunny, 21 °C."
 
 

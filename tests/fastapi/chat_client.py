@@ -17,7 +17,12 @@ def user_message(text: str = "hi", id: str = "u1") -> dict[str, Any]:
 
 
 def question(chat_id: str = "c1", text: str = "hi", id: str = "u1", **more: Any) -> dict[str, Any]:
-    return {"id": chat_id, "messages": [user_message(text, id)], "trigger": "submit-message", **more}
+    return {
+        "id": chat_id,
+        "messages": [user_message(text, id)],
+        "trigger": "submit-message",
+        **more,
+    }
 
 
 def chunks_in(body: str) -> list[Chunk]:

@@ -38,7 +38,16 @@ class Server(uvicorn.Server):
     """uvicorn in this process and loop, which keeps its hands off the signals of the test run."""
 
     def __init__(self, app: FastAPI) -> None:
-        super().__init__(uvicorn.Config(app, port=0, http="h11", log_level="critical", ws="none", timeout_graceful_shutdown=2))
+        super().__init__(
+            uvicorn.Config(
+                app,
+                port=0,
+                http="h11",
+                log_level="critical",
+                ws="none",
+                timeout_graceful_shutdown=2,
+            )
+        )
         self.ready = asyncio.Event()
 
     @contextmanager
@@ -56,7 +65,9 @@ class Server(uvicorn.Server):
 
 
 @pytest.fixture
-async def serve_app(service_factory: ServiceFactory) -> AsyncIterator[Callable[[FastAPI], Awaitable[ChatClient]]]:
+async def serve_app(
+    service_factory: ServiceFactory,
+) -> AsyncIterator[Callable[[FastAPI], Awaitable[ChatClient]]]:
     """Serve an application on a loopback socket until the test ends; return a client for it."""
     async with AsyncExitStack() as stack:
 
@@ -70,7 +81,9 @@ async def serve_app(service_factory: ServiceFactory) -> AsyncIterator[Callable[[
                 await running
 
             stack.push_async_callback(shut_down)
-            http = await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, timeout=10.0))
+            http = await stack.enter_async_context(
+                httpx.AsyncClient(base_url=server.url, timeout=10.0)
+            )
             return ChatClient(http, shut_down)
 
         yield start
@@ -83,7 +96,10 @@ def serve(serve_app: Callable[[FastAPI], Awaitable[ChatClient]]) -> Serve:
     async def start(service: DurableStreamService[Any], reply: Any, **options: Any) -> ChatClient:
         app = FastAPI()
         # Most tests look at a chat right after its turn, and want to see it idle.
-        app.include_router(create_chat_router(service, reply, **{"replay_window": 0.0, **options}), prefix="/api/chat")
+        app.include_router(
+            create_chat_router(service, reply, **{"replay_window": 0.0, **options}),
+            prefix="/api/chat",
+        )
         return await serve_app(app)
 
     return start

@@ -6,7 +6,11 @@ import asyncio
 
 from monostream_ai.fastapi import ChatTurn
 
-TEXT = [{"type": "text-start", "id": "t"}, {"type": "text-delta", "id": "t", "delta": "Hello"}, {"type": "text-end", "id": "t"}]
+TEXT = [
+    {"type": "text-start", "id": "t"},
+    {"type": "text-delta", "id": "t", "delta": "Hello"},
+    {"type": "text-end", "id": "t"},
+]
 
 
 async def greet(turn: ChatTurn) -> None:

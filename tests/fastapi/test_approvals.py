@@ -21,7 +21,9 @@ from tests.langchain.scripted import ScriptedModel, calls, says
 
 
 class Cleaner:
-    """A reply whose agent says a word, asks whether it may delete, and deletes when the test lets it."""
+    """A reply whose agent says a word, asks whether it may delete, and deletes when the test lets
+    it.
+    """
 
     def __init__(self) -> None:
         self.deleting = asyncio.Event()
@@ -36,16 +38,24 @@ class Cleaner:
             self.deleted.append(path)
             return f"{path} is deleted"
 
-        script = [[*says("Let me see."), *calls(("call_1", "delete_file", '{"path": "old.txt"}'))], says("That is all.")]
+        script = [
+            [*says("Let me see."), *calls(("call_1", "delete_file", '{"path": "old.txt"}'))],
+            says("That is all."),
+        ]
         ask = HumanInTheLoopMiddleware({"delete_file": True})
         self._agent: Any = create_agent(
-            ScriptedModel(scripts=script), [delete_file], middleware=[ask], checkpointer=InMemorySaver()
+            ScriptedModel(scripts=script),
+            [delete_file],
+            middleware=[ask],
+            checkpointer=InMemorySaver(),
         )
 
     async def __call__(self, turn: ChatTurn) -> None:
         answers = turn.resume_value()
         given: Any = Command(resume=answers) if answers else {"messages": turn.langchain_messages()}
-        await self._agent.ainvoke(given, {"callbacks": [turn.callback], "configurable": {"thread_id": turn.chat_id}})
+        await self._agent.ainvoke(
+            given, {"callbacks": [turn.callback], "configurable": {"thread_id": turn.chat_id}}
+        )
 
 
 def call_in(message: UIMessage) -> dict[str, Any]:
@@ -71,7 +81,9 @@ def shown(message: UIMessage, chunks: list[Chunk]) -> UIMessage:
     return reducer.message
 
 
-async def test_a_turn_that_asks_ends_and_the_answer_goes_on_with_its_message(new_service: NewService, serve: Serve) -> None:
+async def test_a_turn_that_asks_ends_and_the_answer_goes_on_with_its_message(
+    new_service: NewService, serve: Serve
+) -> None:
     cleaner = Cleaner()
     client = await serve(new_service(), cleaner)
 
@@ -89,15 +101,24 @@ async def test_a_turn_that_asks_ends_and_the_answer_goes_on_with_its_message(new
             while replayed[-1]["type"] != "tool-approval-response":
                 replayed.append(await resumed.chunk())
         cleaner.go_on.set()
-        new, whole = chunks_in(await continuing.rest()), [*replayed, *chunks_in(await resumed.rest())]
+        new, whole = (
+            chunks_in(await continuing.rest()),
+            [*replayed, *chunks_in(await resumed.rest())],
+        )
 
     assert cleaner.deleted == ["old.txt"]
     assert [chunk["messageId"] for chunk in (first[0], new[0], whole[0])] == [asked["id"]] * 3
     page = shown(request["messages"][-1], new)
     assert page["metadata"] == {"finishReason": "stop"}
     assert reduce_chunks(whole, finished=True) == page
-    assert (call_in(page)["state"], call_in(page)["output"]) == ("output-available", "old.txt is deleted")
-    assert [part["text"] for part in page["parts"] if part["type"] == "text"] == ["Let me see.", "That is all."]
+    assert (call_in(page)["state"], call_in(page)["output"]) == (
+        "output-available",
+        "old.txt is deleted",
+    )
+    assert [part["text"] for part in page["parts"] if part["type"] == "text"] == [
+        "Let me see.",
+        "That is all.",
+    ]
 
 
 @pytest.mark.parametrize("approved", [True, False])

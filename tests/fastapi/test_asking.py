@@ -12,7 +12,9 @@ from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import TEXT, Held, greet
 
 
-async def test_an_answer_is_streamed_from_start_to_done(new_service: NewService, serve: Serve) -> None:
+async def test_an_answer_is_streamed_from_start_to_done(
+    new_service: NewService, serve: Serve
+) -> None:
     client = await serve(new_service(), greet)
 
     body = (await client.post(question())).text
@@ -22,7 +24,9 @@ async def test_an_answer_is_streamed_from_start_to_done(new_service: NewService,
     assert body.endswith("data: [DONE]\n\n")
 
 
-async def test_a_stream_has_the_headers_that_clients_and_proxies_need(new_service: NewService, serve: Serve) -> None:
+async def test_a_stream_has_the_headers_that_clients_and_proxies_need(
+    new_service: NewService, serve: Serve
+) -> None:
     headers = (await (await serve(new_service(), greet)).post(question())).headers
 
     assert headers["content-type"] == "text/event-stream"
@@ -31,7 +35,9 @@ async def test_a_stream_has_the_headers_that_clients_and_proxies_need(new_servic
     assert "no-cache" in headers["cache-control"]
 
 
-async def test_the_start_with_the_message_id_is_stored_before_the_reply_runs(new_service: NewService, serve: Serve) -> None:
+async def test_the_start_with_the_message_id_is_stored_before_the_reply_runs(
+    new_service: NewService, serve: Serve
+) -> None:
     service = new_service()
     seen: list[Any] = []
 
@@ -45,7 +51,9 @@ async def test_the_start_with_the_message_id_is_stored_before_the_reply_runs(new
     assert (await service.status("chat:c1")).message_id == seen[0]["messageId"]
 
 
-async def test_the_answer_is_completed_when_its_client_leaves(new_service: NewService, serve: Serve) -> None:
+async def test_the_answer_is_completed_when_its_client_leaves(
+    new_service: NewService, serve: Serve
+) -> None:
     service, held = new_service(), Held()
     client = await serve(service, held)
 
@@ -57,7 +65,9 @@ async def test_the_answer_is_completed_when_its_client_leaves(new_service: NewSe
     assert stored[-2:] == ["data-last", "finish"]
 
 
-async def test_a_request_sent_again_joins_the_running_turn(new_service: NewService, serve: Serve) -> None:
+async def test_a_request_sent_again_joins_the_running_turn(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
     client = await serve(new_service(), held)
 
@@ -71,7 +81,9 @@ async def test_a_request_sent_again_joins_the_running_turn(new_service: NewServi
     assert types_in(bodies[1])[0] == "start"
 
 
-async def test_one_request_sent_many_times_at_once_runs_the_reply_once(new_service: NewService, serve: Serve) -> None:
+async def test_one_request_sent_many_times_at_once_runs_the_reply_once(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
     processes = [await serve(new_service(), held, replay_window=60.0) for _ in range(2)]
 
@@ -83,7 +95,11 @@ async def test_one_request_sent_many_times_at_once_runs_the_reply_once(new_servi
     assert (len(held.turns), bodies) == (1, {"finish"})
 
 
-@pytest.mark.parametrize("other", [question(id="u2"), question(trigger="regenerate-message")], ids=["message", "regenerate"])
+@pytest.mark.parametrize(
+    "other",
+    [question(id="u2"), question(trigger="regenerate-message")],
+    ids=["message", "regenerate"],
+)
 async def test_another_request_meanwhile_is_told_that_the_chat_is_busy(
     new_service: NewService, serve: Serve, other: dict[str, Any]
 ) -> None:
@@ -96,7 +112,10 @@ async def test_another_request_meanwhile_is_told_that_the_chat_is_busy(
         held.go_on.set()
         await stream.rest()
 
-    assert (refusal.status_code, refusal.headers["content-type"]) == (409, "text/plain; charset=utf-8")
+    assert (refusal.status_code, refusal.headers["content-type"]) == (
+        409,
+        "text/plain; charset=utf-8",
+    )
     assert refusal.text == "This chat is still answering. Wait for the answer, or stop it first."
     assert len(held.turns) == 1
 
@@ -123,7 +142,9 @@ async def test_a_failing_reply_ends_with_a_masked_error_and_a_finish(
     assert "swordfish" not in body and "swordfish" in caplog.text
 
 
-async def test_a_continuation_keeps_the_id_of_the_message_it_goes_on_with(new_service: NewService, serve: Serve) -> None:
+async def test_a_continuation_keeps_the_id_of_the_message_it_goes_on_with(
+    new_service: NewService, serve: Serve
+) -> None:
     assistant = {"id": "a1", "role": "assistant", "parts": []}
     body = question(messageId="a1") | {"messages": [user_message(), assistant]}
 
@@ -141,14 +162,19 @@ async def test_the_request_is_stored_whole(new_service: NewService, serve: Serve
     assert json.loads((await service.status("chat:c1")).request or "") == body
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded"],
+)
 @pytest.mark.parametrize("path", ["/api/chat", "/api/chat/"])
 async def test_a_body_is_json_whatever_its_content_type_says(
     new_service: NewService, serve: Serve, content_type: str, path: str
 ) -> None:
     client = await serve(new_service(), greet)
 
-    answer = await client.http.post(path, content=json.dumps(question()), headers={"content-type": content_type})
+    answer = await client.http.post(
+        path, content=json.dumps(question()), headers={"content-type": content_type}
+    )
 
     assert types_in(answer.text)[-1] == "finish"
 
@@ -183,10 +209,15 @@ async def test_a_body_may_hold_the_last_message_only(new_service: NewService, se
         b'{"id": "c1", "message": {"role": "user", "parts": [1]}}',
     ],
 )
-async def test_a_bad_request_gets_one_plain_line(new_service: NewService, serve: Serve, body: bytes) -> None:
+async def test_a_bad_request_gets_one_plain_line(
+    new_service: NewService, serve: Serve, body: bytes
+) -> None:
     answer = await (await serve(new_service(), greet)).http.post("/api/chat", content=body)
 
-    assert (answer.status_code, answer.headers["content-type"]) == (400, "text/plain; charset=utf-8")
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        400,
+        "text/plain; charset=utf-8",
+    )
     assert answer.text.startswith("The request ") and len(answer.text.splitlines()) == 1
 
 

@@ -22,8 +22,13 @@ def acting_as(client: ChatClient, user: str) -> ChatClient:
     return client
 
 
-@pytest.mark.parametrize(("method", "path"), [("POST", ""), ("GET", "/c1/stream"), ("POST", "/c1/stop"), ("GET", "/c1/status")])
-async def test_every_route_asks_who_it_is(new_service: NewService, serve: Serve, method: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", ""), ("GET", "/c1/stream"), ("POST", "/c1/stop"), ("GET", "/c1/status")],
+)
+async def test_every_route_asks_who_it_is(
+    new_service: NewService, serve: Serve, method: str, path: str
+) -> None:
     client = await serve(new_service(), greet, authorize=owner)
 
     answer = await client.http.request(method, f"/api/chat{path}", json=question())
@@ -32,7 +37,9 @@ async def test_every_route_asks_who_it_is(new_service: NewService, serve: Serve,
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-async def test_the_owner_is_stored_and_told_to_the_reply(new_service: NewService, serve: Serve) -> None:
+async def test_the_owner_is_stored_and_told_to_the_reply(
+    new_service: NewService, serve: Serve
+) -> None:
     service, held = new_service(), Held()
     held.go_on.set()
     client = acting_as(await serve(service, held, authorize=owner), "ann")
@@ -51,13 +58,23 @@ async def test_a_chat_of_somebody_else_is_unknown(new_service: NewService, serve
     async with ann.ask(question()) as stream:
         await held.started.wait()
         run = stream.response.headers["x-workflow-run-id"]
-        resumed, by_run, stopped, status = await eve.get(), await eve.get(run), await eve.stop(), await eve.status()
+        resumed, by_run, stopped, status = (
+            await eve.get(),
+            await eve.get(run),
+            await eve.stop(),
+            await eve.status(),
+        )
         unknown = await eve.get("unknown"), await eve.stop("unknown"), await eve.status("unknown")
         index = await eve.get(params={"startIndex": "0"})
         held.go_on.set()
         body = await stream.rest()
 
-    assert (resumed.status_code, by_run.status_code, stopped.content, status) == (204, 204, unknown[1].content, unknown[2])
+    assert (resumed.status_code, by_run.status_code, stopped.content, status) == (
+        204,
+        204,
+        unknown[1].content,
+        unknown[2],
+    )
     assert dict(resumed.headers).keys() == dict(unknown[0].headers).keys()
     assert types_in(index.text) == ["finish"]
     assert types_in(body)[-1] == "finish"
@@ -94,7 +111,8 @@ def test_no_two_owners_share_a_stream_but_for_what_nobody_owns(
     one: tuple[str | None, str], other: tuple[str | None, str]
 ) -> None:
     first, second = (chat_stream_id(chat, owner=of) for of, chat in (one, other))
-    # Without owners a chat may be called like an owner's stream; that its version was written for nobody keeps them apart.
+    # Without owners a chat may be called like an owner's stream; that its version was written for
+    # nobody keeps them apart.
     assert first != second or None in (one[0], other[0])
 
 
@@ -113,7 +131,9 @@ async def test_a_chat_without_owner_that_is_called_like_an_owners_stream_stays_a
     assert (await anybody.status("ann/c1"))["state"] == "idle"
 
 
-async def test_an_authorize_that_names_nobody_is_a_mistake_of_the_application(new_service: NewService, serve: Serve) -> None:
+async def test_an_authorize_that_names_nobody_is_a_mistake_of_the_application(
+    new_service: NewService, serve: Serve
+) -> None:
     client = await serve(new_service(), greet, authorize=lambda: None)
 
     answers = [await client.get(), await client.post(question())]

@@ -1,4 +1,6 @@
-"""A response that loses its turn is broken off, whatever lies between it and the server: a clean end would pass for an answer."""
+"""A response that loses its turn is broken off, whatever lies between it and the server: a clean
+end would pass for an answer.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class Part:
     """A service, whose store a test can break."""
 
     def __init__(self, new_service: NewService) -> None:
-        self.service: Service = new_service(wrap_store=self._hook, outage_timeout=0.2, poll_interval=0.05)
+        self.service: Service = new_service(
+            wrap_store=self._hook, outage_timeout=0.2, poll_interval=0.05
+        )
 
     def _hook(self, store: Store) -> Store:
         self.store = HookedStore(store)
@@ -104,7 +108,10 @@ def application(service: Service, reply: Any, wrap: Callable[[FastAPI], None]) -
 @pytest.mark.parametrize("wrap", STACKS)
 @pytest.mark.parametrize("lose", [supersede, delete, begin_shutdown, close, fail_to_read])
 async def test_a_response_that_loses_its_turn_is_broken_off(
-    new_service: NewService, serve_app: ServeApp, wrap: Callable[[FastAPI], None], lose: Callable[[Part], Awaitable[None]]
+    new_service: NewService,
+    serve_app: ServeApp,
+    wrap: Callable[[FastAPI], None],
+    lose: Callable[[Part], Awaitable[None]],
 ) -> None:
     part, held = Part(new_service), Held()
     client = await serve_app(application(part.service, held, wrap))
@@ -120,7 +127,9 @@ async def test_a_response_that_loses_its_turn_is_broken_off(
 
 
 @pytest.mark.parametrize("wrap", STACKS)
-async def test_an_answer_ends_cleanly(new_service: NewService, serve_app: ServeApp, wrap: Callable[[FastAPI], None]) -> None:
+async def test_an_answer_ends_cleanly(
+    new_service: NewService, serve_app: ServeApp, wrap: Callable[[FastAPI], None]
+) -> None:
     client = await serve_app(application(new_service(), greet, wrap))
 
     body = (await client.post(question())).text

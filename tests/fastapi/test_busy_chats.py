@@ -12,7 +12,9 @@ from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import Held, greet
 
 
-async def test_another_question_is_refused_by_default(new_service: NewService, serve: Serve) -> None:
+async def test_another_question_is_refused_by_default(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
     client = await serve(new_service(), held)
 
@@ -22,10 +24,15 @@ async def test_another_question_is_refused_by_default(new_service: NewService, s
         held.go_on.set()
         await stream.rest()
 
-    assert (refused.status_code, refused.text) == (409, "This chat is still answering. Wait for the answer, or stop it first.")
+    assert (refused.status_code, refused.text) == (
+        409,
+        "This chat is still answering. Wait for the answer, or stop it first.",
+    )
 
 
-async def test_another_question_may_attach_to_the_running_turn(new_service: NewService, serve: Serve) -> None:
+async def test_another_question_may_attach_to_the_running_turn(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
     client = await serve(new_service(), held, on_busy="attach")
 
@@ -37,7 +44,9 @@ async def test_another_question_may_attach_to_the_running_turn(new_service: NewS
     assert len(held.turns) == 1
 
 
-async def test_another_question_may_stop_the_running_turn(new_service: NewService, serve: Serve) -> None:
+async def test_another_question_may_stop_the_running_turn(
+    new_service: NewService, serve: Serve
+) -> None:
     held, service = Held(), new_service()
 
     async def reply(turn: ChatTurn) -> None:
@@ -54,11 +63,16 @@ async def test_another_question_may_stop_the_running_turn(new_service: NewServic
             await held.cancelled.wait()
 
     assert types_in(answer.text)[-1] == "finish"
-    assert [(await service.chunks("chat:c1", version))[-1]["type"] for version in (0, 1)] == ["abort", "finish"]
+    assert [(await service.chunks("chat:c1", version))[-1]["type"] for version in (0, 1)] == [
+        "abort",
+        "finish",
+    ]
 
 
 @pytest.mark.parametrize("policy", ["refuse", "stop"])
-async def test_the_same_question_joins_whatever_the_policy(new_service: NewService, serve: Serve, policy: str) -> None:
+async def test_the_same_question_joins_whatever_the_policy(
+    new_service: NewService, serve: Serve, policy: str
+) -> None:
     held = Held()
     client = await serve(new_service(), held, on_busy=policy)
 

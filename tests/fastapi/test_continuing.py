@@ -13,10 +13,28 @@ CALL = {"toolCallId": "c1", "toolName": "ask", "type": "dynamic-tool", "input": 
 PARTS: list[dict[str, Any]] = [
     {"type": "step-start"},
     {"type": "reasoning", "id": "r1", "text": "Hm.", "state": "done"},
-    {"type": "text", "text": "Let me ask.", "state": "done", "providerMetadata": {"openai": {"itemId": "i"}}},
+    {
+        "type": "text",
+        "text": "Let me ask.",
+        "state": "done",
+        "providerMetadata": {"openai": {"itemId": "i"}},
+    },
     {**CALL, "state": "output-available", "output": None},
-    {"type": "tool-look", "toolCallId": "c2", "state": "output-error", "input": {}, "errorText": "No.", "providerExecuted": True},
-    {"type": "tool-look", "toolCallId": "c3", "state": "output-error", "input": None, "errorText": "Not JSON."},
+    {
+        "type": "tool-look",
+        "toolCallId": "c2",
+        "state": "output-error",
+        "input": {},
+        "errorText": "No.",
+        "providerExecuted": True,
+    },
+    {
+        "type": "tool-look",
+        "toolCallId": "c3",
+        "state": "output-error",
+        "input": None,
+        "errorText": "Not JSON.",
+    },
     {"type": "step-start"},
     {**CALL, "toolCallId": "c4", "state": "input-available"},
     {**CALL, "toolCallId": "c5", "state": "approval-requested", "approval": {"id": "p1"}},
@@ -32,7 +50,9 @@ def message(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {"id": "a1", "role": "assistant", "parts": parts}
 
 
-async def test_a_continuation_streams_what_is_new_and_replays_the_whole_message(new_service: NewService, serve: Serve) -> None:
+async def test_a_continuation_streams_what_is_new_and_replays_the_whole_message(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
 
     async def reply(turn: ChatTurn) -> None:
@@ -40,7 +60,12 @@ async def test_a_continuation_streams_what_is_new_and_replays_the_whole_message(
         await held(turn)
 
     client = await serve(new_service(), reply)
-    body = {"id": "c1", "messages": [user_message(), message(PARTS[:4])], "trigger": "submit-message", "messageId": "a1"}
+    body = {
+        "id": "c1",
+        "messages": [user_message(), message(PARTS[:4])],
+        "trigger": "submit-message",
+        "messageId": "a1",
+    }
     async with client.ask(body) as asked, client.resume() as resumed:
         await held.started.wait()
         held.go_on.set()
@@ -53,10 +78,17 @@ async def test_a_continuation_streams_what_is_new_and_replays_the_whole_message(
     assert [chunk["type"] for chunk in whole].count("start") == 1
 
 
-async def test_a_replay_of_a_continuation_can_be_cut_anywhere(new_service: NewService, serve: Serve) -> None:
+async def test_a_replay_of_a_continuation_can_be_cut_anywhere(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
     client = await serve(new_service(), held)
-    body = {"id": "c1", "messages": [user_message(), message(PARTS[:4])], "trigger": "submit-message", "messageId": "a1"}
+    body = {
+        "id": "c1",
+        "messages": [user_message(), message(PARTS[:4])],
+        "trigger": "submit-message",
+        "messageId": "a1",
+    }
     async with client.ask(body) as asked, client.resume() as resumed:
         await held.started.wait()
         held.go_on.set()
@@ -73,7 +105,9 @@ async def test_a_replay_of_a_continuation_can_be_cut_anywhere(new_service: NewSe
         assert reduce_chunks(both)["parts"] == reduce_chunks(chunks_in(whole))["parts"]
 
 
-async def test_the_next_question_replays_no_earlier_message(new_service: NewService, serve: Serve) -> None:
+async def test_the_next_question_replays_no_earlier_message(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
     client = await serve(new_service(), held)
     body = question() | {"messages": [message(PARTS[:4]), user_message()]}

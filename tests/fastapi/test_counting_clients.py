@@ -26,7 +26,9 @@ async def test_an_answer_names_its_run(new_service: NewService, serve: Serve) ->
 
 
 @pytest.mark.parametrize("index", range(-7, 6))
-async def test_a_run_is_replayed_from_any_index_after_it_has_ended(new_service: NewService, serve: Serve, index: int) -> None:
+async def test_a_run_is_replayed_from_any_index_after_it_has_ended(
+    new_service: NewService, serve: Serve, index: int
+) -> None:
     client = await serve(new_service(), greet)
     answer = await client.post(question("ü/1"))
 
@@ -37,7 +39,9 @@ async def test_a_run_is_replayed_from_any_index_after_it_has_ended(new_service: 
 
 
 @pytest.mark.parametrize("name", ["c1", "c1~0"])
-async def test_a_running_turn_is_joined_at_an_index(new_service: NewService, serve: Serve, name: str) -> None:
+async def test_a_running_turn_is_joined_at_an_index(
+    new_service: NewService, serve: Serve, name: str
+) -> None:
     held = Held()
     client = await serve(new_service(), held)
 
@@ -51,15 +55,25 @@ async def test_a_running_turn_is_joined_at_an_index(new_service: NewService, ser
 
 
 @pytest.mark.parametrize("index", range(8))
-async def test_an_index_of_a_chat_counts_the_whole_message(new_service: NewService, serve: Serve, index: int) -> None:
+async def test_an_index_of_a_chat_counts_the_whole_message(
+    new_service: NewService, serve: Serve, index: int
+) -> None:
     held = Held()
     client = await serve(new_service(), held)
-    assistant = {"id": "a1", "role": "assistant", "parts": [{"type": "text", "text": "Earlier.", "state": "done"}]}
+    assistant = {
+        "id": "a1",
+        "role": "assistant",
+        "parts": [{"type": "text", "text": "Earlier.", "state": "done"}],
+    }
 
-    async with client.ask(question() | {"messages": [user_message(), assistant]}) as asked, client.resume() as resumed:
+    async with (
+        client.ask(question() | {"messages": [user_message(), assistant]}) as asked,
+        client.resume() as resumed,
+    ):
         await held.started.wait()
         cut = await client.http.send(
-            client.http.build_request("GET", "/api/chat/c1/stream", params={"startIndex": index}), stream=True
+            client.http.build_request("GET", "/api/chat/c1/stream", params={"startIndex": index}),
+            stream=True,
         )
         held.go_on.set()
         await asked.rest()
@@ -69,14 +83,20 @@ async def test_an_index_of_a_chat_counts_the_whole_message(new_service: NewServi
     assert (len(whole), rest) == (9, whole[index:])
 
 
-async def test_a_chat_without_a_running_turn_answers_one_finish(new_service: NewService, serve: Serve) -> None:
+async def test_a_chat_without_a_running_turn_answers_one_finish(
+    new_service: NewService, serve: Serve
+) -> None:
     client = await serve(new_service(), greet)
     await client.post(question())
 
-    assert [chunks_in((await from_index(client, 0, name)).text) for name in ("c1", "unknown")] == [ONLY_FINISH] * 2
+    assert [chunks_in((await from_index(client, 0, name)).text) for name in ("c1", "unknown")] == [
+        ONLY_FINISH
+    ] * 2
 
 
-async def test_an_ended_error_is_followed_by_one_finish(new_service: NewService, serve: Serve) -> None:
+async def test_an_ended_error_is_followed_by_one_finish(
+    new_service: NewService, serve: Serve
+) -> None:
     async def fail(turn: Any) -> None:
         raise RuntimeError
 
@@ -88,13 +108,18 @@ async def test_an_ended_error_is_followed_by_one_finish(new_service: NewService,
 
 
 @pytest.mark.parametrize("index", ["NaN", "", "1.5", "6"])
-async def test_an_index_that_cannot_be_is_refused(new_service: NewService, serve: Serve, index: str) -> None:
+async def test_an_index_that_cannot_be_is_refused(
+    new_service: NewService, serve: Serve, index: str
+) -> None:
     client = await serve(new_service(), greet)
     await client.post(question())
 
     answer = await from_index(client, index, "c1~0")
 
-    assert (answer.status_code, answer.headers["content-type"]) == (400, "text/plain; charset=utf-8")
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        400,
+        "text/plain; charset=utf-8",
+    )
 
 
 async def test_an_event_id_is_gone_on_from(new_service: NewService, serve: Serve) -> None:
@@ -111,8 +136,13 @@ async def test_an_event_id_is_gone_on_from(new_service: NewService, serve: Serve
     assert "id: 0.2\n" in resumed.text
 
 
-@pytest.mark.parametrize(("event_id", "status"), [("1.1", 200), ("1.4", 204), ("0.1", 409), ("1.5", 400), ("nonsense", 400)])
-async def test_an_event_id_is_never_taken_for_another(new_service: NewService, serve: Serve, event_id: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("event_id", "status"),
+    [("1.1", 200), ("1.4", 204), ("0.1", 409), ("1.5", 400), ("nonsense", 400)],
+)
+async def test_an_event_id_is_never_taken_for_another(
+    new_service: NewService, serve: Serve, event_id: str, status: int
+) -> None:
     client = await serve(new_service(), greet)
     await client.post(question())
     await client.post(question(id="u2"))
@@ -131,25 +161,36 @@ async def test_a_stop_of_another_run_stops_nothing(new_service: NewService, serv
         named = await client.stop(body={"activeStreamId": "c1~0", "assistantMessage": {}})
         await asked.rest()
 
-    assert (stale.json(), running["state"], named.json()) == ({"success": True}, "open", {"success": True})
+    assert (stale.json(), running["state"], named.json()) == (
+        {"success": True},
+        "open",
+        {"success": True},
+    )
     assert (await client.status())["state"] == "closed"
 
 
-async def test_a_client_that_counts_the_chunks_of_a_superseded_run_is_refused(new_service: NewService, serve: Serve) -> None:
+async def test_a_client_that_counts_the_chunks_of_a_superseded_run_is_refused(
+    new_service: NewService, serve: Serve
+) -> None:
     client = await serve(new_service(), greet)
     first = await client.post(question())
     await client.post(question(id="u2"))
 
     refused = await client.get(first.headers["x-workflow-run-id"], params={"startIndex": "2"})
 
-    assert (refused.status_code, refused.text) == (409, "A newer answer has begun. Load the conversation again.")
+    assert (refused.status_code, refused.text) == (
+        409,
+        "A newer answer has begun. Load the conversation again.",
+    )
 
 
 async def test_a_client_that_counts_the_chunks_of_a_lost_run_gets_none_of_the_run_that_replaces_it(
     new_service: NewService, serve: Serve
 ) -> None:
     service = new_service()
-    pub = await service.publisher("chat:c1", message_id="m1", request=question(), watched=True).open()
+    pub = await service.publisher(
+        "chat:c1", message_id="m1", request=question(), watched=True
+    ).open()
     await pub.write({"type": "start", "messageId": "m1"}, TEXT[0])
     await pub.release()
     client = await serve(service, greet, on_lost="retry", replay_window=60.0)

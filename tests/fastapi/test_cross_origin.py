@@ -30,12 +30,19 @@ async def test_a_page_of_another_origin_asks_and_learns_its_run(
     )
     client = await serve_app(app)
 
-    asking = {**PAGE, "access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
+    asking = {
+        **PAGE,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,content-type",
+    }
     asked = await client.http.options("/api/chat", headers=asking)
     answer = await client.post(question(), headers=PAGE)
     counted = await client.get(params={"startIndex": "-1"}, headers=PAGE)
 
-    assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (200, PAGE["origin"])
+    assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (
+        200,
+        PAGE["origin"],
+    )
     assert types_in(answer.text)[-1] == "finish"
     for response in (answer, counted):
         assert response.headers["access-control-allow-origin"] == PAGE["origin"]

@@ -57,7 +57,9 @@ async def test_each_of_several_routers_notices(server: Server) -> None:
         await asyncio.gather(first.wait(), second.wait())
 
 
-async def test_a_server_that_exits_without_a_signal_is_seen_through_the_notice(server: Server) -> None:
+async def test_a_server_that_exits_without_a_signal_is_seen_through_the_notice(
+    server: Server,
+) -> None:
     with exit_noticed(lambda: None):
         server.should_exit = True
         assert process_exiting()

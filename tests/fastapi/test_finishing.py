@@ -1,4 +1,6 @@
-"""The finished message is handed to the application once for each turn, however and wherever the turn ended."""
+"""The finished message is handed to the application once for each turn, however and wherever the
+turn ended.
+"""
 
 from __future__ import annotations
 
@@ -55,8 +57,17 @@ async def test_a_finished_turn_is_handed_over(new_service: NewService, serve: Se
     await kept.wait()
 
     [message], [turn] = kept.messages, kept.turns
-    assert (message["role"], text_of(message), message["parts"][0]["state"]) == ("assistant", "Hello", "done")
-    assert (turn.chat_id, turn.version, turn.ending, turn.message_id) == ("c1", 0, "finish", message["id"])
+    assert (message["role"], text_of(message), message["parts"][0]["state"]) == (
+        "assistant",
+        "Hello",
+        "done",
+    )
+    assert (turn.chat_id, turn.version, turn.ending, turn.message_id) == (
+        "c1",
+        0,
+        "finish",
+        message["id"],
+    )
     assert (turn.owner, turn.body["model"], turn.messages) == (None, "small", [user_message()])
     assert "metadata" not in message
 
@@ -79,7 +90,9 @@ async def test_a_failed_turn_is_handed_over_and_marked(
     assert kept.turns[0].ending == "error"
 
 
-async def test_a_turn_stopped_by_another_process_is_handed_over_once(new_service: NewService, serve: Serve) -> None:
+async def test_a_turn_stopped_by_another_process_is_handed_over_once(
+    new_service: NewService, serve: Serve
+) -> None:
     kept, held = Kept(), Held()
     first = await serve(new_service(), held, on_finish=kept, sweep_interval=0.05)
     second = await serve(new_service(), held, on_finish=kept, sweep_interval=0.05)
@@ -91,26 +104,39 @@ async def test_a_turn_stopped_by_another_process_is_handed_over_once(new_service
     await kept.wait()
     await asyncio.gather(first.shut_down(), second.shut_down())
 
-    assert [(text_of(message), message["metadata"]) for message in kept.messages] == [("Hello", {"stopped": True})]
+    assert [(text_of(message), message["metadata"]) for message in kept.messages] == [
+        ("Hello", {"stopped": True})
+    ]
     assert [turn.ending for turn in kept.turns] == ["abort"]
 
 
-async def test_a_lost_turn_without_readers_is_ended_and_handed_over_once(new_service: NewService, serve: Serve) -> None:
+async def test_a_lost_turn_without_readers_is_ended_and_handed_over_once(
+    new_service: NewService, serve: Serve
+) -> None:
     kept, services = Kept(), [new_service(lease=0.3) for _ in range(3)]
     await leave_open(services[0])
-    clients = [await serve(service, greet, on_finish=kept, sweep_interval=0.05) for service in services]
+    clients = [
+        await serve(service, greet, on_finish=kept, sweep_interval=0.05) for service in services
+    ]
 
     await kept.wait()
     await asyncio.gather(*(client.shut_down() for client in clients))
 
-    assert [(text_of(message), message["metadata"]) for message in kept.messages] == [("Hello", {"failed": True})]
+    assert [(text_of(message), message["metadata"]) for message in kept.messages] == [
+        ("Hello", {"failed": True})
+    ]
     assert [chunk["type"] for chunk in await new_service().chunks("chat:c1")][-1] == "error"
 
 
-async def test_a_lost_turn_without_readers_is_run_again_and_handed_over_once(new_service: NewService, serve: Serve) -> None:
+async def test_a_lost_turn_without_readers_is_run_again_and_handed_over_once(
+    new_service: NewService, serve: Serve
+) -> None:
     kept, services = Kept(), [new_service(lease=0.3) for _ in range(3)]
     await leave_open(services[0])
-    clients = [await serve(each, greet, on_finish=kept, on_lost="retry", sweep_interval=0.05) for each in services]
+    clients = [
+        await serve(each, greet, on_finish=kept, on_lost="retry", sweep_interval=0.05)
+        for each in services
+    ]
 
     await kept.wait()
     await asyncio.gather(*(client.shut_down() for client in clients))
@@ -119,9 +145,13 @@ async def test_a_lost_turn_without_readers_is_run_again_and_handed_over_once(new
     assert [(turn.version, turn.ending) for turn in kept.turns] == [(1, "finish")]
 
 
-async def test_a_process_that_died_after_the_end_is_replaced(new_service: NewService, serve: Serve) -> None:
+async def test_a_process_that_died_after_the_end_is_replaced(
+    new_service: NewService, serve: Serve
+) -> None:
     kept, service = Kept(), new_service()
-    async with service.publisher("chat:c1", message_id="m1", request=question(), watched=True) as pub:
+    async with service.publisher(
+        "chat:c1", message_id="m1", request=question(), watched=True
+    ) as pub:
         await pub.write({"type": "start", "messageId": "m1"}, *TEXT)
     assert await service.unattended(prefix="chat:") != []
 
@@ -131,18 +161,33 @@ async def test_a_process_that_died_after_the_end_is_replaced(new_service: NewSer
     assert [text_of(message) for message in kept.messages] == ["Hello"]
 
 
-async def test_a_continuation_hands_the_whole_message_over(new_service: NewService, serve: Serve) -> None:
+async def test_a_continuation_hands_the_whole_message_over(
+    new_service: NewService, serve: Serve
+) -> None:
     kept = Kept()
     client = await serve(new_service(), greet, on_finish=kept)
-    earlier = {"id": "a1", "role": "assistant", "parts": [{"type": "text", "text": "Well. ", "state": "done"}]}
+    earlier = {
+        "id": "a1",
+        "role": "assistant",
+        "parts": [{"type": "text", "text": "Well. ", "state": "done"}],
+    }
 
-    await client.post({"id": "c1", "messages": [user_message(), earlier], "trigger": "submit-message", "messageId": "a1"})
+    await client.post(
+        {
+            "id": "c1",
+            "messages": [user_message(), earlier],
+            "trigger": "submit-message",
+            "messageId": "a1",
+        }
+    )
     await kept.wait()
 
     assert (kept.messages[0]["id"], text_of(kept.messages[0])) == ("a1", "Well. Hello")
 
 
-async def test_the_next_question_waits_for_what_the_turn_before_has_to_hand_over(new_service: NewService, serve: Serve) -> None:
+async def test_the_next_question_waits_for_what_the_turn_before_has_to_hand_over(
+    new_service: NewService, serve: Serve
+) -> None:
     order = list[str]()
     finishing, go_on = asyncio.Event(), asyncio.Event()
 
@@ -170,7 +215,9 @@ async def test_the_next_question_waits_also_for_what_a_dead_process_had_to_hand_
     new_service: NewService, serve: Serve
 ) -> None:
     kept, service = Kept(), new_service()
-    async with service.publisher("chat:c1", message_id="m1", request=question(), watched=True) as pub:
+    async with service.publisher(
+        "chat:c1", message_id="m1", request=question(), watched=True
+    ) as pub:
         await pub.write({"type": "start", "messageId": "m1"}, *TEXT)
     known = list[int]()
 
@@ -199,20 +246,28 @@ async def test_an_on_finish_that_fails_ends_nothing_else(
     assert (await service.status("chat:c1", 0)).state == "closed"
 
 
-async def test_routers_settle_the_turns_of_their_own_prefix_only(new_service: NewService, serve: Serve) -> None:
+async def test_routers_settle_the_turns_of_their_own_prefix_only(
+    new_service: NewService, serve: Serve
+) -> None:
     kept, service = Kept(), new_service()
     for stream_id in ("chat:c1", "draft:c1"):
-        async with service.publisher(stream_id, message_id="m1", request=question(), watched=True) as pub:
+        async with service.publisher(
+            stream_id, message_id="m1", request=question(), watched=True
+        ) as pub:
             await pub.write({"type": "start", "messageId": "m1"}, *TEXT)
 
-    client = await serve(service, greet, on_finish=kept, sweep_interval=0.05, stream_prefix="draft:")
+    client = await serve(
+        service, greet, on_finish=kept, sweep_interval=0.05, stream_prefix="draft:"
+    )
     await kept.wait()
     await client.shut_down()
 
     assert [turn.stream_id for turn in kept.turns] == ["draft:c1"]
 
 
-async def test_a_history_for_a_page_ends_with_the_question_while_a_turn_runs(new_service: NewService, serve: Serve) -> None:
+async def test_a_history_for_a_page_ends_with_the_question_while_a_turn_runs(
+    new_service: NewService, serve: Serve
+) -> None:
     service, held = new_service(), Held()
     client = await serve(service, held)
     asked, old = user_message(), {"id": "a0", "role": "assistant", "parts": []}
@@ -220,7 +275,11 @@ async def test_a_history_for_a_page_ends_with_the_question_while_a_turn_runs(new
     async with client.ask(question()) as stream:
         start = await stream.chunk()
         partial = {"id": start["messageId"], "role": "assistant", "parts": []}
-        for stored in ([old, asked, partial], [old, asked, {**partial, "id": "regenerated"}], [old, asked]):
+        for stored in (
+            [old, asked, partial],
+            [old, asked, {**partial, "id": "regenerated"}],
+            [old, asked],
+        ):
             assert await without_active_message(service, "chat:c1", stored) == [old, asked]
         held.go_on.set()
         await stream.rest()
@@ -229,10 +288,15 @@ async def test_a_history_for_a_page_ends_with_the_question_while_a_turn_runs(new
     assert await without_active_message(service, "chat:unknown", [asked]) == [asked]
 
 
-async def test_a_history_for_a_page_leaves_out_the_message_that_goes_on(new_service: NewService, serve: Serve) -> None:
+async def test_a_history_for_a_page_leaves_out_the_message_that_goes_on(
+    new_service: NewService, serve: Serve
+) -> None:
     service, held = new_service(), Held()
     client = await serve(service, held)
-    asked, earlier = user_message(), {"id": "a1", "role": "assistant", "parts": [{"type": "text", "text": "Well."}]}
+    asked, earlier = (
+        user_message(),
+        {"id": "a1", "role": "assistant", "parts": [{"type": "text", "text": "Well."}]},
+    )
 
     async with client.ask({"id": "c1", "messages": [asked, earlier], "messageId": "a1"}) as stream:
         await held.started.wait()

@@ -11,7 +11,9 @@ from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import Held
 
 
-async def test_a_model_streams_through_the_callback_of_its_turn(new_service: NewService, serve: Serve) -> None:
+async def test_a_model_streams_through_the_callback_of_its_turn(
+    new_service: NewService, serve: Serve
+) -> None:
     heard: list[object] = []
 
     async def reply(turn: ChatTurn) -> None:
@@ -22,13 +24,17 @@ async def test_a_model_streams_through_the_callback_of_its_turn(new_service: New
 
     body = (await (await serve(new_service(), reply)).post(question(text="hi"))).text
 
-    assert [(type(message), message.content) for message in heard if isinstance(message, HumanMessage)] == [(HumanMessage, "hi")]
+    assert [
+        (type(message), message.content) for message in heard if isinstance(message, HumanMessage)
+    ] == [(HumanMessage, "hi")]
     assert "".join(chunk.get("delta", "") for chunk in chunks_in(body)) == "Hello there"
     types = types_in(body)
     assert (types[0], types.count("start"), types[-2:]) == ("start", 1, ["finish-step", "finish"])
 
 
-async def test_a_turn_that_nobody_holds_is_not_collected(new_service: NewService, serve: Serve) -> None:
+async def test_a_turn_that_nobody_holds_is_not_collected(
+    new_service: NewService, serve: Serve
+) -> None:
     service, held = new_service(), Held()
     client = await serve(service, held)
 

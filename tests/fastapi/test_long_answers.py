@@ -1,4 +1,6 @@
-"""Long answers: a replay leaves room for other requests, and a reader that does not read is waited for by nobody."""
+"""Long answers: a replay leaves room for other requests, and a reader that does not read is waited
+for by nobody.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ Deltas = list[dict[str, Any]]
 
 
 def deltas(count: int, padding: str = "") -> Deltas:
-    return [{"type": "text-delta", "id": "t", "delta": f"{number} {padding}"} for number in range(count)]
+    return [
+        {"type": "text-delta", "id": "t", "delta": f"{number} {padding}"} for number in range(count)
+    ]
 
 
 async def store(service: DurableStreamService[Any], chunks: Deltas) -> None:
@@ -33,7 +37,9 @@ async def store(service: DurableStreamService[Any], chunks: Deltas) -> None:
             await pub.write(*chunks[first : first + 1000])
 
 
-async def test_the_event_loop_turns_after_each_piece_of_a_long_replay(new_service: NewService) -> None:
+async def test_the_event_loop_turns_after_each_piece_of_a_long_replay(
+    new_service: NewService,
+) -> None:
     service = new_service()
     await store(service, deltas(CHUNKS, "x" * 4000))
     response = await stream_response(service, "s", version=0)
@@ -62,7 +68,9 @@ async def test_the_event_loop_turns_after_each_piece_of_a_long_replay(new_servic
 
 
 @pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
-async def test_a_client_that_leaves_a_long_replay_ends_the_work_for_it(new_service: NewService, spec_version: str) -> None:
+async def test_a_client_that_leaves_a_long_replay_ends_the_work_for_it(
+    new_service: NewService, spec_version: str
+) -> None:
     service = new_service()
     await store(service, deltas(1000, "x" * 4000))
     response = await stream_response(service, "s", version=0)
@@ -106,7 +114,9 @@ class Pausing:
         return body.decode()
 
 
-async def test_a_reader_that_does_not_read_delays_nobody_and_misses_nothing(new_service: NewService, serve: Serve) -> None:
+async def test_a_reader_that_does_not_read_delays_nobody_and_misses_nothing(
+    new_service: NewService, serve: Serve
+) -> None:
     all_here = asyncio.Event()
     service = new_service()
 
@@ -128,4 +138,6 @@ async def test_a_reader_that_does_not_read_delays_nobody_and_misses_nothing(new_
     late = [await each.rest() for each in pausing]
 
     assert types_in(whole).count("text-delta") == 20_000
-    assert [body.partition("id: 0.1\n")[2] for body in late] == [whole.partition("id: 0.1\n")[2]] * 5
+    assert [body.partition("id: 0.1\n")[2] for body in late] == [
+        whole.partition("id: 0.1\n")[2]
+    ] * 5

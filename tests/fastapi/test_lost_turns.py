@@ -34,7 +34,9 @@ async def test_a_lost_turn_ends_with_an_error(new_service: NewService, serve: Se
     assert (await client.get()).status_code == 204
 
 
-async def test_readers_in_all_processes_get_the_same_one_ending(new_service: NewService, serve: Serve) -> None:
+async def test_readers_in_all_processes_get_the_same_one_ending(
+    new_service: NewService, serve: Serve
+) -> None:
     services = [new_service(lease=LEASE) for _ in range(3)]
     clients = [await serve(service, greet) for service in services]
     await leave_open(services[0])
@@ -44,7 +46,9 @@ async def test_readers_in_all_processes_get_the_same_one_ending(new_service: New
     assert len({body.text for body in bodies}) == 1
 
 
-async def test_a_lost_turn_is_run_again_once_and_under_the_same_message(new_service: NewService, serve: Serve) -> None:
+async def test_a_lost_turn_is_run_again_once_and_under_the_same_message(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
     services = [new_service(lease=LEASE) for _ in range(2)]
     clients = [await serve(service, held, on_lost="retry") for service in services]
@@ -62,10 +66,14 @@ async def test_a_lost_turn_is_run_again_once_and_under_the_same_message(new_serv
         await stream.rest()
 
     assert first == {"type": "start", "messageId": "m1"}
-    assert [(turn.version, turn.attempt, turn.messages) for turn in held.turns] == [(1, 2, question()["messages"])]
+    assert [(turn.version, turn.attempt, turn.messages) for turn in held.turns] == [
+        (1, 2, question()["messages"])
+    ]
 
 
-async def test_a_resume_that_finds_a_lost_turn_runs_it_again_at_once(new_service: NewService, serve: Serve) -> None:
+async def test_a_resume_that_finds_a_lost_turn_runs_it_again_at_once(
+    new_service: NewService, serve: Serve
+) -> None:
     service = new_service(lease=LEASE)
     client = await serve(service, greet, on_lost="retry")
     await leave_open(service)
@@ -78,7 +86,9 @@ async def test_a_resume_that_finds_a_lost_turn_runs_it_again_at_once(new_service
     assert chunks_in(body)[0]["messageId"] == "m1"
 
 
-async def test_a_turn_that_is_lost_too_often_ends_with_an_error(new_service: NewService, serve: Serve) -> None:
+async def test_a_turn_that_is_lost_too_often_ends_with_an_error(
+    new_service: NewService, serve: Serve
+) -> None:
     service = new_service(lease=LEASE)
     client = await serve(service, greet, on_lost="retry", max_attempts=3)
     await leave_open(service, attempt=3)
@@ -86,7 +96,9 @@ async def test_a_turn_that_is_lost_too_often_ends_with_an_error(new_service: New
     assert types_in((await client.get()).text)[-2:] == ["error", "finish"]
 
 
-async def test_a_turn_that_no_router_began_is_not_run_again(new_service: NewService, serve: Serve) -> None:
+async def test_a_turn_that_no_router_began_is_not_run_again(
+    new_service: NewService, serve: Serve
+) -> None:
     service = new_service(lease=LEASE)
     client = await serve(service, greet, on_lost="retry")
     pub = await service.publisher("chat:c1", request={"any": "thing"}, message_id="m1").open()

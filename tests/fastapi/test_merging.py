@@ -28,7 +28,10 @@ def test_deltas_of_one_part_become_one_with_the_last_id() -> None:
         (delta("a"), delta("b", "u")),
         (delta("a"), delta("b", kind="reasoning")),
         (delta("a"), '{"type":"text-end","id":"t"}'),
-        (delta("a"), '{"type":"text-delta","id":"t","delta":"b","providerMetadata":{"a":{"b":"c"}}}'),
+        (
+            delta("a"),
+            '{"type":"text-delta","id":"t","delta":"b","providerMetadata":{"a":{"b":"c"}}}',
+        ),
         (delta("a"), '{"type":"text-delta","id":"t","delta":"b","more":"c"}'),
         (delta("a"), '{"type":"text-delta","id":"t","delta":"b\\\\","more":"c\\""}'),
         (delta("a"), '{"type":"text-delta","id":"t","delta":"b" }'),
@@ -39,7 +42,9 @@ def test_what_is_not_of_one_part_stays_apart(one: str, other: str) -> None:
     assert merged([one, other, one]) == [(0, one), (1, other), (2, one)]
 
 
-@pytest.mark.parametrize("texts", [['"', "\\", '\\"'], ["\ud83d", "\ude00"], ["", "\0\n"], ['","delta":"', '"}']])
+@pytest.mark.parametrize(
+    "texts", [['"', "\\", '\\"'], ["\ud83d", "\ude00"], ["", "\0\n"], ['","delta":"', '"}']]
+)
 def test_a_merged_delta_holds_the_texts_one_after_another(texts: list[str]) -> None:
     [(_, whole)] = merged([delta(text, 'a"\\') for text in texts])
 
@@ -48,7 +53,10 @@ def test_a_merged_delta_holds_the_texts_one_after_another(texts: list[str]) -> N
 
 
 def test_tool_inputs_are_merged_too() -> None:
-    pieces = [encode_json({"type": "tool-input-delta", "toolCallId": "c", "inputTextDelta": text}) for text in ('{"a"', ":1}")]
+    pieces = [
+        encode_json({"type": "tool-input-delta", "toolCallId": "c", "inputTextDelta": text})
+        for text in ('{"a"', ":1}")
+    ]
 
     assert [json.loads(whole)["inputTextDelta"] for _, whole in merged(pieces)] == ['{"a":1}']
 

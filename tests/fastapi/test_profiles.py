@@ -58,14 +58,18 @@ async def test_a_client_gets_what_its_release_reads(
     answer = await client.http.post(f"/api/chat{query}", json=question(), headers=headers)
     # An index makes a turn that has ended come back.
     run = answer.headers["x-workflow-run-id"]
-    again = await client.http.get(f"/api/chat/{run}/stream{query}{'&' if query else '?'}startIndex=0", headers=headers)
+    again = await client.http.get(
+        f"/api/chat/{run}/stream{query}{'&' if query else '?'}startIndex=0", headers=headers
+    )
 
     assert written_types(answer.text) == types
     assert chunks_in(again.text) == chunks_in(answer.text)
     assert [chunk["type"] for chunk in await service.chunks("chat:c1")][1 : 1 + len(WRITTEN)] == ALL
 
 
-async def test_what_a_message_had_before_is_filtered_in_step_with_what_is_new(new_service: NewService, serve: Serve) -> None:
+async def test_what_a_message_had_before_is_filtered_in_step_with_what_is_new(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
 
     async def reply(turn: ChatTurn) -> None:
@@ -74,9 +78,20 @@ async def test_what_a_message_had_before_is_filtered_in_step_with_what_is_new(ne
 
     client = await serve(new_service(), reply, profile="v5")
     approval = {"id": "a", "approved": False}
-    part = {"type": "tool-pay", "toolCallId": "c", "input": {}, "state": "approval-responded", "approval": approval}
+    part = {
+        "type": "tool-pay",
+        "toolCallId": "c",
+        "input": {},
+        "state": "approval-responded",
+        "approval": approval,
+    }
     earlier = {"id": "a1", "role": "assistant", "parts": [{"type": "step-start"}, part]}
-    body = {"id": "c1", "messages": [user_message(), earlier], "trigger": "submit-message", "messageId": "a1"}
+    body = {
+        "id": "c1",
+        "messages": [user_message(), earlier],
+        "trigger": "submit-message",
+        "messageId": "a1",
+    }
     async with client.ask(body), client.resume() as resumed:
         await held.started.wait()
         held.go_on.set()
@@ -96,12 +111,17 @@ async def test_what_a_message_had_before_is_filtered_in_step_with_what_is_new(ne
 
 
 @pytest.mark.parametrize("how", [{"params": {"profile": "v4"}}, {"headers": {HEADER: "v4"}}])
-async def test_an_unknown_profile_is_refused_in_plain_text(new_service: NewService, serve: Serve, how: Any) -> None:
+async def test_an_unknown_profile_is_refused_in_plain_text(
+    new_service: NewService, serve: Serve, how: Any
+) -> None:
     client = await serve(new_service(), write_everything)
     answers = [await client.post(question(), **how), await client.get("c1", **how)]
 
     assert [answer.status_code for answer in answers] == [400, 400]
-    assert answers[0].text == "The request has an unknown profile 'v4': use one of v5, v6, v7, v7.0.149."
+    assert (
+        answers[0].text
+        == "The request has an unknown profile 'v4': use one of v5, v6, v7, v7.0.149."
+    )
 
 
 def test_a_router_does_not_begin_with_an_unknown_profile(new_service: NewService) -> None:
@@ -116,4 +136,7 @@ async def test_a_response_of_ones_own_has_a_profile_too(new_service: NewService)
         await pub.write(WRITTEN[5])
     response: Any = await stream_response(service, "s", version=pub.version, profile="v6")
 
-    assert types_in(b"".join([piece async for piece in response.body_iterator]).decode()) == [NOTHING, "finish"]
+    assert types_in(b"".join([piece async for piece in response.body_iterator]).decode()) == [
+        NOTHING,
+        "finish",
+    ]

@@ -1,4 +1,6 @@
-"""An answer that has just ended is replayed for a while: the page's history may have been read before."""
+"""An answer that has just ended is replayed for a while: the page's history may have been read
+before.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import Held, greet
 
 
-async def test_an_answer_that_has_just_ended_is_replayed(new_service: NewService, serve: Serve) -> None:
+async def test_an_answer_that_has_just_ended_is_replayed(
+    new_service: NewService, serve: Serve
+) -> None:
     client = await serve(new_service(), greet, replay_window=60.0)
     posted = await client.post(question())
 
@@ -31,7 +35,9 @@ async def test_the_window_closes(new_service: NewService, serve: Serve) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_a_finished_answer_is_not_replayed_once_a_newer_question_is_asked(new_service: NewService, serve: Serve) -> None:
+async def test_a_finished_answer_is_not_replayed_once_a_newer_question_is_asked(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
     client = await serve(new_service(), held, replay_window=60.0)
     held.go_on.set()
@@ -44,7 +50,9 @@ async def test_a_finished_answer_is_not_replayed_once_a_newer_question_is_asked(
         await resumed.rest()
 
 
-async def test_a_stopped_answer_is_replayed_with_its_end(new_service: NewService, serve: Serve) -> None:
+async def test_a_stopped_answer_is_replayed_with_its_end(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
     client = await serve(new_service(), held, replay_window=60.0)
     async with client.ask(question()):
@@ -63,7 +71,9 @@ async def test_clients_that_count_chunks_get_it_too(new_service: NewService, ser
     assert chunks_in(again.text) == chunks_in(posted.text)
 
 
-async def test_a_request_that_was_answered_just_now_is_not_answered_again(new_service: NewService, serve: Serve) -> None:
+async def test_a_request_that_was_answered_just_now_is_not_answered_again(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
     held.go_on.set()
     client = await serve(new_service(), held, replay_window=60.0)
@@ -74,8 +84,12 @@ async def test_a_request_that_was_answered_just_now_is_not_answered_again(new_se
     assert len(held.turns) == 1
 
 
-@pytest.mark.parametrize("other", [question(id="u2"), question(text="Hm?"), question(trigger="regenerate-message")])
-async def test_another_request_is_answered(new_service: NewService, serve: Serve, other: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "other", [question(id="u2"), question(text="Hm?"), question(trigger="regenerate-message")]
+)
+async def test_another_request_is_answered(
+    new_service: NewService, serve: Serve, other: dict[str, Any]
+) -> None:
     client = await serve(new_service(), greet, replay_window=60.0)
     first = await client.post(question())
 
@@ -83,7 +97,9 @@ async def test_another_request_is_answered(new_service: NewService, serve: Serve
     assert (await client.status())["version"] == 1
 
 
-async def test_what_was_stopped_is_answered_when_it_is_asked_again(new_service: NewService, serve: Serve) -> None:
+async def test_what_was_stopped_is_answered_when_it_is_asked_again(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
     client = await serve(new_service(), held, replay_window=60.0)
     async with client.ask(question()):

@@ -16,7 +16,9 @@ from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import TEXT, Held, greet
 
 
-async def test_a_chat_without_a_running_turn_answers_204(new_service: NewService, serve: Serve) -> None:
+async def test_a_chat_without_a_running_turn_answers_204(
+    new_service: NewService, serve: Serve
+) -> None:
     client = await serve(new_service(), greet)
     await client.post(question())
 
@@ -26,7 +28,9 @@ async def test_a_chat_without_a_running_turn_answers_204(new_service: NewService
     assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
 
 
-async def test_a_resume_replays_from_the_start_and_goes_on(new_service: NewService, serve: Serve) -> None:
+async def test_a_resume_replays_from_the_start_and_goes_on(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
     here, elsewhere = await serve(new_service(), held), await serve(new_service(), greet)
 
@@ -42,7 +46,9 @@ async def test_a_resume_replays_from_the_start_and_goes_on(new_service: NewServi
     assert live.endswith("data: [DONE]\n\n")
 
 
-async def test_a_turn_is_found_from_the_moment_its_reply_runs(new_service: NewService, serve: Serve) -> None:
+async def test_a_turn_is_found_from_the_moment_its_reply_runs(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
     client = await serve(new_service(), held)
 
@@ -54,16 +60,23 @@ async def test_a_turn_is_found_from_the_moment_its_reply_runs(new_service: NewSe
 
 
 @pytest.mark.parametrize("chat_id", ["a/b", "a/stream", "ü~3 ?#%2F", "/", "c1/stop"])
-async def test_a_chat_id_may_hold_anything(new_service: NewService, serve: Serve, chat_id: str) -> None:
+async def test_a_chat_id_may_hold_anything(
+    new_service: NewService, serve: Serve, chat_id: str
+) -> None:
     held = Held()
     client = await serve(new_service(), held)
 
-    async with client.ask(question(chat_id)) as asked, client.resume(quote(chat_id, safe="")) as resumed:
+    async with (
+        client.ask(question(chat_id)) as asked,
+        client.resume(quote(chat_id, safe="")) as resumed,
+    ):
         held.go_on.set()
         assert types_in(await resumed.rest()) == types_in(await asked.rest())
 
 
-async def test_a_silent_turn_is_kept_alive_by_comments(new_service: NewService, serve: Serve) -> None:
+async def test_a_silent_turn_is_kept_alive_by_comments(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
     client = await serve(new_service(), held, keep_alive=0.1)
 
@@ -75,8 +88,13 @@ async def test_a_silent_turn_is_kept_alive_by_comments(new_service: NewService, 
     assert events[-1] == KEEP_ALIVE.strip()
 
 
-async def test_a_replay_merges_what_was_stored_and_makes_the_same_message(new_service: NewService, serve: Serve) -> None:
-    deltas = [{"type": "text-delta", "id": "t", "delta": f'{number} "\\ü\n' + "x" * 50} for number in range(3000)]
+async def test_a_replay_merges_what_was_stored_and_makes_the_same_message(
+    new_service: NewService, serve: Serve
+) -> None:
+    deltas = [
+        {"type": "text-delta", "id": "t", "delta": f'{number} "\\ü\n' + "x" * 50}
+        for number in range(3000)
+    ]
     held = Held()
 
     async def reply(turn: ChatTurn) -> None:
@@ -96,7 +114,9 @@ async def test_a_replay_merges_what_was_stored_and_makes_the_same_message(new_se
     assert replayed[-200:] == live[-200:]
 
 
-async def with_middleware(client_of: Callable[[FastAPI], Awaitable[ChatClient]], service: Any, reply: Any) -> ChatClient:
+async def with_middleware(
+    client_of: Callable[[FastAPI], Awaitable[ChatClient]], service: Any, reply: Any
+) -> ChatClient:
     app = FastAPI()
     app.include_router(create_chat_router(service, reply), prefix="/api/chat")
 
@@ -107,7 +127,9 @@ async def with_middleware(client_of: Callable[[FastAPI], Awaitable[ChatClient]],
     return await client_of(app)
 
 
-async def without_middleware(client_of: Callable[[FastAPI], Awaitable[ChatClient]], service: Any, reply: Any) -> ChatClient:
+async def without_middleware(
+    client_of: Callable[[FastAPI], Awaitable[ChatClient]], service: Any, reply: Any
+) -> ChatClient:
     app = FastAPI()
     app.include_router(create_chat_router(service, reply), prefix="/api/chat")
     return await client_of(app)
@@ -115,7 +137,9 @@ async def without_middleware(client_of: Callable[[FastAPI], Awaitable[ChatClient
 
 @pytest.mark.parametrize("serve_through", [without_middleware, with_middleware])
 async def test_a_response_breaks_when_a_newer_turn_begins(
-    new_service: NewService, serve_app: Callable[[FastAPI], Awaitable[ChatClient]], serve_through: Any
+    new_service: NewService,
+    serve_app: Callable[[FastAPI], Awaitable[ChatClient]],
+    serve_through: Any,
 ) -> None:
     service = new_service()
     client = await serve_through(serve_app, service, Held())
@@ -129,7 +153,9 @@ async def test_a_response_breaks_when_a_newer_turn_begins(
 
 @pytest.mark.parametrize("serve_through", [without_middleware, with_middleware])
 async def test_a_response_breaks_when_its_process_shuts_down(
-    new_service: NewService, serve_app: Callable[[FastAPI], Awaitable[ChatClient]], serve_through: Any
+    new_service: NewService,
+    serve_app: Callable[[FastAPI], Awaitable[ChatClient]],
+    serve_through: Any,
 ) -> None:
     service, held = new_service(), Held()
     client = await serve_through(serve_app, service, held)
@@ -143,7 +169,9 @@ async def test_a_response_breaks_when_its_process_shuts_down(
     held.go_on.set()
 
 
-async def test_a_response_breaks_when_its_stream_is_deleted(new_service: NewService, serve: Serve) -> None:
+async def test_a_response_breaks_when_its_stream_is_deleted(
+    new_service: NewService, serve: Serve
+) -> None:
     service = new_service()
     client = await serve(service, Held())
 
@@ -154,7 +182,9 @@ async def test_a_response_breaks_when_its_stream_is_deleted(new_service: NewServ
             await stream.rest()
 
 
-async def test_a_client_that_leaves_gives_its_subscription_back(new_service: NewService, serve: Serve) -> None:
+async def test_a_client_that_leaves_gives_its_subscription_back(
+    new_service: NewService, serve: Serve
+) -> None:
     service, held = new_service(), Held()
     client = await serve(service, held)
 
@@ -183,21 +213,29 @@ async def test_any_stream_can_be_served_from_an_endpoint_of_ones_own(
 
 
 @pytest.mark.parametrize("way", ["header", "query"])
-async def test_a_reader_goes_on_after_an_event(new_service: NewService, serve: Serve, way: str) -> None:
+async def test_a_reader_goes_on_after_an_event(
+    new_service: NewService, serve: Serve, way: str
+) -> None:
     held = Held()
     client = await serve(new_service(), held)
 
     async with client.ask(question()) as stream:
         await held.started.wait()
         held.go_on.set()
-        options: dict[str, Any] = {"headers": {"last-event-id": "0.1"}} if way == "header" else {"params": {"after": "0.1"}}
+        options: dict[str, Any] = (
+            {"headers": {"last-event-id": "0.1"}}
+            if way == "header"
+            else {"params": {"after": "0.1"}}
+        )
         rest = await client.get(**options)
         whole = await stream.rest()
 
     assert chunks_in(rest.text) == chunks_in(whole)[2:]
 
 
-async def test_the_event_that_a_browser_saw_last_wins_over_the_one_in_its_url(new_service: NewService, serve: Serve) -> None:
+async def test_the_event_that_a_browser_saw_last_wins_over_the_one_in_its_url(
+    new_service: NewService, serve: Serve
+) -> None:
     client = await serve(new_service(), greet, replay_window=60.0)
     posted = await client.post(question())
 
@@ -207,7 +245,16 @@ async def test_the_event_that_a_browser_saw_last_wins_over_the_one_in_its_url(ne
 
 
 @pytest.mark.parametrize(
-    ("after", "status"), [("0.0", 409), ("1.99", 400), ("2.0", 400), ("1", 400), ("x.y", 400), ("1.-2", 400), ("9" * 40, 400)]
+    ("after", "status"),
+    [
+        ("0.0", 409),
+        ("1.99", 400),
+        ("2.0", 400),
+        ("1", 400),
+        ("x.y", 400),
+        ("1.-2", 400),
+        ("9" * 40, 400),
+    ],
 )
 async def test_an_event_that_cannot_be_gone_on_after_is_refused(
     new_service: NewService, serve: Serve, after: str, status: int

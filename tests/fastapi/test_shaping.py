@@ -17,15 +17,27 @@ from tests.fastapi.replies import Held
 
 Chunk = dict[str, Any]
 START: Chunk = {"type": "tool-input-start", "toolCallId": "c1", "toolName": "ask", "dynamic": True}
-DELTA: Chunk = {"type": "tool-input-delta", "toolCallId": "c1", "inputTextDelta": '{"city": "Rome"}'}
-CALL: Chunk = {"type": "tool-input-available", **{k: v for k, v in START.items() if k != "type"}, "input": {"city": "Rome"}}
+DELTA: Chunk = {
+    "type": "tool-input-delta",
+    "toolCallId": "c1",
+    "inputTextDelta": '{"city": "Rome"}',
+}
+CALL: Chunk = {
+    "type": "tool-input-available",
+    **{k: v for k, v in START.items() if k != "type"},
+    "input": {"city": "Rome"},
+}
 RESULT: Chunk = {"type": "tool-output-available", "toolCallId": "c1", "output": 7, "dynamic": True}
 OTHER: Chunk = {**CALL, "toolCallId": "c2"}
 
 
 def replayed(*chunks: Chunk, profile: Any = "v7", first: int = 0) -> list[tuple[int, Chunk]]:
     shape = ReplayShape(profile, goes_on=first > 0)
-    pairs = [pair for id, chunk in enumerate(chunks, first) for pair in shape.feed(id, encode_json(chunk))]
+    pairs = [
+        pair
+        for id, chunk in enumerate(chunks, first)
+        for pair in shape.feed(id, encode_json(chunk))
+    ]
     return [(id, json.loads(payload)) for id, payload in [*pairs, *shape.flush()]]
 
 
@@ -40,7 +52,8 @@ def test_a_call_with_its_result_does_not_run_again() -> None:
 def test_a_call_that_was_not_streamed_gets_a_start_and_its_input() -> None:
     whole = {"type": "tool-input-delta", "toolCallId": "c1", "inputTextDelta": '{"city":"Rome"}'}
 
-    # Whoever goes on after the start alone gets the call itself: an id stands for all that it was shown as.
+    # Whoever goes on after the start alone gets the call itself: an id stands for all that it was
+    # shown as.
     assert replayed(OTHER, CALL, RESULT)[-3:] == [(0, START), (1, whole), (2, RESULT)]
 
 
@@ -71,10 +84,18 @@ def test_the_order_of_parallel_calls_is_kept() -> None:
     "chunks",
     [
         pytest.param([{**CALL, "providerExecuted": True}, RESULT], id="the provider ran it"),
-        pytest.param([START, {**DELTA, "inputTextDelta": '{"city": "Ro'}, CALL, RESULT], id="the deltas are not the input"),
-        pytest.param([START, DELTA, {**CALL, "providerMetadata": {"a": {"b": 1}}}, RESULT], id="the start lacks its metadata"),
+        pytest.param(
+            [START, {**DELTA, "inputTextDelta": '{"city": "Ro'}, CALL, RESULT],
+            id="the deltas are not the input",
+        ),
+        pytest.param(
+            [START, DELTA, {**CALL, "providerMetadata": {"a": {"b": 1}}}, RESULT],
+            id="the start lacks its metadata",
+        ),
         pytest.param([{**START, "inputEncoding": "text"}, CALL, RESULT], id="the input is text"),
-        pytest.param([START, DELTA, {**CALL, "unknown": 1}, RESULT], id="a key that a start cannot carry"),
+        pytest.param(
+            [START, DELTA, {**CALL, "unknown": 1}, RESULT], id="a key that a start cannot carry"
+        ),
     ],
 )
 def test_what_cannot_be_told_otherwise_is_told_as_it_was(chunks: list[Chunk]) -> None:
@@ -101,7 +122,10 @@ def test_a_result_that_comes_late_does_not_hold_everything_back() -> None:
 
 
 def test_transient_data_is_left_out() -> None:
-    kept = [{"type": "data-a", "data": {"transient": True}}, {"type": "data-a", "data": 1, "transient": False}]
+    kept = [
+        {"type": "data-a", "data": {"transient": True}},
+        {"type": "data-a", "data": 1, "transient": False},
+    ]
 
     assert chunks_of(replayed({"type": "data-a", "data": 1, "transient": True}, *kept)) == kept
 
@@ -113,7 +137,9 @@ def test_transient_data_is_new_to_a_client_that_goes_on() -> None:
 
 
 @pytest.mark.parametrize("had", range(5))
-def test_a_client_that_goes_on_makes_the_same_message_and_runs_no_call_that_is_over(had: int) -> None:
+def test_a_client_that_goes_on_makes_the_same_message_and_runs_no_call_that_is_over(
+    had: int,
+) -> None:
     chunks = [{"type": "start", "messageId": "m"}, START, DELTA, CALL, RESULT]
 
     rest = replayed(*chunks[had:], first=had)
@@ -123,23 +149,36 @@ def test_a_client_that_goes_on_makes_the_same_message_and_runs_no_call_that_is_o
     assert [id for id, _ in rest] == sorted(id for id, _ in rest)
 
 
-async def test_a_page_that_comes_back_sees_the_same_message_and_runs_nothing(new_service: NewService, serve: Serve) -> None:
+async def test_a_page_that_comes_back_sees_the_same_message_and_runs_nothing(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
 
     async def reply(turn: ChatTurn) -> None:
-        await turn.pub.write({"type": "start-step"}, START, DELTA, CALL, {"type": "data-note", "data": 1, "transient": True})
+        await turn.pub.write(
+            {"type": "start-step"},
+            START,
+            DELTA,
+            CALL,
+            {"type": "data-note", "data": 1, "transient": True},
+        )
         await turn.pub.write(RESULT, {"type": "finish-step"}, {"type": "start-step"}, OTHER)
         await held(turn)
 
     client = await serve(new_service(), reply)
     async with client.ask(question()) as asked:
         await held.started.wait()
-        async with client.resume() as resumed, client.http.stream("GET", "/api/chat/c1/stream?startIndex=0") as counted:
+        async with (
+            client.resume() as resumed,
+            client.http.stream("GET", "/api/chat/c1/stream?startIndex=0") as counted,
+        ):
             held.go_on.set()
             live, shown = chunks_in(await asked.rest()), chunks_in(await resumed.rest())
             every = chunks_in((await counted.aread()).decode())
 
     assert reduce_chunks(shown) == reduce_chunks(live)
-    assert [chunk["toolCallId"] for chunk in shown if chunk["type"] == "tool-input-available"] == ["c2"]
+    assert [chunk["toolCallId"] for chunk in shown if chunk["type"] == "tool-input-available"] == [
+        "c2"
+    ]
     assert "data-note" not in [chunk["type"] for chunk in shown]
     assert every == live

@@ -15,7 +15,9 @@ async def ask_and_be_cut_off(client: ChatClient) -> None:
         await client.post(question())
 
 
-async def test_a_running_turn_may_end_while_its_process_drains(new_service: NewService, serve: Serve) -> None:
+async def test_a_running_turn_may_end_while_its_process_drains(
+    new_service: NewService, serve: Serve
+) -> None:
     service, held = new_service(), Held()
     client = await serve(service, held, drain_timeout=10.0)
     asking = asyncio.create_task(ask_and_be_cut_off(client))
@@ -27,10 +29,15 @@ async def test_a_running_turn_may_end_while_its_process_drains(new_service: NewS
     held.go_on.set()
     await exiting
 
-    assert [chunk["type"] for chunk in await service.chunks("chat:c1")][-2:] == ["data-last", "finish"]
+    assert [chunk["type"] for chunk in await service.chunks("chat:c1")][-2:] == [
+        "data-last",
+        "finish",
+    ]
 
 
-async def test_a_turn_that_does_not_end_in_time_is_taken_over_at_once(new_service: NewService, serve: Serve) -> None:
+async def test_a_turn_that_does_not_end_in_time_is_taken_over_at_once(
+    new_service: NewService, serve: Serve
+) -> None:
     service, held = new_service(lease=60.0), Held()
     leaving = await serve(service, held, drain_timeout=0.05)
     staying = await serve(new_service(lease=60.0), greet, on_lost="retry")
@@ -47,7 +54,9 @@ async def test_a_turn_that_does_not_end_in_time_is_taken_over_at_once(new_servic
     assert "id: 1.0\n" in body and types_in(body)[-1] == "finish"
 
 
-async def test_no_turn_begins_in_a_process_that_shuts_down(new_service: NewService, serve: Serve) -> None:
+async def test_no_turn_begins_in_a_process_that_shuts_down(
+    new_service: NewService, serve: Serve
+) -> None:
     service = new_service()
     client = await serve(service, greet)
 
@@ -64,4 +73,7 @@ async def test_a_closed_service_answers_503(new_service: NewService, serve: Serv
 
     await service.aclose()
 
-    assert [(await client.get()).status_code, (await client.post(question())).status_code] == [503, 503]
+    assert [(await client.get()).status_code, (await client.post(question())).status_code] == [
+        503,
+        503,
+    ]

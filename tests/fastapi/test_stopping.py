@@ -8,7 +8,9 @@ from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import Held, greet
 
 
-async def test_a_stop_in_another_process_ends_the_turn_for_everybody(new_service: NewService, serve: Serve) -> None:
+async def test_a_stop_in_another_process_ends_the_turn_for_everybody(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
     here, elsewhere = await serve(new_service(), held), await serve(new_service(), held)
 
@@ -21,7 +23,16 @@ async def test_a_stop_in_another_process_ends_the_turn_for_everybody(new_service
 
     assert (answer.status_code, answer.json()) == (200, {"success": True})
     assert {tuple(types_in(body)) for body in bodies} == {
-        ("start", "text-start", "text-delta", "text-end", "start-step", "message-metadata", "abort", "finish")
+        (
+            "start",
+            "text-start",
+            "text-delta",
+            "text-end",
+            "start-step",
+            "message-metadata",
+            "abort",
+            "finish",
+        )
     }
     assert chunks_in(bodies[0])[5]["messageMetadata"] == {"stopped": True}
 
@@ -39,14 +50,18 @@ async def test_a_stopped_turn_does_not_come_back(new_service: NewService, serve:
     assert (await client.status())["state"] == "closed"
 
 
-async def test_a_stop_without_a_running_turn_does_nothing(new_service: NewService, serve: Serve) -> None:
+async def test_a_stop_without_a_running_turn_does_nothing(
+    new_service: NewService, serve: Serve
+) -> None:
     client = await serve(new_service(), greet)
     await client.post(question())
     before = await client.status()
 
     answers = [await client.stop(), await client.stop("unknown")]
 
-    assert [(answer.status_code, answer.json()) for answer in answers] == [(200, {"success": True})] * 2
+    assert [(answer.status_code, answer.json()) for answer in answers] == [
+        (200, {"success": True})
+    ] * 2
     assert await client.status() == before
 
 
@@ -63,7 +78,9 @@ async def test_the_next_question_after_a_stop_runs(new_service: NewService, serv
     assert types_in((await client.post(question(id="u2"))).text)[-1] == "finish"
 
 
-async def test_a_reply_that_falls_silent_is_ended_with_an_error(new_service: NewService, serve: Serve) -> None:
+async def test_a_reply_that_falls_silent_is_ended_with_an_error(
+    new_service: NewService, serve: Serve
+) -> None:
     held = Held()
     client = await serve(new_service(), held, max_silence=0.1)
 
@@ -73,7 +90,9 @@ async def test_a_reply_that_falls_silent_is_ended_with_an_error(new_service: New
     assert types_in(body)[-2:] == ["error", "finish"]
 
 
-async def test_a_reply_that_goes_on_writing_is_left_alone(new_service: NewService, serve: Serve) -> None:
+async def test_a_reply_that_goes_on_writing_is_left_alone(
+    new_service: NewService, serve: Serve
+) -> None:
     async def tick(turn: ChatTurn) -> None:
         for number in range(8):
             await asyncio.sleep(0.05)
@@ -98,5 +117,17 @@ async def test_the_status_tells_what_is_stored(new_service: NewService, serve: S
 
     message_id = held.turns[0].message_id
     assert idle == {"state": "idle", "version": None, "chunks": 0, "attempt": 0, "messageId": None}
-    assert running == {"state": "open", "version": 0, "chunks": 4, "attempt": 1, "messageId": message_id}
-    assert done == {"state": "closed", "version": 0, "chunks": 6, "attempt": 1, "messageId": message_id}
+    assert running == {
+        "state": "open",
+        "version": 0,
+        "chunks": 4,
+        "attempt": 1,
+        "messageId": message_id,
+    }
+    assert done == {
+        "state": "closed",
+        "version": 0,
+        "chunks": 6,
+        "attempt": 1,
+        "messageId": message_id,
+    }

@@ -30,7 +30,9 @@ async def test_a_thousand_readers_that_vanish_leave_nothing(tmp_path: Path, serv
         await held(turn)
         await turn.pub.write(*TEXT[:1])
 
-    async with create_service(f"sqlite+aiosqlite:///{tmp_path / 'chat.db'}", UIMessageProtocol()) as service:
+    async with create_service(
+        f"sqlite+aiosqlite:///{tmp_path / 'chat.db'}", UIMessageProtocol()
+    ) as service:
         client = await serve(service, reply)
         host, port = client.http.base_url.host, client.http.base_url.port
         async with client.ask(question()):

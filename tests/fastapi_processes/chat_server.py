@@ -54,7 +54,9 @@ class Settings:
     ballast: int = 0
     """Chunks of nearly 1 MB that an answer begins with."""
     middleware: bool = False
-    """Whether requests go through `@app.middleware("http")`, which ends broken responses cleanly if it can."""
+    """Whether requests go through `@app.middleware("http")`, which ends broken responses cleanly if
+    it can.
+    """
 
     def as_environment(self) -> dict[str, str]:
         return {VARIABLE: json.dumps(asdict(self))}
@@ -82,7 +84,12 @@ class ChatServer:
 
         @asynccontextmanager
         async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-            async with service, asyncpg.create_pool(asyncpg_dsn(settings.database), min_size=1, max_size=2) as self._pool:
+            async with (
+                service,
+                asyncpg.create_pool(
+                    asyncpg_dsn(settings.database), min_size=1, max_size=2
+                ) as self._pool,
+            ):
                 yield
 
         app = FastAPI(lifespan=lifespan)
@@ -93,7 +100,9 @@ class ChatServer:
 
     async def _reply(self, turn: ChatTurn) -> None:
         # Who writes, so that a test can kill it and can see two runs mixed.
-        await turn.pub.write({"type": "data-writer", "data": os.getpid()}, {"type": "text-start", "id": "t"})
+        await turn.pub.write(
+            {"type": "data-writer", "data": os.getpid()}, {"type": "text-start", "id": "t"}
+        )
         for _ in range(self._settings.ballast):
             await turn.pub.write({"type": "data-ballast", "data": "x" * 1_000_000})
         for number in range(self._settings.words):
@@ -104,7 +113,9 @@ class ChatServer:
     async def _note(self, message: UIMessage, turn: FinishedTurn) -> None:
         values = (turn.chat_id, turn.version, turn.ending, json.dumps(message), os.getpid())
         columns = "chat_id, version, ending, message, pid"
-        await self._pool.execute(f"INSERT INTO handed_over ({columns}) VALUES ($1, $2, $3, $4, $5)", *values)
+        await self._pool.execute(
+            f"INSERT INTO handed_over ({columns}) VALUES ($1, $2, $3, $4, $5)", *values
+        )
 
 
 async def _pass_on(request: Request, call_next: RequestResponseEndpoint) -> Response:

@@ -50,16 +50,22 @@ async def until_it_answers(url: str) -> None:
 
 
 class ForkedServer:
-    """uvicorn in a process of its own, forked from one that has imported everything: it is up in no time."""
+    """uvicorn in a process of its own, forked from one that has imported everything: it is up in no
+    time.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([serve.__module__, "monostream_ai.notifiers.postgres", "monostream_ai.stores.sql"])
+        self._context.set_forkserver_preload(
+            [serve.__module__, "monostream_ai.notifiers.postgres", "monostream_ai.stores.sql"]
+        )
 
     def start(self) -> None:
         self.url = f"http://127.0.0.1:{(port := free_port())}"
-        self._process = self._context.Process(target=serve, args=(self._settings, port), daemon=True)
+        self._process = self._context.Process(
+            target=serve, args=(self._settings, port), daemon=True
+        )
         self._process.start()
 
     @property
@@ -154,5 +160,7 @@ async def stored(postgres_url: str) -> AsyncIterator[DurableStreamService[Any]]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(timeout=PATIENCE, limits=httpx.Limits(max_connections=None)) as client:
+    async with httpx.AsyncClient(
+        timeout=PATIENCE, limits=httpx.Limits(max_connections=None)
+    ) as client:
         yield client

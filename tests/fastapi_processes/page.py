@@ -1,4 +1,6 @@
-"""A page that reads one answer: it comes back after each break, to whichever process answers, until it has the whole message."""
+"""A page that reads one answer: it comes back after each break, to whichever process answers, until
+it has the whole message.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,12 @@ OnChunk = Callable[[Cursor | None, Chunk], None]
 
 
 class Page:
-    """Reads with `useChat`'s requests, or, if `by_event`, as an EventSource that says what it saw last.
+    """Reads with `useChat`'s requests, or, if `by_event`, as an EventSource that says what it saw
+    last.
 
     Args:
-        urls: Asked for the URL of each process before each request; a process that was started anew has another one.
+        urls: Asked for the URL of each process before each request; a process that was started anew
+            has another one.
         question: Posted first, to the first process; again only if it was never answered.
     """
 
@@ -109,12 +113,16 @@ class Page:
                 if fields["data"] == "[DONE]":
                     return True
                 self._take(cursor, json.loads(fields["data"]))
-        raise AssertionError(f"the response of version {version} ended cleanly after {self.types[-1:]}")
+        raise AssertionError(
+            f"the response of version {version} ended cleanly after {self.types[-1:]}"
+        )
 
     def _see(self, version: int | None, cursor: Cursor) -> int:
         if version is None:
             self.versions.append(cursor.version)
-        assert self._last is None or version is None or self._last.id < cursor.id, "events out of order"
+        assert self._last is None or version is None or self._last.id < cursor.id, (
+            "events out of order"
+        )
         self._last = cursor
         return cursor.version
 

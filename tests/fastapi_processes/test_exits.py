@@ -1,4 +1,6 @@
-"""A server process that is told to exit: readers leave it within a second, and what it was writing is finished, or taken over."""
+"""A server process that is told to exit: readers leave it within a second, and what it was writing
+is finished, or taken over.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +39,14 @@ class Reader:
 
 
 async def broken_off_after(http: httpx.AsyncClient, server: CommandServer) -> float:
-    """Ask, read with two readers, tell the server to exit, and return the seconds until both were broken off."""
+    """Ask, read with two readers, tell the server to exit, and return the seconds until both were
+    broken off.
+    """
     body = http.build_request("POST", f"{server.url}/api/chat", json=question())
     posted = await http.send(body, stream=True)
-    resumed = await http.send(http.build_request("GET", f"{server.url}/api/chat/c1/stream"), stream=True)
+    resumed = await http.send(
+        http.build_request("GET", f"{server.url}/api/chat/c1/stream"), stream=True
+    )
     readers = [Reader(posted), Reader(resumed)]
     async with asyncio.TaskGroup() as group:
         for reader in readers:
@@ -54,7 +60,11 @@ async def broken_off_after(http: httpx.AsyncClient, server: CommandServer) -> fl
 
 @pytest.mark.parametrize("name", ["uvicorn", "granian", "hypercorn"])
 async def test_a_process_told_to_exit_breaks_readers_off_and_lets_turns_end(
-    name: str, run_server: RunServer, http: httpx.AsyncClient, database: Any, stored: DurableStreamService[Any]
+    name: str,
+    run_server: RunServer,
+    http: httpx.AsyncClient,
+    database: Any,
+    stored: DurableStreamService[Any],
 ) -> None:
     server = run_server(name, lease=LONG_LEASE, words=100, pause=0.05, middleware=True)
     await until_it_answers(server.url)
@@ -68,7 +78,9 @@ async def test_a_process_told_to_exit_breaks_readers_off_and_lets_turns_end(
     chunks = await stored.chunks("chat:c1")
     assert [chunk["type"] for chunk in chunks].count("text-delta") == 100
     assert chunks[-1]["type"] == "finish"
-    assert [row["ending"] for row in await database.fetch("SELECT * FROM handed_over")] == ["finish"]
+    assert [row["ending"] for row in await database.fetch("SELECT * FROM handed_over")] == [
+        "finish"
+    ]
 
 
 async def connect_and_not_read(url: str) -> socket.socket:
@@ -88,14 +100,17 @@ async def connect_and_not_read(url: str) -> socket.socket:
 async def test_a_client_that_does_not_read_delays_no_takeover(
     name: str, run_server: RunServer, http: httpx.AsyncClient, stored: DurableStreamService[Any]
 ) -> None:
-    leaving = run_server(name, lease=LONG_LEASE, words=10_000, pause=0.05, drain_timeout=0.5, ballast=10)
+    leaving = run_server(
+        name, lease=LONG_LEASE, words=10_000, pause=0.05, drain_timeout=0.5, ballast=10
+    )
     await until_it_answers(leaving.url)
     async with http.stream("POST", f"{leaving.url}/api/chat", json=question()) as posted:
         reader = Reader(posted)
         reading = asyncio.create_task(reader.read())
         await reader.began.wait()
         hanging = await connect_and_not_read(leaving.url)
-        # Until the server has filled what room there is. Where that takes longer, this test proves less, and does not fail.
+        # Until the server has filled what room there is. Where that takes longer, this test proves
+        # less, and does not fail.
         await asyncio.sleep(1.0)
         leaving.terminate()
         await reading
@@ -116,7 +131,12 @@ async def test_a_turn_that_outlasts_its_process_is_taken_over_at_once(
     for server in (leaving, staying):
         await until_it_answers(server.url)
     seen: list[Chunk] = []
-    page = Page(http, lambda: [staying.url, staying.url], "c1", on_chunk=lambda cursor, chunk: seen.append(chunk))
+    page = Page(
+        http,
+        lambda: [staying.url, staying.url],
+        "c1",
+        on_chunk=lambda cursor, chunk: seen.append(chunk),
+    )
 
     await broken_off_after(http, leaving)
     async with asyncio.timeout(LONG_LEASE / 2):

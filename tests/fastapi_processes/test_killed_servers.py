@@ -1,4 +1,6 @@
-"""Of two server processes on one database, the one that writes is killed at random points: readers get a whole message."""
+"""Of two server processes on one database, the one that writes is killed at random points: readers
+get a whole message.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from tests.fastapi_processes.page import Chunk, Page
 SEED: Final = int(os.environ.get("MONOSTREAM_SEED", random.randrange(2**32)))
 
 PAIRS: Final = 5
-"""Pairs of processes that are killed side by side: most of the time goes by in waiting for a lease."""
+"""Pairs of processes that are killed side by side: most of the time goes by in waiting for a lease.
+"""
 
 PATIENCE: Final = 300.0
 """Seconds for all kills, which take about 25 where nothing else runs."""
@@ -31,9 +34,13 @@ ANSWER: Final = answer(words=WORDS)
 
 
 class Killer:
-    """Kills the process that writes an answer, once a page has seen `after` chunks of it or all; then starts it anew."""
+    """Kills the process that writes an answer, once a page has seen `after` chunks of it or all;
+    then starts it anew.
+    """
 
-    def __init__(self, servers: list[ForkedServer], chance: random.Random, killed: set[int]) -> None:
+    def __init__(
+        self, servers: list[ForkedServer], chance: random.Random, killed: set[int]
+    ) -> None:
         self._servers = servers
         self._chance = chance
         self._killed = killed
@@ -51,7 +58,9 @@ class Killer:
             await self._seen.wait()
         # At any instruction, not only right after an append.
         await asyncio.sleep(self._chance.uniform(0.0, 0.01))
-        server = next((server for server in self._servers if server.pid == self._writer), self._servers[0])
+        server = next(
+            (server for server in self._servers if server.pid == self._writer), self._servers[0]
+        )
         self._killed.add(server.pid or 0)
         await asyncio.to_thread(server.kill)
         await asyncio.to_thread(server.start)
@@ -60,14 +69,18 @@ class Killer:
         if chunk["type"] == "data-writer":
             self._writer = chunk["data"]
         self._answered = chunk["type"] == "finish"
-        if self._answered or (cursor is not None and cursor.version >= self._version and cursor.id >= self._after):
+        if self._answered or (
+            cursor is not None and cursor.version >= self._version and cursor.id >= self._after
+        ):
             self._seen.set()
 
 
 class Pair:
     """Two server processes; of each round, the pages that read one answer."""
 
-    def __init__(self, start: ForkServer, http: httpx.AsyncClient, name: str, seed: str, **options: Any) -> None:
+    def __init__(
+        self, start: ForkServer, http: httpx.AsyncClient, name: str, seed: str, **options: Any
+    ) -> None:
         # Nobody but these two may go on with what one of them leaves.
         self.stream_prefix = f"{name}:"
         self._servers = [start(stream_prefix=self.stream_prefix, **options) for _ in range(2)]
@@ -85,7 +98,9 @@ class Pair:
     async def _round(self, chat_id: str, most: int) -> None:
         self._chance.shuffle(self._servers)
         killer = Killer(self._servers, self._chance, self.killed)
-        asker = self._page(chat_id, question=question(chat_id, id=f"u-{chat_id}"), on_chunk=killer.look)
+        asker = self._page(
+            chat_id, question=question(chat_id, id=f"u-{chat_id}"), on_chunk=killer.look
+        )
         others = [self._page(chat_id), self._page(chat_id), self._page(chat_id, by_event=True)]
         self.read[chat_id] = [asker, *others]
         async with asyncio.TaskGroup() as group:
@@ -96,7 +111,9 @@ class Pair:
                 self.kills += 1
 
     def _page(self, chat_id: str, **options: Any) -> Page:
-        return Page(self._http, lambda: [server.url for server in self._servers], chat_id, **options)
+        return Page(
+            self._http, lambda: [server.url for server in self._servers], chat_id, **options
+        )
 
 
 async def kill(pairs: list[Pair], kills: int) -> None:
@@ -107,20 +124,32 @@ async def kill(pairs: list[Pair], kills: int) -> None:
 
 
 async def handed_over(database: Any, pair: Pair, chat_id: str) -> Any:
-    """Return what was handed over of a chat's one turn. Only who was killed before it had said so may have done it before."""
-    rows = await database.fetch("SELECT * FROM handed_over WHERE chat_id = $1 ORDER BY number", chat_id)
-    assert {row["pid"] for row in rows[:-1]} <= pair.killed, f"{chat_id} was handed over more than once"
+    """Return what was handed over of a chat's one turn. Only who was killed before it had said so
+    may have done it before.
+    """
+    rows = await database.fetch(
+        "SELECT * FROM handed_over WHERE chat_id = $1 ORDER BY number", chat_id
+    )
+    assert {row["pid"] for row in rows[:-1]} <= pair.killed, (
+        f"{chat_id} was handed over more than once"
+    )
     return rows[-1] if rows else None
 
 
 async def all_handed_over(database: Any, pairs: list[Pair]) -> None:
     """Wait until each turn was handed over.
 
-    One whose process died in the middle of that would be after a minute. Here it is after a quarter of one, which is still more
-    than a process that lives takes.
+    One whose process died in the middle of that would be after a minute. Here it is after a quarter
+    of one, which is still more than a process that lives takes.
     """
     async with asyncio.timeout(60):
-        while any([await handed_over(database, pair, chat_id) is None for pair in pairs for chat_id in pair.read]):
+        while any(
+            [
+                await handed_over(database, pair, chat_id) is None
+                for pair in pairs
+                for chat_id in pair.read
+            ]
+        ):
             await database.execute(
                 "UPDATE stream_version SET lease_until = now() - interval '1 second' "
                 "WHERE settler IS NOT NULL AND state = 'closed' "
@@ -130,7 +159,9 @@ async def all_handed_over(database: Any, pairs: list[Pair]) -> None:
 
 
 async def check(database: Any, stored: DurableStreamService[Any], pair: Pair, chat_id: str) -> str:
-    """Check that the pages, the store and the application have the same message; return how it ended."""
+    """Check that the pages, the store and the application have the same message; return how it
+    ended.
+    """
     turn = await stored.status(pair.stream_prefix + chat_id)
     chunks = await stored.chunks(turn.stream_id)
     row = await handed_over(database, pair, chat_id)
@@ -138,9 +169,17 @@ async def check(database: Any, stored: DurableStreamService[Any], pair: Pair, ch
     for page in pair.read[chat_id]:
         assert page.versions == sorted(page.versions) and page.versions[-1] == turn.version
         assert page.message == reduce_chunks(chunks)
-        assert page.types.count("finish") == page.types.count("start") == page.types.count("data-writer") == 1
+        assert (
+            page.types.count("finish")
+            == page.types.count("start")
+            == page.types.count("data-writer")
+            == 1
+        )
     handed = json.loads(row["message"])
-    assert {**handed, "metadata": None} == {**reduce_chunks(chunks, finished=True), "metadata": None}
+    assert {**handed, "metadata": None} == {
+        **reduce_chunks(chunks, finished=True),
+        "metadata": None,
+    }
     ending: str = chunks[-1]["type"]
     assert row["ending"] == ending
     assert ("failed" in handed.get("metadata", {})) == (ending == "error")
@@ -148,9 +187,15 @@ async def check(database: Any, stored: DurableStreamService[Any], pair: Pair, ch
 
 
 async def test_readers_get_the_whole_answer_though_its_writer_is_killed_fifty_times(
-    fork_server: ForkServer, http: httpx.AsyncClient, database: Any, stored: DurableStreamService[Any]
+    fork_server: ForkServer,
+    http: httpx.AsyncClient,
+    database: Any,
+    stored: DurableStreamService[Any],
 ) -> None:
-    pairs = [Pair(fork_server, http, f"p{number}", f"{SEED}-{number}", on_lost="retry", words=WORDS) for number in range(PAIRS)]
+    pairs = [
+        Pair(fork_server, http, f"p{number}", f"{SEED}-{number}", on_lost="retry", words=WORDS)
+        for number in range(PAIRS)
+    ]
     await kill(pairs, 50)
     await all_handed_over(database, pairs)
 
@@ -165,9 +210,15 @@ async def test_readers_get_the_whole_answer_though_its_writer_is_killed_fifty_ti
 
 
 async def test_readers_get_one_marked_error_when_a_lost_answer_is_not_run_again(
-    fork_server: ForkServer, http: httpx.AsyncClient, database: Any, stored: DurableStreamService[Any]
+    fork_server: ForkServer,
+    http: httpx.AsyncClient,
+    database: Any,
+    stored: DurableStreamService[Any],
 ) -> None:
-    pairs = [Pair(fork_server, http, f"p{number}", f"{SEED}-{number}", on_lost="error", words=WORDS) for number in range(PAIRS)]
+    pairs = [
+        Pair(fork_server, http, f"p{number}", f"{SEED}-{number}", on_lost="error", words=WORDS)
+        for number in range(PAIRS)
+    ]
     await kill(pairs, 20)
     await all_handed_over(database, pairs)
 

@@ -25,7 +25,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def fuzz(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, f"fuzz/{script}", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, f"fuzz/{script}", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 @pytest.mark.parametrize(("script", "scenarios"), [("mem.py", 400), ("sqlite.py", 60)])
@@ -50,7 +56,9 @@ def test_the_postgres_fuzzer_starts_its_own_server() -> None:
 
 def test_a_seed_replays_to_the_last_step() -> None:
     for task in itertools.islice(tasks(7), 40):
-        first, second = (VirtualPlayer(MemorySite).attempt(task, {}, tracing=True) for _ in range(2))
+        first, second = (
+            VirtualPlayer(MemorySite).attempt(task, {}, tracing=True) for _ in range(2)
+        )
         assert first.trace == second.trace
 
 
@@ -61,7 +69,9 @@ def test_each_stream_of_a_crowd_counts_as_a_scenario() -> None:
 
 
 class OffByOne(MemoryStore):
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         later = [each._replace(next_id=each.next_id + (each.next_id == 3)) for each in positions]
         return await super().read(later, max_rows=max_rows, max_bytes=max_bytes)
 
@@ -92,20 +102,36 @@ class ClaimsForAll(MemoryStore):
 class SaysDurableTooEarly(MemoryStore):
     """Loses the last payload of every fifth append and says that it landed."""
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         kept = [
-            Append(each.lease, each.first, each.payloads[:-1] if each.first == 4 else each.payloads, each.closes)
+            Append(
+                each.lease,
+                each.first,
+                each.payloads[:-1] if each.first == 4 else each.payloads,
+                each.closes,
+            )
             for each in appends
         ]
         return await super().append(kept, lease=lease)
 
 
-SABOTAGED = [OffByOne, WithoutFence, AppendsTwice, WritesBehindTheEnd, ClaimsForAll, SaysDurableTooEarly]
+SABOTAGED = [
+    OffByOne,
+    WithoutFence,
+    AppendsTwice,
+    WritesBehindTheEnd,
+    ClaimsForAll,
+    SaysDurableTooEarly,
+]
 
 
 def first_failure(make_site: Callable[[], MemorySite], *, within: int) -> Result | None:
     player = VirtualPlayer(make_site)
-    results = (player.attempt(task, {}, tracing=False) for task in itertools.islice(tasks(1), within))
+    results = (
+        player.attempt(task, {}, tracing=False) for task in itertools.islice(tasks(1), within)
+    )
     return next((result for result in results if result.error is not None), None)
 
 
@@ -125,7 +151,9 @@ def test_a_failure_shrinks_to_one_that_fails_alone() -> None:
     player = VirtualPlayer(lambda: MemorySite(OffByOne))
     failed = first_failure(lambda: MemorySite(OffByOne), within=1000)
     assert failed is not None
-    caps, _ = shrink(failed, lambda caps: player.attempt(failed.task, caps, tracing=True), repeats=1)
+    caps, _ = shrink(
+        failed, lambda caps: player.attempt(failed.task, caps, tracing=True), repeats=1
+    )
     again = player.attempt(Task(failed.task.name, failed.task.seed), caps, tracing=True)
     assert again.error is not None
     assert again.trace

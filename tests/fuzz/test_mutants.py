@@ -59,5 +59,7 @@ def test_a_mutant_that_nobody_notices_survives(hunt: Hunt) -> None:
 
 
 def test_a_catcher_that_fails_on_the_sound_core_proves_nothing(hunt: Hunt) -> None:
-    found = hunt.hunt(Mutant("x", "Nothing.", MUTANTS["skip-the-fence"].changes, "tests/there_is_no_such_test.py"))
+    found = hunt.hunt(
+        Mutant("x", "Nothing.", MUTANTS["skip-the-fence"].changes, "tests/there_is_no_such_test.py")
+    )
     assert found.verdict == "broken"

@@ -33,7 +33,9 @@ def execute(path: str, statement: str) -> None:
 
 async def test_streams_that_are_asked_for_at_once_are_told_apart(path: str) -> None:
     tables = SQLiteTables(path)
-    first, second, unknown = await asyncio.gather(*(tables.versions(stream) for stream in ("a", "b", "c")))
+    first, second, unknown = await asyncio.gather(
+        *(tables.versions(stream) for stream in ("a", "b", "c"))
+    )
     assert first == {0: Stored("closed", 2, ['{"type":"text","of":"a"}', FINISH])}
     assert second == {0: Stored("closed", 2, ['{"type":"text","of":"b"}', FINISH])}
     assert unknown == {}
@@ -46,7 +48,9 @@ async def test_a_chunk_that_is_gone_is_noticed(path: str) -> None:
 
 async def test_a_chunk_of_no_version_is_noticed(path: str) -> None:
     execute(path, "UPDATE stream_chunk SET version = 7 WHERE stream_id = 'a' AND id = 0")
-    assert (await SQLiteTables(path).versions("a"))[7] == Stored(None, 0, ['{"type":"text","of":"a"}'])
+    assert (await SQLiteTables(path).versions("a"))[7] == Stored(
+        None, 0, ['{"type":"text","of":"a"}']
+    )
 
 
 async def test_a_stream_that_is_forgotten_is_deleted_and_no_other(path: str) -> None:

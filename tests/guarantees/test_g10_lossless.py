@@ -48,7 +48,9 @@ VALUES: list[Any] = [
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are equal with their types and the order of their keys; `==` takes 1, 1.0 and True for equal."""
+    """Whether two values are equal with their types and the order of their keys; `==` takes 1, 1.0
+    and True for equal.
+    """
     return repr(one) == repr(other)
 
 
@@ -67,8 +69,13 @@ async def check_that_values_come_back(writer: Service, reader: Service) -> None:
 class Normalising(ForwardingStore):
     """Sorts keys and turns integers into doubles, as a JSON column of some databases does."""
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
-        normal = [replace(append, payloads=[normalise(payload) for payload in append.payloads]) for append in appends]
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
+        normal = [
+            replace(append, payloads=[normalise(payload) for payload in append.payloads])
+            for append in appends
+        ]
         return await super().append(normal, lease=lease)
 
 
@@ -84,9 +91,13 @@ async def test_any_value_comes_back_in_the_same_process(service: Service) -> Non
     await check_that_values_come_back(service, service)
 
 
-async def test_the_check_for_g10_notices_a_store_that_normalises(service_factory: ServiceFactory) -> None:
+async def test_the_check_for_g10_notices_a_store_that_normalises(
+    service_factory: ServiceFactory,
+) -> None:
     with pytest.raises(AssertionError):
-        await check_that_values_come_back(service_factory(wrap_store=Normalising), service_factory())
+        await check_that_values_come_back(
+            service_factory(wrap_store=Normalising), service_factory()
+        )
 
 
 async def test_the_request_of_a_version_comes_back(service: Service) -> None:

@@ -21,14 +21,18 @@ async def committed(observer: Store) -> int:
     return 0 if page.head is None else page.head.next_id
 
 
-async def check_that_writes_return_after_the_commit(service: DurableStreamService[Chunk], observer: Store) -> None:
+async def check_that_writes_return_after_the_commit(
+    service: DurableStreamService[Chunk], observer: Store
+) -> None:
     async with service.publisher("s") as pub:
         for number in range(20):
             last = await pub.write(text(number))
             assert await committed(observer) > last
 
 
-async def check_that_readers_get_committed_chunks_only(service: DurableStreamService[Chunk], observer: Store) -> None:
+async def check_that_readers_get_committed_chunks_only(
+    service: DurableStreamService[Chunk], observer: Store
+) -> None:
     got: asyncio.Queue[bool] = asyncio.Queue()
 
     async def read() -> None:
@@ -56,11 +60,15 @@ class EarlyStore(ForwardingStore):
         super().__init__(inner)
         self._late: asyncio.Task[None] | None = None
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         self._late = asyncio.create_task(self._append_late(appends, lease, self._late))
         return [None] * len(appends)
 
-    async def _append_late(self, appends: Sequence[Append], lease: float, earlier: asyncio.Task[None] | None) -> None:
+    async def _append_late(
+        self, appends: Sequence[Append], lease: float, earlier: asyncio.Task[None] | None
+    ) -> None:
         if earlier is not None:
             await earlier
         await asyncio.sleep(0.1)
@@ -76,7 +84,9 @@ CHECKS = [check_that_writes_return_after_the_commit, check_that_readers_get_comm
 
 
 @pytest.mark.parametrize("check", CHECKS)
-async def test_chunks_are_durable_first(service_factory: ServiceFactory, observer: Store, check: type) -> None:
+async def test_chunks_are_durable_first(
+    service_factory: ServiceFactory, observer: Store, check: type
+) -> None:
     await check(service_factory(), observer)
 
 

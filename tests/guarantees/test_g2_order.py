@@ -27,7 +27,9 @@ class Deaf(ForwardingNotifier):
     def healthy(self) -> bool:
         return True
 
-    async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
+    async def listen(
+        self, listener: Listener, on_error: BackgroundErrors
+    ) -> Callable[[], Awaitable[None]]:
         async def stop() -> None:
             pass
 
@@ -55,7 +57,9 @@ class Inventing(ForwardingNotifier):
 
     async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
         lies = [WakeUp(one.stream_id, one.version + 5, 99) for one in wake_ups]
-        lies += [one._replace(id=one.id + 1000) for one in wake_ups] + [one._replace(id=0) for one in wake_ups]
+        lies += [one._replace(id=one.id + 1000) for one in wake_ups] + [
+            one._replace(id=0) for one in wake_ups
+        ]
         await super().notify([*lies, *wake_ups, WakeUp("another stream", 0, 0)])
 
 
@@ -69,8 +73,12 @@ FAULTS: dict[str, Callable[[Notifier], Notifier | None]] = {
 }
 
 
-async def check_order(writer: DurableStreamService[Chunk], reader: DurableStreamService[Chunk]) -> None:
-    """Let readers join both services at many instants of a stream being written; each must get all of it."""
+async def check_order(
+    writer: DurableStreamService[Chunk], reader: DurableStreamService[Chunk]
+) -> None:
+    """Let readers join both services at many instants of a stream being written; each must get all
+    of it.
+    """
     dice = random.Random(1)
     readers: list[asyncio.Task[list[Chunk]]] = []
     async with writer.publisher("s") as pub:
@@ -102,23 +110,35 @@ async def collect(service: DurableStreamService[Chunk]) -> list[Chunk]:
 class Skipping(ForwardingStore):
     """Loses one row of each page of three or more."""
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         pages = await super().read(positions, max_rows=max_rows, max_bytes=max_bytes)
         return [self._skip(page) for page in pages]
 
     def _skip(self, page: Page) -> Page:
-        return page if len(page.payloads) < 3 else replace(page, payloads=[*page.payloads[:1], *page.payloads[2:]])
+        return (
+            page
+            if len(page.payloads) < 3
+            else replace(page, payloads=[*page.payloads[:1], *page.payloads[2:]])
+        )
 
 
 class Repeating(Skipping):
     """Gives one row of each page of three or more twice."""
 
     def _skip(self, page: Page) -> Page:
-        return page if len(page.payloads) < 3 else replace(page, payloads=[*page.payloads[:2], *page.payloads[1:]])
+        return (
+            page
+            if len(page.payloads) < 3
+            else replace(page, payloads=[*page.payloads[:2], *page.payloads[1:]])
+        )
 
 
 @pytest.mark.parametrize("fault", list(FAULTS))
-async def test_chunks_come_in_order_without_gap_or_repeat(service_factory: ServiceFactory, fault: str) -> None:
+async def test_chunks_come_in_order_without_gap_or_repeat(
+    service_factory: ServiceFactory, fault: str
+) -> None:
     services = [service_factory(wrap_notifier=FAULTS[fault], poll_interval=0.3) for _ in range(2)]
     await check_order(*services)
 

@@ -50,7 +50,9 @@ class LostReplies(ForwardingStore):
 
     calls = 0
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         verdicts = await super().append(appends, lease=lease)
         self.calls += 1
         if self.calls % 2:
@@ -80,21 +82,31 @@ class FenceLess(ForwardingStore):
         self.holders[stream_id] = Lease(stream_id, number, opening.token)
         return number
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         forged = []
         for append in appends:
             info = await self.inner.info(append.lease.stream_id)
             assert info is not None
-            forged.append(replace(append, lease=self.holders[append.lease.stream_id], first=info.next_id))
+            forged.append(
+                replace(append, lease=self.holders[append.lease.stream_id], first=info.next_id)
+            )
         return await self.inner.append(forged, lease=lease)
 
 
 class AppendingAgain(LostReplies):
     """Appends at the end, whatever id was asked for: a retry lands twice."""
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         infos = [await self.inner.info(append.lease.stream_id) for append in appends]
-        ends = [replace(append, first=info.next_id) for append, info in zip(appends, infos, strict=True) if info]
+        ends = [
+            replace(append, first=info.next_id)
+            for append, info in zip(appends, infos, strict=True)
+            if info
+        ]
         return await super().append(ends, lease=lease)
 
 
@@ -114,7 +126,10 @@ async def test_an_append_whose_answer_was_lost_lands_once(service_factory: Servi
     await check_that_retries_land_once(service_factory(wrap_store=LostReplies), service_factory())
 
 
-@pytest.mark.parametrize(("check", "broken"), [("acquire", LastVersionForAll), ("fence", FenceLess), ("retry", AppendingAgain)])
+@pytest.mark.parametrize(
+    ("check", "broken"),
+    [("acquire", LastVersionForAll), ("fence", FenceLess), ("retry", AppendingAgain)],
+)
 async def test_the_check_for_g3_notices_a_store_without_it(
     service_factory: ServiceFactory, check: str, broken: Callable[[Store], Store]
 ) -> None:

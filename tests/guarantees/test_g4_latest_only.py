@@ -1,4 +1,6 @@
-"""G4: readers see the latest version only; one that is attached follows it from its first chunk, or is told."""
+"""G4: readers see the latest version only; one that is attached follows it from its first chunk, or
+is told.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ async def error_of(subscription: object) -> BaseException | None:
 class FirstVersionOnly(ForwardingStore):
     """Shows version 0, closed, however many there are."""
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         return [await self._page(position, max_rows, max_bytes) for position in positions]
 
     async def _page(self, position: Position, max_rows: int, max_bytes: int) -> Page:
@@ -64,7 +68,9 @@ class FirstVersionOnly(ForwardingStore):
         if info is None:
             return Page(None, 0, [])
         first = position.next_id if position.version == 0 else 0
-        payloads = await self.inner.payloads(position.stream_id, 0, first, max_rows=max_rows, max_bytes=max_bytes)
+        payloads = await self.inner.payloads(
+            position.stream_id, 0, first, max_rows=max_rows, max_bytes=max_bytes
+        )
         return Page(Head(0, "closed", info.next_id, 60.0), first, payloads)
 
 
@@ -76,6 +82,10 @@ async def test_readers_in_the_writers_process_see_the_latest_version(service: Se
     await check_that_readers_see_the_latest_version(service, service)
 
 
-async def test_the_check_for_g4_notices_a_store_that_shows_an_older_version(service_factory: ServiceFactory) -> None:
+async def test_the_check_for_g4_notices_a_store_that_shows_an_older_version(
+    service_factory: ServiceFactory,
+) -> None:
     with pytest.raises(AssertionError):
-        await check_that_readers_see_the_latest_version(service_factory(), service_factory(wrap_store=FirstVersionOnly))
+        await check_that_readers_see_the_latest_version(
+            service_factory(), service_factory(wrap_store=FirstVersionOnly)
+        )

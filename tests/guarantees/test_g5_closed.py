@@ -1,4 +1,6 @@
-"""G5: the terminal chunk and the closed state are one commit; nothing lands after it; all readers end."""
+"""G5: the terminal chunk and the closed state are one commit; nothing lands after it; all readers
+end.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,12 @@ async def collect(service: Service, stream_id: str) -> list[Chunk]:
 async def check_that_nothing_lands_after_the_close(service: Service) -> None:
     pub = await service.publisher("s").open()
     await pub.write(*texts(2), FINISH)
-    for late in (pub.write(*texts(1)), pub.close("abort"), service.stop("s"), service.end_lost("s", 0)):
+    for late in (
+        pub.write(*texts(1)),
+        pub.close("abort"),
+        service.stop("s"),
+        service.end_lost("s", 0),
+    ):
         await asyncio.gather(late, return_exceptions=True)
     pub.push(*texts(1))
     await asyncio.gather(pub.flush(), return_exceptions=True)
@@ -62,10 +69,16 @@ async def check_that_nothing_lands_after_the_close(service: Service) -> None:
 class TwoCommits(ForwardingStore):
     """Stores the terminal chunk first and the closed state a little later."""
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         opened = [Append(append.lease, append.first, append.payloads, False) for append in appends]
         verdicts = await self.inner.append(opened, lease=lease)
-        closing = [Append(append.lease, append.first + len(append.payloads), (), True) for append in appends if append.closes]
+        closing = [
+            Append(append.lease, append.first + len(append.payloads), (), True)
+            for append in appends
+            if append.closes
+        ]
         if closing:
             await asyncio.sleep(0.05)
             await self.inner.append(closing, lease=lease)
@@ -75,7 +88,9 @@ class TwoCommits(ForwardingStore):
 class NeverClosing(ForwardingStore):
     """Stores terminal chunks as if they were others, and so lets others follow."""
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         opened = [Append(append.lease, append.first, append.payloads, False) for append in appends]
         return await self.inner.append(opened, lease=lease)
 
@@ -88,11 +103,15 @@ async def test_nothing_lands_after_the_close(service: Service) -> None:
     await check_that_nothing_lands_after_the_close(service)
 
 
-async def test_the_check_for_g5_notices_a_close_in_two_commits(service_factory: ServiceFactory, observer: Store) -> None:
+async def test_the_check_for_g5_notices_a_close_in_two_commits(
+    service_factory: ServiceFactory, observer: Store
+) -> None:
     with pytest.raises(AssertionError):
         await check_that_closing_is_one_commit(service_factory(wrap_store=TwoCommits), observer)
 
 
-async def test_the_check_for_g5_notices_a_version_that_stays_open(service_factory: ServiceFactory) -> None:
+async def test_the_check_for_g5_notices_a_version_that_stays_open(
+    service_factory: ServiceFactory,
+) -> None:
     with pytest.raises(AssertionError):
         await check_that_nothing_lands_after_the_close(service_factory(wrap_store=NeverClosing))

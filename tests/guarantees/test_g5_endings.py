@@ -1,4 +1,6 @@
-"""G5, seen from the publisher: however a block is left, its version gets exactly one ending, and nothing queued is lost."""
+"""G5, seen from the publisher: however a block is left, its version gets exactly one ending, and
+nothing queued is lost.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ Service = DurableStreamService[Chunk]
 class Slow(ForwardingStore):
     """Takes its time with each append, so that a cancel strikes in the middle of it."""
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         await asyncio.sleep(0.05)
         return await super().append(appends, lease=lease)
 
@@ -62,7 +66,9 @@ async def test_a_cancelled_block_aborts_or_releases(
     assert (await service.status("s")).lost == (on_cancel == "release")
 
 
-async def test_the_ending_is_written_although_the_task_is_cancelled_again(service_factory: ServiceFactory) -> None:
+async def test_the_ending_is_written_although_the_task_is_cancelled_again(
+    service_factory: ServiceFactory,
+) -> None:
     service = service_factory(wrap_store=Slow)
     opened = asyncio.Event()
 
@@ -144,12 +150,15 @@ async def test_a_pushed_terminal_chunk_ends_the_version(service: Service) -> Non
 
 
 @pytest.mark.parametrize("taken_by", ["stop", "newer version"])
-async def test_a_block_that_lost_its_version_says_so(service_factory: ServiceFactory, taken_by: str) -> None:
+async def test_a_block_that_lost_its_version_says_so(
+    service_factory: ServiceFactory, taken_by: str
+) -> None:
     writer, other = service_factory(), service_factory()
     with pytest.raises(StreamStopped if taken_by == "stop" else Fenced):
         async with writer.publisher("s") as pub:
             await pub.write(text(0))
-            # In a task of its own: the block's task is cancelled as soon as its publisher learns of it.
+            # In a task of its own: the block's task is cancelled as soon as its publisher learns of
+            # it.
             taking = asyncio.create_task(take(other, taken_by))
             async with asyncio.timeout(10):
                 await asyncio.Event().wait()
@@ -166,7 +175,9 @@ async def take(service: Service, how: str) -> None:
         await service.publisher("s").open()
 
 
-async def test_a_block_that_lost_its_version_keeps_its_own_error(service_factory: ServiceFactory) -> None:
+async def test_a_block_that_lost_its_version_keeps_its_own_error(
+    service_factory: ServiceFactory,
+) -> None:
     writer, other = service_factory(), service_factory()
     with pytest.raises(LookupError):
         async with writer.publisher("s") as pub:
@@ -179,7 +190,9 @@ async def test_a_block_that_lost_its_version_keeps_its_own_error(service_factory
     assert pub.closed
 
 
-async def test_a_protocol_without_endings_closes_what_is_done(service_factory: ServiceFactory) -> None:
+async def test_a_protocol_without_endings_closes_what_is_done(
+    service_factory: ServiceFactory,
+) -> None:
     service = service_factory(protocol=JSONProtocol[Chunk]())
     async with service.publisher("s") as pub:
         await pub.write(text(0))
@@ -187,7 +200,9 @@ async def test_a_protocol_without_endings_closes_what_is_done(service_factory: S
     assert (await service.status("s")).state == "closed"
 
 
-async def test_a_protocol_without_endings_leaves_what_failed_to_be_lost(service_factory: ServiceFactory) -> None:
+async def test_a_protocol_without_endings_leaves_what_failed_to_be_lost(
+    service_factory: ServiceFactory,
+) -> None:
     service = service_factory(protocol=JSONProtocol[Chunk]())
     with pytest.raises(LookupError):
         async with service.publisher("s") as pub:
@@ -197,7 +212,9 @@ async def test_a_protocol_without_endings_leaves_what_failed_to_be_lost(service_
         assert [chunk async for chunk in service.subscribe("s", timeout=5.0)] == [text(0)]
 
 
-async def test_readers_in_another_process_hear_of_a_close_without_a_chunk(service_factory: ServiceFactory) -> None:
+async def test_readers_in_another_process_hear_of_a_close_without_a_chunk(
+    service_factory: ServiceFactory,
+) -> None:
     writer, reader = (service_factory(protocol=JSONProtocol[Chunk]()) for _ in range(2))
     subscription = reader.subscribe("s")
     pub = await writer.publisher("s").open()

@@ -1,4 +1,6 @@
-"""G6: a dead publisher is noticed within its lease, a lost wake-up costs one poll interval, and a reader can always leave."""
+"""G6: a dead publisher is noticed within its lease, a lost wake-up costs one poll interval, and a
+reader can always leave.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ SLACK = 2.0
 
 
 async def outcome(subscription: Subscription[Chunk], patience: float) -> tuple[list[Chunk], str]:
-    """Read to the end; return the chunks and how it ended, which is "hung" after `patience` seconds."""
+    """Read to the end; return the chunks and how it ended, which is "hung" after `patience`
+    seconds.
+    """
     chunks: list[Chunk] = []
     try:
         async with asyncio.timeout(patience):
@@ -45,7 +49,10 @@ async def outcome(subscription: Subscription[Chunk], patience: float) -> tuple[l
 async def check_that_a_dead_publisher_is_noticed(writer: Service, reader: Service) -> None:
     pub = await writer.publisher("s").open()
     await pub.write(*texts(2))
-    attached = [asyncio.create_task(outcome(each.subscribe("s"), LEASE + SLACK)) for each in (writer, reader)]
+    attached = [
+        asyncio.create_task(outcome(each.subscribe("s"), LEASE + SLACK))
+        for each in (writer, reader)
+    ]
     # Dropped without a close, it is renewed no more, as if its process had died.
     del pub
     gc.collect()
@@ -60,7 +67,11 @@ async def check_that_a_lost_wake_up_costs_one_poll(writer: Service, reader: Serv
     async with writer.publisher("s") as pub:
         for number in range(3):
             await pub.write(text(number))
-            chunk = (await asyncio.gather(asyncio.wait_for(anext(subscription), POLL + SLACK), return_exceptions=True))[0]
+            chunk = (
+                await asyncio.gather(
+                    asyncio.wait_for(anext(subscription), POLL + SLACK), return_exceptions=True
+                )
+            )[0]
             assert chunk == text(number)
     assert await outcome(subscription, POLL + SLACK) == ([FINISH], "ended")
 
@@ -68,9 +79,14 @@ async def check_that_a_lost_wake_up_costs_one_poll(writer: Service, reader: Serv
 class Immortal(ForwardingStore):
     """Says that every lease runs on."""
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         pages = await super().read(positions, max_rows=max_rows, max_bytes=max_bytes)
-        return [replace(page, head=page.head and replace(page.head, lease_left=math.inf)) for page in pages]
+        return [
+            replace(page, head=page.head and replace(page.head, lease_left=math.inf))
+            for page in pages
+        ]
 
 
 class Frozen(ForwardingStore):
@@ -80,9 +96,14 @@ class Frozen(ForwardingStore):
         super().__init__(inner)
         self._seen: dict[str, Page] = {}
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         pages = await super().read(positions, max_rows=max_rows, max_bytes=max_bytes)
-        return [self._seen.setdefault(position.stream_id, page) for position, page in zip(positions, pages, strict=True)]
+        return [
+            self._seen.setdefault(position.stream_id, page)
+            for position, page in zip(positions, pages, strict=True)
+        ]
 
 
 def make(factory: ServiceFactory, **options: Any) -> Service:
@@ -93,19 +114,27 @@ async def test_a_dead_publisher_is_noticed(service_factory: ServiceFactory) -> N
     await check_that_a_dead_publisher_is_noticed(make(service_factory), make(service_factory))
 
 
-async def test_the_check_for_g6_notices_a_lease_that_never_ends(service_factory: ServiceFactory) -> None:
+async def test_the_check_for_g6_notices_a_lease_that_never_ends(
+    service_factory: ServiceFactory,
+) -> None:
     writer, reader = (make(service_factory, wrap_store=Immortal) for _ in range(2))
     with pytest.raises(AssertionError):
         await check_that_a_dead_publisher_is_noticed(writer, reader)
 
 
 @pytest.mark.parametrize("wrap_notifier", [Deaf, lambda notifier: None], ids=["deaf", "none"])
-async def test_a_lost_wake_up_costs_one_poll_interval(service_factory: ServiceFactory, wrap_notifier: Any) -> None:
-    writer, reader = (make(service_factory, lease=5.0, wrap_notifier=wrap_notifier) for _ in range(2))
+async def test_a_lost_wake_up_costs_one_poll_interval(
+    service_factory: ServiceFactory, wrap_notifier: Any
+) -> None:
+    writer, reader = (
+        make(service_factory, lease=5.0, wrap_notifier=wrap_notifier) for _ in range(2)
+    )
     await check_that_a_lost_wake_up_costs_one_poll(writer, reader)
 
 
-async def test_the_check_for_g6_notices_reads_that_never_move(service_factory: ServiceFactory) -> None:
+async def test_the_check_for_g6_notices_reads_that_never_move(
+    service_factory: ServiceFactory,
+) -> None:
     with pytest.raises(AssertionError):
         await check_that_a_lost_wake_up_costs_one_poll(
             make(service_factory), make(service_factory, wrap_store=Frozen, wrap_notifier=Deaf)
@@ -146,13 +175,18 @@ async def test_exactly_one_process_ends_a_lost_version(service_factory: ServiceF
     assert await services[2].chunks("s") == [text(0), {"type": "error"}]
 
 
-async def test_closing_the_service_ends_its_readers_by_name(service_factory: ServiceFactory) -> None:
+async def test_closing_the_service_ends_its_readers_by_name(
+    service_factory: ServiceFactory,
+) -> None:
     writer, reader = service_factory(), service_factory()
     async with writer.publisher("s") as pub:
         await pub.write(text(0))
         subscription = reader.subscribe("s")
         assert await anext(subscription) == text(0)
-        waiting = [asyncio.create_task(outcome(each, SLACK)) for each in (subscription, reader.subscribe("other"))]
+        waiting = [
+            asyncio.create_task(outcome(each, SLACK))
+            for each in (subscription, reader.subscribe("other"))
+        ]
         await asyncio.wait(waiting, timeout=0.05)
         await reader.aclose()
         assert await asyncio.gather(*waiting) == [([], ServiceClosed.__name__)] * 2

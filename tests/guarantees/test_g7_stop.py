@@ -1,4 +1,6 @@
-"""G7: any process stops any version; the publisher learns of it, one ending is stored, the next turn is untouched."""
+"""G7: any process stops any version; the publisher learns of it, one ending is stored, the next
+turn is untouched.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ async def collect(service: Service) -> list[Chunk]:
 class Unstoppable(ForwardingStore):
     """Tells no publisher that it lost its version, and writes nothing for it either."""
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         await super().append(appends, lease=lease)
         return [None] * len(appends)
 
@@ -84,24 +88,32 @@ CHECKS = [check_that_a_stop_ends_an_idle_publisher, check_that_a_stop_ends_a_wri
 
 
 @pytest.mark.parametrize("check", CHECKS)
-async def test_a_stop_reaches_a_publisher_in_another_process(service_factory: ServiceFactory, check: type) -> None:
+async def test_a_stop_reaches_a_publisher_in_another_process(
+    service_factory: ServiceFactory, check: type
+) -> None:
     await check(service_factory(), service_factory())
 
 
 @pytest.mark.parametrize("check", CHECKS)
-async def test_a_stop_reaches_a_publisher_in_the_same_process(service: Service, check: type) -> None:
+async def test_a_stop_reaches_a_publisher_in_the_same_process(
+    service: Service, check: type
+) -> None:
     await check(service, service)
 
 
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("wrap_notifier", [Deaf, lambda notifier: None], ids=["deaf", "none"])
-async def test_a_stop_needs_no_notifier(service_factory: ServiceFactory, check: type, wrap_notifier: type) -> None:
+async def test_a_stop_needs_no_notifier(
+    service_factory: ServiceFactory, check: type, wrap_notifier: type
+) -> None:
     options = {"wrap_notifier": wrap_notifier, "lease": 1.5, "poll_interval": 0.3}
     await check(service_factory(**options), service_factory(**options))
 
 
 @pytest.mark.parametrize("check", CHECKS)
-async def test_the_check_for_g7_notices_a_publisher_that_is_never_told(service_factory: ServiceFactory, check: type) -> None:
+async def test_the_check_for_g7_notices_a_publisher_that_is_never_told(
+    service_factory: ServiceFactory, check: type
+) -> None:
     with pytest.raises(AssertionError):
         await check(service_factory(wrap_store=Unstoppable), service_factory())
 
@@ -109,11 +121,17 @@ async def test_the_check_for_g7_notices_a_publisher_that_is_never_told(service_f
 async def test_of_many_stops_one_ends_the_version(service_factory: ServiceFactory) -> None:
     services = [service_factory() for _ in range(3)]
     await (await services[0].publisher("s").open()).write(text(0))
-    assert sorted(await asyncio.gather(*(service.stop("s") for service in services))) == [False, False, True]
+    assert sorted(await asyncio.gather(*(service.stop("s") for service in services))) == [
+        False,
+        False,
+        True,
+    ]
     assert await services[0].chunks("s") == [text(0), ABORT]
 
 
-async def test_a_stop_that_names_a_version_leaves_the_next_turn(service_factory: ServiceFactory) -> None:
+async def test_a_stop_that_names_a_version_leaves_the_next_turn(
+    service_factory: ServiceFactory,
+) -> None:
     writer, stopper = service_factory(), service_factory()
     async with writer.publisher("s") as first:
         await first.write(text(0))
@@ -129,7 +147,9 @@ async def test_a_stop_races_the_finish_to_one_ending(service_factory: ServiceFac
         stream_id = f"s{number}"
         pub = await writer.publisher(stream_id).open()
         await pub.write(text(0))
-        closed, stopped = await asyncio.gather(pub.close(), stopper.stop(stream_id), return_exceptions=True)
+        closed, stopped = await asyncio.gather(
+            pub.close(), stopper.stop(stream_id), return_exceptions=True
+        )
         assert (closed is None) == (stopped is False)
         assert await stopper.chunks(stream_id) == [text(0), FINISH if closed is None else ABORT]
 

@@ -1,6 +1,8 @@
-"""G8: wherever a process dies, no acknowledged chunk is lost, and the stream can be ended by readers and taken over.
+"""G8: wherever a process dies, no acknowledged chunk is lost, and the stream can be ended by
+readers and taken over.
 
-Real processes are killed in tests/processes; here one is cut off from its store before or after each of its calls, in turn.
+Real processes are killed in tests/processes; here one is cut off from its store before or after
+each of its calls, in turn.
 """
 
 from __future__ import annotations
@@ -48,7 +50,9 @@ class Dying(ForwardingStore):
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
         return await self._unless_dead(self.inner.acquire(stream_id, version, opening))
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         return await self._unless_dead(self.inner.append(appends, lease=lease))
 
     async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:
@@ -64,14 +68,18 @@ class Dying(ForwardingStore):
 class AcknowledgingFirst(Dying):
     """Acknowledges the append that it dies of, without having stored it."""
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         if self._calls == 1 and not self._effect:
             self._calls = 0
             return [None] * len(appends)
         return await super().append(appends, lease=lease)
 
 
-async def check_that_a_crash_loses_nothing(dying: Service, survivor: Service, stream_id: str) -> None:
+async def check_that_a_crash_loses_nothing(
+    dying: Service, survivor: Service, stream_id: str
+) -> None:
     acknowledged = await write_until_death(dying, stream_id)
     stored = await stored_chunks(survivor, stream_id)
     assert len(stored) >= acknowledged
@@ -79,7 +87,10 @@ async def check_that_a_crash_loses_nothing(dying: Service, survivor: Service, st
     if stored:
         status = await survivor.status(stream_id)
         assert (status.state == "closed") == (stored[-1] == FINISH)
-        assert await outcome(survivor, stream_id) == (stored, None if stored[-1] == FINISH else PublisherLost)
+        assert await outcome(survivor, stream_id) == (
+            stored,
+            None if stored[-1] == FINISH else PublisherLost,
+        )
     async with survivor.publisher(stream_id) as successor:
         await successor.write(text(100))
     assert await outcome(survivor, stream_id) == ([text(100), FINISH], None)
@@ -119,11 +130,15 @@ async def run_all_deaths(make: ServiceFactory, kind: Callable[..., Store]) -> No
         for call in range(1, CALLS + 1):
             for effect in (False, True):
                 dying = make(
-                    wrap_store=lambda store, call=call, effect=effect: kind(store, call, effect=effect),
+                    wrap_store=lambda store, call=call, effect=effect: kind(
+                        store, call, effect=effect
+                    ),
                     lease=LEASE,
                     outage_timeout=0.1,
                 )
-                check = check_that_a_crash_loses_nothing(dying, make(lease=LEASE), f"call {call} {effect}")
+                check = check_that_a_crash_loses_nothing(
+                    dying, make(lease=LEASE), f"call {call} {effect}"
+                )
                 group.create_task(check)
 
 
@@ -131,7 +146,9 @@ async def test_a_crash_at_any_call_loses_nothing(service_factory: ServiceFactory
     await run_all_deaths(service_factory, Dying)
 
 
-async def test_the_check_for_g8_notices_an_acknowledgement_before_the_commit(service_factory: ServiceFactory) -> None:
+async def test_the_check_for_g8_notices_an_acknowledgement_before_the_commit(
+    service_factory: ServiceFactory,
+) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await run_all_deaths(service_factory, AcknowledgingFirst)
     assert {type(error) for error in caught.value.exceptions} == {AssertionError}

@@ -1,4 +1,6 @@
-"""G9: queues, pages, payloads and waits have bounds; a slow reader delays nobody and goes on from the store."""
+"""G9: queues, pages, payloads and waits have bounds; a slow reader delays nobody and goes on from
+the store.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ async def check_that_a_slow_reader_delays_nobody(writer: Service, reader: Servic
 class Capped(ForwardingStore):
     """Forgets all but the newest 100 payloads of each version, as a capped log does."""
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         pages = await super().read(positions, max_rows=max_rows, max_bytes=max_bytes)
         return [self._cap(page) for page in pages]
 
@@ -58,7 +62,9 @@ async def test_a_slow_reader_delays_nobody(service_factory: ServiceFactory) -> N
 
 async def test_the_check_for_g9_notices_a_capped_log(service_factory: ServiceFactory) -> None:
     with pytest.raises(AssertionError):
-        await check_that_a_slow_reader_delays_nobody(service_factory(), service_factory(wrap_store=Capped))
+        await check_that_a_slow_reader_delays_nobody(
+            service_factory(), service_factory(wrap_store=Capped)
+        )
 
 
 class Measuring(ForwardingStore):
@@ -68,19 +74,25 @@ class Measuring(ForwardingStore):
         super().__init__(inner)
         self.positions = self.rows = self.bytes = self.appended = self.appended_bytes = 0
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         self.positions = max(self.positions, len(positions))
         self.rows, self.bytes = max(self.rows, max_rows), max(self.bytes, max_bytes)
         return await super().read(positions, max_rows=max_rows, max_bytes=max_bytes)
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         payloads = [payload for append in appends for payload in append.payloads]
         self.appended = max(self.appended, len(payloads))
         self.appended_bytes = max(self.appended_bytes, sum(map(len, payloads)))
         return await super().append(appends, lease=lease)
 
 
-async def test_what_is_asked_of_the_store_at_once_is_bounded(service_factory: ServiceFactory) -> None:
+async def test_what_is_asked_of_the_store_at_once_is_bounded(
+    service_factory: ServiceFactory,
+) -> None:
     stores: list[Measuring] = []
 
     def measure(store: Store) -> Store:
@@ -114,11 +126,15 @@ async def drain(service: Service, stream_id: str) -> None:
 class Away(ForwardingStore):
     """Does not take any append."""
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         raise StoreUnavailable("away")
 
 
-async def test_what_may_be_pushed_and_not_stored_is_bounded(service_factory: ServiceFactory) -> None:
+async def test_what_may_be_pushed_and_not_stored_is_bounded(
+    service_factory: ServiceFactory,
+) -> None:
     service = service_factory(wrap_store=Away, outage_timeout=0.5)
     chunk = {"type": "text", "n": "x" * (MIB // 2)}
     pushed = 0

@@ -26,7 +26,9 @@ def said(*messages: AIMessageChunk, last: AIMessage | None = None) -> list[str]:
     chunks = mapper.model_start(run_id, None, None, None)
     for message in messages:
         chunks += mapper.token(run_id, message.text, ChatGenerationChunk(message=message))
-    chunks += mapper.model_end(run_id, LLMResult(generations=[[ChatGeneration(message=last or _sum(messages))]]))
+    chunks += mapper.model_end(
+        run_id, LLMResult(generations=[[ChatGeneration(message=last or _sum(messages))]])
+    )
     ended = [*chunks, *_ending(chunks)]
     check_message(ended)
     return outline(ended)[2:-2]
@@ -53,4 +55,6 @@ def block(kind: str, text: str, index: int | str | None = None) -> AIMessageChun
 
 
 def call(index: int | None, call_id: str | None, name: str | None, args: str) -> AIMessageChunk:
-    return AIMessageChunk("", tool_call_chunks=[tool_call_chunk(index=index, id=call_id, name=name, args=args)])
+    return AIMessageChunk(
+        "", tool_call_chunks=[tool_call_chunk(index=index, id=call_id, name=name, args=args)]
+    )

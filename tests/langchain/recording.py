@@ -23,7 +23,9 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Sink:
-    """Keeps what is pushed, ends it as leaving a publisher's block does, and checks it as a client would."""
+    """Keeps what is pushed, ends it as leaving a publisher's block does, and checks it as a client
+    would.
+    """
 
     message_id = "m1"
 
@@ -57,7 +59,9 @@ class Sink:
         return reducer.message
 
     def outline(self) -> list[str]:
-        """Return the whole message, one line for each chunk; runs are named A, B, … in the order in which they spoke."""
+        """Return the whole message, one line for each chunk; runs are named A, B, … in the order in
+        which they spoke.
+        """
         chunks = self.ended()
         check_message(chunks)
         return outline(chunks)
@@ -83,11 +87,17 @@ def check_message(chunks: Iterable[Chunk]) -> None:
     assert kinds.count("start") == 1
     assert kinds[0] == "start"
     tools = [
-        chunk for chunk in chunks if chunk["type"].startswith(("tool-input-a", "tool-input-e", "tool-output-a", "tool-output-e"))
+        chunk
+        for chunk in chunks
+        if chunk["type"].startswith(
+            ("tool-input-a", "tool-input-e", "tool-output-a", "tool-output-e")
+        )
     ]
     assert all(chunk["dynamic"] for chunk in tools)
     message = reduce_chunks(chunks)
-    assert [part for part in message["parts"] if part.get("state") in ("streaming", "input-streaming")] == []
+    assert [
+        part for part in message["parts"] if part.get("state") in ("streaming", "input-streaming")
+    ] == []
 
 
 def outline(chunks: Iterable[Chunk]) -> list[str]:
@@ -96,6 +106,12 @@ def outline(chunks: Iterable[Chunk]) -> list[str]:
     def name(found: re.Match[str]) -> str:
         return names.setdefault(found[0], chr(ord("A") + len(names)))
 
-    shown = ({key: value for key, value in chunk.items() if key not in ("type", "dynamic")} for chunk in chunks)
-    lines = (" ".join([chunk["type"], *map(str, keys.values())]) for chunk, keys in zip(chunks, shown, strict=True))
+    shown = (
+        {key: value for key, value in chunk.items() if key not in ("type", "dynamic")}
+        for chunk in chunks
+    )
+    lines = (
+        " ".join([chunk["type"], *map(str, keys.values())])
+        for chunk, keys in zip(chunks, shown, strict=True)
+    )
     return [_UUID.sub(name, line) for line in lines]

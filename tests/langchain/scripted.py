@@ -1,4 +1,6 @@
-"""Chat models that follow a script, and an agent around them: every callback is LangChain's own, and nothing is sent."""
+"""Chat models that follow a script, and an agent around them: every callback is LangChain's own,
+and nothing is sent.
+"""
 
 from __future__ import annotations
 
@@ -45,17 +47,25 @@ class SilentModel(BaseChatModel):
         self._calls += 1
         return script
 
-    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
-        said: list[Any] = [_said(step).message for step in self._next_script() if not isinstance(step, float)]
+    def _generate(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        said: list[Any] = [
+            _said(step).message for step in self._next_script() if not isinstance(step, float)
+        ]
         whole = sum(said[1:], start=said[0])
-        message = AIMessage(**whole.model_dump(exclude={"type", "chunk_position", "tool_call_chunks"}))
+        message = AIMessage(
+            **whole.model_dump(exclude={"type", "chunk_position", "tool_call_chunks"})
+        )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
 class ScriptedModel(SilentModel):
     """Answers piece by piece."""
 
-    def _stream(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+    def _stream(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
         for step in self._next_script():
             if isinstance(step, float):
                 time.sleep(step)
@@ -108,7 +118,11 @@ async def broken() -> str:
 
 def says(*texts: str, reason: str = "stop", tokens: int = 0) -> list[Step]:
     """Return a script that streams these texts."""
-    usage: Any = {"input_tokens": tokens, "output_tokens": tokens, "total_tokens": 2 * tokens} if tokens else None
+    usage: Any = (
+        {"input_tokens": tokens, "output_tokens": tokens, "total_tokens": 2 * tokens}
+        if tokens
+        else None
+    )
     last = AIMessageChunk("", response_metadata={"finish_reason": reason}, usage_metadata=usage)
     return [*(AIMessageChunk(text) for text in texts), last]
 
@@ -119,12 +133,19 @@ def calls(*tools: tuple[str, str, str]) -> list[Step]:
     for index, (call_id, name, arguments) in enumerate(tools):
         start = tool_call_chunk(name=name, args="", id=call_id, index=index)
         more = tool_call_chunk(name=None, args=arguments, id=None, index=index)
-        script += [AIMessageChunk("", tool_call_chunks=[start]), AIMessageChunk("", tool_call_chunks=[more])]
+        script += [
+            AIMessageChunk("", tool_call_chunks=[start]),
+            AIMessageChunk("", tool_call_chunks=[more]),
+        ]
     return [*script, AIMessageChunk("", response_metadata={"finish_reason": "tool_calls"})]
 
 
-def agent(model: BaseChatModel, tools: Sequence[BaseTool], **node: Any) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """Return a graph like that of `create_agent`: a model node, and one run of the tools node for each call."""
+def agent(
+    model: BaseChatModel, tools: Sequence[BaseTool], **node: Any
+) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """Return a graph like that of `create_agent`: a model node, and one run of the tools node for
+    each call.
+    """
 
     async def ask(state: State) -> State:
         return {"messages": [await model.ainvoke(state["messages"])]}

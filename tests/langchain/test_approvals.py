@@ -1,4 +1,6 @@
-"""Agents that ask a human, with LangChain's own agent and middleware. T, M and U: rows of the integration reference."""
+"""Agents that ask a human, with LangChain's own agent and middleware. T, M and U: rows of the
+integration reference.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,12 @@ MODES = ["batched", "per_call"] if HAS_MODES else ["batched"]
 """Older releases of langchain 1 ask about all calls at once, and have no other mode to test."""
 
 
-def careful(script: list[list[Any]], mode: str = "batched", tools: Sequence[BaseTool] = (weather, clock), **asks: Any) -> Any:
+def careful(
+    script: list[list[Any]],
+    mode: str = "batched",
+    tools: Sequence[BaseTool] = (weather, clock),
+    **asks: Any,
+) -> Any:
     """Return an agent that asks before it looks up the weather."""
     options: Any = {"interrupt_mode": mode} if mode != "batched" else {}
     return create_agent(
@@ -53,7 +60,11 @@ def answered(message: UIMessage, **answers: object) -> UIMessage:
     for part in message["parts"]:
         if part.get("toolCallId") in answers:
             part["state"] = "approval-responded"
-            part["approval"] = {**part["approval"], "approved": answers[part["toolCallId"]], "reason": "Why not"}
+            part["approval"] = {
+                **part["approval"],
+                "approved": answers[part["toolCallId"]],
+                "reason": "Why not",
+            }
     return message
 
 
@@ -64,9 +75,15 @@ def states(message: UIMessage) -> dict[str, str]:
 @pytest.mark.parametrize("mode", MODES)
 async def test_t17_an_agent_that_must_ask_asks_for_each_call(mode: str) -> None:
     recorder = Recorder()
-    await run(careful([calls(PARIS, ("c3", "clock", '{"zone":"UTC"}'), ROME)], mode), USER, recorder)
+    await run(
+        careful([calls(PARIS, ("c3", "clock", '{"zone":"UTC"}'), ROME)], mode), USER, recorder
+    )
 
-    lines = [line.split(":")[-1] for line in recorder.outline() if line.startswith("tool-approval-request")]
+    lines = [
+        line.split(":")[-1]
+        for line in recorder.outline()
+        if line.startswith("tool-approval-request")
+    ]
     assert lines == ["c1 c1", "c2 c2"]
     assert recorder.outline()[-1] == "finish tool-calls"
     asked = [part for part in recorder.sink.message()["parts"] if part["type"] == "data-interrupt"]
@@ -99,7 +116,11 @@ async def test_t17_one_handler_may_ask_and_go_on() -> None:
     decisions = [{"type": "approve"}, {"type": "reject"}]
     await run(graph, Command(resume={"decisions": decisions}), recorder)
 
-    answers = [line.split(":")[-1] for line in recorder.outline() if line.startswith("tool-approval-response")]
+    answers = [
+        line.split(":")[-1]
+        for line in recorder.outline()
+        if line.startswith("tool-approval-response")
+    ]
     assert sorted(answers) == ["c1 True", "c2 False"]
     assert states(recorder.sink.message()) == {"c1": "output-available", "c2": "output-denied"}
 
@@ -107,7 +128,9 @@ async def test_t17_one_handler_may_ask_and_go_on() -> None:
 async def test_a_human_may_answer_in_the_place_of_the_tool() -> None:
     graph, recorder = careful([calls(PARIS), says("Done")]), Recorder()
     await run(graph, USER, recorder)
-    await run(graph, Command(resume={"decisions": [{"type": "respond", "message": "Snow"}]}), recorder)
+    await run(
+        graph, Command(resume={"decisions": [{"type": "respond", "message": "Snow"}]}), recorder
+    )
 
     assert "tool-output-available c1 Snow" in recorder.outline()
 
@@ -144,7 +167,10 @@ async def test_m30_a_repeated_call_id_is_asked_about_under_the_id_that_is_shown(
     third = Recorder(continued=message)
     await run(graph, Command(resume=resume_value([message])), third)
 
-    assert states(third.sink.message(message)) == {"c1": "output-available", "c1#2": "output-available"}
+    assert states(third.sink.message(message)) == {
+        "c1": "output-available",
+        "c1#2": "output-available",
+    }
 
 
 @tool
@@ -154,14 +180,18 @@ async def book(city: str) -> str:
 
 
 @pytest.mark.parametrize("go_on", ["same handler", "new handler"])
-async def test_t16_a_tool_that_interrupts_asks_with_data_and_its_call_stays_open(go_on: str) -> None:
+async def test_t16_a_tool_that_interrupts_asks_with_data_and_its_call_stays_open(
+    go_on: str,
+) -> None:
     model = ScriptedModel(scripts=[calls(("c1", "book", '{"city":"Paris"}')), says("Done")])
     graph, first = create_agent(model, [book], checkpointer=InMemorySaver()), Recorder()
     await run(graph, USER, first)
     assert "tool-input-available c1 book {'city': 'Paris'}" in first.outline()
     assert [line for line in first.outline() if "output" in line or "approval" in line] == []
     message = first.sink.message()
-    assert [part["data"] for part in message["parts"] if part["type"] == "data-interrupt"] == [{"question": "Sure?"}]
+    assert [part["data"] for part in message["parts"] if part["type"] == "data-interrupt"] == [
+        {"question": "Sure?"}
+    ]
 
     second = first if go_on == "same handler" else Recorder(continued=message)
     await run(graph, Command(resume=True), second)
@@ -175,8 +205,15 @@ async def test_m15_an_interrupt_that_passes_through_graphs_is_shown_once() -> No
     def ask(state: State) -> State:
         return {"messages": [HumanMessage(interrupt(float("inf")))]}
 
-    inner = StateGraph(State).add_node("ask", ask).add_edge(START, "ask").add_edge("ask", END).compile()
-    outer = StateGraph(State).add_node("inner", inner).add_edge(START, "inner").compile(checkpointer=InMemorySaver())
+    inner = (
+        StateGraph(State).add_node("ask", ask).add_edge(START, "ask").add_edge("ask", END).compile()
+    )
+    outer = (
+        StateGraph(State)
+        .add_node("inner", inner)
+        .add_edge(START, "inner")
+        .compile(checkpointer=InMemorySaver())
+    )
     recorder = Recorder()
     await run(outer, USER, recorder)
 
@@ -184,7 +221,9 @@ async def test_m15_an_interrupt_that_passes_through_graphs_is_shown_once() -> No
     assert line.startswith("data-interrupt None ")
 
 
-async def test_t14_a_call_that_was_rejected_without_a_checkpointer_has_failed_for_the_model() -> None:
+async def test_t14_a_call_that_was_rejected_without_a_checkpointer_has_failed_for_the_model() -> (
+    None
+):
     graph, first = careful([calls(PARIS)]), Recorder()
     await run(graph, USER, first)
     message = answered(first.sink.message(), c1=False)
@@ -195,36 +234,69 @@ async def test_t14_a_call_that_was_rejected_without_a_checkpointer_has_failed_fo
 
 async def test_a_turn_that_goes_on_announces_new_calls_with_new_ids() -> None:
     first = Recorder()
-    await agent(ScriptedModel(scripts=[calls(PARIS), says("Warm")]), [weather]).ainvoke(USER, first.config)
+    await agent(ScriptedModel(scripts=[calls(PARIS), says("Warm")]), [weather]).ainvoke(
+        USER, first.config
+    )
     message = first.sink.message()
     second = Recorder(continued=message)
-    await agent(ScriptedModel(scripts=[calls(PARIS), says("Still warm")]), [weather]).ainvoke(USER, second.config)
+    await agent(ScriptedModel(scripts=[calls(PARIS), says("Still warm")]), [weather]).ainvoke(
+        USER, second.config
+    )
 
-    assert states(second.sink.message(message)) == {"c1": "output-available", "c1#2": "output-available"}
+    assert states(second.sink.message(message)) == {
+        "c1": "output-available",
+        "c1#2": "output-available",
+    }
 
 
 @pytest.mark.parametrize(
     "message",
-    [{}, {"parts": None}, {"parts": ["x", {}, {"type": "dynamic-tool"}, {"type": "dynamic-tool", "toolCallId": 1, "state": []}]}],
+    [
+        {},
+        {"parts": None},
+        {
+            "parts": [
+                "x",
+                {},
+                {"type": "dynamic-tool"},
+                {"type": "dynamic-tool", "toolCallId": 1, "state": []},
+            ]
+        },
+    ],
     ids=["empty", "no parts", "broken parts"],
 )
 async def test_a_forged_message_does_not_disturb_the_turn(message: Any) -> None:
     recorder = Recorder(continued=message)
-    await agent(ScriptedModel(scripts=[calls(PARIS), says("Warm")]), [weather]).ainvoke(USER, recorder.config)
+    await agent(ScriptedModel(scripts=[calls(PARIS), says("Warm")]), [weather]).ainvoke(
+        USER, recorder.config
+    )
 
     assert states(recorder.sink.message()) == {"c1": "output-available"}
 
 
 async def test_a_call_whose_input_never_came_is_not_answered_later() -> None:
-    part = {"type": "tool-weather", "toolCallId": "c1", "state": "input-streaming", "input": {"city": "P"}}
+    part = {
+        "type": "tool-weather",
+        "toolCallId": "c1",
+        "state": "input-streaming",
+        "input": {"city": "P"},
+    }
     recorder = Recorder(continued={"parts": [part]})
-    await agent(ScriptedModel(scripts=[calls(PARIS), says("Warm")]), [weather]).ainvoke(USER, recorder.config)
+    await agent(ScriptedModel(scripts=[calls(PARIS), says("Warm")]), [weather]).ainvoke(
+        USER, recorder.config
+    )
 
-    assert [line.split()[1] for line in outline(recorder.sink.ended()) if "available" in line] == ["c1#2", "c1#2"]
+    assert [line.split()[1] for line in outline(recorder.sink.ended()) if "available" in line] == [
+        "c1#2",
+        "c1#2",
+    ]
 
 
 def test_a_call_that_was_answered_before_the_user_decided_may_run_again() -> None:
-    mapper, chain, node, first, second = LangChainMapper(AgentMessage(), Runs()), *(uuid4() for _ in range(4))
+    mapper, chain, node, first, second = (
+        LangChainMapper(AgentMessage(), Runs()),
+        *(uuid4() for _ in range(4)),
+    )
     question = Interrupt({"action_requests": [{"name": "look", "args": {}}]}, id="i1")
     mapper.run_start("chain", chain)
     mapper.run_start("chain", node, chain)

@@ -20,7 +20,9 @@ def cites(text: str, *annotations: dict[str, Any], index: int = 0) -> AIMessageC
     return AIMessageChunk([{"type": "text", "text": text, "index": index, "annotations": cited}])
 
 
-async def shown(script: list[Any], *, model: type[SilentModel] = ScriptedModel, kinds: tuple[str, ...] = ()) -> list[str]:
+async def shown(
+    script: list[Any], *, model: type[SilentModel] = ScriptedModel, kinds: tuple[str, ...] = ()
+) -> list[str]:
     recorder = Recorder()
     await model(scripts=[script]).ainvoke("hi", recorder.config)
     return [line for line in recorder.outline() if line.startswith(kinds or ("source", "file"))]
@@ -33,7 +35,10 @@ A = {"url": "https://a/1", "title": "A"}
 async def test_a_cited_page_is_shown_once(model: type[SilentModel]) -> None:
     script = [cites("one", A), cites("two", A, {"url": "http://b"}), cites("", A, index=1)]
 
-    assert await shown(script, model=model) == ["source-url https://a/1 https://a/1 A", "source-url http://b http://b"]
+    assert await shown(script, model=model) == [
+        "source-url https://a/1 https://a/1 A",
+        "source-url http://b http://b",
+    ]
 
 
 async def test_a_page_that_two_models_cite_is_shown_once() -> None:
@@ -50,7 +55,9 @@ async def test_a_page_that_a_failed_attempt_cited_is_shown_again() -> None:
     model = ScriptedModel(scripts=[[cites("one", A), ConnectionError()], [cites("two", A)]])
     await model.with_retry(wait_exponential_jitter=False).ainvoke("hi", recorder.config)
 
-    assert len([line for line in recorder.outline() if line.startswith(("source", "reset-step"))]) == 3
+    assert (
+        len([line for line in recorder.outline() if line.startswith(("source", "reset-step"))]) == 3
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,7 +79,13 @@ async def test_what_is_no_page_is_a_document(citation: dict[str, Any], lines: li
 
 @pytest.mark.parametrize("annotations", [None, {}, ["x"], [None]], ids=repr)
 async def test_annotations_of_another_form_are_left_out(annotations: Any) -> None:
-    assert await shown([AIMessageChunk([{"type": "text", "text": "a", "annotations": annotations}])], model=SilentModel) == []
+    assert (
+        await shown(
+            [AIMessageChunk([{"type": "text", "text": "a", "annotations": annotations}])],
+            model=SilentModel,
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,42 +95,84 @@ async def test_annotations_of_another_form_are_left_out(annotations: Any) -> Non
         ({"type": "image", "url": "https://a/b.jpg"}, "file https://a/b.jpg image/jpeg"),
         ({"type": "image", "base64": "AA=="}, "file data:image/png;base64,AA== image/png"),
         ({"type": "audio", "base64": "AA=="}, "file data:audio/wav;base64,AA== audio/wav"),
-        ({"type": "video", "url": "https://a/b", "mime_type": "video/webm"}, "file https://a/b video/webm"),
-        ({"type": "file", "base64": "AA=="}, "file data:application/octet-stream;base64,AA== application/octet-stream"),
+        (
+            {"type": "video", "url": "https://a/b", "mime_type": "video/webm"},
+            "file https://a/b video/webm",
+        ),
+        (
+            {"type": "file", "base64": "AA=="},
+            "file data:application/octet-stream;base64,AA== application/octet-stream",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 @pytest.mark.parametrize("model", [ScriptedModel, SilentModel], ids=["streamed", "at once"])
-async def test_a_file_is_shown_once(block: dict[str, Any], line: str, model: type[SilentModel]) -> None:
-    assert await shown([AIMessageChunk([{**block, "index": 1}]), AIMessageChunk("so")], model=model) == [line]
+async def test_a_file_is_shown_once(
+    block: dict[str, Any], line: str, model: type[SilentModel]
+) -> None:
+    assert await shown(
+        [AIMessageChunk([{**block, "index": 1}]), AIMessageChunk("so")], model=model
+    ) == [line]
 
 
-@pytest.mark.parametrize("block", [{"file_id": "f1"}, {"url": "file:///etc/passwd"}, {"url": 7}, {"base64": ""}], ids=str)
+@pytest.mark.parametrize(
+    "block", [{"file_id": "f1"}, {"url": "file:///etc/passwd"}, {"url": 7}, {"base64": ""}], ids=str
+)
 async def test_a_file_that_no_browser_can_open_is_left_out(block: dict[str, Any]) -> None:
     assert await shown([AIMessageChunk([{"type": "image", **block}])]) == []
 
 
 async def test_sound_that_comes_in_pieces_is_shown_when_it_is_whole() -> None:
-    pieces = [AIMessageChunk([{"type": "audio", "base64": piece, "index": 0}]) for piece in ("AAAA", "BBBB")]
+    pieces = [
+        AIMessageChunk([{"type": "audio", "base64": piece, "index": 0}])
+        for piece in ("AAAA", "BBBB")
+    ]
 
     assert await shown(pieces) == ["file data:audio/wav;base64,AAAABBBB audio/wav"]
 
 
 async def test_an_image_stands_between_the_texts_around_it() -> None:
-    script = [AIMessageChunk([block]) for block in ({"type": "text", "text": "a"}, PIXEL, {"type": "text", "text": "b"})]
+    script = [
+        AIMessageChunk([block])
+        for block in ({"type": "text", "text": "a"}, PIXEL, {"type": "text", "text": "b"})
+    ]
 
     lines = await shown(script, kinds=("text-delta", "text-end", "file"))
-    assert [line.split()[0] for line in lines] == ["text-delta", "text-end", "file", "text-delta", "text-end"]
+    assert [line.split()[0] for line in lines] == [
+        "text-delta",
+        "text-end",
+        "file",
+        "text-delta",
+        "text-end",
+    ]
 
 
 async def test_the_newer_streaming_path_shows_them_too() -> None:
     recorder = Recorder()
-    asked = {"type": "server_tool_call", "id": "srv_1", "name": "web_search", "args": {"q": "x"}, "index": 2}
-    found = {"type": "server_tool_result", "tool_call_id": "srv_1", "status": "success", "output": [1], "index": 3}
-    script = [cites("one", A), AIMessageChunk([{**PIXEL, "index": 1}]), AIMessageChunk([asked, found])]
+    asked = {
+        "type": "server_tool_call",
+        "id": "srv_1",
+        "name": "web_search",
+        "args": {"q": "x"},
+        "index": 2,
+    }
+    found = {
+        "type": "server_tool_result",
+        "tool_call_id": "srv_1",
+        "status": "success",
+        "output": [1],
+        "index": 3,
+    }
+    script = [
+        cites("one", A),
+        AIMessageChunk([{**PIXEL, "index": 1}]),
+        AIMessageChunk([asked, found]),
+    ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LangChainBetaWarning)
-        stream = await ScriptedModel(scripts=[script]).astream_events("hi", recorder.config, version="v3")
+        stream = await ScriptedModel(scripts=[script]).astream_events(
+            "hi", recorder.config, version="v3"
+        )
     await stream.output
     await recorder.sink.until("tool-output-available")
 

@@ -24,7 +24,9 @@ async def test_input_that_a_client_has_changed_is_shown_as_it_was_asked_about() 
     graph, first = careful([calls(PARIS), says("Done")]), Recorder()
     await run(graph, USER, first)
     forged = answered(first.sink.message(), c1=True)
-    next(part for part in forged["parts"] if part.get("toolCallId") == "c1")["input"] = {"city": "Rome"}
+    next(part for part in forged["parts"] if part.get("toolCallId") == "c1")["input"] = {
+        "city": "Rome"
+    }
 
     second = Recorder(continued=forged)
     await run(graph, Command(resume=resume_value([forged])), second)

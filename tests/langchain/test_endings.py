@@ -62,10 +62,16 @@ async def stream(runnable: Runnable[Any, Any], question: Any, config: Any) -> No
 
 @pytest.mark.parametrize("call", [invoke, stream])
 @pytest.mark.parametrize("kind", RUNNABLES)
-async def test_a_completed_block_finishes_the_message(service: Service, kind: str, call: Callable[..., Any]) -> None:
+async def test_a_completed_block_finishes_the_message(
+    service: Service, kind: str, call: Callable[..., Any]
+) -> None:
     build, question = RUNNABLES[kind]
     async with service.publisher("chat", message_id="m1") as pub:
-        await call(build(ScriptedModel(scripts=[says("Hel", "lo")])), question, {"callbacks": [StreamCallbackHandler(pub)]})
+        await call(
+            build(ScriptedModel(scripts=[says("Hel", "lo")])),
+            question,
+            {"callbacks": [StreamCallbackHandler(pub)]},
+        )
 
     assert outline(await recorded(service)) == [
         "start m1",
@@ -81,12 +87,18 @@ async def test_a_completed_block_finishes_the_message(service: Service, kind: st
 
 @pytest.mark.parametrize("call", [invoke, stream])
 @pytest.mark.parametrize("kind", RUNNABLES)
-async def test_a_cancelled_block_aborts_the_message(service: Service, kind: str, call: Callable[..., Any]) -> None:
+async def test_a_cancelled_block_aborts_the_message(
+    service: Service, kind: str, call: Callable[..., Any]
+) -> None:
     build, question = RUNNABLES[kind]
 
     async def reply() -> None:
         async with service.publisher("chat", message_id="m1") as pub:
-            await call(build(ScriptedModel(scripts=[HALF])), question, {"callbacks": [StreamCallbackHandler(pub)]})
+            await call(
+                build(ScriptedModel(scripts=[HALF])),
+                question,
+                {"callbacks": [StreamCallbackHandler(pub)]},
+            )
 
     task = asyncio.create_task(reply())
     await until_it_speaks(service)
@@ -103,7 +115,9 @@ async def test_a_cancelled_block_aborts_the_message(service: Service, kind: str,
 
 
 @pytest.mark.parametrize("call", [invoke, stream])
-async def test_a_block_that_is_cancelled_inside_a_tool_aborts_the_message(service: Service, call: Callable[..., Any]) -> None:
+async def test_a_block_that_is_cancelled_inside_a_tool_aborts_the_message(
+    service: Service, call: Callable[..., Any]
+) -> None:
     started = asyncio.Event()
 
     @tool
@@ -124,7 +138,12 @@ async def test_a_block_that_is_cancelled_inside_a_tool_aborts_the_message(servic
 
     lines = outline(await recorded(service))
     assert [line for line in lines if "output" in line] == []
-    assert lines[-4:] == ["finish-step", "start-step", "message-metadata {'stopped': True}", "abort"]
+    assert lines[-4:] == [
+        "finish-step",
+        "start-step",
+        "message-metadata {'stopped': True}",
+        "abort",
+    ]
 
 
 @pytest.mark.parametrize("after", range(13))
@@ -132,11 +151,18 @@ async def test_a_block_that_is_cancelled_inside_a_tool_aborts_the_message(servic
 async def test_a_message_that_is_cancelled_after_any_chunk_is_whole(
     service: Service, call: Callable[..., Any], after: int
 ) -> None:
-    pauses: Any = [[0.0, *(piece for step in script for piece in (step, 0.0))] for script in (ASKED, says("Warm", "."))]
+    pauses: Any = [
+        [0.0, *(piece for step in script for piece in (step, 0.0))]
+        for script in (ASKED, says("Warm", "."))
+    ]
 
     async def reply() -> None:
         async with service.publisher("chat", message_id="m1") as pub:
-            await call(agent(ScriptedModel(scripts=pauses), [weather]), USER, {"callbacks": [StreamCallbackHandler(pub)]})
+            await call(
+                agent(ScriptedModel(scripts=pauses), [weather]),
+                USER,
+                {"callbacks": [StreamCallbackHandler(pub)]},
+            )
 
     task = asyncio.create_task(reply())
     subscription = service.subscribe("chat", timeout=5.0)
@@ -146,13 +172,19 @@ async def test_a_message_that_is_cancelled_after_any_chunk_is_whole(
     await asyncio.wait([task])
 
     chunks = await recorded(service)
-    assert [chunk["type"] for chunk in chunks if chunk["type"] in TERMINAL_TYPES] == [chunks[-1]["type"]]
+    assert [chunk["type"] for chunk in chunks if chunk["type"] in TERMINAL_TYPES] == [
+        chunks[-1]["type"]
+    ]
 
 
 @pytest.mark.parametrize("kind", RUNNABLES)
-async def test_a_reader_that_forgets_its_stream_leaves_a_message_without_loose_ends(service: Service, kind: str) -> None:
+async def test_a_reader_that_forgets_its_stream_leaves_a_message_without_loose_ends(
+    service: Service, kind: str
+) -> None:
     build, question = RUNNABLES[kind]
-    model = ScriptedModel(scripts=[[AIMessageChunk("one"), AIMessageChunk("two"), 0.0, AIMessageChunk("three")]])
+    model = ScriptedModel(
+        scripts=[[AIMessageChunk("one"), AIMessageChunk("two"), 0.0, AIMessageChunk("three")]]
+    )
     async with service.publisher("chat") as pub:
         async for _ in build(model).astream(question, {"callbacks": [StreamCallbackHandler(pub)]}):
             break
@@ -169,15 +201,25 @@ async def test_a_failed_block_tells_that_it_failed_and_not_why(service: Service,
         async with service.publisher("chat") as pub:
             await build(model).ainvoke(question, {"callbacks": [StreamCallbackHandler(pub)]})
 
-    assert outline(await recorded(service))[-3:] == ["text-end A:0", "finish-step", "error An error occurred."]
+    assert outline(await recorded(service))[-3:] == [
+        "text-end A:0",
+        "finish-step",
+        "error An error occurred.",
+    ]
 
 
 @pytest.mark.parametrize("kind", RUNNABLES)
-async def test_a_reader_that_stops_early_leaves_a_message_without_loose_ends(service: Service, kind: str) -> None:
+async def test_a_reader_that_stops_early_leaves_a_message_without_loose_ends(
+    service: Service, kind: str
+) -> None:
     build, question = RUNNABLES[kind]
-    model = ScriptedModel(scripts=[[AIMessageChunk("one"), AIMessageChunk("two"), 0.0, AIMessageChunk("three")]])
+    model = ScriptedModel(
+        scripts=[[AIMessageChunk("one"), AIMessageChunk("two"), 0.0, AIMessageChunk("three")]]
+    )
     async with service.publisher("chat") as pub:
-        async with aclosing(build(model).astream(question, {"callbacks": [StreamCallbackHandler(pub)]})) as pieces:
+        async with aclosing(
+            build(model).astream(question, {"callbacks": [StreamCallbackHandler(pub)]})
+        ) as pieces:
             async for _ in pieces:
                 break
 
@@ -203,7 +245,9 @@ async def test_a_handler_that_outlives_its_block_is_harmless(service: Service) -
     answer = await ScriptedModel(scripts=[says("late")]).ainvoke("hi", {"callbacks": [handler]})
 
     assert answer.text == "late"
-    assert [line for line in outline(await recorded(service)) if "delta" in line] == ["text-delta A:0 one"]
+    assert [line for line in outline(await recorded(service)) if "delta" in line] == [
+        "text-delta A:0 one"
+    ]
 
 
 async def test_a_chain_in_a_thread_and_one_on_the_loop_make_one_message(service: Service) -> None:
@@ -223,7 +267,9 @@ async def test_a_chain_in_a_thread_and_one_on_the_loop_make_one_message(service:
 
 
 async def test_pushes_from_a_thread_stay_before_later_ones_from_the_loop(service: Service) -> None:
-    """An async graph runs sync functions in threads; what they record comes before what the loop records after it."""
+    """An async graph runs sync functions in threads; what they record comes before what the loop
+    records after it.
+    """
     model = ScriptedModel(scripts=[says("one"), says("two")])
     async with service.publisher("chat") as pub:
         config: Any = {"callbacks": [StreamCallbackHandler(pub)]}
@@ -234,12 +280,17 @@ async def test_pushes_from_a_thread_stay_before_later_ones_from_the_loop(service
         model.invoke("hi", config)
 
     lines = outline(await recorded(service))
-    assert [line for line in lines if "text-delta" in line] == ["text-delta A:0 one", "text-delta B:0 two"]
+    assert [line for line in lines if "text-delta" in line] == [
+        "text-delta A:0 one",
+        "text-delta B:0 two",
+    ]
 
 
 async def test_an_agent_with_a_tool_is_kept_as_a_whole_message(service: Service) -> None:
     async with service.publisher("chat", message_id="m1") as pub:
-        model = ScriptedModel(scripts=[calls(("call_1", "weather", '{"city":"Paris"}')), says("Warm")])
+        model = ScriptedModel(
+            scripts=[calls(("call_1", "weather", '{"city":"Paris"}')), says("Warm")]
+        )
         await agent(model, [weather]).ainvoke(USER, {"callbacks": [StreamCallbackHandler(pub)]})
 
     chunks = [chunk async for chunk in service.subscribe("chat")]

@@ -1,4 +1,6 @@
-"""The handler towards LangChain: it records, and nobody notices. L, Q and K: rows of the integration reference."""
+"""The handler towards LangChain: it records, and nobody notices. L, Q and K: rows of the
+integration reference.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,11 @@ from monostream_ai.ui_messages import Chunk
 from tests.langchain.recording import Recorder, Sink
 from tests.langchain.scripted import USER, ScriptedModel, agent, calls, says, weather
 
-HOOKS = [name for name, hook in vars(StreamCallbackHandler).items() if name.startswith("on_") and inspect.isfunction(hook)]
+HOOKS = [
+    name
+    for name, hook in vars(StreamCallbackHandler).items()
+    if name.startswith("on_") and inspect.isfunction(hook)
+]
 
 
 def script() -> list[list[Any]]:
@@ -33,15 +39,22 @@ def script() -> list[list[Any]]:
 
 def without_ids(value: Any) -> Any:
     dumped = [message.model_dump(exclude={"id"}) for message in value["messages"]]
-    return [{key: item for key, item in message.items() if key != "response_metadata"} for message in dumped]
+    return [
+        {key: item for key, item in message.items() if key != "response_metadata"}
+        for message in dumped
+    ]
 
 
 @pytest.mark.parametrize("force_streaming", [True, False])
-async def test_q4_an_agent_answers_alike_with_and_without_the_handler(force_streaming: bool) -> None:
+async def test_q4_an_agent_answers_alike_with_and_without_the_handler(
+    force_streaming: bool,
+) -> None:
     recorder = Recorder(force_streaming=force_streaming)
 
     plain = await agent(ScriptedModel(scripts=script()), [weather]).ainvoke(USER)
-    recorded = await agent(ScriptedModel(scripts=script()), [weather]).ainvoke(USER, recorder.config)
+    recorded = await agent(ScriptedModel(scripts=script()), [weather]).ainvoke(
+        USER, recorder.config
+    )
 
     assert without_ids(recorded) == without_ids(plain)
 
@@ -51,7 +64,9 @@ async def test_q4_a_chain_streams_alike_with_and_without_the_handler(force_strea
     chain = RunnableLambda(str) | ScriptedModel(scripts=[says("Hel", "lo")]) | StrOutputParser()
     recorder = Recorder(force_streaming=force_streaming)
 
-    assert [piece async for piece in chain.astream("hi", recorder.config)] == [piece async for piece in chain.astream("hi")]
+    assert [piece async for piece in chain.astream("hi", recorder.config)] == [
+        piece async for piece in chain.astream("hi")
+    ]
 
 
 async def test_q4_events_are_the_same_when_streaming_is_not_forced() -> None:
@@ -59,7 +74,9 @@ async def test_q4_events_are_the_same_when_streaming_is_not_forced() -> None:
     recorder = Recorder(force_streaming=False)
 
     plain = [event["event"] async for event in chain.astream_events("hi", version="v2")]
-    recorded = [event["event"] async for event in chain.astream_events("hi", recorder.config, version="v2")]
+    recorded = [
+        event["event"] async for event in chain.astream_events("hi", recorder.config, version="v2")
+    ]
 
     assert recorded == plain
     assert "on_parser_stream" in recorded
@@ -99,7 +116,11 @@ def test_k5_each_hook_takes_what_langchain_passes(name: str) -> None:
     ours = inspect.signature(getattr(StreamCallbackHandler, name)).parameters
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in ours.values())
 
-    positional = [key for key, parameter in theirs.items() if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    positional = [
+        key
+        for key, parameter in theirs.items()
+        if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    ]
     assert list(ours)[: len(positional)] == positional
     assert takes_any
 
@@ -121,7 +142,9 @@ async def test_a_sink_that_fails_does_not_fail_the_run(caplog: pytest.LogCapture
         def push(self, *chunks: Chunk) -> None:
             raise RuntimeError("full")
 
-    answer = await ScriptedModel(scripts=[says("Hi")]).ainvoke("hi", {"callbacks": [StreamCallbackHandler(Full())]})
+    answer = await ScriptedModel(scripts=[says("Hi")]).ainvoke(
+        "hi", {"callbacks": [StreamCallbackHandler(Full())]}
+    )
 
     assert answer.text == "Hi"
     assert "full" in caplog.text
@@ -139,7 +162,9 @@ class Narrow(Sink):
 async def narrowly(*scripts: list[Any], **options: Any) -> list[str]:
     sink = Narrow()
     handler = StreamCallbackHandler(sink, **options)
-    await agent(ScriptedModel(scripts=list(scripts)), [weather]).ainvoke(USER, {"callbacks": [handler]})
+    await agent(ScriptedModel(scripts=list(scripts)), [weather]).ainvoke(
+        USER, {"callbacks": [handler]}
+    )
     return sink.outline()
 
 
@@ -172,8 +197,15 @@ async def test_input_over_the_limit_is_an_error_and_its_call_goes_on() -> None:
     assert "tool-output-error call_1 The result is too large to show." in lines
 
 
-async def test_what_cannot_be_made_smaller_is_left_out_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    image = AIMessageChunk([{"type": "text", "text": "a"}, {"type": "image", "base64": "A" * 300, "mime_type": "image/png"}])
+async def test_what_cannot_be_made_smaller_is_left_out_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    image = AIMessageChunk(
+        [
+            {"type": "text", "text": "a"},
+            {"type": "image", "base64": "A" * 300, "mime_type": "image/png"},
+        ]
+    )
     lines = await narrowly([image, AIMessageChunk("b")])
 
     assert [line.split()[-1] for line in lines if "delta" in line] == ["a", "b"]
@@ -181,7 +213,9 @@ async def test_what_cannot_be_made_smaller_is_left_out_with_a_warning(caplog: py
 
 
 def test_an_event_in_the_middle_of_another_waits_for_its_turn() -> None:
-    """The garbage collector may close a generator, and so report its end, while an event is being recorded."""
+    """The garbage collector may close a generator, and so report its end, while an event is being
+    recorded.
+    """
     first, second = uuid4(), uuid4()
 
     class Collecting(Sink):
@@ -197,7 +231,13 @@ def test_an_event_in_the_middle_of_another_waits_for_its_turn() -> None:
         chunk = ChatGenerationChunk(message=AIMessageChunk(text))
         handler.on_llm_new_token(text, chunk=chunk, run_id=run_id)
 
-    assert sink.outline()[-5:] == ["text-delta B:0 b", "text-end A:0", "text-end B:0", "finish-step", "finish stop"]
+    assert sink.outline()[-5:] == [
+        "text-delta B:0 b",
+        "text-end A:0",
+        "text-end B:0",
+        "finish-step",
+        "finish stop",
+    ]
 
 
 def test_l11_threads_may_report_at_the_same_time() -> None:
@@ -209,7 +249,9 @@ def test_l11_threads_may_report_at_the_same_time() -> None:
         ready.wait()
         recorder.handler.on_chat_model_start({}, [], run_id=run_id)
         for _ in range(50):
-            recorder.handler.on_llm_new_token("x", chunk=ChatGenerationChunk(message=AIMessageChunk("x")), run_id=run_id)
+            recorder.handler.on_llm_new_token(
+                "x", chunk=ChatGenerationChunk(message=AIMessageChunk("x")), run_id=run_id
+            )
         recorder.handler.on_llm_error(RuntimeError(), run_id=run_id)
 
     threads = [threading.Thread(target=speak) for _ in range(4)]

@@ -29,7 +29,9 @@ SERVED: list[str | dict[str, Any]] = [
     {"type": "server_tool_call", "id": "srv", "name": "search", "args": {}},
     {"type": "server_tool_result", "tool_call_id": "srv", "status": "success"},
 ]
-INTERRUPT = GraphInterrupt([Interrupt({"action_requests": [{"name": "tool", "args": {}}]}, id="i1")])
+INTERRUPT = GraphInterrupt(
+    [Interrupt({"action_requests": [{"name": "tool", "args": {}}]}, id="i1")]
+)
 ERRORS = [ConnectionError(), GeneratorExit(), INTERRUPT]
 
 call_ids = st.sampled_from(["call_1", "call_2", None])
@@ -37,15 +39,24 @@ call_ids = st.sampled_from(["call_1", "call_2", None])
 
 @st.composite
 def tokens(draw: st.DrawFn) -> AIMessageChunk:
-    call = {"id": draw(call_ids), "name": draw(st.sampled_from(["tool", None])), "args": draw(st.sampled_from(["", "{", "}"]))}
+    call = {
+        "id": draw(call_ids),
+        "name": draw(st.sampled_from(["tool", None])),
+        "args": draw(st.sampled_from(["", "{", "}"])),
+    }
     pieces = [
         AIMessageChunk(""),
         AIMessageChunk("text"),
-        AIMessageChunk([{"type": "reasoning", "reasoning": "hm", "index": draw(st.sampled_from([0, "rs"]))}]),
+        AIMessageChunk(
+            [{"type": "reasoning", "reasoning": "hm", "index": draw(st.sampled_from([0, "rs"]))}]
+        ),
         AIMessageChunk([CITED]),
         AIMessageChunk([{"type": "image", "base64": "AA==", "index": 1}]),
         AIMessageChunk(SERVED),
-        AIMessageChunk("", tool_call_chunks=[tool_call_chunk(index=draw(st.sampled_from([0, 1, None])), **call)]),
+        AIMessageChunk(
+            "",
+            tool_call_chunks=[tool_call_chunk(index=draw(st.sampled_from([0, 1, None])), **call)],
+        ),
     ]
     return draw(st.sampled_from(pieces))
 
@@ -53,20 +64,45 @@ def tokens(draw: st.DrawFn) -> AIMessageChunk:
 @st.composite
 def events(draw: st.DrawFn) -> dict[str, Any]:
     index = draw(st.sampled_from([0, 1]))
-    call = {"type": "tool_call_chunk", "id": draw(call_ids), "name": "tool", "args": draw(st.sampled_from(["", "{", "{}"]))}
+    call = {
+        "type": "tool_call_chunk",
+        "id": draw(call_ids),
+        "name": "tool",
+        "args": draw(st.sampled_from(["", "{", "{}"])),
+    }
     deltas: list[dict[str, Any]] = [
         {"type": "text-delta", "text": "x"},
         {"type": "reasoning-delta", "reasoning": "x"},
         {"type": "tool-call-delta", "args": "{}"},
         {"type": "block-delta", "fields": call},
     ]
-    contents: list[dict[str, Any]] = [call, {**call, "type": "tool_call", "args": {}}, CITED, *map(dict, SERVED)]
+    contents: list[dict[str, Any]] = [
+        call,
+        {**call, "type": "tool_call", "args": {}},
+        CITED,
+        *map(dict, SERVED),
+    ]
     return draw(
         st.one_of(
             st.just({"event": "message-start"}),
-            st.sampled_from([{"event": "content-block-delta", "index": index, "delta": delta} for delta in deltas]),
-            st.sampled_from([{"event": "content-block-start", "index": index, "content": content} for content in contents]),
-            st.sampled_from([{"event": "content-block-finish", "index": index, "content": content} for content in contents]),
+            st.sampled_from(
+                [
+                    {"event": "content-block-delta", "index": index, "delta": delta}
+                    for delta in deltas
+                ]
+            ),
+            st.sampled_from(
+                [
+                    {"event": "content-block-start", "index": index, "content": content}
+                    for content in contents
+                ]
+            ),
+            st.sampled_from(
+                [
+                    {"event": "content-block-finish", "index": index, "content": content}
+                    for content in contents
+                ]
+            ),
         )
     )
 
@@ -74,9 +110,15 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def messages(draw: st.DrawFn) -> AIMessage:
     ids = draw(st.lists(call_ids, max_size=2))
-    invalid: Any = [{"id": "bad", "name": "tool", "args": "{", "error": None}] if draw(st.booleans()) else []
+    invalid: Any = (
+        [{"id": "bad", "name": "tool", "args": "{", "error": None}] if draw(st.booleans()) else []
+    )
     tool_calls: Any = [{"id": call_id, "name": "tool", "args": {}} for call_id in ids]
-    return AIMessage(draw(st.sampled_from(["", "text", [CITED]])), tool_calls=tool_calls, invalid_tool_calls=invalid)
+    return AIMessage(
+        draw(st.sampled_from(["", "text", [CITED]])),
+        tool_calls=tool_calls,
+        invalid_tool_calls=invalid,
+    )
 
 
 @st.composite
@@ -90,20 +132,31 @@ def model_runs(draw: st.DrawFn, parent: UUID | None) -> list[Act]:
         [lambda mapper: mapper.model_error(run_id, error)],
         [],
     ]
-    return [lambda mapper: mapper.model_start(run_id, parent, None, None), *said, *draw(st.sampled_from(ends))]
+    return [
+        lambda mapper: mapper.model_start(run_id, parent, None, None),
+        *said,
+        *draw(st.sampled_from(ends)),
+    ]
 
 
 @st.composite
 def tool_runs(draw: st.DrawFn, parent: UUID | None) -> list[Act]:
     run_id, call_id, error = draw(st.uuids()), draw(call_ids), draw(st.sampled_from(ERRORS))
     status: Any = draw(st.sampled_from(["success", "error"]))
-    output = draw(st.sampled_from(["done", ToolMessage("{}", tool_call_id=call_id or "x", status=status), [None]]))
+    output = draw(
+        st.sampled_from(
+            ["done", ToolMessage("{}", tool_call_id=call_id or "x", status=status), [None]]
+        )
+    )
     ends: list[list[Act]] = [
         [lambda mapper: mapper.tool_end(run_id, output)],
         [lambda mapper: mapper.tool_error(run_id, error)],
         [],
     ]
-    return [lambda mapper: mapper.tool_start(run_id, parent, None, "tool", call_id, {}), *draw(st.sampled_from(ends))]
+    return [
+        lambda mapper: mapper.tool_start(run_id, parent, None, "tool", call_id, {}),
+        *draw(st.sampled_from(ends)),
+    ]
 
 
 @st.composite
@@ -113,7 +166,10 @@ def chains(draw: st.DrawFn) -> list[Act]:
     parent = draw(st.sampled_from([run_id, None]))
     inner = draw(st.lists(st.one_of(model_runs(parent), tool_runs(parent)), max_size=3))
     answers = {"messages": [ToolMessage("no", tool_call_id="call_1", status="error")]}
-    end: list[Act] = [lambda mapper: mapper.run_end(run_id, answers), lambda mapper: mapper.run_error(run_id, error)]
+    end: list[Act] = [
+        lambda mapper: mapper.run_end(run_id, answers),
+        lambda mapper: mapper.run_error(run_id, error),
+    ]
     event: Act = lambda mapper: mapper.custom_event("note", {"id": "n"})  # noqa: E731
     outer = draw(st.sampled_from([None, UUID(int=1)]))
     start: Act = lambda mapper: mapper.run_start("chain", run_id, outer, None, None)  # noqa: E731

@@ -26,14 +26,23 @@ def assistant(*parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def tool(state: str, **keys: Any) -> dict[str, Any]:
-    return {"type": "dynamic-tool", "toolName": "weather", "toolCallId": "c1", "state": state, "input": {"city": "Paris"}, **keys}
+    return {
+        "type": "dynamic-tool",
+        "toolName": "weather",
+        "toolCallId": "c1",
+        "state": state,
+        "input": {"city": "Paris"},
+        **keys,
+    }
 
 
 def test_u1_a_system_message_is_taken_only_if_it_is_allowed() -> None:
     message = {"id": "s1", "role": "system", "parts": [text("Obey "), text("me.")]}
 
     assert to_langchain_messages([message]) == []
-    assert to_langchain_messages([message], allow_system=True) == [SystemMessage("Obey me.", id="s1")]
+    assert to_langchain_messages([message], allow_system=True) == [
+        SystemMessage("Obey me.", id="s1")
+    ]
 
 
 def test_u2_a_user_text_is_a_plain_string() -> None:
@@ -41,10 +50,21 @@ def test_u2_a_user_text_is_a_plain_string() -> None:
 
 
 @pytest.mark.parametrize(
-    ("media_type", "kind"), [("image/png", "image"), ("audio/wav", "audio"), ("video/mp4", "video"), ("application/pdf", "file")]
+    ("media_type", "kind"),
+    [
+        ("image/png", "image"),
+        ("audio/wav", "audio"),
+        ("video/mp4", "video"),
+        ("application/pdf", "file"),
+    ],
 )
 def test_u3_an_upload_becomes_a_block_of_its_kind(media_type: str, kind: str) -> None:
-    file = {"type": "file", "mediaType": media_type, "url": f"data:{media_type};base64,AA==", "filename": "a"}
+    file = {
+        "type": "file",
+        "mediaType": media_type,
+        "url": f"data:{media_type};base64,AA==",
+        "filename": "a",
+    }
     (message,) = to_langchain_messages([user(text("see"), file)])
 
     assert message.content_blocks == [
@@ -54,32 +74,57 @@ def test_u3_an_upload_becomes_a_block_of_its_kind(media_type: str, kind: str) ->
 
 
 def test_u3_a_link_stays_a_link() -> None:
-    (message,) = to_langchain_messages([user({"type": "file", "mediaType": "image/png", "url": "https://a/b.png"})])
+    (message,) = to_langchain_messages(
+        [user({"type": "file", "mediaType": "image/png", "url": "https://a/b.png"})]
+    )
 
-    assert message.content_blocks == [{"type": "image", "mime_type": "image/png", "url": "https://a/b.png"}]
+    assert message.content_blocks == [
+        {"type": "image", "mime_type": "image/png", "url": "https://a/b.png"}
+    ]
 
 
 def test_u3_a_data_url_without_base64_is_encoded() -> None:
-    (message,) = to_langchain_messages([user({"type": "file", "mediaType": "text/plain", "url": "data:text/plain,a%20b"})])
+    (message,) = to_langchain_messages(
+        [user({"type": "file", "mediaType": "text/plain", "url": "data:text/plain,a%20b"})]
+    )
 
     assert message.content_blocks[0]["base64"] == "YSBi"
 
 
 @pytest.mark.parametrize(
-    "url", ["http://a", "file:///etc/passwd", "javascript:x", "data:image/png;base64", "data:x;base64,%%", 1]
+    "url",
+    [
+        "http://a",
+        "file:///etc/passwd",
+        "javascript:x",
+        "data:image/png;base64",
+        "data:x;base64,%%",
+        1,
+    ],
 )
 def test_u10_a_file_from_elsewhere_is_refused(url: object) -> None:
     with pytest.raises(InvalidArgument, match=r"messages\[1\]\.parts\[0\]"):
-        to_langchain_messages([user(text("a")), user({"type": "file", "mediaType": "image/png", "url": url})])
+        to_langchain_messages(
+            [user(text("a")), user({"type": "file", "mediaType": "image/png", "url": url})]
+        )
 
 
 def test_u4_each_step_is_an_answer_followed_by_its_results() -> None:
-    parts = [STEP, text("Let me "), text("see."), tool("output-available", output={"temp": 21}), STEP, text("Warm.")]
+    parts = [
+        STEP,
+        text("Let me "),
+        text("see."),
+        tool("output-available", output={"temp": 21}),
+        STEP,
+        text("Warm."),
+    ]
 
     assert to_langchain_messages([assistant(*parts)]) == [
         AIMessage(
             "Let me see.",
-            tool_calls=[{"id": "c1", "name": "weather", "args": {"city": "Paris"}, "type": "tool_call"}],
+            tool_calls=[
+                {"id": "c1", "name": "weather", "args": {"city": "Paris"}, "type": "tool_call"}
+            ],
             id="a1-0",
         ),
         ToolMessage('{"temp": 21}', tool_call_id="c1", name="weather"),
@@ -99,7 +144,10 @@ def test_u5_a_text_result_stays_text() -> None:
         (tool("output-error", errorText="broke"), "broke"),
         (tool("output-denied", approval={"id": "x", "approved": False, "reason": "no"}), "no"),
         (tool("output-denied", approval={"id": "x", "approved": False}), "Tool execution denied."),
-        (tool("approval-responded", approval={"id": "x", "approved": False}), "Tool execution denied."),
+        (
+            tool("approval-responded", approval={"id": "x", "approved": False}),
+            "Tool execution denied.",
+        ),
     ],
     ids=["failed", "denied", "denied without reason", "rejected"],
 )
@@ -126,7 +174,9 @@ def test_u6_a_failure_is_told_to_the_model(part: dict[str, Any], told: str) -> N
     ],
     ids=lambda part: str(part.get("state") or part.get("type")),
 )
-def test_u7_to_u10_what_a_provider_would_refuse_or_not_understand_is_left_out(part: dict[str, Any]) -> None:
+def test_u7_to_u10_what_a_provider_would_refuse_or_not_understand_is_left_out(
+    part: dict[str, Any],
+) -> None:
     assert to_langchain_messages([assistant(part, text("so"))]) == [AIMessage("so", id="a1-0")]
 
 
@@ -143,7 +193,11 @@ def test_u7_arguments_are_an_object(keys: dict[str, Any], arguments: dict[str, A
 
 
 def test_u7_arguments_that_could_not_be_read_are_given_as_they_came() -> None:
-    part = {key: value for key, value in tool("output-error", errorText="x", rawInput="{").items() if key != "input"}
+    part = {
+        key: value
+        for key, value in tool("output-error", errorText="x", rawInput="{").items()
+        if key != "input"
+    }
     (message, _) = to_langchain_messages([assistant(part)])
 
     assert isinstance(message, AIMessage)
@@ -151,17 +205,28 @@ def test_u7_arguments_that_could_not_be_read_are_given_as_they_came() -> None:
 
 
 def test_u9_a_caller_may_convert_data_parts() -> None:
-    parts = user(text("a"), {"type": "data-place", "data": "Rome"}, {"type": "data-none", "data": 1})
+    parts = user(
+        text("a"), {"type": "data-place", "data": "Rome"}, {"type": "data-none", "data": 1}
+    )
 
     (message,) = to_langchain_messages(
         [parts],
-        convert_data_part=lambda part: {"type": "text", "text": part["data"]} if part["type"] == "data-place" else None,
+        convert_data_part=lambda part: (
+            {"type": "text", "text": part["data"]} if part["type"] == "data-place" else None
+        ),
     )
     assert message.content == [{"type": "text", "text": "a"}, {"type": "text", "text": "Rome"}]
 
 
 def test_u10_a_static_tool_has_its_name_in_its_type() -> None:
-    part = {"type": "tool-get_time", "toolCallId": "c1", "state": "output-available", "input": {}, "output": 1, "new": True}
+    part = {
+        "type": "tool-get_time",
+        "toolCallId": "c1",
+        "state": "output-available",
+        "input": {},
+        "output": 1,
+        "new": True,
+    }
     (_, result) = to_langchain_messages([assistant(part)])
 
     assert isinstance(result, ToolMessage)
@@ -170,7 +235,15 @@ def test_u10_a_static_tool_has_its_name_in_its_type() -> None:
 
 @pytest.mark.parametrize(
     "messages",
-    [None, "hi", {}, ["hi"], [{"role": "user"}], [{"role": "user", "parts": "hi"}], [{"role": "x", "parts": []}]],
+    [
+        None,
+        "hi",
+        {},
+        ["hi"],
+        [{"role": "user"}],
+        [{"role": "user", "parts": "hi"}],
+        [{"role": "x", "parts": []}],
+    ],
     ids=str,
 )
 def test_what_is_no_list_of_messages_is_refused(messages: Any) -> None:
@@ -183,7 +256,11 @@ def test_an_empty_message_is_left_out() -> None:
 
 
 def test_u10_what_is_too_much_for_a_chat_is_refused() -> None:
-    messages = [user(text("a" * 40)), assistant(tool("output-available", output="é" * 20)), user(text("b"))]
+    messages = [
+        user(text("a" * 40)),
+        assistant(tool("output-available", output="é" * 20)),
+        user(text("b")),
+    ]
 
     with pytest.raises(InvalidArgument, match=r"messages\[1\]"):
         to_langchain_messages(messages, max_bytes=90)
@@ -191,7 +268,11 @@ def test_u10_what_is_too_much_for_a_chat_is_refused() -> None:
 
 
 def test_u10_files_count_towards_the_limit() -> None:
-    file = {"type": "file", "mediaType": "image/png", "url": f"data:image/png;base64,{'AAAA' * 100}"}
+    file = {
+        "type": "file",
+        "mediaType": "image/png",
+        "url": f"data:image/png;base64,{'AAAA' * 100}",
+    }
 
     with pytest.raises(InvalidArgument):
         to_langchain_messages([user(file)], max_bytes=300)

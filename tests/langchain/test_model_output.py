@@ -20,7 +20,9 @@ from tests.langchain.recording import outline
 
 @pytest.mark.parametrize("indices", [(0, 0), ("lc_rs_1", "lc_rs_1"), (None, None)])
 def test_l24_blocks_of_one_index_are_one_part(indices: tuple[int | str | None, ...]) -> None:
-    assert said(*(block("reasoning", text, index) for text, index in zip("ab", indices, strict=True))) == [
+    assert said(
+        *(block("reasoning", text, index) for text, index in zip("ab", indices, strict=True))
+    ) == [
         "reasoning-start A:0",
         "reasoning-delta A:0 a",
         "reasoning-delta A:0 b",
@@ -30,7 +32,10 @@ def test_l24_blocks_of_one_index_are_one_part(indices: tuple[int | str | None, .
 
 def test_l24_another_index_or_kind_is_another_part() -> None:
     lines = said(
-        block("reasoning", "a", "rs_1"), block("reasoning", "b", "rs_2"), block("text", "c", 2), block("reasoning", "d", 3)
+        block("reasoning", "a", "rs_1"),
+        block("reasoning", "b", "rs_2"),
+        block("text", "c", 2),
+        block("reasoning", "d", 3),
     )
 
     assert [line for line in lines if "delta" not in line] == [
@@ -52,7 +57,9 @@ def test_l23_reasoning_beside_the_content_is_reasoning() -> None:
 
 
 def test_l23_thoughts_of_a_provider_that_is_not_known_are_reasoning() -> None:
-    lines = said(AIMessageChunk([{"type": "thinking", "thinking": "hm", "index": 0}]), AIMessageChunk("so"))
+    lines = said(
+        AIMessageChunk([{"type": "thinking", "thinking": "hm", "index": 0}]), AIMessageChunk("so")
+    )
 
     assert lines[:3] == ["reasoning-start A:0", "reasoning-delta A:0 hm", "reasoning-end A:0"]
 
@@ -71,15 +78,27 @@ REFUSAL = {"type": "refusal", "refusal": "No."}
     ids=["block", "standard block", "block and field", "field"],
 )
 @pytest.mark.parametrize("streams", [True, False])
-def test_a_refusal_is_text_that_finishes_as_filtered(message: AIMessageChunk, streams: bool) -> None:
+def test_a_refusal_is_text_that_finishes_as_filtered(
+    message: AIMessageChunk, streams: bool
+) -> None:
     message.response_metadata = {"status": "completed", "model_provider": "openai"}
-    lines = said(message) if streams else said(AIMessageChunk(""), last=AIMessage(**message.model_dump(exclude={"type"})))
+    lines = (
+        said(message)
+        if streams
+        else said(AIMessageChunk(""), last=AIMessage(**message.model_dump(exclude={"type"})))
+    )
 
-    assert lines[1:] == ["text-delta A:0 No.", "text-end A:0", "message-metadata {'finishReason': 'content-filter'}"]
+    assert lines[1:] == [
+        "text-delta A:0 No.",
+        "text-end A:0",
+        "message-metadata {'finishReason': 'content-filter'}",
+    ]
 
 
 def test_a_call_ends_the_text_before_it() -> None:
-    assert said(AIMessageChunk("Let me see."), call(0, "call_1", "weather", ""), call(0, None, None, "{}")) == [
+    assert said(
+        AIMessageChunk("Let me see."), call(0, "call_1", "weather", ""), call(0, None, None, "{}")
+    ) == [
         "text-start A:0",
         "text-delta A:0 Let me see.",
         "text-end A:0",
@@ -93,7 +112,9 @@ def test_a_call_ends_the_text_before_it() -> None:
 def test_arguments_that_come_before_the_name_are_kept() -> None:
     last = AIMessage("", tool_calls=[{"id": "call_1", "name": "weather", "args": {"a": 1}}])
 
-    assert said(call(0, "call_1", None, '{"a"'), call(0, None, "weather", ":1}"), last=last)[:2] == [
+    assert said(call(0, "call_1", None, '{"a"'), call(0, None, "weather", ":1}"), last=last)[
+        :2
+    ] == [
         "tool-input-start call_1 weather",
         'tool-input-delta call_1 {"a":1}',
     ]
@@ -104,7 +125,9 @@ def test_calls_that_share_an_index_are_told_apart_by_their_ids(index: int | None
     args = [{"id": f"call_{number}", "name": "weather", "args": {"n": number}} for number in (1, 2)]
     chunks = [call(index, f"call_{number}", "weather", f'{{"n": {number}}}') for number in (1, 2)]
 
-    assert [line for line in said(*chunks, last=AIMessage("", tool_calls=args)) if "available" in line] == [
+    assert [
+        line for line in said(*chunks, last=AIMessage("", tool_calls=args)) if "available" in line
+    ] == [
         "tool-input-available call_1 weather {'n': 1}",
         "tool-input-available call_2 weather {'n': 2}",
     ]
@@ -113,7 +136,9 @@ def test_calls_that_share_an_index_are_told_apart_by_their_ids(index: int | None
 def test_without_index_and_id_the_last_call_goes_on() -> None:
     last = AIMessage("", tool_calls=[{"id": "call_1", "name": "weather", "args": {}}])
 
-    assert "tool-input-delta call_1 {}" in said(call(None, "call_1", "weather", ""), call(None, None, None, "{}"), last=last)
+    assert "tool-input-delta call_1 {}" in said(
+        call(None, "call_1", "weather", ""), call(None, None, None, "{}"), last=last
+    )
 
 
 def test_a_streamed_call_that_the_message_does_not_have_is_an_error() -> None:
@@ -123,7 +148,10 @@ def test_a_streamed_call_that_the_message_does_not_have_is_an_error() -> None:
 
 
 def test_empty_tokens_say_nothing() -> None:
-    assert said(AIMessageChunk(""), AIMessageChunk([]), AIMessageChunk([{"type": "text", "text": ""}])) == []
+    assert (
+        said(AIMessageChunk(""), AIMessageChunk([]), AIMessageChunk([{"type": "text", "text": ""}]))
+        == []
+    )
 
 
 def test_a_completion_model_is_recorded_too() -> None:
@@ -132,7 +160,10 @@ def test_a_completion_model_is_recorded_too() -> None:
     chunks += mapper.token(run_id, "Hel", GenerationChunk(text="Hel"))
     chunks += mapper.token(run_id, "lo", None)
     chunks += mapper.model_end(
-        run_id, LLMResult(generations=[[Generation(text="Hello", generation_info={"finish_reason": "length"})]])
+        run_id,
+        LLMResult(
+            generations=[[Generation(text="Hello", generation_info={"finish_reason": "length"})]]
+        ),
     )
 
     assert outline(chunks)[3:] == [
@@ -150,7 +181,9 @@ def test_l22_the_first_source_that_shows_something_is_the_source() -> None:
         return outline([*chunks, *(chunk for act in acts for chunk in act(mapper, run_id))])[3:]
 
     def token(text: str) -> Callable[[LangChainMapper, UUID], list[Chunk]]:
-        return lambda mapper, run_id: mapper.token(run_id, text, ChatGenerationChunk(message=AIMessageChunk(text)))
+        return lambda mapper, run_id: mapper.token(
+            run_id, text, ChatGenerationChunk(message=AIMessageChunk(text))
+        )
 
     def event(kind: str, **keys: Any) -> Callable[[LangChainMapper, UUID], list[Chunk]]:
         return lambda mapper, run_id: mapper.stream_event(run_id, {"event": kind, **keys})
@@ -178,7 +211,9 @@ def test_l22_the_first_source_that_shows_something_is_the_source() -> None:
     ],
     ids=str,
 )
-def test_m29_reasons_are_said_in_the_words_of_the_ai_sdk(metadata: dict[str, Any], reason: str) -> None:
+def test_m29_reasons_are_said_in_the_words_of_the_ai_sdk(
+    metadata: dict[str, Any], reason: str
+) -> None:
     assert finish_reason(metadata) == reason
 
 

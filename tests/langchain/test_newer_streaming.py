@@ -26,7 +26,10 @@ async def test_events_and_tokens_of_one_model_are_not_recorded_twice() -> None:
     await stream.output
     await recorder.sink.until("text-end")
 
-    assert [line for line in recorder.outline() if "delta" in line] == ["text-delta A:0 Hel", "text-delta A:0 lo"]
+    assert [line for line in recorder.outline() if "delta" in line] == [
+        "text-delta A:0 Hel",
+        "text-delta A:0 lo",
+    ]
 
 
 async def test_t5_the_newer_streaming_path_is_recorded() -> None:

@@ -1,4 +1,6 @@
-"""A handler that owns its versions, and handlers that are in the air. M, T and L: rows of the integration reference."""
+"""A handler that owns its versions, and handlers that are in the air. M, T and L: rows of the
+integration reference.
+"""
 
 from __future__ import annotations
 
@@ -62,23 +64,33 @@ async def test_m33_each_root_run_is_a_version(service: Service) -> None:
         await model.ainvoke("hi", {"callbacks": [handler]})
     await handler.aclose()
 
-    assert [(await recorded(service, version))[3] for version in (0, 1)] == ["text-delta A:0 one", "text-delta A:0 two"]
+    assert [(await recorded(service, version))[3] for version in (0, 1)] == [
+        "text-delta A:0 one",
+        "text-delta A:0 two",
+    ]
 
 
 async def test_m20_a_fallback_without_a_parent_belongs_to_the_open_root(service: Service) -> None:
     handler = OwningCallbackHandler(service, "chat")
     model = ScriptedModel(scripts=[[AIMessageChunk("par"), ConnectionError()]])
-    await model.with_fallbacks([ScriptedModel(scripts=[says("whole")])]).ainvoke("hi", {"callbacks": [handler]})
+    await model.with_fallbacks([ScriptedModel(scripts=[says("whole")])]).ainvoke(
+        "hi", {"callbacks": [handler]}
+    )
 
     lines = await recorded(service)
-    assert [line for line in lines if "delta" in line] == ["text-delta A:0 par", "text-delta B:0 whole"]
+    assert [line for line in lines if "delta" in line] == [
+        "text-delta A:0 par",
+        "text-delta B:0 whole",
+    ]
     assert (await service.status("chat")).version == 0
 
 
 async def test_a_run_that_fails_ends_its_version_with_an_error(service: Service) -> None:
     handler = OwningCallbackHandler(service, "chat")
     with pytest.raises(ConnectionError):
-        await ScriptedModel(scripts=[[AIMessageChunk("half"), ConnectionError("secret")]]).ainvoke("hi", {"callbacks": [handler]})
+        await ScriptedModel(scripts=[[AIMessageChunk("half"), ConnectionError("secret")]]).ainvoke(
+            "hi", {"callbacks": [handler]}
+        )
 
     assert (await recorded(service))[-1] == "error An error occurred."
 
@@ -87,8 +99,14 @@ async def test_a_run_that_fails_ends_its_version_with_an_error(service: Service)
 async def test_t19_a_cancelled_run_is_aborted(service: Service, kind: str) -> None:
     handler = OwningCallbackHandler(service, "chat")
     model = ScriptedModel(scripts=[HALF])
-    runnables: dict[str, Any] = {"model": model, "chain": RunnableLambda(str) | model, "graph": agent(model, [weather])}
-    task = asyncio.create_task(runnables[kind].ainvoke(USER if kind == "graph" else "hi", {"callbacks": [handler]}))
+    runnables: dict[str, Any] = {
+        "model": model,
+        "chain": RunnableLambda(str) | model,
+        "graph": agent(model, [weather]),
+    }
+    task = asyncio.create_task(
+        runnables[kind].ainvoke(USER if kind == "graph" else "hi", {"callbacks": [handler]})
+    )
     await speaking(service)
     task.cancel()
     await asyncio.wait([task])
@@ -96,7 +114,9 @@ async def test_t19_a_cancelled_run_is_aborted(service: Service, kind: str) -> No
     assert (await recorded(service))[-1] == "abort"
 
 
-async def test_t19_a_run_that_was_cut_off_in_silence_is_aborted_when_its_handler_is_closed(service: Service) -> None:
+async def test_t19_a_run_that_was_cut_off_in_silence_is_aborted_when_its_handler_is_closed(
+    service: Service,
+) -> None:
     handler = OwningCallbackHandler(service, "chat")
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
@@ -107,7 +127,9 @@ async def test_t19_a_run_that_was_cut_off_in_silence_is_aborted_when_its_handler
     assert (await recorded(service))[-1] == "abort"
 
 
-async def test_t19_a_run_that_was_cut_off_in_silence_is_aborted_when_its_handler_is_collected(service: Service) -> None:
+async def test_t19_a_run_that_was_cut_off_in_silence_is_aborted_when_its_handler_is_collected(
+    service: Service,
+) -> None:
     async def ask() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
@@ -122,9 +144,14 @@ async def test_t19_a_run_that_was_cut_off_in_silence_is_aborted_when_its_handler
 
 async def test_a_sync_run_in_a_thread_is_recorded(service: Service) -> None:
     handler = OwningCallbackHandler(service, "chat")
-    await asyncio.to_thread(ScriptedModel(scripts=[says("Hel", "lo")]).invoke, "hi", {"callbacks": [handler]})
+    await asyncio.to_thread(
+        ScriptedModel(scripts=[says("Hel", "lo")]).invoke, "hi", {"callbacks": [handler]}
+    )
 
-    assert [line for line in await recorded(service) if "delta" in line] == ["text-delta A:0 Hel", "text-delta A:0 lo"]
+    assert [line for line in await recorded(service) if "delta" in line] == [
+        "text-delta A:0 Hel",
+        "text-delta A:0 lo",
+    ]
 
 
 async def test_a_stopped_version_takes_nothing_more_and_the_run_goes_on(service: Service) -> None:
@@ -146,7 +173,9 @@ async def test_a_stopped_version_takes_nothing_more_and_the_run_goes_on(service:
     assert not [line for line in lines if "two" in line]
 
 
-async def test_a_version_that_cannot_be_opened_fails_when_the_handler_is_closed(service: Service) -> None:
+async def test_a_version_that_cannot_be_opened_fails_when_the_handler_is_closed(
+    service: Service,
+) -> None:
     async with service.publisher("chat", 5):
         pass
     handler = OwningCallbackHandler(service, "chat", opening={"version": 5})
@@ -174,12 +203,19 @@ async def test_l18_runs_in_a_block_are_recorded_without_being_told() -> None:
         await asyncio.to_thread(model.invoke, "hi")
     await model.ainvoke("hi")
 
-    assert [line.split()[-1] for line in recorder.outline() if "delta" in line] == ["one", "two", "three"]
+    assert [line.split()[-1] for line in recorder.outline() if "delta" in line] == [
+        "one",
+        "two",
+        "three",
+    ]
 
 
 async def test_l18_a_graph_is_recorded_once_although_it_is_told_too() -> None:
     recorder = Recorder()
-    graph = agent(ScriptedModel(scripts=[calls(("call_1", "weather", '{"city":"Paris"}')), says("Warm")]), [weather])
+    graph = agent(
+        ScriptedModel(scripts=[calls(("call_1", "weather", '{"city":"Paris"}')), says("Warm")]),
+        [weather],
+    )
     with attached(recorder.handler):
         await graph.ainvoke(USER, recorder.config)
 

@@ -9,9 +9,17 @@ import pytest
 from monostream_ai.langchain import resume_value
 
 
-def asked(call_id: str, state: str = "approval-responded", asked_by: str = "i1", **approval: Any) -> dict[str, Any]:
+def asked(
+    call_id: str, state: str = "approval-responded", asked_by: str = "i1", **approval: Any
+) -> dict[str, Any]:
     approval = {"id": f"{asked_by}:{call_id}", **approval}
-    return {"type": "dynamic-tool", "toolName": "t", "toolCallId": call_id, "state": state, "approval": approval}
+    return {
+        "type": "dynamic-tool",
+        "toolName": "t",
+        "toolCallId": call_id,
+        "state": state,
+        "approval": approval,
+    }
 
 
 def resume(*parts: dict[str, Any], role: Literal["assistant", "user"] = "assistant") -> Any:
@@ -19,8 +27,18 @@ def resume(*parts: dict[str, Any], role: Literal["assistant", "user"] = "assista
 
 
 def test_u7_answers_become_decisions_in_the_order_of_the_calls() -> None:
-    assert resume(asked("a", approved=True), asked("b", approved=False, reason="no"), asked("c", approved=False)) == {
-        "i1": {"decisions": [{"type": "approve"}, {"type": "reject", "message": "no"}, {"type": "reject"}]}
+    assert resume(
+        asked("a", approved=True),
+        asked("b", approved=False, reason="no"),
+        asked("c", approved=False),
+    ) == {
+        "i1": {
+            "decisions": [
+                {"type": "approve"},
+                {"type": "reject", "message": "no"},
+                {"type": "reject"},
+            ]
+        }
     }
 
 
@@ -31,7 +49,11 @@ def test_u7_an_interrupt_about_one_call_gets_its_decision_alone() -> None:
 
 
 def test_u7_each_interrupt_is_answered_when_all_its_calls_are() -> None:
-    parts = [asked("a", approved=True), asked("b", "approval-requested"), asked("c", asked_by="i2", approved=True)]
+    parts = [
+        asked("a", approved=True),
+        asked("b", "approval-requested"),
+        asked("c", asked_by="i2", approved=True),
+    ]
 
     assert resume(*parts) == {"i2": {"decisions": [{"type": "approve"}]}}
 
@@ -56,7 +78,9 @@ def test_there_is_nothing_to_resume(parts: list[dict[str, Any]]) -> None:
     assert resume(*parts) is None
 
 
-@pytest.mark.parametrize("messages", [[], ["x"], [{"role": "assistant"}], [{"role": "user", "parts": []}]], ids=str)
+@pytest.mark.parametrize(
+    "messages", [[], ["x"], [{"role": "assistant"}], [{"role": "user", "parts": []}]], ids=str
+)
 def test_what_holds_no_answers_resumes_nothing(messages: Any) -> None:
     assert resume_value(messages) is None
 

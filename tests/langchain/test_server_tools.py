@@ -8,8 +8,18 @@ from tests.langchain.one_model import call, said
 
 
 def test_m7_a_tool_that_the_provider_runs_is_shown_with_its_result() -> None:
-    asked = {"type": "server_tool_call", "id": "srv_1", "name": "web_search", "args": {"query": "x"}}
-    answered = {"type": "server_tool_result", "tool_call_id": "srv_1", "status": "success", "output": [1]}
+    asked = {
+        "type": "server_tool_call",
+        "id": "srv_1",
+        "name": "web_search",
+        "args": {"query": "x"},
+    }
+    answered = {
+        "type": "server_tool_result",
+        "tool_call_id": "srv_1",
+        "status": "success",
+        "output": [1],
+    }
 
     assert said(AIMessageChunk([asked, answered]), AIMessageChunk("so"))[:2] == [
         "tool-input-available srv_1 True web_search {'query': 'x'}",
@@ -25,11 +35,25 @@ def test_m7_a_result_may_lack_its_output() -> None:
 
 
 def test_m7_a_call_that_the_provider_streams_is_whole_when_its_result_comes() -> None:
-    start = {"type": "server_tool_call_chunk", "id": "srv_1", "name": "web_search", "args": "", "index": 0}
+    start = {
+        "type": "server_tool_call_chunk",
+        "id": "srv_1",
+        "name": "web_search",
+        "args": "",
+        "index": 0,
+    }
     more = {"type": "server_tool_call_chunk", "args": '{"query":"x"}', "index": 0}
-    answered = {"type": "server_tool_result", "tool_call_id": "srv_1", "status": "success", "output": [1], "index": 1}
+    answered = {
+        "type": "server_tool_result",
+        "tool_call_id": "srv_1",
+        "status": "success",
+        "output": [1],
+        "index": 1,
+    }
 
-    assert said(*(AIMessageChunk([piece]) for piece in (start, more, answered)), last=AIMessage("")) == [
+    assert said(
+        *(AIMessageChunk([piece]) for piece in (start, more, answered)), last=AIMessage("")
+    ) == [
         "tool-input-start srv_1 True web_search",
         'tool-input-delta srv_1 {"query":"x"}',
         "tool-input-available srv_1 True web_search {'query': 'x'}",
@@ -38,21 +62,43 @@ def test_m7_a_call_that_the_provider_streams_is_whole_when_its_result_comes() ->
 
 
 def test_m7_a_call_of_the_provider_without_a_result_is_whole_at_the_end() -> None:
-    start = {"type": "server_tool_call_chunk", "id": "srv_1", "name": "web_search", "args": "{}", "index": 0}
+    start = {
+        "type": "server_tool_call_chunk",
+        "id": "srv_1",
+        "name": "web_search",
+        "args": "{}",
+        "index": 0,
+    }
     whole = {"type": "server_tool_call", "id": "srv_1", "name": "web_search", "args": {}}
 
-    assert said(AIMessageChunk([start]), last=AIMessage([whole]))[2:] == ["tool-input-available srv_1 True web_search {}"]
+    assert said(AIMessageChunk([start]), last=AIMessage([whole]))[2:] == [
+        "tool-input-available srv_1 True web_search {}"
+    ]
 
 
 def test_m7_what_failed_at_the_provider_is_an_error_without_its_text() -> None:
     asked = {"type": "server_tool_call", "id": "srv_1", "name": "web_search", "args": {}}
-    answered = {"type": "server_tool_result", "tool_call_id": "srv_1", "status": "error", "output": "secret"}
+    answered = {
+        "type": "server_tool_result",
+        "tool_call_id": "srv_1",
+        "status": "error",
+        "output": "secret",
+    }
 
-    assert said(AIMessageChunk([asked, answered]))[1] == "tool-output-error srv_1 True The tool failed."
+    assert (
+        said(AIMessageChunk([asked, answered]))[1]
+        == "tool-output-error srv_1 True The tool failed."
+    )
 
 
 def test_a_provider_and_we_may_count_calls_alike() -> None:
-    theirs = {"type": "server_tool_call_chunk", "id": "srv_1", "name": "web_search", "args": "{}", "index": 0}
+    theirs = {
+        "type": "server_tool_call_chunk",
+        "id": "srv_1",
+        "name": "web_search",
+        "args": "{}",
+        "index": 0,
+    }
     last = AIMessage(
         [{"type": "server_tool_call", "id": "srv_1", "name": "web_search", "args": {}}],
         tool_calls=[{"id": "call_1", "name": "weather", "args": {}}],

@@ -12,7 +12,14 @@ import pytest
 from langchain_core.runnables import RunnableParallel
 from langchain_core.tools import tool
 
-from monostream_ai import DurableStreamService, InvalidURL, PublisherClosed, StreamStopped, VersionConflict, create_service
+from monostream_ai import (
+    DurableStreamService,
+    InvalidURL,
+    PublisherClosed,
+    StreamStopped,
+    VersionConflict,
+    create_service,
+)
 from monostream_ai.langchain import StreamCallbackHandler
 from monostream_ai.threads import SyncPublisher
 from monostream_ai.types import VersionInfo
@@ -76,8 +83,12 @@ def test_what_was_written_is_durable_and_in_order(url: str) -> None:
     assert (info.state, chunks) == ("open", [{"type": "start"}, TEXT, TEXT])
 
 
-@pytest.mark.parametrize(("error", "last"), [(ZeroDivisionError, "error"), (KeyboardInterrupt, "abort")])
-def test_a_block_that_is_left_by_an_exception_says_so(url: str, error: type[BaseException], last: str) -> None:
+@pytest.mark.parametrize(
+    ("error", "last"), [(ZeroDivisionError, "error"), (KeyboardInterrupt, "abort")]
+)
+def test_a_block_that_is_left_by_an_exception_says_so(
+    url: str, error: type[BaseException], last: str
+) -> None:
     with pytest.raises(error), SyncPublisher(url, "chat") as pub:
         pub.push({"type": "start"})
         raise error
@@ -107,9 +118,12 @@ def _taken(url: str) -> SyncPublisher:
 
 
 @pytest.mark.parametrize(
-    ("make", "error"), [(_taken, VersionConflict), (lambda url: SyncPublisher("nowhere", "chat"), InvalidURL)]
+    ("make", "error"),
+    [(_taken, VersionConflict), (lambda url: SyncPublisher("nowhere", "chat"), InvalidURL)],
 )
-def test_what_cannot_be_opened_leaves_no_thread(url: str, make: Callable[[str], Any], error: type[Exception]) -> None:
+def test_what_cannot_be_opened_leaves_no_thread(
+    url: str, make: Callable[[str], Any], error: type[Exception]
+) -> None:
     with pytest.raises(error), make(url):
         pass
 

@@ -13,7 +13,17 @@ from langchain_core.runnables import RunnableParallel
 from langchain_core.tools import BaseTool, tool
 
 from tests.langchain.recording import Recorder
-from tests.langchain.scripted import USER, ScriptedModel, SilentModel, agent, broken, calls, clock, says, weather
+from tests.langchain.scripted import (
+    USER,
+    ScriptedModel,
+    SilentModel,
+    agent,
+    broken,
+    calls,
+    clock,
+    says,
+    weather,
+)
 
 HELLO = [
     "start m1",
@@ -52,7 +62,9 @@ async def test_t4_a_streamed_model_is_recorded_as_it_speaks(force_streaming: boo
 
 async def test_a_sync_call_in_a_thread_is_recorded_alike() -> None:
     recorder = Recorder()
-    await asyncio.to_thread(ScriptedModel(scripts=[says("Hel", "lo")]).invoke, "hi", recorder.config)
+    await asyncio.to_thread(
+        ScriptedModel(scripts=[says("Hel", "lo")]).invoke, "hi", recorder.config
+    )
 
     assert recorder.outline() == HELLO
 
@@ -60,7 +72,13 @@ async def test_a_sync_call_in_a_thread_is_recorded_alike() -> None:
 async def test_t6_a_model_that_cannot_stream_is_recorded_when_it_is_done() -> None:
     recorder = Recorder()
     await SilentModel(
-        scripts=[[AIMessageChunk([{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "Hi"}])]]
+        scripts=[
+            [
+                AIMessageChunk(
+                    [{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "Hi"}]
+                )
+            ]
+        ]
     ).ainvoke("hi", recorder.config)
 
     assert recorder.outline() == [
@@ -79,7 +97,11 @@ async def test_t6_a_model_that_cannot_stream_is_recorded_when_it_is_done() -> No
 
 async def test_t7_only_the_model_of_a_chain_is_recorded() -> None:
     recorder = Recorder()
-    chain = ChatPromptTemplate.from_template("{topic}") | ScriptedModel(scripts=[says("Hel", "lo")]) | StrOutputParser()
+    chain = (
+        ChatPromptTemplate.from_template("{topic}")
+        | ScriptedModel(scripts=[says("Hel", "lo")])
+        | StrOutputParser()
+    )
     async for _ in chain.astream({"topic": "x"}, recorder.config):
         pass
 
@@ -90,7 +112,9 @@ async def test_t7_only_the_model_of_a_chain_is_recorded() -> None:
 async def test_t8_an_agent_with_two_tools_at_once(sync: bool) -> None:
     recorder = Recorder()
     asked = calls(("call_1", "weather", '{"city":"Paris"}'), ("call_2", "clock", '{"zone":"UTC"}'))
-    tools: list[BaseTool] = [tool(name)(_sync(name)) for name in ("weather", "clock")] if sync else [weather, clock]
+    tools: list[BaseTool] = (
+        [tool(name)(_sync(name)) for name in ("weather", "clock")] if sync else [weather, clock]
+    )
     graph = agent(ScriptedModel(scripts=[asked, says("Warm")]), tools)
     if sync:
         await asyncio.to_thread(graph.invoke, USER, recorder.config)
@@ -135,14 +159,18 @@ def _sync(name: str) -> Any:
 
 async def test_t9_parallel_models_share_a_step_and_no_part() -> None:
     recorder = Recorder()
-    models = {name: ScriptedModel(scripts=[[AIMessageChunk(name), 0.0, AIMessageChunk(name)]]) for name in ("a", "b")}
+    models = {
+        name: ScriptedModel(scripts=[[AIMessageChunk(name), 0.0, AIMessageChunk(name)]])
+        for name in ("a", "b")
+    }
     async for _ in RunnableParallel(**models).astream("hi", recorder.config):
         pass
 
     lines = recorder.outline()
     assert [line for line in lines if "step" in line] == ["start-step", "finish-step"]
     texts = {
-        part: "".join(line.split()[-1] for line in lines if line.startswith(f"text-delta {part}")) for part in ("A:0", "B:0")
+        part: "".join(line.split()[-1] for line in lines if line.startswith(f"text-delta {part}"))
+        for part in ("A:0", "B:0")
     }
     assert sorted(texts.values()) == ["aa", "bb"]
 
@@ -172,7 +200,9 @@ async def test_t11_a_retry_speaks_in_a_step_of_its_own() -> None:
 async def test_t12_a_fallback_speaks_in_a_step_of_its_own() -> None:
     recorder = Recorder()
     half = calls(("call_1", "weather", '{"city'))[:-1]
-    model = ScriptedModel(scripts=[[*half, ConnectionError()]]).with_fallbacks([ScriptedModel(scripts=[says("whole")])])
+    model = ScriptedModel(scripts=[[*half, ConnectionError()]]).with_fallbacks(
+        [ScriptedModel(scripts=[says("whole")])]
+    )
     await model.ainvoke("hi", recorder.config)
 
     assert recorder.outline() == [
@@ -232,13 +262,20 @@ async def test_t14_a_call_of_an_unknown_tool_is_answered_by_the_node() -> None:
 
 async def test_t15_arguments_that_are_no_json_are_an_input_error() -> None:
     recorder = Recorder()
-    await ScriptedModel(scripts=[calls(("call_1", "weather", "Paris"))]).ainvoke("hi", recorder.config)
+    await ScriptedModel(scripts=[calls(("call_1", "weather", "Paris"))]).ainvoke(
+        "hi", recorder.config
+    )
 
-    assert "tool-input-error call_1 weather Paris The arguments of the call are not valid." in recorder.outline()
+    assert (
+        "tool-input-error call_1 weather Paris The arguments of the call are not valid."
+        in recorder.outline()
+    )
 
 
 async def test_t15_truncated_arguments_are_given_as_langchain_repairs_them() -> None:
     recorder = Recorder()
-    await ScriptedModel(scripts=[calls(("call_1", "weather", '{"city":"Par'))]).ainvoke("hi", recorder.config)
+    await ScriptedModel(scripts=[calls(("call_1", "weather", '{"city":"Par'))]).ainvoke(
+        "hi", recorder.config
+    )
 
     assert "tool-input-available call_1 weather {'city': 'Par'}" in recorder.outline()

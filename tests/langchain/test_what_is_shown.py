@@ -29,47 +29,75 @@ async def test_t10_a_model_inside_a_tool_is_hidden() -> None:
     recorder = Recorder()
     inner = ScriptedModel(scripts=[says("inner", tokens=3)])
     asked = calls(("call_1", "ask", '{"question":"why"}'))
-    await agent(ScriptedModel(scripts=[asked, says("outer", tokens=1)]), [asking_tool(inner)]).ainvoke(USER, recorder.config)
+    await agent(
+        ScriptedModel(scripts=[asked, says("outer", tokens=1)]), [asking_tool(inner)]
+    ).ainvoke(USER, recorder.config)
 
     lines = recorder.outline()
-    assert [line for line in lines if "delta" in line] == ['tool-input-delta call_1 {"question":"why"}', "text-delta A:0 outer"]
+    assert [line for line in lines if "delta" in line] == [
+        'tool-input-delta call_1 {"question":"why"}',
+        "text-delta A:0 outer",
+    ]
     assert "tool-output-available call_1 inner" in lines
-    assert "message-metadata {'usage': {'inputTokens': 4, 'outputTokens': 4, 'totalTokens': 8}}" in lines
+    assert (
+        "message-metadata {'usage': {'inputTokens': 4, 'outputTokens': 4, 'totalTokens': 8}}"
+        in lines
+    )
 
 
 async def test_t10_a_model_inside_a_tool_can_be_shown() -> None:
     recorder = Recorder(nested="show")
     inner = ScriptedModel(scripts=[says("inner")])
     asked = calls(("call_1", "ask", '{"question":"why"}'))
-    await agent(ScriptedModel(scripts=[asked, says("outer")]), [asking_tool(inner)]).ainvoke(USER, recorder.config)
+    await agent(ScriptedModel(scripts=[asked, says("outer")]), [asking_tool(inner)]).ainvoke(
+        USER, recorder.config
+    )
 
-    assert [line for line in recorder.outline() if "text-delta" in line] == ["text-delta A:0 inner", "text-delta B:0 outer"]
+    assert [line for line in recorder.outline() if "text-delta" in line] == [
+        "text-delta A:0 inner",
+        "text-delta B:0 outer",
+    ]
 
 
 async def test_a_caller_may_tell_why_a_tool_failed() -> None:
     recorder = Recorder(error_text=lambda error: f"told: {error}")
     with pytest.raises(RuntimeError):
-        await agent(ScriptedModel(scripts=[calls(("call_1", "broken", "{}"))]), [broken]).ainvoke(USER, recorder.config)
+        await agent(ScriptedModel(scripts=[calls(("call_1", "broken", "{}"))]), [broken]).ainvoke(
+            USER, recorder.config
+        )
 
     assert "tool-output-error call_1 told: secret" in recorder.outline()
 
 
-async def test_a_function_that_fails_leaves_no_call_without_its_result(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_function_that_fails_leaves_no_call_without_its_result(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def fail(given: object) -> str:
         raise ZeroDivisionError
 
     recorder = Recorder(tool_output=fail, error_text=fail)
     script = [calls(("c1", "weather", '{"city":"Paris"}'), ("c2", "broken", "{}")), says("Sorry")]
-    await agent(ScriptedModel(scripts=script), [weather, broken], handle_tool_errors=True).ainvoke(USER, recorder.config)
+    await agent(ScriptedModel(scripts=script), [weather, broken], handle_tool_errors=True).ainvoke(
+        USER, recorder.config
+    )
 
     lines = [line for line in recorder.outline() if line.startswith("tool-output")]
-    assert sorted(lines) == ["tool-output-error c1 The result cannot be shown.", "tool-output-error c2 An error occurred."]
-    assert sorted(record.message for record in caplog.records) == ["error_text has failed", "tool_output has failed"]
+    assert sorted(lines) == [
+        "tool-output-error c1 The result cannot be shown.",
+        "tool-output-error c2 An error occurred.",
+    ]
+    assert sorted(record.message for record in caplog.records) == [
+        "error_text has failed",
+        "tool_output has failed",
+    ]
 
 
 async def test_m30_an_agent_inside_a_tool_may_count_its_calls_as_the_one_outside() -> None:
     recorder = Recorder(nested="show")
-    inner = agent(ScriptedModel(scripts=[calls(("call_1", "weather", '{"city":"Rome"}')), says("inner")]), [weather])
+    inner = agent(
+        ScriptedModel(scripts=[calls(("call_1", "weather", '{"city":"Rome"}')), says("inner")]),
+        [weather],
+    )
 
     @tool
     async def ask(question: str) -> str:
@@ -121,8 +149,12 @@ async def test_m11_a_tool_that_no_model_called_is_announced() -> None:
 
 async def test_m30_a_call_id_that_is_used_again_is_another_call() -> None:
     recorder = Recorder()
-    paris, rome = (calls(("call_1", "weather", f'{{"city":"{city}"}}')) for city in ("Paris", "Rome"))
-    await agent(ScriptedModel(scripts=[paris, rome, says("Warm")]), [weather]).ainvoke(USER, recorder.config)
+    paris, rome = (
+        calls(("call_1", "weather", f'{{"city":"{city}"}}')) for city in ("Paris", "Rome")
+    )
+    await agent(ScriptedModel(scripts=[paris, rome, says("Warm")]), [weather]).ainvoke(
+        USER, recorder.config
+    )
 
     assert [line for line in recorder.outline() if "output" in line] == [
         "tool-output-available call_1 {'city': 'Paris', 'temp': 21}",
@@ -132,8 +164,13 @@ async def test_m30_a_call_id_that_is_used_again_is_another_call() -> None:
 
 async def test_m30_calls_without_an_id_get_one() -> None:
     recorder = Recorder()
-    chunks = [tool_call_chunk(name="weather", args='{"city":"Paris"}', id=None, index=index) for index in (0, 1)]
-    await ScriptedModel(scripts=[[AIMessageChunk("", tool_call_chunks=chunks)]]).ainvoke("hi", recorder.config)
+    chunks = [
+        tool_call_chunk(name="weather", args='{"city":"Paris"}', id=None, index=index)
+        for index in (0, 1)
+    ]
+    await ScriptedModel(scripts=[[AIMessageChunk("", tool_call_chunks=chunks)]]).ainvoke(
+        "hi", recorder.config
+    )
 
     assert [line for line in recorder.outline() if "tool" in line] == [
         "tool-input-available A:call-1 weather {'city': 'Paris'}",
@@ -170,7 +207,9 @@ async def test_one_chain_after_another_makes_one_message() -> None:
 @pytest.mark.parametrize("tag", ["nostream", "langsmith:hidden", "private"])
 async def test_m21_a_hidden_run_shows_nothing_and_its_tokens_count(tag: str) -> None:
     recorder = Recorder(exclude_tags=["private"])
-    await ScriptedModel(scripts=[says("x", reason="length", tokens=1)]).ainvoke("hi", {**recorder.config, "tags": [tag]})
+    await ScriptedModel(scripts=[says("x", reason="length", tokens=1)]).ainvoke(
+        "hi", {**recorder.config, "tags": [tag]}
+    )
 
     assert recorder.outline() == [
         "start m1",
@@ -190,7 +229,9 @@ async def test_m21_what_a_hidden_run_starts_is_hidden() -> None:
 async def test_m21_a_predicate_picks_the_models_to_show() -> None:
     recorder = Recorder(include=lambda tags, metadata: metadata.get("role") == "answer")
     for role in ("plan", "answer"):
-        await ScriptedModel(scripts=[says(role)]).ainvoke("hi", {**recorder.config, "metadata": {"role": role}})
+        await ScriptedModel(scripts=[says(role)]).ainvoke(
+            "hi", {**recorder.config, "metadata": {"role": role}}
+        )
 
     assert [line for line in recorder.outline() if "delta" in line] == ["text-delta A:0 answer"]
 
@@ -233,4 +274,7 @@ async def test_one_handler_in_two_places_records_once() -> None:
     model = ScriptedModel(scripts=[says("Hel", "lo")], callbacks=[recorder.handler])
     await model.ainvoke("hi", recorder.config)
 
-    assert [line for line in recorder.outline() if "delta" in line] == ["text-delta A:0 Hel", "text-delta A:0 lo"]
+    assert [line for line in recorder.outline() if "delta" in line] == [
+        "text-delta A:0 Hel",
+        "text-delta A:0 lo",
+    ]

@@ -15,9 +15,27 @@ from monostream_ai.types import WakeUp
 from tests.chunks import FINISH, PROTOCOL, text
 from tests.plugins.postgres import asyncpg_dsn
 
-LISTENERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'LISTEN%'"
+LISTENERS = (
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'LISTEN%'"
+)
 
-FOREIGN = ["", "hello", "{}", ".", "..", "1.x.s", "x.1.s", "1.1", "-", "é", "1e3.1.s", "9" * 6000, "?", "?0000", "\x01\x7f"]
+FOREIGN = [
+    "",
+    "hello",
+    "{}",
+    ".",
+    "..",
+    "1.x.s",
+    "x.1.s",
+    "1.1",
+    "-",
+    "é",
+    "1e3.1.s",
+    "9" * 6000,
+    "?",
+    "?0000",
+    "\x01\x7f",
+]
 
 
 @pytest.fixture
@@ -42,7 +60,9 @@ async def listener(notifier: PostgresNotifier) -> AsyncIterator[RecordingListene
     await listener.stop()
 
 
-async def wait_until_heard(notifier: PostgresNotifier, listener: RecordingListener, wake_up: WakeUp) -> None:
+async def wait_until_heard(
+    notifier: PostgresNotifier, listener: RecordingListener, wake_up: WakeUp
+) -> None:
     await notifier.notify([wake_up])
     await listener.until(lambda: wake_up in listener.wake_ups)
 
@@ -58,7 +78,9 @@ async def test_foreign_payloads_are_ignored_and_counted(
     assert notifier.healthy
 
 
-async def test_another_channel_is_not_heard(postgres_url: str, notifier: PostgresNotifier, listener: RecordingListener) -> None:
+async def test_another_channel_is_not_heard(
+    postgres_url: str, notifier: PostgresNotifier, listener: RecordingListener
+) -> None:
     other = PostgresNotifier.from_url(postgres_url, channel="elsewhere")
     await other.notify([WakeUp("s", 0, 0)])
     await other.aclose()
@@ -79,7 +101,9 @@ async def test_a_broken_listening_connection_is_replaced_and_followed_by_a_resyn
 
 
 class LostQueueFile(asyncpg.Connection):
-    """A connection to a server whose queue begins in a file that is gone, until somebody asks how full the queue is."""
+    """A connection to a server whose queue begins in a file that is gone, until somebody asks how
+    full the queue is.
+    """
 
     advanced = False
 
@@ -135,10 +159,14 @@ async def test_a_process_has_one_listening_connection_whatever_it_reads(
     postgres_url: str, database: asyncpg.Connection, no_task_is_left: None
 ) -> None:
     async with create_service(postgres_url, PROTOCOL) as service:
-        readers = [asyncio.create_task(anext(service.subscribe(f"s{number}"))) for number in range(50)]
+        readers = [
+            asyncio.create_task(anext(service.subscribe(f"s{number}"))) for number in range(50)
+        ]
         async with asyncio.TaskGroup() as group:
             for number in range(50):
-                group.create_task((await service.publisher(f"s{number}").open()).write(text(0), FINISH))
+                group.create_task(
+                    (await service.publisher(f"s{number}").open()).write(text(0), FINISH)
+                )
         assert await asyncio.gather(*readers) == [text(0)] * 50
         assert len(await database.fetch(LISTENERS)) == 1
 

@@ -17,7 +17,19 @@ from monostream_ai.types import WakeUp
 from tests.chunks import FINISH, PROTOCOL, text, texts
 from tests.plugins.redis import RedisServer
 
-FOREIGN = ["", "hello", "{}", "[[]]", '[["s"]]', '[["s", "x", 1]]', "[1]", "null", '"?"', "\xff", "[" * 5000]
+FOREIGN = [
+    "",
+    "hello",
+    "{}",
+    "[[]]",
+    '[["s"]]',
+    '[["s", "x", 1]]',
+    "[1]",
+    "null",
+    '"?"',
+    "\xff",
+    "[" * 5000,
+]
 
 
 @pytest.fixture
@@ -72,7 +84,9 @@ async def test_a_killed_connection_is_replaced_and_followed_by_a_resync(
             await listener.until(lambda: WakeUp("s", 0, number) in listener.wake_ups)  # noqa: B023
 
 
-async def test_a_borrowed_client_that_reconnects_by_itself_is_followed_by_a_resync(redis_server: RedisServer) -> None:
+async def test_a_borrowed_client_that_reconnects_by_itself_is_followed_by_a_resync(
+    redis_server: RedisServer,
+) -> None:
     async with Redis.from_url(redis_server.url) as client:
         notifier = RedisNotifier(client)
         listener = await RecordingListener(notifier).start()
@@ -118,7 +132,9 @@ async def until_heard(url: str) -> None:
     await notifier.aclose()
 
 
-async def test_wake_ups_come_long_before_the_poll(redis_server: RedisServer, postgres_url: str) -> None:
+async def test_wake_ups_come_long_before_the_poll(
+    redis_server: RedisServer, postgres_url: str
+) -> None:
     redis = redis_server.url
     async with (
         create_service(postgres_url, PROTOCOL, notifier=redis, poll_interval=600.0) as writer,
@@ -133,7 +149,9 @@ async def test_wake_ups_come_long_before_the_poll(redis_server: RedisServer, pos
         assert [chunk async for chunk in subscription] == [FINISH]
 
 
-async def test_a_server_that_is_down_is_reported_and_tried_again(redis_server: RedisServer, no_task_is_left: None) -> None:
+async def test_a_server_that_is_down_is_reported_and_tried_again(
+    redis_server: RedisServer, no_task_is_left: None
+) -> None:
     redis_server.kill()
     notifier = RedisNotifier.from_url(redis_server.url)
     listener = await RecordingListener(notifier).start()
@@ -146,7 +164,10 @@ async def test_a_server_that_is_down_is_reported_and_tried_again(redis_server: R
 
 
 async def test_a_frozen_server_is_noticed(
-    redis_server: RedisServer, listener: RecordingListener, notifier: RedisNotifier, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisServer,
+    listener: RecordingListener,
+    notifier: RedisNotifier,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("monostream_ai.notifiers.redis.PROBE_INTERVAL", 0.2)
     monkeypatch.setattr("monostream_ai.notifiers.redis.PROBE_TIMEOUT", 0.2)
@@ -160,7 +181,9 @@ async def test_a_frozen_server_is_noticed(
     await listener.until(lambda: notifier.healthy)
 
 
-@pytest.mark.parametrize("url", ["http://h", "nonsense", "redis://h:port", "redis://u:hunter2@h:99999999"])
+@pytest.mark.parametrize(
+    "url", ["http://h", "nonsense", "redis://h:port", "redis://u:hunter2@h:99999999"]
+)
 def test_a_url_that_cannot_be_read_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(InvalidURL) as caught:
         create_service("memory://", notifier=url)

@@ -1,4 +1,6 @@
-"""respx for httpx2, which `openai` speaks from version 3 on; define this class once, since subclassing registers its name."""
+"""respx for httpx2, which `openai` speaks from version 3 on; define this class once, since
+subclassing registers its name.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ import respx
 
 
 class Httpx2Mocker(respx.mocks.Mocker):
-    """Answers from the transports of httpx2 clients; routes and recorded calls stay objects of httpx."""
+    """Answers from the transports of httpx2 clients; routes and recorded calls stay objects of
+    httpx.
+    """
 
     name = "httpx2"
     targets = ["httpx2._client.Client", "httpx2._client.AsyncClient"]
@@ -22,10 +26,14 @@ class Httpx2Mocker(respx.mocks.Mocker):
     def mock(cls, spec: Callable[..., Any]) -> Callable[..., Any]:
         def _transport_for_url(self: Any, *args: Any, **kwargs: Any) -> httpx2.MockTransport:
             if not inspect.iscoroutinefunction(self.request):
-                return httpx2.MockTransport(lambda request: _response(cls.handler(_request(request, request.read())), _Body))
+                return httpx2.MockTransport(
+                    lambda request: _response(cls.handler(_request(request, request.read())), _Body)
+                )
 
             async def answer(request: httpx2.Request) -> httpx2.Response:
-                return _response(await cls.async_handler(_request(request, await request.aread())), _AsyncBody)
+                return _response(
+                    await cls.async_handler(_request(request, await request.aread())), _AsyncBody
+                )
 
             return httpx2.MockTransport(answer)
 
@@ -34,12 +42,20 @@ class Httpx2Mocker(respx.mocks.Mocker):
 
 def _request(request: httpx2.Request, content: bytes) -> httpx.Request:
     extensions = dict(request.extensions)
-    return httpx.Request(request.method, str(request.url), headers=request.headers.raw, content=content, extensions=extensions)
+    return httpx.Request(
+        request.method,
+        str(request.url),
+        headers=request.headers.raw,
+        content=content,
+        extensions=extensions,
+    )
 
 
 def _response(response: httpx.Response, body: Callable[[httpx.Response], Any]) -> httpx2.Response:
     headers, extensions = response.headers.raw, response.extensions
-    return httpx2.Response(response.status_code, headers=headers, stream=body(response), extensions=extensions)
+    return httpx2.Response(
+        response.status_code, headers=headers, stream=body(response), extensions=extensions
+    )
 
 
 class _Body(httpx2.SyncByteStream):

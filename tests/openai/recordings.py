@@ -1,6 +1,8 @@
-"""The recorded streams: `recordings/<api>/<name>.sse` as a vendor sends it, and `.jsonl`, the chunks that must be stored for it.
+"""The recorded streams: `recordings/<api>/<name>.sse` as a vendor sends it, and `.jsonl`, the
+chunks that must be stored for it.
 
-The last chunks of a `.jsonl` are those of a publisher's block that the capture's error, if any, has left.
+The last chunks of a `.jsonl` are those of a publisher's block that the capture's error, if any, has
+left.
 """
 
 from __future__ import annotations

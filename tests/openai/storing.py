@@ -37,10 +37,16 @@ def check_message(chunks: list[Chunk]) -> None:
     assert (kinds[0], kinds.count("start")) == ("start", 1)
     assert [kind for kind in kinds if kind in TERMINAL] == kinds[-1:]
     assert kinds.count("start-step") - kinds.count("finish-step") == (kinds[-1] == "abort")
-    tools = [chunk for chunk in chunks if chunk["type"].startswith("tool-") and chunk["type"] != "tool-input-delta"]
+    tools = [
+        chunk
+        for chunk in chunks
+        if chunk["type"].startswith("tool-") and chunk["type"] != "tool-input-delta"
+    ]
     assert all(chunk["dynamic"] for chunk in tools)
     message = reduce_chunks(chunks)
-    assert [part for part in message["parts"] if part.get("state") in ("streaming", "input-streaming")] == []
+    assert [
+        part for part in message["parts"] if part.get("state") in ("streaming", "input-streaming")
+    ] == []
 
 
 def chunk_of(chunks: list[Chunk], kind: str) -> Chunk:

@@ -1,4 +1,6 @@
-"""What a capture does besides mapping: one message from several streams, tool results, limits, options."""
+"""What a capture does besides mapping: one message from several streams, tool results, limits,
+options.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,12 @@ async def test_a_tool_loop_makes_one_message(service: Service, vendor: Vendor) -
         await consume(await vendor.create("chat/text"), pub)
 
     chunks = await stored(service)
-    assert [part["type"] for part in reduce_chunks(chunks)["parts"]] == ["step-start", "dynamic-tool", "step-start", "text"]
+    assert [part["type"] for part in reduce_chunks(chunks)["parts"]] == [
+        "step-start",
+        "dynamic-tool",
+        "step-start",
+        "text",
+    ]
     assert chunk_of(chunks, "tool-output-available")["output"] == {"degrees": 21}
     assert chunks[-1] == {"type": "finish", "finishReason": "stop"}
 
@@ -48,7 +55,12 @@ async def test_usage_is_that_of_all_responses(service: Service) -> None:
         await consume(events_of("responses/text"), pub)
 
     usage = reduce_chunks(await stored(service))["metadata"]["usage"]
-    assert usage == {"inputTokens": 60, "outputTokens": 17, "totalTokens": 77, "cachedInputTokens": 8}
+    assert usage == {
+        "inputTokens": 60,
+        "outputTokens": 17,
+        "totalTokens": 77,
+        "cachedInputTokens": 8,
+    }
 
 
 async def test_a_call_id_that_a_model_uses_again_makes_a_second_call(service: Service) -> None:
@@ -59,7 +71,11 @@ async def test_a_call_id_that_a_model_uses_again_makes_a_second_call(service: Se
                 pass
             asked.tool_result("call_1", output=degrees)
 
-    outputs = [part["output"] for part in reduce_chunks(await stored(service))["parts"] if part["type"] == "dynamic-tool"]
+    outputs = [
+        part["output"]
+        for part in reduce_chunks(await stored(service))["parts"]
+        if part["type"] == "dynamic-tool"
+    ]
     assert outputs == [21, 22]
 
 
@@ -80,7 +96,10 @@ async def test_what_a_tool_returns_is_shown_as_json(service: Service) -> None:
             pass
         asked.tool_result("call_1", output={1: float("nan"), "when": {2}})
 
-    assert chunk_of(await stored(service), "tool-output-available")["output"] == {"1": None, "when": [2]}
+    assert chunk_of(await stored(service), "tool-output-available")["output"] == {
+        "1": None,
+        "when": [2],
+    }
 
 
 async def test_a_result_for_no_call_is_refused(service: Service) -> None:
@@ -147,17 +166,24 @@ async def test_a_result_that_is_too_large_is_an_error_of_its_tool(service: Servi
             pass
         asked.tool_result("call_1", output="A" * 2_000_000)
 
-    assert chunk_of(await stored(service), "tool-output-error")["errorText"] == "The result is too large to show."
+    assert (
+        chunk_of(await stored(service), "tool-output-error")["errorText"]
+        == "The result is too large to show."
+    )
 
 
 async def test_text_that_is_too_large_comes_in_pieces(service: Service) -> None:
-    events = [{"choices": [{"index": 0, "delta": {"content": "x" * 2_000_000}, "finish_reason": "stop"}]}]
+    events = [
+        {"choices": [{"index": 0, "delta": {"content": "x" * 2_000_000}, "finish_reason": "stop"}]}
+    ]
 
     assert await record(service, events) is None
     assert sum(map(len, texts(await stored(service)))) == 2_000_000
 
 
-async def test_a_stream_does_not_wait_for_a_store_that_does_not_answer(no_task_is_left: None) -> None:
+async def test_a_stream_does_not_wait_for_a_store_that_does_not_answer(
+    no_task_is_left: None,
+) -> None:
     store, answers = HookedStore(MemoryStore()), asyncio.Event()
 
     async def wait() -> None:
@@ -169,14 +195,20 @@ async def test_a_stream_does_not_wait_for_a_store_that_does_not_answer(no_task_i
             events = capture(fast_stream(MANY, "token "), pub)
             heard = [await anext(events) for _ in range(MANY)]
             answers.set()
-            assert heard + [event async for event in events] == [event async for event in fast_stream(MANY, "token ")]
+            assert heard + [event async for event in events] == [
+                event async for event in fast_stream(MANY, "token ")
+            ]
         assert "".join(texts(await stored(service))) == "token " * MANY
 
 
 async def test_encrypted_reasoning_is_kept_if_asked(service: Service) -> None:
     await record(service, events_of("responses/reasoning_summary"), encrypted_reasoning=True)
 
-    parts = [part for part in reduce_chunks(await stored(service))["parts"] if part["type"] == "reasoning"]
+    parts = [
+        part
+        for part in reduce_chunks(await stored(service))["parts"]
+        if part["type"] == "reasoning"
+    ]
     assert [part["text"] for part in parts] == ["**Plan** First.", "Then."]
     assert [part.get("providerMetadata") for part in parts] == [
         None,
@@ -185,7 +217,9 @@ async def test_encrypted_reasoning_is_kept_if_asked(service: Service) -> None:
 
 
 async def test_encrypted_reasoning_without_a_summary_is_an_empty_part(service: Service) -> None:
-    await record(service, events_of("responses/reasoning_that_is_encrypted"), encrypted_reasoning=True)
+    await record(
+        service, events_of("responses/reasoning_that_is_encrypted"), encrypted_reasoning=True
+    )
 
     part = reduce_chunks(await stored(service))["parts"][1]
     assert (part["type"], part["text"]) == ("reasoning", "")
@@ -195,8 +229,17 @@ async def test_encrypted_reasoning_without_a_summary_is_an_empty_part(service: S
 async def test_other_items_are_sent_as_data_if_asked(service: Service, vendor: Vendor) -> None:
     await record(service, await vendor.create("responses/mcp_approval_request"), other_items=True)
 
-    item = {"id": "mcpr_1", "type": "mcp_approval_request", "server_label": "docs", "name": "find", "arguments": "{}"}
-    assert chunk_of(await stored(service), "data-openai-item") == {"type": "data-openai-item", "data": item}
+    item = {
+        "id": "mcpr_1",
+        "type": "mcp_approval_request",
+        "server_label": "docs",
+        "name": "find",
+        "arguments": "{}",
+    }
+    assert chunk_of(await stored(service), "data-openai-item") == {
+        "type": "data-openai-item",
+        "data": item,
+    }
 
 
 async def test_what_is_no_stream_is_refused(service: Service) -> None:
@@ -223,9 +266,15 @@ async def test_the_publisher_must_be_open(service: Service) -> None:
 
 async def test_a_cited_page_that_is_no_link_is_left_out(service: Service) -> None:
     cited = [
-        {"url_citation": {"url": url, "title": "T"}} for url in ("javascript:alert(1)", "HTTPS://a.test", "data:text/html,x")
+        {"url_citation": {"url": url, "title": "T"}}
+        for url in ("javascript:alert(1)", "HTTPS://a.test", "data:text/html,x")
     ]
     async with service.publisher("chat") as pub:
-        await consume([{"choices": [{"index": 0, "delta": {"annotations": cited}, "finish_reason": "stop"}]}], pub)
+        await consume(
+            [{"choices": [{"index": 0, "delta": {"annotations": cited}, "finish_reason": "stop"}]}],
+            pub,
+        )
 
-    assert [chunk["url"] for chunk in await stored(service) if chunk["type"] == "source-url"] == ["HTTPS://a.test"]
+    assert [chunk["url"] for chunk in await stored(service) if chunk["type"] == "source-url"] == [
+        "HTTPS://a.test"
+    ]

@@ -26,22 +26,32 @@ def is_complete(events: list[dict[str, Any]]) -> bool:
     for event in events:
         if event.get("type") == "response.created":
             complete = False
-        reasons = [choice.get("finish_reason") for choice in event.get("choices", []) if choice["index"] == 0]
+        reasons = [
+            choice.get("finish_reason")
+            for choice in event.get("choices", [])
+            if choice["index"] == 0
+        ]
         complete = complete or any(reasons) or event.get("type") in COMPLETE
     return complete
 
 
 def has_failed(events: list[dict[str, Any]]) -> bool:
-    return any(event.get("error") or event.get("type") in ("error", "response.failed") for event in events)
+    return any(
+        event.get("error") or event.get("type") in ("error", "response.failed") for event in events
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_stream_that_is_cut_is_an_error_and_a_complete_one_is_finished(service: Service, name: str) -> None:
+async def test_a_stream_that_is_cut_is_an_error_and_a_complete_one_is_finished(
+    service: Service, name: str
+) -> None:
     for events in prefixes(name):
         error = await record(service, events)
         ending = (await stored(service))[-1]["type"]
 
-        assert (ending, error is None) == (("finish", True) if is_complete(events) else ("error", False))
+        assert (ending, error is None) == (
+            ("finish", True) if is_complete(events) else ("error", False)
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,7 +80,9 @@ async def test_a_cancelled_task_aborts_the_message(service: Service, name: str) 
         assert (await stored(service))[-1]["type"] == "abort"
 
 
-async def _record_and_hang(service: Service, events: list[dict[str, Any]], reached: asyncio.Event) -> None:
+async def _record_and_hang(
+    service: Service, events: list[dict[str, Any]], reached: asyncio.Event
+) -> None:
     async def hanging() -> AsyncIterator[dict[str, Any]]:
         for event in events:
             yield event

@@ -21,7 +21,9 @@ HALF = "chat/text", 2
 """The role and `Hel`."""
 
 
-async def open_stream(vendor: Vendor, body: OpenBody) -> openai.AsyncStream[openai.types.chat.ChatCompletionChunk]:
+async def open_stream(
+    vendor: Vendor, body: OpenBody
+) -> openai.AsyncStream[openai.types.chat.ChatCompletionChunk]:
     vendor.answer_with(body)
     client = openai.AsyncOpenAI(**OPTIONS)
     return await client.chat.completions.create(model="gpt-5", messages=[], stream=True)
@@ -34,7 +36,9 @@ async def ending(service: Service) -> list[str]:
 ABORTED = ["finish-step", "start-step", "message-metadata", "abort"]
 
 
-async def test_breaking_out_of_the_loop_aborts_and_closes_the_http_stream(service: Service, vendor: Vendor) -> None:
+async def test_breaking_out_of_the_loop_aborts_and_closes_the_http_stream(
+    service: Service, vendor: Vendor
+) -> None:
     body = OpenBody(*HALF)
     stream = await open_stream(vendor, body)
 
@@ -48,7 +52,9 @@ async def test_breaking_out_of_the_loop_aborts_and_closes_the_http_stream(servic
     assert texts(await stored(service)) == ["Hel"]
 
 
-async def test_an_error_in_the_loop_closes_the_http_stream(service: Service, vendor: Vendor) -> None:
+async def test_an_error_in_the_loop_closes_the_http_stream(
+    service: Service, vendor: Vendor
+) -> None:
     body = OpenBody(*HALF)
     stream = await open_stream(vendor, body)
 
@@ -61,7 +67,9 @@ async def test_an_error_in_the_loop_closes_the_http_stream(service: Service, ven
     assert await ending(service) == ABORTED
 
 
-async def test_an_error_inside_async_with_is_recorded_as_one(service: Service, vendor: Vendor) -> None:
+async def test_an_error_inside_async_with_is_recorded_as_one(
+    service: Service, vendor: Vendor
+) -> None:
     body = OpenBody(*HALF)
     stream = await open_stream(vendor, body)
 
@@ -105,7 +113,9 @@ async def test_a_loop_left_at_a_reported_failure_is_an_error(service: Service) -
     assert (await ending(service))[-1] == "error"
 
 
-async def test_a_cancelled_wait_for_the_model_aborts_and_closes_the_http_stream(service: Service, vendor: Vendor) -> None:
+async def test_a_cancelled_wait_for_the_model_aborts_and_closes_the_http_stream(
+    service: Service, vendor: Vendor
+) -> None:
     body = OpenBody(*HALF)
     stream = await open_stream(vendor, body)
 
@@ -124,7 +134,9 @@ async def test_a_cancelled_wait_for_the_model_aborts_and_closes_the_http_stream(
 
 
 @pytest.mark.parametrize("where", ["in the stream", "in the loop"])
-async def test_a_supervisor_may_release_a_version_instead_of_aborting_it(service: Service, vendor: Vendor, where: str) -> None:
+async def test_a_supervisor_may_release_a_version_instead_of_aborting_it(
+    service: Service, vendor: Vendor, where: str
+) -> None:
     body = OpenBody(*HALF)
     stream = await open_stream(vendor, body)
 
@@ -141,10 +153,17 @@ async def test_a_supervisor_may_release_a_version_instead_of_aborting_it(service
     await body.wait_closed()
 
     assert (await service.status("chat")).lost
-    assert [chunk["type"] for chunk in await service.chunks("chat")][:4] == ["start", "start-step", "text-start", "text-delta"]
+    assert [chunk["type"] for chunk in await service.chunks("chat")][:4] == [
+        "start",
+        "start-step",
+        "text-start",
+        "text-delta",
+    ]
 
 
-async def test_a_stop_from_elsewhere_closes_the_http_stream(service: Service, vendor: Vendor) -> None:
+async def test_a_stop_from_elsewhere_closes_the_http_stream(
+    service: Service, vendor: Vendor
+) -> None:
     body = OpenBody(*HALF)
     stream = await open_stream(vendor, body)
 
@@ -162,7 +181,9 @@ async def test_a_stop_from_elsewhere_closes_the_http_stream(service: Service, ve
     assert await ending(service) == ABORTED
 
 
-async def test_a_broken_connection_is_recorded_as_an_error(service: Service, vendor: Vendor) -> None:
+async def test_a_broken_connection_is_recorded_as_an_error(
+    service: Service, vendor: Vendor
+) -> None:
     stream = await open_stream(vendor, OpenBody(*HALF, error=RESET))
 
     # Versions of the SDK below 3 let the error of httpx through.
@@ -198,7 +219,10 @@ async def test_a_chunk_that_cannot_be_stored_closes_the_stream(service: Service)
 
     async def events() -> AsyncIterator[dict[str, Any]]:
         try:
-            yield {"type": "response.output_item.done", "item": {"type": "mcp_list_tools", "tools": ["x" * 2_000_000]}}
+            yield {
+                "type": "response.output_item.done",
+                "item": {"type": "mcp_list_tools", "tools": ["x" * 2_000_000]},
+            }
         finally:
             closed.set()
 

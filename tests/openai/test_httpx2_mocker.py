@@ -1,4 +1,6 @@
-"""respx ignores a target that does not exist: without this test, an httpx2 that renames it would be asked for real."""
+"""respx ignores a target that does not exist: without this test, an httpx2 that renames it would be
+asked for real.
+"""
 
 from __future__ import annotations
 

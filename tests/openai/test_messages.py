@@ -1,4 +1,6 @@
-"""UI messages to OpenAI's formats. U: rows of the integration reference. Each result is checked against the SDK's own types."""
+"""UI messages to OpenAI's formats. U: rows of the integration reference. Each result is checked
+against the SDK's own types.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,14 @@ def file(media_type: str, url: str, **keys: Any) -> dict[str, Any]:
 
 
 def tool(state: str, **keys: Any) -> dict[str, Any]:
-    return {"type": "dynamic-tool", "toolName": "weather", "toolCallId": "c1", "state": state, "input": {"city": "Paris"}, **keys}
+    return {
+        "type": "dynamic-tool",
+        "toolName": "weather",
+        "toolCallId": "c1",
+        "state": state,
+        "input": {"city": "Paris"},
+        **keys,
+    }
 
 
 def chat(*messages: dict[str, Any], **options: Any) -> list[Any]:
@@ -70,17 +79,30 @@ def test_u2_a_user_text_is_a_plain_string(convert: Convert) -> None:
 @pytest.mark.parametrize(
     ("media_type", "url", "part"),
     [
-        ("image/png", "https://a/b.png", {"type": "image_url", "image_url": {"url": "https://a/b.png"}}),
+        (
+            "image/png",
+            "https://a/b.png",
+            {"type": "image_url", "image_url": {"url": "https://a/b.png"}},
+        ),
         ("image/png", DATA, {"type": "image_url", "image_url": {"url": DATA}}),
-        ("audio/mpeg", "data:;base64,AA==", {"type": "input_audio", "input_audio": {"data": "AA==", "format": "mp3"}}),
+        (
+            "audio/mpeg",
+            "data:;base64,AA==",
+            {"type": "input_audio", "input_audio": {"data": "AA==", "format": "mp3"}},
+        ),
         (
             "application/pdf",
             "data:application/pdf,a%20b",
-            {"type": "file", "file": {"file_data": "data:application/pdf;base64,YSBi", "filename": "file"}},
+            {
+                "type": "file",
+                "file": {"file_data": "data:application/pdf;base64,YSBi", "filename": "file"},
+            },
         ),
     ],
 )
-def test_u3_a_file_becomes_a_part_of_a_chat_message(media_type: str, url: str, part: dict[str, Any]) -> None:
+def test_u3_a_file_becomes_a_part_of_a_chat_message(
+    media_type: str, url: str, part: dict[str, Any]
+) -> None:
     (message,) = chat(file(media_type, url))
 
     assert message["content"] == [{"type": "text", "text": "see"}, part]
@@ -90,11 +112,21 @@ def test_u3_a_file_becomes_a_part_of_a_chat_message(media_type: str, url: str, p
     ("media_type", "url", "part"),
     [
         ("image/png", DATA, {"type": "input_image", "image_url": DATA, "detail": "auto"}),
-        ("application/pdf", "https://a/b.pdf", {"type": "input_file", "file_url": "https://a/b.pdf"}),
-        ("text/csv", "data:,a", {"type": "input_file", "file_data": "data:text/csv;base64,YQ==", "filename": "n.csv"}),
+        (
+            "application/pdf",
+            "https://a/b.pdf",
+            {"type": "input_file", "file_url": "https://a/b.pdf"},
+        ),
+        (
+            "text/csv",
+            "data:,a",
+            {"type": "input_file", "file_data": "data:text/csv;base64,YQ==", "filename": "n.csv"},
+        ),
     ],
 )
-def test_u3_a_file_becomes_a_part_of_a_responses_message(media_type: str, url: str, part: dict[str, Any]) -> None:
+def test_u3_a_file_becomes_a_part_of_a_responses_message(
+    media_type: str, url: str, part: dict[str, Any]
+) -> None:
     (message,) = responses(file(media_type, url, filename="n.csv"))
 
     assert message["content"] == [{"type": "input_text", "text": "see"}, part]
@@ -111,14 +143,26 @@ def test_u3_a_file_becomes_a_part_of_a_responses_message(media_type: str, url: s
         (to_openai_input, "video/mp4", "https://a/b.mp4"),
     ],
 )
-def test_u3_a_file_that_the_api_does_not_take_is_refused_by_its_place(convert: Convert, media_type: str, url: str) -> None:
-    with pytest.raises(InvalidArgument, match=r"messages\[0\]\.parts\[1\] is a .* that the API does not take"):
+def test_u3_a_file_that_the_api_does_not_take_is_refused_by_its_place(
+    convert: Convert, media_type: str, url: str
+) -> None:
+    with pytest.raises(
+        InvalidArgument, match=r"messages\[0\]\.parts\[1\] is a .* that the API does not take"
+    ):
         convert([file(media_type, url)])
 
 
 @both
 @pytest.mark.parametrize(
-    "url", ["http://a", "file:///etc/passwd", "javascript:x", "data:image/png;base64", "data:x;base64,%%", 1]
+    "url",
+    [
+        "http://a",
+        "file:///etc/passwd",
+        "javascript:x",
+        "data:image/png;base64",
+        "data:x;base64,%%",
+        1,
+    ],
 )
 def test_u10_a_file_from_elsewhere_is_refused(convert: Convert, url: Any) -> None:
     with pytest.raises(InvalidArgument, match=r"messages\[1\]\.parts\[1\]"):
@@ -126,7 +170,14 @@ def test_u10_a_file_from_elsewhere_is_refused(convert: Convert, url: Any) -> Non
 
 
 def test_u4_each_step_of_a_chat_is_an_answer_followed_by_its_results() -> None:
-    parts = [STEP, text("Let me "), text("see."), tool("output-available", output={"temp": 21}), STEP, text("Warm.")]
+    parts = [
+        STEP,
+        text("Let me "),
+        text("see."),
+        tool("output-available", output={"temp": 21}),
+        STEP,
+        text("Warm."),
+    ]
     function = {"name": "weather", "arguments": '{"city":"Paris"}'}
 
     assert chat(assistant(*parts)) == [
@@ -141,12 +192,28 @@ def test_u4_each_step_of_a_chat_is_an_answer_followed_by_its_results() -> None:
 
 
 def test_u4_each_step_of_a_response_is_text_calls_and_results() -> None:
-    second = tool("output-available", output="15:00") | {"type": "tool-clock", "toolCallId": "c2", "input": "UTC"}
-    parts = [STEP, text("Let me see."), tool("output-available", output={"temp": 21}), second, STEP, text("Warm.")]
+    second = tool("output-available", output="15:00") | {
+        "type": "tool-clock",
+        "toolCallId": "c2",
+        "input": "UTC",
+    }
+    parts = [
+        STEP,
+        text("Let me see."),
+        tool("output-available", output={"temp": 21}),
+        second,
+        STEP,
+        text("Warm."),
+    ]
 
     assert responses(assistant(*parts)) == [
         {"role": "assistant", "content": "Let me see."},
-        {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": '{"city":"Paris"}'},
+        {
+            "type": "function_call",
+            "call_id": "c1",
+            "name": "weather",
+            "arguments": '{"city":"Paris"}',
+        },
         {"type": "function_call", "call_id": "c2", "name": "clock", "arguments": '{"input":"UTC"}'},
         {"type": "function_call_output", "call_id": "c1", "output": '{"temp":21}'},
         {"type": "function_call_output", "call_id": "c2", "output": "15:00"},
@@ -166,7 +233,10 @@ def test_an_answer_that_only_calls_has_no_text() -> None:
         (tool("output-error"), "The tool failed."),
         (tool("output-denied", approval={"id": "x", "approved": False, "reason": "no"}), "no"),
         (tool("output-denied", approval={"id": "x", "approved": False}), "Tool execution denied."),
-        (tool("approval-responded", approval={"id": "x", "approved": False}), "Tool execution denied."),
+        (
+            tool("approval-responded", approval={"id": "x", "approved": False}),
+            "Tool execution denied.",
+        ),
     ],
 )
 def test_u6_a_failure_is_told_to_the_model(part: dict[str, Any], told: str) -> None:
@@ -192,7 +262,9 @@ def test_u6_a_failure_is_told_to_the_model(part: dict[str, Any], told: str) -> N
         {},
     ],
 )
-def test_u7_u8_u9_what_a_model_may_not_be_told_is_left_out(convert: Convert, part: dict[str, Any]) -> None:
+def test_u7_u8_u9_what_a_model_may_not_be_told_is_left_out(
+    convert: Convert, part: dict[str, Any]
+) -> None:
     assert convert(assistant(STEP, part)) == []
 
 
@@ -200,16 +272,27 @@ def test_u7_u8_u9_what_a_model_may_not_be_told_is_left_out(convert: Convert, par
 def test_u9_data_parts_are_converted_on_demand(convert: Convert) -> None:
     parts = [{"type": "data-place", "data": "Rome"}, {"type": "data-secret", "data": 1}]
     kind = "text" if convert is to_openai_messages else "input_text"
-    hook = lambda part: {"type": kind, "text": part["data"]} if part["type"] == "data-place" else None  # noqa: E731
+
+    def hook(part):
+        return {"type": kind, "text": part["data"]} if part["type"] == "data-place" else None
 
     assert convert([user(*parts)]) == []
-    assert convert([user(*parts)], convert_data_part=hook) == [{"role": "user", "content": [{"type": kind, "text": "Rome"}]}]
+    assert convert([user(*parts)], convert_data_part=hook) == [
+        {"role": "user", "content": [{"type": kind, "text": "Rome"}]}
+    ]
 
 
 @both
 @pytest.mark.parametrize(
     "messages",
-    ["hi", {"id": "u1"}, [7], [{"role": "user"}], [{"role": "user", "parts": [7]}], [{"role": "robot", "parts": []}]],
+    [
+        "hi",
+        {"id": "u1"},
+        [7],
+        [{"role": "user"}],
+        [{"role": "user", "parts": [7]}],
+        [{"role": "robot", "parts": []}],
+    ],
 )
 def test_what_is_no_list_of_ui_messages_is_refused(convert: Convert, messages: Any) -> None:
     with pytest.raises(InvalidArgument):

@@ -1,4 +1,6 @@
-"""Servers with OpenAI's API leave fields out or fill them with something else: the mapping takes what it can and never fails."""
+"""Servers with OpenAI's API leave fields out or fill them with something else: the mapping takes
+what it can and never fails.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,13 @@ def spoiled(events: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 def paths(value: Any) -> Iterator[tuple[Any, ...]]:
-    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    pairs = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, inner in pairs:
         yield (key,)
         for path in paths(inner):

@@ -1,4 +1,6 @@
-"""What is stored for each recorded stream, however it reaches the capture. The recordings are in the vendors' formats."""
+"""What is stored for each recorded stream, however it reaches the capture. The recordings are in
+the vendors' formats.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ async def test_dicts_are_stored(service: Service, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MANAGED)
-async def test_an_async_stream_manager_is_stored(service: Service, vendor: Vendor, name: str) -> None:
+async def test_an_async_stream_manager_is_stored(
+    service: Service, vendor: Vendor, name: str
+) -> None:
     await record(service, vendor.manager(name))
 
     assert await stored(service) == chunks_of(name)
@@ -78,7 +82,9 @@ async def test_a_sync_stream_manager_is_stored(service: Service, vendor: Vendor,
 
 
 @pytest.mark.parametrize("name", ["chat/text", "responses/text"])
-async def test_a_stream_that_a_manager_has_opened_is_stored(service: Service, vendor: Vendor, name: str) -> None:
+async def test_a_stream_that_a_manager_has_opened_is_stored(
+    service: Service, vendor: Vendor, name: str
+) -> None:
     async with vendor.manager(name) as stream:
         await record(service, stream)
 
@@ -110,7 +116,10 @@ async def test_events_pass_through_unchanged(service: Service, vendor: Vendor, n
     ("name", "message"),
     [
         ("responses/failed", "the model's response failed (server_error): secret reason"),
-        ("responses/error_event", "the model's response failed (rate_limit_exceeded): secret limit"),
+        (
+            "responses/error_event",
+            "the model's response failed (rate_limit_exceeded): secret limit",
+        ),
     ],
 )
 async def test_the_program_learns_why_a_response_failed_and_readers_do_not(

@@ -86,13 +86,19 @@ async def test_tools_that_the_program_runs_get_their_results(url: str) -> None:
     def program() -> None:
         with SyncPublisher(url, "chat") as pub:
             events = capture_sync(events_of("responses/function_call"), pub)
-            calls = [event["item"]["call_id"] for event in events if event["type"] == "response.output_item.done"]
+            calls = [
+                event["item"]["call_id"]
+                for event in events
+                if event["type"] == "response.output_item.done"
+            ]
             events.tool_result(calls[0], output={"temperature": 20})
             list(capture_sync(events_of("responses/text"), pub))
 
     await in_a_program(program)
     parts = reduce_chunks(await stored(url))["parts"]
-    assert [part["output"] for part in parts if part["type"] == "dynamic-tool"] == [{"temperature": 20}]
+    assert [part["output"] for part in parts if part["type"] == "dynamic-tool"] == [
+        {"temperature": 20}
+    ]
     assert texts(await stored(url)) != []
 
 

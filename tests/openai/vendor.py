@@ -24,7 +24,9 @@ else:
 
 
 class Vendor:
-    """Answers requests with recordings; `create_` methods return what the SDK returns for a name like `chat/text`."""
+    """Answers requests with recordings; `create_` methods return what the SDK returns for a name
+    like `chat/text`.
+    """
 
     def __init__(self, router: respx.Router) -> None:
         self.route = router.post(url__startswith=URL)

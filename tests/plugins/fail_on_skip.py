@@ -10,14 +10,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    # A process that runs a share of the tests has no reporter; the one that collects their results has.
+    # A process that runs a share of the tests has no reporter; the one that collects their results
+    # has.
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter is not None and reporter.stats.get("skipped")
     if session.config.getoption("--fail-on-skip") and exitstatus == pytest.ExitCode.OK and skipped:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     skipped = terminalreporter.stats.get("skipped", [])
     if config.getoption("--fail-on-skip") and skipped:
         terminalreporter.write_line(f"--fail-on-skip: {len(skipped)} skipped", red=True)

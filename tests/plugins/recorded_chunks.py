@@ -1,4 +1,6 @@
-"""Keeps the messages that mapper tests make, so that `tests/clients`, which runs last, can show them to real clients."""
+"""Keeps the messages that mapper tests make, so that `tests/clients`, which runs last, can show
+them to real clients.
+"""
 
 from __future__ import annotations
 

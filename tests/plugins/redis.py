@@ -20,7 +20,17 @@ class RedisServer:
 
     def __init__(self, program: str, directory: Path) -> None:
         self._socket = directory / "redis.sock"
-        self._command = [program, "--port", "0", "--unixsocket", str(self._socket), "--save", "", "--dir", str(directory)]
+        self._command = [
+            program,
+            "--port",
+            "0",
+            "--unixsocket",
+            str(self._socket),
+            "--save",
+            "",
+            "--dir",
+            str(directory),
+        ]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -1,4 +1,6 @@
-"""Independent services on one storage, as separate processes have them; nothing may be left of them after the test."""
+"""Independent services on one storage, as separate processes have them; nothing may be left of them
+after the test.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,8 @@ async def no_task_is_left() -> AsyncIterator[None]:
 async def service_factory(backend: Backend, no_task_is_left: None) -> AsyncIterator[ServiceFactory]:
     """Make one more service on the same storage; all are closed after the test.
 
-    `wrap_store` and `wrap_notifier` take the real part and return what the service gets; other options go to the service.
+    `wrap_store` and `wrap_notifier` take the real part and return what the service gets; other
+    options go to the service.
     """
     setup = backend.new_store()
     await setup.setup()
@@ -72,7 +75,9 @@ async def service_factory(backend: Backend, no_task_is_left: None) -> AsyncItera
     ) -> DurableStreamService[Chunk]:
         store, notifier = backend.new_parts()
         settings: dict[str, Any] = {"protocol": PROTOCOL, "lease": SERVICE_LEASE} | options
-        services.append(DurableStreamService(wrap_store(store), wrap_notifier(notifier), **settings))
+        services.append(
+            DurableStreamService(wrap_store(store), wrap_notifier(notifier), **settings)
+        )
         return services[-1]
 
     yield make

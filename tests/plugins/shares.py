@@ -1,5 +1,6 @@
-"""Which tests stay together when several processes share them (`--numprocesses`): those that record and those that show what
-was recorded, and those that share one Chromium. All others go to whichever process is free.
+"""Which tests stay together when several processes share them (`--numprocesses`): those that record
+and those that show what was recorded, and those that share one Chromium. All others go to whichever
+process is free.
 """
 
 from __future__ import annotations
@@ -8,7 +9,11 @@ from typing import Any, Final
 
 import pytest
 
-TOGETHER: Final = {"tests/langchain/": "recordings", "tests/clients/": "recordings", "tests/browser/": "browser"}
+TOGETHER: Final = {
+    "tests/langchain/": "recordings",
+    "tests/clients/": "recordings",
+    "tests/browser/": "browser",
+}
 
 
 def share_of(nodeid: str) -> str:

@@ -1,4 +1,5 @@
-"""A process with one service, told what to do by lines on its standard input; it answers by lines on its standard output.
+"""A process with one service, told what to do by lines on its standard input; it answers by lines
+on its standard output.
 
     python -m tests.processes.children URL LEASE
 
@@ -53,7 +54,9 @@ class Child:
 
     async def open(self, stream_id: str, version: str = "next") -> None:
         """Open a version and say which."""
-        self._pub = self._service.publisher(stream_id, "next" if version == "next" else int(version))
+        self._pub = self._service.publisher(
+            stream_id, "next" if version == "next" else int(version)
+        )
         await self._pub.open()
         say("opened", self._pub.version)
 
@@ -88,7 +91,8 @@ class Child:
 
 async def main(url: str, lease: str) -> None:
     async with create_service(url, PROTOCOL, lease=float(lease), poll_interval=1.0) as service:
-        # Kept until the service is closed: a publisher that is dropped is not released but left to lapse.
+        # Kept until the service is closed: a publisher that is dropped is not released but left to
+        # lapse.
         child = Child(service)
         await child.obey()
 

@@ -76,13 +76,19 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 
 @pytest.fixture
 async def spawn(backend: Backend) -> AsyncIterator[Spawn]:
-    """Start a process with a service on the backend; it is killed at the end of the test at the latest."""
+    """Start a process with a service on the backend; it is killed at the end of the test at the
+    latest.
+    """
     children: list[Process] = []
 
     async def start(*, lease: float = 5.0) -> Process:
         arguments = ["-m", "tests.processes.children", backend.url, str(lease)]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            sys.executable,
+            *arguments,
+            cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
         )
         child = Process(process)
         children.append(child)

@@ -1,4 +1,5 @@
-"""A program that ends its event loop in the middle of something, or forks; run as a process, for it may hang.
+"""A program that ends its event loop in the middle of something, or forks; run as a process, for it
+may hang.
 
     python -m tests.processes.teardown release | abort | terminal | fork
 
@@ -19,7 +20,10 @@ from tests.hooked_store import Gate, HookedStore
 
 
 async def answer(
-    service: DurableStreamService[Chunk], store: HookedStore, chunk: Chunk, on_cancel: Literal["abort", "release"]
+    service: DurableStreamService[Chunk],
+    store: HookedStore,
+    chunk: Chunk,
+    on_cancel: Literal["abort", "release"],
 ) -> None:
     async with service.publisher("s", on_cancel=on_cancel) as pub:
         await pub.write(text(0))
@@ -32,7 +36,12 @@ async def answer(
 async def leave_while_an_append_is_in_flight(store: HookedStore, how: str) -> None:
     service: DurableStreamService[Chunk] = DurableStreamService(store, None, PROTOCOL)
     answering = asyncio.create_task(
-        answer(service, store, FINISH if how == "terminal" else text(1), "release" if how == "release" else "abort")
+        answer(
+            service,
+            store,
+            FINISH if how == "terminal" else text(1),
+            "release" if how == "release" else "abort",
+        )
     )
     while "append" not in store.before:
         await asyncio.wait([answering], timeout=0.01)

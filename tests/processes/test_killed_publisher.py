@@ -21,7 +21,9 @@ def ids(lines: list[str], verb: str) -> list[str]:
 
 
 async def killed_in_mid_stream(publisher: Process, after: int) -> int:
-    """Let a publisher run, kill it after an acknowledgement, and return how many chunks were acknowledged."""
+    """Let a publisher run, kill it after an acknowledgement, and return how many chunks were
+    acknowledged.
+    """
     await publisher.tell("run", 100_000)
     await publisher.until(f"wrote {after}")
     publisher.signal(signal.SIGKILL)
@@ -30,7 +32,9 @@ async def killed_in_mid_stream(publisher: Process, after: int) -> int:
 
 
 @pytest.mark.parametrize("after", [0, 7, 150])
-async def test_a_killed_publisher_loses_no_acknowledged_chunk(spawn: Spawn, service_factory: ServiceFactory, after: int) -> None:
+async def test_a_killed_publisher_loses_no_acknowledged_chunk(
+    spawn: Spawn, service_factory: ServiceFactory, after: int
+) -> None:
     publisher, reader = await spawn(lease=LEASE), await spawn(lease=LEASE)
     assert await publisher.ask("open", "s") == "opened 0"
     await reader.tell("read", "s")
@@ -49,7 +53,9 @@ async def test_a_killed_publisher_loses_no_acknowledged_chunk(spawn: Spawn, serv
     assert (status.state, status.lost) == ("open", True)
 
 
-async def test_a_killed_publisher_is_succeeded_at_once(spawn: Spawn, service_factory: ServiceFactory) -> None:
+async def test_a_killed_publisher_is_succeeded_at_once(
+    spawn: Spawn, service_factory: ServiceFactory
+) -> None:
     publisher, service = await spawn(lease=60.0), service_factory()
     await publisher.ask("open", "s")
     await killed_in_mid_stream(publisher, 10)
@@ -63,19 +69,27 @@ async def test_a_killed_publisher_is_succeeded_at_once(spawn: Spawn, service_fac
     assert [chunk async for chunk in service.subscribe("s")] == [text(100), FINISH]
 
 
-async def test_one_survivor_ends_what_a_killed_publisher_left(spawn: Spawn, service_factory: ServiceFactory) -> None:
+async def test_one_survivor_ends_what_a_killed_publisher_left(
+    spawn: Spawn, service_factory: ServiceFactory
+) -> None:
     publisher = await spawn(lease=LEASE)
     services = [service_factory(lease=LEASE) for _ in range(3)]
     await publisher.ask("open", "s")
     await killed_in_mid_stream(publisher, 10)
     while not (await services[0].status("s")).lost:
         await asyncio.sleep(0.02)
-    assert sorted(await asyncio.gather(*(service.end_lost("s", 0) for service in services))) == [False, False, True]
+    assert sorted(await asyncio.gather(*(service.end_lost("s", 0) for service in services))) == [
+        False,
+        False,
+        True,
+    ]
     stored = await services[0].chunks("s")
     assert stored == [*texts(len(stored) - 1), {"type": "error"}]
 
 
-async def test_a_stopper_that_is_killed_is_followed_by_the_next(spawn: Spawn, service_factory: ServiceFactory) -> None:
+async def test_a_stopper_that_is_killed_is_followed_by_the_next(
+    spawn: Spawn, service_factory: ServiceFactory
+) -> None:
     publisher, stopper, service = await spawn(), await spawn(), service_factory()
     assert await publisher.ask("answer", "s") == "answering 0"
     await stopper.tell("stop", "s")

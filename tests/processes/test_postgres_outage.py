@@ -21,13 +21,22 @@ Service = DurableStreamService[Chunk]
 LEASE = 2.0
 
 BEFORE_A_PROBE = 12.0
-"""Seconds, for machines that are busy. What finds a frozen connection without polls is a probe, and that takes 15 to 20."""
+"""Seconds, for machines that are busy. What finds a frozen connection without polls is a probe, and
+that takes 15 to 20.
+"""
 
 
 @pytest.fixture
-async def services(own_server: PostgresServer, no_task_is_left: None) -> AsyncIterator[list[Service]]:
+async def services(
+    own_server: PostgresServer, no_task_is_left: None
+) -> AsyncIterator[list[Service]]:
     """A writer and a reader, as two processes."""
-    services = [create_service(own_server.url, PROTOCOL, lease=LEASE, poll_interval=0.5, outage_timeout=30.0) for _ in range(2)]
+    services = [
+        create_service(
+            own_server.url, PROTOCOL, lease=LEASE, poll_interval=0.5, outage_timeout=30.0
+        )
+        for _ in range(2)
+    ]
     yield services
     for service in services:
         await service.aclose()
@@ -54,7 +63,9 @@ async def wait_for_errors(service: Service, *sources: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_terminated_connections_interrupt_nobody(services: list[Service], own_server: PostgresServer) -> None:
+async def test_terminated_connections_interrupt_nobody(
+    services: list[Service], own_server: PostgresServer
+) -> None:
     writer, reader = services
     database = await asyncpg.connect(asyncpg_dsn(own_server.url))
     readers = [Reader(service) for service in (writer, reader, reader)]
@@ -96,7 +107,9 @@ async def test_a_restart_longer_than_the_lease_loses_no_publisher(
         assert await reading.task == [*texts(5), FINISH]
 
 
-async def test_an_idle_publisher_survives_a_restart(services: list[Service], own_server: PostgresServer) -> None:
+async def test_an_idle_publisher_survives_a_restart(
+    services: list[Service], own_server: PostgresServer
+) -> None:
     writer, reader = services
     reading = Reader(reader)
     async with writer.publisher("s") as pub:
@@ -114,8 +127,12 @@ async def test_an_idle_publisher_survives_a_restart(services: list[Service], own
         assert await reading.task == [*texts(2), FINISH]
 
 
-async def test_an_outage_beyond_the_bound_is_a_named_error(own_server: PostgresServer, no_task_is_left: None) -> None:
-    service = create_service(own_server.url, PROTOCOL, lease=LEASE, poll_interval=0.2, outage_timeout=1.0)
+async def test_an_outage_beyond_the_bound_is_a_named_error(
+    own_server: PostgresServer, no_task_is_left: None
+) -> None:
+    service = create_service(
+        own_server.url, PROTOCOL, lease=LEASE, poll_interval=0.2, outage_timeout=1.0
+    )
     pub = await service.publisher("s").open()
     await pub.write(text(0))
     subscription = service.subscribe("s")
@@ -129,14 +146,21 @@ async def test_an_outage_beyond_the_bound_is_a_named_error(own_server: PostgresS
     await service.aclose()
 
 
-async def test_a_frozen_listening_connection_costs_one_poll(services: list[Service], own_server: PostgresServer) -> None:
+async def test_a_frozen_listening_connection_costs_one_poll(
+    services: list[Service], own_server: PostgresServer
+) -> None:
     writer, reader = services
     database = await asyncpg.connect(asyncpg_dsn(own_server.url))
     subscription = reader.subscribe("s")
     async with writer.publisher("s") as pub:
         await pub.write(text(0))
         assert await anext(subscription) == text(0)
-        frozen = [row["pid"] for row in await database.fetch("SELECT pid FROM pg_stat_activity WHERE query ILIKE 'LISTEN%'")]
+        frozen = [
+            row["pid"]
+            for row in await database.fetch(
+                "SELECT pid FROM pg_stat_activity WHERE query ILIKE 'LISTEN%'"
+            )
+        ]
         for pid in frozen:
             os.kill(pid, signal.SIGSTOP)
         try:

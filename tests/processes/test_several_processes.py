@@ -25,7 +25,9 @@ async def test_a_reader_in_another_process_gets_each_chunk_as_it_is_written(
     assert [await reader.line() for _ in range(2)] == ["read 0.20 finish", "ended"]
 
 
-async def test_racing_processes_get_versions_of_their_own_and_the_highest_writes(spawn: Spawn) -> None:
+async def test_racing_processes_get_versions_of_their_own_and_the_highest_writes(
+    spawn: Spawn,
+) -> None:
     racers = await asyncio.gather(*(spawn() for _ in range(4)))
     for number in range(5):
         stream_id = f"s{number}"
@@ -42,7 +44,9 @@ async def test_one_of_racing_processes_gets_an_explicit_version(spawn: Spawn) ->
     assert sorted(opened) == ["error VersionConflict"] * 3 + ["opened 7"]
 
 
-async def test_a_stop_ends_an_answer_in_another_process(spawn: Spawn, service_factory: ServiceFactory) -> None:
+async def test_a_stop_ends_an_answer_in_another_process(
+    spawn: Spawn, service_factory: ServiceFactory
+) -> None:
     publisher, reader, stopper = await spawn(), await spawn(), await spawn()
     assert await publisher.ask("answer", "s") == "answering 0"
     await reader.tell("read", "s")
@@ -80,7 +84,9 @@ async def test_a_zombie_that_wakes_up_after_a_takeover_writes_nothing(
         assert await service.chunks("s", 0) == [text(0), {"type": "error"}]
 
 
-async def test_a_zombie_that_nobody_replaced_goes_on(spawn: Spawn, service_factory: ServiceFactory) -> None:
+async def test_a_zombie_that_nobody_replaced_goes_on(
+    spawn: Spawn, service_factory: ServiceFactory
+) -> None:
     zombie, service = await spawn(lease=LEASE), service_factory()
     await zombie.ask("open", "s")
     zombie.signal(signal.SIGSTOP)
@@ -92,7 +98,9 @@ async def test_a_zombie_that_nobody_replaced_goes_on(spawn: Spawn, service_facto
     assert (await service.status("s")).active
 
 
-async def test_processes_write_side_by_side_without_an_error(spawn: Spawn, service_factory: ServiceFactory) -> None:
+async def test_processes_write_side_by_side_without_an_error(
+    spawn: Spawn, service_factory: ServiceFactory
+) -> None:
     writers = await asyncio.gather(*(spawn() for _ in range(3)))
     for number, writer in enumerate(writers):
         await writer.ask("open", f"s{number}")
@@ -104,7 +112,9 @@ async def test_processes_write_side_by_side_without_an_error(spawn: Spawn, servi
         assert await service.chunks(f"s{number}") == [*texts(300), FINISH]
 
 
-async def test_a_process_that_leaves_releases_what_it_was_writing(spawn: Spawn, backend: Backend) -> None:
+async def test_a_process_that_leaves_releases_what_it_was_writing(
+    spawn: Spawn, backend: Backend
+) -> None:
     publisher, reader = await spawn(lease=60.0), await spawn(lease=60.0)
     await publisher.ask("open", "s")
     await reader.tell("read", "s")

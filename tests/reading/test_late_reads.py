@@ -1,4 +1,6 @@
-"""Reads of the store that are late, that contradict what was delivered, or that nobody announced by name."""
+"""Reads of the store that are late, that contradict what was delivered, or that nobody announced by
+name.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ async def test_a_read_that_overlaps_a_local_commit_adds_only_what_is_new() -> No
 class Vague(ForwardingNotifier):
     """Says that something has happened, and not what."""
 
-    async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
+    async def listen(
+        self, listener: Listener, on_error: BackgroundErrors
+    ) -> Callable[[], Awaitable[None]]:
         return await super().listen(_Vaguely(listener), on_error)
 
 
@@ -79,7 +83,8 @@ class _Vaguely:
 async def test_a_resync_is_a_look_at_every_stream_and_every_lease() -> None:
     store, notifier = MemoryStore(), MemoryNotifier()
     writer, reader = (
-        DurableStreamService(store, Vague(notifier), PROTOCOL, poll_interval=RARELY, lease=RARELY) for _ in range(2)
+        DurableStreamService(store, Vague(notifier), PROTOCOL, poll_interval=RARELY, lease=RARELY)
+        for _ in range(2)
     )
     async with writer, reader:
         subscription = reader.subscribe("s", timeout=PATIENCE)
@@ -93,18 +98,27 @@ async def test_a_resync_is_a_look_at_every_stream_and_every_lease() -> None:
 
 
 class Forgetful(ForwardingStore):
-    """A store that fell back to an older state, as a replica that took over without the last commits."""
+    """A store that fell back to an older state, as a replica that took over without the last
+    commits.
+    """
 
     forgot = False
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         pages = await super().read(positions, max_rows=max_rows, max_bytes=max_bytes)
         if not self.forgot:
             return pages
-        return [replace(page, head=page.head and replace(page.head, next_id=1), payloads=[]) for page in pages]
+        return [
+            replace(page, head=page.head and replace(page.head, next_id=1), payloads=[])
+            for page in pages
+        ]
 
 
-async def test_a_store_that_lost_delivered_chunks_is_a_named_error(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_store_that_lost_delivered_chunks_is_a_named_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(feed, "DOUBT", 0.3)
     store = Forgetful(MemoryStore())
     async with make(store) as service:
@@ -149,7 +163,9 @@ class OnceMute(ForwardingNotifier):
 async def test_wake_ups_that_could_not_be_sent_cost_only_themselves() -> None:
     store, notifier = MemoryStore(), MemoryNotifier()
     writer = DurableStreamService(store, OnceMute(notifier), PROTOCOL)
-    reader: Service = DurableStreamService(store, notifier, PROTOCOL, poll_interval=RARELY, lease=RARELY)
+    reader: Service = DurableStreamService(
+        store, notifier, PROTOCOL, poll_interval=RARELY, lease=RARELY
+    )
     async with writer, reader:
         pub = await writer.publisher("s").open()
         failed = asyncio.Event()

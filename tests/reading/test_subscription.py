@@ -8,7 +8,12 @@ from collections.abc import Sequence
 import pytest
 
 from monostream_ai import DurableStreamService, Subscription
-from monostream_ai.errors import ServiceClosed, StreamDeleted, SubscriptionClosed, SubscriptionTimeout
+from monostream_ai.errors import (
+    ServiceClosed,
+    StreamDeleted,
+    SubscriptionClosed,
+    SubscriptionTimeout,
+)
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.types import Page, Position
@@ -23,7 +28,9 @@ class CountingReads(ForwardingStore):
         super().__init__(inner)
         self.reads = 0
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         self.reads += 1
         return await super().read(positions, max_rows=max_rows, max_bytes=max_bytes)
 
@@ -108,7 +115,9 @@ async def test_a_timeout_of_its_own_leaves_the_subscription_usable(service: Serv
     assert await rest(subscription) == [text(0), FINISH]
 
 
-async def test_a_stream_may_be_subscribed_before_it_is_written(service_factory: ServiceFactory) -> None:
+async def test_a_stream_may_be_subscribed_before_it_is_written(
+    service_factory: ServiceFactory,
+) -> None:
     writer, reader = service_factory(), service_factory()
     reading = asyncio.create_task(rest(reader.subscribe("s")))
     await asyncio.wait([reading], timeout=0.05)
@@ -183,7 +192,9 @@ async def test_a_dropped_subscription_is_unsubscribed(service_factory: ServiceFa
         return stores[-1]
 
     writer = service_factory()
-    reader = service_factory(wrap_store=counting, wrap_notifier=lambda notifier: None, poll_interval=0.05)
+    reader = service_factory(
+        wrap_store=counting, wrap_notifier=lambda notifier: None, poll_interval=0.05
+    )
     pub = await writer.publisher("s").open()
     await pub.write(text(0))
     subscription = reader.subscribe("s")
@@ -208,7 +219,9 @@ async def test_closing_the_service_ends_waiting_readers(service: Service) -> Non
 
 
 @pytest.mark.parametrize("how", ["deleted", "pruned"])
-async def test_a_stream_that_goes_away_is_a_named_error(service_factory: ServiceFactory, how: str) -> None:
+async def test_a_stream_that_goes_away_is_a_named_error(
+    service_factory: ServiceFactory, how: str
+) -> None:
     writer, reader = service_factory(poll_interval=0.2), service_factory(poll_interval=0.2)
     pub = await writer.publisher("s").open()
     await pub.write(*texts(2))
@@ -220,7 +233,8 @@ async def test_a_stream_that_goes_away_is_a_named_error(service_factory: Service
     else:
         while await writer.prune(older_than=0.0) == 0:
             await asyncio.sleep(0.01)
-    # The close may have been seen before the chunks went; what must not happen is an end without the finish.
+    # The close may have been seen before the chunks went; what must not happen is an end without
+    # the finish.
     async with asyncio.timeout(10):
         try:
             assert await rest(subscription) == [FINISH]

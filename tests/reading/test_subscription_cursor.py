@@ -59,7 +59,9 @@ async def test_an_attached_reader_and_a_resumed_one_each_get_their_part(service:
     assert await resumed == [*texts(2, 2), FINISH]
 
 
-@pytest.mark.parametrize("cursor", [Cursor(0, 4), Cursor(0, 2**40), Cursor(1, -1), Cursor(7, 0)], ids=str)
+@pytest.mark.parametrize(
+    "cursor", [Cursor(0, 4), Cursor(0, 2**40), Cursor(1, -1), Cursor(7, 0)], ids=str
+)
 async def test_a_cursor_that_does_not_exist_is_named(service: Service, cursor: Cursor) -> None:
     await write_all(service, *texts(3))
     with pytest.raises(CursorNotFound, match="subscribe without a cursor"):
@@ -85,7 +87,9 @@ async def test_a_cursor_of_an_older_version_may_be_told(service: Service) -> Non
     assert (caught.value.version, caught.value.current) == (0, 1)
 
 
-async def test_batches_carry_the_stored_text_and_its_cursors(service_factory: ServiceFactory) -> None:
+async def test_batches_carry_the_stored_text_and_its_cursors(
+    service_factory: ServiceFactory,
+) -> None:
     writer, reader = service_factory(), service_factory()
     await write_all(writer, *texts(600))
     subscription = reader.subscribe("s")

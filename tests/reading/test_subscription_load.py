@@ -29,7 +29,9 @@ class Interfering(ForwardingStore):
         super().__init__(inner)
         self._act = act
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         await self._act()
         pages = await super().read(positions, max_rows=max_rows, max_bytes=max_bytes)
         await self._act()
@@ -54,7 +56,9 @@ async def test_a_write_beside_each_read_is_neither_lost_nor_doubled(
             written += 1
             await pub.write(script[written - 1])
 
-    reader = service_factory(wrap_store=lambda store: Interfering(store, write_next), poll_interval=0.2)
+    reader = service_factory(
+        wrap_store=lambda store: Interfering(store, write_next), poll_interval=0.2
+    )
     pub = await (reader if same_process else service_factory()).publisher("s").open()
     assert await collect(reader) == script
 
@@ -90,8 +94,12 @@ async def test_a_slow_reader_does_not_delay_a_fast_one(service_factory: ServiceF
     assert [chunk async for chunk in slow] == [*texts(1499, 1), FINISH]
 
 
-async def test_processes_without_a_notifier_read_each_others_chunks(service_factory: ServiceFactory) -> None:
-    writer, reader = (service_factory(wrap_notifier=lambda notifier: None, poll_interval=0.3) for _ in range(2))
+async def test_processes_without_a_notifier_read_each_others_chunks(
+    service_factory: ServiceFactory,
+) -> None:
+    writer, reader = (
+        service_factory(wrap_notifier=lambda notifier: None, poll_interval=0.3) for _ in range(2)
+    )
     subscription = reader.subscribe("s")
     async with writer.publisher("s") as pub:
         for number in range(4):
@@ -101,7 +109,9 @@ async def test_processes_without_a_notifier_read_each_others_chunks(service_fact
     assert [chunk async for chunk in subscription] == [FINISH]
 
 
-async def test_reads_of_the_store_do_not_grow_with_the_viewers(service_factory: ServiceFactory) -> None:
+async def test_reads_of_the_store_do_not_grow_with_the_viewers(
+    service_factory: ServiceFactory,
+) -> None:
     stores: list[CountingReads] = []
 
     def counting(store: Store) -> Store:
@@ -113,7 +123,9 @@ async def test_reads_of_the_store_do_not_grow_with_the_viewers(service_factory: 
     async with writer.publisher("s") as pub:
         for number in range(30):
             await pub.write(text(number))
-            assert await asyncio.gather(*(anext(viewer) for viewer in viewers)) == [text(number)] * 100
+            assert (
+                await asyncio.gather(*(anext(viewer) for viewer in viewers)) == [text(number)] * 100
+            )
     assert stores[0].reads <= 30 * 4
 
 
@@ -130,7 +142,9 @@ async def test_many_subscriptions_leave_nothing(service: Service) -> None:
         await asyncio.gather(reading, return_exceptions=True)
 
 
-async def test_a_thousand_parked_readers_need_two_connections(postgres_url: str, no_task_is_left: None) -> None:
+async def test_a_thousand_parked_readers_need_two_connections(
+    postgres_url: str, no_task_is_left: None
+) -> None:
     store = PostgresStore.from_url(postgres_url, pool_size=2)
     await store.setup()
     notifier = PostgresNotifier.from_url(postgres_url)
@@ -138,7 +152,9 @@ async def test_a_thousand_parked_readers_need_two_connections(postgres_url: str,
     try:
         async with DurableStreamService(store, notifier, PROTOCOL) as service:
             publishers = [await service.publisher(f"s{number}").open() for number in range(50)]
-            readers = [asyncio.create_task(collect(service, f"s{number % 50}")) for number in range(1000)]
+            readers = [
+                asyncio.create_task(collect(service, f"s{number % 50}")) for number in range(1000)
+            ]
             await asyncio.wait(readers, timeout=0.5)
             counted = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
             # Two of the store, two of the notifier's pool, and the one that listens.

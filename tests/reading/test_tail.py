@@ -1,4 +1,6 @@
-"""What one process knows of a stream, against reads that are late and streams that are deleted and begun anew."""
+"""What one process knows of a stream, against reads that are late and streams that are deleted and
+begun anew.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ async def write_all(service: Service, *chunks: Chunk) -> None:
         await pub.write(*chunks)
 
 
-async def test_a_reader_that_joins_while_the_version_is_closed_here_sees_the_end(store: HookedStore) -> None:
+async def test_a_reader_that_joins_while_the_version_is_closed_here_sees_the_end(
+    store: HookedStore,
+) -> None:
     service = make(store)
     pub = await service.publisher("s").open()
     await pub.write(text(0))
@@ -62,7 +66,9 @@ async def test_a_reader_that_joins_while_the_version_is_closed_here_sees_the_end
 
 
 async def test_a_late_answer_does_not_open_a_closed_version_again(store: HookedStore) -> None:
-    service: DurableStreamService[int] = DurableStreamService(store, Deaf(MemoryNotifier()), JSONProtocol(), poll_interval=60.0)
+    service: DurableStreamService[int] = DurableStreamService(
+        store, Deaf(MemoryNotifier()), JSONProtocol(), poll_interval=60.0
+    )
     pub = await service.publisher("s").open()
     await pub.write(0)
     first = service.subscribe("s", timeout=PATIENCE)
@@ -81,7 +87,9 @@ async def test_a_late_answer_does_not_open_a_closed_version_again(store: HookedS
 
 
 async def closed_feed_with_an_idle_reader(store: Store, service: Service) -> Subscription[Chunk]:
-    """Leave a reader in the middle of a long closed version, then delete the stream behind the service's back."""
+    """Leave a reader in the middle of a long closed version, then delete the stream behind the
+    service's back.
+    """
     await write_all(service, *texts(600))
     idle = service.subscribe("s", timeout=PATIENCE)
     assert await anext(idle) == text(0)
@@ -97,14 +105,18 @@ async def test_a_new_reader_gets_the_stream_that_was_begun_anew(store: HookedSto
     idle.close()
 
 
-async def test_an_old_reader_is_not_given_the_chunks_of_a_stream_begun_anew(store: HookedStore) -> None:
+async def test_an_old_reader_is_not_given_the_chunks_of_a_stream_begun_anew(
+    store: HookedStore,
+) -> None:
     service = make(store)
     idle = await closed_feed_with_an_idle_reader(store, service)
     async with make(store).publisher("s") as pub:
         await pub.write(*texts(1000, 1000))
         await pub.write(*texts(1000, 2000))
         # Somebody else's reading shows the new stream to the feed.
-        await asyncio.gather(anext(service.subscribe("s", timeout=PATIENCE)), return_exceptions=True)
+        await asyncio.gather(
+            anext(service.subscribe("s", timeout=PATIENCE)), return_exceptions=True
+        )
         seen: list[Chunk] = []
         with pytest.raises(StreamDeleted):
             async for chunk in idle:
@@ -112,7 +124,9 @@ async def test_an_old_reader_is_not_given_the_chunks_of_a_stream_begun_anew(stor
     assert all(chunk["n"] < 600 for chunk in seen if "n" in chunk)
 
 
-async def test_a_reader_that_comes_after_the_deletion_is_not_given_what_was_deleted(store: HookedStore) -> None:
+async def test_a_reader_that_comes_after_the_deletion_is_not_given_what_was_deleted(
+    store: HookedStore,
+) -> None:
     service = make(store)
     idle = await closed_feed_with_an_idle_reader(store, service)
     late = service.subscribe("s", timeout=PATIENCE)
@@ -121,9 +135,13 @@ async def test_a_reader_that_comes_after_the_deletion_is_not_given_what_was_dele
     idle.close()
 
 
-async def test_a_first_reader_is_told_at_once_of_a_store_that_is_down_and_may_try_again(store: HookedStore) -> None:
+async def test_a_first_reader_is_told_at_once_of_a_store_that_is_down_and_may_try_again(
+    store: HookedStore,
+) -> None:
     store.before["setup"] = failing_once(StoreUnavailable("it starts beside us"))
-    service: Service = DurableStreamService(store, None, PROTOCOL, outage_timeout=60.0, create_tables=True)
+    service: Service = DurableStreamService(
+        store, None, PROTOCOL, outage_timeout=60.0, create_tables=True
+    )
     with pytest.raises(StoreUnavailable):
         await rest(service.subscribe("s", timeout=PATIENCE))
     await write_all(make(store), text(0))
@@ -141,9 +159,14 @@ class Tracking(ForwardingStore):
         super().__init__(inner)
         self.held: weakref.WeakSet[Payload] = weakref.WeakSet()
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         pages = await super().read(positions, max_rows=max_rows, max_bytes=max_bytes)
-        return [Page(page.head, page.first, [self._tracked(payload) for payload in page.payloads]) for page in pages]
+        return [
+            Page(page.head, page.first, [self._tracked(payload) for payload in page.payloads])
+            for page in pages
+        ]
 
     def _tracked(self, payload: str) -> Payload:
         tracked = Payload(payload)

@@ -19,10 +19,15 @@ from tests.chunks import PROTOCOL, text
 class Foreign(ForwardingStore):
     """Shows every version as one that another program wrote, without a lease or a state."""
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         pages = await super().read(positions, max_rows=max_rows, max_bytes=max_bytes)
         return [
-            replace(page, head=replace(page.head, state="open", lease_left=float("inf"))) if page.head else page for page in pages
+            replace(page, head=replace(page.head, state="open", lease_left=float("inf")))
+            if page.head
+            else page
+            for page in pages
         ]
 
 
@@ -46,7 +51,8 @@ async def test_a_foreign_chunk_that_cannot_be_judged_fails_no_other_stream() -> 
     reader: DurableStreamService[Any] = DurableStreamService(Foreign(store), None, PROTOCOL)
     # Both in one turn of the loop, so that one read serves both.
     good, bad = await asyncio.gather(
-        *(anext(reader.subscribe(stream_id, timeout=3.0)) for stream_id in ("good", "bad")), return_exceptions=True
+        *(anext(reader.subscribe(stream_id, timeout=3.0)) for stream_id in ("good", "bad")),
+        return_exceptions=True,
     )
     assert good == text(0)
     assert isinstance(bad, TypeError)

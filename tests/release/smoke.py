@@ -1,4 +1,6 @@
-"""A program that uses the installed package, and what its types are. scripts/check-wheel runs it, mypy and pyright look at it."""
+"""A program that uses the installed package, and what its types are. scripts/check-wheel runs it,
+mypy and pyright look at it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ import tempfile
 from pathlib import Path
 from typing import Any, assert_type
 
-from monostream_ai import Cursor, DurableStreamService, Publisher, Subscription, VersionInfo, create_service
+from monostream_ai import (
+    Cursor,
+    DurableStreamService,
+    Publisher,
+    Subscription,
+    VersionInfo,
+    create_service,
+)
 from monostream_ai.fastapi import ChatTurn, create_chat_router
 from monostream_ai.langchain import StreamCallbackHandler
 from monostream_ai.openai import capture
@@ -40,7 +49,10 @@ async def main(folder: str) -> None:
             # A stream without events is one that was cut off.
             assert type(error).__name__ == "TruncatedStream", error
         async with service.publisher("s") as pub:
-            await pub.write({"type": "text-start", "id": "t"}, {"type": "text-delta", "id": "t", "delta": "Hello"})
+            await pub.write(
+                {"type": "text-start", "id": "t"},
+                {"type": "text-delta", "id": "t", "delta": "Hello"},
+            )
         reader = service.subscribe("s", after=Cursor(1, -1))
         assert_type(reader, Subscription[Chunk])
         chunks = [chunk async for chunk in reader]
@@ -49,7 +61,10 @@ async def main(folder: str) -> None:
         assert [part["text"] for part in message["parts"]] == ["Hello"], message
         create_chat_router(service, reply)
     listed = subprocess.run(
-        [Path(sys.executable).parent / "monostream-ai", "ls", "--json", "--url", url], capture_output=True, text=True, check=True
+        [Path(sys.executable).parent / "monostream-ai", "ls", "--json", "--url", url],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert '"s"' in listed.stdout, listed.stdout
 

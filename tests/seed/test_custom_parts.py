@@ -24,19 +24,32 @@ GROWTH = 4
 class HexStore(ForwardingStore):
     """Keeps payloads as hexadecimal digits in another store."""
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
-        packed = [replace(append, payloads=[pack(payload) for payload in append.payloads]) for append in appends]
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
+        packed = [
+            replace(append, payloads=[pack(payload) for payload in append.payloads])
+            for append in appends
+        ]
         return await self.inner.append(packed, lease=lease)
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         pages = await self.inner.read(positions, max_rows=max_rows, max_bytes=GROWTH * max_bytes)
         return [replace(page, payloads=unpack(page.payloads, max_bytes)) for page in pages]
 
-    async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
-        packed = await self.inner.payloads(stream_id, version, first, max_rows=max_rows, max_bytes=GROWTH * max_bytes)
+    async def payloads(
+        self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int
+    ) -> list[str]:
+        packed = await self.inner.payloads(
+            stream_id, version, first, max_rows=max_rows, max_bytes=GROWTH * max_bytes
+        )
         return unpack(packed, max_bytes)
 
-    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
+    async def timeline(
+        self, stream_id: str, version: int, first: int, *, max_rows: int
+    ) -> list[StoredChunk]:
         chunks = await self.inner.timeline(stream_id, version, first, max_rows=max_rows)
         return [chunk._replace(size=(chunk.size - len('""')) // 2) for chunk in chunks]
 
@@ -71,7 +84,9 @@ class Bus(Notifier):
             for wake_up in wake_ups:
                 listener.on_wake_up(wake_up)
 
-    async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
+    async def listen(
+        self, listener: Listener, on_error: BackgroundErrors
+    ) -> Callable[[], Awaitable[None]]:
         self._listeners.append(listener)
 
         async def stop() -> None:

@@ -1,4 +1,6 @@
-"""The Postgres example of the TypeScript package's README: an engine of one's own, and LISTEN/NOTIFY between processes."""
+"""The Postgres example of the TypeScript package's README: an engine of one's own, and
+LISTEN/NOTIFY between processes.
+"""
 
 from __future__ import annotations
 
@@ -31,4 +33,8 @@ async def test_the_table_is_exported_for_migrations() -> None:
     from monostream_ai.stores.sql import metadata
 
     assert {"stream_chunk", "stream_version"} <= set(metadata.tables)
-    assert list(metadata.tables["stream_chunk"].primary_key.columns.keys()) == ["stream_id", "version", "id"]
+    assert list(metadata.tables["stream_chunk"].primary_key.columns.keys()) == [
+        "stream_id",
+        "version",
+        "id",
+    ]

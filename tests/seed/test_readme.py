@@ -1,4 +1,6 @@
-"""The README of the TypeScript package, example by example; what an `AbortSignal` does there, a timeout or a cancel does here."""
+"""The README of the TypeScript package, example by example; what an `AbortSignal` does there, a
+timeout or a cancel does here.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,9 @@ async def test_crash_and_retry(service: Service) -> None:
     assert await collect(service, "chat:123") == [delta("retry from scratch"), FINISH]
 
 
-async def test_a_publisher_that_is_dropped_counts_as_crashed(service_factory: ServiceFactory) -> None:
+async def test_a_publisher_that_is_dropped_counts_as_crashed(
+    service_factory: ServiceFactory,
+) -> None:
     service = service_factory(lease=0.5)
     dropped = await service.publisher("chat:123", 0).open()
     await dropped.write(delta("partial..."))
@@ -94,7 +98,9 @@ async def test_a_publisher_that_is_dropped_counts_as_crashed(service_factory: Se
         await collect(service, "chat:123")
 
 
-async def test_a_reader_in_another_process_follows_the_retry(service_factory: ServiceFactory) -> None:
+async def test_a_reader_in_another_process_follows_the_retry(
+    service_factory: ServiceFactory,
+) -> None:
     writer, reader = service_factory(), service_factory()
     subscription = reader.subscribe("chat:123")
     await (await writer.publisher("chat:123", 0).open()).write(delta("partial..."))
@@ -119,10 +125,17 @@ async def test_the_next_version(service: Service) -> None:
 async def test_a_stream_of_ui_messages() -> None:
     async with create_service("memory://") as service:
         async with service.publisher("chat:123:stream", "next") as pub:
-            await pub.write({"type": "text-start", "id": "t"}, {"type": "text-delta", "id": "t", "delta": "Hello"})
+            await pub.write(
+                {"type": "text-start", "id": "t"},
+                {"type": "text-delta", "id": "t", "delta": "Hello"},
+            )
             await pub.write({"type": "text-end", "id": "t"})
         kinds = [chunk["type"] async for chunk in service.subscribe("chat:123:stream")]
-    assert [kind for kind in kinds if kind.startswith("text")] == ["text-start", "text-delta", "text-end"]
+    assert [kind for kind in kinds if kind.startswith("text")] == [
+        "text-start",
+        "text-delta",
+        "text-end",
+    ]
     assert kinds[-1] == "finish"
 
 
@@ -131,4 +144,6 @@ async def test_finish_error_and_abort_end_a_stream_of_ui_messages(terminal: str)
     async with create_service("memory://") as service:
         async with service.publisher("chat:123:stream") as pub:
             await pub.close(terminal)  # type: ignore[arg-type]  # mypy does not narrow the parameters
-        assert [chunk["type"] async for chunk in service.subscribe("chat:123:stream")][-1] == terminal
+        assert [chunk["type"] async for chunk in service.subscribe("chat:123:stream")][
+            -1
+        ] == terminal

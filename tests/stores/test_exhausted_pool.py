@@ -29,10 +29,18 @@ async def engine(postgres_url: str) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-async def service(engine: AsyncEngine, postgres_url: str, no_task_is_left: None) -> AsyncIterator[Service]:
+async def service(
+    engine: AsyncEngine, postgres_url: str, no_task_is_left: None
+) -> AsyncIterator[Service]:
     store, notifier = PostgresStore(engine), PostgresNotifier.from_url(postgres_url)
     async with DurableStreamService(
-        store, notifier, PROTOCOL, lease=60.0, poll_interval=0.5, outage_timeout=1.5, create_tables=True
+        store,
+        notifier,
+        PROTOCOL,
+        lease=60.0,
+        poll_interval=0.5,
+        outage_timeout=1.5,
+        create_tables=True,
     ) as service:
         yield service
 
@@ -47,7 +55,9 @@ async def all_taken(engine: AsyncEngine) -> AsyncIterator[None]:
             await connection.close()
 
 
-async def test_writers_and_readers_wait_for_a_connection(service: Service, engine: AsyncEngine) -> None:
+async def test_writers_and_readers_wait_for_a_connection(
+    service: Service, engine: AsyncEngine
+) -> None:
     failed = asyncio.Event()
     service.on_error(lambda source, error: failed.set())
     async with service.publisher("s") as pub:
@@ -63,7 +73,9 @@ async def test_writers_and_readers_wait_for_a_connection(service: Service, engin
     assert await service.chunks("s") == [text(0), FINISH]
 
 
-async def test_a_pool_that_stays_empty_is_a_named_error(service: Service, engine: AsyncEngine) -> None:
+async def test_a_pool_that_stays_empty_is_a_named_error(
+    service: Service, engine: AsyncEngine
+) -> None:
     pub = await service.publisher("s").open()
     async with all_taken(engine), asyncio.timeout(PATIENCE):
         with pytest.raises(StoreUnavailable):

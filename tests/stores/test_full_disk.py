@@ -1,4 +1,6 @@
-"""A SQLite file on a disk that is full costs nothing that was acknowledged, and no more time than the outage timeout."""
+"""A SQLite file on a disk that is full costs nothing that was acknowledged, and no more time than
+the outage timeout.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def big(number: int) -> Chunk:
     return text(number) | {"text": "x" * 500_000}
 
 
-async def test_a_write_waits_until_there_is_room(service: Service, disk: SmallDisk | LimitedFiles) -> None:
+async def test_a_write_waits_until_there_is_room(
+    service: Service, disk: SmallDisk | LimitedFiles
+) -> None:
     async with service.publisher("s") as pub:
         await pub.write(*texts(3))
         failed = asyncio.Event()
@@ -55,7 +59,9 @@ async def test_a_write_waits_until_there_is_room(service: Service, disk: SmallDi
     assert await service.chunks("s") == [*texts(3), big(3), FINISH]
 
 
-async def test_a_disk_that_stays_full_is_a_named_error(service: Service, disk: SmallDisk | LimitedFiles) -> None:
+async def test_a_disk_that_stays_full_is_a_named_error(
+    service: Service, disk: SmallDisk | LimitedFiles
+) -> None:
     pub = await service.publisher("s").open()
     await pub.write(*texts(3))
     disk.fill(OWN)

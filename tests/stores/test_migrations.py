@@ -1,4 +1,6 @@
-"""Databases of older releases are upgraded under running publishers; those of newer ones are refused by name."""
+"""Databases of older releases are upgraded under running publishers; those of newer ones are
+refused by name.
+"""
 
 from __future__ import annotations
 
@@ -50,8 +52,14 @@ async def shape_of(backend: Backend) -> dict[str, Any]:
         inspector = inspect(connection)
         return {
             table: (
-                sorted((column["name"], str(column["type"]), column["nullable"]) for column in inspector.get_columns(table)),
-                sorted((str(index["name"]), index["column_names"]) for index in inspector.get_indexes(table)),
+                sorted(
+                    (column["name"], str(column["type"]), column["nullable"])
+                    for column in inspector.get_columns(table)
+                ),
+                sorted(
+                    (str(index["name"]), index["column_names"])
+                    for index in inspector.get_indexes(table)
+                ),
                 inspector.get_pk_constraint(table)["constrained_columns"],
             )
             for table in ("monostream_schema", "stream_chunk", "stream_version")
@@ -67,7 +75,12 @@ async def test_what_an_older_release_stored_is_kept(old: Backend) -> None:
     async with a_service(old) as service:
         assert await service.chunks("done") == [text(0), FINISH]
         done = await service.status("done")
-        assert (done.state, done.next_id, done.message_id, done.closed_at is not None) == ("closed", 2, "m0", True)
+        assert (done.state, done.next_id, done.message_id, done.closed_at is not None) == (
+            "closed",
+            2,
+            "m0",
+            True,
+        )
 
 
 async def test_a_publisher_of_an_older_release_goes_on_writing(old: Backend) -> None:
@@ -81,7 +94,9 @@ async def test_a_publisher_of_an_older_release_goes_on_writing(old: Backend) -> 
         assert [chunk async for chunk in service.subscribe("running")] == [text(0), text(1), FINISH]
 
 
-async def test_an_upgraded_database_looks_like_a_new_one(old: Backend, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+async def test_an_upgraded_database_looks_like_a_new_one(
+    old: Backend, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     await asyncio.gather(*(upgraded(old) for _ in range(3)))
     upgraded_shape = await shape_of(old)
     if old.id == "sqlite":
@@ -112,18 +127,25 @@ async def test_a_new_database_has_the_newest_version(sql_backend: Backend) -> No
     assert await asyncio.gather(*(upgraded(sql_backend) for _ in range(8))) == [SCHEMA_VERSION] * 8
 
 
-async def test_tables_that_somebody_made_without_the_version_table_are_upgraded(old: Backend) -> None:
+async def test_tables_that_somebody_made_without_the_version_table_are_upgraded(
+    old: Backend,
+) -> None:
     await execute(old, "DROP TABLE monostream_schema")
     assert await upgraded(old) == SCHEMA_VERSION
 
 
-async def test_a_database_newer_than_the_package_is_refused_and_left_alone(sql_backend: Backend) -> None:
+async def test_a_database_newer_than_the_package_is_refused_and_left_alone(
+    sql_backend: Backend,
+) -> None:
     await upgraded(sql_backend)
     await execute(sql_backend, "INSERT INTO monostream_schema (version) VALUES (1000)")
     with pytest.raises(SchemaTooNew, match="upgrade monostream-ai") as caught:
         await upgraded(sql_backend)
     assert (caught.value.found, caught.value.known) == (1000, SCHEMA_VERSION)
-    async with a_service(sql_backend, create_tables=False) as service, service.publisher("s") as pub:
+    async with (
+        a_service(sql_backend, create_tables=False) as service,
+        service.publisher("s") as pub,
+    ):
         await pub.write(FINISH)
 
 
@@ -156,7 +178,9 @@ async def test_an_upgrade_does_not_wait_long_for_somebodys_transaction(postgres_
     await blocker.close()
 
 
-async def test_a_sqlite_upgrade_waits_for_a_writer(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+async def test_a_sqlite_upgrade_waits_for_a_writer(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     backend = open_backend("sqlite", tmp_path, request)
     await execute(backend, (SCHEMAS / "1.sqlite.sql").read_text())
     writer = sqlite3.connect(tmp_path / "streams.db", isolation_level=None)

@@ -1,4 +1,6 @@
-"""Postgres behind a real pgbouncer in transaction mode: with `listen_url` as without a pooler, without it by polling."""
+"""Postgres behind a real pgbouncer in transaction mode: with `listen_url` as without a pooler,
+without it by polling.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,13 @@ def pooler_before(url: URL, directory: Path) -> Pooler:
     """Return a pooler, as small as it gets: the store must not need a setting of its own in it."""
     host = url.host or url.query.get("host", "localhost")
     assert isinstance(host, str)
-    server = {"host": host, "port": url.port, "dbname": url.database, "user": url.username, "password": url.password}
+    server = {
+        "host": host,
+        "port": url.port,
+        "dbname": url.database,
+        "user": url.username,
+        "password": url.password,
+    }
     return Pooler(directory, server, owner_of(host) if host.startswith("/") else "nobody")
 
 
@@ -67,7 +75,11 @@ async def check_two_services(writer: Service, reader: Service) -> None:
     """Both write, both read what both wrote, and one stops the other's publisher."""
     numbers = range(8)
     async with asyncio.TaskGroup() as group:
-        readers = [group.create_task(collect(service, f"s{number}")) for number in numbers for service in (writer, reader)]
+        readers = [
+            group.create_task(collect(service, f"s{number}"))
+            for number in numbers
+            for service in (writer, reader)
+        ]
         group.create_task(write_turns(writer, 0, 4))
         group.create_task(write_turns(reader, 4, 4))
     assert [reading.result() for reading in readers] == [[*texts(20), FINISH]] * 16
@@ -77,14 +89,20 @@ async def check_two_services(writer: Service, reader: Service) -> None:
     assert await writer.prune(older_than=3600) == 0
 
 
-async def test_services_with_a_listen_url_work_behind_a_pooler(pooled_url: str, postgres_url: str, no_task_is_left: None) -> None:
-    writer, reader = [create_service(pooled_url, PROTOCOL, listen_url=postgres_url) for _ in range(2)]
+async def test_services_with_a_listen_url_work_behind_a_pooler(
+    pooled_url: str, postgres_url: str, no_task_is_left: None
+) -> None:
+    writer, reader = [
+        create_service(pooled_url, PROTOCOL, listen_url=postgres_url) for _ in range(2)
+    ]
     async with writer, reader:
         await check_two_services(writer, reader)
         assert writer.error_counts == reader.error_counts == {}
 
 
-async def test_wake_ups_arrive_over_the_listen_url(pooled_url: str, postgres_url: str, no_task_is_left: None) -> None:
+async def test_wake_ups_arrive_over_the_listen_url(
+    pooled_url: str, postgres_url: str, no_task_is_left: None
+) -> None:
     """Polls are so rare here that only wake-ups can bring the chunks in time."""
     options: dict[str, Any] = {"listen_url": postgres_url, "poll_interval": 600.0, "lease": 600.0}
     writer, reader = [create_service(pooled_url, PROTOCOL, **options) for _ in range(2)]
@@ -125,7 +143,9 @@ async def test_a_notifier_behind_a_pooler_warns_once_and_readers_poll(
 ) -> None:
     def make(notifier: Notifier | None) -> Service:
         store = PostgresStore.from_url(pooled_url, pooler=True)
-        return DurableStreamService(store, notifier, PROTOCOL, poll_interval=1.0, outage_timeout=3.0, create_tables=True)
+        return DurableStreamService(
+            store, notifier, PROTOCOL, poll_interval=1.0, outage_timeout=3.0, create_tables=True
+        )
 
     notifier = PostgresNotifier.from_url(pooled_url)
     async with make(None) as writer, make(notifier) as reader:

@@ -1,4 +1,6 @@
-"""Postgres under the hands of others: rows locked, triggers that raise, tables dropped, chunks too big for their row."""
+"""Postgres under the hands of others: rows locked, triggers that raise, tables dropped, chunks too
+big for their row.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ async def service(postgres_url: str, no_task_is_left: None) -> AsyncIterator[Ser
 
 async def wait_for_a_lock(database: asyncpg.Connection) -> None:
     """Wait until somebody waits for a lock that a transaction of ours holds."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+    )
     async with asyncio.timeout(5):
         while not await database.fetchval(waiting):
             await asyncio.sleep(0.01)
@@ -65,7 +69,9 @@ async def test_a_deletion_that_waits_leaves_the_turn_that_begins_meanwhile(
     assert await service.chunks("s") == [text(1)]
 
 
-async def test_a_locked_version_holds_up_no_other(service: Service, database: asyncpg.Connection) -> None:
+async def test_a_locked_version_holds_up_no_other(
+    service: Service, database: asyncpg.Connection
+) -> None:
     locked, free = [await service.publisher(stream_id).open() for stream_id in ("locked", "free")]
     async with database.transaction():
         await database.execute("SELECT 1 FROM stream_version WHERE stream_id = 'locked' FOR UPDATE")
@@ -77,10 +83,15 @@ async def test_a_locked_version_holds_up_no_other(service: Service, database: as
     assert await writing == 0
 
 
-async def test_a_renewal_waits_for_no_locked_version(postgres_url: str, database: asyncpg.Connection) -> None:
+async def test_a_renewal_waits_for_no_locked_version(
+    postgres_url: str, database: asyncpg.Connection
+) -> None:
     store = PostgresStore.from_url(postgres_url)
     await store.setup()
-    leases = [Lease(stream_id, await store.acquire(stream_id, None, Opening("token", 60.0)), "token") for stream_id in ("s", "t")]
+    leases = [
+        Lease(stream_id, await store.acquire(stream_id, None, Opening("token", 60.0)), "token")
+        for stream_id in ("s", "t")
+    ]
     async with database.transaction():
         await database.execute("SELECT 1 FROM stream_version WHERE stream_id = 's' FOR UPDATE")
         async with asyncio.timeout(3):
@@ -88,7 +99,9 @@ async def test_a_renewal_waits_for_no_locked_version(postgres_url: str, database
     await store.aclose()
 
 
-async def test_a_trigger_that_raises_once_ends_no_renewal(postgres_url: str, database: asyncpg.Connection) -> None:
+async def test_a_trigger_that_raises_once_ends_no_renewal(
+    postgres_url: str, database: asyncpg.Connection
+) -> None:
     async with create_service(postgres_url, PROTOCOL, lease=LEASE) as service:
         failed = asyncio.Event()
         service.on_error(lambda source, error: failed.set())
@@ -103,11 +116,16 @@ async def test_a_trigger_that_raises_once_ends_no_renewal(postgres_url: str, dat
         after = await service.publisher("after").open()
         # Silent for longer than the lease: only the renewals keep them.
         await asyncio.sleep(2 * LEASE)
-        assert [(await service.status(pub.stream_id)).lost for pub in (before, after)] == [False, False]
+        assert [(await service.status(pub.stream_id)).lost for pub in (before, after)] == [
+            False,
+            False,
+        ]
 
 
 @pytest.mark.parametrize("table", ["stream_chunk", "stream_version"])
-async def test_setup_creates_a_table_that_was_dropped(postgres_url: str, database: asyncpg.Connection, table: str) -> None:
+async def test_setup_creates_a_table_that_was_dropped(
+    postgres_url: str, database: asyncpg.Connection, table: str
+) -> None:
     store = PostgresStore.from_url(postgres_url)
     await store.setup()
     await database.execute(f"DROP TABLE {table}")
@@ -118,8 +136,12 @@ async def test_setup_creates_a_table_that_was_dropped(postgres_url: str, databas
 
 @pytest.fixture
 async def engine(postgres_url: str) -> AsyncIterator[AsyncEngine]:
-    """One connection, so that the statistics which a statement leaves can be asked for on the connection that ran it."""
-    engine = create_async_engine(postgres_url, pool_size=1, max_overflow=0, isolation_level="AUTOCOMMIT")
+    """One connection, so that the statistics which a statement leaves can be asked for on the
+    connection that ran it.
+    """
+    engine = create_async_engine(
+        postgres_url, pool_size=1, max_overflow=0, isolation_level="AUTOCOMMIT"
+    )
     yield engine
     await engine.dispose()
 
@@ -131,7 +153,9 @@ async def blocks_of_big_chunks(engine: AsyncEngine, work: Callable[[], Awaitable
         async with engine.connect() as connection:
             await connection.execute(sql("SELECT pg_stat_force_next_flush()"))
         async with engine.connect() as connection:
-            statement = sql("SELECT toast_blks_read + toast_blks_hit FROM pg_statio_user_tables WHERE relname = 'stream_chunk'")
+            statement = sql(
+                "SELECT toast_blks_read + toast_blks_hit FROM pg_statio_user_tables WHERE relname = 'stream_chunk'"
+            )
             return int(await connection.scalar(statement))
 
     before = await count()
@@ -139,7 +163,9 @@ async def blocks_of_big_chunks(engine: AsyncEngine, work: Callable[[], Awaitable
     return await count() - before
 
 
-async def test_a_page_of_big_chunks_unpacks_little_more_than_it_returns(engine: AsyncEngine) -> None:
+async def test_a_page_of_big_chunks_unpacks_little_more_than_it_returns(
+    engine: AsyncEngine,
+) -> None:
     store = PostgresStore(engine)
     await store.setup()
     await store.acquire("s", None, Opening("token", 60.0))
@@ -149,7 +175,9 @@ async def test_a_page_of_big_chunks_unpacks_little_more_than_it_returns(engine: 
         assert await store.append([Append(lease, number, [payload], False)], lease=60.0) == [None]
 
     async def everything() -> None:
-        assert len(await store.payloads("s", 0, 0, max_rows=BIG_CHUNKS, max_bytes=2**40)) == BIG_CHUNKS
+        assert (
+            len(await store.payloads("s", 0, 0, max_rows=BIG_CHUNKS, max_bytes=2**40)) == BIG_CHUNKS
+        )
 
     async def one_page() -> None:
         (page,) = await store.read([Position("s", 0, 0)], max_rows=BIG_CHUNKS, max_bytes=PAGE_BYTES)

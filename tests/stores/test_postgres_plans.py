@@ -17,7 +17,13 @@ from monostream_ai.types import Append, Lease
 from tests.plugins.postgres import asyncpg_dsn
 
 LEASES = [Lease(f"s{n}", 0, "w") for n in range(3)]
-PARAMETERS: dict[str, Any] = {"lease": 15.0, "stop": False, "nexts": [0] * 3, "max_rows": 9, "max_bytes": 99}
+PARAMETERS: dict[str, Any] = {
+    "lease": 15.0,
+    "stop": False,
+    "nexts": [0] * 3,
+    "max_rows": 9,
+    "max_bytes": 99,
+}
 
 OPEN_VERSIONS = """
 INSERT INTO stream_version (stream_id, version, writer, opener, state, next_id, lease_seconds, lease_until, attempt, created_at)
@@ -37,11 +43,17 @@ async def database(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 def arguments(statement: Statement, leases: list[Lease]) -> list[Any]:
     appends = append_parameters([Append(lease, 0, ["{}"], False) for lease in leases], 15.0)
-    return statement.arguments({**PARAMETERS, **appends, **lease_parameters(leases), **held_by(leases[0]), "lease": 15.0})
+    return statement.arguments(
+        {**PARAMETERS, **appends, **lease_parameters(leases), **held_by(leases[0]), "lease": 15.0}
+    )
 
 
-@pytest.mark.parametrize("statement", [APPEND, READ, RENEW, CHECK], ids=["append", "read", "renew", "check"])
-async def test_the_plan_is_kept_however_many_streams_are_asked_for(database: asyncpg.Connection, statement: Statement) -> None:
+@pytest.mark.parametrize(
+    "statement", [APPEND, READ, RENEW, CHECK], ids=["append", "read", "renew", "check"]
+)
+async def test_the_plan_is_kept_however_many_streams_are_asked_for(
+    database: asyncpg.Connection, statement: Statement
+) -> None:
     counts = "SELECT generic_plans FROM pg_prepared_statements WHERE statement = $1"
     if database.get_server_version() < (14,):
         pytest.skip("Postgres 13 does not count plans")
@@ -52,12 +64,19 @@ async def test_the_plan_is_kept_however_many_streams_are_asked_for(database: asy
 
 
 @pytest.mark.parametrize(
-    "statement", [APPEND, RENEW, CLAIM, RELEASE, ATTEND], ids=["append", "renew", "claim", "release", "attend"]
+    "statement",
+    [APPEND, RENEW, CLAIM, RELEASE, ATTEND],
+    ids=["append", "renew", "claim", "release", "attend"],
 )
-async def test_versions_are_found_by_key_however_many_are_open(database: asyncpg.Connection, statement: Statement) -> None:
+async def test_versions_are_found_by_key_however_many_are_open(
+    database: asyncpg.Connection, statement: Statement
+) -> None:
     # Never analyzed: an index on what is open looks like one of a single row.
     await database.execute(OPEN_VERSIONS)
-    plan = "\n".join(row[0] for row in await database.fetch(f"EXPLAIN {statement.sql}", *arguments(statement, LEASES)))
+    plan = "\n".join(
+        row[0]
+        for row in await database.fetch(f"EXPLAIN {statement.sql}", *arguments(statement, LEASES))
+    )
     assert "Index Cond: ((stream_id = " in plan
     assert "stream_version_open" not in plan
     assert "stream_version_closed" not in plan

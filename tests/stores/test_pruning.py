@@ -1,4 +1,6 @@
-"""Pruning finds what is old by an index, in small transactions that wait for nobody, and appends stay updates in place."""
+"""Pruning finds what is old by an index, in small transactions that wait for nobody, and appends
+stay updates in place.
+"""
 
 from __future__ import annotations
 
@@ -72,20 +74,29 @@ def test_old_versions_are_found_by_index_on_sqlite(tmp_path: Path) -> None:
 
     asyncio.run(prepare())
     connection = sqlite3.connect(tmp_path / "s.db")
-    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {SQLITE_PRUNABLE}", {"older_than": 1.0, "limit": 9})]
+    plan = [
+        row[3]
+        for row in connection.execute(
+            f"EXPLAIN QUERY PLAN {SQLITE_PRUNABLE}", {"older_than": 1.0, "limit": 9}
+        )
+    ]
     connection.close()
     assert any("stream_version_closed" in step for step in plan)
     assert any("stream_version_open" in step for step in plan)
 
 
-async def test_everything_old_goes_and_nothing_else(store: PostgresStore, database: asyncpg.Connection) -> None:
+async def test_everything_old_goes_and_nothing_else(
+    store: PostgresStore, database: asyncpg.Connection
+) -> None:
     await database.execute(FILL, 9000)
     await database.execute(CHUNKS)
     counts = []
     while pruned := await store.prune(older_than=HOUR, limit=1000):
         counts.append(pruned)
     kept = await database.fetchval("SELECT count(*) FROM stream_version WHERE state <> 'pruned'")
-    young = await database.fetchval("SELECT count(*) FROM stream_version WHERE created_at > now() - interval '1 hour'")
+    young = await database.fetchval(
+        "SELECT count(*) FROM stream_version WHERE created_at > now() - interval '1 hour'"
+    )
     assert await database.fetchval("SELECT count(DISTINCT stream_id) FROM stream_chunk") >= kept
     assert max(counts) <= 1000
     assert kept < young < 3700
@@ -112,13 +123,19 @@ async def test_pruning_waits_for_nobody(store: PostgresStore, database: asyncpg.
     assert await store.prune(older_than=0.0, limit=100) == 1
 
 
-async def test_appends_update_their_version_in_place(store: PostgresStore, database: asyncpg.Connection) -> None:
+async def test_appends_update_their_version_in_place(
+    store: PostgresStore, database: asyncpg.Connection
+) -> None:
     leases = [Lease(f"s{number}", await store.acquire(f"s{number}", None, Opening(f"w{number}", 60.0)), f"w{number}")
               for number in range(20)]  # fmt: skip
     for first in range(20):
-        verdicts = await store.append([Append(lease, first, ["{}"], False) for lease in leases], lease=60.0)
+        verdicts = await store.append(
+            [Append(lease, first, ["{}"], False) for lease in leases], lease=60.0
+        )
         assert verdicts == [None] * len(leases)
-    statistics = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'stream_version'"
+    statistics = (
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'stream_version'"
+    )
     async with asyncio.timeout(20):
         # The server counts with a delay.
         while (row := await database.fetchrow(statistics))["n_tup_upd"] < 400:
@@ -131,9 +148,17 @@ async def test_a_chunk_table_in_partitions_serves_streams_and_is_pruned(postgres
     await database.execute(PARTITIONED)
     store = PostgresStore.from_url(postgres_url)
     await store.setup()
-    leases = [Lease(f"s{number}", await store.acquire(f"s{number}", None, Opening("w", 60.0)), "w") for number in range(9)]
-    assert await store.append([Append(lease, 0, ["1", "2"], True) for lease in leases], lease=60.0) == [None] * 9
-    assert [await store.payloads(lease.stream_id, 0, 0, max_rows=9, max_bytes=99) for lease in leases] == [["1", "2"]] * 9
+    leases = [
+        Lease(f"s{number}", await store.acquire(f"s{number}", None, Opening("w", 60.0)), "w")
+        for number in range(9)
+    ]
+    assert (
+        await store.append([Append(lease, 0, ["1", "2"], True) for lease in leases], lease=60.0)
+        == [None] * 9
+    )
+    assert [
+        await store.payloads(lease.stream_id, 0, 0, max_rows=9, max_bytes=99) for lease in leases
+    ] == [["1", "2"]] * 9
     assert await database.fetchval("SELECT count(DISTINCT tableoid) FROM stream_chunk") > 1
     assert await store.prune(older_than=0.0, limit=100) == 9
     assert await database.fetchval("SELECT count(*) FROM stream_chunk") == 0

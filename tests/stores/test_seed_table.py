@@ -1,4 +1,6 @@
-"""The table that the TypeScript package made, with its jsonb column, is a store as well; what jsonb refuses is a clear error."""
+"""The table that the TypeScript package made, with its jsonb column, is a store as well; what jsonb
+refuses is a clear error.
+"""
 
 from __future__ import annotations
 
@@ -68,16 +70,22 @@ async def service(store: PostgresStore) -> AsyncIterator[DurableStreamService[Ch
 
 async def acquire(store: PostgresStore, stream_id: str, version: int | None = None) -> Lease:
     token = secrets.token_hex(16)
-    return Lease(stream_id, await store.acquire(stream_id, version, Opening(token, lease=60.0)), token)
+    return Lease(
+        stream_id, await store.acquire(stream_id, version, Opening(token, lease=60.0)), token
+    )
 
 
-async def test_answers_are_written_to_it_and_read_back(service: DurableStreamService[Chunk]) -> None:
+async def test_answers_are_written_to_it_and_read_back(
+    service: DurableStreamService[Chunk],
+) -> None:
     async with service.publisher("s") as pub:
         await pub.write(*texts(3))
     assert [chunk async for chunk in service.subscribe("s")] == [*texts(3), FINISH]
 
 
-async def test_a_repeated_append_lands_once_although_jsonb_rewrites_it(store: PostgresStore) -> None:
+async def test_a_repeated_append_lands_once_although_jsonb_rewrites_it(
+    store: PostgresStore,
+) -> None:
     lease = await acquire(store, "s")
     append = Append(lease, 0, ['{"b":1, "a":1e2,"a":2.50}', '"\\u00e9"'], False)
     assert await store.append([append], lease=60.0) == [None]
@@ -87,8 +95,14 @@ async def test_a_repeated_append_lands_once_although_jsonb_rewrites_it(store: Po
     assert info.next_id == 2
 
 
-@pytest.mark.parametrize("payload", [r'"a\u0000b"', r'{"\u0000":1}', r'"\ud800"'], ids=["NUL", "NUL in a key", "lone surrogate"])
-async def test_what_jsonb_cannot_hold_is_refused_by_name(store: PostgresStore, payload: str) -> None:
+@pytest.mark.parametrize(
+    "payload",
+    [r'"a\u0000b"', r'{"\u0000":1}', r'"\ud800"'],
+    ids=["NUL", "NUL in a key", "lone surrogate"],
+)
+async def test_what_jsonb_cannot_hold_is_refused_by_name(
+    store: PostgresStore, payload: str
+) -> None:
     lease = await acquire(store, "s")
     [verdict] = await store.append([Append(lease, 0, ['"before"', payload], False)], lease=60.0)
     assert isinstance(verdict, ChunkRefused)
@@ -97,16 +111,24 @@ async def test_what_jsonb_cannot_hold_is_refused_by_name(store: PostgresStore, p
     assert list(page.payloads) == []
 
 
-async def test_a_refused_payload_disturbs_no_other_version_of_the_batch(store: PostgresStore) -> None:
+async def test_a_refused_payload_disturbs_no_other_version_of_the_batch(
+    store: PostgresStore,
+) -> None:
     leases = [await acquire(store, stream_id) for stream_id in "abc"]
     payloads = ['"fine"', r'"\u0000"', '"fine"']
     verdicts = await store.append(
-        [Append(lease, 0, [payload], False) for lease, payload in zip(leases, payloads, strict=True)], lease=60.0
+        [
+            Append(lease, 0, [payload], False)
+            for lease, payload in zip(leases, payloads, strict=True)
+        ],
+        lease=60.0,
     )
     assert [type(verdict) for verdict in verdicts] == [type(None), ChunkRefused, type(None)]
 
 
-async def test_a_refused_write_leaves_the_publisher_usable(service: DurableStreamService[Chunk]) -> None:
+async def test_a_refused_write_leaves_the_publisher_usable(
+    service: DurableStreamService[Chunk],
+) -> None:
     async with service.publisher("s") as pub:
         with pytest.raises(ChunkRefused):
             await pub.write({"type": "text", "n": "\0"})
@@ -114,13 +136,17 @@ async def test_a_refused_write_leaves_the_publisher_usable(service: DurableStrea
     assert await service.chunks("s") == [text(0), FINISH]
 
 
-async def test_what_the_seed_wrote_is_replayed_to_its_terminal_chunk(seed: Seed, service: DurableStreamService[Chunk]) -> None:
+async def test_what_the_seed_wrote_is_replayed_to_its_terminal_chunk(
+    seed: Seed, service: DurableStreamService[Chunk]
+) -> None:
     await seed.write("s", 0, text(7))
     await seed.write("s", 3, *texts(400), FINISH)
     assert [chunk async for chunk in service.subscribe("s")] == [*texts(400), FINISH]
 
 
-async def test_what_the_seed_writes_is_tailed(seed: Seed, service: DurableStreamService[Chunk]) -> None:
+async def test_what_the_seed_writes_is_tailed(
+    seed: Seed, service: DurableStreamService[Chunk]
+) -> None:
     await seed.insert("s", 0, 0, text(0))
     subscription = service.subscribe("s", timeout=10.0)
     assert await anext(subscription) == text(0)
@@ -139,7 +165,9 @@ async def test_a_version_that_the_seed_opens_supersedes_ours_for_readers(
     assert [chunk async for chunk in service.subscribe("s")] == [text(1), FINISH]
 
 
-async def test_versions_count_on_from_the_higher_of_both_tables(seed: Seed, store: PostgresStore) -> None:
+async def test_versions_count_on_from_the_higher_of_both_tables(
+    seed: Seed, store: PostgresStore
+) -> None:
     await seed.write("s", 4, text(0))
     with pytest.raises(VersionConflict) as caught:
         await acquire(store, "s", 4)
@@ -156,7 +184,9 @@ async def test_a_gap_ends_the_page_before_it(seed: Seed, store: PostgresStore) -
     assert [json.loads(payload) for payload in page.payloads] == texts(2)
 
 
-async def test_a_gap_that_is_filled_delays_a_reader_only(seed: Seed, service: DurableStreamService[Chunk]) -> None:
+async def test_a_gap_that_is_filled_delays_a_reader_only(
+    seed: Seed, service: DurableStreamService[Chunk]
+) -> None:
     for id, chunk in ((0, text(0)), (2, text(2)), (3, FINISH)):
         await seed.insert("s", 0, id, chunk)
     subscription = service.subscribe("s")
@@ -167,7 +197,9 @@ async def test_a_gap_that_is_filled_delays_a_reader_only(seed: Seed, service: Du
     assert [chunk async for chunk in subscription] == [text(2), FINISH]
 
 
-async def test_a_gap_that_stays_is_a_named_error(seed: Seed, service: DurableStreamService[Chunk]) -> None:
+async def test_a_gap_that_stays_is_a_named_error(
+    seed: Seed, service: DurableStreamService[Chunk]
+) -> None:
     for id, chunk in ((0, text(0)), (2, text(2)), (3, FINISH)):
         await seed.insert("s", 0, id, chunk)
     subscription = service.subscribe("s")
@@ -178,7 +210,9 @@ async def test_a_gap_that_stays_is_a_named_error(seed: Seed, service: DurableStr
     assert caught.value.id == 1
 
 
-async def test_the_status_of_what_the_seed_wrote_is_known(seed: Seed, service: DurableStreamService[Chunk]) -> None:
+async def test_the_status_of_what_the_seed_wrote_is_known(
+    seed: Seed, service: DurableStreamService[Chunk]
+) -> None:
     await seed.write("s", 2, *texts(3))
     status = await service.status("s")
     assert (status.version, status.next_id, status.state, status.lost) == (2, 3, "open", False)

@@ -1,4 +1,6 @@
-"""Connections to Postgres that carry nothing any more and do not say so, as behind a firewall that forgot them."""
+"""Connections to Postgres that carry nothing any more and do not say so, as behind a firewall that
+forgot them.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,11 @@ async def proxy(postgres_url: str, no_task_is_left: None) -> AsyncIterator[Proxy
 @pytest.fixture
 def url(postgres_url: str, proxy: Proxy) -> str:
     """The server through the proxy."""
-    return make_url(postgres_url).set(host="127.0.0.1", port=proxy.port, query={}).render_as_string(hide_password=False)
+    return (
+        make_url(postgres_url)
+        .set(host="127.0.0.1", port=proxy.port, query={})
+        .render_as_string(hide_password=False)
+    )
 
 
 @pytest.fixture
@@ -51,7 +57,9 @@ async def fill_the_pool(service: Service) -> None:
     await asyncio.gather(*(use(number) for number in range(STREAMS)))
 
 
-async def test_silent_connections_cost_one_timeout_all_together(service: Service, proxy: Proxy) -> None:
+async def test_silent_connections_cost_one_timeout_all_together(
+    service: Service, proxy: Proxy
+) -> None:
     await fill_the_pool(service)
     pub = await service.publisher("s").open()
     proxy.swallow_answers()
@@ -79,7 +87,9 @@ async def test_a_publisher_whose_connections_go_silent_keeps_its_lease(
     await service.aclose()
 
 
-async def test_silent_connections_do_not_keep_a_service_from_closing(service: Service, proxy: Proxy) -> None:
+async def test_silent_connections_do_not_keep_a_service_from_closing(
+    service: Service, proxy: Proxy
+) -> None:
     await fill_the_pool(service)
     proxy.freeze()
     async with asyncio.timeout(PATIENCE):

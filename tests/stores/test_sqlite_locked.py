@@ -1,4 +1,6 @@
-"""A SQLite file that another program holds locked costs no more than the outage timeout and a few attempts."""
+"""A SQLite file that another program holds locked costs no more than the outage timeout and a few
+attempts.
+"""
 
 from __future__ import annotations
 

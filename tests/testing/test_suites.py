@@ -1,4 +1,6 @@
-"""The conformance suites as somebody else uses them: in their own project, in pytest-asyncio's strict mode."""
+"""The conformance suites as somebody else uses them: in their own project, in pytest-asyncio's
+strict mode.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +128,12 @@ STORES_WITH_A_FAULT = {
 
 
 def run(
-    directory: Path, *, broken: str = "", store: str = "MemoryStore", notifier: str = "MemoryNotifier", only: str = ""
+    directory: Path,
+    *,
+    broken: str = "",
+    store: str = "MemoryStore",
+    notifier: str = "MemoryNotifier",
+    only: str = "",
 ) -> tuple[int, int]:
     """Return how many of their tests passed and failed.
 
@@ -137,12 +144,28 @@ def run(
     path = directory / "test_theirs.py"
     (directory / "pytest.ini").write_text(THEIR_SETTINGS)
     path.write_text(THEIR_TESTS.format(broken=broken, store=store, notifier=notifier))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *stop, "--rootdir", str(directory), str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *stop,
+        "--rootdir",
+        str(directory),
+        str(path),
+    ]
     result = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     output = result.stdout
     assert output, result.stderr
-    counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|errors?)", output.splitlines()[-1])}
-    return counts.get("passed", 0), counts.get("failed", 0) + counts.get("error", 0) + counts.get("errors", 0)
+    counts = {
+        word: int(number)
+        for number, word in re.findall(r"(\d+) (passed|failed|errors?)", output.splitlines()[-1])
+    }
+    return counts.get("passed", 0), counts.get("failed", 0) + counts.get("error", 0) + counts.get(
+        "errors", 0
+    )
 
 
 def test_the_suites_run_in_strict_mode(tmp_path: Path) -> None:

@@ -12,7 +12,18 @@ from monostream_ai.ui_messages import Chunk, UIMessageBuilder
 
 Act: TypeAlias = Callable[[UIMessageBuilder, Random], list[Chunk]]
 
-VALUES: list[Any] = [None, True, 0, -1.5, "", "ü\u2028\x00\ud800", [1, [2]], {"a": {"b": None}}, {"a": {"c": 1}}, {"": {}}]
+VALUES: list[Any] = [
+    None,
+    True,
+    0,
+    -1.5,
+    "",
+    "ü\u2028\x00\ud800",
+    [1, [2]],
+    {"a": {"b": None}},
+    {"a": {"c": 1}},
+    {"": {}},
+]
 
 
 def _id(random: Random) -> str:
@@ -22,7 +33,12 @@ def _id(random: Random) -> str:
 def _call(random: Random) -> dict[str, Any]:
     # A call's kind is a matter of its id, as for a real mapper.
     call_id = random.choice(["c1", "c2", "c3", "c4"])
-    return {"call_id": call_id, "name": f"tool_{call_id}", "dynamic": call_id != "c4", "provider_executed": call_id == "c3"}
+    return {
+        "call_id": call_id,
+        "name": f"tool_{call_id}",
+        "dynamic": call_id != "c4",
+        "provider_executed": call_id == "c3",
+    }
 
 
 def _tool_call(builder: UIMessageBuilder, random: Random) -> list[Chunk]:
@@ -30,7 +46,9 @@ def _tool_call(builder: UIMessageBuilder, random: Random) -> list[Chunk]:
 
 
 def _tool_input(builder: UIMessageBuilder, random: Random) -> list[Chunk]:
-    return builder.tool_input(**_call(random), delta=random.choice(["", "{", '{"a":1', '"x', ',"b":[', "}", "no JSON"]))
+    return builder.tool_input(
+        **_call(random), delta=random.choice(["", "{", '{"a":1', '"x', ',"b":[', "}", "no JSON"])
+    )
 
 
 def _tool_input_error(builder: UIMessageBuilder, random: Random) -> list[Chunk]:
@@ -38,16 +56,22 @@ def _tool_input_error(builder: UIMessageBuilder, random: Random) -> list[Chunk]:
 
 
 def _output(builder: UIMessageBuilder, random: Random) -> list[Chunk]:
-    return builder.tool_output(_call(random)["call_id"], random.choice(VALUES), preliminary=random.random() < 0.3)
+    return builder.tool_output(
+        _call(random)["call_id"], random.choice(VALUES), preliminary=random.random() < 0.3
+    )
 
 
 def _response(builder: UIMessageBuilder, random: Random) -> list[Chunk]:
-    return builder.approval_response(_id(random), random.random() < 0.5, reason=random.choice([None, "so"]))
+    return builder.approval_response(
+        _id(random), random.random() < 0.5, reason=random.choice([None, "so"])
+    )
 
 
 def _data(builder: UIMessageBuilder, random: Random) -> list[Chunk]:
     data_id = random.choice([None, "x", "y"])
-    return builder.data(random.choice("de"), random.choice(VALUES), data_id=data_id, transient=random.random() < 0.2)
+    return builder.data(
+        random.choice("de"), random.choice(VALUES), data_id=data_id, transient=random.random() < 0.2
+    )
 
 
 ACTS: list[Act] = [
@@ -71,12 +95,16 @@ ACTS: list[Act] = [
     _response,
     lambda builder, random: builder.tool_denied(_call(random)["call_id"]),
     _data,
-    lambda builder, random: builder.source_url("s", "https://a.example", title=random.choice([None, "A"])),
+    lambda builder, random: builder.source_url(
+        "s", "https://a.example", title=random.choice([None, "A"])
+    ),
     lambda builder, random: builder.source_document("d", media_type="text/plain", title="D"),
     lambda builder, random: builder.file("data:,x", media_type="text/plain"),
     lambda builder, random: builder.reasoning_file("data:,x", media_type="text/plain"),
     lambda builder, random: builder.custom("acme.thing"),
-    lambda builder, random: builder.metadata(random.choice([{"a": {"b": [1]}}, {"a": {"c": None}}, {"": 1}, {"a": 2}, {}, 7])),
+    lambda builder, random: builder.metadata(
+        random.choice([{"a": {"b": [1]}}, {"a": {"c": None}}, {"": 1}, {"a": 2}, {}, 7])
+    ),
     lambda builder, random: builder.file(7, media_type="x"),  # type: ignore[arg-type]  # refused, and leaves no trace
 ]
 

@@ -16,7 +16,11 @@ def types(chunks: list[Chunk]) -> list[str]:
 def test_the_first_chunk_is_a_start_with_the_message_id() -> None:
     builder = UIMessageBuilder(message_id="m1", metadata={"model": "m"})
 
-    assert builder.data("a", 1)[0] == {"type": "start", "messageId": "m1", "messageMetadata": {"model": "m"}}
+    assert builder.data("a", 1)[0] == {
+        "type": "start",
+        "messageId": "m1",
+        "messageMetadata": {"model": "m"},
+    }
     assert builder.start() == []
 
 
@@ -25,7 +29,11 @@ def test_a_start_without_id_has_no_null() -> None:
 
 
 def test_no_start_is_sent_where_somebody_else_sends_it() -> None:
-    assert types(UIMessageBuilder(send_start=False).text("t", "a")) == ["start-step", "text-start", "text-delta"]
+    assert types(UIMessageBuilder(send_start=False).text("t", "a")) == [
+        "start-step",
+        "text-start",
+        "text-delta",
+    ]
 
 
 def test_text_opens_its_step_and_its_part() -> None:
@@ -52,7 +60,12 @@ def test_everything_open_is_closed_before_its_step() -> None:
     builder.reasoning("r", "b")
     builder.tool_input("c", "weather", '{"ci')
 
-    assert types(builder.finish_step()) == ["text-end", "reasoning-end", "tool-input-error", "finish-step"]
+    assert types(builder.finish_step()) == [
+        "text-end",
+        "reasoning-end",
+        "tool-input-error",
+        "finish-step",
+    ]
     assert builder.finish_step() == []
 
 
@@ -65,8 +78,15 @@ def test_a_new_step_ends_the_open_one() -> None:
 
 def test_a_call_agrees_on_dynamic_from_first_to_last() -> None:
     builder = UIMessageBuilder()
-    dynamic = [*builder.tool_input("c1", "weather", "{"), *builder.tool_call("c1", "weather", {}), *builder.tool_output("c1", 1)]
-    static = [*builder.tool_call("c2", "weather", {}, dynamic=False), *builder.tool_error("c2", "broke")]
+    dynamic = [
+        *builder.tool_input("c1", "weather", "{"),
+        *builder.tool_call("c1", "weather", {}),
+        *builder.tool_output("c1", 1),
+    ]
+    static = [
+        *builder.tool_call("c2", "weather", {}, dynamic=False),
+        *builder.tool_error("c2", "broke"),
+    ]
 
     assert [chunk["type"] for chunk in dynamic if "dynamic" in chunk] == [
         "tool-input-start",
@@ -78,7 +98,10 @@ def test_a_call_agrees_on_dynamic_from_first_to_last() -> None:
 
 def test_a_tool_that_the_provider_runs_says_so_on_every_chunk() -> None:
     builder = UIMessageBuilder()
-    chunks = [*builder.tool_call("c", "search", None, provider_executed=True), *builder.tool_output("c", None)]
+    chunks = [
+        *builder.tool_call("c", "search", None, provider_executed=True),
+        *builder.tool_output("c", None),
+    ]
 
     assert all(chunk["providerExecuted"] for chunk in chunks[-2:])
     assert chunks[-1]["output"] is None
@@ -114,7 +137,9 @@ def test_a_retried_tool_may_replace_its_error() -> None:
         lambda builder: builder.text("t", None),
     ],
 )
-def test_what_would_break_a_client_is_refused_and_changes_nothing(act: Callable[[UIMessageBuilder], object]) -> None:
+def test_what_would_break_a_client_is_refused_and_changes_nothing(
+    act: Callable[[UIMessageBuilder], object],
+) -> None:
     builder = UIMessageBuilder()
     builder.tool_call("done", "weather", {})
     builder.tool_output("done", 1)
@@ -138,7 +163,13 @@ def test_nothing_follows_the_end() -> None:
     builder = UIMessageBuilder()
     builder.finish()
 
-    for act in (builder.start_step, builder.finish, builder.abort, lambda: builder.text("t", "a"), lambda: builder.data("a", 1)):
+    for act in (
+        builder.start_step,
+        builder.finish,
+        builder.abort,
+        lambda: builder.text("t", "a"),
+        lambda: builder.data("a", 1),
+    ):
         with pytest.raises(InvalidChunk):
             act()
 
@@ -151,7 +182,9 @@ def test_nothing_follows_the_end() -> None:
         (lambda builder: builder.abort(), ["start-step", "message-metadata", "abort"]),
     ],
 )
-def test_an_ending_closes_what_is_open(end: Callable[[UIMessageBuilder], list[Chunk]], last: list[str]) -> None:
+def test_an_ending_closes_what_is_open(
+    end: Callable[[UIMessageBuilder], list[Chunk]], last: list[str]
+) -> None:
     builder = UIMessageBuilder()
     builder.text("t", "a")
 
@@ -209,10 +242,19 @@ def test_an_approval_is_asked_for_answered_and_followed_by_its_outcome() -> None
     builder.tool_call("c2", "pay", {})
 
     assert builder.approval_request("c1", "a1", reason="costly") == [
-        {"type": "tool-approval-request", "approvalId": "a1", "toolCallId": "c1", "reason": "costly"}
+        {
+            "type": "tool-approval-request",
+            "approvalId": "a1",
+            "toolCallId": "c1",
+            "reason": "costly",
+        }
     ]
     builder.approval_request("c2", "a2")
-    assert builder.approval_response("a1", True)[0] == {"type": "tool-approval-response", "approvalId": "a1", "approved": True}
+    assert builder.approval_response("a1", True)[0] == {
+        "type": "tool-approval-response",
+        "approvalId": "a1",
+        "approved": True,
+    }
     assert types(builder.tool_output("c1", 1)) == ["tool-output-available"]
     builder.approval_response("a2", False, reason="no")
     assert builder.tool_denied("c2") == [{"type": "tool-output-denied", "toolCallId": "c2"}]

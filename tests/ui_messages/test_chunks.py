@@ -21,7 +21,10 @@ SAMPLES: dict[Kind, Any] = {
 }
 
 WHOLE: dict[str, Chunk] = {
-    kind: {"type": kind, **{key: SAMPLES[value] for key, value in {**shape.required, **shape.optional}.items()}}
+    kind: {
+        "type": kind,
+        **{key: SAMPLES[value] for key, value in {**shape.required, **shape.optional}.items()},
+    }
     for kind, shape in {**SHAPES, "data-x": DATA_SHAPE}.items()
 }
 
@@ -32,7 +35,12 @@ def test_a_chunk_with_every_key_is_accepted(chunk: Chunk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "key"), [(kind, key) for kind, shape in {**SHAPES, "data-x": DATA_SHAPE}.items() for key in shape.required]
+    ("kind", "key"),
+    [
+        (kind, key)
+        for kind, shape in {**SHAPES, "data-x": DATA_SHAPE}.items()
+        for key in shape.required
+    ],
 )
 def test_a_missing_required_key_is_named(kind: str, key: str) -> None:
     chunk = {name: value for name, value in WHOLE[kind].items() if name != key}
@@ -45,7 +53,12 @@ def test_a_missing_required_key_is_named(kind: str, key: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "key"),
-    [(kind, key) for kind, shape in SHAPES.items() for key, wanted in shape.optional.items() if wanted != "value"],
+    [
+        (kind, key)
+        for kind, shape in SHAPES.items()
+        for key, wanted in shape.optional.items()
+        if wanted != "value"
+    ],
 )
 def test_a_null_under_an_optional_key_is_named(kind: str, key: str) -> None:
     with pytest.raises(InvalidChunk) as caught:
@@ -60,10 +73,16 @@ def test_a_null_under_an_optional_key_is_named(kind: str, key: str) -> None:
         ({"type": "finish", "finishReason": "tool_calls"}, "$.finishReason"),
         ({"type": "text-start", "id": 1}, "$.id"),
         ({"type": "text-delta", "id": "t", "delta": None}, "$.delta"),
-        ({"type": "text-start", "id": "t", "providerMetadata": {"langchain": "x"}}, "$.providerMetadata"),
+        (
+            {"type": "text-start", "id": "t", "providerMetadata": {"langchain": "x"}},
+            "$.providerMetadata",
+        ),
         ({"type": "data-a", "id": 1, "data": 1}, "$.id"),
         ({"type": "data-a", "data": [{"b": {"__proto__": {}}}]}, "$.data[0].b.__proto__"),
-        ({"type": "data-a", "data": {"constructor": {"prototype": 1}}}, "$.data.constructor.prototype"),
+        (
+            {"type": "data-a", "data": {"constructor": {"prototype": 1}}},
+            "$.data.constructor.prototype",
+        ),
         ({"type": 1}, "$.type"),
         ({}, "$.type"),
         ([], "$"),
@@ -79,7 +98,11 @@ def test_what_a_client_refuses_is_named(chunk: object, path: str) -> None:
 
 @pytest.mark.parametrize(
     "chunk",
-    [{"type": "invented", "a": None}, {"type": "finish-step", "new": [1]}, {"type": "data-a", "data": {"constructor": 1}}],
+    [
+        {"type": "invented", "a": None},
+        {"type": "finish-step", "new": [1]},
+        {"type": "data-a", "data": {"constructor": 1}},
+    ],
 )
 def test_unknown_types_and_keys_pass(chunk: Chunk) -> None:
     assert check_chunk(chunk) is chunk

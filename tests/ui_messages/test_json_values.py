@@ -68,7 +68,10 @@ class Unknown:
         (City(name="Rome", founded=date(1, 4, 21)), {"name": "Rome", "founded": "0001-04-21"}),
         (Point(1, {"a"}), {"x": 1, "tags": ["a"]}),
         (Unknown(), "unknown"),
-        ({"__proto__": 1, "a": {"constructor": {"prototype": 1, "b": 2}}}, {"a": {"constructor": {"b": 2}}}),
+        (
+            {"__proto__": 1, "a": {"constructor": {"prototype": 1, "b": 2}}},
+            {"a": {"constructor": {"b": 2}}},
+        ),
     ],
     ids=str,
 )
@@ -91,7 +94,10 @@ def test_what_contains_itself_says_so_once() -> None:
     parent: dict[str, Any] = {"name": "parent"}
     parent["children"] = [{"of": parent}, {"of": parent}]
 
-    assert to_json_value(parent) == {"name": "parent", "children": [{"of": "<dict>"}, {"of": "<dict>"}]}
+    assert to_json_value(parent) == {
+        "name": "parent",
+        "children": [{"of": "<dict>"}, {"of": "<dict>"}],
+    }
 
 
 def test_things_that_all_know_each_other_end_too() -> None:
@@ -107,12 +113,18 @@ class Mute:
         raise ZeroDivisionError
 
 
-@pytest.mark.parametrize(("value", "result"), [(Mute(), "<Mute>"), (10**5000, "<int>")], ids=["object", "integer"])
+@pytest.mark.parametrize(
+    ("value", "result"), [(Mute(), "<Mute>"), (10**5000, "<int>")], ids=["object", "integer"]
+)
 def test_what_cannot_be_said_is_named_by_its_type(value: object, result: str) -> None:
     assert to_json_value([value]) == [result]
 
 
 def test_the_result_is_a_value_that_a_chunk_may_hold() -> None:
-    tricky: Mapping[Any, Any] = {"__proto__": {}, None: [float("inf")], "constructor": {"prototype": {}}}
+    tricky: Mapping[Any, Any] = {
+        "__proto__": {},
+        None: [float("inf")],
+        "constructor": {"prototype": {}},
+    }
 
     check_chunk({"type": "data-a", "data": to_json_value(tricky)})

@@ -37,7 +37,9 @@ def test_what_is_known_of_half_a_document_is_read(text: str, value: Any) -> None
     assert parse_partial_json(text) == value
 
 
-@pytest.mark.parametrize("text", ["", " ", "-", "cats", "{'a':1}", '{"a":NaN}', "NaN", '{"a":"\n"', "}"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "-", "cats", "{'a':1}", '{"a":NaN}', "NaN", '{"a":"\n"', "}"]
+)
 def test_what_is_no_json_has_no_value(text: str) -> None:
     with pytest.raises(ValueError):
         parse_partial_json(text)

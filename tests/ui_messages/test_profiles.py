@@ -42,13 +42,17 @@ def every_type() -> Iterable[Chunk]:
         ("v7.0.149", ""),
     ],
 )
-def test_wire_48_a_type_that_the_client_refuses_becomes_nothing(profile: Profile, refused: str) -> None:
+def test_wire_48_a_type_that_the_client_refuses_becomes_nothing(
+    profile: Profile, refused: str
+) -> None:
     held_back = [chunk["type"] for chunk in every_type() if one(profile, chunk) == NOTHING]
 
     assert sorted(held_back) == sorted(refused.split())
 
 
-@pytest.mark.parametrize(("profile", "passes"), [("v5", False), ("v6", False), ("v7", True), ("v7.0.149", True)])
+@pytest.mark.parametrize(
+    ("profile", "passes"), [("v5", False), ("v6", False), ("v7", True), ("v7.0.149", True)]
+)
 def test_a_type_of_the_future_reaches_new_clients_only(profile: Profile, passes: bool) -> None:
     chunk = {"type": "some-new-thing", "a": 1}
 
@@ -64,7 +68,11 @@ def test_every_chunk_stays_one_chunk_for_clients_that_count() -> None:
 @pytest.mark.parametrize(
     ("kind", "v5", "v6"),
     [
-        ("tool-input-start", {"dynamic", "providerExecuted"}, {"dynamic", "providerExecuted", "title", "providerMetadata"}),
+        (
+            "tool-input-start",
+            {"dynamic", "providerExecuted"},
+            {"dynamic", "providerExecuted", "title", "providerMetadata"},
+        ),
         (
             "tool-input-available",
             {"dynamic", "providerExecuted", "providerMetadata"},
@@ -75,16 +83,27 @@ def test_every_chunk_stays_one_chunk_for_clients_that_count() -> None:
             {"dynamic", "providerExecuted", "providerMetadata"},
             {"dynamic", "providerExecuted", "title", "providerMetadata"},
         ),
-        ("tool-output-available", {"dynamic", "providerExecuted", "preliminary"}, {"dynamic", "providerExecuted", "preliminary"}),
+        (
+            "tool-output-available",
+            {"dynamic", "providerExecuted", "preliminary"},
+            {"dynamic", "providerExecuted", "preliminary"},
+        ),
         ("tool-output-error", {"dynamic", "providerExecuted"}, {"dynamic", "providerExecuted"}),
         ("text-end", {"providerMetadata"}, {"providerMetadata"}),
         ("file", {"providerMetadata"}, {"providerMetadata"}),
         ("abort", set(), {"reason"}),
     ],
 )
-def test_wire_23_46_47_strict_clients_get_the_keys_that_they_know(kind: str, v5: set[str], v6: set[str]) -> None:
+def test_wire_23_46_47_strict_clients_get_the_keys_that_they_know(
+    kind: str, v5: set[str], v6: set[str]
+) -> None:
     shape = SHAPES[kind]
-    full: Chunk = {"type": kind, **dict.fromkeys(shape.required, "x"), **dict.fromkeys(shape.optional, True), "extra": 1}
+    full: Chunk = {
+        "type": kind,
+        **dict.fromkeys(shape.required, "x"),
+        **dict.fromkeys(shape.optional, True),
+        "extra": 1,
+    }
     always = {"type", *shape.required}
 
     assert set(one("v5", full)) == always | v5
@@ -107,9 +126,14 @@ def test_data_parts_keep_their_keys() -> None:
         ("tool_calls", {"v5": "other", "v6": "other", "v7": "other"}),
     ],
 )
-def test_wire_8_a_finish_reason_is_one_that_the_client_knows(reason: str, expected: dict[Profile, str]) -> None:
+def test_wire_8_a_finish_reason_is_one_that_the_client_knows(
+    reason: str, expected: dict[Profile, str]
+) -> None:
     for profile, said in expected.items():
-        assert one(profile, {"type": "finish", "finishReason": reason}) == {"type": "finish", "finishReason": said}
+        assert one(profile, {"type": "finish", "finishReason": reason}) == {
+            "type": "finish",
+            "finishReason": said,
+        }
 
 
 def test_a_finish_without_reason_gets_none() -> None:
@@ -117,15 +141,28 @@ def test_a_finish_without_reason_gets_none() -> None:
 
 
 def call(call_id: str, **more: Any) -> Chunk:
-    return {"type": "tool-input-available", "toolCallId": call_id, "toolName": "n", "input": {}, **more}
+    return {
+        "type": "tool-input-available",
+        "toolCallId": call_id,
+        "toolName": "n",
+        "input": {},
+        **more,
+    }
 
 
 @pytest.mark.parametrize(("more", "said"), [({"dynamic": True}, {"dynamic": True}), ({}, {})])
 def test_a_denial_is_an_error_of_the_same_call_for_v5(more: Chunk, said: Chunk) -> None:
     denied = sent("v5", call("c", **more), {"type": "tool-output-denied", "toolCallId": "c"})[1]
 
-    assert denied == {"type": "tool-output-error", "toolCallId": "c", "errorText": "Tool execution denied.", **said}
-    assert one("v6", {"type": "tool-output-denied", "toolCallId": "c"})["type"] == "tool-output-denied"
+    assert denied == {
+        "type": "tool-output-error",
+        "toolCallId": "c",
+        "errorText": "Tool execution denied.",
+        **said,
+    }
+    assert (
+        one("v6", {"type": "tool-output-denied", "toolCallId": "c"})["type"] == "tool-output-denied"
+    )
 
 
 def test_a_denial_whose_call_was_not_seen_is_that_of_a_dynamic_call() -> None:
@@ -156,7 +193,9 @@ def test_what_needs_no_change_is_the_same_object(profile: Profile) -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("start", ['{"type":"text-delta",', '{"type":"reasoning-delta",', '{"type":"tool-input-delta",'])
+@pytest.mark.parametrize(
+    "start", ['{"type":"text-delta",', '{"type":"reasoning-delta",', '{"type":"tool-input-delta",']
+)
 def test_a_delta_is_not_decoded(profile: Profile, start: str) -> None:
     assert ProfileFilter(profile).apply(start + "not JSON") == start + "not JSON"
 
@@ -167,7 +206,9 @@ def test_text_of_another_program_is_filtered_too() -> None:
 
 @pytest.mark.parametrize("payload", ["7", '{"kind":"finish"}', '{"type":7}'])
 def test_what_is_no_ui_message_chunk_passes(payload: str) -> None:
-    assert [ProfileFilter(profile).apply(payload) for profile in PROFILES] == [payload] * len(PROFILES)
+    assert [ProfileFilter(profile).apply(payload) for profile in PROFILES] == [payload] * len(
+        PROFILES
+    )
 
 
 def test_the_encoder_filters_what_it_frames() -> None:
@@ -181,5 +222,7 @@ def test_the_encoder_filters_what_it_frames() -> None:
 
 def test_an_unknown_profile_is_refused() -> None:
     unknown: Any = "v4"
-    with pytest.raises(InvalidArgument, match="unknown profile 'v4': use one of v5, v6, v7, v7.0.149"):
+    with pytest.raises(
+        InvalidArgument, match="unknown profile 'v4': use one of v5, v6, v7, v7.0.149"
+    ):
         SSEEncoder(unknown)

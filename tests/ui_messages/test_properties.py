@@ -35,7 +35,9 @@ everywhere = settings(derandomize=True, deadline=None, max_examples=200)
 
 
 def check_order(chunks: list[Chunk]) -> None:
-    """Fail where the strictest of all clients would: one that forgets its parts at each end of a step."""
+    """Fail where the strictest of all clients would: one that forgets its parts at each end of a
+    step.
+    """
     kinds = [chunk["type"] for chunk in chunks]
     assert kinds[0] == "start" and kinds.count("start") == 1
     assert kinds[-1] in TERMINAL and sum(kinds.count(kind) for kind in TERMINAL) == 1
@@ -79,7 +81,9 @@ def test_a_refused_call_leaves_the_builder_as_it_was(random: Random) -> None:
 
 @given(MESSAGES, st.data())
 @everywhere
-def test_a_message_that_is_cut_anywhere_can_be_ended(chunks: list[Chunk], data: st.DataObject) -> None:
+def test_a_message_that_is_cut_anywhere_can_be_ended(
+    chunks: list[Chunk], data: st.DataObject
+) -> None:
     cut = data.draw(st.integers(0, len(chunks) - 1))
     ending = data.draw(st.sampled_from(("finish", "error", "abort", "lost")))
     transcript = UIMessageProtocol().transcript("m1")
@@ -112,7 +116,9 @@ def test_the_chunks_of_a_settled_golden_make_it_again(name: str) -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 @given(chunks=MESSAGES)
 @everywhere
-def test_a_filtered_message_is_still_one_that_clients_can_follow(profile: Profile, chunks: list[Chunk]) -> None:
+def test_a_filtered_message_is_still_one_that_clients_can_follow(
+    profile: Profile, chunks: list[Chunk]
+) -> None:
     filter = ProfileFilter(profile)
     sent = [json.loads(filter.apply(encode_json(chunk))) for chunk in chunks]
 

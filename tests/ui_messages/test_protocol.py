@@ -24,7 +24,9 @@ def ending(ending: Ending, *chunks: Chunk) -> list[Chunk]:
     return list(transcript.ending(ending))
 
 
-@pytest.mark.parametrize("chunk", [{"type": "data-a", "data": "\0"}, {"type": "invented", "x": None}])
+@pytest.mark.parametrize(
+    "chunk", [{"type": "data-a", "data": "\0"}, {"type": "invented", "x": None}]
+)
 def test_any_object_with_a_type_is_stored_as_it_is(chunk: Chunk) -> None:
     assert PROTOCOL.decode(PROTOCOL.encode(chunk)) == chunk
 
@@ -44,22 +46,40 @@ def test_what_another_program_stored_must_be_a_chunk(payload: str) -> None:
 def test_finish_error_and_abort_are_terminal() -> None:
     kinds = ["finish", "error", "abort", "finish-step", "tool-output-error", "tool-input-error"]
 
-    assert [kind for kind in kinds if PROTOCOL.is_terminal({"type": kind})] == ["finish", "error", "abort"]
+    assert [kind for kind in kinds if PROTOCOL.is_terminal({"type": kind})] == [
+        "finish",
+        "error",
+        "abort",
+    ]
 
 
 @pytest.mark.parametrize(
     ("how", "chunks"),
-    [("finish", [{"type": "finish", "finishReason": "stop"}]), ("error", [ERROR]), ("lost", [ERROR]), ("abort", STOP)],
+    [
+        ("finish", [{"type": "finish", "finishReason": "stop"}]),
+        ("error", [ERROR]),
+        ("lost", [ERROR]),
+        ("abort", STOP),
+    ],
 )
-def test_a_version_without_chunks_is_ended_so_that_a_client_can_read_it(how: Ending, chunks: list[Chunk]) -> None:
+def test_a_version_without_chunks_is_ended_so_that_a_client_can_read_it(
+    how: Ending, chunks: list[Chunk]
+) -> None:
     assert ending(how) == [{"type": "start"}, *chunks]
 
 
 @pytest.mark.parametrize(
     ("how", "chunks"),
-    [("finish", [{"type": "finish", "finishReason": "stop"}]), ("error", [ERROR]), ("lost", [ERROR]), ("abort", STOP)],
+    [
+        ("finish", [{"type": "finish", "finishReason": "stop"}]),
+        ("error", [ERROR]),
+        ("lost", [ERROR]),
+        ("abort", STOP),
+    ],
 )
-def test_an_ending_closes_parts_calls_and_the_step_in_that_order(how: Ending, chunks: list[Chunk]) -> None:
+def test_an_ending_closes_parts_calls_and_the_step_in_that_order(
+    how: Ending, chunks: list[Chunk]
+) -> None:
     said = ending(
         how,
         {"type": "start"},
@@ -88,11 +108,18 @@ def test_an_ending_closes_parts_calls_and_the_step_in_that_order(how: Ending, ch
 
 
 def test_an_error_says_the_text_that_it_was_given() -> None:
-    assert list(PROTOCOL.transcript().ending("error", "Out of credit."))[-1] == {"type": "error", "errorText": "Out of credit."}
+    assert list(PROTOCOL.transcript().ending("error", "Out of credit."))[-1] == {
+        "type": "error",
+        "errorText": "Out of credit.",
+    }
 
 
 def test_a_part_that_ended_is_not_ended_again() -> None:
-    chunks = [{"type": "text-start", "id": "t"}, {"type": "text-end", "id": "t"}, {"type": "text-end", "id": "t"}]
+    chunks = [
+        {"type": "text-start", "id": "t"},
+        {"type": "text-end", "id": "t"},
+        {"type": "text-end", "id": "t"},
+    ]
 
     assert ending("finish", *chunks) == [{"type": "finish", "finishReason": "stop"}]
 
@@ -117,23 +144,50 @@ def test_a_reset_step_takes_its_parts_and_calls_along() -> None:
 
 @pytest.mark.parametrize("given", ["length", "tool-calls"])
 def test_finish_repeats_the_last_reason_in_the_metadata(given: str) -> None:
-    first: Chunk = {"type": "message-metadata", "messageMetadata": {"finishReason": "content-filter"}}
-    last: Chunk = {"type": "message-metadata", "messageMetadata": {"finishReason": given, "usage": {}}}
+    first: Chunk = {
+        "type": "message-metadata",
+        "messageMetadata": {"finishReason": "content-filter"},
+    }
+    last: Chunk = {
+        "type": "message-metadata",
+        "messageMetadata": {"finishReason": given, "usage": {}},
+    }
 
     assert ending("finish", first, last)[-1] == {"type": "finish", "finishReason": given}
 
 
-@pytest.mark.parametrize("metadata", [None, [], "length", {"finishReason": "tool_calls"}, {"finishReason": []}])
+@pytest.mark.parametrize(
+    "metadata", [None, [], "length", {"finishReason": "tool_calls"}, {"finishReason": []}]
+)
 def test_other_metadata_is_not_taken_for_a_reason(metadata: Any) -> None:
-    assert ending("finish", {"type": "message-metadata", "messageMetadata": metadata})[-1]["finishReason"] == "stop"
+    assert (
+        ending("finish", {"type": "message-metadata", "messageMetadata": metadata})[-1][
+            "finishReason"
+        ]
+        == "stop"
+    )
 
 
 @pytest.mark.parametrize("how", get_args(Ending))
 def test_chunks_of_any_shape_can_be_ended(how: Ending) -> None:
     wrong: list[Chunk] = [
         {"type": kind, **keys}
-        for kind in ("start", "text-start", "text-end", "reasoning-end", "tool-input-start", "tool-output-error", "start-step")
-        for keys in ({}, {"id": None}, {"id": []}, {"toolCallId": {}, "toolName": "a"}, {"toolCallId": "a"})
+        for kind in (
+            "start",
+            "text-start",
+            "text-end",
+            "reasoning-end",
+            "tool-input-start",
+            "tool-output-error",
+            "start-step",
+        )
+        for keys in (
+            {},
+            {"id": None},
+            {"id": []},
+            {"toolCallId": {}, "toolName": "a"},
+            {"toolCallId": "a"},
+        )
     ]
     said = ending(how, *wrong)
 
@@ -160,4 +214,6 @@ def test_a_message_cut_anywhere_and_ended_has_nothing_streaming(how: Ending, cut
         chunks.pop()
     message = reduce_chunks([*chunks, *ending(how, *chunks)])
 
-    assert [part for part in message["parts"] if part.get("state") in ("streaming", "input-streaming")] == []
+    assert [
+        part for part in message["parts"] if part.get("state") in ("streaming", "input-streaming")
+    ] == []

@@ -10,7 +10,9 @@ import pytest
 from monostream_ai.errors import InvalidChunk
 from monostream_ai.ui_messages import Chunk, MessageReducer, reduce_chunks
 
-GOLDENS: dict[str, Any] = json.loads((Path(__file__).parent / "goldens" / "ai-7.json").read_text())["cases"]
+GOLDENS: dict[str, Any] = json.loads((Path(__file__).parent / "goldens" / "ai-7.json").read_text())[
+    "cases"
+]
 """Made by goldens.mjs from the npm package `ai`."""
 
 
@@ -59,7 +61,12 @@ def test_a_settled_message_has_nothing_streaming_and_every_required_key(name: st
 
     for part in reducer.message["parts"]:
         assert part.get("state") not in ("streaming", "input-streaming")
-        if part.get("state") in ("input-available", "output-available", "approval-requested", "output-denied"):
+        if part.get("state") in (
+            "input-available",
+            "output-available",
+            "approval-requested",
+            "output-denied",
+        ):
             assert "input" in part
 
 
@@ -81,7 +88,12 @@ def test_a_half_streamed_call_is_an_error_once_the_message_is_finished() -> None
 
 
 def test_a_call_that_a_client_may_answer_stays_a_call() -> None:
-    chunk: Chunk = {"type": "tool-input-available", "toolCallId": "c", "toolName": "ask", "input": {}}
+    chunk: Chunk = {
+        "type": "tool-input-available",
+        "toolCallId": "c",
+        "toolName": "ask",
+        "input": {},
+    }
 
     assert reduce_chunks([chunk], finished=True)["parts"][0]["state"] == "input-available"
 
@@ -93,7 +105,10 @@ def test_an_output_settles_the_approval_that_nobody_recorded() -> None:
         {"type": "tool-output-available", "toolCallId": "c", "output": 1},
     ]
 
-    assert reduce_chunks(chunks, finished=True)["parts"][0]["approval"] == {"id": "a", "approved": True}
+    assert reduce_chunks(chunks, finished=True)["parts"][0]["approval"] == {
+        "id": "a",
+        "approved": True,
+    }
 
 
 def test_a_message_goes_on_from_one_that_is_kept() -> None:

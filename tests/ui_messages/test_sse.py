@@ -31,7 +31,10 @@ def test_line_breaks_of_another_program_do_not_break_the_frame() -> None:
     frame = SSEEncoder().frames(Batch(0, 0, [payload]))
 
     assert frame.count("\n") == 3
-    assert json.loads(frame.splitlines()[1].removeprefix("data: ")) == {"type": "data-a", "data": "a\nb"}
+    assert json.loads(frame.splitlines()[1].removeprefix("data: ")) == {
+        "type": "data-a",
+        "data": "a\nb",
+    }
 
 
 @pytest.mark.parametrize("payload", ['{"type":"error","errorText":"x"}', '{"type":"abort"}', None])
@@ -40,7 +43,9 @@ def test_an_end_that_is_no_finish_gets_one_without_an_id(payload: str | None) ->
 
 
 def test_a_finish_is_followed_by_nothing_but_done() -> None:
-    assert SSEEncoder().end('{"type": "finish", "finishReason": "stop"}') == DONE == "data: [DONE]\n\n"
+    assert (
+        SSEEncoder().end('{"type": "finish", "finishReason": "stop"}') == DONE == "data: [DONE]\n\n"
+    )
 
 
 def test_comments_are_whole_events() -> None:

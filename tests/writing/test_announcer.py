@@ -28,7 +28,9 @@ class SlowNotifier(Notifier):
         self.sent.append((asyncio.get_running_loop().time(), [wake_up.id for wake_up in wake_ups]))
         await asyncio.sleep(self._seconds)
 
-    async def listen(self, listener: Listener, on_error: BackgroundErrors) -> Callable[[], Awaitable[None]]:
+    async def listen(
+        self, listener: Listener, on_error: BackgroundErrors
+    ) -> Callable[[], Awaitable[None]]:
         raise AssertionError("nobody listens")
 
     async def aclose(self) -> None:
@@ -52,11 +54,17 @@ def announced(seconds: float, instants: list[float]) -> list[tuple[float, list[i
 
 
 def test_at_idle_a_notification_is_sent_at_once() -> None:
-    assert announced(0.002, [0.0, 0.010]) == [(pytest.approx(0.0), [0]), (pytest.approx(0.010), [1])]
+    assert announced(0.002, [0.0, 0.010]) == [
+        (pytest.approx(0.0), [0]),
+        (pytest.approx(0.010), [1]),
+    ]
 
 
 def test_under_load_the_next_one_waits_as_long_as_the_last_one_took_and_says_all() -> None:
-    assert announced(0.002, [0.0, 0.001, 0.003]) == [(pytest.approx(0.0), [0]), (pytest.approx(0.004), [2])]
+    assert announced(0.002, [0.0, 0.001, 0.003]) == [
+        (pytest.approx(0.0), [0]),
+        (pytest.approx(0.004), [2]),
+    ]
 
 
 def test_a_slow_notification_does_not_hold_up_the_next_one_for_long() -> None:

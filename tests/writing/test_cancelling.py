@@ -1,4 +1,6 @@
-"""Blocks that are cancelled from several sides at once: nobody's cancellation is lost, doubled or left behind."""
+"""Blocks that are cancelled from several sides at once: nobody's cancellation is lost, doubled or
+left behind.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ async def test_an_anyio_scope_that_ends_while_the_block_is_left_keeps_its_cancel
     assert await service.chunks("s") == [FINISH]
 
 
-async def test_a_timeout_that_passes_while_the_block_is_left_is_a_timeout(store: HookedStore, service: Service) -> None:
+async def test_a_timeout_that_passes_while_the_block_is_left_is_a_timeout(
+    store: HookedStore, service: Service
+) -> None:
     store.before["append"] = gate = Gate()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05) as timeout:
@@ -87,7 +91,9 @@ async def swallow_cancellation() -> None:
         pass
 
 
-async def test_a_cancellation_while_a_failed_block_is_left_is_not_lost(store: HookedStore, service: Service) -> None:
+async def test_a_cancellation_while_a_failed_block_is_left_is_not_lost(
+    store: HookedStore, service: Service
+) -> None:
     gate = Gate()
 
     async def answer() -> None:
@@ -107,7 +113,9 @@ async def test_a_cancellation_while_a_failed_block_is_left_is_not_lost(store: Ho
     assert task.cancelled()
 
 
-async def test_a_stopped_block_that_swallows_every_cancellation_still_ends_as_stopped(service: Service) -> None:
+async def test_a_stopped_block_that_swallows_every_cancellation_still_ends_as_stopped(
+    service: Service,
+) -> None:
     entered = asyncio.Event()
 
     async def answer() -> None:
@@ -142,7 +150,9 @@ class EndlessProtocol(JSONProtocol[Any]):
         return Endless()
 
 
-async def test_an_interrupted_block_whose_ending_fails_leaves_no_cancellation_behind(store: HookedStore) -> None:
+async def test_an_interrupted_block_whose_ending_fails_leaves_no_cancellation_behind(
+    store: HookedStore,
+) -> None:
     service: Service = DurableStreamService(store, None, EndlessProtocol())
     store.before["append"] = failing_once(ChunkRefused("s", 0))
     with pytest.raises(KeyError):

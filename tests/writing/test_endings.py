@@ -42,7 +42,9 @@ async def store() -> HookedStore:
 
 
 @pytest.mark.parametrize(("end", "ending"), WAYS)
-async def test_the_ending_is_written_although_the_caller_leaves(store: HookedStore, end: End, ending: Chunk) -> None:
+async def test_the_ending_is_written_although_the_caller_leaves(
+    store: HookedStore, end: End, ending: Chunk
+) -> None:
     service: Service = DurableStreamService(store, None, PROTOCOL)
     store.before["payloads"] = gate = Gate()
     task = asyncio.ensure_future(end(service))
@@ -55,7 +57,9 @@ async def test_the_ending_is_written_although_the_caller_leaves(store: HookedSto
 
 @pytest.mark.parametrize(("end", "ending"), WAYS)
 @pytest.mark.parametrize("method", ["claim", "payloads", "append"])
-async def test_a_lost_answer_is_asked_for_again(store: HookedStore, end: End, ending: Chunk, method: str) -> None:
+async def test_a_lost_answer_is_asked_for_again(
+    store: HookedStore, end: End, ending: Chunk, method: str
+) -> None:
     service: Service = DurableStreamService(store, None, PROTOCOL)
     store.after[method] = failing_once(StoreUnavailable("the answer was lost"))
     assert await end(service) is True
@@ -63,7 +67,9 @@ async def test_a_lost_answer_is_asked_for_again(store: HookedStore, end: End, en
 
 
 @pytest.mark.parametrize(("end", "ending"), WAYS)
-async def test_a_service_that_closes_writes_the_ending_first(store: HookedStore, end: End, ending: Chunk) -> None:
+async def test_a_service_that_closes_writes_the_ending_first(
+    store: HookedStore, end: End, ending: Chunk
+) -> None:
     service: Service = DurableStreamService(store, None, PROTOCOL)
     store.before["payloads"] = gate = Gate()
     task = asyncio.ensure_future(end(service))
@@ -108,7 +114,9 @@ class CountingProtocol(JSONProtocol[Chunk]):
 
 async def test_an_ending_knows_what_was_written_until_the_publisher_was_fenced() -> None:
     store = HookedStore(MemoryStore())
-    service: Service = DurableStreamService(store, None, CountingProtocol(lambda chunk: "seen" in chunk))
+    service: Service = DurableStreamService(
+        store, None, CountingProtocol(lambda chunk: "seen" in chunk)
+    )
     pub = await service.publisher("s").open()
     await pub.write(text(0))
 

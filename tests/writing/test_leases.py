@@ -73,7 +73,10 @@ async def test_a_release_that_fails_does_not_keep_a_service_from_closing() -> No
     pubs = [await service.publisher(f"s{number}").open() for number in range(3)]
     store.before["release"] = failing_once(RuntimeError("a driver's own"))
     await service.aclose()
-    lost = [(await DurableStreamService(store, None, PROTOCOL).status(pub.stream_id)).lost for pub in pubs]
+    lost = [
+        (await DurableStreamService(store, None, PROTOCOL).status(pub.stream_id)).lost
+        for pub in pubs
+    ]
     assert sorted(lost) == [False, True, True]
     assert service.error_counts == {"release": 1}
     assert store.calls["aclose"] == 1

@@ -1,4 +1,6 @@
-"""A write or close whose caller was cancelled goes on: whoever comes after it waits for it and hears how it ended."""
+"""A write or close whose caller was cancelled goes on: whoever comes after it waits for it and
+hears how it ended.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +36,14 @@ async def held_then(gate: Gate, hook: Hook) -> None:
 
 
 def forget_failed_futures() -> None:
-    # A future that nobody asked logs its error when it is collected, and Python 3.11 fails if that is in the middle of a compile.
+    # A future that nobody asked logs its error when it is collected, and Python 3.11 fails if that
+    # is in the middle of a compile.
     gc.collect()
 
 
-async def test_a_flush_waits_for_a_write_whose_caller_was_cancelled(store: HookedStore, service: Service) -> None:
+async def test_a_flush_waits_for_a_write_whose_caller_was_cancelled(
+    store: HookedStore, service: Service
+) -> None:
     pub = await service.publisher("s").open()
     store.before["append"] = gate = Gate()
     writing = asyncio.create_task(pub.write(text(0)))
@@ -51,7 +56,9 @@ async def test_a_flush_waits_for_a_write_whose_caller_was_cancelled(store: Hooke
     assert await service.chunks("s") == [text(0)]
 
 
-async def test_a_second_close_waits_for_the_first_whose_caller_was_cancelled(store: HookedStore, service: Service) -> None:
+async def test_a_second_close_waits_for_the_first_whose_caller_was_cancelled(
+    store: HookedStore, service: Service
+) -> None:
     pub = await service.publisher("s").open()
     store.before["append"] = gate = Gate()
     closing = asyncio.create_task(pub.close())
@@ -64,7 +71,9 @@ async def test_a_second_close_waits_for_the_first_whose_caller_was_cancelled(sto
     assert await service.chunks("s") == [FINISH]
 
 
-async def test_a_second_close_tells_that_the_first_failed(store: HookedStore, service: Service) -> None:
+async def test_a_second_close_tells_that_the_first_failed(
+    store: HookedStore, service: Service
+) -> None:
     pub = await service.publisher("s").open()
     store.before["append"] = gate = Gate()
     closing = asyncio.create_task(pub.close())
@@ -78,7 +87,9 @@ async def test_a_second_close_tells_that_the_first_failed(store: HookedStore, se
     assert isinstance(outcome, Fenced)
 
 
-async def test_leaving_the_block_tells_that_a_cancelled_close_failed(store: HookedStore, service: Service) -> None:
+async def test_leaving_the_block_tells_that_a_cancelled_close_failed(
+    store: HookedStore, service: Service
+) -> None:
     async def answer() -> None:
         async with service.publisher("s") as pub:
             store.before["append"] = gate = Gate()
@@ -93,7 +104,9 @@ async def test_leaving_the_block_tells_that_a_cancelled_close_failed(store: Hook
     assert isinstance(outcome, Fenced)
 
 
-async def test_a_version_that_lacks_a_cancelled_write_does_not_end_as_finished(store: HookedStore, service: Service) -> None:
+async def test_a_version_that_lacks_a_cancelled_write_does_not_end_as_finished(
+    store: HookedStore, service: Service
+) -> None:
     async def answer() -> None:
         async with service.publisher("s") as pub:
             gate, refuse = Gate(), failing_once(ChunkRefused("s", pub.version))
@@ -132,18 +145,26 @@ async def answer_and_be_cancelled(service: Service, store: HookedStore, *queued:
 
 
 @pytest.mark.parametrize("queued", [[], [text(1)]], ids=["in flight", "queued"])
-async def test_a_release_lets_cancelled_writes_land_first(store: HookedStore, service: Service, queued: list[Chunk]) -> None:
+async def test_a_release_lets_cancelled_writes_land_first(
+    store: HookedStore, service: Service, queued: list[Chunk]
+) -> None:
     await answer_and_be_cancelled(service, store, *queued)
     assert await service.chunks("s") == [text(0), *queued]
 
 
-async def test_a_write_in_flight_does_not_renew_what_is_released(store: HookedStore, service: Service) -> None:
+async def test_a_write_in_flight_does_not_renew_what_is_released(
+    store: HookedStore, service: Service
+) -> None:
     await answer_and_be_cancelled(service, store)
     assert (await service.status("s")).lost
 
 
-async def test_a_write_whose_store_was_cancelled_lands(store: HookedStore, service: Service) -> None:
-    """A driver may raise CancelledError of its own; the publisher must neither hang nor lose the chunk."""
+async def test_a_write_whose_store_was_cancelled_lands(
+    store: HookedStore, service: Service
+) -> None:
+    """A driver may raise CancelledError of its own; the publisher must neither hang nor lose the
+    chunk.
+    """
     pub = await service.publisher("s").open()
     store.before["append"] = failing_once(asyncio.CancelledError())
     async with asyncio.timeout(PATIENCE):

@@ -11,7 +11,9 @@ from monostream_ai.stores.memory import MemoryStore
 from tests.chunks import PROTOCOL, Chunk, text
 
 
-async def test_a_fence_that_the_block_raises_is_not_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_fence_that_the_block_raises_is_not_logged_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     store = MemoryStore()
     here, elsewhere = (DurableStreamService[Chunk](store, None, PROTOCOL) for _ in range(2))
     async with here, elsewhere:

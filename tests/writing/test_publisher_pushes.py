@@ -1,4 +1,6 @@
-"""What was pushed and could not be stored is told, and the version does not end as if it were whole."""
+"""What was pushed and could not be stored is told, and the version does not end as if it were
+whole.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ REFUSED = {"type": "text", "nul": True}
 class Refusing(ForwardingStore):
     """Refuses a payload that says NUL, as a jsonb column does."""
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         return [await self._one(append, lease) for append in appends]
 
     async def _one(self, append: Append, lease: float) -> MonostreamError | None:
@@ -93,17 +97,23 @@ async def test_a_terminal_write_that_was_refused_leaves_the_version_open(service
     assert await service.chunks("s") == [ERROR]
 
 
-async def test_a_push_from_a_thread_that_the_protocol_cannot_read_ends_the_version_with_an_error() -> None:
+async def test_a_push_from_a_thread_that_the_protocol_cannot_read_ends_the_version_with_an_error() -> (
+    None
+):
     service: Service = DurableStreamService(
         MemoryStore(), None, FussyProtocol(lambda chunk: chunk["type"] in ("finish", "error"))
     )
     with pytest.raises(KeyError):
         async with service.publisher("s") as pub:
-            await asyncio.to_thread(lambda: [pub.push(chunk) for chunk in (text(0), REFUSED, text(2))])
+            await asyncio.to_thread(
+                lambda: [pub.push(chunk) for chunk in (text(0), REFUSED, text(2))]
+            )
     assert await service.chunks("s") == [text(0), ERROR]
 
 
-async def test_pushes_from_a_thread_are_bounded_while_the_event_loop_is_blocked(service: Service) -> None:
+async def test_pushes_from_a_thread_are_bounded_while_the_event_loop_is_blocked(
+    service: Service,
+) -> None:
     pub = await service.publisher("s").open()
     overflows: list[Overflow] = []
 

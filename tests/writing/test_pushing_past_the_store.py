@@ -1,4 +1,6 @@
-"""What is pushed faster than the store takes it: merged where the protocol can, bounded where it cannot (G9, H4)."""
+"""What is pushed faster than the store takes it: merged where the protocol can, bounded where it
+cannot (G9, H4).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class Stalled(MemoryStore):
         self.flows = asyncio.Event()
         self.largest = 0
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         await self.flows.wait()
         self.largest = max(self.largest, sum(len(append.payloads) for append in appends))
         return await super().append(appends, lease=lease)
@@ -50,7 +54,9 @@ async def test_chunks_of_other_parts_are_not_merged() -> None:
     store = Stalled()
     service = DurableStreamService(store, None, UIMessageProtocol())
     async with service, service.publisher("s") as pub:
-        pub.push({"type": "start"}, {"type": "text-start", "id": "a"}, {"type": "text-start", "id": "b"})
+        pub.push(
+            {"type": "start"}, {"type": "text-start", "id": "a"}, {"type": "text-start", "id": "b"}
+        )
         for number, token in enumerate(TOKENS[:20_000]):
             pub.push({"type": "text-delta", "id": "ab"[number // 3 % 2], "delta": token})
         store.flows.set()
@@ -62,7 +68,9 @@ async def test_chunks_of_other_parts_are_not_merged() -> None:
     assert [part["text"] for part in parts] == expected
 
 
-async def test_what_cannot_be_merged_overflows_at_a_bound_and_the_version_ends_with_an_error() -> None:
+async def test_what_cannot_be_merged_overflows_at_a_bound_and_the_version_ends_with_an_error() -> (
+    None
+):
     store = Stalled()
     protocol = JSONProtocol[str](ending=lambda ending: [ending])
     service = DurableStreamService(store, None, protocol)

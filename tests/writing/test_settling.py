@@ -14,7 +14,9 @@ def a_service(store: MemoryStore) -> DurableStreamService:
     return DurableStreamService(store, None, JSONProtocol(), lease=30.0)
 
 
-async def closed(service: DurableStreamService, stream_id: str = "s", *, watched: bool = True) -> None:
+async def closed(
+    service: DurableStreamService, stream_id: str = "s", *, watched: bool = True
+) -> None:
     async with service.publisher(stream_id, watched=watched) as pub:
         await pub.write({"type": "text"})
 

@@ -1,4 +1,6 @@
-"""What a store says of one publisher's append is that publisher's alone, and a broken promise is an error, never a wait."""
+"""What a store says of one publisher's append is that publisher's alone, and a broken promise is an
+error, never a wait.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,17 @@ from tests.hooked_store import Gate, HookedStore, still_waits
 class Silent(ForwardingStore):
     """Gives no verdict on streams called silent."""
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         verdicts = await super().append(appends, lease=lease)
         return [] if appends[0].lease.stream_id == "silent" else verdicts
 
 
 async def test_a_store_that_gives_too_few_verdicts_is_an_error_of_its_publishers() -> None:
-    service: DurableStreamService[Chunk] = DurableStreamService(Silent(MemoryStore()), None, PROTOCOL)
+    service: DurableStreamService[Chunk] = DurableStreamService(
+        Silent(MemoryStore()), None, PROTOCOL
+    )
     pub = await service.publisher("silent").open()
     with pytest.raises(RuntimeError, match="0 verdicts on 1 appends"):
         async with asyncio.timeout(3):
@@ -39,7 +45,9 @@ async def test_a_store_that_gives_too_few_verdicts_is_an_error_of_its_publishers
 async def test_a_fenced_publisher_disturbs_nobody_whose_chunks_are_in_the_same_append() -> None:
     store = HookedStore(MemoryStore())
     async with DurableStreamService[Chunk](store, None, PROTOCOL) as service:
-        first, fenced, other = [await service.publisher(stream_id).open() for stream_id in ("first", "fenced", "other")]
+        first, fenced, other = [
+            await service.publisher(stream_id).open() for stream_id in ("first", "fenced", "other")
+        ]
         store.before["append"] = gate = Gate()
         writing = [asyncio.create_task(pub.write(text(0))) for pub in (first, fenced, other)]
         await gate.reached.wait()
@@ -64,4 +72,6 @@ async def test_what_is_queued_when_the_service_is_closed_is_written() -> None:
     assert await still_waits(closing)
     gate.open()
     await closing
-    assert await store.payloads("s", 0, 0, max_rows=10, max_bytes=1000) == [encode_json(text(number)) for number in range(2)]
+    assert await store.payloads("s", 0, 0, max_rows=10, max_bytes=1000) == [
+        encode_json(text(number)) for number in range(2)
+    ]

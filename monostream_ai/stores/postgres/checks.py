@@ -44,14 +44,18 @@ async def check_postgres(url: str, *, has_listen_url: bool) -> AsyncIterator[Fin
         has_listen_url: Wake-ups go another way than through `url`.
     """
     parsed = postgres_url(url, pooler=True)
-    engine = create_async_engine(parsed, poolclass=NullPool, connect_args=CONNECT_ARGUMENTS | POOLER_ARGUMENTS)
+    engine = create_async_engine(
+        parsed, poolclass=NullPool, connect_args=CONNECT_ARGUMENTS | POOLER_ARGUMENTS
+    )
 
     async def pooler(connection: AsyncConnection) -> Finding:
         return await _pooler(connection, has_listen_url)
 
     checks: dict[str, Callable[[AsyncConnection], Awaitable[Finding]]] = {
         "connect": _connect,
-        "schema": lambda connection: connection.run_sync(lambda sync: finding_on(PostgresSchema(sync))),
+        "schema": lambda connection: connection.run_sync(
+            lambda sync: finding_on(PostgresSchema(sync))
+        ),
         "pooler": pooler,
         "durability": _durability,
         "locks": _locks,
@@ -66,14 +70,20 @@ async def check_postgres(url: str, *, has_listen_url: bool) -> AsyncIterator[Fin
         # Whatever fails is what the check has found.
         except Exception as error:
             unavailable = as_unavailable(error)
-            finding = Finding(name, "fail", type(error).__name__ if unavailable is None else unavailable.reason)
+            finding = Finding(
+                name, "fail", type(error).__name__ if unavailable is None else unavailable.reason
+            )
         yield finding
     await engine.dispose()
 
 
 async def _connect(connection: AsyncConnection) -> Finding:
     started = time.perf_counter()
-    number = int(await connection.scalar(text("SELECT CAST(current_setting('server_version_num') AS integer)")))
+    number = int(
+        await connection.scalar(
+            text("SELECT CAST(current_setting('server_version_num') AS integer)")
+        )
+    )
     took = (time.perf_counter() - started) * 1000
     found = f"Postgres {number // 10000}.{number % 10000}, a statement took {took:.1f} ms"
     if number // 10000 < OLDEST_SERVER:
@@ -96,7 +106,12 @@ async def _pooler(connection: AsyncConnection, has_listen_url: bool) -> Finding:
 async def _durability(connection: AsyncConnection) -> Finding:
     for name in ("fsync", "full_page_writes", "synchronous_commit"):
         if await connection.scalar(text("SELECT current_setting(:name)"), {"name": name}) == "off":
-            return Finding("durability", "warn", f"{name} is off", "a crash of the server may lose chunks that readers have seen")
+            return Finding(
+                "durability",
+                "warn",
+                f"{name} is off",
+                "a crash of the server may lose chunks that readers have seen",
+            )
     return Finding("durability", "ok", "commits survive a crash of the server")
 
 
@@ -104,7 +119,12 @@ async def _locks(connection: AsyncConnection) -> Finding:
     count, longest = (await connection.execute(_WAITING)).one()
     if longest > LONG_WAIT:
         advice = "find who holds the lock: SELECT pid, pg_blocking_pids(pid), query FROM pg_stat_activity"
-        return Finding("locks", "warn", f"{count} sessions wait for a lock, the longest for {longest:.0f} s", advice)
+        return Finding(
+            "locks",
+            "warn",
+            f"{count} sessions wait for a lock, the longest for {longest:.0f} s",
+            advice,
+        )
     return Finding("locks", "ok", "nobody waits for long")
 
 
@@ -112,7 +132,9 @@ async def _transactions(connection: AsyncConnection) -> Finding:
     longest = float(await connection.scalar(_LONGEST))
     if longest > LONG_TRANSACTION:
         advice = "it keeps dead rows and notifications from being cleaned up: end it, or set idle_in_transaction_session_timeout"
-        return Finding("transactions", "warn", f"one has been open for {longest / 60:.0f} minutes", advice)
+        return Finding(
+            "transactions", "warn", f"one has been open for {longest / 60:.0f} minutes", advice
+        )
     return Finding("transactions", "ok", "none is open for long")
 
 
@@ -127,11 +149,19 @@ async def _queue(connection: AsyncConnection) -> Finding:
 
 async def _clock(connection: AsyncConnection) -> Finding:
     before = time.time()
-    server = float(await connection.scalar(text("SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)")))
+    server = float(
+        await connection.scalar(
+            text("SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)")
+        )
+    )
     after = time.time()
     # Within the round trip, the server's answer may come from any moment.
     skew = max(before - server, server - after, 0.0)
     if skew > SKEW:
         advice = "leases are judged by the server's clock alone; times in logs of this host mislead: synchronise it"
-        return Finding("clock", "warn", f"the server's clock is {skew:.1f} s off this host's", advice)
-    return Finding("clock", "ok", f"within {max(skew, after - before) * 1000:.0f} ms of this host's")
+        return Finding(
+            "clock", "warn", f"the server's clock is {skew:.1f} s off this host's", advice
+        )
+    return Finding(
+        "clock", "ok", f"within {max(skew, after - before) * 1000:.0f} ms of this host's"
+    )

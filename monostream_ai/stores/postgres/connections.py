@@ -1,7 +1,7 @@
 """Statements on asyncpg's own connections, out of an SQLAlchemy engine's pool.
 
-The pool, its settings and its events stay the engine's; past the checkout, a statement costs what it costs with asyncpg alone,
-about 200 µs less than through a SQLAlchemy connection.
+The pool, its settings and its events stay the engine's; past the checkout, a statement costs what
+it costs with asyncpg alone, about 200 µs less than through a SQLAlchemy connection.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Statement:
     """SQL with `:name` parameters, as the driver takes it: each name gets one number."""
 
     def __init__(self, sql: str) -> None:
-        # Hidden in a subquery, or Postgres looks how long the arrays are, and plans the statement anew each time it runs, which
-        # takes longer than to run it.
+        # Hidden in a subquery, or Postgres looks how long the arrays are, and plans the statement
+        # anew each time it runs, which takes longer than to run it.
         sql = _ARRAY.sub(lambda match: f"(SELECT {match[0]})", sql)
         self._names = [*dict.fromkeys(_PARAMETER.findall(sql))]
         self.sql: Final = _PARAMETER.sub(lambda match: f"${self._names.index(match[1]) + 1}", sql)
@@ -52,16 +52,21 @@ class DriverConnection:
         Args:
             timeout: Seconds, after which it raises `TimeoutError`; by default the engine's.
         """
-        rows: Sequence[Any] = await self.driver.fetch(statement.sql, *statement.arguments(parameters), timeout=timeout)
+        rows: Sequence[Any] = await self.driver.fetch(
+            statement.sql, *statement.arguments(parameters), timeout=timeout
+        )
         return rows
 
     @asynccontextmanager
     async def transaction(self, *, timeout: float | None = None) -> AsyncIterator[None]:
-        """Begin a transaction, and commit it or roll it back; each takes at most `timeout` seconds, by default the engine's."""
+        """Begin a transaction, and commit it or roll it back; each takes at most `timeout` seconds,
+        by default the engine's.
+        """
         await self.driver.execute("BEGIN ISOLATION LEVEL READ COMMITTED", timeout=timeout)
         try:
             yield
-        # A connection that does not answer would not answer a ROLLBACK either; it is given up, which rolls back.
+        # A connection that does not answer would not answer a ROLLBACK either; it is given up,
+        # which rolls back.
         except TimeoutError:
             raise
         except Exception:
@@ -85,7 +90,8 @@ class Connections:
             StoreUnavailable: The connection broke while it was lent.
         """
         pooled = await self._engine.raw_connection()
-        # After a restart of the server the pool is full of dead connections, and most of them know it.
+        # After a restart of the server the pool is full of dead connections, and most of them know
+        # it.
         while self._is_stale(pooled):
             pooled.invalidate()
             pooled = await self._engine.raw_connection()
@@ -95,7 +101,8 @@ class Connections:
         except BaseException as error:
             broken = driver.is_closed()
             if isinstance(error, TimeoutError):
-                # What froze one connection has frozen the others too, and each would cost the whole timeout of a statement.
+                # What froze one connection has frozen the others too, and each would cost the whole
+                # timeout of a statement.
                 self._trusted_from = time.monotonic()
             if broken or not isinstance(error, Exception) or isinstance(error, TimeoutError):
                 # The answer to a statement that was given up may still be on its way.
@@ -109,4 +116,7 @@ class Connections:
 
     def _is_stale(self, pooled: PoolProxiedConnection) -> bool:
         driver: Any = pooled.driver_connection
-        return bool(driver.is_closed()) or pooled.info.setdefault(_SINCE, time.monotonic()) < self._trusted_from
+        return (
+            bool(driver.is_closed())
+            or pooled.info.setdefault(_SINCE, time.monotonic()) < self._trusted_from
+        )

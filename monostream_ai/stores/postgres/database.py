@@ -1,4 +1,6 @@
-"""Running statements on Postgres: connections, errors, and one retry for a connection that had died in the pool."""
+"""Running statements on Postgres: connections, errors, and one retry for a connection that had died
+in the pool.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,12 @@ from monostream_ai.errors import MonostreamError, StoreUnavailable
 from monostream_ai.stores.postgres.connections import Connections, DriverConnection, Statement
 from monostream_ai.stores.postgres.setup import PostgresSchema
 from monostream_ai.stores.sql.migrations import is_current, problem_with, upgrade
-from monostream_ai.stores.sql.translation import UNDEFINED_COLUMN, UNDEFINED_TABLE, as_unavailable, sqlstate
+from monostream_ai.stores.sql.translation import (
+    UNDEFINED_COLUMN,
+    UNDEFINED_TABLE,
+    as_unavailable,
+    sqlstate,
+)
 
 T = TypeVar("T")
 
@@ -26,12 +33,15 @@ class PostgresDatabase:
     """An engine as a store uses it: single statements in autocommit, a few short transactions.
 
     Args:
-        statement_timeout: Seconds for a single statement; transactions and the schema have the engine's timeout.
-        pooler: Give single statements a transaction too: without one, a pooler in transaction mode may change the server
-            connection between preparing a statement and running it.
+        statement_timeout: Seconds for a single statement; transactions and the schema have the
+            engine's timeout.
+        pooler: Give single statements a transaction too: without one, a pooler in transaction mode
+            may change the server connection between preparing a statement and running it.
     """
 
-    def __init__(self, engine: AsyncEngine, *, owned: bool, statement_timeout: float, pooler: bool = False) -> None:
+    def __init__(
+        self, engine: AsyncEngine, *, owned: bool, statement_timeout: float, pooler: bool = False
+    ) -> None:
         self._engine = engine
         self._connections = Connections(engine)
         self._statement_timeout = statement_timeout
@@ -44,7 +54,8 @@ class PostgresDatabase:
 
         Raises:
             StoreUnavailable: The outcome is unknown.
-            SchemaMissing, SchemaMismatch, SchemaOutdated: The tables are not there, not ours, or older than this package.
+            SchemaMissing, SchemaMismatch, SchemaOutdated: The tables are not there, not ours, or
+                older than this package.
         """
         timeout = self._statement_timeout
 
@@ -68,21 +79,31 @@ class PostgresDatabase:
 
     async def setup(self) -> None:
         """Create or upgrade the tables. Raises SchemaMismatch, SchemaTooNew, StoreUnavailable."""
-        if await self._schema_transaction(lambda connection: connection.run_sync(lambda sync: is_current(PostgresSchema(sync)))):
+        if await self._schema_transaction(
+            lambda connection: connection.run_sync(lambda sync: is_current(PostgresSchema(sync)))
+        ):
             return
 
         async def work(connection: AsyncConnection) -> None:
-            # Two processes that create one table at once collide in the catalog, IF NOT EXISTS or not.
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SETUP_LOCK})
+            # Two processes that create one table at once collide in the catalog, IF NOT EXISTS or
+            # not.
+            await connection.execute(
+                text("SELECT pg_advisory_xact_lock(:key)"), {"key": SETUP_LOCK}
+            )
             # A step that waits for somebody's long transaction makes everybody else wait behind it.
-            await connection.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), {"timeout": STEP_LOCK_TIMEOUT})
+            await connection.execute(
+                text("SELECT set_config('lock_timeout', :timeout, true)"),
+                {"timeout": STEP_LOCK_TIMEOUT},
+            )
             await connection.run_sync(lambda sync: upgrade(PostgresSchema(sync)))
 
         await self._schema_transaction(work)
 
     async def schema_version(self) -> int:
         """Return the version of the schema; 0 if there is none."""
-        return await self._schema_transaction(lambda connection: connection.run_sync(lambda sync: PostgresSchema(sync).version()))
+        return await self._schema_transaction(
+            lambda connection: connection.run_sync(lambda sync: PostgresSchema(sync).version())
+        )
 
     async def aclose(self) -> None:
         """Close the engine if it is ours."""
@@ -102,7 +123,9 @@ class PostgresDatabase:
                 return await attempt()
             except Exception as error:
                 # A connection that had died in the pool is not the server's last word.
-                if not isinstance(error, StoreUnavailable) and not getattr(error, "connection_invalidated", False):
+                if not isinstance(error, StoreUnavailable) and not getattr(
+                    error, "connection_invalidated", False
+                ):
                     raise
             return await attempt()
         except MonostreamError:

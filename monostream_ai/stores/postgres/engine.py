@@ -26,12 +26,14 @@ def make_engine(url: str, *, pool_size: int, pooler: bool = False) -> AsyncEngin
 
 
 def _distrust_the_pool(context: ExceptionContext) -> None:
-    # What froze one connection has frozen the others too, and each would cost the whole timeout of a statement.
+    # What froze one connection has frozen the others too, and each would cost the whole timeout of
+    # a statement.
     if isinstance(context.original_exception, TimeoutError):
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = True
 
 
 def _hang_up(connection: Any, record: object) -> None:
-    # No goodbye: the server answers it, and it may be the server, or the way there, that does not answer.
+    # No goodbye: the server answers it, and it may be the server, or the way there, that does not
+    # answer.
     connection.driver_connection.terminate()

@@ -11,10 +11,14 @@ from monostream_ai.stores.postgres.reads import LAPSES
 from monostream_ai.stores.postgres.statements import NEWER
 from monostream_ai.stores.sql.schema import PRUNED_CHUNKS
 
-# Not clock_timestamp(), which may change with every row, so that no index can be asked for what is older.
-_HORIZON: Final = "statement_timestamp() - make_interval(secs => CAST(:older_than AS double precision))"
+# Not clock_timestamp(), which may change with every row, so that no index can be asked for what is
+# older.
+_HORIZON: Final = (
+    "statement_timestamp() - make_interval(secs => CAST(:older_than AS double precision))"
+)
 
-# Each half has its index; the lease, which no index covers, is looked at only for open versions that are old enough.
+# Each half has its index; the lease, which no index covers, is looked at only for open versions
+# that are old enough.
 PRUNABLE = Statement(
     f"""
 WITH closed AS (
@@ -31,8 +35,12 @@ SELECT v.stream_id, v.version, EXISTS ({NEWER}) AS superseded FROM (
 """
 )
 
-_THESE: Final = "unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[])) AS t (stream_id, version)"
-CHUNKS = Statement(f"DELETE FROM stream_chunk AS c USING {_THESE} WHERE c.stream_id = t.stream_id AND c.version = t.version")
+_THESE: Final = (
+    "unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[])) AS t (stream_id, version)"
+)
+CHUNKS = Statement(
+    f"DELETE FROM stream_chunk AS c USING {_THESE} WHERE c.stream_id = t.stream_id AND c.version = t.version"
+)
 SUPERSEDED = Statement(
     f"DELETE FROM stream_version AS v USING {_THESE} WHERE v.stream_id = t.stream_id AND v.version = t.version"
 )
@@ -65,4 +73,7 @@ async def prune(connection: DriverConnection, *, older_than: float, limit: int) 
 
 
 def _these(rows: Any) -> dict[str, Any]:
-    return {"streams": [row["stream_id"] for row in rows], "versions": [row["version"] for row in rows]}
+    return {
+        "streams": [row["stream_id"] for row in rows],
+        "versions": [row["version"] for row in rows],
+    }

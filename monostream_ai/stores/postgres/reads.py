@@ -1,6 +1,7 @@
 """The Postgres statements that read chunks (13 and later). Each is one atomic statement.
 
-`LAPSES` is the one verdict on leases: after a restart of the server every publisher has one lease to come back.
+`LAPSES` is the one verdict on leases: after a restart of the server every publisher has one lease
+to come back.
 """
 
 # ruff: noqa: S608  (only constants of this module are put into the text; every value is bound)
@@ -11,10 +12,12 @@ from typing import Final
 
 from monostream_ai.stores.postgres.connections import Statement
 
-LAPSES: Final = "greatest(v.lease_until, pg_postmaster_start_time() + make_interval(secs => v.lease_seconds))"
+LAPSES: Final = (
+    "greatest(v.lease_until, pg_postmaster_start_time() + make_interval(secs => v.lease_seconds))"
+)
 
-# The stored size, up to 4 bytes of header apart, is known without unpacking a value, so that big ones behind the end of a page
-# are not unpacked just to be measured.
+# The stored size, up to 4 bytes of header apart, is known without unpacking a value, so that big
+# ones behind the end of a page are not unpacked just to be measured.
 _ROWS: Final = """
 SELECT r.id, CAST(r.chunk AS text) AS chunk FROM (
   SELECT c.id, c.chunk, sum(pg_column_size(c.chunk) - 4) OVER (ORDER BY c.id) - pg_column_size(c.chunk) AS stored_before FROM (
@@ -23,8 +26,9 @@ SELECT r.id, CAST(r.chunk AS text) AS chunk FROM (
  WHERE r.stored_before < CAST(:max_bytes AS bigint)
 """
 
-# Most pages are dense and fit, and are made of what the first look found, at half the cost of running sums. Postgres packs no row
-# below 2,000 bytes, so what a small one has unpacked is cheap to measure, and a big one ends the shortcut.
+# Most pages are dense and fit, and are made of what the first look found, at half the cost of
+# running sums. Postgres packs no row below 2,000 bytes, so what a small one has unpacked is cheap
+# to measure, and a big one ends the shortcut.
 _FIT: Final = """
 SELECT count(*) AS n, max(r.id) AS last,
        sum(CASE WHEN pg_column_size(r.chunk) < 2000 THEN octet_length(CAST(r.chunk AS text)) ELSE 2147483647 END) AS size
@@ -37,9 +41,10 @@ SELECT CAST(chunk AS text) FROM stream_chunk WHERE stream_id = {stream} AND vers
 """
 _ASKED: Final = {"stream": "asked.stream_id", "version": "head.version", "first": "head.first_id"}
 
-# One snapshot: latest version, state, next id, lease and rows. A dense run of ids only: id - n is constant until the first gap.
-# LIMIT and OFFSET keep the planner from repeating a subquery wherever its columns are used, which takes ten times as long.
-# Rows of a version that is newer than any version row are another program's.
+# One snapshot: latest version, state, next id, lease and rows. A dense run of ids only: id - n is
+# constant until the first gap. LIMIT and OFFSET keep the planner from repeating a subquery wherever
+# its columns are used, which takes ten times as long. Rows of a version that is newer than any
+# version row are another program's.
 READ = Statement(
     f"""
 SELECT head.version, CASE WHEN foreign_rows.id IS NULL THEN v.state ELSE 'open' END AS state,

@@ -1,4 +1,5 @@
-"""The Postgres statements (13 and later). Each is one atomic statement unless its comment says otherwise.
+"""The Postgres statements (13 and later). Each is one atomic statement unless its comment says
+otherwise.
 
 Those that read chunks are in `postgres_reads`.
 """
@@ -13,12 +14,13 @@ from monostream_ai.stores.postgres.connections import Statement
 from monostream_ai.stores.postgres.reads import LAPSES
 
 _LEASE_END: Final = "clock_timestamp() + make_interval(secs => CAST(:lease AS double precision))"
-# Concatenated, so that no partial index on the state suits a lookup by key: until statistics know better it looks small, and each
-# lookup would go through every open version.
+# Concatenated, so that no partial index on the state suits a lookup by key: until statistics know
+# better it looks small, and each lookup would go through every open version.
 OPEN: Final = "v.state || '' = 'open'"
 NEWER: Final = "SELECT 1 FROM stream_version AS newer WHERE newer.stream_id = v.stream_id AND newer.version > v.version"
 
-# Insert first, fence second, so that all racers queue on the primary key. The fence waits for an append in flight.
+# Insert first, fence second, so that all racers queue on the primary key. The fence waits for an
+# append in flight.
 ACQUIRE = Statement(
     f"""
 WITH mine AS (
@@ -52,9 +54,10 @@ SELECT greatest((SELECT max(version) FROM stream_version WHERE stream_id = :stre
 """
 )
 
-# LATERAL, so that each version is found by its key: a join is planned for ten rows, and loops over all rows for each of hundreds.
-# Refused versions are simply not returned; the others land. A locked row is skipped, so that a version which somebody is about
-# to fence or delete does not hold up all the others of this process.
+# LATERAL, so that each version is found by its key: a join is planned for ten rows, and loops over
+# all rows for each of hundreds. Refused versions are simply not returned; the others land. A locked
+# row is skipped, so that a version which somebody is about to fence or delete does not hold up all
+# the others of this process.
 APPEND = Statement(
     f"""
 WITH b AS (
@@ -94,7 +97,8 @@ SELECT v.writer, v.state, v.next_id, v.stop_requested_at IS NOT NULL,
 """
 )
 
-# A locked row is being appended to, which renews it: skip it rather than deadlock with a batch that locks in another order.
+# A locked row is being appended to, which renews it: skip it rather than deadlock with a batch that
+# locks in another order.
 RENEW = Statement(
     f"""
 WITH mine AS (
@@ -194,7 +198,11 @@ SETTLE = Statement(
     "WHERE stream_id = :stream AND version = CAST(:version AS bigint) AND settler = :writer"
 )
 
-# Two statements in one transaction, after LATEST: the second sees what an append landed while the first waited for its lock, and
-# neither touches a version that was opened meanwhile.
-DELETE_VERSIONS = Statement("DELETE FROM stream_version WHERE stream_id = :stream AND version <= CAST(:latest AS bigint)")
-DELETE_CHUNKS = Statement("DELETE FROM stream_chunk WHERE stream_id = :stream AND version <= CAST(:latest AS bigint)")
+# Two statements in one transaction, after LATEST: the second sees what an append landed while the
+# first waited for its lock, and neither touches a version that was opened meanwhile.
+DELETE_VERSIONS = Statement(
+    "DELETE FROM stream_version WHERE stream_id = :stream AND version <= CAST(:latest AS bigint)"
+)
+DELETE_CHUNKS = Statement(
+    "DELETE FROM stream_chunk WHERE stream_id = :stream AND version <= CAST(:latest AS bigint)"
+)

@@ -9,7 +9,14 @@ from typing import Final, Self
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from monostream_ai._backoff import Backoff
-from monostream_ai.errors import ChunkRefused, ChunksMissing, Fenced, MonostreamError, StoreUnavailable, VersionConflict
+from monostream_ai.errors import (
+    ChunkRefused,
+    ChunksMissing,
+    Fenced,
+    MonostreamError,
+    StoreUnavailable,
+    VersionConflict,
+)
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.fencing import refusal
 from monostream_ai.stores.postgres import reads
@@ -20,13 +27,24 @@ from monostream_ai.stores.postgres.engine import make_engine
 from monostream_ai.stores.postgres.pruning import prune
 from monostream_ai.stores.postgres.rows import append_parameters, held_by, lease_parameters, page_of
 from monostream_ai.stores.sql.translation import DATA_ERROR_CLASS, UNIQUE_VIOLATION, sqlstate
-from monostream_ai.types import MAX_VERSION, Append, Lease, Opening, Page, Position, StoredChunk, VersionInfo
+from monostream_ai.types import (
+    MAX_VERSION,
+    Append,
+    Lease,
+    Opening,
+    Page,
+    Position,
+    StoredChunk,
+    VersionInfo,
+)
 
 LOCKED_TRIES: Final = 5
 """Attempts at an append whose row is locked, within 0.1 s; then the caller is told to try later."""
 
 STATEMENT_TIMEOUT: Final = 5.0
-"""Seconds, a third of the default lease: what a connection that has gone silent leaves of it is enough to renew it on another."""
+"""Seconds, a third of the default lease: what a connection that has gone silent leaves of it is
+enough to renew it on another.
+"""
 
 RACES: Final = 30
 """Attempts to win a version; each lost one means that somebody else won."""
@@ -36,30 +54,41 @@ class PostgresStore(Store):
     """Keeps streams in Postgres.
 
     Args:
-        engine: Borrowed: `aclose` leaves it open. Its statements run in autocommit, whatever the engine's isolation level.
-        statement_timeout: Seconds after which a read or a write is given up, and its connection with it; at most a third of the
-            lease. Pruning, deleting and upgrading have the engine's timeout.
+        engine: Borrowed: `aclose` leaves it open. Its statements run in autocommit, whatever the
+            engine's isolation level.
+        statement_timeout: Seconds after which a read or a write is given up, and its connection
+            with it; at most a third of the lease. Pruning, deleting and upgrading have the engine's
+            timeout.
     """
 
-    def __init__(self, engine: AsyncEngine, *, statement_timeout: float = STATEMENT_TIMEOUT) -> None:
+    def __init__(
+        self, engine: AsyncEngine, *, statement_timeout: float = STATEMENT_TIMEOUT
+    ) -> None:
         self._database = PostgresDatabase(engine, owned=False, statement_timeout=statement_timeout)
 
     @classmethod
     def from_url(
-        cls, url: str, *, pool_size: int = 5, pooler: bool = False, statement_timeout: float = STATEMENT_TIMEOUT
+        cls,
+        url: str,
+        *,
+        pool_size: int = 5,
+        pooler: bool = False,
+        statement_timeout: float = STATEMENT_TIMEOUT,
     ) -> Self:
         """Return a store with an engine of its own, closed by `aclose`.
 
         Args:
             url: `postgresql+asyncpg://…`, `postgresql://…` or `postgres://…`.
             pool_size: Connections at most.
-            pooler: The URL leads through a pooler in transaction mode, such as pgbouncer: every statement gets a transaction and
-                no statement stays prepared.
+            pooler: The URL leads through a pooler in transaction mode, such as pgbouncer: every
+                statement gets a transaction and no statement stays prepared.
             statement_timeout: In seconds, as for the class.
         """
         engine = make_engine(url, pool_size=pool_size, pooler=pooler)
         store = cls(engine)
-        store._database = PostgresDatabase(engine, owned=True, statement_timeout=statement_timeout, pooler=pooler)
+        store._database = PostgresDatabase(
+            engine, owned=True, statement_timeout=statement_timeout, pooler=pooler
+        )
         return store
 
     async def setup(self) -> None:
@@ -93,21 +122,32 @@ class PostgresStore(Store):
             await asyncio.sleep(backoff.next())
         raise StoreUnavailable(f"{RACES} others opened a version of stream {stream_id!r} first")
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         verdicts: dict[int, MonostreamError | None] = {}
         open_places = [*range(len(appends))]
         backoff = Backoff(first=0.002, last=0.032)
         for _ in range(LOCKED_TRIES):
-            found = await self._attempt([appends[place] for place in open_places], lease) if open_places else []
+            found = (
+                await self._attempt([appends[place] for place in open_places], lease)
+                if open_places
+                else []
+            )
             verdicts.update(zip(open_places, found, strict=True))
-            # A renewal holds a row for a moment, a fence or a deletion for longer; the next try tells.
-            open_places = [place for place in open_places if isinstance(verdicts[place], StoreUnavailable)]
+            # A renewal holds a row for a moment, a fence or a deletion for longer; the next try
+            # tells.
+            open_places = [
+                place for place in open_places if isinstance(verdicts[place], StoreUnavailable)
+            ]
             if not open_places:
                 break
             await asyncio.sleep(backoff.next())
         return [verdicts[place] for place in range(len(appends))]
 
-    async def _attempt(self, appends: Sequence[Append], lease: float) -> list[MonostreamError | None]:
+    async def _attempt(
+        self, appends: Sequence[Append], lease: float
+    ) -> list[MonostreamError | None]:
         try:
             landed = await self._append(appends, lease)
         except (ChunkRefused, Fenced) as error:
@@ -115,7 +155,10 @@ class PostgresStore(Store):
                 return [error]
             # One of them is at fault: each on its own, so that the others land.
             return [(await self._attempt([append], lease))[0] for append in appends]
-        return [None if place in landed else await self._verdict(append) for place, append in enumerate(appends)]
+        return [
+            None if place in landed else await self._verdict(append)
+            for place, append in enumerate(appends)
+        ]
 
     async def _append(self, appends: Sequence[Append], lease: float) -> set[int]:
         first = appends[0].lease
@@ -136,7 +179,9 @@ class PostgresStore(Store):
     async def _verdict(self, append: Append) -> MonostreamError | None:
         lease, end = append.lease, append.first + len(append.payloads)
         parameters = {"streams": [lease.stream_id], "versions": [lease.version]}
-        ((writer, state, next_id, stopped, latest),) = await self._database.execute(sql.CHECK, parameters)
+        ((writer, state, next_id, stopped, latest),) = await self._database.execute(
+            sql.CHECK, parameters
+        )
         if state is not None and next_id >= end:
             if not append.payloads:
                 landed = state == "closed" and writer == lease.token and next_id == end
@@ -159,7 +204,9 @@ class PostgresStore(Store):
         ((holds,),) = await self._database.execute(reads.HOLDS, parameters)
         return bool(holds)
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         parameters = {
             "streams": [position.stream_id for position in positions],
             "versions": [position.version for position in positions],
@@ -169,19 +216,35 @@ class PostgresStore(Store):
         }
         return [page_of(*row) for row in await self._database.execute(reads.READ, parameters)]
 
-    async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
-        parameters = {"stream": stream_id, "version": version, "first": first, "max_rows": max_rows, "max_bytes": max_bytes}
+    async def payloads(
+        self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int
+    ) -> list[str]:
+        parameters = {
+            "stream": stream_id,
+            "version": version,
+            "first": first,
+            "max_rows": max_rows,
+            "max_bytes": max_bytes,
+        }
         ((payloads,),) = await self._database.execute(reads.PAYLOADS, parameters)
         return payloads or []
 
     async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:
-        renewed = {row[0] - 1 for row in await self._database.execute(sql.RENEW, {**lease_parameters(leases), "lease": lease})}
+        renewed = {
+            row[0] - 1
+            for row in await self._database.execute(
+                sql.RENEW, {**lease_parameters(leases), "lease": lease}
+            )
+        }
         others = [held for place, held in enumerate(leases) if place not in renewed]
         verdicts = iter(await self.check(others) if others else [])
         return [None if place in renewed else next(verdicts) for place in range(len(leases))]
 
     async def check(self, leases: Sequence[Lease]) -> list[MonostreamError | None]:
-        parameters = {"streams": [lease.stream_id for lease in leases], "versions": [lease.version for lease in leases]}
+        parameters = {
+            "streams": [lease.stream_id for lease in leases],
+            "versions": [lease.version for lease in leases],
+        }
         rows = await self._database.execute(sql.CHECK, parameters)
         return [
             refusal(lease, token=writer, state=state, stopped=bool(stopped), latest=latest)
@@ -189,7 +252,9 @@ class PostgresStore(Store):
         ]
 
     async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
-        rows = await self._database.execute(sql.CLAIM, {**held_by(taker), "lease": lease, "stop": stop})
+        rows = await self._database.execute(
+            sql.CLAIM, {**held_by(taker), "lease": lease, "stop": stop}
+        )
         return rows[0][0] if rows else None
 
     async def release(self, lease: Lease) -> None:
@@ -200,14 +265,22 @@ class PostgresStore(Store):
         return VersionInfo(stream_id=stream_id, **rows[0]) if rows else None
 
     async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
-        rows = await self._database.execute(sql.STREAMS, {"prefix": prefix, "after": after, "limit": limit})
+        rows = await self._database.execute(
+            sql.STREAMS, {"prefix": prefix, "after": after, "limit": limit}
+        )
         return [VersionInfo(**row) for row in rows]
 
-    async def versions(self, stream_id: str, *, before: int | None, limit: int) -> list[VersionInfo]:
-        rows = await self._database.execute(sql.VERSIONS, {"stream": stream_id, "before": before, "limit": limit})
+    async def versions(
+        self, stream_id: str, *, before: int | None, limit: int
+    ) -> list[VersionInfo]:
+        rows = await self._database.execute(
+            sql.VERSIONS, {"stream": stream_id, "before": before, "limit": limit}
+        )
         return [VersionInfo(**row) for row in rows]
 
-    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
+    async def timeline(
+        self, stream_id: str, version: int, first: int, *, max_rows: int
+    ) -> list[StoredChunk]:
         parameters = {"stream": stream_id, "version": version, "first": first, "max_rows": max_rows}
         return [StoredChunk(*row) for row in await self._database.execute(sql.TIMELINE, parameters)]
 
@@ -231,7 +304,9 @@ class PostgresStore(Store):
         return await self._database.transaction(work)
 
     async def prune(self, *, older_than: float, limit: int) -> int:
-        return await self._database.transaction(lambda connection: prune(connection, older_than=older_than, limit=limit))
+        return await self._database.transaction(
+            lambda connection: prune(connection, older_than=older_than, limit=limit)
+        )
 
     async def aclose(self) -> None:
         await self._database.aclose()

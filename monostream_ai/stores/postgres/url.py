@@ -11,11 +11,12 @@ from sqlalchemy.exc import ArgumentError
 from monostream_ai.errors import InvalidURL
 
 CONNECT_ARGUMENTS: Final[dict[str, Any]] = {
-    # Seconds to connect, and for any one statement: a server that is frozen without closing its sockets must not hang us.
+    # Seconds to connect, and for any one statement: a server that is frozen without closing its
+    # sockets must not hang us.
     "timeout": 10.0,
     "command_timeout": 30.0,
-    # Seconds that a statement stays prepared. Its plan is made for tables of the size that they have then, and what suits an
-    # empty one goes through every row of one that has filled since.
+    # Seconds that a statement stays prepared. Its plan is made for tables of the size that they
+    # have then, and what suits an empty one goes through every row of one that has filled since.
     "max_cached_statement_lifetime": 10,
     "server_settings": {"application_name": "monostream_ai"},
 }

@@ -1,7 +1,8 @@
 """The way of the tables from one version of the schema to the next, the same on every database.
 
-The version table has one row for each step taken. A database without one was made by hand, by Alembic, or by the TypeScript
-package: it goes all the way, so each step can be taken again without effect.
+The version table has one row for each step taken. A database without one was made by hand, by
+Alembic, or by the TypeScript package: it goes all the way, so each step can be taken again without
+effect.
 """
 
 from __future__ import annotations
@@ -10,7 +11,13 @@ import logging
 from abc import ABC, abstractmethod
 from typing import Final, NamedTuple
 
-from monostream_ai.errors import MonostreamError, SchemaMismatch, SchemaMissing, SchemaOutdated, SchemaTooNew
+from monostream_ai.errors import (
+    MonostreamError,
+    SchemaMismatch,
+    SchemaMissing,
+    SchemaOutdated,
+    SchemaTooNew,
+)
 from monostream_ai.stores.sql.schema import REQUIRED_COLUMNS
 from monostream_ai.types import Finding
 
@@ -18,9 +25,11 @@ logger = logging.getLogger(__name__)
 
 
 class Step(NamedTuple):
-    """What leads to a version: columns as (table, name, type), then statements. Both must suit SQLite and Postgres.
+    """What leads to a version: columns as (table, name, type), then statements. Both must suit
+    SQLite and Postgres.
 
-    A process of the version before must be able to go on working: add columns that may be empty, and indexes.
+    A process of the version before must be able to go on working: add columns that may be empty,
+        and indexes.
     """
 
     version: int
@@ -71,7 +80,9 @@ class Schema(ABC):
 
 
 def problem_with(schema: Schema) -> MonostreamError | None:
-    """Say why the tables cannot be used as they are; None if they can, also if they are newer than this package."""
+    """Say why the tables cannot be used as they are; None if they can, also if they are newer than
+    this package.
+    """
     outdated = False
     for table, required in REQUIRED_COLUMNS.items():
         present = schema.columns(table)
@@ -137,8 +148,15 @@ def finding_on(schema: Schema) -> Finding:
     if problem is not None:
         return Finding("schema", "fail", str(problem))
     if version > SCHEMA_VERSION:
-        return Finding("schema", "warn", f"version {version}, newer than this release, which knows {SCHEMA_VERSION}", "upgrade")
+        return Finding(
+            "schema",
+            "warn",
+            f"version {version}, newer than this release, which knows {SCHEMA_VERSION}",
+            "upgrade",
+        )
     if version < SCHEMA_VERSION:
         advice = "run 'monostream-ai migrate' for the indexes, unless your own migrations keep the tables"
-        return Finding("schema", "warn", f"the columns are there, and version {version} is noted", advice)
+        return Finding(
+            "schema", "warn", f"the columns are there, and version {version} is noted", advice
+        )
     return Finding("schema", "ok", f"version {version}")

@@ -1,7 +1,9 @@
-"""The tables. Alembic users add `metadata` to their `target_metadata`; everybody else calls `store.setup()`.
+"""The tables. Alembic users add `metadata` to their `target_metadata`; everybody else calls
+`store.setup()`.
 
-`stream_chunk` is the table of the TypeScript package `monostream`, so both can read one database; it makes the chunk column
-jsonb, which works too but refuses NUL and lone surrogates. `stream_version` has one row for each version.
+`stream_chunk` is the table of the TypeScript package `monostream`, so both can read one database;
+it makes the chunk column jsonb, which works too but refuses NUL and lone surrogates.
+`stream_version` has one row for each version.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ metadata = MetaData(naming_convention={"pk": "%(table_name)s_pkey"})
 # SQLite has no clock type: its instants are seconds since 1970 as a float.
 _Instant: Any = DateTime(timezone=True).with_variant(Double(), "sqlite")
 
-# Each append updates its row in place (HOT) as long as the page has room and no index covers what changes.
-# SQLAlchemy 2.0 cannot say that for a table; made by it, pages are packed full.
+# Each append updates its row in place (HOT) as long as the page has room and no index covers what
+# changes. SQLAlchemy 2.0 cannot say that for a table; made by it, pages are packed full.
 _LEAVE_ROOM: Any = {"postgresql_with": {"fillfactor": 70}} if __version__ >= "2.1" else {}
 
 stream_chunk = Table(
@@ -39,7 +41,12 @@ stream_chunk = Table(
     Column("stream_id", Text, primary_key=True),
     Column("version", BigInteger, primary_key=True, autoincrement=False),
     Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("CURRENT_TIMESTAMP")),
+    Column(
+        "created_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=text("CURRENT_TIMESTAMP"),
+    ),
     # json keeps the text as it is; jsonb would rewrite it.
     Column("chunk", Text().with_variant(postgresql.JSON(), "postgresql"), nullable=False),
     sqlite_with_rowid=False,
@@ -77,7 +84,12 @@ def _index(name: str, *columns: Column[Any], where: ColumnElement[bool]) -> None
 
 
 # All on what an append never changes, except the last one of a version.
-_index("unsettled", stream_version.c.stream_id, stream_version.c.version, where=stream_version.c.settler.is_not(None))
+_index(
+    "unsettled",
+    stream_version.c.stream_id,
+    stream_version.c.version,
+    where=stream_version.c.settler.is_not(None),
+)
 _index("closed", stream_version.c.closed_at, where=stream_version.c.state == "closed")
 _index("open", stream_version.c.created_at, where=stream_version.c.state == "open")
 

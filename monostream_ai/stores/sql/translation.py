@@ -50,7 +50,9 @@ def sqlstate(error: BaseException) -> str | None:
 
 
 def as_unavailable(error: BaseException) -> StoreUnavailable | None:
-    """Return the error as StoreUnavailable if it means that the outcome is unknown and a retry may help, else None."""
+    """Return the error as StoreUnavailable if it means that the outcome is unknown and a retry may
+    help, else None.
+    """
     if isinstance(error, exc.TimeoutError):
         return StoreUnavailable("no connection became free in time")
     if isinstance(error, OSError | TimeoutError):
@@ -61,7 +63,9 @@ def as_unavailable(error: BaseException) -> StoreUnavailable | None:
     code = sqlite_code(error)
     if code is not None and code in _UNAVAILABLE_CODES:
         return StoreUnavailable(_UNAVAILABLE_CODES[code])
-    if isinstance(error, exc.DBAPIError) and (error.connection_invalidated or isinstance(error, exc.InterfaceError)):
+    if isinstance(error, exc.DBAPIError) and (
+        error.connection_invalidated or isinstance(error, exc.InterfaceError)
+    ):
         return StoreUnavailable("the connection broke")
     return None
 

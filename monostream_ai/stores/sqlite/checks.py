@@ -41,8 +41,12 @@ async def check_sqlite(url: str) -> AsyncIterator[Finding]:
 
 
 def _connect(connection: sqlite3.Connection) -> Finding:
-    (pages,), (size,) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
-    return Finding("connect", "ok", f"SQLite {sqlite3.sqlite_version}, {pages * size / 2**20:.1f} MiB")
+    (pages,), (size,) = (
+        connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
+    )
+    return Finding(
+        "connect", "ok", f"SQLite {sqlite3.sqlite_version}, {pages * size / 2**20:.1f} MiB"
+    )
 
 
 def _journal(connection: sqlite3.Connection, path: Path) -> Finding:

@@ -1,4 +1,6 @@
-"""Retention on SQLite: small transactions that find what is old by an index, as they keep other writers waiting."""
+"""Retention on SQLite: small transactions that find what is old by an index, as they keep other
+writers waiting.
+"""
 
 # ruff: noqa: S608  (only constants of this module are put into the text; every value is bound)
 
@@ -10,7 +12,8 @@ from typing import Final
 from monostream_ai.stores.sql.schema import PRUNED_CHUNKS
 from monostream_ai.stores.sqlite.statements import NOW
 
-# Each half has its index; the lease, which no index covers, is looked at only for open versions that are old enough.
+# Each half has its index; the lease, which no index covers, is looked at only for open versions
+# that are old enough.
 PRUNABLE: Final = f"""
 SELECT v.stream_id, v.version, v.next_id,
        EXISTS (SELECT 1 FROM stream_version AS n WHERE n.stream_id = v.stream_id AND n.version > v.version)
@@ -27,7 +30,9 @@ CHUNKS: Final = "DELETE FROM stream_chunk WHERE stream_id = ? AND version = ?"
 SUPERSEDED: Final = "DELETE FROM stream_version WHERE stream_id = ? AND version = ?"
 NEWEST: Final = "UPDATE stream_version SET state = 'pruned', writer = NULL, settler = NULL WHERE stream_id = ? AND version = ?"
 # What an earlier pruning left of a version to keep its number, which a newer version keeps now.
-NUMBERS: Final = "DELETE FROM stream_version WHERE stream_id = ? AND version < ? AND state = 'pruned'"
+NUMBERS: Final = (
+    "DELETE FROM stream_version WHERE stream_id = ? AND version < ? AND state = 'pruned'"
+)
 
 
 def prune(connection: sqlite3.Connection, *, older_than: float, limit: int) -> int:

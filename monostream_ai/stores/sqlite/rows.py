@@ -16,7 +16,9 @@ from monostream_ai.types import Append, Head, Lease, Page, Position, StoredChunk
 _INSTANTS: Final = ("created_at", "closed_at", "stop_requested_at")
 
 
-def append_all(connection: sqlite3.Connection, appends: Sequence[Append], lease: float) -> list[MonostreamError | None]:
+def append_all(
+    connection: sqlite3.Connection, appends: Sequence[Append], lease: float
+) -> list[MonostreamError | None]:
     """Append what may be, all rows at once; say of each of the others why not."""
     # CURRENT_TIMESTAMP, the column's default, knows whole seconds only.
     now = datetime.now(UTC).isoformat(" ", "microseconds").removesuffix("+00:00")
@@ -25,7 +27,10 @@ def append_all(connection: sqlite3.Connection, appends: Sequence[Append], lease:
     for append in appends:
         if _moves(connection, append, lease):
             stream_id, version, _ = append.lease
-            rows += [(stream_id, version, id, now, payload) for id, payload in enumerate(append.payloads, start=append.first)]
+            rows += [
+                (stream_id, version, id, now, payload)
+                for id, payload in enumerate(append.payloads, start=append.first)
+            ]
             verdicts.append(None)
         else:
             verdicts.append(_verdict(connection, append))
@@ -36,15 +41,29 @@ def append_all(connection: sqlite3.Connection, appends: Sequence[Append], lease:
 def _moves(connection: sqlite3.Connection, append: Append, lease: float) -> bool:
     stream_id, version, token = append.lease
     end = append.first + len(append.payloads)
-    parameters = {"stream": stream_id, "version": version, "writer": token, "first": append.first, "end": end, "lease": lease}
-    return connection.execute(sql.APPEND_AND_CLOSE if append.closes else sql.APPEND, parameters).rowcount > 0
+    parameters = {
+        "stream": stream_id,
+        "version": version,
+        "writer": token,
+        "first": append.first,
+        "end": end,
+        "lease": lease,
+    }
+    return (
+        connection.execute(
+            sql.APPEND_AND_CLOSE if append.closes else sql.APPEND, parameters
+        ).rowcount
+        > 0
+    )
 
 
 def _verdict(connection: sqlite3.Connection, append: Append) -> MonostreamError | None:
     held, end = append.lease, append.first + len(append.payloads)
     for writer, state, next_id, _, _ in connection.execute(sql.CHECK, held_by(held)):
         if append.payloads:
-            stored = connection.execute(sql.ROWS, (held.stream_id, held.version, append.first, len(append.payloads)))
+            stored = connection.execute(
+                sql.ROWS, (held.stream_id, held.version, append.first, len(append.payloads))
+            )
             landed = [chunk for _, chunk in stored] == list(append.payloads)
         else:
             landed = state == "closed" and writer == held.token and next_id == end
@@ -61,7 +80,9 @@ def check_lease(connection: sqlite3.Connection, lease: Lease) -> MonostreamError
     return refusal(lease, token=None, state=None, stopped=False, latest=None)
 
 
-def read_info(connection: sqlite3.Connection, stream_id: str, version: int | None) -> VersionInfo | None:
+def read_info(
+    connection: sqlite3.Connection, stream_id: str, version: int | None
+) -> VersionInfo | None:
     """Read a version; None for the latest."""
     wanted = version
     if wanted is None:
@@ -72,21 +93,32 @@ def read_info(connection: sqlite3.Connection, stream_id: str, version: int | Non
     return None if next_id is None else VersionInfo(stream_id, wanted, "open", next_id, math.inf)
 
 
-def read_infos(connection: sqlite3.Connection, query: str, parameters: dict[str, Any]) -> list[VersionInfo]:
+def read_infos(
+    connection: sqlite3.Connection, query: str, parameters: dict[str, Any]
+) -> list[VersionInfo]:
     """Read versions with a query that selects the fields of VersionInfo."""
     cursor = connection.execute(query, parameters)
     names = [column[0] for column in cursor.description]
     rows = [dict(zip(names, values, strict=True)) for values in cursor]
-    return [VersionInfo(**{**row, **{name: _instant(row[name]) for name in _INSTANTS}}) for row in rows]
+    return [
+        VersionInfo(**{**row, **{name: _instant(row[name]) for name in _INSTANTS}}) for row in rows
+    ]
 
 
-def read_timeline(connection: sqlite3.Connection, stream_id: str, version: int, first: int, max_rows: int) -> list[StoredChunk]:
+def read_timeline(
+    connection: sqlite3.Connection, stream_id: str, version: int, first: int, max_rows: int
+) -> list[StoredChunk]:
     """Read when chunks were stored."""
     rows = connection.execute(sql.TIMELINE, (stream_id, version, first, max_rows))
-    return [StoredChunk(id, datetime.fromisoformat(created_at).replace(tzinfo=UTC), size) for id, created_at, size in rows]
+    return [
+        StoredChunk(id, datetime.fromisoformat(created_at).replace(tzinfo=UTC), size)
+        for id, created_at, size in rows
+    ]
 
 
-def read_page(connection: sqlite3.Connection, position: Position, max_rows: int, max_bytes: int) -> Page:
+def read_page(
+    connection: sqlite3.Connection, position: Position, max_rows: int, max_bytes: int
+) -> Page:
     """Read a page; the caller holds a transaction."""
     stream_id = position.stream_id
     ((version,),) = connection.execute(sql.LATEST, {"stream": stream_id})
@@ -101,7 +133,12 @@ def read_page(connection: sqlite3.Connection, position: Position, max_rows: int,
 
 
 def read_rows(
-    connection: sqlite3.Connection, stream_id: str, version: int, first: int, max_rows: int, max_bytes: int
+    connection: sqlite3.Connection,
+    stream_id: str,
+    version: int,
+    first: int,
+    max_rows: int,
+    max_bytes: int,
 ) -> list[str]:
     """Read payloads up to the bounds, or to a gap."""
     payloads: list[str] = []

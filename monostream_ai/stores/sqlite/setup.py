@@ -16,14 +16,24 @@ class SQLiteSchema(Schema):
         self._connection = connection
 
     def columns(self, table: str) -> set[str]:
-        return {name for (name,) in self._connection.execute("SELECT name FROM pragma_table_info(?)", (table,))}
+        return {
+            name
+            for (name,) in self._connection.execute(
+                "SELECT name FROM pragma_table_info(?)", (table,)
+            )
+        }
 
     def create_missing(self) -> None:
         for table in metadata.sorted_tables:
-            self.execute(str(CreateTable(table, if_not_exists=True).compile(dialect=sqlite.dialect())))
+            self.execute(
+                str(CreateTable(table, if_not_exists=True).compile(dialect=sqlite.dialect()))
+            )
 
     def execute(self, statement: str) -> None:
         self._connection.execute(statement)
 
     def steps_taken(self) -> set[int]:
-        return {version for (version,) in self._connection.execute("SELECT version FROM monostream_schema")}
+        return {
+            version
+            for (version,) in self._connection.execute("SELECT version FROM monostream_schema")
+        }

@@ -1,4 +1,6 @@
-"""The SQLite statements. Instants are seconds since 1970; the clock is the host's, which all processes share."""
+"""The SQLite statements. Instants are seconds since 1970; the clock is the host's, which all
+processes share.
+"""
 
 # ruff: noqa: S608  (only constants of this module are put into the text; every value is bound)
 
@@ -15,7 +17,9 @@ SELECT max(version) FROM (SELECT max(version) AS version FROM stream_version WHE
 """
 
 # The writer changes when a version is fenced, so the token that opened it is kept beside it.
-OPENED_BEFORE: Final = "SELECT version FROM stream_version WHERE stream_id = :stream AND opener = :writer"
+OPENED_BEFORE: Final = (
+    "SELECT version FROM stream_version WHERE stream_id = :stream AND opener = :writer"
+)
 
 FENCE: Final = """
 UPDATE stream_version SET writer = NULL, settler = NULL WHERE stream_id = :stream AND state = 'open' AND writer IS NOT NULL
@@ -33,7 +37,8 @@ _APPENDABLE: Final = """
    AND NOT EXISTS (SELECT 1 FROM stream_version WHERE stream_id = :stream AND version > :version)
 """
 
-# Not one statement for both: SQLite writes each index anew whose columns, or whose condition's, are assigned to, changed or not.
+# Not one statement for both: SQLite writes each index anew whose columns, or whose condition's, are
+# assigned to, changed or not.
 APPEND: Final = f"""
 UPDATE stream_version SET next_id = :end, lease_seconds = :lease, lease_until = {NOW} + :lease {_APPENDABLE}
 """
@@ -43,7 +48,9 @@ UPDATE stream_version
    SET next_id = :end, lease_seconds = :lease, lease_until = {NOW}, state = 'closed', closed_at = {NOW} {_APPENDABLE}
 """
 
-INSERT_CHUNKS: Final = "INSERT INTO stream_chunk (stream_id, version, id, created_at, chunk) VALUES (?, ?, ?, ?, ?)"
+INSERT_CHUNKS: Final = (
+    "INSERT INTO stream_chunk (stream_id, version, id, created_at, chunk) VALUES (?, ?, ?, ?, ?)"
+)
 
 HEAD: Final = f"SELECT state, next_id, lease_until - {NOW}, opener FROM stream_version WHERE stream_id = ? AND version = ?"
 
@@ -72,7 +79,9 @@ UPDATE stream_version
    AND (writer = :writer OR lease_until <= {NOW} OR (:stop AND stop_requested_at IS NULL))
 """
 
-NEXT_ID: Final = "SELECT next_id FROM stream_version WHERE stream_id = :stream AND version = :version"
+NEXT_ID: Final = (
+    "SELECT next_id FROM stream_version WHERE stream_id = :stream AND version = :version"
+)
 
 RELEASE: Final = f"""
 UPDATE stream_version SET lease_until = {NOW}

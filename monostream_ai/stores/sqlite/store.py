@@ -27,7 +27,16 @@ from monostream_ai.stores.sqlite.rows import (
 )
 from monostream_ai.stores.sqlite.setup import SQLiteSchema
 from monostream_ai.stores.sqlite.thread import SQLiteThread
-from monostream_ai.types import MAX_VERSION, Append, Lease, Opening, Page, Position, StoredChunk, VersionInfo
+from monostream_ai.types import (
+    MAX_VERSION,
+    Append,
+    Lease,
+    Opening,
+    Page,
+    Position,
+    StoredChunk,
+    VersionInfo,
+)
 
 
 def sqlite_url(url: str) -> URL:
@@ -43,15 +52,17 @@ def sqlite_url(url: str) -> URL:
     if parsed.drivername not in ("sqlite", "sqlite+aiosqlite"):
         raise InvalidURL(f"the driver {parsed.drivername!r} is not aiosqlite")
     if parsed.database in (None, "", ":memory:"):
-        raise InvalidURL("SQLite needs a file here, as its readers and its writer use two connections")
+        raise InvalidURL(
+            "SQLite needs a file here, as its readers and its writer use two connections"
+        )
     return parsed.set(drivername="sqlite+aiosqlite")
 
 
 class SQLiteStore(Store):
     """Keeps streams in a SQLite file in WAL mode: one connection writes, another reads.
 
-    A commit survives the death of any process; with `synchronous = NORMAL`, a power cut may take the last few commits with it and
-    leaves the file consistent.
+    A commit survives the death of any process; with `synchronous = NORMAL`, a power cut may take
+    the last few commits with it and leaves the file consistent.
 
     Args:
         engine: Borrowed: `aclose` leaves it open.
@@ -65,7 +76,9 @@ class SQLiteStore(Store):
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """Return a store with an engine of its own for `sqlite+aiosqlite:///file.db` or `sqlite:///file.db`."""
+        """Return a store with an engine of its own for `sqlite+aiosqlite:///file.db` or
+        `sqlite:///file.db`.
+        """
         store = cls(create_async_engine(sqlite_url(url)))
         store._owned = True
         return store
@@ -104,29 +117,42 @@ class SQLiteStore(Store):
 
         return await self._writer.write(work)
 
-    async def append(self, appends: Sequence[Append], *, lease: float) -> list[MonostreamError | None]:
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
         try:
-            return await self._writer.write(lambda connection: append_all(connection, appends, lease))
+            return await self._writer.write(
+                lambda connection: append_all(connection, appends, lease)
+            )
         except sqlite3.IntegrityError:
-            # Another program has written rows into one of these versions: each on its own, so that the others land.
+            # Another program has written rows into one of these versions: each on its own, so that
+            # the others land.
             if len(appends) > 1:
                 return [(await self.append([append], lease=lease))[0] for append in appends]
             held = appends[0].lease
             return [Fenced(held.stream_id, held.version, held.version)]
 
-    async def read(self, positions: Sequence[Position], *, max_rows: int, max_bytes: int) -> list[Page]:
+    async def read(
+        self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
+    ) -> list[Page]:
         def work(connection: sqlite3.Connection) -> list[Page]:
             # One transaction, so that each page is one snapshot.
             connection.execute("BEGIN")
             try:
-                return [read_page(connection, position, max_rows, max_bytes) for position in positions]
+                return [
+                    read_page(connection, position, max_rows, max_bytes) for position in positions
+                ]
             finally:
                 connection.execute("COMMIT")
 
         return await self._reader.run(work)
 
-    async def payloads(self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int) -> list[str]:
-        return await self._reader.run(lambda connection: read_rows(connection, stream_id, version, first, max_rows, max_bytes))
+    async def payloads(
+        self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int
+    ) -> list[str]:
+        return await self._reader.run(
+            lambda connection: read_rows(connection, stream_id, version, first, max_rows, max_bytes)
+        )
 
     async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:
         def work(connection: sqlite3.Connection) -> list[MonostreamError | None]:
@@ -137,7 +163,9 @@ class SQLiteStore(Store):
         return await self._writer.write(work)
 
     async def check(self, leases: Sequence[Lease]) -> list[MonostreamError | None]:
-        return await self._reader.run(lambda connection: [check_lease(connection, lease) for lease in leases])
+        return await self._reader.run(
+            lambda connection: [check_lease(connection, lease) for lease in leases]
+        )
 
     async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
         parameters = {**held_by(taker), "lease": lease, "stop": stop}
@@ -158,44 +186,67 @@ class SQLiteStore(Store):
 
     async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
         parameters = {"prefix": prefix, "after": after, "limit": limit}
-        return await self._reader.run(lambda connection: read_infos(connection, sql.STREAMS, parameters))
+        return await self._reader.run(
+            lambda connection: read_infos(connection, sql.STREAMS, parameters)
+        )
 
-    async def versions(self, stream_id: str, *, before: int | None, limit: int) -> list[VersionInfo]:
+    async def versions(
+        self, stream_id: str, *, before: int | None, limit: int
+    ) -> list[VersionInfo]:
         parameters = {"stream": stream_id, "before": before, "limit": limit}
-        return await self._reader.run(lambda connection: read_infos(connection, sql.VERSIONS, parameters))
+        return await self._reader.run(
+            lambda connection: read_infos(connection, sql.VERSIONS, parameters)
+        )
 
-    async def timeline(self, stream_id: str, version: int, first: int, *, max_rows: int) -> list[StoredChunk]:
-        return await self._reader.run(lambda connection: read_timeline(connection, stream_id, version, first, max_rows))
+    async def timeline(
+        self, stream_id: str, version: int, first: int, *, max_rows: int
+    ) -> list[StoredChunk]:
+        return await self._reader.run(
+            lambda connection: read_timeline(connection, stream_id, version, first, max_rows)
+        )
 
     async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
         parameters = {"prefix": prefix, "limit": limit}
-        return await self._reader.run(lambda connection: read_infos(connection, sql.UNATTENDED, parameters))
+        return await self._reader.run(
+            lambda connection: read_infos(connection, sql.UNATTENDED, parameters)
+        )
 
     async def attend(self, taker: Lease, *, lease: float) -> bool:
         parameters = {**held_by(taker), "lease": lease}
-        return await self._writer.write(lambda connection: connection.execute(sql.ATTEND, parameters).rowcount > 0)
+        return await self._writer.write(
+            lambda connection: connection.execute(sql.ATTEND, parameters).rowcount > 0
+        )
 
     async def settle(self, taker: Lease) -> None:
         await self._writer.write(lambda connection: connection.execute(sql.SETTLE, held_by(taker)))
 
     async def delete(self, stream_id: str) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
-            versions = connection.execute("DELETE FROM stream_version WHERE stream_id = ?", (stream_id,)).rowcount
-            chunks = connection.execute("DELETE FROM stream_chunk WHERE stream_id = ?", (stream_id,)).rowcount
+            versions = connection.execute(
+                "DELETE FROM stream_version WHERE stream_id = ?", (stream_id,)
+            ).rowcount
+            chunks = connection.execute(
+                "DELETE FROM stream_chunk WHERE stream_id = ?", (stream_id,)
+            ).rowcount
             return versions + chunks > 0
 
         return await self._writer.write(work)
 
     async def prune(self, *, older_than: float, limit: int) -> int:
-        return await self._writer.write(lambda connection: prune(connection, older_than=older_than, limit=limit))
+        return await self._writer.write(
+            lambda connection: prune(connection, older_than=older_than, limit=limit)
+        )
 
     async def data_version(self) -> int:
-        """Return a number that changes whenever another connection commits, here or in another process.
+        """Return a number that changes whenever another connection commits, here or in another
+        process.
 
-        It is asked on the connection that writes, so this store's own commits do not change it. Source: SQLite, "PRAGMA
-        data_version".
+        It is asked on the connection that writes, so this store's own commits do not change it.
+        Source: SQLite, "PRAGMA data_version".
         """
-        return await self._writer.run(lambda connection: int(next(connection.execute("PRAGMA data_version"))[0]))
+        return await self._writer.run(
+            lambda connection: int(next(connection.execute("PRAGMA data_version"))[0])
+        )
 
     async def aclose(self) -> None:
         await self._writer.aclose()

@@ -1,4 +1,6 @@
-"""One SQLite connection with its thread: each piece of work is one hop to the thread, however many statements it has."""
+"""One SQLite connection with its thread: each piece of work is one hop to the thread, however many
+statements it has.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ BUSY_TIMEOUT: Final = 2.0
 
 
 class SQLiteThread:
-    """Runs functions on a connection, one after another. Connects on first use and takes no place in the engine's pool."""
+    """Runs functions on a connection, one after another. Connects on first use and takes no place
+    in the engine's pool.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -35,7 +39,8 @@ class SQLiteThread:
 
         Raises:
             StoreUnavailable: The database is locked, full, or cannot be opened.
-            SchemaMissing, SchemaMismatch, SchemaOutdated: The tables are not there, not ours, or older than this package.
+            SchemaMissing, SchemaMismatch, SchemaOutdated: The tables are not there, not ours, or
+                older than this package.
         """
         try:
             if self._connection is None:
@@ -50,10 +55,13 @@ class SQLiteThread:
             raise translated from error
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run the work in one transaction that holds the write lock from its start; raises as `run`."""
+        """Run the work in one transaction that holds the write lock from its start; raises as
+        `run`.
+        """
 
         def transaction(connection: sqlite3.Connection) -> T:
-            # A transaction that reads first and writes later fails at once when another process wrote in between.
+            # A transaction that reads first and writes later fails at once when another process
+            # wrote in between.
             connection.execute("BEGIN IMMEDIATE")
             try:
                 result = work(connection)
@@ -98,13 +106,16 @@ class SQLiteThread:
             self._connecting = None
 
     async def _hop(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        # aiosqlite has no public way to run a function of ours on its thread, and a hop for each statement would cost more than
-        # the statements. Its own methods are all made of this call.
+        # aiosqlite has no public way to run a function of ours on its thread, and a hop for each
+        # statement would cost more than the statements. Its own methods are all made of this call.
         result: T = await self._driver._execute(work, self._driver._conn)
         return result
 
     async def _translated(self, error: Exception) -> MonostreamError | None:
-        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+        if (
+            isinstance(error, sqlite3.OperationalError)
+            and error.sqlite_errorcode == sqlite3.SQLITE_ERROR
+        ):
             problem = await self._hop(lambda connection: problem_with(SQLiteSchema(connection)))
             if problem is not None:
                 return problem
@@ -119,7 +130,8 @@ def _configure(connection: sqlite3.Connection) -> None:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    # The switch needs the file for itself and does not wait for it, so two processes that start together collide.
+    # The switch needs the file for itself and does not wait for it, so two processes that start
+    # together collide.
     deadline = time.monotonic() + BUSY_TIMEOUT
     while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
         try:

@@ -45,7 +45,9 @@ class AcquireCases(StoreActs):
         assert (await self.acquire(store, "s")).version == 6
 
     @pytest.mark.parametrize("version", [0, 3, 5])
-    async def test_an_explicit_version_up_to_the_latest_is_refused(self, store: Store, version: int) -> None:
+    async def test_an_explicit_version_up_to_the_latest_is_refused(
+        self, store: Store, version: int
+    ) -> None:
         await self.acquire(store, "s", 5)
         with pytest.raises(VersionConflict) as caught:
             await self.acquire(store, "s", version)
@@ -58,12 +60,16 @@ class AcquireCases(StoreActs):
         await self.write(store, holder, 0, '"still mine"')
 
     @pytest.mark.parametrize("version", [None, 7])
-    async def test_the_same_token_gets_the_same_version_again(self, store: Store, version: int | None) -> None:
+    async def test_the_same_token_gets_the_same_version_again(
+        self, store: Store, version: int | None
+    ) -> None:
         opening = Opening(new_token(), LONG)
         first = await store.acquire("s", version, opening)
         assert await store.acquire("s", version, opening) == first
 
-    async def test_the_same_token_gets_the_same_version_after_a_newer_one(self, store: Store) -> None:
+    async def test_the_same_token_gets_the_same_version_after_a_newer_one(
+        self, store: Store
+    ) -> None:
         opening = Opening(new_token(), LONG)
         first = await store.acquire("s", None, opening)
         await self.acquire(store, "s")
@@ -71,21 +77,27 @@ class AcquireCases(StoreActs):
 
     async def test_the_same_token_at_once_gets_one_version(self, store: Store, peer: Store) -> None:
         opening = Opening(new_token(), LONG)
-        versions = await asyncio.gather(*(each.acquire("s", None, opening) for each in (store, peer)))
+        versions = await asyncio.gather(
+            *(each.acquire("s", None, opening) for each in (store, peer))
+        )
         assert versions == [0, 0]
 
     @pytest.mark.parametrize("racers", [2, 3, 8])
     async def test_racers_get_consecutive_versions_and_only_the_highest_writes(
         self, store: Store, peer: Store, racers: int
     ) -> None:
-        leases = await asyncio.gather(*(self.acquire((store, peer)[racer % 2], "s") for racer in range(racers)))
+        leases = await asyncio.gather(
+            *(self.acquire((store, peer)[racer % 2], "s") for racer in range(racers))
+        )
         assert sorted(lease.version for lease in leases) == list(range(racers))
         for lease in leases:
             verdict = await self.append(store, lease, 0, "0")
             assert (verdict is None) == (lease.version == racers - 1)
 
     @pytest.mark.parametrize("racers", [2, 8])
-    async def test_one_racer_gets_an_explicit_version(self, store: Store, peer: Store, racers: int) -> None:
+    async def test_one_racer_gets_an_explicit_version(
+        self, store: Store, peer: Store, racers: int
+    ) -> None:
         attempts = [self.acquire((store, peer)[racer % 2], "s", 4) for racer in range(racers)]
         outcomes = await asyncio.gather(*attempts, return_exceptions=True)
         winners = [outcome for outcome in outcomes if not isinstance(outcome, VersionConflict)]
@@ -93,8 +105,12 @@ class AcquireCases(StoreActs):
         assert not isinstance(winners[0], BaseException)
         await self.write(store, winners[0], 0, "0")
 
-    async def test_of_two_explicit_versions_at_once_only_the_higher_writes(self, store: Store, peer: Store) -> None:
-        low, high = await asyncio.gather(self.acquire(store, "s", 6), self.acquire(peer, "s", 7), return_exceptions=True)
+    async def test_of_two_explicit_versions_at_once_only_the_higher_writes(
+        self, store: Store, peer: Store
+    ) -> None:
+        low, high = await asyncio.gather(
+            self.acquire(store, "s", 6), self.acquire(peer, "s", 7), return_exceptions=True
+        )
         assert not isinstance(high, BaseException)
         await self.write(store, high, 0, "0")
         if isinstance(low, BaseException):
@@ -102,7 +118,9 @@ class AcquireCases(StoreActs):
         else:
             assert isinstance(await self.append(store, low, 0, "0"), Fenced)
 
-    async def test_nothing_lands_in_an_older_version_once_acquire_returned(self, store: Store, peer: Store) -> None:
+    async def test_nothing_lands_in_an_older_version_once_acquire_returned(
+        self, store: Store, peer: Store
+    ) -> None:
         old = await self.acquire(store, "s")
         writing = asyncio.create_task(self._write_until_refused(store, old))
         while (await self.info(peer, old)).next_id < 3:
@@ -152,7 +170,9 @@ class AcquireCases(StoreActs):
         assert (await self.page(store, "e\u0301")).head is None
 
     async def test_what_was_stored_at_the_opening_is_kept(self, store: Store, peer: Store) -> None:
-        opening = Opening(new_token(), LONG, "message", "owner's", 3, '{"b":1,"a":"\\u0000"}', "[1e400]")
+        opening = Opening(
+            new_token(), LONG, "message", "owner's", 3, '{"b":1,"a":"\\u0000"}', "[1e400]"
+        )
         version = await store.acquire("s", None, opening)
         info = await peer.info("s", version)
         assert info is not None

@@ -36,38 +36,63 @@ class StoreActs:
             while (await self.info(store, lease)).lease_left > 0:
                 await self.pass_time(0.02)
 
-    async def acquire(self, store: Store, stream_id: str, version: int | None = None, *, lease: float = LONG) -> Lease:
+    async def acquire(
+        self, store: Store, stream_id: str, version: int | None = None, *, lease: float = LONG
+    ) -> Lease:
         token = new_token()
-        return Lease(stream_id, await store.acquire(stream_id, version, Opening(token, lease)), token)
+        return Lease(
+            stream_id, await store.acquire(stream_id, version, Opening(token, lease)), token
+        )
 
     async def append(
-        self, store: Store, lease: Lease, first: int, *payloads: str, closes: bool = False, seconds: float = LONG
+        self,
+        store: Store,
+        lease: Lease,
+        first: int,
+        *payloads: str,
+        closes: bool = False,
+        seconds: float = LONG,
     ) -> MonostreamError | None:
         """Append for one version, again and again while the store says that the outcome is unknown."""
         async with asyncio.timeout(10):
             while True:
                 verdict: MonostreamError | None
                 try:
-                    [verdict] = await store.append([Append(lease, first, payloads, closes)], lease=seconds)
+                    [verdict] = await store.append(
+                        [Append(lease, first, payloads, closes)], lease=seconds
+                    )
                 except StoreUnavailable as error:
                     verdict = error
                 if not isinstance(verdict, StoreUnavailable):
                     return verdict
                 await asyncio.sleep(0.01)
 
-    async def write(self, store: Store, lease: Lease, first: int, *payloads: str, closes: bool = False) -> None:
+    async def write(
+        self, store: Store, lease: Lease, first: int, *payloads: str, closes: bool = False
+    ) -> None:
         """Append, and insist that it landed."""
         assert await self.append(store, lease, first, *payloads, closes=closes) is None
 
     async def page(
-        self, store: Store, stream_id: str, version: int | None = None, next_id: int = 0, *, rows: int = 1000, size: int = 8 * MIB
+        self,
+        store: Store,
+        stream_id: str,
+        version: int | None = None,
+        next_id: int = 0,
+        *,
+        rows: int = 1000,
+        size: int = 8 * MIB,
     ) -> Page:
-        [page] = await store.read([Position(stream_id, version, next_id)], max_rows=rows, max_bytes=size)
+        [page] = await store.read(
+            [Position(stream_id, version, next_id)], max_rows=rows, max_bytes=size
+        )
         return page
 
     def position_of(self, page: Page) -> tuple[int, State, int] | None:
         """Return the version, state and next id that a page tells."""
-        return None if page.head is None else (page.head.version, page.head.state, page.head.next_id)
+        return (
+            None if page.head is None else (page.head.version, page.head.state, page.head.next_id)
+        )
 
     async def stored(self, store: Store, stream_id: str) -> list[str]:
         """Return the payloads of the latest version."""
@@ -83,7 +108,9 @@ class StoreActs:
         await self.write(store, lease, 0, *(payloads or ("0",)), closes=True)
         return lease
 
-    async def taken(self, store: Store, lease: Lease, *, stop: bool = False, seconds: float = LONG) -> Lease:
+    async def taken(
+        self, store: Store, lease: Lease, *, stop: bool = False, seconds: float = LONG
+    ) -> Lease:
         """Claim a version and insist that it worked."""
         taker = lease._replace(token=new_token())
         assert await store.claim(taker, lease=seconds, stop=stop) is not None

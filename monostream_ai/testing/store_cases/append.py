@@ -13,7 +13,9 @@ from monostream_ai.types import Append, Lease
 
 
 class AppendCases(StoreActs):
-    async def test_payloads_are_read_in_the_order_of_their_appends(self, store: Store, peer: Store) -> None:
+    async def test_payloads_are_read_in_the_order_of_their_appends(
+        self, store: Store, peer: Store
+    ) -> None:
         lease = await self.acquire(store, "s")
         for first in range(0, 12, 3):
             await self.write(store, lease, first, *numbered(3, first))
@@ -59,7 +61,9 @@ class AppendCases(StoreActs):
 
     async def test_a_foreign_token_is_fenced(self, store: Store) -> None:
         lease = await self.acquire(store, "s")
-        assert isinstance(await self.append(store, lease._replace(token=new_token()), 0, "0"), Fenced)
+        assert isinstance(
+            await self.append(store, lease._replace(token=new_token()), 0, "0"), Fenced
+        )
         assert await self.stored(store, "s") == []
 
     async def test_nothing_lands_in_a_closed_version(self, store: Store) -> None:
@@ -87,10 +91,25 @@ class AppendCases(StoreActs):
         await self.acquire(store, "b")
         await self.write(store, closed, 0, "0", closes=True)
         gone = Lease("e", 0, new_token())
-        batch = [Append(lease, 0, ('"x"', '"y"'), False) for lease in (fine, fenced, closed, gone, also_fine)]
+        batch = [
+            Append(lease, 0, ('"x"', '"y"'), False)
+            for lease in (fine, fenced, closed, gone, also_fine)
+        ]
         verdicts = await store.append(batch, lease=LONG)
-        assert [type(verdict) for verdict in verdicts] == [type(None), Fenced, StreamClosed, StreamDeleted, type(None)]
-        assert [await self.stored(store, each) for each in "abcde"] == [['"x"', '"y"'], [], ["0"], ['"x"', '"y"'], []]
+        assert [type(verdict) for verdict in verdicts] == [
+            type(None),
+            Fenced,
+            StreamClosed,
+            StreamDeleted,
+            type(None),
+        ]
+        assert [await self.stored(store, each) for each in "abcde"] == [
+            ['"x"', '"y"'],
+            [],
+            ["0"],
+            ['"x"', '"y"'],
+            [],
+        ]
 
     async def test_two_versions_of_one_stream_in_one_batch(self, store: Store) -> None:
         old, new = await self.acquire(store, "s"), await self.acquire(store, "s")
@@ -101,17 +120,28 @@ class AppendCases(StoreActs):
 
     async def test_a_batch_over_many_streams_lands(self, store: Store) -> None:
         leases = [await self.acquire(store, f"s{number}") for number in range(100)]
-        batch = [Append(lease, 0, (f'"{lease.stream_id}"',), number % 2 == 0) for number, lease in enumerate(leases)]
+        batch = [
+            Append(lease, 0, (f'"{lease.stream_id}"',), number % 2 == 0)
+            for number, lease in enumerate(leases)
+        ]
         assert await store.append(batch, lease=LONG) == [None] * 100
-        assert [await self.stored(store, lease.stream_id) for lease in leases] == [[f'"s{n}"'] for n in range(100)]
+        assert [await self.stored(store, lease.stream_id) for lease in leases] == [
+            [f'"s{n}"'] for n in range(100)
+        ]
 
     async def test_different_appends_at_one_id_land_once(self, store: Store, peer: Store) -> None:
         lease = await self.acquire(store, "s")
-        verdicts = await asyncio.gather(self.append(store, lease, 0, '"a"'), self.append(peer, lease, 0, '"b"'))
-        [landed] = [text for text, verdict in zip(('"a"', '"b"'), verdicts, strict=True) if verdict is None]
+        verdicts = await asyncio.gather(
+            self.append(store, lease, 0, '"a"'), self.append(peer, lease, 0, '"b"')
+        )
+        [landed] = [
+            text for text, verdict in zip(('"a"', '"b"'), verdicts, strict=True) if verdict is None
+        ]
         assert await self.stored(store, "s") == [landed]
 
-    async def test_a_closing_append_stores_payloads_and_state_together(self, store: Store, peer: Store) -> None:
+    async def test_a_closing_append_stores_payloads_and_state_together(
+        self, store: Store, peer: Store
+    ) -> None:
         for number in range(20):
             lease = await self.acquire(store, f"s{number}")
             closing = asyncio.create_task(self.append(store, lease, 0, "0", "1", closes=True))
@@ -119,7 +149,10 @@ class AppendCases(StoreActs):
                 await asyncio.sleep(0)
                 page = await self.page(peer, lease.stream_id)
                 assert page.head is not None
-                assert (page.head.state, list(page.payloads)) in [("open", []), ("closed", ["0", "1"])]
+                assert (page.head.state, list(page.payloads)) in [
+                    ("open", []),
+                    ("closed", ["0", "1"]),
+                ]
                 if page.head.state == "closed":
                     break
             assert await closing is None
@@ -144,9 +177,13 @@ class AppendCases(StoreActs):
         assert (await self.info(store, lease)).active
 
     @pytest.mark.parametrize("writers", [2, 8])
-    async def test_writers_of_different_streams_do_not_disturb_each_other(self, store: Store, peer: Store, writers: int) -> None:
+    async def test_writers_of_different_streams_do_not_disturb_each_other(
+        self, store: Store, peer: Store, writers: int
+    ) -> None:
         leases = [await self.acquire(store, f"s{number}") for number in range(writers)]
-        await asyncio.gather(*(self._fill((store, peer)[number % 2], lease) for number, lease in enumerate(leases)))
+        await asyncio.gather(
+            *(self._fill((store, peer)[number % 2], lease) for number, lease in enumerate(leases))
+        )
         for lease in leases:
             assert await self.stored(store, lease.stream_id) == numbered(20)
 

@@ -1,4 +1,6 @@
-"""A version is taken over to be ended: by one process when it was lost, from anybody when it is stopped (G6, G7)."""
+"""A version is taken over to be ended: by one process when it was lost, from anybody when it is
+stopped (G6, G7).
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,17 @@ class ClaimCases(StoreActs):
         assert await self._claim(store, lease) is None
         await self.write(store, lease, 0, "0")
 
-    async def test_a_lapsed_version_is_claimed_at_its_next_id(self, store: Store, peer: Store) -> None:
+    async def test_a_lapsed_version_is_claimed_at_its_next_id(
+        self, store: Store, peer: Store
+    ) -> None:
         lease = await self.acquire(store, "s", lease=SHORT)
         assert await self.append(store, lease, 0, "0", "1", seconds=SHORT) is None
         await self.lapse(store, lease)
         assert await self._claim(peer, lease) == 2
 
-    async def test_the_taker_writes_and_the_publisher_does_not(self, store: Store, peer: Store) -> None:
+    async def test_the_taker_writes_and_the_publisher_does_not(
+        self, store: Store, peer: Store
+    ) -> None:
         lease = await self._lost(store, "s", "0")
         taker = await self.taken(peer, lease)
         assert isinstance(await self.append(store, lease, 1, "1"), Fenced)
@@ -42,13 +48,17 @@ class ClaimCases(StoreActs):
     async def test_exactly_one_of_many_claims_wins(self, store: Store, peer: Store) -> None:
         for number in range(10):
             lease = await self._lost(store, f"s{number}", "0")
-            claims = await asyncio.gather(*(self._claim((store, peer)[racer % 2], lease) for racer in range(6)))
+            claims = await asyncio.gather(
+                *(self._claim((store, peer)[racer % 2], lease) for racer in range(6))
+            )
             assert sorted(claims, key=str) == [1, None, None, None, None, None]
 
     async def test_a_repeated_claim_has_the_same_answer(self, store: Store, peer: Store) -> None:
         for stream_id, stop in (("a", False), ("b", True)):
             taker = (await self._lost(store, stream_id, "0"))._replace(token=new_token())
-            answers = [await each.claim(taker, lease=LONG, stop=stop) for each in (store, peer, store)]
+            answers = [
+                await each.claim(taker, lease=LONG, stop=stop) for each in (store, peer, store)
+            ]
             assert answers == [1, 1, 1]
 
     async def test_a_taker_that_dies_is_followed_by_the_next(self, store: Store) -> None:
@@ -84,7 +94,9 @@ class ClaimCases(StoreActs):
         await self.taken(store, lease)
         assert (await self.info(store, lease)).stop_requested_at is None
 
-    async def test_a_second_stopper_waits_for_the_first_ones_lease(self, store: Store, peer: Store) -> None:
+    async def test_a_second_stopper_waits_for_the_first_ones_lease(
+        self, store: Store, peer: Store
+    ) -> None:
         lease = await self.acquire(store, "s")
         first = await self.taken(store, lease, stop=True, seconds=SHORT)
         assert await self._claim(peer, lease, stop=True) is None
@@ -92,7 +104,9 @@ class ClaimCases(StoreActs):
         await self.lapse(store, first)
         assert await self._claim(peer, lease, stop=True) == 0
 
-    async def test_a_stop_that_died_is_still_on_record_for_its_successor(self, store: Store) -> None:
+    async def test_a_stop_that_died_is_still_on_record_for_its_successor(
+        self, store: Store
+    ) -> None:
         lease = await self.acquire(store, "s")
         asked = await self.taken(store, lease, stop=True, seconds=SHORT)
         stopped_at = (await self.info(store, lease)).stop_requested_at
@@ -105,19 +119,31 @@ class ClaimCases(StoreActs):
         for number in range(10):
             lease = await self.acquire(store, f"s{number}")
             stops = (self._claim((store, peer)[racer % 2], lease, stop=True) for racer in range(6))
-            assert sorted(await asyncio.gather(*stops), key=str) == [0, None, None, None, None, None]
+            assert sorted(await asyncio.gather(*stops), key=str) == [
+                0,
+                None,
+                None,
+                None,
+                None,
+                None,
+            ]
 
-    async def test_a_stop_races_a_closing_append_to_exactly_one_ending(self, store: Store, peer: Store) -> None:
+    async def test_a_stop_races_a_closing_append_to_exactly_one_ending(
+        self, store: Store, peer: Store
+    ) -> None:
         for number in range(20):
             lease = await self.acquire(store, f"s{number}")
             taker = lease._replace(token=new_token())
             finish, claimed = await asyncio.gather(
-                self.append(store, lease, 0, '"finish"', closes=True), peer.claim(taker, lease=LONG, stop=True)
+                self.append(store, lease, 0, '"finish"', closes=True),
+                peer.claim(taker, lease=LONG, stop=True),
             )
             assert (finish is None) == (claimed is None)
             if claimed is not None:
                 await self.write(peer, taker, claimed, '"abort"', closes=True)
-            assert await self.stored(store, lease.stream_id) == ['"finish"' if finish is None else '"abort"']
+            assert await self.stored(store, lease.stream_id) == [
+                '"finish"' if finish is None else '"abort"'
+            ]
 
     async def test_a_newer_version_supersedes_a_version_being_taken(self, store: Store) -> None:
         lease = await self._lost(store, "s", "0")

@@ -26,14 +26,21 @@ class HistoryCases(StoreActs):
         (listed,) = await store.versions("s", before=None, limit=1)
         info = await store.info("s", 0)
         assert info is not None
-        assert (listed.stream_id, listed.version, listed.state, listed.next_id) == ("s", 0, "closed", 2)
+        assert (listed.stream_id, listed.version, listed.state, listed.next_id) == (
+            "s",
+            0,
+            "closed",
+            2,
+        )
         assert (listed.created_at, listed.closed_at) == (info.created_at, info.closed_at)
 
     async def test_an_unknown_stream_has_no_history(self, store: Store) -> None:
         assert await store.versions("s", before=None, limit=10) == []
         assert await store.timeline("s", 0, 0, max_rows=10) == []
 
-    async def test_a_timeline_tells_when_each_chunk_was_stored_and_its_size(self, store: Store, peer: Store) -> None:
+    async def test_a_timeline_tells_when_each_chunk_was_stored_and_its_size(
+        self, store: Store, peer: Store
+    ) -> None:
         lease = await self.acquire(store, "s")
         await self.write(store, lease, 0, "0", '"é"')
         await self.write(store, lease, 2, '{"n":2}', closes=True)
@@ -52,4 +59,7 @@ class HistoryCases(StoreActs):
     async def test_an_older_version_has_its_own_timeline(self, store: Store) -> None:
         await self.closed_version(store, "s", "0")
         await self.closed_version(store, "s", "0", "1")
-        assert [len(await store.timeline("s", version, 0, max_rows=9)) for version in (0, 1)] == [1, 2]
+        assert [len(await store.timeline("s", version, 0, max_rows=9)) for version in (0, 1)] == [
+            1,
+            2,
+        ]

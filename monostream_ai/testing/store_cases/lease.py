@@ -35,7 +35,9 @@ class LeaseCases(StoreActs):
 
     @pytest.mark.parametrize("renews", [True, False], ids=["renew", "check"])
     async def test_verdicts_say_why_a_lease_is_lost(self, store: Store, renews: bool) -> None:
-        held, fenced, taken, closed, stopped, deleted = [await self.acquire(store, each) for each in "abcdef"]
+        held, fenced, taken, closed, stopped, deleted = [
+            await self.acquire(store, each) for each in "abcdef"
+        ]
         await self.acquire(store, "b")
         await store.release(taken)
         await self.taken(store, taken)
@@ -77,7 +79,9 @@ class LeaseCases(StoreActs):
         assert await self._verdicts(store, [lease], renews=True) == [Fenced]
         assert (await self.info(store, lease)).lease_left <= SHORT
 
-    async def test_renewals_and_appends_at_once_all_succeed(self, store: Store, peer: Store) -> None:
+    async def test_renewals_and_appends_at_once_all_succeed(
+        self, store: Store, peer: Store
+    ) -> None:
         leases = [await self.acquire(store, f"s{number}") for number in range(8)]
         writing = [asyncio.create_task(self._write_forty(store, lease)) for lease in leases]
         while not all(task.done() for task in writing):
@@ -114,12 +118,19 @@ class LeaseCases(StoreActs):
         info = await self.info(store, lease)
         assert (info.state, info.active, info.lost) == ("closed", False, False)
 
-    async def test_info_is_of_the_latest_version_unless_asked(self, store: Store, peer: Store) -> None:
+    async def test_info_is_of_the_latest_version_unless_asked(
+        self, store: Store, peer: Store
+    ) -> None:
         old = await self.closed_version(store, "s", "0", "1")
         new = await self.acquire(store, "s")
         latest, older = await peer.info("s"), await self.info(peer, old)
         assert latest is not None
-        assert (latest.version, latest.state, latest.next_id, latest.closed_at) == (new.version, "open", 0, None)
+        assert (latest.version, latest.state, latest.next_id, latest.closed_at) == (
+            new.version,
+            "open",
+            0,
+            None,
+        )
         assert (older.version, older.state, older.next_id) == (old.version, "closed", 2)
         assert older.closed_at is not None
         assert older.created_at is not None

@@ -38,7 +38,9 @@ PAYLOADS = {
 
 class PayloadCases(StoreActs):
     @pytest.mark.parametrize("payload", list(PAYLOADS.values()), ids=list(PAYLOADS))
-    async def test_a_payload_comes_back_as_it_was(self, store: Store, peer: Store, payload: str) -> None:
+    async def test_a_payload_comes_back_as_it_was(
+        self, store: Store, peer: Store, payload: str
+    ) -> None:
         lease = await self.acquire(store, "s")
         await self.write(store, lease, 0, payload)
         await self.write(store, lease, 0, payload)

@@ -18,7 +18,9 @@ class ReadCases(StoreActs):
             assert page.head is None
             assert list(page.payloads) == []
 
-    async def test_an_open_version_without_payloads_has_a_head(self, store: Store, peer: Store) -> None:
+    async def test_an_open_version_without_payloads_has_a_head(
+        self, store: Store, peer: Store
+    ) -> None:
         lease = await self.acquire(store, "s")
         page = await self.page(peer, "s")
         assert self.position_of(page) == (lease.version, "open", 0)
@@ -57,7 +59,9 @@ class ReadCases(StoreActs):
         assert list(page.payloads) == []
         assert self.position_of(page) == (0, "closed", 5)
 
-    @pytest.mark.parametrize(("size", "count"), [(1, 1), (99, 1), (100, 1), (101, 2), (200, 2), (201, 3), (10_000, 5)])
+    @pytest.mark.parametrize(
+        ("size", "count"), [(1, 1), (99, 1), (100, 1), (101, 2), (200, 2), (201, 3), (10_000, 5)]
+    )
     @pytest.mark.parametrize("letters", ["x" * 98, "é" * 49], ids=["ascii", "two-byte"])
     async def test_a_page_ends_with_the_payload_that_reaches_the_size(
         self, store: Store, letters: str, size: int, count: int
@@ -98,23 +102,32 @@ class ReadCases(StoreActs):
     async def test_many_positions_are_answered_in_order(self, store: Store) -> None:
         for number in range(31):
             await self.closed_version(store, f"s{number}", *numbered(3, number))
-        positions = [Position(f"s{number}", 0 if number % 2 else None, number % 2) for number in range(62)]
+        positions = [
+            Position(f"s{number}", 0 if number % 2 else None, number % 2) for number in range(62)
+        ]
         positions += [Position("s3", 0, 2), Position("s3", None, 0)]
         pages = await store.read(positions, max_rows=10, max_bytes=MIB)
-        expected = [numbered(3, n)[n % 2 :] if n < 31 else [] for n in range(62)] + [numbered(1, 5), numbered(3, 3)]
+        expected = [numbered(3, n)[n % 2 :] if n < 31 else [] for n in range(62)] + [
+            numbered(1, 5),
+            numbered(3, 3),
+        ]
         assert [list(page.payloads) for page in pages] == expected
         assert [page.head is None for page in pages] == [31 <= n < 62 for n in range(64)]
 
     async def test_bounds_hold_for_each_page_of_a_call(self, store: Store) -> None:
         for stream_id in "ab":
             await self.closed_version(store, stream_id, *numbered(5))
-        pages = await store.read([Position("a", None, 0), Position("b", 0, 1)], max_rows=2, max_bytes=MIB)
+        pages = await store.read(
+            [Position("a", None, 0), Position("b", 0, 1)], max_rows=2, max_bytes=MIB
+        )
         assert [list(page.payloads) for page in pages] == [numbered(2), numbered(2, 1)]
 
     async def test_no_position_gives_no_page(self, store: Store) -> None:
         assert await store.read([], max_rows=10, max_bytes=MIB) == []
 
-    async def test_payloads_of_a_superseded_version_can_be_read(self, store: Store, peer: Store) -> None:
+    async def test_payloads_of_a_superseded_version_can_be_read(
+        self, store: Store, peer: Store
+    ) -> None:
         await self.closed_version(store, "s", *numbered(5))
         await self.closed_version(store, "s", '"new"')
         assert await peer.payloads("s", 0, 0, max_rows=100, max_bytes=MIB) == numbered(5)
@@ -123,15 +136,32 @@ class ReadCases(StoreActs):
 
     async def test_payloads_are_bounded_as_pages_are(self, store: Store) -> None:
         await self.closed_version(store, "s", *[f'"{"x" * 98}"'] * 5)
-        for rows, size, count in ((2, MIB, 2), (100, 1, 1), (100, 100, 1), (100, 101, 2), (100, MIB, 5)):
+        for rows, size, count in (
+            (2, MIB, 2),
+            (100, 1, 1),
+            (100, 100, 1),
+            (100, 101, 2),
+            (100, MIB, 5),
+        ):
             assert len(await store.payloads("s", 0, 0, max_rows=rows, max_bytes=size)) == count
 
-    async def test_there_are_no_payloads_past_the_end_or_of_what_does_not_exist(self, store: Store) -> None:
+    async def test_there_are_no_payloads_past_the_end_or_of_what_does_not_exist(
+        self, store: Store
+    ) -> None:
         await self.closed_version(store, "s", *numbered(5))
-        for stream_id, version, first in (("s", 0, 5), ("s", 0, 2**40), ("s", 1, 0), ("unknown", 0, 0)):
-            assert await store.payloads(stream_id, version, first, max_rows=100, max_bytes=MIB) == []
+        for stream_id, version, first in (
+            ("s", 0, 5),
+            ("s", 0, 2**40),
+            ("s", 1, 0),
+            ("unknown", 0, 0),
+        ):
+            assert (
+                await store.payloads(stream_id, version, first, max_rows=100, max_bytes=MIB) == []
+            )
 
-    async def test_each_page_of_a_growing_version_agrees_with_its_head(self, store: Store, peer: Store) -> None:
+    async def test_each_page_of_a_growing_version_agrees_with_its_head(
+        self, store: Store, peer: Store
+    ) -> None:
         lease = await self.acquire(store, "s")
         growing = asyncio.create_task(self._grow(store, lease.stream_id))
         state = "open"

@@ -45,7 +45,9 @@ class RetentionCases(StoreActs):
     async def test_a_deletion_ends_leases_and_claims(self, store: Store) -> None:
         lease = await self.acquire(store, "s")
         await store.delete("s")
-        assert [type(verdict) for verdict in await store.renew([lease], lease=1.0)] == [StreamDeleted]
+        assert [type(verdict) for verdict in await store.renew([lease], lease=1.0)] == [
+            StreamDeleted
+        ]
         assert await store.claim(lease, lease=1.0, stop=True) is None
         await store.release(lease)
         assert await store.info("s") is None
@@ -109,7 +111,9 @@ class RetentionCases(StoreActs):
         lease = await self._released(store, "s")
         await self._prune(store)
         assert isinstance(await self.append(store, lease, 1, "1"), StreamDeleted)
-        assert [type(verdict) for verdict in await store.renew([lease], lease=1.0)] == [StreamDeleted]
+        assert [type(verdict) for verdict in await store.renew([lease], lease=1.0)] == [
+            StreamDeleted
+        ]
         assert await store.claim(lease, lease=1.0, stop=True) is None
         assert await self.stored(store, "s") == []
 
@@ -126,7 +130,9 @@ class RetentionCases(StoreActs):
         counts = [await self._prune(store, limit=2) for _ in range(4)]
         assert counts == [2, 2, 1, 0]
 
-    async def test_two_pruners_at_once_remove_each_version_once(self, store: Store, peer: Store) -> None:
+    async def test_two_pruners_at_once_remove_each_version_once(
+        self, store: Store, peer: Store
+    ) -> None:
         for number in range(6):
             await self.closed_version(store, f"s{number}")
         counts = await asyncio.gather(self._prune(store), self._prune(peer))

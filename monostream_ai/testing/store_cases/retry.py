@@ -20,11 +20,15 @@ class RetryCases(StoreActs):
 
     async def test_an_append_repeated_at_once_lands_once(self, store: Store, peer: Store) -> None:
         lease = await self.acquire(store, "s")
-        attempts = [self.append(each, lease, 0, "0", "1", closes=True) for each in (store, peer, store)]
+        attempts = [
+            self.append(each, lease, 0, "0", "1", closes=True) for each in (store, peer, store)
+        ]
         assert await asyncio.gather(*attempts) == [None, None, None]
         assert await self.stored(store, "s") == ["0", "1"]
 
-    async def test_an_append_repeated_after_the_next_one_is_still_landed(self, store: Store) -> None:
+    async def test_an_append_repeated_after_the_next_one_is_still_landed(
+        self, store: Store
+    ) -> None:
         lease = await self.acquire(store, "s")
         await self.write(store, lease, 0, "0")
         await self.write(store, lease, 1, "1")
@@ -59,7 +63,9 @@ class RetryCases(StoreActs):
     async def test_an_append_that_a_stop_forestalled_has_not_landed(self, store: Store) -> None:
         lease = await self.acquire(store, "s")
         await self.write(store, lease, 0, "0")
-        await self.write(store, await self.taken(store, lease, stop=True), 1, '"abort"', closes=True)
+        await self.write(
+            store, await self.taken(store, lease, stop=True), 1, '"abort"', closes=True
+        )
         assert isinstance(await self.append(store, lease, 1, "1"), StreamStopped)
         assert isinstance(await self.append(store, lease, 1, "1", "2", closes=True), StreamStopped)
 

@@ -12,7 +12,11 @@ from monostream_ai.types import Lease, Opening
 class WatchCases(StoreActs):
     async def _watched(self, store: Store, stream_id: str, *, lease: float = LONG) -> Lease:
         token = new_token()
-        return Lease(stream_id, await store.acquire(stream_id, None, Opening(token, lease, watched=True)), token)
+        return Lease(
+            stream_id,
+            await store.acquire(stream_id, None, Opening(token, lease, watched=True)),
+            token,
+        )
 
     async def _closed(self, store: Store, stream_id: str) -> Lease:
         lease = await self._watched(store, stream_id)
@@ -23,12 +27,18 @@ class WatchCases(StoreActs):
         found = await store.unattended(prefix=prefix, limit=100)
         return sorted((info.stream_id, info.version, info.state) for info in found)
 
-    async def test_streams_are_listed_with_their_latest_version(self, store: Store, peer: Store) -> None:
+    async def test_streams_are_listed_with_their_latest_version(
+        self, store: Store, peer: Store
+    ) -> None:
         for name in ("b:2", "a", "b:1", "b%", "b:3"):
             await self.acquire(store, name)
         await self.acquire(store, "b:2", 7)
         listed = await peer.streams(prefix="b:", after=None, limit=10)
-        assert sorted((info.stream_id, info.version) for info in listed) == [("b:1", 0), ("b:2", 7), ("b:3", 0)]
+        assert sorted((info.stream_id, info.version) for info in listed) == [
+            ("b:1", 0),
+            ("b:2", 7),
+            ("b:3", 0),
+        ]
         assert {info.stream_id for info in await peer.streams(prefix="", after=None, limit=10)} == {
             "a",
             "b%",
@@ -54,7 +64,9 @@ class WatchCases(StoreActs):
         await self._closed(store, "watched")
         assert await self._unattended(store) == [("watched", 0, "closed")]
 
-    async def test_a_watched_version_is_unattended_once_its_lease_lapsed(self, store: Store, peer: Store) -> None:
+    async def test_a_watched_version_is_unattended_once_its_lease_lapsed(
+        self, store: Store, peer: Store
+    ) -> None:
         lease = await self._watched(store, "s")
         assert await self._unattended(peer) == []
         await store.release(lease)
@@ -63,7 +75,10 @@ class WatchCases(StoreActs):
     async def test_unattended_versions_are_found_by_prefix_and_limit(self, store: Store) -> None:
         for name in ("chat:1", "chat:2", "chat%3", "job:1"):
             await self._closed(store, name)
-        assert await self._unattended(store, "chat:") == [("chat:1", 0, "closed"), ("chat:2", 0, "closed")]
+        assert await self._unattended(store, "chat:") == [
+            ("chat:1", 0, "closed"),
+            ("chat:2", 0, "closed"),
+        ]
         assert len(await store.unattended(prefix="", limit=3)) == 3
 
     async def test_a_version_superseded_while_open_is_not_unattended(self, store: Store) -> None:
@@ -80,12 +95,16 @@ class WatchCases(StoreActs):
     async def test_of_many_takers_one_attends(self, store: Store, peer: Store) -> None:
         lease = await self._closed(store, "s")
         takers = [lease._replace(token=new_token()) for _ in range(10)]
-        taken = await asyncio.gather(*((store, peer)[n % 2].attend(taker, lease=LONG) for n, taker in enumerate(takers)))
+        taken = await asyncio.gather(
+            *((store, peer)[n % 2].attend(taker, lease=LONG) for n, taker in enumerate(takers))
+        )
         assert taken.count(True) == 1
         assert await store.attend(takers[taken.index(True)], lease=LONG)
         assert await self._unattended(store) == []
 
-    async def test_nobody_attends_to_what_is_open_settled_plain_or_unknown(self, store: Store) -> None:
+    async def test_nobody_attends_to_what_is_open_settled_plain_or_unknown(
+        self, store: Store
+    ) -> None:
         open_, settled = await self._watched(store, "open"), await self._closed(store, "settled")
         await store.release(open_)
         plain = await self.closed_version(store, "plain")
@@ -109,7 +128,10 @@ class WatchCases(StoreActs):
     async def test_attending_changes_nothing_of_what_is_stored(self, store: Store) -> None:
         lease = await self._closed(store, "s")
         await store.attend(lease._replace(token=new_token()), lease=LONG)
-        assert (await self.stored(store, "s"), (await self.info(store, lease)).state) == (["0"], "closed")
+        assert (await self.stored(store, "s"), (await self.info(store, lease)).state) == (
+            ["0"],
+            "closed",
+        )
         assert await self.append(store, lease, 0, "0", closes=True) is None
 
     async def test_a_stopped_version_is_unattended_at_once(self, store: Store, peer: Store) -> None:

@@ -18,7 +18,9 @@ COMPARED: Final = ("messages", "status", "error")
 
 
 class View(NamedTuple):
-    """One look at the chat of a story, and what it should show: what the release shows when nothing breaks."""
+    """One look at the chat of a story, and what it should show: what the release shows when nothing
+    breaks.
+    """
 
     told: Told
     name: str
@@ -34,12 +36,20 @@ class View(NamedTuple):
     @property
     def faults(self) -> list[Fault]:
         shown = [] if self.told.shown is None else self.told.shown["parts"]
-        concerned = [fault for fault in FAULTS if fault.view == self.name and self.told.story.release in fault.releases]
+        concerned = [
+            fault
+            for fault in FAULTS
+            if fault.view == self.name and self.told.story.release in fault.releases
+        ]
         return [fault for fault in concerned if fault.strikes(shown, self.got)]
 
     def __str__(self) -> str:
         seen = self.told.views[self.name]
-        differing = {key: (seen[key], self.expected[key]) for key in COMPARED if seen[key] != self.expected[key]}
+        differing = {
+            key: (seen[key], self.expected[key])
+            for key in COMPARED
+            if seen[key] != self.expected[key]
+        }
         faults = [fault.what for fault in self.faults]
         return f"{self.told.story}, {self.name}: as without a cut but for {differing}; known faults: {faults}"
 
@@ -48,7 +58,8 @@ def complaints_about_whole(told: Sequence[Told], sent: Sent) -> Iterator[str]:
     """Yield a line for each answer that was not cut and that the page shows unlike our reducer."""
     for each in told:
         expected = _shown_at_last(each, sent(each))
-        # A step is shown with its first part; one that has none is seen only if something else made the page look again.
+        # A step is shown with its first part; one that has none is seen only if something else made
+        # the page look again.
         if each.shown not in (expected, _without_empty_steps(expected)):
             yield f"{each.story} shows {each.shown}, and we have {expected}"
 
@@ -59,7 +70,10 @@ def _shown_at_last(told: Told, chunks: Sequence[Chunk]) -> UIMessage:
     if release in LATEST:
         return message
     # Reasoning has an id since 5.0.234, 6.0.253 and 7.0.63.
-    parts = [{key: part[key] for key in part if (part["type"], key) != ("reasoning", "id")} for part in message["parts"]]
+    parts = [
+        {key: part[key] for key in part if (part["type"], key) != ("reasoning", "id")}
+        for part in message["parts"]
+    ]
     return {**message, "parts": parts}
 
 
@@ -74,23 +88,38 @@ def views_of(told: Sequence[Told], whole: Sequence[Told], sent: Sent) -> list[Vi
     """Return all views of the stories; `whole` are the stories of the same scenarios without a cut."""
     unbroken = {each.story.scenario: each.cut for each in whole}
     return [
-        View(each, name, _after_a_replay(each, unbroken[each.story.scenario], sent(each)[0]["messageId"]), _got(each, sent))
+        View(
+            each,
+            name,
+            _after_a_replay(each, unbroken[each.story.scenario], sent(each)[0]["messageId"]),
+            _got(each, sent),
+        )
         for each in told
         for name in each.views
     ]
 
 
 def complaints_about(views: Sequence[View]) -> list[str]:
-    """Return a line for each view that is not whole without a known fault, or is whole in spite of one."""
+    """Return a line for each view that is not whole without a known fault, or is whole in spite of
+    one.
+    """
     return [str(view) for view in views if view.is_whole == bool(view.faults)]
 
 
 def _got(told: Told, sent: Sent) -> Parts:
     assert told.story.cut is not None
     earlier = [] if told.continued is None else told.continued["parts"]
-    return [*earlier, *expect(profile_of(told.story.release), sent(told)[: told.story.cut.events]).message["parts"]]
+    return [
+        *earlier,
+        *expect(profile_of(told.story.release), sent(told)[: told.story.cut.events]).message[
+            "parts"
+        ],
+    ]
 
 
 def _after_a_replay(each: Told, unbroken: dict[str, Any], message_id: str) -> dict[str, Any]:
     *others, last = after_a_replay(each.story.release, unbroken["messages"])
-    return {**unbroken, "messages": [*others, {**last, "id": message_id} if last["role"] == "assistant" else last]}
+    return {
+        **unbroken,
+        "messages": [*others, {**last, "id": message_id} if last["role"] == "assistant" else last],
+    }

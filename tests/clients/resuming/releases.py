@@ -1,4 +1,6 @@
-"""The releases of `ai` that chats are tested with, and what they get wrong however the server replays: all that is known."""
+"""The releases of `ai` that chats are tested with, and what they get wrong however the server
+replays: all that is known.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,18 @@ from typing import Any, Final, NamedTuple
 from monostream_ai.ui_messages import UIMessage
 from monostream_ai.ui_messages.profiles import Profile, check_profile
 
-RELEASES: Final = ("5.0.100", "5.0.216", "5.0.277", "6.0.100", "6.0.230", "6.0.326", "7.0.0", "7.0.31", "7.0.60", "7.0.173")
+RELEASES: Final = (
+    "5.0.100",
+    "5.0.216",
+    "5.0.277",
+    "6.0.100",
+    "6.0.230",
+    "6.0.326",
+    "7.0.0",
+    "7.0.31",
+    "7.0.60",
+    "7.0.173",
+)
 LATEST: Final = ("5.0.277", "6.0.326", "7.0.173")
 
 OLD: Final = frozenset(RELEASES) - set(LATEST)
@@ -25,9 +38,11 @@ Parts = Sequence[Mapping[str, Any]]
 
 
 class Fault(NamedTuple):
-    """A view in which these releases show something else than without the cut whenever `strikes` says so, and never otherwise.
+    """A view in which these releases show something else than without the cut whenever `strikes`
+    says so, and never otherwise.
 
-    It is told the parts that the page showed, and those that it had got, which a step without a part is not shown among.
+    It is told the parts that the page showed, and those that it had got, which a step without a
+    part is not shown among.
     """
 
     what: str
@@ -42,7 +57,10 @@ def profile_of(release: str) -> Profile:
 
 def _doubles(parts: Parts) -> bool:
     # Calls, and data with an id, are updated where they stand.
-    return any("toolCallId" not in part and not (part["type"].startswith("data-") and "id" in part) for part in parts)
+    return any(
+        "toolCallId" not in part and not (part["type"].startswith("data-") and "id" in part)
+        for part in parts
+    )
 
 
 def _showed(shown: Parts, got: Parts) -> bool:
@@ -62,22 +80,35 @@ FAULTS: Final = (
     Fault("the page has what it had twice", OVER_PARTIAL, OLD, _showed),
     Fault("the page has what it had twice", OVER_ANSWERED, OLD, _showed),
     Fault("the page has what it had twice", SAME_TAB, frozenset({"5.0.277"}), _got),
-    Fault("the page has what it had twice", OVER_PARTIAL, frozenset({"5.0.277"}), _showed_half_an_input),
+    Fault(
+        "the page has what it had twice",
+        OVER_PARTIAL,
+        frozenset({"5.0.277"}),
+        _showed_half_an_input,
+    ),
 )
-"""Two ways around them work on every release: a history without the answer that runs (`REFRESH`), and dropping it before resuming
-(`EMPTIED`; 5.0.277 also needs a `fetch` that hides from it that the connection broke).
+"""Two ways around them work on every release: a history without the answer that runs (`REFRESH`),
+and dropping it before resuming (`EMPTIED`; 5.0.277 also needs a `fetch` that hides from it that the
+connection broke).
 """
 
 
 def after_a_replay(release: str, messages: Sequence[UIMessage]) -> list[UIMessage]:
-    """Return what a replay can show of messages: `ai` 6 has no chunk that says how an approval was answered."""
+    """Return what a replay can show of messages: `ai` 6 has no chunk that says how an approval was
+    answered.
+    """
     if profile_of(release) != "v6":
         return list(messages)
-    return [{**message, "parts": [_without_answer(part) for part in message["parts"]]} for message in messages]
+    return [
+        {**message, "parts": [_without_answer(part) for part in message["parts"]]}
+        for message in messages
+    ]
 
 
 def _without_answer(part: Mapping[str, Any]) -> dict[str, Any]:
-    return {**part, "approval": {"id": part["approval"]["id"]}} if "approval" in part else dict(part)
+    return (
+        {**part, "approval": {"id": part["approval"]["id"]}} if "approval" in part else dict(part)
+    )
 
 
 def faults_of(release: str) -> list[Fault]:

@@ -15,7 +15,9 @@ Shape = tuple[tuple[str, ...], ...]
 
 
 def of_langchain(recorded: Mapping[str, Sequence[Sequence[Chunk]]]) -> Scenarios:
-    return _distinct({f"{test} #{n}": chunks for test, kept in recorded.items() for n, chunks in enumerate(kept)})
+    return _distinct(
+        {f"{test} #{n}": chunks for test, kept in recorded.items() for n, chunks in enumerate(kept)}
+    )
 
 
 def of_openai() -> Scenarios:
@@ -40,4 +42,8 @@ def _written(chunks: Sequence[Chunk]) -> list[Chunk]:
     # The router begins a message with an id of its own and without metadata.
     start, *rest = chunks
     metadata = start.get("messageMetadata")
-    return [{"type": "start"}, *([] if metadata is None else [{"type": "message-metadata", "messageMetadata": metadata}]), *rest]
+    return [
+        {"type": "start"},
+        *([] if metadata is None else [{"type": "message-metadata", "messageMetadata": metadata}]),
+        *rest,
+    ]

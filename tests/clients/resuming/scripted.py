@@ -14,7 +14,8 @@ from monostream_ai.ui_messages import Chunk
 class Returns:
     """How many streaming responses to a GET each chat has begun to get.
 
-    An ASGI middleware, since only the application sees that moment: what is stored by then is replayed, all else is tailed.
+    An ASGI middleware, since only the application sees that moment: what is stored by then is
+        replayed, all else is tailed.
     """
 
     def __init__(self) -> None:
@@ -32,7 +33,11 @@ class Returns:
                 if message["type"] == "http.response.start" and message["status"] == 200:
                     await self._count(scope["path"])
 
-            await app(scope, receive, sending if scope["type"] == "http" and scope["method"] == "GET" else send)
+            await app(
+                scope,
+                receive,
+                sending if scope["type"] == "http" and scope["method"] == "GET" else send,
+            )
 
         return counting
 
@@ -45,9 +50,11 @@ class Returns:
 
 
 class Scripted:
-    """Writes what `{"script": {"scenario": name, "stages": [[n, returns], …]}}` in the request asks for.
+    """Writes what `{"script": {"scenario": name, "stages": [[n, returns], …]}}` in the request asks
+    for.
 
-    After the first n chunks, `start` among them, it waits until so many GETs of the chat were answered; the rest comes at last.
+    After the first n chunks, `start` among them, it waits until so many GETs of the chat were
+    answered; the rest comes at last.
     """
 
     def __init__(self, scenarios: Mapping[str, Sequence[Chunk]]) -> None:

@@ -28,14 +28,18 @@ class Cut(NamedTuple):
 
 @dataclass(frozen=True)
 class Story:
-    """A chat that asks, loses the response, and is looked at in several ways at once; see drive.mjs."""
+    """A chat that asks, loses the response, and is looked at in several ways at once; see
+    drive.mjs.
+    """
 
     release: str
     scenario: str
     cut: Cut | None = None
     views: Sequence[str] = ()
     stored: int | None = None
-    """Chunks that the reply has written when the views come back; None if it does not wait for them."""
+    """Chunks that the reply has written when the views come back; None if it does not wait for
+    them.
+    """
     more: dict[str, Any] = field(default_factory=dict)
     """Further keys for drive.mjs."""
 
@@ -55,9 +59,11 @@ class Story:
 
 
 class Told(NamedTuple):
-    """A story and what came of it. `cut` and each view have `messages`, `status`, `error`, `log`, `calls` and `data`.
+    """A story and what came of it. `cut` and each view have `messages`, `status`, `error`, `log`,
+    `calls` and `data`.
 
-    `calls` and `data` are what the chat was called back with, since it came back if it did; `log` has each request.
+    `calls` and `data` are what the chat was called back with, since it came back if it did; `log`
+    has each request.
     """
 
     story: Story
@@ -80,7 +86,9 @@ class Told(NamedTuple):
 
 
 async def tell(stories: Iterable[Story], url: str) -> list[Told]:
-    """Let the real clients live through the stories, many at once; return what came of each, in the order given."""
+    """Let the real clients live through the stories, many at once; return what came of each, in the
+    order given.
+    """
     stories = list(stories)
     lines = "".join(json.dumps(story.line(key, url)) + "\n" for key, story in enumerate(stories))
     answers = {answer.pop("key"): answer for answer in await run(HERE / "drive.mjs", lines)}
@@ -90,7 +98,9 @@ async def tell(stories: Iterable[Story], url: str) -> list[Told]:
 async def run(program: Path, lines: str) -> list[dict[str, Any]]:
     """Return the lines that a program of Node.js answers with."""
     pipe = asyncio.subprocess.PIPE
-    node = await asyncio.create_subprocess_exec("node", program, stdin=pipe, stdout=pipe, stderr=pipe)
+    node = await asyncio.create_subprocess_exec(
+        "node", program, stdin=pipe, stdout=pipe, stderr=pipe
+    )
     try:
         async with asyncio.timeout(PATIENCE):
             output, complaints = await node.communicate(lines.encode())

@@ -25,11 +25,17 @@ KEEPS_THE_QUERY: Final = frozenset(LATEST)
 @pytest.mark.parametrize("release", RELEASES)
 async def test_a_page_may_say_it_in_the_query(serve: Serve, release: str) -> None:
     profile = profile_of(release)
-    served = await serve({"newer": [START, STEP, *call("c"), NEWER[profile], *text("t", "Hello"), *END]})
+    served = await serve(
+        {"newer": [START, STEP, *call("c"), NEWER[profile], *text("t", "Hello"), *END]}
+    )
     asked = {"api": f"{served.url}/api/chat?profile={profile}", "headers": {}}
     at = 4 if release in KEEPS_THE_QUERY else None
     whole, cut = await tell(
-        [Story(release, "newer", more=asked), Story(release, "newer", Cut(4), [REFRESH], stored=at, more=asked)], served.url
+        [
+            Story(release, "newer", more=asked),
+            Story(release, "newer", Cut(4), [REFRESH], stored=at, more=asked),
+        ],
+        served.url,
     )
 
     assert (whole.cut["status"], whole.cut["error"]) == ("ready", None)
@@ -45,7 +51,8 @@ async def test_a_page_may_say_it_in_the_query(serve: Serve, release: str) -> Non
 @pytest.mark.parametrize("release", ["5.0.100", "6.0.100", "7.0.60"])
 async def test_a_page_that_says_nothing_fails_at_what_is_newer(serve: Serve, release: str) -> None:
     served = await serve(
-        {"newer": [START, STEP, *call("c"), NEWER[profile_of(release)], *text("t", "Hello"), *END]}, profile="v7.0.149"
+        {"newer": [START, STEP, *call("c"), NEWER[profile_of(release)], *text("t", "Hello"), *END]},
+        profile="v7.0.149",
     )
     [told] = await tell([Story(release, "newer", more={"headers": {}})], served.url)
 

@@ -1,4 +1,6 @@
-"""A message that goes on after the page has answered its calls: the response has what is new, and a replay has all of it."""
+"""A message that goes on after the page has answered its calls: the response has what is new, and a
+replay has all of it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,14 @@ import pytest
 from monostream_ai.ui_messages import Chunk
 from tests.clients.resuming.conftest import Serve
 from tests.clients.resuming.judging import complaints_about, complaints_about_whole, views_of
-from tests.clients.resuming.releases import OVER_ANSWERED, OVER_PARTIAL, REFRESH, RELEASES, SAME_TAB, faults_of
+from tests.clients.resuming.releases import (
+    OVER_ANSWERED,
+    OVER_PARTIAL,
+    REFRESH,
+    RELEASES,
+    SAME_TAB,
+    faults_of,
+)
 from tests.clients.resuming.stories import Cut, Story, Told, tell
 
 VIEWS: Final = (SAME_TAB, REFRESH, OVER_ANSWERED, OVER_PARTIAL)
@@ -24,18 +33,41 @@ def text(id: str, *deltas: str) -> list[Chunk]:
 def call(id: str, **keys: Any) -> list[Chunk]:
     said = {"type": "tool-input-delta", "toolCallId": id, "inputTextDelta": '{"city": "Rome"}'}
     started = {"type": "tool-input-start", "toolCallId": id, "toolName": "ask", **keys}
-    available = {"type": "tool-input-available", "toolCallId": id, "toolName": "ask", "input": {"city": "Rome"}, **keys}
+    available = {
+        "type": "tool-input-available",
+        "toolCallId": id,
+        "toolName": "ask",
+        "input": {"city": "Rome"},
+        **keys,
+    }
     return [started, said, available]
 
 
 STEP: Final[Chunk] = {"type": "start-step"}
 END: Final[list[Chunk]] = [{"type": "finish-step"}, {"type": "finish", "finishReason": "stop"}]
-ASKED: Final[list[Chunk]] = [{"type": "finish-step"}, {"type": "finish", "finishReason": "tool-calls"}]
+ASKED: Final[list[Chunk]] = [
+    {"type": "finish-step"},
+    {"type": "finish", "finishReason": "tool-calls"},
+]
 START: Final[Chunk] = {"type": "start"}
-REASONED: Final[list[Chunk]] = [{"type": "reasoning-start", "id": "r"}, {"type": "reasoning-delta", "id": "r", "delta": "Hm."}]
-SAID: Final = [START, STEP, *REASONED, {"type": "reasoning-end", "id": "r"}, *text("t", "Let me ", "see.")]
+REASONED: Final[list[Chunk]] = [
+    {"type": "reasoning-start", "id": "r"},
+    {"type": "reasoning-delta", "id": "r", "delta": "Hm."},
+]
+SAID: Final = [
+    START,
+    STEP,
+    *REASONED,
+    {"type": "reasoning-end", "id": "r"},
+    *text("t", "Let me ", "see."),
+]
 DYNAMIC: Final[Mapping[str, Any]] = {"dynamic": True}
-OUTPUT: Final[Chunk] = {"type": "tool-output-available", "toolCallId": "c1", "output": {"temp": 21}, **DYNAMIC}
+OUTPUT: Final[Chunk] = {
+    "type": "tool-output-available",
+    "toolCallId": "c1",
+    "output": {"temp": 21},
+    **DYNAMIC,
+}
 
 
 class Exchange(NamedTuple):
@@ -56,18 +88,41 @@ EXCHANGES: Final = {
     "an output of a static tool beside one of the server": Exchange(
         [*SAID, *call("c1", **DYNAMIC), OUTPUT, *call("c2"), *ASKED],
         {"outputs": {"c2": "yes"}},
-        [START, STEP, *text("t", "Again ", "t."), *call("c3", **DYNAMIC), {**OUTPUT, "toolCallId": "c3"}, *END],
+        [
+            START,
+            STEP,
+            *text("t", "Again ", "t."),
+            *call("c3", **DYNAMIC),
+            {**OUTPUT, "toolCallId": "c3"},
+            *END,
+        ],
     ),
     "a call that is approved": Exchange(
-        [*SAID, *call("c1", **DYNAMIC), {"type": "tool-approval-request", "approvalId": "p", "toolCallId": "c1"}, *ASKED],
+        [
+            *SAID,
+            *call("c1", **DYNAMIC),
+            {"type": "tool-approval-request", "approvalId": "p", "toolCallId": "c1"},
+            *ASKED,
+        ],
         {"approvals": {"p": {"approved": True}}},
         [START, OUTPUT, STEP, *text("u", "Done."), *END],
         WITH_APPROVALS,
     ),
     "a call that is refused": Exchange(
-        [*SAID, *call("c1", **DYNAMIC), {"type": "tool-approval-request", "approvalId": "p", "toolCallId": "c1"}, *ASKED],
+        [
+            *SAID,
+            *call("c1", **DYNAMIC),
+            {"type": "tool-approval-request", "approvalId": "p", "toolCallId": "c1"},
+            *ASKED,
+        ],
         {"approvals": {"p": {"approved": False, "reason": "No!"}}},
-        [START, {"type": "tool-output-denied", "toolCallId": "c1"}, STEP, *text("u", "Very well."), *END],
+        [
+            START,
+            {"type": "tool-output-denied", "toolCallId": "c1"},
+            STEP,
+            *text("u", "Very well."),
+            *END,
+        ],
         WITH_APPROVALS,
     ),
 }
@@ -75,13 +130,24 @@ EXCHANGES: Final = {
 
 @pytest.mark.parametrize("release", RELEASES)
 async def test_a_cut_of_what_goes_on_is_made_good(serve: Serve, release: str) -> None:
-    exchanges = {name: exchange for name, exchange in EXCHANGES.items() if release in exchange.releases}
-    served = await serve({name: exchange.then for name, exchange in exchanges.items()} | earlier(exchanges))
+    exchanges = {
+        name: exchange for name, exchange in EXCHANGES.items() if release in exchange.releases
+    }
+    served = await serve(
+        {name: exchange.then for name, exchange in exchanges.items()} | earlier(exchanges)
+    )
     unbroken = [_story(release, name, exchange) for name, exchange in exchanges.items()]
-    cuts = [_story(release, name, exchange, at) for name, exchange in exchanges.items() for at in range(1, len(exchange.then))]
+    cuts = [
+        _story(release, name, exchange, at)
+        for name, exchange in exchanges.items()
+        for at in range(1, len(exchange.then))
+    ]
 
     def sent(told: Told) -> list[Chunk]:
-        return [{**START, "messageId": served.message_ids[told.chat_id]}, *exchanges[told.story.scenario].then[1:]]
+        return [
+            {**START, "messageId": served.message_ids[told.chat_id]},
+            *exchanges[told.story.scenario].then[1:],
+        ]
 
     told = await tell([*unbroken, *cuts], served.url)
     whole, cut = told[: len(unbroken)], told[len(unbroken) :]
@@ -89,7 +155,9 @@ async def test_a_cut_of_what_goes_on_is_made_good(serve: Serve, release: str) ->
 
     for each in whole:
         # The page has the rest, so that is all it is sent.
-        assert each.cut["log"][-1]["types"] == [chunk["type"] for chunk in exchanges[each.story.scenario].then]
+        assert each.cut["log"][-1]["types"] == [
+            chunk["type"] for chunk in exchanges[each.story.scenario].then
+        ]
     assert list(complaints_about_whole(whole, sent)) == []
     assert not (complaints := complaints_about(views)), complaints[0]
     assert {fault for view in views for fault in view.faults} == set(faults_of(release))
@@ -101,4 +169,8 @@ def earlier(exchanges: Mapping[str, Exchange]) -> dict[str, list[Chunk]]:
 
 def _story(release: str, name: str, exchange: Exchange, at: int | None = None) -> Story:
     more = {"earlier": {"scenario": f"before {name}", "stages": []}, "answers": exchange.answers}
-    return Story(release, name, Cut(at), VIEWS, stored=at, more=more) if at else Story(release, name, more=more)
+    return (
+        Story(release, name, Cut(at), VIEWS, stored=at, more=more)
+        if at
+        else Story(release, name, more=more)
+    )

@@ -1,8 +1,10 @@
-"""Chats whose response breaks off anywhere show, once they are back, what they would have shown, and what the server has.
+"""Chats whose response breaks off anywhere show, once they are back, what they would have shown,
+and what the server has.
 
-The scenarios are what tests of the captures record, and random messages. With the latest release of each major, every chunk
-boundary of each is tried, of very long ones some, but of those that look alike up to the next chunk only one. With every release,
-two boundaries and one place inside a chunk are tried in a third of the scenarios.
+The scenarios are what tests of the captures record, and random messages. With the latest release of
+each major, every chunk boundary of each is tried, of very long ones some, but of those that look
+alike up to the next chunk only one. With every release, two boundaries and one place inside a chunk
+are tried in a third of the scenarios.
 """
 
 from __future__ import annotations
@@ -16,7 +18,15 @@ import pytest
 from monostream_ai.ui_messages import Chunk
 from tests.clients.resuming.conftest import Serve
 from tests.clients.resuming.judging import complaints_about, complaints_about_whole, views_of
-from tests.clients.resuming.releases import EMPTIED, LATEST, OVER_PARTIAL, REFRESH, RELEASES, SAME_TAB, faults_of
+from tests.clients.resuming.releases import (
+    EMPTIED,
+    LATEST,
+    OVER_PARTIAL,
+    REFRESH,
+    RELEASES,
+    SAME_TAB,
+    faults_of,
+)
 from tests.clients.resuming.scenarios import Scenarios, Shape, shape_of
 from tests.clients.resuming.stories import Cut, Story, Told, tell
 
@@ -28,7 +38,9 @@ SHARES: Final = 4
 """Tests of one release, so that none takes long."""
 
 LONG: Final = 60
-"""Chunks of messages that are cut at this many places at most: threads make them, of parts that are all alike."""
+"""Chunks of messages that are cut at this many places at most: threads make them, of parts that are
+all alike.
+"""
 
 THIRDS: Final = 3
 
@@ -45,7 +57,9 @@ async def check(release: str, stories: Sequence[Story], recorded: Scenarios, ser
     whole, cut = told[: len(unbroken)], told[len(unbroken) :]
     views = views_of(cut, whole, sent)
 
-    assert {(each.cut["status"], each.cut["error"]) for each in cut} <= {("error", text) for text in CUT_OFF}
+    assert {(each.cut["status"], each.cut["error"]) for each in cut} <= {
+        ("error", text) for text in CUT_OFF
+    }
     assert list(complaints_about_whole(whole, sent)) == []
     assert not (complaints := complaints_about(views)), complaints[0]
     # A fault that a release no longer has would be listed in vain.
@@ -57,10 +71,16 @@ async def check(release: str, stories: Sequence[Story], recorded: Scenarios, ser
 
 @pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("release", LATEST)
-async def test_a_cut_after_any_chunk_is_made_good(serve: Serve, recorded: Scenarios, release: str, share: int) -> None:
+async def test_a_cut_after_any_chunk_is_made_good(
+    serve: Serve, recorded: Scenarios, release: str, share: int
+) -> None:
     boundaries = _boundaries(recorded)
     shared = {name: recorded[name] for name in [*boundaries][share::SHARES]}
-    stories = [Story(release, name, Cut(at), VIEWS[:2], stored=at) for name in shared for at in boundaries[name]]
+    stories = [
+        Story(release, name, Cut(at), VIEWS[:2], stored=at)
+        for name in shared
+        for at in boundaries[name]
+    ]
 
     await check(release, stories, shared, serve)
 
@@ -78,9 +98,15 @@ def _boundaries(recorded: Scenarios) -> dict[str, list[int]]:
 
 
 @pytest.mark.parametrize("release", RELEASES)
-async def test_a_cut_here_and_there_is_made_good(serve: Serve, recorded: Scenarios, release: str) -> None:
-    third = {name: recorded[name] for name in [*recorded][RELEASES.index(release) % THIRDS :: THIRDS]}
-    stories = [story for name, chunks in third.items() for story in _some_cuts(release, name, len(chunks))]
+async def test_a_cut_here_and_there_is_made_good(
+    serve: Serve, recorded: Scenarios, release: str
+) -> None:
+    third = {
+        name: recorded[name] for name in [*recorded][RELEASES.index(release) % THIRDS :: THIRDS]
+    }
+    stories = [
+        story for name, chunks in third.items() for story in _some_cuts(release, name, len(chunks))
+    ]
 
     await check(release, stories, third, serve)
 
@@ -93,4 +119,10 @@ def _some_cuts(release: str, name: str, length: int) -> Iterator[Story]:
     if length > 2:
         # More is stored than has reached the page.
         stored = random.randrange(2, length)
-        yield Story(release, name, Cut(random.randrange(stored), random.randrange(1, 200)), VIEWS, stored=stored)
+        yield Story(
+            release,
+            name,
+            Cut(random.randrange(stored), random.randrange(1, 200)),
+            VIEWS,
+            stored=stored,
+        )

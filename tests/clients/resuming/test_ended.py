@@ -15,13 +15,20 @@ VIEWS: Final = (SAME_TAB, REFRESH, OVER_PARTIAL)
 KEEPS_FAILING: Final = frozenset({"6.0.100", "6.0.230", "7.0.0", "7.0.31"})
 """They stay in status `error` when there is nothing to come back to."""
 
-ENDED: Final = {"ended": [START, STEP, *text("t", "Hel", "lo"), *call("c1", **DYNAMIC), OUTPUT, *END]}
+ENDED: Final = {
+    "ended": [START, STEP, *text("t", "Hel", "lo"), *call("c1", **DYNAMIC), OUTPUT, *END]
+}
 
 
 async def ended(serve: Serve, release: str, window: float) -> list[Told]:
-    """Return what came of a response that was whole, and of one that broke when all of its chunks had come."""
+    """Return what came of a response that was whole, and of one that broke when all of its chunks
+    had come.
+    """
     served = await serve(ENDED, replay_window=window)
-    told = await tell([Story(release, "ended", cut, VIEWS) for cut in (None, Cut(len(ENDED["ended"])))], served.url)
+    told = await tell(
+        [Story(release, "ended", cut, VIEWS) for cut in (None, Cut(len(ENDED["ended"])))],
+        served.url,
+    )
     assert [each.cut["status"] for each in told] == ["ready", "error"]
     return told
 
@@ -38,11 +45,15 @@ async def test_without_a_window_every_page_keeps_what_it_has(serve: Serve, relea
 
 
 @pytest.mark.parametrize("release", RELEASES)
-async def test_within_the_window_a_page_whose_history_was_read_before_gets_the_answer(serve: Serve, release: str) -> None:
+async def test_within_the_window_a_page_whose_history_was_read_before_gets_the_answer(
+    serve: Serve, release: str
+) -> None:
     whole, broken = await ended(serve, release, 60.0)
 
     for told in (whole, broken):
         assert told.views[REFRESH]["messages"] == told.cut["messages"]
         # The fault for which old clients need a server without a window.
-        assert (told.views[OVER_PARTIAL]["messages"] == told.cut["messages"]) == (release not in OLD)
+        assert (told.views[OVER_PARTIAL]["messages"] == told.cut["messages"]) == (
+            release not in OLD
+        )
     assert (whole.views[SAME_TAB]["messages"] == whole.cut["messages"]) == (release not in OLD)

@@ -1,4 +1,6 @@
-"""A page that comes back does not run its tools again, and does not see again what was meant for a moment. Wire item 44."""
+"""A page that comes back does not run its tools again, and does not see again what was meant for a
+moment. Wire item 44.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ RESULTS: Final = ("tool-output-available", "tool-output-error")
 
 
 def calls_to_run(release: str, stored: int) -> list[str]:
-    """Return the calls that a page hears of which comes back when so many chunks are stored, in their order."""
+    """Return the calls that a page hears of which comes back when so many chunks are stored, in
+    their order.
+    """
     answered = {chunk["toolCallId"] for chunk in CALLS[:stored] if chunk["type"] in RESULTS}
     # `ai` 5 knows their metadata from the chunk that runs them, and from no other.
     repeated = {"described"} if profile_of(release) == "v5" else set[str]()
@@ -86,24 +90,42 @@ async def test_what_is_over_is_not_done_again(serve: Serve, release: str) -> Non
 
 
 @pytest.mark.parametrize("release", RELEASES)
-async def test_who_goes_on_after_an_event_runs_no_call_that_is_over(serve: Serve, release: str) -> None:
+async def test_who_goes_on_after_an_event_runs_no_call_that_is_over(
+    serve: Serve, release: str
+) -> None:
     served = await serve({"calls": CALLS})
-    # The page has some chunks when its response breaks; more are stored, and after one of those it breaks once more.
-    places = [(had, min(had + more, len(CALLS) - 1)) for had in range(1, len(CALLS) - 1) for more in (3, 9)]
+    # The page has some chunks when its response breaks; more are stored, and after one of those it
+    # breaks once more.
+    places = [
+        (had, min(had + more, len(CALLS) - 1))
+        for had in range(1, len(CALLS) - 1)
+        for more in (3, 9)
+    ]
     stories = [_going_on(release, had, stored) for had, stored in places]
 
     whole, *told = await tell([Story(release, "calls"), *stories], served.url)
 
     for (had, stored), each in zip(places, told, strict=True):
         [*_, expected], [*_, shown] = whole.cut["messages"], each.cut["messages"]
-        assert (had, stored, each.cut["error"], shown["parts"]) == (had, stored, None, expected["parts"])
-        heard = [call_id for call_id in _announced() if call_id in [*_announced(CALLS[:had])] + calls_to_run(release, stored)]
+        assert (had, stored, each.cut["error"], shown["parts"]) == (
+            had,
+            stored,
+            None,
+            expected["parts"],
+        )
+        heard = [
+            call_id
+            for call_id in _announced()
+            if call_id in [*_announced(CALLS[:had])] + calls_to_run(release, stored)
+        ]
         assert (had, stored, each.cut["calls"]) == (had, stored, heard)
         assert (had, stored, each.cut["data"]) == (had, stored, data_to_see(0))
 
 
 def _going_on(release: str, had: int, stored: int) -> Story:
-    """Return a story with two cuts; the reply writes the rest when the page has come back for the second time."""
+    """Return a story with two cuts; the reply writes the rest when the page has come back for the
+    second time.
+    """
     script = {"scenario": "calls", "stages": [[stored, 2]]}
     cuts = [Cut(had)._asdict(), Cut(1)._asdict()]
     return Story(release, "calls", more={"script": script, "cuts": cuts, "goesOn": True})

@@ -1,6 +1,8 @@
-"""The WorkflowChatTransport of @ai-sdk/workflow comes back by itself, counts chunks, and asks no more than it must.
+"""The WorkflowChatTransport of @ai-sdk/workflow comes back by itself, counts chunks, and asks no
+more than it must.
 
-Wire items 42 and 43. Its chat is one of `ai` 7.0.173; the transport reads with the release that it brings along.
+Wire items 42 and 43. Its chat is one of `ai` 7.0.173; the transport reads with the release that it
+brings along.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ STOPPED: Final = {"stopped": [*HELLO["hello"][:6], {"type": "abort"}]}
 
 
 class Plan(NamedTuple):
-    """Cuts of responses that follow each other, and a reply that has written enough for each of them."""
+    """Cuts of responses that follow each other, and a reply that has written enough for each of
+    them.
+    """
 
     begins: list[int]
     """The index of the first chunk of each response."""
@@ -65,7 +69,11 @@ def types_in(log: Sequence[dict[str, Any]]) -> list[str]:
 
 def indices_in(log: Sequence[dict[str, Any]]) -> list[int]:
     """Return the start index of each GET."""
-    return [int(parse_qs(urlsplit(request["url"]).query)["startIndex"][0]) for request in log if request["method"] == "GET"]
+    return [
+        int(parse_qs(urlsplit(request["url"]).query)["startIndex"][0])
+        for request in log
+        if request["method"] == "GET"
+    ]
 
 
 def story(scenario: str, views: Sequence[str] = (), **more: Any) -> Story:
@@ -87,14 +95,22 @@ async def test_cuts_anywhere_are_made_good(serve: Serve, recorded: Scenarios) ->
     plans = {name: Plan.random(name, chunks) for name, chunks in recorded.items()}
     told = await tell(
         [
-            story(name, workflow={}, cuts=plan.lines(), script={"scenario": name, "stages": plan.stages})
+            story(
+                name,
+                workflow={},
+                cuts=plan.lines(),
+                script={"scenario": name, "stages": plan.stages},
+            )
             for name, plan in plans.items()
         ],
         served.url,
     )
 
     def sent(each: Told) -> list[Chunk]:
-        return [{**START, "messageId": served.message_ids[each.chat_id]}, *recorded[each.story.scenario][1:]]
+        return [
+            {**START, "messageId": served.message_ids[each.chat_id]},
+            *recorded[each.story.scenario][1:],
+        ]
 
     assert list(complaints_about_whole(told, sent)) == []
     for each in told:
@@ -103,14 +119,20 @@ async def test_cuts_anywhere_are_made_good(serve: Serve, recorded: Scenarios) ->
         assert types_in(each.cut["log"]) == sent_types(recorded[each.story.scenario])
 
 
-async def test_a_page_loaded_anew_reads_all_and_comes_back_to_it(serve: Serve, recorded: Scenarios) -> None:
+async def test_a_page_loaded_anew_reads_all_and_comes_back_to_it(
+    serve: Serve, recorded: Scenarios
+) -> None:
     served = await serve(recorded)
     stories, plans = list[Story](), dict[str, Plan]()
     for name, chunks in recorded.items():
         plans[name] = plan = Plan.random(f"anew {name}", chunks[:-1])
         # A chat whose turn has ended has nothing for a page that asks for all of it.
         stages = [*plan.stages, [len(chunks) - 1, len(plan.begins)]]
-        more = {"viewWorkflow": {}, "viewCuts": plan.lines(), "script": {"scenario": name, "stages": stages}}
+        more = {
+            "viewWorkflow": {},
+            "viewCuts": plan.lines(),
+            "script": {"scenario": name, "stages": stages},
+        }
         stories.append(Story(RELEASE, name, Cut(1), [REFRESH], more=more))
     told = await tell(stories, served.url)
 
@@ -120,12 +142,20 @@ async def test_a_page_loaded_anew_reads_all_and_comes_back_to_it(serve: Serve, r
 
 
 @pytest.mark.parametrize("replays", [True, False])
-async def test_a_page_loaded_anew_gets_all_of_a_message_that_went_on(serve: Serve, replays: bool) -> None:
-    served = await serve({name: exchange.then for name, exchange in EXCHANGES.items()} | earlier(EXCHANGES))
+async def test_a_page_loaded_anew_gets_all_of_a_message_that_went_on(
+    serve: Serve, replays: bool
+) -> None:
+    served = await serve(
+        {name: exchange.then for name, exchange in EXCHANGES.items()} | earlier(EXCHANGES)
+    )
     unbroken = await tell([went_on(name, replays) for name in EXCHANGES], served.url)
     whole = {each.story.scenario: each.views[REFRESH] for each in unbroken}
     every = 1 if replays else 6
-    cuts = [(name, Cut(at)) for name in EXCHANGES for at in range(1, len(types_in(whole[name]["log"])), every)]
+    cuts = [
+        (name, Cut(at))
+        for name in EXCHANGES
+        for at in range(1, len(types_in(whole[name]["log"])), every)
+    ]
     told = await tell([went_on(name, replays, cut) for name, cut in cuts], served.url)
 
     for each in told:
@@ -133,14 +163,17 @@ async def test_a_page_loaded_anew_gets_all_of_a_message_that_went_on(serve: Serv
         for view, seen in each.views.items():
             assert indices_in(seen["log"]) == [0, cut["events"]]
             assert types_in(seen["log"]) == types_in(expected["log"])
-            doubled = not replays and view == OVER_ANSWERED and "approvals" in each.story.more["answers"]
+            doubled = (
+                not replays and view == OVER_ANSWERED and "approvals" in each.story.more["answers"]
+            )
             assert (parts_in(seen) == parts_in(expected)) != doubled
 
 
 def went_on(name: str, replays: bool, cut: Cut | None = None) -> Story:
     """Return a story whose pages read a message that goes on.
 
-    Unless told that the transport replays, `ai` shows twice what a page has of a message whose approval was answered.
+    Unless told that the transport replays, `ai` shows twice what a page has of a message whose
+    approval was answered.
     """
     exchange = EXCHANGES[name]
     more = {
@@ -161,7 +194,9 @@ def parts_in(seen: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("window", [0.0, 60.0])
 @pytest.mark.parametrize("ended", ["never begun", "hello", "stopped"])
-async def test_an_idle_chat_is_asked_once_and_stays_as_it_is(serve: Serve, ended: str, window: float) -> None:
+async def test_an_idle_chat_is_asked_once_and_stays_as_it_is(
+    serve: Serve, ended: str, window: float
+) -> None:
     served = await serve(HELLO | STOPPED, replay_window=window)
     begun = ended != "never begun"
     more = {"viewWorkflow": {}} | ({} if begun else {"script": None})
@@ -180,7 +215,10 @@ async def test_a_stop_whose_ending_is_missed_is_asked_for_once(serve: Serve, cle
     cuts = [Cut(len(STOPPED["stopped"]), cleanly=cleanly)._asdict()]
     [told] = await tell([story("stopped", workflow={}, cuts=cuts)], served.url)
 
-    assert [request["types"] for request in told.cut["log"]] == [sent_types(STOPPED["stopped"])[:-1], ["finish"]]
+    assert [request["types"] for request in told.cut["log"]] == [
+        sent_types(STOPPED["stopped"])[:-1],
+        ["finish"],
+    ]
     assert told.cut["status"] == "ready"
 
 
@@ -225,7 +263,9 @@ async def test_after_it_has_given_up_the_page_can_come_back(serve: Serve, replay
 
     def gives_up(cuts: list[dict[str, Any]], returns: int) -> Story:
         script = {"scenario": "hello", "stages": [[6, returns]]}
-        return story("hello", [SAME_TAB], workflow={"replays": replays}, script=script, cuts=[first, *cuts])
+        return story(
+            "hello", [SAME_TAB], workflow={"replays": replays}, script=script, cuts=[first, *cuts]
+        )
 
     stories = [story("hello", workflow={}), gives_up(thrice, 4), gives_up([{"rejected": True}], 1)]
     whole, broken_off, rejected = await tell(stories, served.url)
