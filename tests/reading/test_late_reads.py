@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import pytest
 
-from monostream_ai import DurableStreamService, feed
+from monostream_ai import DurableStreamService
+from monostream_ai._reading import tail
 from monostream_ai.errors import ChunksMissing, StreamStopped
 from monostream_ai.interfaces import BackgroundErrors, Listener, Store
 from monostream_ai.notifiers.forwarding import ForwardingNotifier
@@ -119,7 +120,7 @@ class Forgetful(ForwardingStore):
 async def test_a_store_that_lost_delivered_chunks_is_a_named_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(feed, "DOUBT", 0.3)
+    monkeypatch.setattr(tail, "DOUBT", 0.3)
     store = Forgetful(MemoryStore())
     async with make(store) as service:
         pub = await service.publisher("s").open()
