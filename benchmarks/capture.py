@@ -99,7 +99,7 @@ class Sink:
     message_id, stream_id, version, next_id, closed = "m", "s", 0, 0, False
 
     def __init__(self) -> None:
-        self.kept: dict[type[Any], Any] = {}
+        self._adapter_state: dict[type[Any], Any] = {}
 
     def push(self, *chunks: Chunk) -> None:
         pass

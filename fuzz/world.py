@@ -270,9 +270,9 @@ class World:
         if not self.expects_errors:
             for service in self._services:
                 self.require(
-                    not service.error_counts,
+                    not service.statistics().errors,
                     "work in the background failed:",
-                    dict(service.error_counts),
+                    dict(service.statistics().errors),
                 )
 
 

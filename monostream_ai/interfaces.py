@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from monostream_ai.errors import MonostreamError
 from monostream_ai.types import (
@@ -21,6 +21,10 @@ from monostream_ai.types import (
     VersionInfo,
     WakeUp,
 )
+
+PAGE_ROWS: Final = 1000
+PAGE_BYTES: Final = 1024 * 1024
+"""Bounds of the pages that we ask a store for."""
 
 
 class Store(ABC):

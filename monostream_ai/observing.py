@@ -41,19 +41,32 @@ publisher.lost    1 for each version that this process saw without its publisher
 
 
 @dataclass(frozen=True, slots=True)
-class Activity:
-    """What a service is doing at one moment, and counts since its start.
-
-    `reader_lag` is how many chunks the slowest reader is behind what this process knows to be
-    stored.
-    """
+class Statistics:
+    """One service in this process: its state at one moment, and counts since its start."""
 
     open_versions: int
+    """Versions that publishers of this process are writing."""
+
     readers: int
     streams_read: int
+    """Streams that have readers; each is read from the store once for all of them."""
+
     reader_lag: int
+    """How many chunks the slowest reader is behind those that this process knows to be stored."""
+
     rescues: int
+    """Reads in which a poll found chunks that no wake-up had announced. If it grows, notifications
+    do not arrive.
+    """
+
     errors: Mapping[str, int]
+    """Errors of work in the background, by source: append, read, renew, check, release, notify,
+    listen, prune.
+    """
+
+
+Activity = Statistics
+"""The name of `Statistics` before release 0.2."""
 
 
 class Observer(Protocol):
@@ -62,7 +75,7 @@ class Observer(Protocol):
     def observe(self, measure: Measure, value: float) -> None:
         """Take a value, on the event loop of the service."""
 
-    def watch(self, activity: Callable[[], Activity]) -> None:
+    def watch(self, statistics: Callable[[], Statistics]) -> None:
         """Take a function that may be called at any time from any thread. Called once for each
         service.
         """

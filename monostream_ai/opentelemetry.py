@@ -14,12 +14,12 @@ except ImportError as error:
         "monostream_ai.opentelemetry needs its API: pip install 'monostream-ai[opentelemetry]'"
     ) from error
 
-from monostream_ai.observing import Activity, Measure
+from monostream_ai.observing import Measure, Statistics
 
 SECONDS: Final = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0]
 CHUNKS: Final = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000]
 
-Read = Callable[[list[Activity]], Iterable[Observation]]
+Read = Callable[[list[Statistics]], Iterable[Observation]]
 
 
 class OpenTelemetryObserver:
@@ -31,7 +31,7 @@ class OpenTelemetryObserver:
 
     def __init__(self, meter: Meter | None = None) -> None:
         meter = get_meter("monostream_ai") if meter is None else meter
-        self._activities: list[Callable[[], Activity]] = []
+        self._activities: list[Callable[[], Statistics]] = []
 
         def seconds(name: str, description: str) -> Callable[[float], None]:
             return meter.create_histogram(
@@ -70,8 +70,8 @@ class OpenTelemetryObserver:
     def observe(self, measure: Measure, value: float) -> None:
         self._takers[measure](value)
 
-    def watch(self, activity: Callable[[], Activity]) -> None:
-        self._activities.append(activity)
+    def watch(self, statistics: Callable[[], Statistics]) -> None:
+        self._activities.append(statistics)
 
     def _observe_activity(self, meter: Meter) -> None:
         for name, read in _GAUGES.items():
@@ -83,11 +83,11 @@ class OpenTelemetryObserver:
         return lambda options: read([activity() for activity in self._activities])
 
 
-def _total(read: Callable[[Activity], int]) -> Read:
+def _total(read: Callable[[Statistics], int]) -> Read:
     return lambda activities: [Observation(sum(map(read, activities)))]
 
 
-def _errors(activities: list[Activity]) -> Iterable[Observation]:
+def _errors(activities: list[Statistics]) -> Iterable[Observation]:
     for source in sorted({source for activity in activities for source in activity.errors}):
         yield Observation(
             sum(activity.errors.get(source, 0) for activity in activities), {"source": source}

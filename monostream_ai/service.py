@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Generic, Literal, Self
 
-from monostream_ai._reading.clock import Beat
+from monostream_ai._periodic import sweeping
+from monostream_ai._reading.clock import Clock
 from monostream_ai._reading.subscription import OnSuperseded, Subscription
-from monostream_ai._runtime import Machinery
-from monostream_ai._writing.endings import end_version
+from monostream_ai._runtime import Runtime
+from monostream_ai._writing.cancelling import finish_despite_cancel
+from monostream_ai._writing.endings import end_version, settle_version, stored_chunks
 from monostream_ai._writing.publisher import OnCancel, Publisher
-from monostream_ai._writing.shielding import finish_despite_cancel
+from monostream_ai.errors import ServiceClosed, StoreUnavailable, UnknownStream
 from monostream_ai.interfaces import BackgroundErrors, Notifier, Store
 from monostream_ai.json_text import encode_json
-from monostream_ai.observing import ObservedNotifier, ObservedStore, Observer
+from monostream_ai.observing import ObservedNotifier, ObservedStore, Observer, Statistics
 from monostream_ai.protocol import C, ChunkProtocol
-from monostream_ai.stored_streams import StoredStreams
-from monostream_ai.tokens import new_token
 from monostream_ai.types import (
+    MAX_VERSION,
     Cursor,
     Opening,
+    Position,
+    StoredChunk,
     VersionInfo,
+    WakeUp,
     check_cursor,
     check_stream_id,
     check_version,
+    new_token,
 )
 
 DEFAULT_LEASE: Final = 15.0
 DEFAULT_POLL_INTERVAL: Final = 5.0
 DEFAULT_OUTAGE_TIMEOUT: Final = 60.0
 
+SETTLE_TIMEOUT: Final = 60.0
+READY_TIMEOUT: Final = 2.0
+READY_STREAM: Final = "monostream:ready"
+PRUNE_BATCH: Final = 100
+"""Versions removed by one statement, so that no lock is held for long."""
 
-class DurableStreamService(StoredStreams[C]):
+
+class DurableStreamService(Generic[C]):
     """Named streams on a store. One service serves a process; it connects on first use and belongs
     to one event loop.
 
@@ -71,9 +85,9 @@ class DurableStreamService(StoredStreams[C]):
             notifier = None if notifier is None else ObservedNotifier(notifier, observer)
         self._protocol = protocol
         self._closing = False
-        self.beat: Final = Beat(on_alarm=self.begin_shutdown)
-        """A clock for whoever serves readers; an alarm begins the shutdown."""
-        self._machinery = Machinery(
+        self._clock = Clock(on_alarm=self.begin_shutdown)
+        """Ticks for responses that serve readers; an alarm begins the shutdown."""
+        self._runtime = Runtime(
             store,
             notifier,
             is_terminal=lambda payload: protocol.is_terminal(protocol.decode(payload)),
@@ -83,7 +97,15 @@ class DurableStreamService(StoredStreams[C]):
             create_tables=create_tables,
         )
         if observer is not None:
-            observer.watch(self._machinery.watched())
+            observer.watch(self._runtime.statistics)
+
+    def __repr__(self) -> str:
+        state = "closing" if self._closing else "open"
+        now = self._runtime.statistics()
+        return (
+            f"<{type(self).__name__} on {self._runtime.store!r} {state}, "
+            f"{now.open_versions} publishing, {now.readers} reading>"
+        )
 
     @property
     def protocol(self) -> ChunkProtocol[C]:
@@ -91,28 +113,28 @@ class DurableStreamService(StoredStreams[C]):
 
     @property
     def closing(self) -> bool:
-        """Whether `begin_shutdown` or `aclose` was called: whoever serves readers should break them
-        off.
-        """
+        """Whether `begin_shutdown` or `aclose` was called: responses to readers should break off."""
         return self._closing
 
-    @property
-    def error_counts(self) -> Mapping[str, int]:
-        """Errors of work in the background since the start, by source: append, read, renew, check,
-        notify, listen.
-        """
-        return self._machinery.error_counts
-
-    @property
-    def rescues(self) -> int:
-        """How often a poll found what no wake-up had announced; growth means that notifications do
-        not arrive.
-        """
-        return self._machinery.hub.rescues
+    def statistics(self) -> Statistics:
+        """Return the state of this moment, and counts since the start. Cheap; safe in any thread."""
+        return self._runtime.statistics()
 
     def on_error(self, observer: BackgroundErrors) -> None:
         """Call the observer with each error of work in the background. Such errors stop no stream."""
-        self._machinery.observers.append(observer)
+        self._runtime.error_observers.append(observer)
+
+    @property
+    def error_counts(self) -> Mapping[str, int]:
+        """Deprecated: use `statistics().errors`."""
+        _warn_of_alias("service.error_counts", "service.statistics().errors")
+        return self._runtime.error_counts
+
+    @property
+    def rescues(self) -> int:
+        """Deprecated: use `statistics().rescues`."""
+        _warn_of_alias("service.rescues", "service.statistics().rescues")
+        return self._runtime.tailer.rescues
 
     def publisher(
         self,
@@ -132,12 +154,11 @@ class DurableStreamService(StoredStreams[C]):
         Args:
             version: `"next"` is the latest plus one, or 0. An explicit version must be above the
                 latest.
-            request, metadata: JSON values stored with the version, for whoever has to repeat or
-                show it.
+            request, metadata: JSON values stored with the version, to repeat it or show it by.
             watched: The version is listed by `unattended` when its publisher is lost, and after its
                 end until `settle`.
-            on_cancel: What a cancelled block leaves behind: the protocol's abort, or a released
-                lease.
+            on_cancel: Whether a cancelled block ends with the protocol's abort, or releases its
+                lease without an ending.
 
         Raises:
             InvalidStreamId, InvalidVersion, InvalidChunk: The last for a request or metadata that
@@ -145,7 +166,7 @@ class DurableStreamService(StoredStreams[C]):
         """
         opening = Opening(
             token=new_token(),
-            lease=self._machinery.lease,
+            lease=self._runtime.writer.lease,
             message_id=message_id,
             owner=owner,
             attempt=attempt,
@@ -153,12 +174,12 @@ class DurableStreamService(StoredStreams[C]):
             metadata=None if metadata is None else encode_json(metadata),
             watched=watched,
         )
-        number = None if version == "next" else check_version(version)
         return Publisher(
-            self._machinery,
+            self._runtime.writer,
+            self._runtime.ready,
             self._protocol,
             check_stream_id(stream_id),
-            number,
+            None if version == "next" else check_version(version),
             opening,
             on_cancel=on_cancel,
         )
@@ -185,7 +206,8 @@ class DurableStreamService(StoredStreams[C]):
             InvalidStreamId, InvalidCursor: Neither could ever exist.
         """
         return Subscription(
-            self._machinery,
+            self._runtime.tailer,
+            self._runtime.ready,
             self._protocol,
             check_stream_id(stream_id),
             after=None if after is None else check_cursor(after),
@@ -220,10 +242,151 @@ class DurableStreamService(StoredStreams[C]):
         info = await self._info(stream_id, version)
         return info is not None and info.lost and await self._end(info, stop=False)
 
-    def begin_shutdown(self) -> None:
-        """Say that the process is about to end; `closing` is True from now on, and nothing else
-        changes.
+    async def status(self, stream_id: str, version: int | None = None) -> VersionInfo:
+        """Return the stored record of a version, by default the latest.
+
+        Raises:
+            UnknownStream: There is no such stream or version.
         """
+        info = await self._info(stream_id, version)
+        if info is None:
+            raise UnknownStream(stream_id)
+        return info
+
+    async def chunks(self, stream_id: str, version: int | None = None) -> list[C]:
+        """Return every chunk stored for a version now, by default the latest; superseded versions
+        can be read too.
+
+        Raises:
+            UnknownStream: There is no such stream or version.
+        """
+        info = await self.status(stream_id, version)
+        return await stored_chunks(self._runtime.store, self._protocol, info)
+
+    async def streams(
+        self, *, prefix: str = "", after: str | None = None, limit: int = 100
+    ) -> list[VersionInfo]:
+        """Return the latest version of streams whose id begins with `prefix`, in one order; `after`
+        is the last stream seen.
+        """
+        store = await self._connected()
+        return await store.streams(prefix=prefix, after=after, limit=limit)
+
+    async def versions(
+        self, stream_id: str, *, before: int | None = None, limit: int = 100
+    ) -> list[VersionInfo]:
+        """Return versions of a stream, the newest first; `before` is the last version seen. Empty
+        if there is no such stream.
+        """
+        store = await self._connected()
+        return await store.versions(check_stream_id(stream_id), before=before, limit=limit)
+
+    async def timeline(
+        self, stream_id: str, version: int, *, first: int = 0, limit: int = 1000
+    ) -> list[StoredChunk]:
+        """Return when the chunks of a version from id `first` on were stored, and their sizes.
+        Empty past the end.
+        """
+        store = await self._connected()
+        return await store.timeline(
+            check_stream_id(stream_id), check_version(version), first, max_rows=limit
+        )
+
+    async def unattended(self, *, prefix: str = "", limit: int = 100) -> list[VersionInfo]:
+        """Return watched versions that nobody looks after: lost ones, and ended ones not settled."""
+        store = await self._connected()
+        return await store.unattended(prefix=prefix, limit=limit)
+
+    async def settle(
+        self,
+        stream_id: str,
+        version: int,
+        work: Callable[[], Awaitable[object]],
+        *,
+        timeout: float = SETTLE_TIMEOUT,
+    ) -> bool:
+        """Run the work that is owed once after a watched version has ended, unless it is done or
+        being done elsewhere.
+
+        Returns:
+            Whether this call did it. Of all calls in all processes, one does.
+
+        Raises:
+            TimeoutError: The work took over `timeout` seconds. From then on another call may do it,
+                as if this process had died.
+            Exception: As the work raised it; another call may try again after `timeout` seconds.
+        """
+        check_stream_id(stream_id)
+        check_version(version)
+        await self._connected()
+        writer = self._runtime.writer
+        return await settle_version(writer, stream_id, version, work, timeout=timeout)
+
+    async def delete(self, stream_id: str) -> bool:
+        """Delete a stream with all its versions; return whether there was one.
+
+        Its readers and publishers get `StreamDeleted`.
+        """
+        store = await self._connected()
+        deleted = await store.delete(check_stream_id(stream_id))
+        # Newer than anything, so every process that knows the stream looks.
+        self._runtime.writer.announce(WakeUp(stream_id, MAX_VERSION, 0))
+        return deleted
+
+    async def prune(
+        self, *, older_than: float, on_batch: Callable[[int], None] | None = None
+    ) -> int:
+        """Remove versions whose last activity is over `older_than` seconds ago; return how many.
+
+        Works in small batches, after each of which `on_batch` is called with the number so far.
+        Versions that are being written are never touched.
+        """
+        store = await self._connected()
+        total = 0
+        while pruned := await store.prune(older_than=older_than, limit=PRUNE_BATCH):
+            total += pruned
+            if on_batch is not None:
+                on_batch(total)
+        return total
+
+    def pruning(
+        self, *, older_than: float, every: float = 3600.0
+    ) -> AbstractAsyncContextManager[None]:
+        """Return a block within which `prune` runs at once and then about every `every` seconds.
+
+        Any number of processes may do so at once. Errors go to `on_error` as `prune`, and the next
+        run tries again.
+        """
+        if not all(0 <= seconds < math.inf for seconds in (older_than, every)):
+            raise ValueError("older_than and every are finite seconds, not negative")
+        return sweeping(
+            lambda: self.prune(older_than=older_than), every=every, on_error=self._runtime.report
+        )
+
+    async def ready(self, *, timeout: float = READY_TIMEOUT) -> None:
+        """Return if requests can be served: the store answers, its tables are there, and the
+        service is not shutting down.
+
+        Meant for a load balancer, which may ask every second. Notifications are not tested: without
+        them readers poll.
+
+        Raises:
+            ServiceClosed: It is shutting down.
+            StoreUnavailable: The store did not answer within `timeout` seconds.
+            SchemaMissing, SchemaMismatch, SchemaOutdated, SchemaTooNew: The tables do not fit this
+                release.
+        """
+        if self._closing:
+            raise ServiceClosed
+        try:
+            async with asyncio.timeout(timeout):
+                store = await self._connected()
+                await store.read([Position(READY_STREAM, None, 0)], max_rows=0, max_bytes=1)
+        except TimeoutError as error:
+            raise StoreUnavailable(f"no answer within {timeout:g} s") from error
+
+    def begin_shutdown(self) -> None:
+        """Set `closing`, since the process is about to end; nothing else changes."""
         self._closing = True
 
     async def aclose(self) -> None:
@@ -231,10 +394,10 @@ class DurableStreamService(StoredStreams[C]):
         `ServiceClosed`, and disconnect.
         """
         self._closing = True
-        await self._machinery.aclose()
+        await self._runtime.aclose()
 
     async def __aenter__(self) -> Self:
-        await self._machinery.ready()
+        await self._runtime.ready()
         return self
 
     async def __aexit__(
@@ -247,9 +410,20 @@ class DurableStreamService(StoredStreams[C]):
         if cancellation is not None and error is None:
             raise cancellation
 
+    async def _info(self, stream_id: str, version: int | None) -> VersionInfo | None:
+        store = await self._connected()
+        number = None if version is None else check_version(version)
+        return await store.info(check_stream_id(stream_id), number)
+
     async def _end(self, info: VersionInfo, *, stop: bool) -> bool:
-        # Once the publisher is fenced somebody must write the ending, whether the caller waits for
-        # it or not.
-        return await self._machinery.to_the_end(
-            end_version(self._machinery, self._protocol, info, stop=stop)
-        )
+        # Once the publisher is fenced, the ending must be written even if the caller gives up.
+        ending = end_version(self._runtime.writer, self._protocol, info, stop=stop)
+        return await self._runtime.to_the_end(ending)
+
+    async def _connected(self) -> Store:
+        await self._runtime.ready()
+        return self._runtime.store
+
+
+def _warn_of_alias(old: str, new: str) -> None:
+    warnings.warn(f"{old} goes away in 0.3: use {new}", DeprecationWarning, stacklevel=3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -58,6 +59,11 @@ class Lease(NamedTuple):
     stream_id: str
     version: int
     token: str
+
+
+def new_token() -> str:
+    """Return 128 random bits as hexadecimal text, so that nobody writes by guessing."""
+    return secrets.token_hex(16)
 
 
 def log_fields(stream_id: str, version: int) -> dict[str, object]:
@@ -176,14 +182,16 @@ class Batch:
     """Consecutive payloads of one version, as JSON text; `first` is the id of the first one. Empty
     after a timeout.
 
-    `encoded` is for whoever sends it: many readers may be given the same batch, and what one of
-    them has made of it, by its kind, the others find there.
+    Many readers may be given the same object.
     """
 
     version: int
     first: int
     payloads: Sequence[str]
-    encoded: dict[str, list[bytes]] = field(default_factory=dict, compare=False, repr=False)
+    _frames: dict[str, list[bytes]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
+    """Frames already made from this batch, by encoder, so that readers sharing it encode it once."""
 
     @property
     def cursors(self) -> list[Cursor]:

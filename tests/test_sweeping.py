@@ -43,7 +43,7 @@ async def test_a_sweep_that_fails_is_reported_and_tried_again(no_task_is_left: N
     store.before["prune"] = fail
     async with service, service.pruning(older_than=0.0, every=0.001), asyncio.timeout(10):
         await swept.wait()
-    assert service.error_counts["prune"] == 2
+    assert service.statistics().errors["prune"] == 2
 
 
 async def test_leaving_the_block_ends_the_sweep_at_once(no_task_is_left: None) -> None:

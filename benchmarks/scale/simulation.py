@@ -21,7 +21,7 @@ INTERVAL = 0.020
 """Seconds between two chunks of a stream."""
 
 MAX_BATCH = 2000
-FEEDS_PER_READ = 64
+TAILS_PER_READ = 64
 """As in writer.py and hub.py."""
 
 
@@ -116,7 +116,7 @@ class Reader:
 
     def _read(self) -> None:
         taken: list[Batch] = []
-        room = FEEDS_PER_READ
+        room = TAILS_PER_READ
         while self._behind and room:
             batch = self._behind.popleft()
             if batch.chunks > room:
@@ -125,7 +125,7 @@ class Reader:
             taken.append(batch)
             room -= batch.chunks
         # Within 20 ms, each chunk is of another stream.
-        chunks = FEEDS_PER_READ - room
+        chunks = TAILS_PER_READ - room
         costs = self._database.costs
         self._database.counts.reads += 1
         here = costs.read.client.of(chunks, chunks) + costs.take * chunks

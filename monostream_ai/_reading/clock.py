@@ -1,4 +1,4 @@
-"""A slow clock for many: one timer, whatever their number."""
+"""One slow timer for all responses of a process, whatever their number."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-BEAT: Final = 0.5
-"""Seconds. A response that says nothing notices within this time that it must end."""
+TICK: Final = 0.5
+"""Seconds. A response that is silent notices within this time that it must end."""
 
 
-class Beat:
+class Clock:
     """Calls its members every half second while there are any.
 
     Args:
-        on_alarm: Called, before the members, at each beat at which an alarm is on.
+        on_alarm: Called at each tick at which an alarm is on, before the members.
     """
 
     def __init__(self, on_alarm: Callable[[], object]) -> None:
@@ -23,22 +23,20 @@ class Beat:
         self._timer: asyncio.TimerHandle | None = None
 
     def join(self, member: Callable[[], object], *, alarm: Callable[[], bool]) -> None:
-        """Call `member` at each beat until it leaves; alarms that members have in common are looked
-        at once.
-        """
+        """Call `member` at each tick until it leaves; an alarm that members share is asked once."""
         self._members[member] = alarm
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(BEAT, self._beat)
+            self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
 
     def leave(self, member: Callable[[], object]) -> None:
-        """Call `member` no more. Idempotent."""
+        """Stop calling `member`. Idempotent."""
         self._members.pop(member, None)
         if not self._members and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _beat(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(BEAT, self._beat)
+    def _tick(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
         if any(alarm() for alarm in {*self._members.values()}):
             self._on_alarm()
         for member in [*self._members]:

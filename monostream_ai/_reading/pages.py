@@ -1,4 +1,4 @@
-"""Pages for readers behind the window of their stream: those who ask for the same one share a read."""
+"""Pages for readers behind the window of their tail; readers at the same place share a read."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from functools import cached_property
 from typing import Final
 
-from monostream_ai._backoff import Backoff
+from monostream_ai._backoff import patiently
 from monostream_ai._reading.polls import FIRST_POLL
 from monostream_ai._reading.tail import DOUBT
 from monostream_ai._reading.waiting import Wait, Waiters
-from monostream_ai.errors import ChunksMissing, ServiceClosed, StoreUnavailable, StreamDeleted
+from monostream_ai.errors import ChunksMissing, ServiceClosed, StreamDeleted
 from monostream_ai.interfaces import BackgroundErrors
 from monostream_ai.types import Batch, Page, Position
 
@@ -19,7 +19,7 @@ READS_AT_ONCE: Final = 4
 
 
 class PageRead:
-    """One page on its way."""
+    """One page on its way from the store."""
 
     def __init__(self, task: asyncio.Task[Page]) -> None:
         self.waiters = Waiters()
@@ -46,20 +46,18 @@ class PageRead:
     def batch(self) -> Batch | None:
         """The payloads of the page, as one object for all readers; None if it has none."""
         page = self.page()
-        return (
-            None
-            if page.head is None or not page.payloads
-            else Batch(page.head.version, page.first, page.payloads)
-        )
+        if page.head is None or not page.payloads:
+            return None
+        return Batch(page.head.version, page.first, page.payloads)
 
     async def give_up(self) -> None:
-        """Stop reading: whoever waits for the page gets `ServiceClosed`."""
+        """Stop reading: readers waiting for the page get `ServiceClosed`."""
         self._task.cancel()
         await asyncio.wait([self._task])
 
     def _finish(self, task: asyncio.Task[Page]) -> None:
         if not task.cancelled():
-            # A page that was read ahead may be wanted by nobody, and so may its error.
+            # Nobody may ever want a page that was read ahead, nor its error: mark it retrieved.
             task.exception()
         self.waiters.wake()
 
@@ -86,39 +84,33 @@ class PageReads:
         self._reads: dict[Position, PageRead] = {}
 
     def begin(self, position: Position) -> PageRead:
-        """Read a page, or join the read of it that is on its way. It goes on if those who asked
-        leave.
+        """Read a page, or join the read of it that is on its way; it goes on if its readers leave.
+
+        A read that is done is not joined: the store may have moved since.
         """
         under_way = self._reads.get(position)
-        # One that has just ended may know less than who asks now.
         if under_way is not None and not under_way.done:
             return under_way
-        task = asyncio.get_running_loop().create_task(self._patiently(position))
+        task = asyncio.get_running_loop().create_task(self._read_patiently(position))
         read = self._reads[position] = PageRead(task)
         task.add_done_callback(lambda _: self._forget(position, read))
         return read
 
     async def aclose(self) -> None:
-        """Give up what is on its way."""
+        """Give up the reads on their way."""
         await asyncio.gather(*(read.give_up() for read in [*self._reads.values()]))
 
     def _forget(self, position: Position, read: PageRead) -> None:
         if self._reads.get(position) is read:
             del self._reads[position]
 
-    async def _patiently(self, position: Position) -> Page:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._patience
-        backoff = Backoff()
+    async def _read_patiently(self, position: Position) -> Page:
         async with self._slots:
-            while True:
-                try:
-                    return await self._read(position)
-                except StoreUnavailable as error:
-                    self._on_error("read", error)
-                    if loop.time() >= deadline:
-                        raise
-                await asyncio.sleep(backoff.next())
+            return await patiently(
+                lambda: self._read(position),
+                patience=self._patience,
+                on_error=lambda error: self._on_error("read", error),
+            )
 
 
 class ReadAhead:
@@ -134,7 +126,7 @@ class ReadAhead:
 
         Raises:
             StreamDeleted: The version was pruned.
-            ChunksMissing: What must be there could not be read for `DOUBT` seconds.
+            ChunksMissing: Chunks that must be there could not be read for `DOUBT` seconds.
             Interrupted: As the wait.
         """
         loop = asyncio.get_running_loop()
@@ -160,11 +152,11 @@ class ReadAhead:
             await asyncio.sleep(FIRST_POLL)
 
     def forget(self) -> None:
-        """Let go of what was read and not used."""
+        """Drop a page that was read ahead and not used."""
         self._next = None
 
     def _at(self, position: Position) -> PageRead:
-        # The same one if it is asked for again before it is done.
+        # The same read if the position is asked for again before it is done.
         if self._next is None or self._next[0] != position:
             self._next = position, self._reads.begin(position)
         return self._next[1]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Generic, Literal, Self
 
 from monostream_ai._reading.pages import ReadAhead
-from monostream_ai._reading.tail import Feed
-from monostream_ai._reading.tailer import Hub
+from monostream_ai._reading.tail import Tail
+from monostream_ai._reading.tailer import Tailer
 from monostream_ai._reading.waiting import Interrupted, Wait
-from monostream_ai._runtime import Machinery
 from monostream_ai.errors import (
     CursorNotFound,
     PublisherLost,
@@ -48,7 +48,8 @@ class Subscription(Generic[C]):
 
     def __init__(
         self,
-        machinery: Machinery,
+        tailer: Tailer,
+        ready: Callable[[], Awaitable[None]],
         protocol: ChunkProtocol[C],
         stream_id: str,
         *,
@@ -56,7 +57,8 @@ class Subscription(Generic[C]):
         timeout: float | None,
         on_superseded: OnSuperseded,
     ) -> None:
-        self._machinery = machinery
+        self._tailer = tailer
+        self._ready = ready
         self._protocol = protocol
         self._stream_id = stream_id
         self._after = after
@@ -64,14 +66,22 @@ class Subscription(Generic[C]):
         self._on_superseded = on_superseded
         self._version: int | None = None if after is None else after.version
         self._next_id = 0 if after is None else after.id + 1
-        self._feed: Feed | None = None
+        self._tail: Tail | None = None
         self._fresh_after = 0
         self._detach: weakref.finalize[..., Any] | None = None
         self._buffer: deque[str] = deque()
-        self._pages = ReadAhead(machinery.hub.pages)
+        self._pages = ReadAhead(tailer.pages)
         self._wait = Wait()
         self._over: BaseException | None = None
         self._reading = False
+
+    def __repr__(self) -> str:
+        name = f"{type(self).__name__} {self._stream_id!r}"
+        if self._over is not None:
+            return f"<{name} over: {type(self._over).__name__}>"
+        if self._version is None:
+            return f"<{name} waiting>"
+        return f"<{name} v{self._version}, {self._yielded} read, {self.behind} behind>"
 
     @property
     def stream_id(self) -> str:
@@ -84,11 +94,7 @@ class Subscription(Generic[C]):
         None until the subscription has joined a version; id -1 while nothing of that version was
         yielded.
         """
-        return (
-            None
-            if self._version is None
-            else Cursor(self._version, self._next_id - len(self._buffer) - 1)
-        )
+        return None if self._version is None else Cursor(self._version, self._yielded - 1)
 
     @property
     def waited(self) -> bool:
@@ -102,11 +108,11 @@ class Subscription(Generic[C]):
         """How many chunks this process knows to be stored in the latest version that were not
         yielded yet.
         """
-        feed = self._feed
-        if feed is None:
+        tail = self._tail
+        if tail is None:
             return 0
-        yielded = self._next_id - len(self._buffer) if self._version == feed.version else 0
-        return max(feed.next_id - yielded, 0)
+        yielded = self._next_id - len(self._buffer) if self._version == tail.version else 0
+        return max(tail.next_id - yielded, 0)
 
     def __aiter__(self) -> Self:
         return self
@@ -114,6 +120,7 @@ class Subscription(Generic[C]):
     async def __anext__(self) -> C:
         while not self._buffer:
             self._buffer.extend((await self._next(self._timeout)).payloads)
+        # Removed only once it is decoded: an error must not skip a chunk.
         chunk = self._protocol.decode(self._buffer[0])
         self._buffer.popleft()
         return chunk
@@ -137,11 +144,14 @@ class Subscription(Generic[C]):
             return Batch(self._version or 0, self._next_id, [])
 
     def interrupt(self) -> None:
-        """Let `next_batch` return an empty batch: the one that waits, or the next one that would."""
+        """Let `next_batch` return an empty batch: the call that waits, or else the next one that
+        would.
+        """
         self._wait.interrupt()
 
     def close(self) -> None:
         """Give the subscription back; reading it afterwards raises `SubscriptionClosed`.
+
         Idempotent, never waits.
         """
         self._buffer.clear()
@@ -161,6 +171,10 @@ class Subscription(Generic[C]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def _yielded(self) -> int:
+        return self._next_id - len(self._buffer)
 
     async def _next(self, timeout: float | None) -> Batch:
         if self._over is not None:
@@ -188,17 +202,66 @@ class Subscription(Generic[C]):
         finally:
             self._reading = False
 
-    def _attached(self) -> Feed:
-        if self._feed is None:
-            self._feed, self._fresh_after = self._machinery.hub.attach(
-                Position(self._stream_id, self._version, self._next_id)
-            )
-            self._detach = weakref.finalize(
-                self, _detach, self._machinery.hub, self._feed, asyncio.get_running_loop()
-            )
-            self._detach.atexit = False
-            self._machinery.note_reader(self)
-        return self._feed
+    async def _advance(self) -> Batch:
+        if self._tail is None:
+            await self._ready()
+        while True:
+            if self._over is not None:
+                raise self._over
+            tail = self._tail or self._attach()
+            if isinstance(tail.error, StreamDeleted) and self._version is None:
+                # Deleted before this reader came, which reads the stream's successor or waits.
+                self._leave()
+                continue
+            if tail.error is not None:
+                # One object for all readers: without this, each would add its frames to it.
+                raise tail.error.with_traceback(None)
+            if tail.reads_done < self._fresh_after:
+                await self._wait.for_news(tail.newcomers)
+                continue
+            if tail.version is not None:
+                version = self._join(tail, tail.version)
+                batch = tail.batch_from(self._next_id)
+                if batch is None and self._next_id < tail.next_id:
+                    position = Position(self._stream_id, version, self._next_id)
+                    batch = await self._pages.batch(position, self._wait)
+                if batch is not None:
+                    self._next_id += len(batch.payloads)
+                    return batch
+                if version != tail.version or self._next_id < tail.next_id:
+                    continue
+                self._judge(tail, version)
+            elif self._after is not None:
+                raise CursorNotFound(self._stream_id, self._after)
+            await self._wait.for_news(tail.waiters)
+
+    def _join(self, tail: Tail, current: int) -> int:
+        if self._version is None or self._version < current:
+            if self._version is not None and self._on_superseded == "raise":
+                raise Superseded(self._stream_id, self._version, current)
+            self._version, self._next_id = current, 0
+        elif self._version > current or self._next_id > tail.next_id:
+            raise CursorNotFound(self._stream_id, self._after)
+        return current
+
+    def _judge(self, tail: Tail, version: int) -> None:
+        # Everything stored has been yielded: only now may the end be told.
+        if tail.state == "closed":
+            raise StopAsyncIteration
+        if tail.state == "pruned":
+            raise StreamDeleted(self._stream_id)
+        if tail.lost:
+            raise PublisherLost(self._stream_id, version)
+
+    def _attach(self) -> Tail:
+        asked = Position(self._stream_id, self._version, self._next_id)
+        tail, self._fresh_after = self._tailer.attach(asked, self)
+        # A subscription that is dropped without being closed gives its place back all the same.
+        loop = asyncio.get_running_loop()
+        self._detach = weakref.finalize(self, _detach, self._tailer, tail, loop)
+        self._detach.atexit = False
+        self._tail = tail
+        return tail
 
     def _end(self, error: BaseException) -> None:
         if self._over is None:
@@ -206,67 +269,15 @@ class Subscription(Generic[C]):
         self._leave()
 
     def _leave(self) -> None:
-        feed, self._feed = self._feed, None
+        tail, self._tail = self._tail, None
         self._pages.forget()
-        if self._detach is not None and self._detach.detach() and feed is not None:
-            self._machinery.hub.detach(feed)
-            # A read of ours may be waiting in another task.
+        if self._detach is not None and self._detach.detach() and tail is not None:
+            self._tailer.detach(tail)
+            # A read of this subscription may be waiting in another task.
             self._wait.end()
 
-    async def _advance(self) -> Batch:
-        if self._feed is None:
-            await self._machinery.ready()
-        while True:
-            if self._over is not None:
-                raise self._over
-            feed = self._attached()
-            if isinstance(feed.error, StreamDeleted) and self._version is None:
-                # Deleted before this reader came: it reads what was begun since, or waits for it.
-                self._leave()
-                continue
-            if feed.error is not None:
-                # One object for all readers: without this, each would add its frames to it.
-                raise feed.error.with_traceback(None)
-            if feed.reads_done < self._fresh_after:
-                await self._wait.for_news(feed.newcomers)
-                continue
-            if feed.version is not None:
-                version = self._join(feed, feed.version)
-                batch = feed.batch_from(self._next_id)
-                if batch is None and self._next_id < feed.next_id:
-                    batch = await self._pages.batch(
-                        Position(self._stream_id, version, self._next_id), self._wait
-                    )
-                if batch is not None:
-                    self._next_id += len(batch.payloads)
-                    return batch
-                if version != feed.version or self._next_id < feed.next_id:
-                    continue
-                self._judge(feed, version)
-            elif self._after is not None:
-                raise CursorNotFound(self._stream_id, self._after)
-            await self._wait.for_news(feed.waiters)
 
-    def _join(self, feed: Feed, current: int) -> int:
-        if self._version is None or self._version < current:
-            if self._version is not None and self._on_superseded == "raise":
-                raise Superseded(self._stream_id, self._version, current)
-            self._version, self._next_id = current, 0
-        elif self._version > current or self._next_id > feed.next_id:
-            raise CursorNotFound(self._stream_id, self._after)
-        return current
-
-    def _judge(self, feed: Feed, version: int) -> None:
-        # Everything stored has been yielded: only now may the end be told.
-        if feed.state == "closed":
-            raise StopAsyncIteration
-        if feed.state == "pruned":
-            raise StreamDeleted(self._stream_id)
-        if feed.lost:
-            raise PublisherLost(self._stream_id, version)
-
-
-def _detach(hub: Hub, feed: Feed, loop: asyncio.AbstractEventLoop) -> None:
+def _detach(tailer: Tailer, tail: Tail, loop: asyncio.AbstractEventLoop) -> None:
     # The collector may run this in any thread.
     if not loop.is_closed():
-        loop.call_soon_threadsafe(hub.detach, feed)
+        loop.call_soon_threadsafe(tailer.detach, tail)

@@ -1,9 +1,9 @@
-"""One tailer for each stream and process: all readers of a stream in this process share one read of
-each chunk.
+"""One tailer for each process: it keeps a tail of each stream that is read here, so that all readers
+of a stream share one read of each chunk.
 
-Feeds become dirty by a wake-up, a poll that is due, or a local commit that does not fit; one task
-reads all dirty feeds with one statement at a time, and what becomes dirty meanwhile is the next
-statement.
+A wake-up, a poll that is due, or a local commit that does not fit makes a tail dirty. One task
+reads all dirty tails with one statement at a time; those that become dirty meanwhile are read by
+the next statement.
 """
 
 from __future__ import annotations
@@ -12,33 +12,38 @@ import asyncio
 import itertools
 import logging
 import math
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from monostream_ai._backoff import Backoff
 from monostream_ai._reading.pages import PageReads
 from monostream_ai._reading.polls import FIRST_POLL, PollSchedule
-from monostream_ai._reading.tail import Feed
+from monostream_ai._reading.tail import Tail
 from monostream_ai.errors import MonostreamError, StoreUnavailable
-from monostream_ai.interfaces import BackgroundErrors, Store
+from monostream_ai.interfaces import PAGE_BYTES, PAGE_ROWS, BackgroundErrors, Store
 from monostream_ai.types import Append, Page, Position, WakeUp
 
 logger = logging.getLogger(__name__)
 
-PAGE_ROWS: Final = 1000
-PAGE_BYTES: Final = 1024 * 1024
-FEEDS_PER_READ: Final = 64
-FEEDS_PER_POLL: Final = 256
-"""Polls mostly find nothing, and what a statement costs by itself is more than what it costs for a
-stream.
-"""
+TAILS_PER_READ: Final = 64
+TAILS_PER_POLL: Final = 256
+"""Most polls find nothing, and then a statement costs more than the streams in it."""
 
 READ_BYTES: Final = 16 * 1024 * 1024
-"""Size of a read of many feeds; each gets its part (one chunk may be larger)."""
+"""Size of a read of many tails, shared equally; a single chunk may exceed its share."""
 
 
-class Hub:
+class Reader(Protocol):
+    """A subscription, as statistics see it."""
+
+    @property
+    def behind(self) -> int:
+        """How many chunks this process knows to be stored that it has not yielded."""
+
+
+class Tailer:
     """The reading side of a service.
 
     Args:
@@ -71,67 +76,76 @@ class Hub:
         self._is_terminal = is_terminal
         self._on_error = on_error
         self.rescues = 0
-        """Reads in which a poll found what no wake-up had announced."""
-        self._feeds: dict[str, Feed] = {}
-        self._dirty: dict[Feed, bool] = {}
-        self._polls = PollSchedule(lambda feed: self._mark(feed, polled=True))
-        self._task: asyncio.Task[None] | None = None
+        """Reads in which a poll found chunks that no wake-up had announced."""
         self.pages = PageReads(self._page, patience=patience, on_error=on_error)
-        """Reads for those behind the window."""
+        """Reads for readers behind the window."""
+        self._tails: dict[str, Tail] = {}
+        self._dirty: dict[Tail, bool] = {}
+        self._polls = PollSchedule(lambda tail: self._mark(tail, polled=True))
+        self._task: asyncio.Task[None] | None = None
         self._backoff = Backoff()
+        self._readers: set[weakref.ref[Reader]] = set()
 
     @property
     def readers_of_streams(self) -> list[int]:
-        """How many readers each stream has in this process."""
-        return [feed.readers for feed in [*self._feeds.values()]]
+        """How many readers each stream has in this process. Safe in any thread."""
+        # A list is copied in one step, whatever the loop's thread does meanwhile.
+        return [tail.readers for tail in [*self._tails.values()]]
 
-    def attach(self, asked: Position) -> tuple[Feed, int]:
-        """Register a reader of a stream; the feed loads in the background. Pair with `detach`.
+    @property
+    def reader_lag(self) -> int:
+        """How many chunks the slowest reader is behind. Safe in any thread, for the same reason."""
+        readers = [reader for reference in [*self._readers] if (reader := reference()) is not None]
+        return max((reader.behind for reader in readers), default=0)
+
+    def attach(self, asked: Position, reader: Reader) -> tuple[Tail, int]:
+        """Register a reader of a stream; the tail loads in the background. Pair with `detach`.
 
         Returns:
-            The feed, and the number of reads after which it shows no less than the store held at
-            this moment: a feed that others opened before may not know yet of a version that another
+            The tail, and the number of reads after which it shows no less than the store held at
+            this moment: a tail that others opened before may not know yet of a version that another
             process has opened since.
         """
-        feed = self._feeds.get(asked.stream_id)
-        if feed is None or feed.error is not None:
-            feed = self._feeds[asked.stream_id] = Feed(asked)
-        feed.readers += 1
-        self._mark(feed, polled=False)
-        return feed, feed.reads_begun + 1
+        tail = self._tails.get(asked.stream_id)
+        if tail is None or tail.error is not None:
+            tail = self._tails[asked.stream_id] = Tail(asked)
+        tail.readers += 1
+        self._readers.add(weakref.ref(reader, self._readers.discard))
+        self._mark(tail, polled=False)
+        return tail, tail.reads_begun + 1
 
-    def detach(self, feed: Feed) -> None:
+    def detach(self, tail: Tail) -> None:
         """Take a reader back; a stream without readers costs nothing."""
-        feed.readers -= 1
-        if feed.readers == 0:
-            feed.poll_at = None
-            feed.clear()
-            self._dirty.pop(feed, None)
-            if self._feeds.get(feed.stream_id) is feed:
-                del self._feeds[feed.stream_id]
+        tail.readers -= 1
+        if tail.readers == 0:
+            tail.poll_at = None
+            tail.clear()
+            self._dirty.pop(tail, None)
+            if self._tails.get(tail.stream_id) is tail:
+                del self._tails[tail.stream_id]
 
     def landed(self, append: Append) -> None:
         """Deliver a commit of this process to its readers without a read."""
-        feed = self._feeds.get(append.lease.stream_id)
-        if feed is not None and not feed.landed(
-            append, asyncio.get_running_loop().time() + self._lease
-        ):
-            self._mark(feed, polled=False)
+        tail = self._tails.get(append.lease.stream_id)
+        if tail is not None:
+            lease_until = asyncio.get_running_loop().time() + self._lease
+            if not tail.landed(append, lease_until):
+                self._mark(tail, polled=False)
 
     def on_wake_up(self, wake_up: WakeUp) -> None:
-        feed = self._feeds.get(wake_up.stream_id)
-        if feed is not None and feed.is_behind(wake_up.version, wake_up.id):
-            self._mark(feed, polled=False)
+        tail = self._tails.get(wake_up.stream_id)
+        if tail is not None and tail.is_behind(wake_up.version, wake_up.id):
+            self._mark(tail, polled=False)
 
     def on_resync(self) -> None:
-        for feed in self._feeds.values():
-            self._mark(feed, polled=False)
+        for tail in self._tails.values():
+            self._mark(tail, polled=False)
 
     async def aclose(self, error: MonostreamError) -> None:
-        """End all feeds with this error."""
-        for feed in [*self._feeds.values()]:
-            feed.fail(error)
-        self._feeds.clear()
+        """End all tails with this error."""
+        for tail in [*self._tails.values()]:
+            tail.fail(error)
+        self._tails.clear()
         self._dirty.clear()
         self._polls.cancel()
         await self.pages.aclose()
@@ -139,8 +153,8 @@ class Hub:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def _mark(self, feed: Feed, *, polled: bool) -> None:
-        self._dirty[feed] = polled and self._dirty.get(feed, True)
+    def _mark(self, tail: Tail, *, polled: bool) -> None:
+        self._dirty[tail] = polled and self._dirty.get(tail, True)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -148,108 +162,112 @@ class Hub:
         try:
             unavailable_since: float | None = None
             while self._dirty:
-                # Cleared before the read: a wake-up during it makes the feed dirty again.
-                polls = all(itertools.islice(self._dirty.values(), FEEDS_PER_POLL))
-                feeds = dict(
-                    itertools.islice(
-                        self._dirty.items(), FEEDS_PER_POLL if polls else FEEDS_PER_READ
-                    )
-                )
-                for feed in feeds:
-                    del self._dirty[feed]
+                tails = self._take()
                 try:
-                    await self._refresh(feeds)
+                    await self._refresh(tails)
                     unavailable_since = None
                     self._backoff.reset()
                 except StoreUnavailable as error:
-                    unavailable_since = await self._outage(feeds, error, unavailable_since)
+                    unavailable_since = await self._outage(tails, error, unavailable_since)
         finally:
             self._task = None
 
-    async def _refresh(self, feeds: dict[Feed, bool]) -> None:
-        for feed in feeds:
-            feed.reads_begun += 1
-        begun = [(feed.reads_begun, feed.landings) for feed in feeds]
+    def _take(self) -> dict[Tail, bool]:
+        only_polls = all(itertools.islice(self._dirty.values(), TAILS_PER_POLL))
+        count = TAILS_PER_POLL if only_polls else TAILS_PER_READ
+        tails = dict(itertools.islice(self._dirty.items(), count))
+        # Removed before the read: a wake-up during it makes the tail dirty again.
+        for tail in tails:
+            del self._dirty[tail]
+        return tails
+
+    async def _refresh(self, tails: dict[Tail, bool]) -> None:
+        for tail in tails:
+            tail.reads_begun += 1
+        begun = [(tail.reads_begun, tail.landings) for tail in tails]
         try:
-            positions = [feed.position for feed in feeds]
-            size = READ_BYTES // max(len(feeds), FEEDS_PER_READ)
+            positions = [tail.position for tail in tails]
+            size = READ_BYTES // max(len(tails), TAILS_PER_READ)
             pages = await self._store.read(positions, max_rows=PAGE_ROWS, max_bytes=size)
         except StoreUnavailable:
             raise
-        # Anything else would end the tailer silently; the readers must hear of it.
+        # Any other error would end this task silently; the readers must hear of it.
         except Exception as error:
-            for feed in feeds:
-                feed.fail(error)
+            for tail in tails:
+                tail.fail(error)
             return
         now = asyncio.get_running_loop().time()
-        for (feed, polled), page, (read, landings) in zip(feeds.items(), pages, begun, strict=True):
-            await self._show(feed, page, polled, now, read, landings)
+        for (tail, polled), page, (read, landings) in zip(tails.items(), pages, begun, strict=True):
+            await self._show(tail, page, polled, now, read, landings)
 
     async def _show(
-        self, feed: Feed, page: Page, polled: bool, now: float, read: int, landings: int
+        self, tail: Tail, page: Page, polled: bool, now: float, read: int, landings: int
     ) -> None:
         try:
-            page = await self._judged(feed.stream_id, page)
+            page = await self._judged(tail.stream_id, page)
         except StoreUnavailable:
             raise
-        # A chunk that the protocol cannot read is the trouble of its readers, not of everybody's.
+        # A chunk that the protocol cannot read is an error of its own readers only.
         except Exception as error:
-            feed.fail(error)
+            tail.fail(error)
             return
-        before = (feed.version, feed.next_id, feed.state)
-        fits = feed.see(page, now, landings=landings, read=read)
-        moved = before != (feed.version, feed.next_id, feed.state)
-        self.rescues += polled and moved and self._is_healthy()
-        feed.poll_delay = (
-            FIRST_POLL
-            if moved or feed.poll_delay == 0
-            else min(feed.poll_delay * 2, self._poll_interval)
-        )
-        if not feed.readers or feed.error is not None:
+        before = (tail.version, tail.next_id, tail.state)
+        fits = tail.see(page, now, landings=landings, read=read)
+        moved = before != (tail.version, tail.next_id, tail.state)
+        if polled and moved and self._is_healthy():
+            self.rescues += 1
+            logger.debug("a poll found news of stream %r that no wake-up told", tail.stream_id)
+        self._schedule(tail, now, moved=moved, fits=fits)
+
+    def _schedule(self, tail: Tail, now: float, *, moved: bool, fits: bool) -> None:
+        if moved or tail.poll_delay == 0:
+            tail.poll_delay = FIRST_POLL
+        else:
+            tail.poll_delay = min(tail.poll_delay * 2, self._poll_interval)
+        if not tail.readers or tail.error is not None:
             return
         if not fits:
-            self._polls.schedule(feed, now, FIRST_POLL)
-        elif not feed.over:
-            delay = (
-                self._poll_interval
-                if self._is_healthy()
-                else min(feed.poll_delay, self._poll_interval)
-            )
-            self._polls.schedule(
-                feed, now, delay if feed.lost else min(delay, max(feed.lease_until - now, 0.0))
-            )
+            self._polls.schedule(tail, now, FIRST_POLL)
+        elif not tail.over:
+            delay = self._poll_interval if self._is_healthy() else tail.poll_delay
+            if not tail.lost:
+                # Looks again when the lease runs out: a lost publisher sends no wake-up.
+                delay = min(delay, max(tail.lease_until - now, 0.0))
+            self._polls.schedule(tail, now, min(delay, self._poll_interval))
 
     async def _outage(
-        self, feeds: dict[Feed, bool], error: StoreUnavailable, since: float | None
+        self, tails: dict[Tail, bool], error: StoreUnavailable, since: float | None
     ) -> float:
         self._on_error("read", error)
         now = asyncio.get_running_loop().time()
         since = now if since is None else since
-        for feed in feeds:
+        for tail in tails:
             if now - since >= self._patience:
-                feed.fail(error)
-            elif feed.readers:
-                self._dirty.setdefault(feed, False)
+                tail.fail(error)
+            elif tail.readers:
+                self._dirty.setdefault(tail, False)
         await asyncio.sleep(self._backoff.next())
         return since
 
     async def _page(self, position: Position) -> Page:
-        feed = self._feeds.get(position.stream_id)
-        landings = 0 if feed is None else feed.landings
+        tail = self._tails.get(position.stream_id)
+        landings = 0 if tail is None else tail.landings
         (page,) = await self._store.read([position], max_rows=PAGE_ROWS, max_bytes=PAGE_BYTES)
         page = await self._judged(position.stream_id, page)
-        if feed is not None:
-            feed.see(page, asyncio.get_running_loop().time(), landings=landings)
+        if tail is not None:
+            tail.see(page, asyncio.get_running_loop().time(), landings=landings)
         return page
 
     async def _judged(self, stream_id: str, page: Page) -> Page:
         head = page.head
-        if head is None or head.state != "open" or head.next_id == 0 or head.lease_left != math.inf:
+        if head is None or head.state != "open" or head.next_id == 0:
             return page
-        # Neither lease nor state were stored with this version, so its last chunk decides.
+        if head.lease_left != math.inf:
+            return page
+        # Another program stored this version, without lease or state: its last chunk decides. It is
+        # closed only if the head has not moved between the two reads.
         last = Position(stream_id, head.version, head.next_id - 1)
         (tail,) = await self._store.read([last], max_rows=1, max_bytes=1)
-        closed = (
-            tail.head == head and len(tail.payloads) == 1 and self._is_terminal(tail.payloads[0])
-        )
-        return Page(replace(head, state="closed"), page.first, page.payloads) if closed else page
+        if tail.head != head or len(tail.payloads) != 1 or not self._is_terminal(tail.payloads[0]):
+            return page
+        return Page(replace(head, state="closed"), page.first, page.payloads)

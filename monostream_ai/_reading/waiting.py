@@ -6,9 +6,7 @@ import asyncio
 from typing import Final
 
 WOKEN_AT_ONCE: Final = 16
-"""Readers woken in one turn of the event loop. With thousands of them, a new request gets in
-between.
-"""
+"""Readers woken in one turn of the event loop, so that new requests get in between thousands."""
 
 
 class Waiters:
@@ -25,11 +23,11 @@ class Waiters:
         self._waiting.pop(waiter, None)
 
     def wake(self) -> None:
-        """Let all who wait look again. Who comes later waits for the next call."""
+        """Wake everyone waiting now; later arrivals wait for the next call."""
         if not self._waiting:
             return
         under_way = bool(self._due)
-        # The last one is woken first.
+        # Taken from the end, so those who waited first are woken first.
         self._due[:0] = reversed(self._waiting)
         self._waiting.clear()
         if not under_way:
@@ -46,7 +44,7 @@ class Waiters:
 
 
 class Interrupted(Exception):
-    """Somebody wants a wait to be over, though nothing has happened."""
+    """A wait was ended from outside, though there is no news."""
 
 
 class Wait:
@@ -61,7 +59,8 @@ class Wait:
         self._interrupted = False
 
     async def for_news(self, waiters: Waiters) -> None:
-        """Wait until these are woken. Look before and after: nobody is told what has happened.
+        """Wait until these waiters are woken. Check for news before and after: a wake-up says only
+        that something may have changed.
 
         Raises:
             Interrupted: `interrupt` was called, now or since the last wait.
@@ -80,7 +79,7 @@ class Wait:
             raise Interrupted
 
     def end(self) -> None:
-        """Let the reader look again, if it waits."""
+        """Let the reader check again, if it waits."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 

@@ -1,22 +1,25 @@
-"""Sends wake-ups after commits: one coalesced batch at a time, for each stream only the newest."""
+"""Sends wake-ups after commits: one batch at a time, and for each stream only the newest."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final
 
 from monostream_ai.interfaces import BackgroundErrors, Notifier
 from monostream_ai.types import WakeUp
 
+logger = logging.getLogger(__name__)
+
 LONGEST_PAUSE: Final = 0.005
-"""Seconds between two notifications at most that are due one after the other."""
+"""Seconds between two consecutive notifications at most."""
 
 
 class Announcer:
     """Tells other processes what this one stored. A failure costs a wake-up, never a chunk.
 
-    Where the next notification is due when one ends, it waits as long as that one took: what is
-    slow is shared, and leaves others half of the time, and what is fast costs next to nothing.
+    If wake-ups are waiting when a notification returns, the next one pauses as long as that one
+    took, at most `LONGEST_PAUSE`: slow notifications are batched, fast ones hardly delayed.
     """
 
     def __init__(self, notifier: Notifier, on_error: BackgroundErrors) -> None:
@@ -26,7 +29,7 @@ class Announcer:
         self._task: asyncio.Task[None] | None = None
 
     def add(self, wake_up: WakeUp) -> None:
-        """Queue a wake-up; what queues while a batch is being sent is the next batch."""
+        """Queue a wake-up; those queued while a batch is being sent make the next batch."""
         known = self._pending.get(wake_up.stream_id)
         if known is None or known < wake_up:
             self._pending[wake_up.stream_id] = wake_up
@@ -34,7 +37,7 @@ class Announcer:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def aclose(self) -> None:
-        """Send what is queued."""
+        """Send the wake-ups that are queued."""
         if self._task is not None:
             await asyncio.wait([self._task])
 
@@ -47,6 +50,7 @@ class Announcer:
                 begun = loop.time()
                 try:
                     await self._notifier.notify(batch)
+                    logger.debug("sent wake-ups for %d streams", len(batch))
                 # A notifier may raise anything; readers poll for what they were not told.
                 except Exception as error:
                     self._on_error("notify", error)

@@ -1,4 +1,4 @@
-"""From chunks to the payloads of one write."""
+"""Encodes chunks into the payloads of one write, once, and refuses those that cannot be stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monostream_ai.types import MAX_CHUNK_BYTES
 
 
 class Encoded(NamedTuple):
-    """Payloads, whether the last of them closes the version, and their length in characters."""
+    """Payloads, whether the last one closes the version, and their length in characters."""
 
     payloads: list[str]
     closes: bool
@@ -19,22 +19,20 @@ class Encoded(NamedTuple):
 
 
 def encode_chunks(protocol: ChunkProtocol[C], chunks: Sequence[C]) -> Encoded:
-    """Encode all chunks or none.
+    """Encode all chunks or none. Safe to call in any thread.
 
     Raises:
-        InvalidChunk: A chunk is refused by the protocol, or a terminal chunk is not the last one.
+        InvalidChunk: The protocol refuses a chunk, or a terminal chunk is not the last one.
         ChunkTooLarge
     """
     payloads: list[str] = []
     size, closes = 0, False
     for chunk in chunks:
         if closes:
-            raise InvalidChunk(
-                "$",
-                f"it stands behind a terminal {_kind(chunks[len(payloads) - 1])} chunk in one write",
-            )
+            terminal = _kind(chunks[len(payloads) - 1])
+            raise InvalidChunk("$", f"it stands behind a terminal {terminal} chunk in one write")
         payload = protocol.encode(chunk)
-        # A character takes at most 4 bytes, so most payloads need no second look.
+        # A character takes at most 4 bytes, so most payloads need not be measured.
         length = len(payload)
         if length * 4 > MAX_CHUNK_BYTES and (stored := len(payload.encode())) > MAX_CHUNK_BYTES:
             raise ChunkTooLarge(_kind(chunk), stored, MAX_CHUNK_BYTES)

@@ -1,36 +1,44 @@
-"""Ending a version in its publisher's stead: because a user pressed stop, or because the publisher
-was lost.
+"""Ending a version in its publisher's stead, after a stop or a loss; and finishing a watched version
+after its end.
 """
 
 from __future__ import annotations
 
-from monostream_ai._reading.tailer import PAGE_BYTES, PAGE_ROWS
-from monostream_ai._runtime import Machinery
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
 from monostream_ai._writing.encoding import encode_chunks
 from monostream_ai._writing.outbox import Outbox, Write
+from monostream_ai._writing.writer import Writer
 from monostream_ai.errors import PublisherError, StreamDeleted
-from monostream_ai.interfaces import Store
+from monostream_ai.interfaces import PAGE_BYTES, PAGE_ROWS, Store
 from monostream_ai.protocol import C, ChunkProtocol
-from monostream_ai.tokens import new_token
-from monostream_ai.types import Lease, VersionInfo
+from monostream_ai.types import Lease, VersionInfo, WakeUp, new_token
+
+logger = logging.getLogger(__name__)
 
 
 async def end_version(
-    machinery: Machinery, protocol: ChunkProtocol[C], info: VersionInfo, *, stop: bool
+    writer: Writer, protocol: ChunkProtocol[C], info: VersionInfo, *, stop: bool
 ) -> bool:
     """Fence the publisher, then read the log, then end it; return whether this call did.
 
-    In this order, or a fast publisher would outrun the ending. If this process dies in between, its
-    claim lapses like any lease, and the next one finishes: with the abort, if a stop was asked by
-    whoever came first.
+    In any other order a fast publisher could write behind the chunks that the ending was made from.
+    If this process dies in between, its claim lapses like any lease, and the next caller finishes
+    the work: with the abort, if a stop was ever asked.
+
+    Args:
+        stop: Take the version from a live publisher. Otherwise it is taken only if it is lost.
     """
-    store, patiently = machinery.store, machinery.patiently
+    store, patiently = writer.store, writer.patiently
     lease = Lease(info.stream_id, info.version, new_token())
-    next_id = await patiently(lambda: store.claim(lease, lease=machinery.lease, stop=stop))
+    next_id = await patiently(lambda: store.claim(lease, lease=writer.lease, stop=stop))
     if next_id is None:
         return False
-    frozen = await patiently(lambda: store.info(info.stream_id, info.version))
-    stopped = frozen is not None and frozen.stop_requested_at is not None
+    logger.debug("took over stream %r version %d to end it", info.stream_id, info.version)
+    fenced = await patiently(lambda: store.info(info.stream_id, info.version))
+    stopped = fenced is not None and fenced.stop_requested_at is not None
     transcript = protocol.transcript(info.message_id)
     for chunk in await patiently(lambda: stored_chunks(store, protocol, info)):
         transcript.feed(chunk)
@@ -38,14 +46,39 @@ async def end_version(
     if not chunks and not stopped:
         await store.release(lease)
         return False
-    payloads, _, size = encode_chunks(protocol, chunks)
-    write = Write(payloads, True, size)
+    outbox = Outbox(lease, next_id)
+    write = Write(*encode_chunks(protocol, chunks)._replace(closes=True))
     done = write.future()
-    machinery.writer.put(Outbox(lease, next_id), write)
+    writer.put(outbox, write)
     try:
         await done
     except (PublisherError, StreamDeleted):
         return False
+    # A publisher in this process hears of local commits only from us.
+    writer.leases.on_wake_up(WakeUp(info.stream_id, info.version, outbox.next_id))
+    return True
+
+
+async def settle_version(
+    writer: Writer,
+    stream_id: str,
+    version: int,
+    work: Callable[[], Awaitable[object]],
+    *,
+    timeout: float,
+) -> bool:
+    """Do the work if the version is closed, not settled, and attended by nobody else; return
+    whether it was done here.
+
+    Work that fails or takes too long is left to the first caller after `timeout` seconds.
+    """
+    taker = Lease(stream_id, version, new_token())
+    # The limit begins before the lease, so this work is over before another may begin.
+    async with asyncio.timeout(timeout):
+        if not await writer.patiently(lambda: writer.store.attend(taker, lease=timeout)):
+            return False
+        await work()
+    await writer.patiently(lambda: writer.store.settle(taker))
     return True
 
 

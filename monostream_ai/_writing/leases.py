@@ -1,10 +1,11 @@
 """Renews the leases of all publishers of a process with one statement, and tells a publisher that
-it has lost its right.
+has lost its version.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,14 +15,18 @@ from monostream_ai.errors import MonostreamError
 from monostream_ai.interfaces import BackgroundErrors, Store
 from monostream_ai.types import Lease, WakeUp
 
+logger = logging.getLogger(__name__)
+
 RENEWALS_PER_LEASE: Final = 3
+
+RETRIES_PER_RENEWAL: Final = 4
+"""A failed renewal is repeated this much sooner: two thirds of the lease are left for several."""
+
 RELEASE_TIMEOUT: Final = 5.0
-"""Seconds that a service which is closed spends on releasing its leases; what is not released
-lapses.
-"""
+"""Seconds that closing a service spends on releasing leases; those not released lapse."""
 
 RESYNC_CHECK: Final = 0.25
-"""Seconds between checks of all leases while a notifier says that anything may have moved."""
+"""Seconds between checks of all leases while a notifier reports that wake-ups may be missing."""
 
 
 class Holder(Protocol):
@@ -31,13 +36,15 @@ class Holder(Protocol):
     def next_id(self) -> int:
         """The id that its next chunk gets."""
 
-    def lose(self, error: BaseException) -> None:
-        """Stop writing: the lease is gone."""
+    def _lose(self, error: BaseException) -> None:
+        """Stop writing: the lease is gone. Private to users, not to the lease keeper."""
 
 
 class LeaseKeeper:
-    """Holds publishers weakly: one that is dropped without being closed is not renewed, so its
-    readers learn of it.
+    """Keeps the leases of living publishers.
+
+    Holders are referenced weakly. A publisher that is dropped without being closed is not renewed,
+    so its readers learn that it is lost.
 
     Args:
         lease: Seconds; renewed every third of it.
@@ -50,7 +57,7 @@ class LeaseKeeper:
         self._holders: weakref.WeakValueDictionary[Lease, Holder] = weakref.WeakValueDictionary()
         self._by_stream: dict[str, set[Lease]] = {}
         self._renewal: asyncio.Task[None] | None = None
-        # Not a set, whose order would differ from run to run.
+        # A dict, since a set's order differs from run to run, and the fuzzers replay runs.
         self._checks: dict[Lease, None] = {}
         self._check_all = False
         self._checking: asyncio.Task[None] | None = None
@@ -68,41 +75,36 @@ class LeaseKeeper:
             self._renewal = asyncio.get_running_loop().create_task(self._renew())
 
     def remove(self, lease: Lease) -> None:
-        """Renew it no more."""
+        """Stop renewing this lease."""
         self._holders.pop(lease, None)
         siblings = self._by_stream.get(lease.stream_id, set())
         siblings.discard(lease)
         if not siblings:
             self._by_stream.pop(lease.stream_id, None)
-        if (
-            not self._holders
-            and self._renewal is not None
-            and self._renewal is not asyncio.current_task()
-        ):
-            self._renewal.cancel()
+        renewal = self._renewal
+        if not self._holders and renewal is not None and renewal is not asyncio.current_task():
+            renewal.cancel()
             self._renewal = None
 
     def on_wake_up(self, wake_up: WakeUp) -> None:
-        """Look after a lease when somebody else has moved its stream: a stop, a takeover, a newer
+        """Check a lease whose stream was moved from outside: by a stop, a takeover or a newer
         version.
         """
         for lease in self._by_stream.get(wake_up.stream_id, ()):
             holder = self._holders.get(lease)
-            if holder is not None and (wake_up.version, wake_up.id) >= (
-                lease.version,
-                holder.next_id,
-            ):
+            news = (wake_up.version, wake_up.id)
+            if holder is not None and news >= (lease.version, holder.next_id):
                 self._checks[lease] = None
                 self._check()
 
     def on_resync(self) -> None:
-        """Look after all leases, but not more often than every `RESYNC_CHECK` seconds."""
+        """Check all leases, at most once every `RESYNC_CHECK` seconds."""
         if self._holders:
             self._check_all = True
             self._check()
 
-    async def stop(self) -> list[tuple[Lease, Holder]]:
-        """Renew nothing any more; return what was held, for `release`."""
+    async def halt(self) -> list[tuple[Lease, Holder]]:
+        """Stop renewing and checking; return the leases that were held, for `release`."""
         tasks = [task for task in (self._renewal, self._checking) if task is not None]
         for task in tasks:
             task.cancel()
@@ -112,8 +114,8 @@ class LeaseKeeper:
         return held
 
     async def release(self, held: Sequence[tuple[Lease, Holder]]) -> list[WakeUp]:
-        """Let leases lapse now, so that others need not wait for this process; return what readers
-        elsewhere are to be told.
+        """Let leases lapse now, so that others need not wait for this process; return the wake-ups
+        that tell their readers.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(RELEASE_TIMEOUT):
@@ -139,8 +141,7 @@ class LeaseKeeper:
                 self._checks.clear()
                 try:
                     self._tell(leases, await self._store.check(leases))
-                # Whatever a store raises, the next append or renewal finds out what this check did
-                # not.
+                # Whatever a store raises, the next append or renewal asks the same question.
                 except Exception as error:
                     self._on_error("check", error)
                 if everything:
@@ -160,11 +161,10 @@ class LeaseKeeper:
             try:
                 self._tell(leases, await self._store.renew(leases, lease=self._lease))
                 delay = self._lease / RENEWALS_PER_LEASE
-            # Whatever a store raises must not end the renewals of everybody.
+            # Whatever a store raises must not end the renewals of every publisher.
             except Exception as error:
                 self._on_error("renew", error)
-                # Two thirds of the lease are left: enough for several more attempts.
-                delay = self._lease / RENEWALS_PER_LEASE / 4
+                delay = self._lease / RENEWALS_PER_LEASE / RETRIES_PER_RENEWAL
 
     def _forget_dropped(self) -> None:
         for stream_id, leases in [*self._by_stream.items()]:
@@ -177,5 +177,11 @@ class LeaseKeeper:
         for lease, verdict in zip(leases, verdicts, strict=True):
             holder = self._holders.get(lease)
             if verdict is not None and holder is not None:
+                logger.debug(
+                    "stream %r version %d is lost to its publisher: %s",
+                    lease.stream_id,
+                    lease.version,
+                    type(verdict).__name__,
+                )
                 self.remove(lease)
-                holder.lose(verdict)
+                holder._lose(verdict)

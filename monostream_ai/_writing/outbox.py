@@ -1,4 +1,4 @@
-"""One publisher's writes on their way to the store."""
+"""One version's writes on their way to the store, in order, and the lease they are made under."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from monostream_ai.types import Lease
 class Write:
     """Payloads that land together.
 
-    `done` gets the id of the last one, or the error. What is pushed has none, since futures cost
-    more than all else there is to do; `on_failure` is called soon with the error then.
+    `size` is in characters. `done` gets the id of the last payload, or the error. A pushed write
+    has no future, since a future costs more than everything else a push does; a failure is passed
+    to `on_failure` in a later turn of the loop instead.
     """
 
     payloads: Sequence[str]
@@ -26,112 +27,135 @@ class Write:
     done: asyncio.Future[int] | None = None
     on_failure: Callable[[BaseException], None] | None = None
     pushed: bool = False
-    settled: bool = False
+    resolved: bool = False
 
     def future(self) -> asyncio.Future[int]:
-        """Return `done`, made if there is none yet; only for a write that is not settled."""
+        """Return `done`, creating it on first use; not allowed once the write is resolved."""
         if self.done is None:
             self.done = asyncio.get_running_loop().create_future()
-            # Whoever waits for it may have given up, and asyncio would report an error that nobody
-            # looks at.
-            self.done.add_done_callback(lambda settled: settled.exception())
+            # The waiter may have given up, and asyncio would report an error nobody retrieved.
+            self.done.add_done_callback(asyncio.Future.exception)
         return self.done
+
+    def fail(self, error: BaseException) -> None:
+        """Resolve the write with an error, unless it is resolved already."""
+        if self.resolved:
+            return
+        self.resolved = True
+        if self.done is not None and not self.done.done():
+            self.done.set_exception(error)
+        if self.on_failure is not None:
+            asyncio.get_running_loop().call_soon(self.on_failure, error)
 
 
 class Outbox:
-    """One publisher's writes that are not yet durable, in order."""
+    """The writes of one open version that are not durable yet.
+
+    Used by the event loop's thread only. Each write passes through once: `put`, then `take` into an
+    append, then `landed`, `refuse`, `postpone` or `fail` with the store's answer.
+    """
 
     def __init__(self, lease: Lease, next_id: int = 0) -> None:
         self.lease = lease
         self.next_id = next_id
+        """The id that follows the last durable chunk."""
         self.failure: BaseException | None = None
+        """Why nothing can be written any more."""
         self.incomplete: ChunkRefused | None = None
-        """Set when something that nobody waited for could not be stored: the version may only end
-        with an error.
-        """
+        """Set when a pushed chunk could not be stored: the version may only end with an error."""
+        self.writes: deque[Write] = deque()
+        """Writes that no append has taken yet."""
         self.size = 0
-        self._writes: deque[Write] = deque()
+        """Characters queued or in flight."""
+        self.waiting = 0
+        """Chunks queued or in flight."""
         self._in_doubt = 0
         self._one_by_one = False
         self._backoff = Backoff()
         self._unavailable_since: float | None = None
 
-    @property
-    def has_writes(self) -> bool:
-        return bool(self._writes)
-
     def put(self, write: Write) -> bool:
-        """Queue a write; return False if the outbox has failed, and so has the write."""
+        """Queue a write; return False if the outbox has failed, and with it the write."""
         if self.failure is not None:
-            _reject(write, self.failure)
+            write.fail(self.failure)
             return False
-        self._writes.append(write)
+        self.writes.append(write)
         self.size += write.size
+        self.waiting += len(write.payloads)
         return True
 
     def is_last(self, write: Write) -> bool:
         """Whether this write waits at the end of the queue, so that it may still change."""
-        return len(self._writes) > self._in_doubt and self._writes[-1] is write
+        return len(self.writes) > self._in_doubt and self.writes[-1] is write
 
     def replace(self, write: Write, payload: str) -> None:
-        """Let a write that waits store this payload instead."""
+        """Replace the payloads of a waiting write with this one."""
         self.size += len(payload) - write.size
         write.payloads, write.size = [payload], len(payload)
 
     def take(self, rows: int, size: int) -> list[Write]:
         """Take the writes of one append: at least one, then as many as fit.
 
-        An append whose outcome is unknown is taken again exactly as it was, so that the store can
-        tell that it had landed.
+        After an append of unknown outcome, exactly the same writes are taken again, so that the
+        store can recognise an append that had landed.
         """
+        writes = self.writes
         if self._in_doubt:
-            return [self._writes.popleft() for _ in range(self._in_doubt)]
-        taken = [self._writes.popleft()]
-        while self._writes and not self._one_by_one:
+            return [writes.popleft() for _ in range(self._in_doubt)]
+        taken = [writes.popleft()]
+        while writes and not self._one_by_one:
             rows -= len(taken[-1].payloads)
             size -= taken[-1].size
-            if len(self._writes[0].payloads) > rows or self._writes[0].size > size:
+            if len(writes[0].payloads) > rows or writes[0].size > size:
                 break
-            taken.append(self._writes.popleft())
+            taken.append(writes.popleft())
         return taken
 
     def landed(self, writes: Sequence[Write]) -> None:
-        self._in_doubt, self._one_by_one, self._unavailable_since = 0, False, None
-        self._backoff.reset()
+        """Resolve writes that are durable now."""
+        self._in_doubt, self._one_by_one = 0, False
+        if self._unavailable_since is not None:
+            self._unavailable_since = None
+            self._backoff.reset()
         for write in writes:
             self.next_id += len(write.payloads)
             self.size -= write.size
-            _resolve(write, self.next_id - 1)
+            self.waiting -= len(write.payloads)
+            write.resolved = True
+            if write.done is not None and not write.done.done():
+                write.done.set_result(self.next_id - 1)
 
     def refuse(self, writes: Sequence[Write], error: ChunkRefused) -> None:
-        """Find the write that the store cannot hold by taking them one by one.
+        """Find the write the store cannot hold, by taking the writes one by one.
 
-        It fails; if nobody waits for it, so do those queued behind it, or the log would go on, and
-        end, as if it were whole.
+        It fails. If it was pushed, so does everything queued behind it: otherwise the log would go
+        on, and end, as if it were whole.
         """
         self._in_doubt = 0
         if len(writes) > 1:
             self._one_by_one = True
-            self._writes.extendleft(reversed(writes))
+            self.writes.extendleft(reversed(writes))
             return
         self._one_by_one = False
         refused = [*writes]
         if writes[0].pushed:
             self.incomplete = error
-            refused += self._writes
-            self._writes.clear()
+            refused += self.writes
+            self.writes.clear()
         for write in refused:
             self.size -= write.size
-            _reject(write, error)
+            self.waiting -= len(write.payloads)
+            write.fail(error)
 
     def put_back(self, writes: Sequence[Write]) -> None:
         """Take back writes whose outcome is unknown."""
-        self._writes.extendleft(reversed(writes))
+        self.writes.extendleft(reversed(writes))
         self._in_doubt = len(writes)
 
     def postpone(self, writes: Sequence[Write], now: float, patience: float) -> float | None:
-        """Put writes back; return the seconds to wait before the next attempt, or None if patience
-        ran out.
+        """Put writes back; return the seconds until the next attempt, or None if patience ran out.
+
+        The outage is measured from the first failure since an append last landed.
         """
         self.put_back(writes)
         if self._unavailable_since is None:
@@ -144,23 +168,7 @@ class Outbox:
         """End the outbox: these writes, those queued, and all later ones get the error."""
         if self.failure is None:
             self.failure = error
-        for write in [*writes, *self._writes]:
-            _reject(write, self.failure)
-        self._writes.clear()
-        self.size = 0
-
-
-def _resolve(write: Write, last_id: int) -> None:
-    write.settled = True
-    if write.done is not None and not write.done.done():
-        write.done.set_result(last_id)
-
-
-def _reject(write: Write, error: BaseException) -> None:
-    if write.settled:
-        return
-    write.settled = True
-    if write.done is not None and not write.done.done():
-        write.done.set_exception(error)
-    if write.on_failure is not None:
-        asyncio.get_running_loop().call_soon(write.on_failure, error)
+        for write in [*writes, *self.writes]:
+            write.fail(self.failure)
+        self.writes.clear()
+        self.size = self.waiting = 0

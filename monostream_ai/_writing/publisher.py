@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Generic, Literal, Self
 
-from monostream_ai._runtime import Machinery
-from monostream_ai._writing.cancelling import Interruption
-from monostream_ai._writing.open_version import OpenVersion
-from monostream_ai._writing.shielding import finish_despite_cancel
-from monostream_ai.errors import MASKED_ERROR_TEXT, MonostreamError, PublisherClosed, ServiceClosed
+from monostream_ai._writing.cancelling import OutsideError, finish_despite_cancel
+from monostream_ai._writing.encoding import encode_chunks
+from monostream_ai._writing.outbox import Outbox, Write
+from monostream_ai._writing.pushes import MAX_PUSHED_BYTES, Pushes
+from monostream_ai._writing.writer import Writer
+from monostream_ai.errors import (
+    MASKED_ERROR_TEXT,
+    ChunkRefused,
+    MonostreamError,
+    PublisherClosed,
+    StreamClosed,
+    WrongEventLoop,
+)
 from monostream_ai.protocol import C, ChunkProtocol
-from monostream_ai.types import Cursor, Ending, Lease, Opening, WakeUp, log_fields
+from monostream_ai.types import Cursor, Ending, Opening, log_fields
 
 logger = logging.getLogger(__name__)
 
@@ -27,11 +37,15 @@ class Publisher(Generic[C]):
     its error when the block raises, its abort when the block is cancelled. If the version is taken
     away meanwhile (a stop, a newer version), the block's task is cancelled and the block raises
     `StreamStopped` or `Fenced`.
+
+    A publisher belongs to the event loop that opened it; only `push` may be called from other
+    threads.
     """
 
     def __init__(
         self,
-        machinery: Machinery,
+        writer: Writer,
+        ready: Callable[[], Awaitable[None]],
         protocol: ChunkProtocol[C],
         stream_id: str,
         version: int | None,
@@ -39,19 +53,37 @@ class Publisher(Generic[C]):
         *,
         on_cancel: OnCancel,
     ) -> None:
-        self._machinery = machinery
+        self._writer = writer
+        self._ready = ready
         self._protocol = protocol
         self._stream_id = stream_id
         self._asked_version = version
         self._opening = opening
         self._on_cancel = on_cancel
-        self._interruption = Interruption()
+        self._outside = OutsideError()
+        self._transcript = protocol.transcript(opening.message_id)
         self._opening_lock = asyncio.Lock()
-        self._open_version: OpenVersion[C] | None = None
-        self.kept: dict[type[Any], Any] = {}
-        """What those who write here must remember between two uses of this publisher, each under a
-        type of its own.
-        """
+        self._outbox: Outbox | None = None
+        # Set by `open`, with the outbox.
+        self._pushes: Pushes[C]
+        self._loop: asyncio.AbstractEventLoop
+        self._thread: int
+        self._ended = False
+        """Whether the end is written or on its way, or the version was given up."""
+        self._released = False
+        self._dropped = 0
+        self._last_write: Write | None = None
+        self._adapter_state: dict[type[Any], Any] = {}
+        """State that capture adapters keep between calls, keyed by type."""
+
+    def __repr__(self) -> str:
+        name = f"{type(self).__name__} {self._stream_id!r}"
+        outbox = self._outbox
+        if outbox is None:
+            return f"<{name} not open>"
+        state = "released" if self._released else "closed" if self.closed else "open"
+        stored, waiting = outbox.next_id, outbox.waiting
+        return f"<{name} v{outbox.lease.version} {state}, {stored} stored, {waiting} waiting>"
 
     @property
     def stream_id(self) -> str:
@@ -84,16 +116,16 @@ class Publisher(Generic[C]):
     @property
     def closed(self) -> bool:
         """Whether nothing can be written any more: ended, fenced, stopped or failed."""
-        return self._open_version is not None and self._open_version.closed
+        return self._outbox is not None and (self._ended or self._outbox.failure is not None)
 
     @property
     def dropped(self) -> int:
-        """Chunks that were pushed after the end, or after a failure, and went nowhere."""
-        return 0 if self._open_version is None else self._open_version.dropped
+        """How many chunks were pushed after the end, or after a failure, and not stored."""
+        return self._dropped
 
     async def open(self) -> Self:
-        """Acquire the version; older ones are fenced when it returns. Safe to call again, also
-        after a failure.
+        """Acquire the version; older ones are fenced when it returns. Safe to repeat after a
+        failure.
 
         Raises:
             VersionConflict: The explicit version, or a newer one, exists.
@@ -101,8 +133,15 @@ class Publisher(Generic[C]):
                 count as lost.
         """
         async with self._opening_lock:
-            if self._open_version is None:
-                self._open_version = await self._acquire()
+            if self._outbox is None:
+                await self._ready()
+                acquire = self._writer.acquire
+                lease = await acquire(self._stream_id, self._asked_version, self._opening)
+                self._loop = asyncio.get_running_loop()
+                self._thread = threading.get_ident()
+                self._pushes = Pushes(self._protocol, lease)
+                self._outbox = Outbox(lease)
+                self._writer.hold(lease, self)
         return self
 
     async def write(self, *chunks: C) -> int:
@@ -113,32 +152,62 @@ class Publisher(Generic[C]):
 
         Raises:
             InvalidChunk, ChunkTooLarge: Nothing of this call was written.
-            StreamClosed, StreamStopped, Fenced, StreamDeleted: The version is not ours to write any
+            StreamClosed, StreamStopped, Fenced, StreamDeleted: The version may not be written any
                 more; nothing was written.
             PublisherClosed: The publisher was not opened, or it was released.
             WrongEventLoop: It was opened in another event loop.
             ChunkRefused: The table's column cannot hold a chunk; nothing of this call was written.
             StoreUnavailable: The store did not answer for longer than the outage timeout.
         """
-        return await self._opened.write(chunks)
+        outbox = self._drained()
+        encoded = encode_chunks(self._protocol, chunks)
+        failure = outbox.failure or (
+            StreamClosed(*outbox.lease[:2]) if self._ended else self._trouble(outbox)
+        )
+        if failure is not None:
+            # One object for all calls: without this, each would add its frames to it.
+            raise failure.with_traceback(None)
+        if not chunks:
+            return outbox.next_id - 1
+        write = Write(*encoded)
+        done = write.future()
+        self._queue(outbox, chunks, write)
+        try:
+            # Shielded: a caller that gives up must not turn what it wrote into something that may
+            # or may not land.
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            # Nobody waits for it any more, so it counts as pushed.
+            write.pushed = True
+            done.add_done_callback(self._on_abandoned_write)
+            raise
 
     def push(self, *chunks: C) -> None:
         """Queue chunks without waiting, from any thread, in order with `write`.
 
-        A failure to store them interrupts the block as a stop does, and is raised by the next
-        `write`, `flush` or `close`. Chunks pushed after the end are counted in `dropped`.
+        A failure to store them cancels the block as a stop does, and is raised by the next `write`,
+        `flush` or `close`. Chunks pushed after the end are counted in `dropped`.
 
         Raises:
             InvalidChunk, ChunkTooLarge: Nothing of this call was queued.
-            Overflow: More is waiting for the event loop than fits, and this is lost: the version
-                will end with an error.
+            Overflow: More is waiting for the event loop than fits, and these chunks are lost: the
+                version will end with an error.
             PublisherClosed: The publisher was not opened.
         """
-        self._opened.push(chunks)
+        outbox = self._opened
+        self._pushes.put(chunks)
+        if self._thread == threading.get_ident():
+            self._drain(outbox)
+        else:
+            self._loop.call_soon_threadsafe(self._drain, outbox)
 
     async def flush(self) -> None:
         """Wait until everything written and pushed so far is durable; raise what `write` would."""
-        await self._opened.flush()
+        outbox = self._drained()
+        await self._last_write_resolved()
+        failure = outbox.failure or self._trouble(outbox)
+        if failure is not None:
+            raise failure
 
     async def close(
         self, ending: Ending = "finish", *, error_text: str = MASKED_ERROR_TEXT
@@ -147,22 +216,41 @@ class Publisher(Generic[C]):
         publisher ended it before.
 
         Args:
-            error_text: What a user may read about an error; never put an exception's text here
-                unasked.
+            error_text: The text a user may read about an error; never an exception's own text.
 
         Raises:
             StreamStopped, Fenced, StreamClosed, StoreUnavailable: As `write`.
         """
-        await self._opened.close(ending, error_text)
+        outbox = self._drained()
+        if self._ended:
+            await self._last_write_resolved()
+            if outbox.failure is not None and not self._released:
+                raise outbox.failure
+            return
+        failed = self._trouble(outbox) is not None and ending == "finish"
+        try:
+            await self._close(outbox, "error" if failed else ending, error_text)
+        except ChunkRefused:
+            # A chunk pushed before could not be stored; an error still fits behind those that were.
+            await self._close(outbox, "error", error_text)
+            raise
+        trouble = self._trouble(outbox)
+        if trouble is not None and ending == "finish":
+            raise trouble
 
     async def release(self) -> None:
         """Give the version up without an ending: its readers get `PublisherLost` at once, and
         another process may take over.
         """
-        await self._opened.release()
+        outbox = self._drained()
+        self._ended = self._released = True
+        self._writer.let_go(outbox.lease)
+        await self._last_write_resolved()
+        outbox.fail(PublisherClosed(self._stream_id, self.version))
+        await self._writer.release(outbox)
 
     async def __aenter__(self) -> Self:
-        self._interruption.enter()
+        self._outside.enter()
         return await self.open()
 
     async def __aexit__(
@@ -174,69 +262,137 @@ class Publisher(Generic[C]):
         try:
             swallowed = await finish_despite_cancel(self._finish(error))
         except BaseException:
-            self._interruption.withdraw()
+            self._outside.withdraw()
             raise
-        self._interruption.leave(error, swallowed)
-
-    async def _acquire(self) -> OpenVersion[C]:
-        machinery = self._machinery
-        await machinery.ready()
-        version = await machinery.store.acquire(self._stream_id, self._asked_version, self._opening)
-        lease = Lease(self._stream_id, version, self._opening.token)
-        if machinery.closed:
-            await machinery.store.release(lease)
-            raise ServiceClosed
-        opened = OpenVersion(
-            machinery, self._protocol, lease, self._interruption, message_id=self.message_id
-        )
-        machinery.leases.add(lease, opened)
-        machinery.announce(WakeUp(self._stream_id, version, -1))
-        logger.info(
-            "opened stream %r version %d",
-            self._stream_id,
-            version,
-            extra=log_fields(self._stream_id, version),
-        )
-        return opened
+        self._outside.leave(error, swallowed)
 
     async def _finish(self, error: BaseException | None) -> None:
         try:
             await self._end_as(error)
         except MonostreamError as failure:
             # The block's own error has said it already.
-            if self._interruption.error is not None or isinstance(error, type(failure)):
+            if self._outside.error is not None or isinstance(error, type(failure)):
                 return
             if error is None:
                 raise
-            fields = log_fields(self._stream_id, self.version)
             logger.warning(
                 "could not end stream %r version %d: %s",
                 self._stream_id,
                 self.version,
                 failure,
-                extra=fields,
+                extra=log_fields(self._stream_id, self.version),
             )
         finally:
-            self._opened.abandon()
+            # Without an ending, the lease lapses.
+            self._ended = True
+            self._writer.let_go(self._opened.lease)
 
     async def _end_as(self, error: BaseException | None) -> None:
-        opened = self._opened
-        if opened.released:
+        if self._released:
             return
-        if opened.closed:
+        if self.closed:
             # A pushed terminal chunk may still be on its way.
-            await opened.flush()
-        elif isinstance(error, Exception) or opened.trouble is not None:
+            await self.flush()
+        elif isinstance(error, Exception) or self._trouble(self._opened) is not None:
             await self.close("error")
         elif error is None:
             await self.close("finish")
         elif self._on_cancel == "release":
-            await opened.release()
+            await self.release()
         else:
             await self.close("abort")
 
+    async def _close(self, outbox: Outbox, ending: Ending, error_text: str) -> None:
+        chunks = self._transcript.ending(ending, error_text)
+        if not chunks and ending in ("error", "lost"):
+            # Without a chunk that says so, a clean close would look like success.
+            await self.release()
+            return
+        write = Write(*encode_chunks(self._protocol, chunks)._replace(closes=True))
+        done = write.future()
+        self._queue(outbox, chunks, write)
+        await asyncio.shield(done)
+        fields = log_fields(self._stream_id, self.version)
+        logger.info(
+            "closed stream %r version %d (%s)", self._stream_id, self.version, ending, extra=fields
+        )
+
+    def _lose(self, error: BaseException) -> None:
+        """Take note that the version belongs to somebody else now (see `Holder`)."""
+        if not self._ended:
+            outbox = self._opened
+            self._writer.let_go(outbox.lease)
+            outbox.fail(error)
+            self._outside.throw(error)
+
     @property
-    def _opened(self) -> OpenVersion[C]:
-        if self._open_version is None:
+    def _opened(self) -> Outbox:
+        if self._outbox is None:
             raise PublisherClosed(self._stream_id, None)
-        return self._open_version
+        return self._outbox
+
+    def _trouble(self, outbox: Outbox) -> BaseException | None:
+        """Return why the version may only end with an error."""
+        return self._outside.error or outbox.incomplete or self._pushes.overflow
+
+    def _drained(self) -> Outbox:
+        """Return the outbox with everything pushed so far in it, whatever thread pushed it."""
+        outbox = self._outbox
+        if outbox is None:
+            raise PublisherClosed(self._stream_id, None)
+        if asyncio.get_running_loop() is not self._loop:
+            raise WrongEventLoop
+        if self._pushes.waiting:
+            self._drain(outbox)
+        return outbox
+
+    def _drain(self, outbox: Outbox) -> None:
+        while self._pushes.waiting:
+            chunks, encoded = self._pushes.take()
+            if self.closed or self._trouble(outbox) is not None:
+                self._dropped += len(chunks)
+                continue
+            try:
+                if self._pushes.merge(outbox, chunks):
+                    self._transcript.feed(chunks[0])
+                else:
+                    write = Write(*encoded, on_failure=self._on_push_failed, pushed=True)
+                    self._pushes.remember(chunks, write)
+                    self._queue(outbox, chunks, write)
+            # From another thread nobody would hear of an error that the protocol raises.
+            except Exception as error:
+                self._outside.throw(error)
+                continue
+            if outbox.size > MAX_PUSHED_BYTES:
+                self._outside.throw(self._pushes.overflowing())
+
+    def _queue(self, outbox: Outbox, chunks: Sequence[C], write: Write) -> None:
+        for chunk in chunks:
+            self._transcript.feed(chunk)
+        self._last_write = write
+        if write.closes:
+            self._ended = True
+            write.future().add_done_callback(self._on_close_resolved)
+        self._writer.put(outbox, write)
+
+    async def _last_write_resolved(self) -> None:
+        if self._last_write is not None and not self._last_write.resolved:
+            await asyncio.wait([self._last_write.future()])
+
+    def _on_abandoned_write(self, done: asyncio.Future[int]) -> None:
+        error = done.exception()
+        if error is not None:
+            self._on_push_failed(error)
+
+    def _on_push_failed(self, error: BaseException) -> None:
+        if isinstance(error, ChunkRefused):
+            # The log lacks a chunk now, so it must not end as if it were whole.
+            self._outside.throw(error)
+        else:
+            self._lose(error)
+
+    def _on_close_resolved(self, done: asyncio.Future[int]) -> None:
+        if isinstance(done.exception(), ChunkRefused):
+            self._ended = False
+        else:
+            self._writer.let_go(self._opened.lease)

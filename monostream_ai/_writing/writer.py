@@ -1,33 +1,43 @@
-"""Group commit: what all publishers of a process queued while the last append was in flight becomes
-the next append.
+"""The writing side of a service: opens versions, commits in groups what publishers queue, and gives
+versions up.
 
-There is no timer: at idle a chunk is written at once, under load the batches grow by themselves.
+Group commit: everything queued while one append is in flight becomes the next append. There is no
+timer. At idle a chunk is written at once; under load the batches grow by themselves.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Final
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
+from monostream_ai import _backoff
+from monostream_ai._writing.announcer import Announcer
+from monostream_ai._writing.leases import Holder, LeaseKeeper
 from monostream_ai._writing.outbox import Outbox, Write
 from monostream_ai.errors import ChunkRefused, ServiceClosed, StoreUnavailable
 from monostream_ai.interfaces import BackgroundErrors, Store
-from monostream_ai.types import Append
+from monostream_ai.types import Append, Lease, Opening, WakeUp, log_fields
+
+T = TypeVar("T")
 
 MAX_BATCH_ROWS: Final = 2000
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 
+logger = logging.getLogger(__name__)
 
-class GroupWriter:
+
+class Writer:
     """Writes the outboxes of a process, one append in flight at a time.
 
     Args:
-        lease: Seconds that each append renews its leases for.
-        patience: Seconds for which an append of unknown outcome is retried before its publisher
-            gets `StoreUnavailable`.
-        on_landed: Called after each commit, once per version, before whoever awaits the writes runs
-            on.
+        lease: Seconds for which a version is leased when it is opened, and by each append.
+        patience: Seconds of outage after which a publisher gets `StoreUnavailable`.
+        announcer: Tells other processes of each commit; None if there is no notifier.
+        on_landed: Called after each commit, once for each version, before the tasks that await the
+            writes run on.
+        on_wake_up: Tells this process that a stream has moved without a commit.
     """
 
     def __init__(
@@ -36,30 +46,79 @@ class GroupWriter:
         *,
         lease: float,
         patience: float,
+        announcer: Announcer | None,
         on_landed: Callable[[Append], None],
+        on_wake_up: Callable[[WakeUp], None],
         on_error: BackgroundErrors,
     ) -> None:
-        self._store = store
-        self._lease = lease
+        self.store = store
+        self.lease = lease
+        self.closing = False
+        """Set when the service begins to close: no version is opened, no outage waited out."""
+        self.leases = LeaseKeeper(store, lease=lease, on_error=on_error)
         self._patience = patience
+        self._announcer = announcer
         self._on_landed = on_landed
+        self._on_wake_up = on_wake_up
         self._on_error = on_error
         self._ready: dict[Outbox, None] = {}
         self._postponed: dict[Outbox, asyncio.TimerHandle] = {}
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
+    async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> Lease:
+        """Open a version; older ones are fenced when it returns.
+
+        Raises:
+            VersionConflict, StoreUnavailable, ServiceClosed
+        """
+        number = await self.store.acquire(stream_id, version, opening)
+        lease = Lease(stream_id, number, opening.token)
+        if self.closing:
+            await self.store.release(lease)
+            raise ServiceClosed
+        self.announce(WakeUp(stream_id, number, -1))
+        fields = log_fields(stream_id, number)
+        logger.info("opened stream %r version %d", stream_id, number, extra=fields)
+        return lease
+
+    def hold(self, lease: Lease, holder: Holder) -> None:
+        """Renew the lease for as long as its holder lives, or until `let_go`."""
+        self.leases.add(lease, holder)
+
+    def let_go(self, lease: Lease) -> None:
+        """Stop renewing a lease."""
+        self.leases.remove(lease)
+
+    async def release(self, outbox: Outbox) -> None:
+        """Let the lease lapse now, so that others may take the version over at once."""
+        lease = outbox.lease
+        await self.store.release(lease)
+        self.announce(WakeUp(lease.stream_id, lease.version, outbox.next_id))
+
     def put(self, outbox: Outbox, write: Write) -> None:
-        """Queue a write of an outbox; its future tells the outcome."""
+        """Queue a write of an outbox; the write's future tells the outcome."""
         if self._closed:
             outbox.fail(ServiceClosed())
-        if outbox.put(write) and outbox not in self._ready and outbox not in self._postponed:
-            self._schedule(outbox)
+        if outbox.put(write) and outbox not in self._postponed:
+            self._ready[outbox] = None
+            if self._task is None:
+                self._start()
+
+    def announce(self, wake_up: WakeUp) -> None:
+        """Tell this process's readers and publishers at once, and other processes soon."""
+        self._on_wake_up(wake_up)
+        if self._announcer is not None:
+            self._announcer.add(wake_up)
+
+    async def patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a call to the store, which must be safe to repeat, through an outage."""
+        return await _backoff.patiently(
+            attempt, patience=self._patience, giving_up=lambda: self.closing
+        )
 
     async def aclose(self) -> None:
-        """Write what is queued, but wait for no outage; afterwards every write gets
-        `ServiceClosed`.
-        """
+        """Write what is queued, without waiting out an outage; later writes get `ServiceClosed`."""
         self._closed = True
         while self._task is not None:
             await asyncio.wait([self._task])
@@ -67,11 +126,6 @@ class GroupWriter:
             timer.cancel()
             outbox.fail(ServiceClosed())
         self._postponed.clear()
-
-    def _schedule(self, outbox: Outbox) -> None:
-        self._postponed.pop(outbox, None)
-        self._ready[outbox] = None
-        self._start()
 
     def _start(self) -> None:
         if self._task is None and self._ready:
@@ -91,8 +145,7 @@ class GroupWriter:
         finally:
             self._task = None
             if self._ready:
-                # The loop is being torn down, and publishers that are ending their versions still
-                # need us.
+                # The loop is being torn down, and publishers that are ending still need a writer.
                 asyncio.get_running_loop().call_soon(self._start)
 
     def _take(self) -> list[tuple[Outbox, list[Write]]]:
@@ -101,28 +154,27 @@ class GroupWriter:
         while self._ready and rows > 0 and size > 0:
             outbox = next(iter(self._ready))
             del self._ready[outbox]
-            if outbox.has_writes:
+            # A failure may have emptied it.
+            if outbox.writes:
                 writes = outbox.take(rows, size)
-                rows -= sum(len(write.payloads) for write in writes)
-                size -= sum(write.size for write in writes)
+                for write in writes:
+                    rows -= len(write.payloads)
+                    size -= write.size
                 batch.append((outbox, writes))
         return batch
 
     async def _commit(self, batch: list[tuple[Outbox, list[Write]]]) -> None:
         if not batch:
             return
-        appends = [
-            Append(
-                outbox.lease,
-                outbox.next_id,
-                [text for write in writes for text in write.payloads],
-                writes[-1].closes,
-            )
-            for outbox, writes in batch
-        ]
+        appends = []
+        for outbox, writes in batch:
+            payloads = [*writes[0].payloads]
+            for write in writes[1:]:
+                payloads += write.payloads
+            appends.append(Append(outbox.lease, outbox.next_id, payloads, writes[-1].closes))
         verdicts: Sequence[Exception | None]
         try:
-            verdicts = await self._store.append(appends, lease=self._lease)
+            verdicts = await self.store.append(appends, lease=self.lease)
             if len(verdicts) != len(appends):
                 raise RuntimeError(
                     f"the store gave {len(verdicts)} verdicts on {len(appends)} appends"
@@ -131,14 +183,19 @@ class GroupWriter:
         except Exception as error:
             verdicts = [error] * len(appends)
         for (outbox, writes), append, verdict in zip(batch, appends, verdicts, strict=True):
-            self._settle(outbox, writes, append, verdict)
+            self._acknowledge(outbox, writes, append, verdict)
 
-    def _settle(
+    def _acknowledge(
         self, outbox: Outbox, writes: list[Write], append: Append, verdict: Exception | None
     ) -> None:
         if verdict is None:
             outbox.landed(writes)
             self._on_landed(append)
+            if self._announcer is not None:
+                end = append.first + len(append.payloads)
+                # A close without a chunk is announced by an id past the end, or nobody would look.
+                last = end - 1 if append.payloads else end
+                self._announcer.add(WakeUp(outbox.lease.stream_id, outbox.lease.version, last))
         elif isinstance(verdict, ChunkRefused):
             outbox.refuse(writes, verdict)
         elif isinstance(verdict, StoreUnavailable) and not self._closed:
@@ -146,7 +203,7 @@ class GroupWriter:
             return
         else:
             outbox.fail(verdict, writes)
-        if outbox.has_writes:
+        if outbox.writes:
             self._ready[outbox] = None
 
     def _postpone(self, outbox: Outbox, writes: list[Write], error: StoreUnavailable) -> None:
@@ -157,4 +214,9 @@ class GroupWriter:
         if delay is None:
             outbox.fail(error)
         else:
-            self._postponed[outbox] = loop.call_later(delay, self._schedule, outbox)
+            self._postponed[outbox] = loop.call_later(delay, self._resume, outbox)
+
+    def _resume(self, outbox: Outbox) -> None:
+        self._postponed.pop(outbox, None)
+        self._ready[outbox] = None
+        self._start()

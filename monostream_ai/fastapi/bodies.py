@@ -95,11 +95,11 @@ class TurnBody:
 
     def open(self) -> None:
         """Begin to look at the time: for the next comment, and for the end of the process."""
-        self._service.beat.join(self._look_at_the_time, alarm=process_exiting)
+        self._service._clock.join(self._look_at_the_time, alarm=process_exiting)
 
     def close(self) -> None:
         """Leave the stream. The publisher does not notice."""
-        self._service.beat.leave(self._look_at_the_time)
+        self._service._clock.leave(self._look_at_the_time)
         self._subscription.close()
 
     def _look_at_the_time(self) -> None:
@@ -140,9 +140,9 @@ class TurnBody:
         if self._kind is None:
             return self._plain(batch)
         # All readers of this batch send the same bytes.
-        if self._kind not in batch.encoded:
-            batch.encoded[self._kind] = self._plain(batch)
-        return batch.encoded[self._kind]
+        if self._kind not in batch._frames:
+            batch._frames[self._kind] = self._plain(batch)
+        return batch._frames[self._kind]
 
     def _replayed(self, batch: Batch) -> Iterator[str]:
         """Yield what is merged or shaped, and what follows it in its batch."""

@@ -193,9 +193,9 @@ class Capture(Generic[E]):
         pub = self._pub
         await pub.flush()
         # A tool loop captures several streams to one publisher, and they make one message.
-        recording = pub.kept.get(Recording)
+        recording = pub._adapter_state.get(Recording)
         if recording is None:
-            recording = pub.kept[Recording] = Recording(
+            recording = pub._adapter_state[Recording] = Recording(
                 UIMessageBuilder(message_id=pub.message_id, send_start=pub.next_id == 0)
             )
         self._recording, self._mapper = recording, EventMapper(recording, **self._options)

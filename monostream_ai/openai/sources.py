@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterab
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Final, TypeAlias, TypeVar
 
-from monostream_ai._writing.shielding import finish_despite_cancel
+from monostream_ai._writing.cancelling import finish_despite_cancel
 
 E = TypeVar("E")
 

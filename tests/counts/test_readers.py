@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from monostream_ai._reading.tailer import FEEDS_PER_POLL, PAGE_ROWS
+from monostream_ai._reading.tailer import PAGE_ROWS, TAILS_PER_POLL
 from monostream_ai._reading.waiting import WOKEN_AT_ONCE
 from monostream_ai.fastapi import stream_response
 from tests.chunks import FINISH, text, texts
@@ -18,7 +18,7 @@ from tests.counts.statement_log import CountedProcess
 
 PAGES = 5
 JOINS = 100
-PARKED = 2 * FEEDS_PER_POLL
+PARKED = 2 * TAILS_PER_POLL
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ async def test_parked_readers_cost_a_statement_for_many_of_them_and_one_connecti
             body.close()
 
     # Streams that were opened together are polled together; a tick may divide them.
-    assert reader.statements["read"] - statements <= (PARKED / FEEDS_PER_POLL + 2) * (rounds + 1)
+    assert reader.statements["read"] - statements <= (PARKED / TAILS_PER_POLL + 2) * (rounds + 1)
     assert listening == 2
     assert reader.store.rows == PARKED
     await asyncio.gather(*(pub.write(FINISH) for pub in pubs))

@@ -121,7 +121,7 @@ async def test_readers_get_everything_while_redis_is_dead_and_wake_ups_come_back
             await pub.write(*texts(5, start=10))
             assert [await anext(subscription) for _ in range(5)] == texts(5, start=10)
         assert [chunk async for chunk in subscription] == [FINISH]
-        assert reader.error_counts["listen"] > 0
+        assert reader.statistics().errors["listen"] > 0
 
 
 async def until_heard(url: str) -> None:

@@ -59,7 +59,7 @@ class Reader:
 
 async def wait_for_errors(service: Service, *sources: str) -> None:
     async with asyncio.timeout(20):
-        while not all(service.error_counts.get(source) for source in sources):
+        while not all(service.statistics().errors.get(source) for source in sources):
             await asyncio.sleep(0.02)
 
 

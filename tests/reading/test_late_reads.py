@@ -172,10 +172,10 @@ async def test_wake_ups_that_could_not_be_sent_cost_only_themselves() -> None:
         failed = asyncio.Event()
         writer.on_error(lambda source, error: failed.set())
         async with asyncio.timeout(PATIENCE):
-            if not writer.error_counts:
+            if not writer.statistics().errors:
                 await failed.wait()
         subscription = reader.subscribe("s", timeout=PATIENCE)
         for number in range(3):
             await pub.write(text(number))
             assert await anext(subscription) == text(number)
-        assert writer.error_counts == {"notify": 1}
+        assert writer.statistics().errors == {"notify": 1}

@@ -154,7 +154,7 @@ async def test_a_notifier_that_fails_stops_no_stream_and_is_reported() -> None:
         async with writer.publisher("s") as pub:
             await pub.write(*texts(3))
         assert await collect(reader) == [*texts(3), FINISH]
-        assert writer.error_counts["notify"] >= 1
+        assert writer.statistics().errors["notify"] >= 1
     assert {(source, type(error)) for source, error in reported} == {("notify", ConnectionError)}
 
 

@@ -97,4 +97,4 @@ async def test_many_readers_share_a_pool_of_two(service: Service, engine: AsyncE
                 await pub.write(text(number))
     assert [reader.result() for reader in readers] == [[*map(text, range(5)), FINISH]] * 200
     assert engine.pool.checkedin() + engine.pool.checkedout() <= SIZE  # type: ignore[attr-defined]
-    assert service.error_counts == {}
+    assert service.statistics().errors == {}

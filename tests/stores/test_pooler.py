@@ -97,7 +97,7 @@ async def test_services_with_a_listen_url_work_behind_a_pooler(
     ]
     async with writer, reader:
         await check_two_services(writer, reader)
-        assert writer.error_counts == reader.error_counts == {}
+        assert writer.statistics().errors == reader.statistics().errors == {}
 
 
 async def test_wake_ups_arrive_over_the_listen_url(
@@ -113,7 +113,7 @@ async def test_wake_ups_arrive_over_the_listen_url(
                 await pub.write(chunk)
                 assert await anext(subscription) == chunk
         assert [chunk async for chunk in subscription] == [FINISH]
-        assert reader.rescues == 0
+        assert reader.statistics().rescues == 0
 
 
 class Warnings(logging.Handler):

@@ -43,7 +43,7 @@ async def test_an_error_that_nobody_foresaw_ends_no_renewal() -> None:
     after = await service.publisher("after").open()
     await renewals(store, 4)
     assert not any([(await service.status(pub.stream_id)).lost for pub in (before, after)])
-    assert service.error_counts["renew"] == 1
+    assert service.statistics().errors["renew"] == 1
 
 
 async def test_an_error_that_nobody_foresaw_ends_no_check() -> None:
@@ -64,7 +64,7 @@ async def test_an_error_that_nobody_foresaw_ends_no_check() -> None:
                 await stopper.stop("other")
                 async with asyncio.timeout(PATIENCE):
                     await asyncio.Event().wait()
-    assert writer.error_counts == {"check": 1}
+    assert writer.statistics().errors == {"check": 1}
 
 
 async def test_a_release_that_fails_does_not_keep_a_service_from_closing() -> None:
@@ -78,5 +78,5 @@ async def test_a_release_that_fails_does_not_keep_a_service_from_closing() -> No
         for pub in pubs
     ]
     assert sorted(lost) == [False, True, True]
-    assert service.error_counts == {"release": 1}
+    assert service.statistics().errors == {"release": 1}
     assert store.calls["aclose"] == 1
