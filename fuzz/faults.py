@@ -1,20 +1,22 @@
-"""What goes wrong on purpose: a store whose calls are slow, fail, lose their answer or freeze, and
-a notifier that lies.
+"""Faults on purpose: a store that is slow, fails, loses answers or freezes, and a notifier that
+lies.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, ParamSpec, Protocol, TypeVar
 
 from fuzz.draws import Draws
-from fuzz.forwarding import ForwardingStore
-from fuzz.turns import turns
+from fuzz.virtual_time import turns
 from monostream_ai.errors import StoreUnavailable
 from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier, Store
+from monostream_ai.notifiers.forwarding import ForwardingNotifier
+from monostream_ai.testing.unreliable import UnreliableStore
 from monostream_ai.types import Append, Lease, Position, WakeUp
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 FATES: Final = ("delivered", "lost", "doubled", "late", "stale", "invented", "lost")
@@ -27,78 +29,58 @@ class Log(Protocol):
 
 
 def ignore(*line: object) -> None:
-    """Take a line that nobody will read."""
+    """Drop a line of a trace that nobody will read."""
 
 
-class FaultyStore(ForwardingStore):
-    """One process's way to the store.
+class FaultyStore(UnreliableStore):
+    """One process's way to the store: unreliable by the choices of a scenario, and slow.
+
+    It leaves the store open, which other processes share.
 
     Args:
-        slow: Loop turns that a call takes at most on its way there, and on its way back.
-        refused: Percent of calls that fail before they reach the store.
-        answers_lost: Percent of calls that take effect and then fail.
+        slow: Most turns of the loop that a call takes on its way there, and on its way back.
     """
 
-    def __init__(
-        self,
-        inner: Store,
-        draws: Draws,
-        log: Log,
-        *,
-        slow: int = 0,
-        refused: int = 0,
-        answers_lost: int = 0,
-    ) -> None:
+    def __init__(self, inner: Store, draws: Draws, log: Log, *, slow: int = 0) -> None:
         super().__init__(inner)
         self._draws = draws
         self._log = log
         self.slow = slow
-        self.refused = refused
-        self.answers_lost = answers_lost
-        self.dead = False
-        self._running = asyncio.Event()
-        self._running.set()
 
-    def pause(self) -> None:
-        """Let no call through or back, as if the process were stopped."""
-        self._running.clear()
+    async def aclose(self) -> None:
+        """Leave the inner store open."""
 
-    def resume(self) -> None:
-        self._running.set()
-
-    def die(self) -> None:
-        """Fail every call, those on their way too: the process is gone, its appends may or may not
-        have landed.
-        """
-        self.dead = True
-        self._running.set()
-
-    async def _call(self, name: str, call: Callable[[], Awaitable[T]], *details: object) -> T:
-        if self._log is not ignore:
-            self._log("store", name, *map(_told, details))
-        await self._way("there")
-        if self.refused and self._draws.chance("refused", self.refused):
-            self._log("store", name, "REFUSED")
-            raise StoreUnavailable("the fuzzer refused the call")
-        result = await call()
-        await self._way("back")
-        if self.answers_lost and self._draws.chance("answer lost", self.answers_lost):
-            self._log("store", name, "ANSWER LOST")
-            raise StoreUnavailable("the fuzzer lost the answer")
+    async def _call(
+        self, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        if self._log is ignore:
+            return await super()._call(method, *args, **kwargs)
+        name = method.__name__
+        self._log("store", name, *_details(args), *kwargs.items())
+        try:
+            result = await super()._call(method, *args, **kwargs)
+        except StoreUnavailable as error:
+            self._log("store", name, "FAILS:", error)
+            raise
         self._log("store", name, "->", result)
         return result
 
-    async def _way(self, direction: str) -> None:
+    async def _pass(self, share: float) -> None:
         if self.slow:
-            await turns(self._draws.number(f"turns {direction}", 0, self.slow))
-        if not self._running.is_set():
-            self._log("store", "frozen", direction)
-            await self._running.wait()
-        if self.dead:
-            raise StoreUnavailable("the process is dead")
+            await turns(self._draws.number("turns", 0, self.slow))
+        await super()._pass(share)
+
+    def _fails(self, share: float) -> bool:
+        return share > 0 and self._draws.chance("fails", round(100 * share))
 
 
-def _told(detail: object) -> object:
+def _details(args: Sequence[object]) -> list[object]:
+    """Return what a trace shows of the arguments of a call."""
+    flat = [each for arg in args for each in (arg if isinstance(arg, list) else [arg])]
+    return [_shown(each) for each in flat]
+
+
+def _shown(detail: object) -> object:
     match detail:
         case Append(lease, first, payloads, closes):
             return lease.version, first, len(payloads), closes
@@ -109,14 +91,14 @@ def _told(detail: object) -> object:
     return detail
 
 
-class FaultyNotifier(Notifier):
-    """Loses, doubles, delays, reorders and invents wake-ups, and says that it is healthy all the
+class FaultyNotifier(ForwardingNotifier):
+    """Loses, doubles, delays, reorders and invents wake-ups, and claims to be healthy all the
     while.
 
     Args:
-        delay: Seconds by which a wake-up comes late at most.
-        streams: Whom invented wake-ups are about.
-        only: The one fate of all wake-ups, instead of any.
+        delay: Longest delay of a wake-up, in seconds.
+        streams: Ids of the streams that invented wake-ups name.
+        only: The one fate of all wake-ups; None draws one for each.
     """
 
     def __init__(
@@ -129,7 +111,7 @@ class FaultyNotifier(Notifier):
         streams: Sequence[str],
         only: str | None,
     ) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._draws = draws
         self._log = log
         self._delay = delay
@@ -144,18 +126,18 @@ class FaultyNotifier(Notifier):
         if self._draws.chance("notify fails", 10):
             self._log("notify FAILS")
             raise OSError("the fuzzer broke the notify statement")
-        await self._inner.notify(wake_ups)
+        await self.inner.notify(wake_ups)
 
     async def listen(
         self, listener: Listener, on_error: BackgroundErrors
     ) -> Callable[[], Awaitable[None]]:
-        return await self._inner.listen(_FaultyListener(self, listener), on_error)
+        return await self.inner.listen(_FaultyListener(self, listener), on_error)
 
     async def aclose(self) -> None:
         """Leave the inner notifier open; others share it."""
 
     def fate_of(self, wake_up: WakeUp) -> list[tuple[float, WakeUp]]:
-        """Return what is delivered instead, and after how many seconds."""
+        """Return the wake-ups to deliver instead, each with its delay in seconds."""
         fate = self._draws.choice("fate", self._fates)
         self._log("wake-up", wake_up.version, wake_up.id, fate)
         match fate:
@@ -166,9 +148,8 @@ class FaultyNotifier(Notifier):
             case "late":
                 return [(self._delay * self._draws.number("late", 1, 100) / 100, wake_up)]
             case "stale":
-                return [
-                    (0.0, wake_up._replace(id=self._draws.number("stale", -1, max(wake_up.id, -1))))
-                ]
+                older = self._draws.number("stale", -1, max(wake_up.id, -1))
+                return [(0.0, wake_up._replace(id=older))]
             case "invented":
                 return [(0.0, self._invented())]
         return []
@@ -191,8 +172,8 @@ class _FaultyListener:
         self._inner = inner
 
     def on_wake_up(self, wake_up: WakeUp) -> None:
-        for when, changed in self._faulty.fate_of(wake_up):
-            asyncio.get_running_loop().call_later(when, self._inner.on_wake_up, changed)
+        for delay, changed in self._faulty.fate_of(wake_up):
+            asyncio.get_running_loop().call_later(delay, self._inner.on_wake_up, changed)
 
     def on_resync(self) -> None:
         if not self._faulty.loses_resync():

@@ -178,6 +178,16 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
                 future.set_result(None)
 
 
+async def turns(count: int) -> None:
+    """Wait for so many turns of the running loop, whichever kind it is."""
+    loop = asyncio.get_running_loop()
+    if count and isinstance(loop, VirtualTimeLoop):
+        await loop.turns(count)
+        return
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 class _Handle:
     """What asyncio knows as a Handle and as a TimerHandle."""
 

@@ -14,7 +14,7 @@ from fuzz.draws import Draws
 from fuzz.faults import FaultyStore, Log, ignore
 from fuzz.sites import Service, Site
 from fuzz.tables import Stored
-from fuzz.turns import turns
+from fuzz.virtual_time import turns
 from monostream_ai import DurableStreamService
 from monostream_ai.interfaces import Notifier
 from monostream_ai.types import MAX_CHUNK_BYTES, State, VersionInfo
@@ -130,8 +130,6 @@ class World:
         notifier: Notifier | bool = True,
         lease: float | None = None,
         slow: int = 0,
-        refused: int = 0,
-        answers_lost: int = 0,
     ) -> tuple[Service, FaultyStore]:
         """Return a new process, and its way to the store, which can be made to fail.
 
@@ -139,14 +137,7 @@ class World:
             notifier: Its notifier, or whether it has one.
         """
         times = self.site.times
-        store = FaultyStore(
-            self.site.store(process),
-            self.actor("store"),
-            self.log,
-            slow=slow,
-            refused=refused,
-            answers_lost=answers_lost,
-        )
+        store = FaultyStore(self.site.store(process), self.actor("store"), self.log, slow=slow)
         if isinstance(notifier, bool):
             told = self.site.notifier(process, self.topic) if notifier else None
         else:
@@ -263,7 +254,7 @@ class World:
 
     async def _close(self) -> None:
         for store in self._stores:
-            store.refused = store.answers_lost = 0
+            store.refused = store.answers_lost = 0.0
             store.resume()
         for service in self._services:
             await service.aclose()

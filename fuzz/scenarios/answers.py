@@ -8,7 +8,7 @@ import asyncio
 
 from fuzz.chunks import FINISH, plain_chunks
 from fuzz.reader import Reader, all_ended
-from fuzz.turns import turns
+from fuzz.virtual_time import turns
 from fuzz.world import World
 from fuzz.writer import Attempt, opened, publish, settle, try_to_publish, write_in_batches
 from monostream_ai.errors import Fenced, StoreUnavailable
@@ -34,10 +34,8 @@ async def lost_answers(world: World) -> None:
         world.truth[pub.version].payloads.extend([*map(encode_json, chunks), FINISH])
         world.truth[pub.version].state = "closed"
         for store in (writer_store, reader_store):
-            store.refused, store.answers_lost = (
-                draws.number("refused", 0, 30),
-                draws.number("lost", 0, 30),
-            )
+            store.refused = draws.number("refused", 0, 30) / 100
+            store.answers_lost = draws.number("lost", 0, 30) / 100
         await write_in_batches(world, draws, pub, chunks)
     await all_ended(readers)
     await world.verify()
@@ -53,7 +51,7 @@ async def lost_answer_then_fenced(world: World) -> None:
     publishing = asyncio.create_task(try_to_publish(world, service, attempt=attempt))
     while world.newest < 0:
         await asyncio.sleep(0)
-    store.answers_lost = world.number("lost", 0, 80)
+    store.answers_lost = world.number("lost", 0, 80) / 100
     await world.pause()
     await publish(world, world.service(1))
     await publishing
@@ -74,12 +72,12 @@ async def outage(world: World) -> None:
     while world.newest < 0:
         await asyncio.sleep(0)
     await world.pause()
-    store.refused = reader_store.refused = 100
+    store.refused = reader_store.refused = 1.0
     began = asyncio.get_running_loop().time()
     too_long = world.site.virtual and world.draws.chance("too long", 30)
     share = 4 if too_long else world.number("share", 0, 40 if world.site.virtual else 5) / 100
     await asyncio.sleep(world.site.times.outage * share)
-    store.refused = reader_store.refused = 0
+    store.refused = reader_store.refused = 0.0
     attempt = await publishing
     await reader.task
     world.require(
@@ -125,7 +123,7 @@ async def killed(world: World) -> None:
     store.pause()
     acknowledged = attempt.acknowledged
     await world.pause()
-    store.die()
+    store.kill()
     # Nothing reaches the store any more: this only ends the tasks of the dead process.
     await service.aclose()
     await publishing

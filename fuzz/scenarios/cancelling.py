@@ -6,7 +6,7 @@ import asyncio
 
 from fuzz.chunks import ABORT, FINISH, plain_chunks
 from fuzz.reader import Reader, all_ended
-from fuzz.turns import turns
+from fuzz.virtual_time import turns
 from fuzz.world import Told, World
 from fuzz.writer import Attempt, opened, publish, settle, try_to_publish
 from monostream_ai._writing.publisher import OnCancel

@@ -8,7 +8,6 @@ from typing import Any, Final
 from fuzz.scenarios import (
     answers,
     cancelling,
-    crowd,
     fencing,
     idle,
     leases,
@@ -19,14 +18,13 @@ from fuzz.scenarios import (
     shutdown,
     stopping,
 )
+from fuzz.scenarios.nine import NINE, crowd
 from fuzz.world import World
 
 Scenario = Callable[[World], Coroutine[Any, Any, None]]
 
-NINE: Final[Mapping[str, Scenario]] = crowd.KINDS
-"""The nine of the TypeScript package."""
-
-FAULTS: Final[dict[str, Scenario]] = {
+SCENARIOS: Final[Mapping[str, Scenario]] = {
+    **NINE,
     "zombie": fencing.zombie,
     "racers": fencing.racers,
     "fenced-in-flight": fencing.fenced_in_flight,
@@ -54,11 +52,9 @@ FAULTS: Final[dict[str, Scenario]] = {
     "stopped-while-idle": idle.stopped_while_idle,
     "fenced-while-idle": idle.fenced_while_idle,
     "dropped": idle.dropped,
-    "crowd": crowd.crowd,
+    "crowd": crowd,
     "behind-the-window": reading.behind_the_window,
 }
-
-SCENARIOS: Final[Mapping[str, Scenario]] = {**NINE, **FAULTS}
 
 
 def _weighted(weights: Mapping[str, int], *, others: int) -> list[str]:
@@ -66,7 +62,7 @@ def _weighted(weights: Mapping[str, int], *, others: int) -> list[str]:
 
 
 ON_MEMORY: Final = _weighted({"crowd": 40, "behind-the-window": 1, "odd-payloads": 4}, others=10)
-"""The scenarios, each as often as it is picked. Four of five then are in crowds."""
+"""The scenarios, each as often as it is picked. Four in five then run in crowds."""
 
 ON_A_DATABASE: Final = _weighted(
     {
@@ -79,9 +75,9 @@ ON_A_DATABASE: Final = _weighted(
     },
     others=8,
 )
-"""Rarer there: those that wait for a lease to run out, or cost more than ten others."""
+"""Scenarios that wait for a lease to run out, or cost more than ten others, are rarer here."""
 
 
 def pick(number: int, names: Sequence[str]) -> str:
-    """Return one of the names for a random number; one that is there twice comes twice as often."""
+    """Return one of the names for a random number; a name listed twice comes twice as often."""
     return names[number % len(names)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from fuzz.reader import Reader, all_ended
-from fuzz.turns import turns
+from fuzz.virtual_time import turns
 from fuzz.world import World
 from fuzz.writer import crash, opened, publish, try_to_publish
 from monostream_ai.errors import ChunksMissing, StreamDeleted

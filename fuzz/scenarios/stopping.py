@@ -7,7 +7,7 @@ import asyncio
 from fuzz.chunks import ABORT, FINISH
 from fuzz.draws import Draws
 from fuzz.reader import Reader, all_ended
-from fuzz.turns import turns
+from fuzz.virtual_time import turns
 from fuzz.world import World
 from fuzz.writer import publish, settle, try_to_publish
 from monostream_ai.errors import MonostreamError, StreamStopped
@@ -74,7 +74,7 @@ async def dead_stopper(world: World) -> None:
     await turns(draws.number("instant", 0, 60))
     store.pause()
     await world.pause(draws)
-    store.die()
+    store.kill()
     await service.aclose()
     await asyncio.wait([stopping])
     attempt = await publishing

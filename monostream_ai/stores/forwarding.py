@@ -1,16 +1,17 @@
-"""A store that passes every call on to another one: the base of stores that change or watch calls,
-some or all.
+"""A store that passes every call on to another one: the base of stores that change or watch some
+calls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from monostream_ai.errors import MonostreamError
 from monostream_ai.interfaces import Store
 from monostream_ai.types import Append, Lease, Opening, Page, Position, StoredChunk, VersionInfo
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -18,81 +19,77 @@ class ForwardingStore(Store):
     def __init__(self, inner: Store) -> None:
         self.inner = inner
 
-    async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Make a call; every verb but `aclose` goes through here."""
-        return await call()
+    async def _call(
+        self, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a method of the inner store; every method but `aclose` goes through here."""
+        return await method(*args, **kwargs)
 
     async def setup(self) -> None:
-        await self._call(lambda: self.inner.setup())
+        await self._call(self.inner.setup)
 
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
-        return await self._call(lambda: self.inner.acquire(stream_id, version, opening))
+        return await self._call(self.inner.acquire, stream_id, version, opening)
 
     async def append(
         self, appends: Sequence[Append], *, lease: float
     ) -> list[MonostreamError | None]:
-        return await self._call(lambda: self.inner.append(appends, lease=lease))
+        return await self._call(self.inner.append, appends, lease=lease)
 
     async def read(
         self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
     ) -> list[Page]:
-        return await self._call(
-            lambda: self.inner.read(positions, max_rows=max_rows, max_bytes=max_bytes)
-        )
+        return await self._call(self.inner.read, positions, max_rows=max_rows, max_bytes=max_bytes)
 
     async def payloads(
         self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int
     ) -> list[str]:
         return await self._call(
-            lambda: self.inner.payloads(
-                stream_id, version, first, max_rows=max_rows, max_bytes=max_bytes
-            )
+            self.inner.payloads, stream_id, version, first, max_rows=max_rows, max_bytes=max_bytes
         )
 
     async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:
-        return await self._call(lambda: self.inner.renew(leases, lease=lease))
+        return await self._call(self.inner.renew, leases, lease=lease)
 
     async def check(self, leases: Sequence[Lease]) -> list[MonostreamError | None]:
-        return await self._call(lambda: self.inner.check(leases))
+        return await self._call(self.inner.check, leases)
 
     async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
-        return await self._call(lambda: self.inner.claim(taker, lease=lease, stop=stop))
+        return await self._call(self.inner.claim, taker, lease=lease, stop=stop)
 
     async def release(self, lease: Lease) -> None:
-        await self._call(lambda: self.inner.release(lease))
+        await self._call(self.inner.release, lease)
 
     async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
-        return await self._call(lambda: self.inner.info(stream_id, version))
+        return await self._call(self.inner.info, stream_id, version)
 
     async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
-        return await self._call(lambda: self.inner.streams(prefix=prefix, after=after, limit=limit))
+        return await self._call(self.inner.streams, prefix=prefix, after=after, limit=limit)
 
     async def versions(
         self, stream_id: str, *, before: int | None, limit: int
     ) -> list[VersionInfo]:
-        return await self._call(lambda: self.inner.versions(stream_id, before=before, limit=limit))
+        return await self._call(self.inner.versions, stream_id, before=before, limit=limit)
 
     async def timeline(
         self, stream_id: str, version: int, first: int, *, max_rows: int
     ) -> list[StoredChunk]:
-        return await self._call(
-            lambda: self.inner.timeline(stream_id, version, first, max_rows=max_rows)
-        )
+        return await self._call(self.inner.timeline, stream_id, version, first, max_rows=max_rows)
 
     async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
-        return await self._call(lambda: self.inner.unattended(prefix=prefix, limit=limit))
+        return await self._call(self.inner.unattended, prefix=prefix, limit=limit)
 
     async def attend(self, taker: Lease, *, lease: float) -> bool:
-        return await self._call(lambda: self.inner.attend(taker, lease=lease))
+        return await self._call(self.inner.attend, taker, lease=lease)
 
     async def settle(self, taker: Lease) -> None:
-        await self._call(lambda: self.inner.settle(taker))
+        await self._call(self.inner.settle, taker)
 
     async def delete(self, stream_id: str) -> bool:
-        return await self._call(lambda: self.inner.delete(stream_id))
+        return await self._call(self.inner.delete, stream_id)
 
     async def prune(self, *, older_than: float, limit: int) -> int:
-        return await self._call(lambda: self.inner.prune(older_than=older_than, limit=limit))
+        return await self._call(self.inner.prune, older_than=older_than, limit=limit)
 
     async def aclose(self) -> None:
         await self.inner.aclose()

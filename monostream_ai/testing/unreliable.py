@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from monostream_ai.errors import StoreUnavailable
 from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier, Store
@@ -13,6 +13,7 @@ from monostream_ai.notifiers.forwarding import ForwardingNotifier
 from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.types import WakeUp
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -47,16 +48,22 @@ class UnreliableStore(ForwardingStore):
         self.dead = True
         self.resume()
 
-    async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
-        await self._way(self.refused)
-        result = await call()
-        await self._way(self.answers_lost)
+    async def _call(
+        self, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        await self._pass(self.refused)
+        result = await method(*args, **kwargs)
+        await self._pass(self.answers_lost)
         return result
 
-    async def _way(self, share: float) -> None:
+    async def _pass(self, share: float) -> None:
+        """Wait while paused; fail if killed, and else this share of the times."""
         await self._running.wait()
-        if self.dead or self._source.random() < share:
+        if self.dead or self._fails(share):
             raise StoreUnavailable("the test says so")
+
+    def _fails(self, share: float) -> bool:
+        return self._source.random() < share
 
 
 class UnheardNotifier(ForwardingNotifier):

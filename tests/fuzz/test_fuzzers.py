@@ -12,7 +12,7 @@ import pytest
 
 from fuzz.players import Result, Task
 from fuzz.runner import tasks
-from fuzz.scenarios.catalogue import NINE
+from fuzz.scenarios.nine import NINE
 from fuzz.shrinking import shrink
 from fuzz.sites import MemorySite
 from fuzz.virtual_player import VirtualPlayer
