@@ -11,13 +11,19 @@ from collections.abc import Sequence
 
 import pytest
 
+from fuzz.virtual_time import VirtualTimeLoop
 from monostream_ai import DurableStreamService, JSONProtocol, Subscription
-from monostream_ai.errors import StoreUnavailable, StreamDeleted, SubscriptionTimeout
+from monostream_ai.errors import (
+    PublisherLost,
+    StoreUnavailable,
+    StreamDeleted,
+    SubscriptionTimeout,
+)
 from monostream_ai.interfaces import Store
 from monostream_ai.notifiers.memory import MemoryNotifier
 from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.stores.memory import MemoryStore
-from monostream_ai.types import Page, Position
+from monostream_ai.types import Page, Position, WakeUp
 from tests.chunks import FINISH, PROTOCOL, Chunk, text, texts
 from tests.guarantees.test_g2_order import Deaf
 from tests.hooked_store import Gate, HookedStore, failing_once
@@ -146,6 +152,66 @@ async def test_a_first_reader_is_told_at_once_of_a_store_that_is_down_and_may_tr
         await rest(service.subscribe("s", timeout=PATIENCE))
     await write_all(make(store), text(0))
     assert await rest(service.subscribe("s", timeout=PATIENCE)) == [text(0), FINISH]
+
+
+def test_a_reader_lives_through_outages_that_are_too_long_only_together() -> None:
+    async def read_through_outages() -> None:
+        clock = asyncio.get_running_loop().time
+        memory, notifier = MemoryStore(clock), MemoryNotifier()
+        store = HookedStore(memory)
+        away = False
+
+        async def read() -> None:
+            # Announces more than there is: the next read is due before this one ends.
+            await notifier.notify([WakeUp("s", 0, 99)])
+            await asyncio.sleep(0.1)
+            if away:
+                raise StoreUnavailable("the test says so")
+
+        store.before["read"] = read
+        writer: Service = DurableStreamService(memory, notifier, PROTOCOL)
+        reader: Service = DurableStreamService(store, notifier, PROTOCOL, outage_timeout=10.0)
+        async with writer, reader:
+            subscription = reader.subscribe("s")
+            async with writer.publisher("s") as pub:
+                for number in range(4):
+                    away = True
+                    await pub.write(text(number))
+                    reading = asyncio.create_task(anext(subscription))
+                    await asyncio.sleep(6.0)
+                    away = False
+                    assert await reading == text(number)
+                    await asyncio.sleep(1.0)
+            assert await rest(subscription) == [FINISH]
+
+    VirtualTimeLoop().run_until_complete(read_through_outages())
+
+
+def test_a_loss_is_told_when_the_lease_of_the_last_local_commit_ends() -> None:
+    async def lose() -> None:
+        clock = asyncio.get_running_loop().time
+        store = HookedStore(MemoryStore(clock))
+        service: Service = DurableStreamService(
+            store, Deaf(MemoryNotifier()), PROTOCOL, lease=5.0, poll_interval=600.0
+        )
+        async with service:
+            subscription = service.subscribe("s")
+            reading = asyncio.create_task(anext(subscription))
+            await asyncio.sleep(1.0)
+            # The read that the new version causes knows less than the commit that overtakes it.
+            store.before["read"] = gate = Gate()
+            pub = await service.publisher("s").open()
+            await gate.reached.wait()
+            await pub.write(text(0))
+            committed_at = clock()
+            assert await reading == text(0)
+            gate.open()
+            del store.before["read"], pub
+            with pytest.raises(PublisherLost):
+                await anext(subscription)
+            assert clock() - committed_at < 6.0
+
+    VirtualTimeLoop().run_until_complete(lose())
 
 
 class Payload(str):

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from monostream_ai import DurableStreamService, JSONProtocol
+from monostream_ai import Cursor, DurableStreamService, JSONProtocol
 from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.types import Page, Position
-from tests.chunks import PROTOCOL, text
+from tests.chunks import FINISH, PROTOCOL, text
+from tests.hooked_store import HookedStore
 
 
 class Foreign(ForwardingStore):
@@ -56,6 +57,24 @@ async def test_a_foreign_chunk_that_cannot_be_judged_fails_no_other_stream() -> 
     )
     assert good == text(0)
     assert isinstance(bad, TypeError)
+
+
+async def test_an_unfinished_foreign_version_is_not_ended_by_the_version_after_it() -> None:
+    store = HookedStore(MemoryStore())
+    writer: DurableStreamService[Any] = DurableStreamService(store, None, PROTOCOL)
+    await (await writer.publisher("s").open()).write(text(0))
+
+    async def follow() -> None:
+        # Between a read of the first version and the look at its last chunk.
+        if store.calls["read"] == 2:
+            async with writer.publisher("s"):
+                pass
+
+    store.before["read"] = follow
+    reader: DurableStreamService[Any] = DurableStreamService(Foreign(store), None, PROTOCOL)
+    subscription = reader.subscribe("s", timeout=3.0)
+    assert [chunk async for chunk in subscription] == [text(0), FINISH]
+    assert subscription.cursor == Cursor(1, 0)
 
 
 async def test_a_chunk_that_could_not_be_decoded_is_still_the_next_one() -> None:

@@ -9,9 +9,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from fuzz.parts.proxy import Proxy
 from monostream_ai import DurableStreamService, SubscriptionTimeout, create_service
+from monostream_ai.notifiers.postgres import PostgresNotifier
+from monostream_ai.testing import RecordingListener
+from monostream_ai.types import WakeUp
 from tests.chunks import FINISH, PROTOCOL, Chunk, text
 
 Service = DurableStreamService[Chunk]
@@ -94,3 +98,22 @@ async def test_silent_connections_do_not_keep_a_service_from_closing(
     proxy.freeze()
     async with asyncio.timeout(PATIENCE):
         await service.aclose()
+
+
+async def test_a_listening_connection_that_goes_silent_is_replaced(
+    url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seconds in ("PROBE_INTERVAL", "PROBE_TIMEOUT", "NOTIFY_TIMEOUT"):
+        monkeypatch.setattr(f"monostream_ai.notifiers.postgres.{seconds}", 0.3)
+    engine = create_async_engine(url, connect_args={"command_timeout": 1.0})
+    notifier = PostgresNotifier(engine)
+    listener = await RecordingListener(notifier).start()
+    await listener.until(lambda: notifier.healthy)
+    proxy.swallow_everything()
+    await listener.until(lambda: not notifier.healthy)
+    await listener.until(lambda: notifier.healthy)
+    await notifier.notify([WakeUp("s", 0, 0)])
+    await listener.until(lambda: bool(listener.wake_ups))
+    await listener.stop()
+    await notifier.aclose()
+    await engine.dispose()

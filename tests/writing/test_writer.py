@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 import pytest
 
+from fuzz.virtual_time import VirtualTimeLoop
 from monostream_ai import DurableStreamService
 from monostream_ai.errors import Fenced, MonostreamError
 from monostream_ai.json_text import encode_json
 from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.stores.memory import MemoryStore
+from monostream_ai.testing import UnreliableStore
 from monostream_ai.types import Append, Opening
 from tests.chunks import PROTOCOL, Chunk, text
 from tests.hooked_store import Gate, HookedStore, still_waits
@@ -75,3 +77,22 @@ async def test_what_is_queued_when_the_service_is_closed_is_written() -> None:
     assert await store.payloads("s", 0, 0, max_rows=10, max_bytes=1000) == [
         encode_json(text(number)) for number in range(2)
     ]
+
+
+def test_a_publisher_lives_through_outages_that_are_too_long_only_together() -> None:
+    async def write_through_outages() -> None:
+        clock = asyncio.get_running_loop().time
+        store = UnreliableStore(MemoryStore(clock))
+        async with DurableStreamService[Chunk](
+            store, None, PROTOCOL, lease=600.0, outage_timeout=10.0
+        ) as service:
+            pub = await service.publisher("s").open()
+            for number in range(4):
+                store.refused = 1.0
+                writing = asyncio.create_task(pub.write(text(number)))
+                await asyncio.sleep(6.0)
+                store.refused = 0.0
+                assert await writing == number
+            await pub.close()
+
+    VirtualTimeLoop().run_until_complete(write_through_outages())
