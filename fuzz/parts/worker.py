@@ -25,7 +25,7 @@ from monostream_ai.errors import MonostreamError, PublisherLost, StoreUnavailabl
 from monostream_ai.interfaces import Notifier, Store
 from monostream_ai.notifiers.postgres import PostgresNotifier
 from monostream_ai.notifiers.sqlite import SQLiteNotifier
-from monostream_ai.stores.postgres.url import CONNECT_ARGUMENTS, postgres_url
+from monostream_ai.stores.postgres.engine import CONNECT_ARGUMENTS, postgres_url
 from monostream_ai.stores.sql import PostgresStore, SQLiteStore
 
 STATEMENT_TIMEOUT: Final = 1.0

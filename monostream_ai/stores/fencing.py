@@ -1,4 +1,21 @@
-"""Why a lease may not write any more: one rule for all stores."""
+"""Fencing: only the holder of a version's lease may write to it.
+
+Acquiring a version gives its publisher a token, and takes the token of every older version of the
+stream away. An append names its token and its first id. It lands only if, in the same atomic step,
+the store finds that the token still holds the version, that the version is open and the newest of
+its stream, and that the first id is the next one. A publisher that slept through its successor's
+start is therefore refused by the store, whatever it believes itself.
+
+That step is, in each store:
+
+| | a chunk is fenced in | older versions are fenced in | a stop is stored in |
+|---|---|---|---|
+| Postgres | `postgres/statements.py`: `APPEND` | the same: `ACQUIRE` | the same: `CLAIM` |
+| SQLite | `sqlite/statements.py`: `_APPENDABLE` | the same: `FENCE` | the same: `CLAIM` |
+| memory | `memory.py`: `MemoryStore._append` | `MemoryStore.acquire` | `MemoryStore.claim` |
+
+This module has the verdict that all stores share: the reason why a lease may not write any more.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +28,17 @@ def refusal(
 ) -> MonostreamError | None:
     """Return why the lease is lost, or None if it is held.
 
+    Only the token decides: a lease that lapsed is still held until another program takes it.
+
     Args:
-        token: Who holds the version now.
-        state: None if the version does not exist.
-        stopped: Whether a stop was asked.
-        latest: The newest version of the stream.
+        token: The token that holds the version now.
+        state: The state of the version, None if it does not exist.
+        stopped: Whether a stop of the version is stored.
+        latest: The newest version of the stream, None if it has none.
     """
     if state is None or state == "pruned" or latest is None:
         return StreamDeleted(lease.stream_id)
+    # Before `closed`: a stop closes the version too, and its publisher is to learn of the stop.
     if stopped and token != lease.token:
         return StreamStopped(lease.stream_id, lease.version)
     if state != "open":

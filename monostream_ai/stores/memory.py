@@ -1,5 +1,7 @@
-"""A store in this process's memory: for tests, demonstrations, and answers that need not outlive
-the process.
+"""Streams in this process's memory, for tests, demonstrations, and answers that may end with it.
+
+Methods stand in the order of `Store`. A chunk is fenced in `_append`, a stop is stored in `claim`,
+and a lease is judged by comparing `lease_until` with the clock.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ from monostream_ai.types import (
 class _Version:
     number: int
     opening: Opening
+    # The token that may write now; None once the version is fenced.
     token: str | None
+    # By the store's clock, as `closed` is.
     lease_until: float
     state: State = "open"
     payloads: list[str] = field(default_factory=list)
@@ -41,23 +45,30 @@ class _Version:
     stop_requested_at: datetime | None = None
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     closed_at: datetime | None = None
+    # The token that has to settle the version once it is closed; None if nobody has to.
     settler: str | None = None
 
 
 class MemoryStore(Store):
-    """Keeps streams in memory. Services that share one instance see the same streams, as processes
-    sharing a database do.
+    """Keeps streams in memory. Services with the same instance share them, as with a database.
+
+    No method awaits anything, so each is atomic for the tasks of an event loop. Use it on one loop
+    only: another thread could come between a check and its write.
 
     Args:
-        clock: Seconds that never go back; judges leases. A test may pass one that it controls.
+        clock: Seconds that never go back, by which leases are judged. A test may pass its own.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._streams: dict[str, dict[int, _Version]] = {}
 
+    def __repr__(self) -> str:
+        count = len(self._streams)
+        return f"<{type(self).__name__} {count} stream{'' if count == 1 else 's'}>"
+
     async def setup(self) -> None:
-        """Do nothing: there is nothing to create."""
+        """Do nothing: memory needs no tables."""
 
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
         versions = self._streams.get(stream_id, {})
@@ -67,6 +78,7 @@ class MemoryStore(Store):
         latest = max(versions, default=-1)
         if latest == MAX_VERSION or (version is not None and version <= latest):
             raise VersionConflict(stream_id, latest if version is None else version, latest)
+        # Older versions are fenced here.
         for old in versions.values():
             old.token = None
             if old.state == "open":
@@ -91,6 +103,7 @@ class MemoryStore(Store):
         end = append.first + len(append.payloads)
         if self._landed_before(append, row):
             return None
+        # A chunk is fenced here: nothing can come between this check and the write below.
         if verdict := self._refusal(append.lease):
             return verdict
         if row.next_id != append.first:
@@ -161,16 +174,15 @@ class MemoryStore(Store):
 
     async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
         row = self._row(taker)
-        if (
-            row is None
-            or row.state != "open"
-            or max(self._streams[taker.stream_id]) > taker.version
-        ):
+        if row is None or row.state != "open":
+            return None
+        if max(self._streams[taker.stream_id]) > taker.version:
             return None
         if row.token != taker.token:
             leased = row.lease_until > self._clock()
             if leased and (not stop or row.stop_requested_at is not None):
                 return None
+            # Replacing the token fences the publisher. A stop is stored here.
             row.token = taker.token
             row.lease_until = self._clock() + lease
             if stop and row.stop_requested_at is None:
@@ -274,32 +286,26 @@ class MemoryStore(Store):
         for versions in self._streams.values():
             newest = max(versions)
             for row in [*versions.values()]:
+                if row.state == "pruned" and row.number == newest:
+                    continue
                 idle_since = row.lease_until if row.closed is None else row.closed
-                if (
-                    row.state == "pruned"
-                    and row.number == newest
-                    or idle_since > horizon
-                    or pruned == limit
-                ):
+                if idle_since > horizon or pruned == limit:
                     continue
                 pruned += 1
-                if row.number == newest:
-                    row.payloads, row.stored_at, row.state, row.token, row.settler = (
-                        [],
-                        [],
-                        "pruned",
-                        None,
-                        None,
-                    )
-                else:
+                if row.number < newest:
                     del versions[row.number]
+                    continue
+                # The newest version keeps its row, so that version numbers never start over.
+                row.state, row.token, row.settler = "pruned", None, None
+                row.payloads, row.stored_at = [], []
         return pruned
 
     async def aclose(self) -> None:
-        """Keep everything: another service may share this store."""
+        """Keep everything: another service may use this store."""
 
 
 def _cut(payloads: list[str], max_bytes: int) -> list[str]:
+    """Return the payloads up to the one that reaches this size."""
     size = 0
     for count, payload in enumerate(payloads, start=1):
         size += len(payload.encode())

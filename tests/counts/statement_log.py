@@ -15,7 +15,7 @@ from monostream_ai.errors import MonostreamError
 from monostream_ai.interfaces import Store
 from monostream_ai.notifiers.postgres import PostgresNotifier
 from monostream_ai.stores.forwarding import ForwardingStore
-from monostream_ai.stores.postgres.url import postgres_url
+from monostream_ai.stores.postgres.engine import postgres_url
 from monostream_ai.stores.sql import PostgresStore
 from monostream_ai.types import Append, Page, Position
 from tests.chunks import PROTOCOL, Chunk

@@ -1,4 +1,4 @@
-"""What can be wrong with a Postgres database."""
+"""The checks of `monostream-ai doctor` on a Postgres database, each with its advice."""
 
 from __future__ import annotations
 
@@ -9,30 +9,41 @@ from typing import Final
 from sqlalchemy import NullPool, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from monostream_ai.stores.postgres.setup import PostgresSchema
-from monostream_ai.stores.postgres.url import CONNECT_ARGUMENTS, POOLER_ARGUMENTS, postgres_url
+from monostream_ai.stores.postgres.database import PostgresSchema
+from monostream_ai.stores.postgres.engine import CONNECT_ARGUMENTS, POOLER_ARGUMENTS, postgres_url
 from monostream_ai.stores.sql.migrations import finding_on
 from monostream_ai.stores.sql.translation import as_unavailable
 from monostream_ai.types import Finding
 
 OLDEST_SERVER: Final = 13
+
 SKEW: Final = 1.0
-"""Seconds between the clocks above which times in logs mislead."""
+"""Seconds between two clocks; beyond it, times in logs mislead."""
+
 LONG_WAIT: Final = 1.0
+"""Seconds that a session may wait for a lock."""
+
 LONG_TRANSACTION: Final = 300.0
+"""Seconds that a transaction may stay open."""
+
 QUEUE_WARN, QUEUE_FAIL = 0.1, 0.5
-"""Parts of the notification queue (8 GiB by default) that are in use."""
+"""Fractions of the notification queue in use; it holds 8 GiB by default."""
 
 _WAITING = text(
     """
-SELECT count(*), coalesce(CAST(max(extract(epoch FROM clock_timestamp() - state_change)) AS double precision), 0)
+SELECT count(*),
+       coalesce(CAST(max(extract(epoch FROM clock_timestamp() - state_change))
+                     AS double precision), 0)
   FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
 )
+
 _LONGEST = text(
     """
-SELECT coalesce(CAST(max(extract(epoch FROM clock_timestamp() - xact_start)) AS double precision), 0)
-  FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+SELECT coalesce(CAST(max(extract(epoch FROM clock_timestamp() - xact_start))
+                     AS double precision), 0)
+  FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+                          AND backend_type = 'client backend'
 """
 )
 
@@ -41,7 +52,7 @@ async def check_postgres(url: str, *, has_listen_url: bool) -> AsyncIterator[Fin
     """Yield a finding for each check.
 
     Args:
-        has_listen_url: Wake-ups go another way than through `url`.
+        has_listen_url: Wake-ups do not go through `url`.
     """
     parsed = postgres_url(url, pooler=True)
     engine = create_async_engine(
@@ -67,7 +78,7 @@ async def check_postgres(url: str, *, has_listen_url: bool) -> AsyncIterator[Fin
         try:
             async with engine.begin() as connection:
                 finding = await check(connection)
-        # Whatever fails is what the check has found.
+        # Any failure is the finding of its check.
         except Exception as error:
             unavailable = as_unavailable(error)
             finding = Finding(
@@ -93,13 +104,16 @@ async def _connect(connection: AsyncConnection) -> Finding:
 
 async def _pooler(connection: AsyncConnection, has_listen_url: bool) -> Finding:
     driver = (await connection.get_raw_connection()).driver_connection
-    # A pooler makes up a process number of its own for its clients.
+    # A pooler tells its clients a process number that it made up.
     told = driver.get_server_pid() if driver is not None else None
     if told == await connection.scalar(text("SELECT pg_backend_pid()")):
         return Finding("pooler", "ok", "none: the connection is direct")
     if has_listen_url:
-        return Finding("pooler", "ok", "a pooler, and wake-ups go another way")
-    advice = "if it pools transactions, pass a direct connection as listen_url, which also stops statements from staying prepared"
+        return Finding("pooler", "ok", "a pooler, and wake-ups do not go through it")
+    advice = (
+        "if it pools transactions, pass a direct connection as listen_url, "
+        "which also stops statements from staying prepared"
+    )
     return Finding("pooler", "warn", "the connection leads through a pooler", advice)
 
 
@@ -118,24 +132,30 @@ async def _durability(connection: AsyncConnection) -> Finding:
 async def _locks(connection: AsyncConnection) -> Finding:
     count, longest = (await connection.execute(_WAITING)).one()
     if longest > LONG_WAIT:
-        advice = "find who holds the lock: SELECT pid, pg_blocking_pids(pid), query FROM pg_stat_activity"
+        advice = (
+            "find the session that holds the lock: "
+            "SELECT pid, pg_blocking_pids(pid), query FROM pg_stat_activity"
+        )
         return Finding(
             "locks",
             "warn",
             f"{count} sessions wait for a lock, the longest for {longest:.0f} s",
             advice,
         )
-    return Finding("locks", "ok", "nobody waits for long")
+    return Finding("locks", "ok", "no session waits long for a lock")
 
 
 async def _transactions(connection: AsyncConnection) -> Finding:
     longest = float(await connection.scalar(_LONGEST))
     if longest > LONG_TRANSACTION:
-        advice = "it keeps dead rows and notifications from being cleaned up: end it, or set idle_in_transaction_session_timeout"
+        advice = (
+            "it keeps dead rows and notifications from being cleaned up: "
+            "end it, or set idle_in_transaction_session_timeout"
+        )
         return Finding(
             "transactions", "warn", f"one has been open for {longest / 60:.0f} minutes", advice
         )
-    return Finding("transactions", "ok", "none is open for long")
+    return Finding("transactions", "ok", "none has been open for long")
 
 
 async def _queue(connection: AsyncConnection) -> Finding:
@@ -143,7 +163,10 @@ async def _queue(connection: AsyncConnection) -> Finding:
     found = f"{usage:.1%} of the notification queue is in use"
     if usage < QUEUE_WARN:
         return Finding("queue", "ok", found)
-    advice = "a session that listens sits in a transaction: end it before the queue is full, when every NOTIFY fails"
+    advice = (
+        "a listening session stays in a transaction: "
+        "end it before the queue is full and every NOTIFY fails"
+    )
     return Finding("queue", "warn" if usage < QUEUE_FAIL else "fail", found, advice)
 
 
@@ -155,10 +178,13 @@ async def _clock(connection: AsyncConnection) -> Finding:
         )
     )
     after = time.time()
-    # Within the round trip, the server's answer may come from any moment.
+    # The server may have read its clock at any moment of the round trip.
     skew = max(before - server, server - after, 0.0)
     if skew > SKEW:
-        advice = "leases are judged by the server's clock alone; times in logs of this host mislead: synchronise it"
+        advice = (
+            "synchronise this host's clock: leases follow the server's clock alone, "
+            "but times in this host's logs mislead"
+        )
         return Finding(
             "clock", "warn", f"the server's clock is {skew:.1f} s off this host's", advice
         )

@@ -1,25 +1,28 @@
-"""Running statements on Postgres: connections, errors, and one retry for a connection that had died
-in the pool.
-"""
+"""Run statements on Postgres: connections, errors, retries, and the schema."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.schema import CreateTable
 
 from monostream_ai.errors import MonostreamError, StoreUnavailable
 from monostream_ai.stores.postgres.connections import Connections, DriverConnection, Statement
-from monostream_ai.stores.postgres.setup import PostgresSchema
-from monostream_ai.stores.sql.migrations import is_current, problem_with, upgrade
+from monostream_ai.stores.postgres.engine import address_of
+from monostream_ai.stores.sql.migrations import Schema, is_current, problem_with, upgrade
+from monostream_ai.stores.sql.schema import metadata, schema_version
 from monostream_ai.stores.sql.translation import (
     UNDEFINED_COLUMN,
     UNDEFINED_TABLE,
     as_unavailable,
     sqlstate,
 )
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -28,15 +31,43 @@ SETUP_LOCK: Final = 0x6D6F6E6F73747265
 
 STEP_LOCK_TIMEOUT: Final = "5s"
 
+_COLUMNS = text(
+    """
+SELECT attname FROM pg_attribute
+ WHERE attrelid = to_regclass(quote_ident(:table)) AND attnum > 0 AND NOT attisdropped
+"""
+)
+
+
+class PostgresSchema(Schema):
+    """Our tables, as the connection's search path finds them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def columns(self, table: str) -> set[str]:
+        return set(self._connection.scalars(_COLUMNS, {"table": table}))
+
+    def create_missing(self) -> None:
+        for table in metadata.sorted_tables:
+            self._connection.execute(CreateTable(table, if_not_exists=True))
+
+    def execute(self, statement: str) -> None:
+        self._connection.execute(text(statement))
+
+    def steps_taken(self) -> set[int]:
+        return set(self._connection.scalars(select(schema_version.c.version)))
+
 
 class PostgresDatabase:
-    """An engine as a store uses it: single statements in autocommit, a few short transactions.
+    """Single statements in autocommit, a few short transactions, and schema upgrades.
 
     Args:
-        statement_timeout: Seconds for a single statement; transactions and the schema have the
+        owned: Whether `aclose` disposes of the engine.
+        statement_timeout: Seconds for a single statement. Transactions and the schema have the
             engine's timeout.
-        pooler: Give single statements a transaction too: without one, a pooler in transaction mode
-            may change the server connection between preparing a statement and running it.
+        pooler: Run single statements in a transaction too. Without one, a pooler in transaction
+            mode may switch the server connection between preparing a statement and running it.
     """
 
     def __init__(
@@ -49,13 +80,18 @@ class PostgresDatabase:
         self._transactional = engine.execution_options(isolation_level="READ COMMITTED")
         self._owned = owned
 
+    @property
+    def address(self) -> str:
+        """The URL without its secrets."""
+        return address_of(self._engine)
+
     async def execute(self, statement: Statement, parameters: Mapping[str, Any]) -> Sequence[Any]:
-        """Run one statement, atomic and safe to repeat, and return its rows.
+        """Run one statement, which must be safe to repeat, and return its rows.
 
         Raises:
             StoreUnavailable: The outcome is unknown.
-            SchemaMissing, SchemaMismatch, SchemaOutdated: The tables are not there, not ours, or
-                older than this package.
+            SchemaMissing, SchemaMismatch, SchemaOutdated: The tables do not exist, are not ours, or
+                are older than this package.
         """
         timeout = self._statement_timeout
 
@@ -69,7 +105,7 @@ class PostgresDatabase:
         return await self._run(attempt)
 
     async def transaction(self, work: Callable[[DriverConnection], Awaitable[T]]) -> T:
-        """Run the work in one transaction that is safe to repeat. Raises as `execute`."""
+        """Run the work in one transaction, which must be safe to repeat. Raises as `execute`."""
 
         async def attempt() -> T:
             async with self._connections.lend() as connection, connection.transaction():
@@ -85,12 +121,12 @@ class PostgresDatabase:
             return
 
         async def work(connection: AsyncConnection) -> None:
-            # Two processes that create one table at once collide in the catalog, IF NOT EXISTS or
-            # not.
+            # Two processes that create one table at once collide in the catalog, even with IF NOT
+            # EXISTS.
             await connection.execute(
                 text("SELECT pg_advisory_xact_lock(:key)"), {"key": SETUP_LOCK}
             )
-            # A step that waits for somebody's long transaction makes everybody else wait behind it.
+            # A step that waits for a long transaction blocks every later statement on its table.
             await connection.execute(
                 text("SELECT set_config('lock_timeout', :timeout, true)"),
                 {"timeout": STEP_LOCK_TIMEOUT},
@@ -122,11 +158,12 @@ class PostgresDatabase:
             try:
                 return await attempt()
             except Exception as error:
-                # A connection that had died in the pool is not the server's last word.
+                # A connection that died in the pool says nothing about the server: try once more.
                 if not isinstance(error, StoreUnavailable) and not getattr(
                     error, "connection_invalidated", False
                 ):
                     raise
+                logger.debug("a connection to Postgres broke: tries again on another one")
             return await attempt()
         except MonostreamError:
             raise

@@ -1,4 +1,4 @@
-"""Retention on Postgres: small transactions that find what is old by an index, and wait for nobody."""
+"""Retention on Postgres: small transactions find old versions by index and wait for no lock."""
 
 # ruff: noqa: S608  (only constants of this module are put into the text; every value is bound)
 
@@ -7,23 +7,24 @@ from __future__ import annotations
 from typing import Any, Final
 
 from monostream_ai.stores.postgres.connections import DriverConnection, Statement
-from monostream_ai.stores.postgres.reads import LAPSES
-from monostream_ai.stores.postgres.statements import NEWER
+from monostream_ai.stores.postgres.statements import LAPSES, NEWER
 from monostream_ai.stores.sql.schema import PRUNED_CHUNKS
 
-# Not clock_timestamp(), which may change with every row, so that no index can be asked for what is
-# older.
+# Not clock_timestamp(): it may change from row to row, so no index could look it up.
 _HORIZON: Final = (
     "statement_timestamp() - make_interval(secs => CAST(:older_than AS double precision))"
 )
 
-# Each half has its index; the lease, which no index covers, is looked at only for open versions
-# that are old enough.
+# Versions to prune, locked for this transaction. Each half has its index. No index covers the
+# lease, so it is judged only for open versions that were created long enough ago. SKIP LOCKED
+# leaves versions in use to the next run. `chunks_before` ends the list once it names many chunks,
+# so that the transaction stays short.
 PRUNABLE = Statement(
     f"""
 WITH closed AS (
   SELECT v.stream_id, v.version, v.next_id FROM stream_version AS v
-   WHERE v.state = 'closed' AND v.closed_at < {_HORIZON} ORDER BY v.closed_at LIMIT :limit FOR UPDATE SKIP LOCKED),
+   WHERE v.state = 'closed' AND v.closed_at < {_HORIZON}
+   ORDER BY v.closed_at LIMIT :limit FOR UPDATE SKIP LOCKED),
 dead AS (
   SELECT v.stream_id, v.version, v.next_id FROM stream_version AS v
    WHERE v.state = 'open' AND v.created_at < {_HORIZON} AND {LAPSES} < {_HORIZON}
@@ -38,22 +39,37 @@ SELECT v.stream_id, v.version, EXISTS ({NEWER}) AS superseded FROM (
 _THESE: Final = (
     "unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[])) AS t (stream_id, version)"
 )
+
 CHUNKS = Statement(
-    f"DELETE FROM stream_chunk AS c USING {_THESE} WHERE c.stream_id = t.stream_id AND c.version = t.version"
+    f"""
+DELETE FROM stream_chunk AS c USING {_THESE}
+ WHERE c.stream_id = t.stream_id AND c.version = t.version
+"""
 )
+
 SUPERSEDED = Statement(
-    f"DELETE FROM stream_version AS v USING {_THESE} WHERE v.stream_id = t.stream_id AND v.version = t.version"
+    f"""
+DELETE FROM stream_version AS v USING {_THESE}
+ WHERE v.stream_id = t.stream_id AND v.version = t.version
+"""
 )
+
+# The newest version keeps its row, so that version numbers never start over. A publisher that comes
+# back to it gets StreamDeleted.
 NEWEST = Statement(
-    f"UPDATE stream_version AS v SET state = 'pruned', writer = NULL, settler = NULL FROM {_THESE} "
-    "WHERE v.stream_id = t.stream_id AND v.version = t.version"
+    f"""
+UPDATE stream_version AS v SET state = 'pruned', writer = NULL, settler = NULL FROM {_THESE}
+ WHERE v.stream_id = t.stream_id AND v.version = t.version
+"""
 )
-# What an earlier pruning left of a version to keep its number, which a newer version keeps now.
+
+# Rows that earlier runs kept for their number. The newer version keeps it now.
 NUMBERS = Statement(
     f"""
 DELETE FROM stream_version AS v USING (
   SELECT old.stream_id, old.version FROM {_THESE}
-    JOIN stream_version AS old ON old.stream_id = t.stream_id AND old.version < t.version AND old.state = 'pruned'
+    JOIN stream_version AS old
+      ON old.stream_id = t.stream_id AND old.version < t.version AND old.state = 'pruned'
      FOR UPDATE OF old SKIP LOCKED) AS o
  WHERE v.stream_id = o.stream_id AND v.version = o.version
 """
@@ -61,7 +77,11 @@ DELETE FROM stream_version AS v USING (
 
 
 async def prune(connection: DriverConnection, *, older_than: float, limit: int) -> int:
-    """Prune in the connection's transaction; return how many versions."""
+    """Prune in the connection's transaction; return the number of versions.
+
+    Args:
+        older_than: Seconds since the last activity of a version.
+    """
     asked = {"older_than": older_than, "limit": limit, "chunks": PRUNED_CHUNKS}
     rows = await connection.execute(PRUNABLE, asked)
     if rows:

@@ -1,4 +1,4 @@
-"""Parameters for the Postgres statements, and values from their rows."""
+"""Parameters for the Postgres statements, and values made from their rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from monostream_ai.types import Append, Head, Lease, Page, State
 
 
 def append_parameters(appends: Sequence[Append], lease: float) -> dict[str, Any]:
-    """Return the arrays of APPEND; chunks name their append by its place, from 1."""
+    """Return the parameters of APPEND; each chunk refers to its append by its place, from 1."""
     places: list[int] = []
     ids: list[int] = []
     payloads: list[str] = []
@@ -40,6 +40,7 @@ def page_of(
     first: int,
     payloads: list[str] | None,
 ) -> Page:
+    """Return the page of one row of READ."""
     if version is None:
         return Page(None, 0, [])
     head = Head(version, state, next_id, math.inf if lease_left is None else lease_left, opener)
@@ -47,6 +48,7 @@ def page_of(
 
 
 def lease_parameters(leases: Sequence[Lease]) -> dict[str, Any]:
+    """Return leases as one array for each field."""
     return {
         "streams": [lease.stream_id for lease in leases],
         "versions": [lease.version for lease in leases],
@@ -55,4 +57,5 @@ def lease_parameters(leases: Sequence[Lease]) -> dict[str, Any]:
 
 
 def held_by(lease: Lease) -> dict[str, Any]:
+    """Return one lease as parameters."""
     return {"stream": lease.stream_id, "version": lease.version, "writer": lease.token}

@@ -1,8 +1,13 @@
-"""Streams in Postgres, 13 or later, for any number of processes and machines."""
+"""Streams in Postgres, 13 or later, for any number of processes and machines.
+
+Methods stand in the order of `Store`. The statements enforce the guarantees: `statements.APPEND`
+fences a chunk, `statements.CLAIM` stores a stop, and `statements.LAPSES` judges a lease.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Final, Self
 
@@ -38,27 +43,29 @@ from monostream_ai.types import (
     VersionInfo,
 )
 
+logger = logging.getLogger(__name__)
+
 LOCKED_TRIES: Final = 5
-"""Attempts at an append whose row is locked, within 0.1 s; then the caller is told to try later."""
+"""Attempts at an append whose row is locked, within 0.1 s; then it is `StoreUnavailable`."""
 
 STATEMENT_TIMEOUT: Final = 5.0
-"""Seconds, a third of the default lease: what a connection that has gone silent leaves of it is
-enough to renew it on another.
+"""Seconds, a third of the default lease: when a connection goes silent, the rest of the lease is
+enough to renew it on another one.
 """
 
 RACES: Final = 30
-"""Attempts to win a version; each lost one means that somebody else won."""
+"""Attempts to open a version; each one is lost only to another program that opened one."""
 
 
 class PostgresStore(Store):
     """Keeps streams in Postgres.
 
     Args:
-        engine: Borrowed: `aclose` leaves it open. Its statements run in autocommit, whatever the
+        engine: Borrowed: `aclose` leaves it open. Statements run in autocommit, whatever the
             engine's isolation level.
-        statement_timeout: Seconds after which a read or a write is given up, and its connection
-            with it; at most a third of the lease. Pruning, deleting and upgrading have the engine's
-            timeout.
+        statement_timeout: Seconds after which a read or a write is abandoned together with its
+            connection; at most a third of the lease. Pruning, deleting and upgrading have the
+            engine's timeout.
     """
 
     def __init__(
@@ -79,9 +86,9 @@ class PostgresStore(Store):
 
         Args:
             url: `postgresql+asyncpg://…`, `postgresql://…` or `postgres://…`.
-            pool_size: Connections at most.
-            pooler: The URL leads through a pooler in transaction mode, such as pgbouncer: every
-                statement gets a transaction and no statement stays prepared.
+            pool_size: The most connections it opens.
+            pooler: The URL leads through a pooler in transaction mode, such as pgbouncer. Every
+                statement then gets a transaction, and none stays prepared.
             statement_timeout: In seconds, as for the class.
         """
         engine = make_engine(url, pool_size=pool_size, pooler=pooler)
@@ -90,6 +97,9 @@ class PostgresStore(Store):
             engine, owned=True, statement_timeout=statement_timeout, pooler=pooler
         )
         return store
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._database.address}>"
 
     async def setup(self) -> None:
         await self._database.setup()
@@ -118,9 +128,11 @@ class PostgresStore(Store):
             ((latest,),) = await self._database.execute(sql.LATEST, {"stream": stream_id})
             if latest == MAX_VERSION or version is not None:
                 raise VersionConflict(stream_id, latest if version is None else version, latest)
-            # A new statement sees who won.
+            # Another program won this number. The statement that lost may not have seen its row;
+            # a new one does.
+            logger.debug("stream %r: another version was opened first; tries again", stream_id)
             await asyncio.sleep(backoff.next())
-        raise StoreUnavailable(f"{RACES} others opened a version of stream {stream_id!r} first")
+        raise StoreUnavailable(f"{RACES} other versions of stream {stream_id!r} were opened first")
 
     async def append(
         self, appends: Sequence[Append], *, lease: float
@@ -130,37 +142,39 @@ class PostgresStore(Store):
         backoff = Backoff(first=0.002, last=0.032)
         for _ in range(LOCKED_TRIES):
             found = (
-                await self._attempt([appends[place] for place in open_places], lease)
+                await self._try_append([appends[place] for place in open_places], lease)
                 if open_places
                 else []
             )
             verdicts.update(zip(open_places, found, strict=True))
-            # A renewal holds a row for a moment, a fence or a deletion for longer; the next try
-            # tells.
+            # A lock by a renewal is gone in a moment. After a fence or a deletion, the next attempt
+            # says why the append was refused.
             open_places = [
                 place for place in open_places if isinstance(verdicts[place], StoreUnavailable)
             ]
             if not open_places:
                 break
+            logger.debug("%d of %d versions are locked; tries again", len(open_places), len(found))
             await asyncio.sleep(backoff.next())
         return [verdicts[place] for place in range(len(appends))]
 
-    async def _attempt(
+    async def _try_append(
         self, appends: Sequence[Append], lease: float
     ) -> list[MonostreamError | None]:
         try:
-            landed = await self._append(appends, lease)
+            landed = await self._land(appends, lease)
         except (ChunkRefused, Fenced) as error:
             if len(appends) == 1:
                 return [error]
-            # One of them is at fault: each on its own, so that the others land.
-            return [(await self._attempt([append], lease))[0] for append in appends]
+            # One of the appends is at fault: run each on its own, so that the others land.
+            return [(await self._try_append([append], lease))[0] for append in appends]
         return [
             None if place in landed else await self._verdict(append)
             for place, append in enumerate(appends)
         ]
 
-    async def _append(self, appends: Sequence[Append], lease: float) -> set[int]:
+    async def _land(self, appends: Sequence[Append], lease: float) -> set[int]:
+        """Run APPEND, where chunks are fenced; return the indexes of the appends that landed."""
         first = appends[0].lease
         try:
             result = await self._database.execute(sql.APPEND, append_parameters(appends, lease))
@@ -171,12 +185,13 @@ class PostgresStore(Store):
             if state.startswith(DATA_ERROR_CLASS):
                 raise ChunkRefused(first.stream_id, first.version) from error
             if state == UNIQUE_VIOLATION:
-                # Another program has written rows into this version.
+                # Another program has written chunks into this version.
                 raise Fenced(first.stream_id, first.version, first.version) from error
             raise
         return {row[0] - 1 for row in result}
 
     async def _verdict(self, append: Append) -> MonostreamError | None:
+        """Return why an append did not land; None if it had landed before."""
         lease, end = append.lease, append.first + len(append.payloads)
         parameters = {"streams": [lease.stream_id], "versions": [lease.version]}
         ((writer, state, next_id, stopped, latest),) = await self._database.execute(
@@ -195,6 +210,7 @@ class PostgresStore(Store):
         return verdict or ChunksMissing(lease.stream_id, lease.version, next_id)
 
     async def _holds(self, append: Append) -> bool:
+        """Return whether exactly these payloads are stored under these ids."""
         parameters = {
             "stream": append.lease.stream_id,
             "version": append.lease.version,
@@ -252,6 +268,7 @@ class PostgresStore(Store):
         ]
 
     async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
+        # A stop is stored here.
         rows = await self._database.execute(
             sql.CLAIM, {**held_by(taker), "lease": lease, "stop": stop}
         )

@@ -1,4 +1,7 @@
-"""Streams in a SQL database, through SQLAlchemy: SQLite for one machine, Postgres for many."""
+"""Streams in a SQL database, through SQLAlchemy: SQLite for one machine, Postgres for many.
+
+This is the public path of both stores; they live in `stores.sqlite` and `stores.postgres`.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +15,8 @@ __all__ = ["PostgresStore", "SQLiteStore", "metadata"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when asked for: both stores import this package's schema, and neither needs the
-    # other's driver.
+    # Loaded on demand: both stores import the schema from this package, and neither needs the
+    # driver of the other.
     if name == "PostgresStore":
         from monostream_ai.stores.postgres.store import PostgresStore
 

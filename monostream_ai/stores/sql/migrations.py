@@ -1,8 +1,8 @@
-"""The way of the tables from one version of the schema to the next, the same on every database.
+"""The steps from each version of the schema to the next, the same on every database.
 
-The version table has one row for each step taken. A database without one was made by hand, by
-Alembic, or by the TypeScript package: it goes all the way, so each step can be taken again without
-effect.
+The table `monostream_schema` has one row for each step taken. A database without it was made by
+hand, by Alembic, or by the TypeScript package. It takes all steps, so each step must be harmless
+when repeated.
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ logger = logging.getLogger(__name__)
 
 
 class Step(NamedTuple):
-    """What leads to a version: columns as (table, name, type), then statements. Both must suit
-    SQLite and Postgres.
+    """The changes that lead to a version: columns as (table, name, type), then statements.
 
-    A process of the version before must be able to go on working: add columns that may be empty,
-        and indexes.
+    They must suit SQLite and Postgres, and processes of the version before go on working during and
+    after them: add nullable columns and indexes only.
     """
 
     version: int
@@ -43,10 +42,12 @@ STEPS: Final = (
         2,
         columns=(("stream_version", "settler", "text"),),
         statements=(
-            "CREATE INDEX IF NOT EXISTS stream_version_unsettled ON stream_version (stream_id, version) "
-            "WHERE settler IS NOT NULL",
-            "CREATE INDEX IF NOT EXISTS stream_version_closed ON stream_version (closed_at) WHERE state = 'closed'",
-            "CREATE INDEX IF NOT EXISTS stream_version_open ON stream_version (created_at) WHERE state = 'open'",
+            "CREATE INDEX IF NOT EXISTS stream_version_unsettled "
+            "ON stream_version (stream_id, version) WHERE settler IS NOT NULL",
+            "CREATE INDEX IF NOT EXISTS stream_version_closed "
+            "ON stream_version (closed_at) WHERE state = 'closed'",
+            "CREATE INDEX IF NOT EXISTS stream_version_open "
+            "ON stream_version (created_at) WHERE state = 'open'",
         ),
     ),
 )
@@ -56,7 +57,7 @@ ADDED: Final = {(table, name) for step in STEPS for table, name, _ in step.colum
 
 
 class Schema(ABC):
-    """The tables of one database, within one transaction."""
+    """Our tables in one database, within one transaction."""
 
     @abstractmethod
     def columns(self, table: str) -> set[str]:
@@ -64,7 +65,7 @@ class Schema(ABC):
 
     @abstractmethod
     def create_missing(self) -> None:
-        """Create the tables that are not there, in today's shape, without their indexes."""
+        """Create missing tables in today's shape, without their indexes."""
 
     @abstractmethod
     def execute(self, statement: str) -> None:
@@ -72,17 +73,15 @@ class Schema(ABC):
 
     @abstractmethod
     def steps_taken(self) -> set[int]:
-        """Return what the version table holds, which exists."""
+        """Return the rows of the version table, which exists."""
 
     def version(self) -> int:
-        """Return the newest step that was taken; 0 if none is known."""
+        """Return the newest step taken; 0 if none is on record."""
         return max(self.steps_taken(), default=0) if self.columns("monostream_schema") else 0
 
 
 def problem_with(schema: Schema) -> MonostreamError | None:
-    """Say why the tables cannot be used as they are; None if they can, also if they are newer than
-    this package.
-    """
+    """Return why the tables cannot be used; None if they can, even if newer than this package."""
     outdated = False
     for table, required in REQUIRED_COLUMNS.items():
         present = schema.columns(table)
@@ -96,11 +95,7 @@ def problem_with(schema: Schema) -> MonostreamError | None:
 
 
 def is_current(schema: Schema) -> bool:
-    """Whether nothing is to be done.
-
-    Raises:
-        SchemaMismatch, SchemaTooNew
-    """
+    """Return whether no step is missing. Raises SchemaMismatch, SchemaTooNew."""
     version = schema.version()
     if version > SCHEMA_VERSION:
         raise SchemaTooNew(version, SCHEMA_VERSION)
@@ -108,12 +103,11 @@ def is_current(schema: Schema) -> bool:
 
 
 def upgrade(schema: Schema) -> None:
-    """Take all steps that are missing, in the caller's transaction, in which nobody else does.
+    """Take all missing steps. Raises SchemaMismatch, SchemaTooNew.
 
-    Raises:
-        SchemaMismatch, SchemaTooNew
+    The caller's transaction holds a lock that lets one process upgrade at a time.
     """
-    # Looked at again: somebody else may have done it while the caller waited for its turn.
+    # Another process may have upgraded while the caller waited for the lock.
     if is_current(schema):
         return
     before = schema.version()
@@ -139,24 +133,23 @@ def _take(step: Step, schema: Schema) -> None:
     for statement in step.statements:
         schema.execute(statement)
     if step.version not in schema.steps_taken():
-        schema.execute(f"INSERT INTO monostream_schema (version) VALUES ({step.version})")  # noqa: S608  (a number of ours)
+        # A number of ours, hence no parameter.
+        schema.execute(f"INSERT INTO monostream_schema (version) VALUES ({step.version})")  # noqa: S608
 
 
 def finding_on(schema: Schema) -> Finding:
-    """Say for `diagnose` what the tables are like."""
+    """Return the finding of `doctor` on the tables."""
     problem, version = problem_with(schema), schema.version()
     if problem is not None:
         return Finding("schema", "fail", str(problem))
     if version > SCHEMA_VERSION:
-        return Finding(
-            "schema",
-            "warn",
-            f"version {version}, newer than this release, which knows {SCHEMA_VERSION}",
-            "upgrade",
-        )
+        found = f"version {version}, newer than {SCHEMA_VERSION}, the newest this release knows"
+        return Finding("schema", "warn", found, "upgrade monostream-ai")
     if version < SCHEMA_VERSION:
-        advice = "run 'monostream-ai migrate' for the indexes, unless your own migrations keep the tables"
-        return Finding(
-            "schema", "warn", f"the columns are there, and version {version} is noted", advice
+        found = f"all columns are there, but version {version} is on record"
+        advice = (
+            "run 'monostream-ai migrate' for the indexes, "
+            "unless your own migrations keep the tables"
         )
+        return Finding("schema", "warn", found, advice)
     return Finding("schema", "ok", f"version {version}")

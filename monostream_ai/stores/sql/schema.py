@@ -1,9 +1,8 @@
-"""The tables. Alembic users add `metadata` to their `target_metadata`; everybody else calls
-`store.setup()`.
+"""The tables. With Alembic, add `metadata` to `target_metadata`; otherwise call `store.setup()`.
 
-`stream_chunk` is the table of the TypeScript package `monostream`, so both can read one database;
-it makes the chunk column jsonb, which works too but refuses NUL and lone surrogates.
-`stream_version` has one row for each version.
+`stream_chunk` has one row for each chunk. It is the table of the TypeScript package `monostream`,
+so both packages can read one database. Over there the chunk column is jsonb, which works here too,
+but refuses NUL and lone surrogates. `stream_version` has one row for each version.
 """
 
 from __future__ import annotations
@@ -28,11 +27,12 @@ from sqlalchemy.dialects import postgresql
 
 metadata = MetaData(naming_convention={"pk": "%(table_name)s_pkey"})
 
-# SQLite has no clock type: its instants are seconds since 1970 as a float.
+# SQLite has no type for instants: seconds since 1970 as a float.
 _Instant: Any = DateTime(timezone=True).with_variant(Double(), "sqlite")
 
-# Each append updates its row in place (HOT) as long as the page has room and no index covers what
-# changes. SQLAlchemy 2.0 cannot say that for a table; made by it, pages are packed full.
+# An append updates its version row in place, without touching an index (HOT), as long as the page
+# has room and no index covers a changed column. SQLAlchemy 2.0 has no option for the room, so
+# tables that it makes start with full pages.
 _LEAVE_ROOM: Any = {"postgresql_with": {"fillfactor": 70}} if __version__ >= "2.1" else {}
 
 stream_chunk = Table(
@@ -47,7 +47,7 @@ stream_chunk = Table(
         nullable=False,
         server_default=text("CURRENT_TIMESTAMP"),
     ),
-    # json keeps the text as it is; jsonb would rewrite it.
+    # json keeps the text as it is; jsonb rewrites it.
     Column("chunk", Text().with_variant(postgresql.JSON(), "postgresql"), nullable=False),
     sqlite_with_rowid=False,
 )
@@ -57,8 +57,10 @@ stream_version = Table(
     metadata,
     Column("stream_id", Text, primary_key=True),
     Column("version", BigInteger, primary_key=True, autoincrement=False),
-    # Who may write now; whoever acquired it. They differ once the version was fenced or taken over.
+    # The token that may write now; NULL once the version is fenced, another one once it is taken
+    # over.
     Column("writer", Text),
+    # The token that acquired the version, which never changes: repeating an acquire finds it.
     Column("opener", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("next_id", BigInteger, nullable=False),
@@ -72,7 +74,7 @@ stream_version = Table(
     Column("metadata", Text),
     Column("created_at", _Instant, nullable=False),
     Column("closed_at", _Instant),
-    # Who has to settle the version once it is closed; empty if nobody has to.
+    # The token that has to settle the version once it is closed; NULL if nobody has to.
     Column("settler", Text),
     sqlite_with_rowid=False,
     **_LEAVE_ROOM,
@@ -83,7 +85,7 @@ def _index(name: str, *columns: Column[Any], where: ColumnElement[bool]) -> None
     Index(f"stream_version_{name}", *columns, postgresql_where=where, sqlite_where=where)
 
 
-# All on what an append never changes, except the last one of a version.
+# Only on columns that an append leaves alone, unless it closes the version.
 _index(
     "unsettled",
     stream_version.c.stream_id,
@@ -100,7 +102,7 @@ schema_version = Table(
 )
 
 PRUNED_CHUNKS: Final = 20_000
-"""Chunks after which a transaction that prunes takes no further version, so that it stays short."""
+"""Chunks after which a pruning transaction takes no further version, so that it stays short."""
 
 REQUIRED_COLUMNS: Final = {
     stream_chunk.name: {"stream_id", "version", "id", "chunk"},

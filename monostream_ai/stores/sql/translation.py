@@ -1,4 +1,4 @@
-"""Driver errors to ours, by code and class, never by text."""
+"""Translate driver errors to ours, by code and class, never by text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from monostream_ai.errors import StoreUnavailable
 _UNAVAILABLE_CLASSES: Final = {
     "08": "the connection broke",
     "25": "the transaction was left in a wrong state",
-    "26": "a pooler in transaction mode has changed the connection: pass listen_url= with a direct one",
+    "26": "a pooler in transaction mode has switched the connection: "
+    "pass listen_url= with a direct one",
     "28": "the login was refused: check the user and password in the URL",
     "3D": "there is no database of this name: create it, or check the URL",
     "40": "a deadlock or serialization failure",
@@ -50,9 +51,7 @@ def sqlstate(error: BaseException) -> str | None:
 
 
 def as_unavailable(error: BaseException) -> StoreUnavailable | None:
-    """Return the error as StoreUnavailable if it means that the outcome is unknown and a retry may
-    help, else None.
-    """
+    """Return the error as StoreUnavailable if a retry may help, else None."""
     if isinstance(error, exc.TimeoutError):
         return StoreUnavailable("no connection became free in time")
     if isinstance(error, OSError | TimeoutError):

@@ -1,4 +1,4 @@
-"""What can be wrong with a SQLite file."""
+"""The checks of `monostream-ai doctor` on a SQLite file, each with its advice."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from monostream_ai.errors import MonostreamError
 from monostream_ai.stores.sql.migrations import finding_on
-from monostream_ai.stores.sqlite.setup import SQLiteSchema
 from monostream_ai.stores.sqlite.store import sqlite_url
-from monostream_ai.stores.sqlite.thread import SQLiteThread
+from monostream_ai.stores.sqlite.thread import SQLiteSchema, SQLiteThread
 from monostream_ai.types import Finding
 
 LARGE_LOG: Final = 64 * 1024 * 1024
+"""Bytes of the write-ahead log; SQLite empties it at about 4 MiB where nothing prevents it."""
 
 
 async def check_sqlite(url: str) -> AsyncIterator[Finding]:
-    """Yield a finding for each check."""
+    """Yield a finding for each check; the first failure ends them."""
     engine = create_async_engine(sqlite_url(url))
     path = Path(sqlite_url(url).database or "")
     checks: dict[str, Callable[[sqlite3.Connection], Finding]] = {
@@ -53,13 +53,13 @@ def _journal(connection: sqlite3.Connection, path: Path) -> Finding:
     log = Path(f"{path}-wal")
     size = log.stat().st_size if log.exists() else 0
     if size > LARGE_LOG:
-        advice = "some process keeps a read open, so that the log cannot be emptied: look for one that hangs"
+        advice = "a process that hangs in a read keeps the log from being emptied: look for it"
         return Finding("journal", "warn", f"the write-ahead log has {size / 2**20:.0f} MiB", advice)
     return Finding("journal", "ok", f"write-ahead log, {size / 2**20:.1f} MiB")
 
 
 def _lock(connection: sqlite3.Connection) -> Finding:
-    # Waits for as long as a writer would.
+    # Waits as long as a writer would.
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("ROLLBACK")
     return Finding("lock", "ok", "the file can be written")

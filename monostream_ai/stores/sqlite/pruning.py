@@ -1,6 +1,4 @@
-"""Retention on SQLite: small transactions that find what is old by an index, as they keep other
-writers waiting.
-"""
+"""Retention on SQLite, in small transactions, since each one keeps other writers waiting."""
 
 # ruff: noqa: S608  (only constants of this module are put into the text; every value is bound)
 
@@ -12,31 +10,46 @@ from typing import Final
 from monostream_ai.stores.sql.schema import PRUNED_CHUNKS
 from monostream_ai.stores.sqlite.statements import NOW
 
-# Each half has its index; the lease, which no index covers, is looked at only for open versions
-# that are old enough.
+# Versions to prune. Each half has its index. No index covers the lease, so it is judged only for
+# open versions that were created long enough ago.
 PRUNABLE: Final = f"""
 SELECT v.stream_id, v.version, v.next_id,
-       EXISTS (SELECT 1 FROM stream_version AS n WHERE n.stream_id = v.stream_id AND n.version > v.version)
+       EXISTS (SELECT 1 FROM stream_version AS n
+                WHERE n.stream_id = v.stream_id AND n.version > v.version)
   FROM (SELECT * FROM (SELECT stream_id, version, next_id FROM stream_version
-                        WHERE state = 'closed' AND closed_at < {NOW} - :older_than ORDER BY closed_at LIMIT :limit)
+                        WHERE state = 'closed' AND closed_at < {NOW} - :older_than
+                        ORDER BY closed_at LIMIT :limit)
         UNION ALL
         SELECT * FROM (SELECT stream_id, version, next_id FROM stream_version
-                        WHERE state = 'open' AND created_at < {NOW} - :older_than AND lease_until < {NOW} - :older_than
+                        WHERE state = 'open' AND created_at < {NOW} - :older_than
+                          AND lease_until < {NOW} - :older_than
                         ORDER BY created_at LIMIT :limit)) AS v
  LIMIT :limit
 """
 
 CHUNKS: Final = "DELETE FROM stream_chunk WHERE stream_id = ? AND version = ?"
+
 SUPERSEDED: Final = "DELETE FROM stream_version WHERE stream_id = ? AND version = ?"
-NEWEST: Final = "UPDATE stream_version SET state = 'pruned', writer = NULL, settler = NULL WHERE stream_id = ? AND version = ?"
-# What an earlier pruning left of a version to keep its number, which a newer version keeps now.
-NUMBERS: Final = (
-    "DELETE FROM stream_version WHERE stream_id = ? AND version < ? AND state = 'pruned'"
-)
+
+# The newest version keeps its row, so that version numbers never start over. A publisher that comes
+# back to it gets StreamDeleted.
+NEWEST: Final = """
+UPDATE stream_version SET state = 'pruned', writer = NULL, settler = NULL
+ WHERE stream_id = ? AND version = ?
+"""
+
+# Rows that earlier runs kept for their number. The newer version keeps it now.
+NUMBERS: Final = """
+DELETE FROM stream_version WHERE stream_id = ? AND version < ? AND state = 'pruned'
+"""
 
 
 def prune(connection: sqlite3.Connection, *, older_than: float, limit: int) -> int:
-    """Prune in the caller's transaction; return how many versions."""
+    """Prune in the caller's transaction; return the number of versions.
+
+    Args:
+        older_than: Seconds since the last activity of a version.
+    """
     pruned = chunks = 0
     for stream_id, version, next_id, superseded in connection.execute(
         PRUNABLE, {"older_than": older_than, "limit": limit}

@@ -1,4 +1,7 @@
-"""What the SQLite store does inside a transaction, on the connection's thread."""
+"""The work of the SQLite store inside a transaction, on the connection's thread.
+
+A chunk is fenced in `_moves`, and a lease gets its verdict in `check_lease`.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,11 @@ _INSTANTS: Final = ("created_at", "closed_at", "stop_requested_at")
 def append_all(
     connection: sqlite3.Connection, appends: Sequence[Append], lease: float
 ) -> list[MonostreamError | None]:
-    """Append what may be, all rows at once; say of each of the others why not."""
-    # CURRENT_TIMESTAMP, the column's default, knows whole seconds only.
+    """Append each version that passes its fence; return the verdict on each.
+
+    The caller's transaction holds the write lock, so nobody commits between a fence and its rows.
+    """
+    # The column's default, CURRENT_TIMESTAMP, has whole seconds only.
     now = datetime.now(UTC).isoformat(" ", "microseconds").removesuffix("+00:00")
     rows: list[tuple[str, int, int, str, str]] = []
     verdicts: list[MonostreamError | None] = []
@@ -34,11 +40,13 @@ def append_all(
             verdicts.append(None)
         else:
             verdicts.append(_verdict(connection, append))
+    # The rows of all versions at once: a statement for each would cost more than its rows.
     connection.executemany(sql.INSERT_CHUNKS, rows)
     return verdicts
 
 
 def _moves(connection: sqlite3.Connection, append: Append, lease: float) -> bool:
+    """Move the version on to the end of the append, if the fence lets it."""
     stream_id, version, token = append.lease
     end = append.first + len(append.payloads)
     parameters = {
@@ -49,15 +57,12 @@ def _moves(connection: sqlite3.Connection, append: Append, lease: float) -> bool
         "end": end,
         "lease": lease,
     }
-    return (
-        connection.execute(
-            sql.APPEND_AND_CLOSE if append.closes else sql.APPEND, parameters
-        ).rowcount
-        > 0
-    )
+    statement = sql.APPEND_AND_CLOSE if append.closes else sql.APPEND
+    return connection.execute(statement, parameters).rowcount > 0
 
 
 def _verdict(connection: sqlite3.Connection, append: Append) -> MonostreamError | None:
+    """Return why an append did not land; None if it had landed before."""
     held, end = append.lease, append.first + len(append.payloads)
     for writer, state, next_id, _, _ in connection.execute(sql.CHECK, held_by(held)):
         if append.payloads:
@@ -74,7 +79,7 @@ def _verdict(connection: sqlite3.Connection, append: Append) -> MonostreamError 
 
 
 def check_lease(connection: sqlite3.Connection, lease: Lease) -> MonostreamError | None:
-    """Say why the lease is lost; None if it is held."""
+    """Return why the lease is lost; None if it is held."""
     for writer, state, _, stopped, latest in connection.execute(sql.CHECK, held_by(lease)):
         return refusal(lease, token=writer, state=state, stopped=bool(stopped), latest=latest)
     return refusal(lease, token=None, state=None, stopped=False, latest=None)
@@ -83,7 +88,7 @@ def check_lease(connection: sqlite3.Connection, lease: Lease) -> MonostreamError
 def read_info(
     connection: sqlite3.Connection, stream_id: str, version: int | None
 ) -> VersionInfo | None:
-    """Read a version; None for the latest."""
+    """Return a version, by default the latest."""
     wanted = version
     if wanted is None:
         ((wanted,),) = connection.execute(sql.LATEST, {"stream": stream_id})
@@ -96,7 +101,7 @@ def read_info(
 def read_infos(
     connection: sqlite3.Connection, query: str, parameters: dict[str, Any]
 ) -> list[VersionInfo]:
-    """Read versions with a query that selects the fields of VersionInfo."""
+    """Return the versions that a query finds; it selects the fields of VersionInfo."""
     cursor = connection.execute(query, parameters)
     names = [column[0] for column in cursor.description]
     rows = [dict(zip(names, values, strict=True)) for values in cursor]
@@ -108,7 +113,7 @@ def read_infos(
 def read_timeline(
     connection: sqlite3.Connection, stream_id: str, version: int, first: int, max_rows: int
 ) -> list[StoredChunk]:
-    """Read when chunks were stored."""
+    """Return when each chunk was stored."""
     rows = connection.execute(sql.TIMELINE, (stream_id, version, first, max_rows))
     return [
         StoredChunk(id, datetime.fromisoformat(created_at).replace(tzinfo=UTC), size)
@@ -119,7 +124,7 @@ def read_timeline(
 def read_page(
     connection: sqlite3.Connection, position: Position, max_rows: int, max_bytes: int
 ) -> Page:
-    """Read a page; the caller holds a transaction."""
+    """Return a page; the caller's transaction makes it one snapshot."""
     stream_id = position.stream_id
     ((version,),) = connection.execute(sql.LATEST, {"stream": stream_id})
     if version is None:
@@ -140,11 +145,11 @@ def read_rows(
     max_rows: int,
     max_bytes: int,
 ) -> list[str]:
-    """Read payloads up to the bounds, or to a gap."""
+    """Return payloads from id `first` up to the bounds or a gap in the ids."""
     payloads: list[str] = []
     size = 0
     for id, payload in connection.execute(sql.ROWS, (stream_id, version, first, max_rows)):
-        # A gap ends the page: what is behind it must not be shown before what is missing.
+        # Chunks behind a gap must not be shown before the missing ones.
         if id != first + len(payloads):
             break
         payloads.append(payload)
@@ -155,7 +160,7 @@ def read_rows(
 
 
 def held_by(lease: Lease) -> dict[str, Any]:
-    """Return the parameters that name a lease."""
+    """Return a lease as parameters."""
     return {"stream": lease.stream_id, "version": lease.version, "writer": lease.token}
 
 

@@ -1,4 +1,8 @@
-"""Streams in a SQLite file, for any number of processes on one machine; nothing to install."""
+"""Streams in a SQLite file, for any number of processes on one machine.
+
+Methods stand in the order of `Store`. The statements enforce the guarantees:
+`statements._APPENDABLE` fences a chunk, `statements.CLAIM` stores a stop and judges a lease.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +29,7 @@ from monostream_ai.stores.sqlite.rows import (
     read_rows,
     read_timeline,
 )
-from monostream_ai.stores.sqlite.setup import SQLiteSchema
-from monostream_ai.stores.sqlite.thread import SQLiteThread
+from monostream_ai.stores.sqlite.thread import SQLiteSchema, SQLiteThread
 from monostream_ai.types import (
     MAX_VERSION,
     Append,
@@ -40,10 +43,10 @@ from monostream_ai.types import (
 
 
 def sqlite_url(url: str) -> URL:
-    """Return the URL for aiosqlite; `sqlite:///file.db` is understood too.
+    """Return the URL for aiosqlite; accepts `sqlite:///file.db` too.
 
     Raises:
-        InvalidURL: It cannot be read, names another driver, or names no file.
+        InvalidURL: The URL cannot be parsed, names another driver, or names no file.
     """
     try:
         parsed = make_url(url)
@@ -52,17 +55,16 @@ def sqlite_url(url: str) -> URL:
     if parsed.drivername not in ("sqlite", "sqlite+aiosqlite"):
         raise InvalidURL(f"the driver {parsed.drivername!r} is not aiosqlite")
     if parsed.database in (None, "", ":memory:"):
-        raise InvalidURL(
-            "SQLite needs a file here, as its readers and its writer use two connections"
-        )
+        # Readers and the writer have a connection each, which would be two databases in memory.
+        raise InvalidURL("SQLite needs a file: use memory:// for streams in memory")
     return parsed.set(drivername="sqlite+aiosqlite")
 
 
 class SQLiteStore(Store):
-    """Keeps streams in a SQLite file in WAL mode: one connection writes, another reads.
+    """Keeps streams in a SQLite file in WAL mode: one connection writes, another one reads.
 
-    A commit survives the death of any process; with `synchronous = NORMAL`, a power cut may take
-    the last few commits with it and leaves the file consistent.
+    A commit survives the death of any process. A power cut may undo the last few commits, as
+    `synchronous = NORMAL` allows, and leaves the file consistent.
 
     Args:
         engine: Borrowed: `aclose` leaves it open.
@@ -82,6 +84,9 @@ class SQLiteStore(Store):
         store = cls(create_async_engine(sqlite_url(url)))
         store._owned = True
         return store
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._engine.url.database}>"
 
     async def setup(self) -> None:
         await self._writer.write(lambda connection: upgrade(SQLiteSchema(connection)))
@@ -111,6 +116,7 @@ class SQLiteStore(Store):
             if newest == MAX_VERSION or (version is not None and version <= newest):
                 raise VersionConflict(stream_id, newest if version is None else version, newest)
             number = newest + 1 if version is None else version
+            # Older versions are fenced in the transaction that opens the new one.
             connection.execute(sql.FENCE, parameters)
             connection.execute(sql.OPEN, {**parameters, "version": number})
             return number
@@ -125,8 +131,8 @@ class SQLiteStore(Store):
                 lambda connection: append_all(connection, appends, lease)
             )
         except sqlite3.IntegrityError:
-            # Another program has written rows into one of these versions: each on its own, so that
-            # the others land.
+            # Another program has written chunks into one of these versions: append to each on its
+            # own, so that the others land.
             if len(appends) > 1:
                 return [(await self.append([append], lease=lease))[0] for append in appends]
             held = appends[0].lease
@@ -136,7 +142,7 @@ class SQLiteStore(Store):
         self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
     ) -> list[Page]:
         def work(connection: sqlite3.Connection) -> list[Page]:
-            # One transaction, so that each page is one snapshot.
+            # In one transaction each page is one snapshot.
             connection.execute("BEGIN")
             try:
                 return [
@@ -171,6 +177,7 @@ class SQLiteStore(Store):
         parameters = {**held_by(taker), "lease": lease, "stop": stop}
 
         def work(connection: sqlite3.Connection) -> int | None:
+            # A stop is stored here.
             if connection.execute(sql.CLAIM, parameters).rowcount == 0:
                 return None
             ((next_id,),) = connection.execute(sql.NEXT_ID, parameters)
@@ -222,12 +229,8 @@ class SQLiteStore(Store):
 
     async def delete(self, stream_id: str) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
-            versions = connection.execute(
-                "DELETE FROM stream_version WHERE stream_id = ?", (stream_id,)
-            ).rowcount
-            chunks = connection.execute(
-                "DELETE FROM stream_chunk WHERE stream_id = ?", (stream_id,)
-            ).rowcount
+            versions = connection.execute(sql.DELETE_VERSIONS, (stream_id,)).rowcount
+            chunks = connection.execute(sql.DELETE_CHUNKS, (stream_id,)).rowcount
             return versions + chunks > 0
 
         return await self._writer.write(work)
@@ -238,11 +241,10 @@ class SQLiteStore(Store):
         )
 
     async def data_version(self) -> int:
-        """Return a number that changes whenever another connection commits, here or in another
-        process.
+        """Return a number that changes whenever another store commits, here or in any process.
 
-        It is asked on the connection that writes, so this store's own commits do not change it.
-        Source: SQLite, "PRAGMA data_version".
+        The writing connection asks, so this store's own commits leave the number as it is. Source:
+        SQLite, "PRAGMA data_version".
         """
         return await self._writer.run(
             lambda connection: int(next(connection.execute("PRAGMA data_version"))[0])

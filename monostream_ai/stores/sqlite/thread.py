@@ -1,31 +1,62 @@
-"""One SQLite connection with its thread: each piece of work is one hop to the thread, however many
-statements it has.
+"""A SQLite connection with a thread of its own, and the schema as it sees it.
+
+Each piece of work is one hop to the thread, however many statements it runs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.schema import CreateTable
 
 from monostream_ai.errors import MonostreamError
-from monostream_ai.stores.sql.migrations import problem_with
+from monostream_ai.stores.sql.migrations import Schema, problem_with
+from monostream_ai.stores.sql.schema import metadata
 from monostream_ai.stores.sql.translation import as_unavailable
-from monostream_ai.stores.sqlite.setup import SQLiteSchema
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 BUSY_TIMEOUT: Final = 2.0
-"""Seconds to wait for another process's transaction; appends and reads are tried again after it."""
+"""Seconds to wait for another process's transaction; then the work is `StoreUnavailable`."""
+
+
+class SQLiteSchema(Schema):
+    """Our tables in a SQLite file."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def columns(self, table: str) -> set[str]:
+        names = self._connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
+        return {name for (name,) in names}
+
+    def create_missing(self) -> None:
+        for table in metadata.sorted_tables:
+            create = CreateTable(table, if_not_exists=True)
+            self.execute(str(create.compile(dialect=sqlite.dialect())))
+
+    def execute(self, statement: str) -> None:
+        self._connection.execute(statement)
+
+    def steps_taken(self) -> set[int]:
+        versions = self._connection.execute("SELECT version FROM monostream_schema")
+        return {version for (version,) in versions}
 
 
 class SQLiteThread:
-    """Runs functions on a connection, one after another. Connects on first use and takes no place
-    in the engine's pool.
+    """Runs functions on a connection, one after another, in the order of the calls.
+
+    Connects on first use. The connection leaves the engine's pool and takes no slot in it. Its
+    fields are set on the event loop only; the connection itself is touched on its thread only.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -35,12 +66,12 @@ class SQLiteThread:
         self._connecting: asyncio.Task[None] | None = None
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run the work on the thread.
+        """Run the work on the thread and return its result.
 
         Raises:
             StoreUnavailable: The database is locked, full, or cannot be opened.
-            SchemaMissing, SchemaMismatch, SchemaOutdated: The tables are not there, not ours, or
-                older than this package.
+            SchemaMissing, SchemaMismatch, SchemaOutdated: The tables do not exist, are not ours, or
+                are older than this package.
         """
         try:
             if self._connection is None:
@@ -60,8 +91,8 @@ class SQLiteThread:
         """
 
         def transaction(connection: sqlite3.Connection) -> T:
-            # A transaction that reads first and writes later fails at once when another process
-            # wrote in between.
+            # IMMEDIATE, or a transaction that reads first and writes later fails at once if another
+            # process committed in between.
             connection.execute("BEGIN IMMEDIATE")
             try:
                 result = work(connection)
@@ -85,7 +116,7 @@ class SQLiteThread:
     async def _connected(self) -> None:
         if self._connecting is None:
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
-        # A connection that is half made when its user is cancelled would leave its thread behind.
+        # Shielded: cancelling a half-made connection would leave its thread behind.
         await asyncio.shield(self._connecting)
 
     async def _connect(self) -> None:
@@ -96,18 +127,19 @@ class SQLiteThread:
                 await connection.run_sync(lambda sync: sync.detach())
                 await self._hop(_configure)
             except BaseException:
-                # The engine forgets a detached connection that fails, and with it the thread.
+                # The engine does not know a detached connection: only we can end its thread.
                 if self._driver is not None:
                     await self._driver.close()
                 await connection.invalidate()
                 raise
             self._connection = connection
+            logger.debug("opened a connection to %s", self._engine.url.database)
         finally:
             self._connecting = None
 
     async def _hop(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        # aiosqlite has no public way to run a function of ours on its thread, and a hop for each
-        # statement would cost more than the statements. Its own methods are all made of this call.
+        # aiosqlite has no public way to run our function on its thread, and a hop for each
+        # statement would cost more than the statements. All its own methods use this call.
         result: T = await self._driver._execute(work, self._driver._conn)
         return result
 
@@ -130,7 +162,7 @@ def _configure(connection: sqlite3.Connection) -> None:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    # The switch needs the file for itself and does not wait for it, so two processes that start
+    # The switch to WAL needs the file alone and does not wait for that, so two processes that start
     # together collide.
     deadline = time.monotonic() + BUSY_TIMEOUT
     while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
