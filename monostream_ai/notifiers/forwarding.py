@@ -1,6 +1,4 @@
-"""A notifier that passes every call on to another one: the base of notifiers that change or watch
-some calls.
-"""
+"""The base of notifiers that watch or change some of the calls to another one."""
 
 from __future__ import annotations
 
@@ -11,8 +9,13 @@ from monostream_ai.types import WakeUp
 
 
 class ForwardingNotifier(Notifier):
+    """Passes every call on to `inner`; override the calls to watch or to change."""
+
     def __init__(self, inner: Notifier) -> None:
         self.inner = inner
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.inner!r}>"
 
     @property
     def healthy(self) -> bool:

@@ -1,4 +1,4 @@
-"""Wake-ups within one process; services that share an instance hear each other."""
+"""Wake-ups within one process, for services that share one instance."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ class MemoryNotifier(Notifier):
     def __init__(self) -> None:
         self._listeners: list[tuple[asyncio.AbstractEventLoop, Listener]] = []
 
+    def __repr__(self) -> str:
+        count = len(self._listeners)
+        return f"<{type(self).__name__} {count} listener{'' if count == 1 else 's'}, healthy>"
+
     @property
     def healthy(self) -> bool:
         return True
@@ -24,6 +28,7 @@ class MemoryNotifier(Notifier):
         for loop, listener in self._listeners:
             if loop is here:
                 loop.call_soon(_deliver, listener, wake_ups)
+            # A listener whose loop ended without `unlisten` must not fail the others.
             elif not loop.is_closed():
                 loop.call_soon_threadsafe(_deliver, listener, wake_ups)
 
@@ -41,7 +46,7 @@ class MemoryNotifier(Notifier):
         return unlisten
 
     async def aclose(self) -> None:
-        """Do nothing: other services may share this notifier."""
+        """Do nothing: another service may use this notifier."""
 
 
 def _deliver(listener: Listener, wake_ups: Sequence[WakeUp]) -> None:

@@ -1,5 +1,7 @@
-"""Wake-ups as text: as many in one payload as fit, since a notification costs the same whatever it
-says.
+"""Pack wake-ups into the payloads of Postgres notifications.
+
+A notification costs the same whatever its size, so each one carries as many wake-ups as fit. The
+format is `version.id.length.stream_id`, repeated, with the length in characters.
 """
 
 from __future__ import annotations
@@ -10,16 +12,16 @@ from typing import Final
 from monostream_ai.types import WakeUp
 
 MAX_PAYLOAD_BYTES: Final = 7999
-"""Of one notification. Source: PostgreSQL, NOTIFY ("shorter than 8000 bytes")."""
+"""Of one payload. Source: PostgreSQL 18, NOTIFY ("shorter than 8000 bytes")."""
 
 
 def pack(wake_ups: Iterable[WakeUp]) -> list[str]:
-    """Return payloads that together hold the wake-ups, in order."""
+    """Return the payloads that carry these wake-ups, in order."""
     payloads: list[str] = []
     entries: list[str] = []
     room = MAX_PAYLOAD_BYTES
     for wake_up in wake_ups:
-        # A stream id may hold any character, so its length stands before it.
+        # A stream id may hold any character, also the dot: its length says where it ends.
         entry = f"{wake_up.version}.{wake_up.id}.{len(wake_up.stream_id)}.{wake_up.stream_id}"
         size = len(entry) if entry.isascii() else len(entry.encode())
         if size > room:
@@ -31,7 +33,7 @@ def pack(wake_ups: Iterable[WakeUp]) -> list[str]:
 
 
 def unpack(payload: str) -> list[WakeUp]:
-    """Return the wake-ups of a payload. Raises ValueError if it is not one of ours."""
+    """Return the wake-ups of a payload, in order. Raises ValueError if it is not one of ours."""
     wake_ups: list[WakeUp] = []
     start = 0
     while start < len(payload) or not wake_ups:

@@ -1,6 +1,6 @@
-"""Wake-ups through Redis publish/subscribe: one channel, and never data.
+"""Wake-ups through Redis publish/subscribe, on one channel and without data.
 
-The store stays the truth, so Redis may lose everything.
+The store holds all data, so Redis may lose any message.
 """
 
 from __future__ import annotations
@@ -23,28 +23,27 @@ except ImportError as error:
         "monostream_ai.notifiers.redis needs redis-py: pip install 'monostream-ai[redis]'"
     ) from error
 
-from monostream_ai._backoff import Backoff
 from monostream_ai.errors import InvalidURL, ServiceClosed
-from monostream_ai.interfaces import BackgroundErrors, Listener
-from monostream_ai.notifiers.serving import ServingNotifier
+from monostream_ai.interfaces import Listener
+from monostream_ai.notifiers.serving import (
+    PROBE_INTERVAL,
+    PROBE_TIMEOUT,
+    SELF_TEST_TIMEOUT,
+    Deaf,
+    SubscribingNotifier,
+    end_if_cancelled,
+)
 from monostream_ai.types import WakeUp
 
 logger = logging.getLogger(__name__)
 
 CHANNEL: Final = "monostream"
+
 PER_MESSAGE: Final = 256
-"""Wake-ups in one message, so that none is over 1 MiB."""
-PROBE_INTERVAL: Final = 15.0
-"""Seconds without a message after which the server is asked whether it is still there."""
-PROBE_TIMEOUT: Final = 5.0
-SELF_TEST_TIMEOUT: Final = 2.0
-FIRST_RETRY: Final = 0.1
-LAST_RETRY: Final = 5.0
-DEAF_RETRY: Final = 60.0
-"""Seconds before another self-test where messages do not arrive, as on a replica."""
+"""Wake-ups in one message, which keeps it below 1 MiB."""
 
 
-class RedisNotifier(ServingNotifier):
+class RedisNotifier(SubscribingNotifier):
     """Subscribes on one connection of the client's pool and publishes through the others.
 
     Args:
@@ -54,28 +53,26 @@ class RedisNotifier(ServingNotifier):
     """
 
     def __init__(self, client: Redis, *, channel: str = CHANNEL) -> None:
-        super().__init__()
+        super().__init__(channel)
         self._client = client
-        self._channel = channel
-        self._owned = False
         self._closed = False
-        self.malformed = 0
-        """Messages on the channel that were not ours."""
 
     @classmethod
     def from_url(cls, url: str, *, channel: str = CHANNEL) -> Self:
-        """Return a notifier with a client of its own, closed by `aclose`, for `redis://`,
-        `rediss://` or `unix://`.
+        """Return a notifier with a client of its own, closed by `aclose`.
+
+        Args:
+            url: `redis://…`, `rediss://…` or `unix://…`.
 
         Raises:
-            InvalidURL: It cannot be read.
+            InvalidURL: The URL cannot be parsed.
         """
         try:
             client = Redis.from_url(
                 url,
                 socket_connect_timeout=PROBE_TIMEOUT,
                 socket_timeout=PROBE_TIMEOUT,
-                # A subscription that reconnects by itself would not say that it missed something.
+                # A subscription that reconnects by itself would not tell us what it missed.
                 retry=Retry(NoBackoff(), 0),
             )
         except ValueError as error:
@@ -83,6 +80,11 @@ class RedisNotifier(ServingNotifier):
         notifier = cls(client, channel=channel)
         notifier._owned = True
         return notifier
+
+    def _address(self) -> str:
+        # Picked one by one: the settings hold the password too. A client of Sentinel has no host.
+        settings = self._client.connection_pool.connection_kwargs
+        return str(settings.get("path") or f"{settings.get('host')}:{settings.get('port')}")
 
     async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
         if self._closed:
@@ -95,7 +97,8 @@ class RedisNotifier(ServingNotifier):
                     self._channel,
                     json.dumps(wake_ups[start : start + PER_MESSAGE], ensure_ascii=False),
                 )
-            await pipeline.execute()
+            sent = await pipeline.execute()
+        logger.debug("sent %d wake-ups in %d messages", len(wake_ups), len(sent))
 
     async def aclose(self) -> None:
         self._closed = True
@@ -103,35 +106,15 @@ class RedisNotifier(ServingNotifier):
         if self._owned:
             await self._client.aclose()
 
-    async def _serve(self, listener: Listener, on_error: BackgroundErrors) -> None:
-        backoff = Backoff(FIRST_RETRY, LAST_RETRY)
-        while True:
-            deaf = False
-            try:
-                async with self._subscribed() as subscription:
-                    await self._self_test(subscription, listener)
-                    _end_if_cancelled()
-                    self._healthy = True
-                    listener.on_resync()
-                    backoff.reset()
-                    await self._watch(subscription, listener)
-            except _Deaf:
-                deaf = True
-            # DNS, logins, refusals: nothing may end this loop but its cancellation.
-            except Exception as error:
-                on_error("listen", error)
-            self._set_healthy(False, listener)
-            _end_if_cancelled()
-            await asyncio.sleep(DEAF_RETRY if deaf else backoff.next())
-
     @asynccontextmanager
-    async def _subscribed(self) -> AsyncIterator[PubSub]:
+    async def _subscribed(self, listener: Listener) -> AsyncIterator[PubSub]:
         subscription = self._client.pubsub()
         try:
             await subscription.subscribe(self._channel)
-            # The confirmation, before which a message of others may be lost.
+            # The confirmation: a message sent before it may be lost.
             if await subscription.get_message(timeout=PROBE_TIMEOUT) is None:
                 raise TimeoutError("no answer to SUBSCRIBE")
+            await self._self_test(subscription, listener)
             yield subscription
         finally:
             await subscription.aclose()  # type: ignore[no-untyped-call]  # redis-py has no type here
@@ -148,13 +131,14 @@ class RedisNotifier(ServingNotifier):
                     pass
         except TimeoutError as error:
             logger.warning(
-                "messages do not arrive, so readers poll: is the Redis server that takes them another one?"
+                "messages do not arrive, so readers poll: "
+                "do the connections of the client lead to different servers?"
             )
-            raise _Deaf from error
+            raise Deaf from error
 
     async def _watch(self, subscription: PubSub, listener: Listener) -> None:
         while True:
-            _end_if_cancelled()
+            end_if_cancelled()
             message = await subscription.get_message(timeout=PROBE_INTERVAL)
             if message is None:
                 await subscription.ping()
@@ -162,12 +146,12 @@ class RedisNotifier(ServingNotifier):
                 if message is None:
                     raise TimeoutError("no answer to PING")
             if message["type"] == "subscribe":
-                # A borrowed client has reconnected by itself.
+                # A borrowed client reconnected by itself, and may have missed messages.
                 listener.on_resync()
             self._take(message, listener)
 
     def _take(self, message: dict[str, Any] | None, listener: Listener) -> str | None:
-        """Deliver a message; return it if it is a self-test."""
+        """Deliver the wake-ups of a message; return the nonce of a self-test."""
         if message is None or message["type"] != "message":
             return None
         try:
@@ -183,14 +167,3 @@ class RedisNotifier(ServingNotifier):
         for wake_up in wake_ups:
             listener.on_wake_up(wake_up)
         return None
-
-
-def _end_if_cancelled() -> None:
-    # redis-py swallows a cancellation that comes while it connects.
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
-class _Deaf(Exception):
-    """SUBSCRIBE was confirmed and nothing arrives."""

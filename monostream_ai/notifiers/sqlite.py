@@ -1,10 +1,9 @@
-"""Wake-ups between processes that share a SQLite file: each looks whether somebody else has
-committed.
-"""
+"""Wake-ups between processes that share a SQLite file: each one asks the file for new commits."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,19 +12,25 @@ from monostream_ai.notifiers.serving import ServingNotifier
 from monostream_ai.stores.sqlite.store import SQLiteStore
 from monostream_ai.types import WakeUp
 
+logger = logging.getLogger(__name__)
+
 FASTEST: Final = 0.01
 SLOWEST: Final = 0.1
-"""Seconds between looks: the fastest after a commit of somebody else, then slower by half each time
-up to the slowest.
+"""Seconds between two looks: the fastest after a commit, then half as much again each time, up to
+the slowest.
 """
+
+RETRY: Final = 1.0
+"""Seconds before the next look after one that failed."""
 
 
 class SQLiteNotifier(ServingNotifier):
-    """Looks at the file's data version, which says that something was committed, not what: every
-    stream may have moved.
+    """Watches the file's data version, which changes with each commit of another connection.
+
+    It does not tell which stream has moved, so each change is a resync.
 
     Args:
-        store: Asked for its data version; not closed.
+        store: The source of the data version. Borrowed: `aclose` leaves it open.
     """
 
     def __init__(self, store: SQLiteStore) -> None:
@@ -35,17 +40,21 @@ class SQLiteNotifier(ServingNotifier):
     async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
         """Do nothing: the commit itself is the wake-up."""
 
+    def _address(self) -> str:
+        return f"of {self._store!r}"
+
     async def _serve(self, listener: Listener, on_error: BackgroundErrors) -> None:
         known: int | None = None
         delay = FASTEST
         while True:
             try:
                 current = await self._store.data_version()
-            # Whatever happens to the file, readers poll meanwhile and the next look may succeed.
+            # Readers poll meanwhile, and the next look may succeed.
             except Exception as error:
                 on_error("listen", error)
                 self._set_healthy(False, listener)
-                known, delay = None, 1.0
+                known, delay = None, RETRY
+                logger.debug("%r looks again in %.1f s", self, delay)
             else:
                 changed = current != known
                 known = current
