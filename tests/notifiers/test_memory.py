@@ -8,7 +8,7 @@ from monostream_ai.testing import RecordingListener
 from monostream_ai.types import WakeUp
 
 
-async def test_a_listener_whose_loop_was_closed_keeps_nothing_from_the_others() -> None:
+async def test_a_listener_with_a_closed_loop_does_not_fail_the_others() -> None:
     notifier = MemoryNotifier()
     thread = threading.Thread(target=lambda: asyncio.run(_start(notifier)))
     thread.start()

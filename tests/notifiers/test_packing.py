@@ -1,4 +1,4 @@
-"""Wake-ups in the payloads of notifications."""
+"""Wake-ups are packed into the payloads of Postgres notifications."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WAKE_UPS = st.lists(
 
 
 @given(WAKE_UPS)
-def test_wake_ups_come_back_in_order_from_payloads_that_postgres_takes(
+def test_packed_wake_ups_fit_postgres_and_come_back_in_order(
     wake_ups: list[WakeUp],
 ) -> None:
     payloads = pack(wake_ups)

@@ -92,7 +92,7 @@ async def test_a_broken_listening_connection_is_replaced_and_followed_by_a_resyn
     notifier: PostgresNotifier, listener: RecordingListener, database: asyncpg.Connection
 ) -> None:
     for number in range(3):
-        # Once for the loss, and once more when it listens again.
+        # One resync for the loss, and one when it listens again.
         expected = listener.resyncs + 2
         for row in await database.fetch(LISTENERS):
             await database.execute("SELECT pg_terminate_backend($1)", row["pid"])
@@ -101,8 +101,9 @@ async def test_a_broken_listening_connection_is_replaced_and_followed_by_a_resyn
 
 
 class LostQueueFile(asyncpg.Connection):
-    """A connection to a server whose queue begins in a file that is gone, until somebody asks how
-    full the queue is.
+    """A connection to a server whose notification queue lost its first file.
+
+    Asking for the usage of the queue advances it past the lost file.
     """
 
     advanced = False
@@ -117,7 +118,7 @@ class LostQueueFile(asyncpg.Connection):
         return await super().fetchval(query, *arguments, **options)
 
 
-async def test_a_queue_whose_beginning_is_gone_is_advanced_and_listened_to(
+async def test_a_queue_that_lost_its_first_file_is_advanced_and_listened_to(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LostQueueFile, "advanced", False)
@@ -155,7 +156,7 @@ async def test_a_borrowed_engine_stays_open(postgres_url: str) -> None:
     await engine.dispose()
 
 
-async def test_a_process_has_one_listening_connection_whatever_it_reads(
+async def test_a_process_has_one_listening_connection_however_much_it_reads(
     postgres_url: str, database: asyncpg.Connection, no_task_is_left: None
 ) -> None:
     async with create_service(postgres_url, PROTOCOL) as service:
@@ -178,6 +179,9 @@ async def test_the_listening_connection_is_closed_with_the_service(
         async with service.publisher("s") as pub:
             await pub.write(text(0))
     async with asyncio.timeout(5):
-        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        others = """
+            SELECT count(*) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()
+        """
         while await database.fetchval(others):
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Redis carries hints only: whatever happens to it, readers get everything from the store."""
+"""Redis carries hints only: readers get everything from the store, whatever happens to Redis."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ async def test_a_frozen_server_is_noticed(
     monkeypatch.setattr("monostream_ai.notifiers.redis.PROBE_INTERVAL", 0.2)
     monkeypatch.setattr("monostream_ai.notifiers.redis.PROBE_TIMEOUT", 0.2)
     async with Redis.from_url(redis_server.url) as client:
-        # So that the interval of before is over.
+        # A new connection waits for the patched interval, not for the one before.
         await client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
     await listener.until(lambda: bool(listener.errors) and notifier.healthy)
     redis_server.freeze()
@@ -184,7 +184,7 @@ async def test_a_frozen_server_is_noticed(
 @pytest.mark.parametrize(
     "url", ["http://h", "nonsense", "redis://h:port", "redis://u:hunter2@h:99999999"]
 )
-def test_a_url_that_cannot_be_read_is_refused_without_its_password(url: str) -> None:
+def test_an_unreadable_url_is_refused_without_showing_its_password(url: str) -> None:
     with pytest.raises(InvalidURL) as caught:
         create_service("memory://", notifier=url)
     assert "hunter2" not in str(caught.value)

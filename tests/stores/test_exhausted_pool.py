@@ -1,4 +1,4 @@
-"""An application that shares its engine with the store, and takes all of its connections."""
+"""An application shares its engine with the store, and takes all connections of the pool."""
 
 from __future__ import annotations
 

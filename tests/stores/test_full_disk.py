@@ -1,6 +1,4 @@
-"""A SQLite file on a disk that is full costs nothing that was acknowledged, and no more time than
-the outage timeout.
-"""
+"""On a full disk, SQLite keeps every acknowledged chunk and fails within the outage timeout."""
 
 from __future__ import annotations
 
@@ -38,7 +36,7 @@ async def service(disk: SmallDisk | LimitedFiles, no_task_is_left: None) -> Asyn
 
 
 def big(number: int) -> Chunk:
-    # More than is free in the pages that the log has already.
+    # More than fits into the free pages of the write-ahead log.
     return text(number) | {"text": "x" * 500_000}
 
 

@@ -1,6 +1,4 @@
-"""Databases of older releases are upgraded under running publishers; those of newer ones are
-refused by name.
-"""
+"""Databases of older releases are upgraded under running publishers; newer ones are refused."""
 
 from __future__ import annotations
 
@@ -35,7 +33,7 @@ def sql_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 
 @pytest.fixture
 async def old(sql_backend: Backend) -> Backend:
-    """A database of version 1 with a closed version, and one that is being written."""
+    """A database with schema version 1, a closed version `done` and an open version `running`."""
     await execute(sql_backend, (SCHEMAS / f"1.{sql_backend.id}.sql").read_text())
     return sql_backend
 
@@ -45,7 +43,7 @@ def a_service(backend: Backend, *, create_tables: bool = True) -> DurableStreamS
 
 
 async def shape_of(backend: Backend) -> dict[str, Any]:
-    """Return the columns and indexes of our tables, as far as SQLAlchemy tells them."""
+    """Return the columns and indexes of our tables, as SQLAlchemy sees them."""
     engine = create_async_engine(backend.url.replace("postgresql:", "postgresql+asyncpg:"))
 
     def look(connection: Any) -> dict[str, Any]:
@@ -71,7 +69,7 @@ async def shape_of(backend: Backend) -> dict[str, Any]:
     return shape
 
 
-async def test_what_an_older_release_stored_is_kept(old: Backend) -> None:
+async def test_an_upgrade_keeps_the_streams_of_an_older_release(old: Backend) -> None:
     async with a_service(old) as service:
         assert await service.chunks("done") == [text(0), FINISH]
         done = await service.status("done")
@@ -127,7 +125,7 @@ async def test_a_new_database_has_the_newest_version(sql_backend: Backend) -> No
     assert await asyncio.gather(*(upgraded(sql_backend) for _ in range(8))) == [SCHEMA_VERSION] * 8
 
 
-async def test_tables_that_somebody_made_without_the_version_table_are_upgraded(
+async def test_tables_without_a_version_table_are_upgraded(
     old: Backend,
 ) -> None:
     await execute(old, "DROP TABLE monostream_schema")
@@ -149,7 +147,7 @@ async def test_a_database_newer_than_the_package_is_refused_and_left_alone(
         await pub.write(FINISH)
 
 
-async def test_an_older_database_that_is_not_to_be_upgraded_is_named(old: Backend) -> None:
+async def test_an_older_database_is_a_named_error_where_upgrades_are_off(old: Backend) -> None:
     async with a_service(old, create_tables=False) as service:
         with pytest.raises(SchemaOutdated, match="monostream-ai migrate") as caught:
             await service.publisher("s").open()
@@ -164,7 +162,7 @@ async def test_an_upgrade_that_fails_changes_nothing(old: Backend) -> None:
     assert await shape_of(old) == before
 
 
-async def test_an_upgrade_does_not_wait_long_for_somebodys_transaction(postgres_url: str) -> None:
+async def test_an_upgrade_does_not_wait_long_for_a_foreign_transaction(postgres_url: str) -> None:
     dsn = asyncpg_dsn(postgres_url)
     blocker = await asyncpg.connect(dsn)
     await blocker.execute((SCHEMAS / "1.postgresql.sql").read_text())

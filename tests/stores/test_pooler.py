@@ -1,5 +1,6 @@
-"""Postgres behind a real pgbouncer in transaction mode: with `listen_url` as without a pooler,
-without it by polling.
+"""Postgres behind a real pgbouncer in transaction mode.
+
+With `listen_url` everything works as without a pooler; without it, readers poll.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ PATIENCE = 20.0
 
 
 def pooler_before(url: URL, directory: Path) -> Pooler:
-    """Return a pooler, as small as it gets: the store must not need a setting of its own in it."""
+    """Return a pooler with a minimal configuration: the store must not need any setting in it."""
     host = url.host or url.query.get("host", "localhost")
     assert isinstance(host, str)
     server = {
@@ -59,7 +60,7 @@ async def collect(service: Service, stream_id: str) -> list[Chunk]:
 
 
 async def write_turns(service: Service, first: int, count: int) -> None:
-    """Write several streams at once, so that the pooler hands its connections around."""
+    """Write several streams at once, so that the pooler shares its connections among them."""
 
     async def turn(number: int) -> None:
         async with service.publisher(f"s{number}") as pub:
@@ -72,7 +73,7 @@ async def write_turns(service: Service, first: int, count: int) -> None:
 
 
 async def check_two_services(writer: Service, reader: Service) -> None:
-    """Both write, both read what both wrote, and one stops the other's publisher."""
+    """Let both services write, and read all streams; then one stops the other's publisher."""
     numbers = range(8)
     async with asyncio.TaskGroup() as group:
         readers = [
@@ -103,7 +104,7 @@ async def test_services_with_a_listen_url_work_behind_a_pooler(
 async def test_wake_ups_arrive_over_the_listen_url(
     pooled_url: str, postgres_url: str, no_task_is_left: None
 ) -> None:
-    """Polls are so rare here that only wake-ups can bring the chunks in time."""
+    """Polls are so rare here that only a wake-up brings a chunk in time."""
     options: dict[str, Any] = {"listen_url": postgres_url, "poll_interval": 600.0, "lease": 600.0}
     writer, reader = [create_service(pooled_url, PROTOCOL, **options) for _ in range(2)]
     async with writer, reader:
@@ -117,7 +118,7 @@ async def test_wake_ups_arrive_over_the_listen_url(
 
 
 class Warnings(logging.Handler):
-    """Keeps the warnings that say that notifications do not arrive."""
+    """Keeps the warnings about notifications that do not arrive."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

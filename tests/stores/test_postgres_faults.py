@@ -1,6 +1,4 @@
-"""Postgres under the hands of others: rows locked, triggers that raise, tables dropped, chunks too
-big for their row.
-"""
+"""Postgres while others use it: locked rows, raising triggers, dropped tables, and big chunks."""
 
 from __future__ import annotations
 
@@ -42,7 +40,7 @@ async def service(postgres_url: str, no_task_is_left: None) -> AsyncIterator[Ser
 
 
 async def wait_for_a_lock(database: asyncpg.Connection) -> None:
-    """Wait until somebody waits for a lock that a transaction of ours holds."""
+    """Wait until another session waits for a lock that this connection holds."""
     waiting = (
         "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
     )
@@ -51,13 +49,13 @@ async def wait_for_a_lock(database: asyncpg.Connection) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_deletion_that_waits_leaves_the_turn_that_begins_meanwhile(
+async def test_a_waiting_deletion_spares_a_turn_that_begins_meanwhile(
     service: Service, database: asyncpg.Connection
 ) -> None:
     async with service.publisher("s") as pub:
         await pub.write(text(0))
     async with database.transaction():
-        # As any append, prune or claim in flight holds it.
+        # The lock that an append, a prune or a claim in flight holds.
         await database.execute("SELECT 1 FROM stream_version WHERE stream_id = 's' FOR UPDATE")
         deleting = asyncio.create_task(service.delete("s"))
         await wait_for_a_lock(database)
@@ -107,14 +105,18 @@ async def test_a_trigger_that_raises_once_ends_no_renewal(
         service.on_error(lambda source, error: failed.set())
         before = await service.publisher("before").open()
         await database.execute(
-            "CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hiccup'; END $$;"
-            "CREATE TRIGGER audit BEFORE UPDATE ON stream_version FOR EACH ROW EXECUTE FUNCTION audit()"
+            """
+            CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql
+                AS $$ BEGIN RAISE EXCEPTION 'hiccup'; END $$;
+            CREATE TRIGGER audit BEFORE UPDATE ON stream_version
+                FOR EACH ROW EXECUTE FUNCTION audit()
+            """
         )
         async with asyncio.timeout(5):
             await failed.wait()
         await database.execute("DROP TRIGGER audit ON stream_version")
         after = await service.publisher("after").open()
-        # Silent for longer than the lease: only the renewals keep them.
+        # Both stay silent for longer than their lease, so only the renewals keep them.
         await asyncio.sleep(2 * LEASE)
         assert [(await service.status(pub.stream_id)).lost for pub in (before, after)] == [
             False,
@@ -136,9 +138,7 @@ async def test_setup_creates_a_table_that_was_dropped(
 
 @pytest.fixture
 async def engine(postgres_url: str) -> AsyncIterator[AsyncEngine]:
-    """One connection, so that the statistics which a statement leaves can be asked for on the
-    connection that ran it.
-    """
+    """A pool of one, since the connection that ran a statement has its statistics first."""
     engine = create_async_engine(
         postgres_url, pool_size=1, max_overflow=0, isolation_level="AUTOCOMMIT"
     )
@@ -147,14 +147,15 @@ async def engine(postgres_url: str) -> AsyncIterator[AsyncEngine]:
 
 
 async def blocks_of_big_chunks(engine: AsyncEngine, work: Callable[[], Awaitable[object]]) -> int:
-    """Count the blocks that the work touches in the place where Postgres keeps big values."""
+    """Count the TOAST blocks that the work touches, where Postgres keeps big values."""
 
     async def count() -> int:
         async with engine.connect() as connection:
             await connection.execute(sql("SELECT pg_stat_force_next_flush()"))
         async with engine.connect() as connection:
             statement = sql(
-                "SELECT toast_blks_read + toast_blks_hit FROM pg_statio_user_tables WHERE relname = 'stream_chunk'"
+                "SELECT toast_blks_read + toast_blks_hit FROM pg_statio_user_tables "
+                "WHERE relname = 'stream_chunk'"
             )
             return int(await connection.scalar(statement))
 

@@ -1,4 +1,4 @@
-"""Postgres keeps the plans of the statements that run all the time, and they find versions by key."""
+"""Postgres keeps the plans of the hot statements, and they find versions by key."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ PARAMETERS: dict[str, Any] = {
 }
 
 OPEN_VERSIONS = """
-INSERT INTO stream_version (stream_id, version, writer, opener, state, next_id, lease_seconds, lease_until, attempt, created_at)
+INSERT INTO stream_version (stream_id, version, writer, opener, state, next_id, lease_seconds,
+                            lease_until, attempt, created_at)
 SELECT 's' || n, 0, 'w', 'w', 'open', 0, 15, now(), 1, now() FROM generate_series(1, 300) AS n
 """
 
@@ -57,7 +58,7 @@ async def test_the_plan_is_kept_however_many_streams_are_asked_for(
     counts = "SELECT generic_plans FROM pg_prepared_statements WHERE statement = $1"
     if database.get_server_version() < (14,):
         pytest.skip("Postgres 13 does not count plans")
-    # Five times Postgres plans for the values at hand; then it compares.
+    # Postgres plans the first five runs for their values, and then compares with a generic plan.
     for number in range(9):
         await database.fetch(statement.sql, *arguments(statement, LEASES[: 1 + number % 3]))
     assert await database.fetchval(counts, statement.sql) == 4
@@ -71,7 +72,7 @@ async def test_the_plan_is_kept_however_many_streams_are_asked_for(
 async def test_versions_are_found_by_key_however_many_are_open(
     database: asyncpg.Connection, statement: Statement
 ) -> None:
-    # Never analyzed: an index on what is open looks like one of a single row.
+    # Without ANALYZE, a partial index on open versions looks like one of a single row.
     await database.execute(OPEN_VERSIONS)
     plan = "\n".join(
         row[0]

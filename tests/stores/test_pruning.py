@@ -1,6 +1,4 @@
-"""Pruning finds what is old by an index, in small transactions that wait for nobody, and appends
-stay updates in place.
-"""
+"""Pruning finds old versions by index and waits for no lock; appends stay updates in place."""
 
 from __future__ import annotations
 
@@ -22,9 +20,10 @@ from tests.plugins.postgres import asyncpg_dsn
 HOUR = 3600.0
 
 FILL = """
-INSERT INTO stream_version (stream_id, version, writer, opener, state, next_id, lease_seconds, lease_until, attempt, created_at,
-                            closed_at)
-SELECT 's' || n, 0, 'w', 'w', CASE WHEN n % 100 = 0 THEN 'open' WHEN n % 3 = 0 THEN 'pruned' ELSE 'closed' END, 3, 15,
+INSERT INTO stream_version (stream_id, version, writer, opener, state, next_id, lease_seconds,
+                            lease_until, attempt, created_at, closed_at)
+SELECT 's' || n, 0, 'w', 'w',
+       CASE WHEN n % 100 = 0 THEN 'open' WHEN n % 3 = 0 THEN 'pruned' ELSE 'closed' END, 3, 15,
        now() - interval '1 minute', 1, now() - n * interval '1 second',
        CASE WHEN n % 100 > 0 THEN now() - n * interval '1 second' END
   FROM generate_series(1, $1::int) AS n
@@ -34,7 +33,8 @@ SELECT stream_id, version, id, '{}' FROM stream_version, generate_series(0, 2) A
 
 PARTITIONED = """
 CREATE TABLE stream_chunk (
-  stream_id text, version bigint, id bigint, created_at timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP, chunk json NOT NULL,
+  stream_id text, version bigint, id bigint,
+  created_at timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP, chunk json NOT NULL,
   PRIMARY KEY (stream_id, version, id)) PARTITION BY HASH (stream_id);
 CREATE TABLE stream_chunk_0 PARTITION OF stream_chunk FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 CREATE TABLE stream_chunk_1 PARTITION OF stream_chunk FOR VALUES WITH (MODULUS 2, REMAINDER 1);
@@ -85,7 +85,7 @@ def test_old_versions_are_found_by_index_on_sqlite(tmp_path: Path) -> None:
     assert any("stream_version_open" in step for step in plan)
 
 
-async def test_everything_old_goes_and_nothing_else(
+async def test_pruning_removes_everything_old_and_nothing_else(
     store: PostgresStore, database: asyncpg.Connection
 ) -> None:
     await database.execute(FILL, 9000)
@@ -126,8 +126,10 @@ async def test_pruning_waits_for_nobody(store: PostgresStore, database: asyncpg.
 async def test_appends_update_their_version_in_place(
     store: PostgresStore, database: asyncpg.Connection
 ) -> None:
-    leases = [Lease(f"s{number}", await store.acquire(f"s{number}", None, Opening(f"w{number}", 60.0)), f"w{number}")
-              for number in range(20)]  # fmt: skip
+    leases = [
+        Lease(f"s{n}", await store.acquire(f"s{n}", None, Opening(f"w{n}", 60.0)), f"w{n}")
+        for n in range(20)
+    ]
     for first in range(20):
         verdicts = await store.append(
             [Append(lease, first, ["{}"], False) for lease in leases], lease=60.0
@@ -137,7 +139,7 @@ async def test_appends_update_their_version_in_place(
         "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'stream_version'"
     )
     async with asyncio.timeout(20):
-        # The server counts with a delay.
+        # The server's statistics lag behind.
         while (row := await database.fetchrow(statistics))["n_tup_upd"] < 400:
             await asyncio.sleep(0.1)
     assert row["n_tup_hot_upd"] > 0.9 * row["n_tup_upd"]

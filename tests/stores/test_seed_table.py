@@ -1,6 +1,4 @@
-"""The table that the TypeScript package made, with its jsonb column, is a store as well; what jsonb
-refuses is a clear error.
-"""
+"""The table of the TypeScript package works as a store; its jsonb refuses some chunks."""
 
 from __future__ import annotations
 
@@ -32,13 +30,16 @@ PRIMARY KEY (stream_id, version, id)
 
 
 class Seed:
-    """The other package: it inserts rows and knows no version table."""
+    """The TypeScript package: it inserts rows and knows no version table."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
     async def insert(self, stream_id: str, version: int, id: int, chunk: Chunk) -> None:
-        statement = "INSERT INTO stream_chunk (stream_id, version, id, chunk) VALUES ($1, $2, $3, $4::text::jsonb)"
+        statement = (
+            "INSERT INTO stream_chunk (stream_id, version, id, chunk) "
+            "VALUES ($1, $2, $3, $4::text::jsonb)"
+        )
         await self._connection.execute(statement, stream_id, version, id, json.dumps(chunk))
 
     async def write(self, stream_id: str, version: int, *chunks: Chunk) -> None:
@@ -75,7 +76,7 @@ async def acquire(store: PostgresStore, stream_id: str, version: int | None = No
     )
 
 
-async def test_answers_are_written_to_it_and_read_back(
+async def test_answers_are_written_to_the_seed_table_and_read_back(
     service: DurableStreamService[Chunk],
 ) -> None:
     async with service.publisher("s") as pub:
@@ -100,7 +101,7 @@ async def test_a_repeated_append_lands_once_although_jsonb_rewrites_it(
     [r'"a\u0000b"', r'{"\u0000":1}', r'"\ud800"'],
     ids=["NUL", "NUL in a key", "lone surrogate"],
 )
-async def test_what_jsonb_cannot_hold_is_refused_by_name(
+async def test_a_payload_that_jsonb_cannot_hold_is_a_named_error(
     store: PostgresStore, payload: str
 ) -> None:
     lease = await acquire(store, "s")
@@ -136,7 +137,7 @@ async def test_a_refused_write_leaves_the_publisher_usable(
     assert await service.chunks("s") == [text(0), FINISH]
 
 
-async def test_what_the_seed_wrote_is_replayed_to_its_terminal_chunk(
+async def test_a_version_of_the_seed_is_replayed_to_its_terminal_chunk(
     seed: Seed, service: DurableStreamService[Chunk]
 ) -> None:
     await seed.write("s", 0, text(7))
@@ -144,7 +145,7 @@ async def test_what_the_seed_wrote_is_replayed_to_its_terminal_chunk(
     assert [chunk async for chunk in service.subscribe("s")] == [*texts(400), FINISH]
 
 
-async def test_what_the_seed_writes_is_tailed(
+async def test_a_version_of_the_seed_is_tailed(
     seed: Seed, service: DurableStreamService[Chunk]
 ) -> None:
     await seed.insert("s", 0, 0, text(0))
@@ -210,7 +211,7 @@ async def test_a_gap_that_stays_is_a_named_error(
     assert caught.value.id == 1
 
 
-async def test_the_status_of_what_the_seed_wrote_is_known(
+async def test_a_version_of_the_seed_has_a_status(
     seed: Seed, service: DurableStreamService[Chunk]
 ) -> None:
     await seed.write("s", 2, *texts(3))
@@ -218,7 +219,7 @@ async def test_the_status_of_what_the_seed_wrote_is_known(
     assert (status.version, status.next_id, status.state, status.lost) == (2, 3, "open", False)
 
 
-async def test_what_the_seed_wrote_can_be_deleted(seed: Seed, store: PostgresStore) -> None:
+async def test_a_stream_of_the_seed_can_be_deleted(seed: Seed, store: PostgresStore) -> None:
     await seed.write("s", 0, text(0), FINISH)
     assert await store.delete("s") is True
     assert await store.info("s") is None

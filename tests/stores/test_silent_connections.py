@@ -1,6 +1,4 @@
-"""Connections to Postgres that carry nothing any more and do not say so, as behind a firewall that
-forgot them.
-"""
+"""Connections to Postgres that go silent without closing, as behind a firewall that forgot them."""
 
 from __future__ import annotations
 
@@ -61,7 +59,7 @@ async def fill_the_pool(service: Service) -> None:
     await asyncio.gather(*(use(number) for number in range(STREAMS)))
 
 
-async def test_silent_connections_cost_one_timeout_all_together(
+async def test_all_silent_connections_together_cost_one_timeout(
     service: Service, proxy: Proxy
 ) -> None:
     await fill_the_pool(service)

@@ -1,6 +1,4 @@
-"""A SQLite file that another program holds locked costs no more than the outage timeout and a few
-attempts.
-"""
+"""A SQLite file locked by another program costs the outage timeout and a few attempts at most."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from monostream_ai.errors import StoreUnavailable
 from tests.chunks import PROTOCOL, Chunk, text
 
 PATIENCE = 9.0
-"""Seconds; the outage timeout is one, and an attempt waits two for the lock."""
+"""In seconds. The outage timeout is one second, and an attempt waits two seconds for the lock."""
 
 
 @pytest.fixture
