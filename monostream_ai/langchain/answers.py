@@ -19,7 +19,7 @@ from monostream_ai.langchain.outputs import (
 )
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.call_ids import CallIds
-from monostream_ai.ui_messages.fixed_texts import NOT_SHOWN_TEXT
+from monostream_ai.ui_messages.texts import NOT_SHOWN_TEXT
 
 logger = logging.getLogger(__name__)
 

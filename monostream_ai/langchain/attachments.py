@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
-from monostream_ai.ui_messages.links import is_link
+from monostream_ai.ui_messages.browser_safety import is_link
 
 FILE_KINDS: Final[Mapping[str, str]] = {
     "image": "image/png",

@@ -10,7 +10,7 @@ from typing import Any
 from monostream_ai.langchain.message import AgentMessage
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.call_ids import CallIds
-from monostream_ai.ui_messages.fixed_texts import FAILED_TEXT, INVALID_INPUT_TEXT
+from monostream_ai.ui_messages.texts import FAILED_TEXT, INVALID_INPUT_TEXT
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from langchain_core.messages import AIMessage
 
-from monostream_ai.ui_messages.finish_reasons import finish_reason_of
+from monostream_ai.ui_messages.texts import finish_reason_of
 
 _DETAILS: Final = (
     ("input_token_details", "cache_read", "cachedInputTokens"),

@@ -16,7 +16,7 @@ from langchain_core.outputs import ChatGenerationChunk, GenerationChunk, LLMResu
 from monostream_ai.langchain.mapper import LangChainMapper
 from monostream_ai.langchain.runs import Include, Runs
 from monostream_ai.ui_messages import Chunk
-from monostream_ai.ui_messages.fitting import Sink, push_fitting
+from monostream_ai.ui_messages.size_limit import Sink, push_fitting
 
 T = TypeVar("T")
 

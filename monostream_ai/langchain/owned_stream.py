@@ -11,7 +11,7 @@ from monostream_ai._writing.publisher import Publisher
 from monostream_ai.errors import Fenced, StreamStopped
 from monostream_ai.types import Ending
 from monostream_ai.ui_messages import Chunk
-from monostream_ai.ui_messages.fitting import push_fitting
+from monostream_ai.ui_messages.size_limit import push_fitting
 
 logger = logging.getLogger(__name__)
 

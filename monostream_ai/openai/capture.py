@@ -14,7 +14,7 @@ from monostream_ai.openai.events import EventMapper
 from monostream_ai.openai.recording import Recording
 from monostream_ai.openai.sources import E, Stream, check_stream, events_of
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder, to_json_value
-from monostream_ai.ui_messages.fitting import push_fitting
+from monostream_ai.ui_messages.size_limit import push_fitting
 
 AHEAD: Final = 2 * 1024 * 1024
 """Characters that a stream may be ahead of the store before it waits for it, which keeps it below

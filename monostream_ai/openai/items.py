@@ -21,7 +21,7 @@ from monostream_ai.openai.server_tools import (
     tool_output,
 )
 from monostream_ai.ui_messages import Chunk
-from monostream_ai.ui_messages.fixed_texts import FAILED_TEXT
+from monostream_ai.ui_messages.texts import FAILED_TEXT
 
 
 class Items:

@@ -10,8 +10,7 @@ from monostream_ai.openai.errors import ResponseFailed, TruncatedStream
 from monostream_ai.openai.recording import Recording
 from monostream_ai.openai.usage import usage_of
 from monostream_ai.ui_messages import Chunk, to_json_value
-from monostream_ai.ui_messages.finish_reasons import finish_reason_of
-from monostream_ai.ui_messages.fixed_texts import INVALID_INPUT_TEXT
+from monostream_ai.ui_messages.texts import INVALID_INPUT_TEXT, finish_reason_of
 
 PartKind = Literal["text", "reasoning"]
 

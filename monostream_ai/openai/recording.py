@@ -7,8 +7,8 @@ from typing import Any
 
 from monostream_ai.openai.fields import get, get_text
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
+from monostream_ai.ui_messages.browser_safety import is_link
 from monostream_ai.ui_messages.call_ids import CallIds
-from monostream_ai.ui_messages.links import is_link
 
 
 class Recording:

@@ -1,6 +1,4 @@
-"""UI messages of the AI SDK: their chunks, the protocol that ends them, server-sent events, and the
-message that they make.
-"""
+"""UI messages of the AI SDK: build their chunks, store them, send them, and reduce them again."""
 
 from monostream_ai.ui_messages.builder import UIMessageBuilder
 from monostream_ai.ui_messages.chunks import Chunk, check_chunk

@@ -1,4 +1,4 @@
-"""Builds chunks for one message so that no client can trip over their order."""
+"""Builds the chunks of one message in an order that every client accepts."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from monostream_ai.ui_messages.open_parts import Call, OpenParts, PartKind, stop
 
 
 class UIMessageBuilder:
-    """Returns, from each method, the chunks to write for it, with whatever must come before them.
+    """Builds one message: each method returns the chunks to write, including any needed before.
 
-    `start` is sent once and first. Text, reasoning and tool calls open a step if none is open: a
-    message without steps can make `sendAutomaticallyWhen` send it again without end. What is open
-    is closed before its step. A call's chunks agree on `dynamic`.
+    `start` comes once, at the beginning. Text, reasoning and tool calls open a step if none is
+    open, since `sendAutomaticallyWhen` may send a message without steps again, without end. Open
+    parts are closed before their step ends. All chunks of a call carry the same `dynamic`.
 
-    Raises (from every method but the `end_` ones, which return nothing if there is nothing to end):
-        InvalidChunk: The chunk would break the client: a result for a call that this message lacks,
-            input for one that has its input, anything after the message has ended, or a value that
-            `check_chunk` refuses. Nothing has changed then.
+    Raises (from all methods except `end_text` and `end_reasoning`, which return an empty list if
+    no such part is open):
+        InvalidChunk: The chunk would break the client: a result for a call that this message does
+            not have, a second input for a call, anything after the end of the message, or a value
+            that `check_chunk` refuses. The builder is unchanged then.
 
     Args:
-        message_id: For `start`: the id under which the client and the history know this message.
-        metadata: For `start`: an object that is merged into the message's metadata.
-        send_start: False if somebody else sends `start`.
+        message_id: The id of the message in the client and in the history, sent with `start`.
+        metadata: An object to merge into the message's metadata, sent with `start`.
+        send_start: False if `start` is written elsewhere.
     """
 
     def __init__(
@@ -37,33 +38,43 @@ class UIMessageBuilder:
         self._open = OpenParts()
         self._open.started = not send_start
 
+    def __repr__(self) -> str:
+        message_id = self._start.get("messageId")
+        state = "ended" if self._open.ended else "started" if self._open.started else "new"
+        return (
+            f"<UIMessageBuilder {message_id!r} {state}, "
+            f"{len(self._open.parts)} open parts, {len(self._open.calls)} calls>"
+        )
+
     @property
     def step_open(self) -> bool:
         return self._open.step_open
 
     def call(self, call_id: str) -> Call | None:
-        """Return what is known of a tool call of this message, or None if there is none."""
+        """Return a tool call of this message, or None if it has no call with this id."""
         return self._open.calls.get(call_id)
 
     def start(self) -> list[Chunk]:
-        """Return `start`, or nothing if it was sent. Every other method sends it first by itself."""
+        """Return `start` unless it was sent. Every other method sends it first if needed."""
         if self._open.ended:
             raise InvalidChunk("$", "the message has ended")
         return [] if self._open.started else self._note([self._start])
 
     def start_step(self) -> list[Chunk]:
-        """Begin a step, which is one call of a model and the results of the tools that it calls;
-        end the open one first.
+        """Begin a step: one call of a model, and the results of the tools it calls.
+
+        An open step is finished first.
         """
         return [*self.start(), *self.finish_step(), *self._note([{"type": "start-step"}])]
 
     def finish_step(self) -> list[Chunk]:
-        """Close every part and the step. Tool inputs that are not whole become errors."""
+        """Close all parts and the step. Tool inputs that are not complete become errors."""
         return self._note(self._open.closing())
 
     def text(self, part_id: str, delta: str) -> list[Chunk]:
-        """Append to a text, which begins with its first delta. An id may be used again once its
-        text was ended.
+        """Append to a text, which begins with its first delta.
+
+        Once a text has ended, its id may be used for another one.
         """
         return self._delta("text", part_id, delta)
 
@@ -86,14 +97,13 @@ class UIMessageBuilder:
         dynamic: bool = True,
         provider_executed: bool = False,
     ) -> list[Chunk]:
-        """Append JSON text to the input of a call, which begins here; an empty delta only announces
-        it.
+        """Append JSON text to the input of a call; an empty delta only announces the call.
+
+        `dynamic` and `provider_executed` count when the call begins, and are ignored later.
 
         Args:
-            dynamic: Whether the client shows a `dynamic-tool` part, or else a `tool-<name>` one.
-                Heeded when the call begins.
-            provider_executed: The model's provider runs the tool, so the client must not. Heeded
-                when the call begins.
+            dynamic: Whether the client shows a `dynamic-tool` part instead of `tool-<name>`.
+            provider_executed: The model's provider runs the tool, so the client must not.
         """
         keys = self._call_keys(call_id, name, dynamic, provider_executed)
         more = check_chunk(
@@ -116,7 +126,7 @@ class UIMessageBuilder:
         dynamic: bool = True,
         provider_executed: bool = False,
     ) -> list[Chunk]:
-        """Give a call its whole input, whether or not the input was streamed."""
+        """Send the complete input of a call, whether or not it was streamed before."""
         keys = self._call_keys(call_id, name, dynamic, provider_executed)
         return self._send(
             {"type": "tool-input-available", **keys, "toolName": name, "input": input}, in_step=True
@@ -132,8 +142,10 @@ class UIMessageBuilder:
         dynamic: bool = True,
         provider_executed: bool = False,
     ) -> list[Chunk]:
-        """Say that the input of a call cannot be used; `input` is what there is of it, or None. The
-        call gets no result.
+        """Report that the input of a call is unusable; the call gets no result.
+
+        Args:
+            input: The part of the input that is known, or None.
         """
         keys = self._call_keys(call_id, name, dynamic, provider_executed)
         chunk: Chunk = {
@@ -146,36 +158,33 @@ class UIMessageBuilder:
         return self._send(chunk, in_step=True)
 
     def tool_output(self, call_id: str, output: Any, *, preliminary: bool = False) -> list[Chunk]:
-        """Give a call its result. A preliminary one is replaced by the next."""
+        """Send the result of a call. A preliminary result is replaced by the next one."""
         keys = self._result_keys(call_id)
         optional = {"preliminary": preliminary or None}
         return self._send(_chunk("tool-output-available", {**keys, "output": output}, optional))
 
     def tool_error(self, call_id: str, error_text: str) -> list[Chunk]:
-        """Say that the tool failed. A later result of the same call, as of a retry, replaces the
-        error.
-        """
+        """Report that the tool failed. A later result of the call, from a retry, replaces this."""
         keys = self._result_keys(call_id)
         return self._send({"type": "tool-output-error", **keys, "errorText": error_text})
 
     def approval_request(
         self, call_id: str, approval_id: str, *, reason: str | None = None
     ) -> list[Chunk]:
-        """Ask the user whether a call may run; its input must be whole. Clients of `ai` 5 are not
-        asked.
+        """Ask the user whether a call may run. Its input must be complete.
+
+        Clients of `ai` 5 do not get the question.
         """
         self._check_waiting(call_id)
         if approval_id in self._open.approvals:
-            raise InvalidChunk("$.approvalId", f"approval {approval_id!r} was asked for already")
+            raise InvalidChunk("$.approvalId", f"approval {approval_id!r} was already requested")
         required = {"approvalId": approval_id, "toolCallId": call_id}
         return self._send(_chunk("tool-approval-request", required, {"reason": reason}))
 
     def approval_response(
         self, approval_id: str, approved: bool, *, reason: str | None = None
     ) -> list[Chunk]:
-        """Say what the user answered. A call that was approved gets its result next, any other one
-        `tool_denied`.
-        """
+        """Send the user's answer. Next comes the result of an approved call, or `tool_denied`."""
         call_id = self._open.approvals.get(approval_id)
         if call_id is None:
             raise InvalidChunk("$.approvalId", f"no call waits for approval {approval_id!r}")
@@ -184,15 +193,14 @@ class UIMessageBuilder:
         return self._send(_chunk("tool-approval-response", required, {"reason": reason}))
 
     def tool_denied(self, call_id: str) -> list[Chunk]:
-        """Say that a call does not run, since the user did not allow it. It gets no result."""
+        """Report that a call does not run because the user denied it. It gets no result."""
         self._check_waiting(call_id)
         return self._send({"type": "tool-output-denied", "toolCallId": call_id})
 
     def reset_step(self) -> list[Chunk]:
-        """Take back what the open step has shown, its calls too, as before another attempt; nothing
-        if no step is open.
+        """Remove the parts and calls of the open step, for instance before another attempt.
 
-        Clients below 7.0.70 go on showing it.
+        Returns nothing if no step is open. Clients below 7.0.70 keep showing the removed parts.
         """
         if not self._open.step_open:
             return []
@@ -204,8 +212,8 @@ class UIMessageBuilder:
         """Send a `data-<name>` part.
 
         Args:
-            data_id: A later chunk with the same name and id replaces this one's data.
-            transient: The client sees it once and does not keep it in the message.
+            data_id: A later chunk with the same name and id replaces the data.
+            transient: The client gets the data once, and does not keep it in the message.
         """
         optional = {"id": data_id, "transient": transient or None}
         return self._send(_chunk(f"data-{name}", {"data": data}, optional))
@@ -226,12 +234,13 @@ class UIMessageBuilder:
         return self._send({"type": "file", "url": url, "mediaType": media_type})
 
     def reasoning_file(self, url: str, *, media_type: str) -> list[Chunk]:
-        """Send a file that belongs to the reasoning. Clients below `ai` 7 do not get it."""
+        """Send a file that is part of the reasoning. Clients below `ai` 7 do not get it."""
         return self._send({"type": "reasoning-file", "url": url, "mediaType": media_type})
 
     def custom(self, kind: str) -> list[Chunk]:
-        """Send a part of a provider's own kind, `provider.kind`. Clients below `ai` 7 do not get
-        it.
+        """Send a part of a provider's own kind, such as `provider.kind`.
+
+        Clients below `ai` 7 do not get it.
         """
         return self._send({"type": "custom", "kind": kind})
 
@@ -241,7 +250,10 @@ class UIMessageBuilder:
         return self._send({"type": "message-metadata", "messageMetadata": metadata})
 
     def finish(self, reason: str | None = None, *, metadata: Any = None) -> list[Chunk]:
-        """End the message: its work is done."""
+        """End the message as complete.
+
+        Without a reason, uses the last one that `metadata` gave under `finishReason`, else `stop`.
+        """
         _check_metadata(metadata)
         optional = {
             "finishReason": reason or self._open.finish_reason or "stop",
@@ -250,11 +262,11 @@ class UIMessageBuilder:
         return self._last(_chunk("finish", optional=optional))
 
     def error(self, error_text: str) -> list[Chunk]:
-        """End the message: it failed. The text is shown to the user."""
+        """End the message as failed. The text is shown to the user."""
         return self._last({"type": "error", "errorText": error_text})
 
     def abort(self, reason: str | None = None) -> list[Chunk]:
-        """End the message: it was stopped. Clients below 6.0.15 refuse a reason."""
+        """End the message as stopped. Clients below 6.0.15 refuse a reason."""
         return self._last(*stop_mark(), _chunk("abort", optional={"reason": reason}))
 
     def _delta(self, kind: PartKind, part_id: str, delta: str) -> list[Chunk]:
@@ -274,7 +286,7 @@ class UIMessageBuilder:
     def _call_keys(self, call_id: str, name: str, dynamic: bool, provider_executed: bool) -> Chunk:
         call = self._open.calls.get(call_id) or Call(name, dynamic, provider_executed)
         if call.state != "streaming":
-            raise InvalidChunk("$.toolCallId", f"call {call_id!r} has its input already")
+            raise InvalidChunk("$.toolCallId", f"call {call_id!r} already has its input")
         return call.keys(call_id)
 
     def _result_keys(self, call_id: str) -> Chunk:
@@ -284,15 +296,13 @@ class UIMessageBuilder:
                 "$.toolCallId", f"this message has no call {call_id!r}: send its input first"
             )
         if call.state == "done":
-            raise InvalidChunk("$.toolCallId", f"call {call_id!r} has its result already")
+            raise InvalidChunk("$.toolCallId", f"call {call_id!r} already has its result")
         return call.keys(call_id)
 
     def _check_waiting(self, call_id: str) -> None:
         call = self._open.calls.get(call_id)
         if call is None or call.state != "called" or call.running:
-            raise InvalidChunk(
-                "$.toolCallId", f"call {call_id!r} is none that waits for its result"
-            )
+            raise InvalidChunk("$.toolCallId", f"call {call_id!r} is not waiting for a result")
 
     def _last(self, *chunks: Chunk) -> list[Chunk]:
         for chunk in chunks:
@@ -300,7 +310,7 @@ class UIMessageBuilder:
         return [*self.start(), *self.finish_step(), *self._note([*chunks])]
 
     def _send(self, chunk: Chunk, *, in_step: bool = False) -> list[Chunk]:
-        # Refuse first: a refused chunk must not leave a step behind that nobody has sent.
+        # Check first: a refused chunk must not leave a step open that was never sent.
         check_chunk(chunk)
         before = self.start_step() if in_step and not self._open.step_open else self.start()
         return [*before, *self._note([chunk])]
@@ -312,7 +322,7 @@ class UIMessageBuilder:
 
 
 def _check_metadata(metadata: Any) -> None:
-    # The schema takes any value, but a client that merges two and finds no object throws.
+    # The schema takes any value, but a client throws when it merges a value that is no object.
     if metadata is not None and not isinstance(metadata, dict):
         raise InvalidChunk("$.messageMetadata", f"{metadata!r:.100} is not an object")
 

@@ -1,6 +1,4 @@
-"""Tool calls by the ids that models give them, which need not be unique, and by the ids that the
-message gives them.
-"""
+"""Unique ids for the tool calls of a message, since models may use one id for several calls."""
 
 from __future__ import annotations
 
@@ -10,10 +8,12 @@ from monostream_ai.ui_messages.builder import UIMessageBuilder
 
 
 class CallIds:
-    """Gives each call of a message an id of its own and finds the call that a result answers.
+    """Gives each call of a message an id of its own, and finds the call that a result belongs to.
+
+    The first call with a model's id keeps that id; the next ones become `id#2`, `id#3`.
 
     Args:
-        earlier: Ids of calls that the message had before, as it shows them.
+        earlier: Published ids of the calls that the message already has.
     """
 
     def __init__(self, message: UIMessageBuilder, earlier: Iterable[str] = ()) -> None:
@@ -26,22 +26,22 @@ class CallIds:
 
     @property
     def unanswered(self) -> bool:
-        """Whether any call waits for its result."""
+        """Whether any call lacks a result."""
         return any(self.find_unanswered(call_id) is not None for call_id in self._published)
 
     def publish(self, call_id: str) -> str:
-        """Return the id under which the message shows a new call of this id."""
+        """Return the id under which the message shows a new call with this model id."""
         others = self._published.setdefault(call_id, [])
         published = f"{call_id}#{len(others) + 1}" if others else call_id
         others.append(published)
         return published
 
     def find(self, call_id: str, name: str | None = None) -> str | None:
-        """Return the call that a tool with this id runs: the first one without a result, if
-        possible of this name, or the last.
+        """Return the published id of the call that a running tool belongs to, or None.
 
-        An agent inside a tool may count its calls as the one outside does. A call whose input is
-        still arriving is not meant: nobody can run it yet.
+        That is the first call without a result, preferably one for a tool of this name: an agent
+        inside a tool may number its calls like the agent around it. If all have results, it is the
+        last one. Calls whose input is still arriving do not count, since no tool can run them yet.
         """
         whole = [
             candidate
@@ -55,9 +55,7 @@ class CallIds:
         )
 
     def find_unanswered(self, call_id: str, name: str | None = None) -> str | None:
-        """Return the first call of this id, and of a tool of this name if one is given, that waits
-        for its result.
-        """
+        """Return the first call of this model id, and tool name if given, that lacks a result."""
         calls = (
             (published, self._message.call(published))
             for published in self._published.get(call_id, ())

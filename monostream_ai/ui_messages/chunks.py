@@ -1,7 +1,7 @@
-"""The chunk vocabulary of `ai` v7 as a table, and a check that names what a client would refuse.
+"""The chunk types of `ai` v7 as a table, and a check that refuses chunks a client would refuse.
 
+Unknown types and keys pass unchanged, because clients gain new ones.
 Source: vercel/ai, ai@7.0.173, packages/ai/src/ui-message-stream/ui-message-chunks.ts:27-251.
-The set is open: clients grow new types and keys, so unknown ones pass through untouched.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from monostream_ai.errors import InvalidChunk
-from monostream_ai.ui_messages.forbidden_keys import check_keys
+from monostream_ai.ui_messages.browser_safety import check_keys
 
 Chunk: TypeAlias = dict[str, Any]
 """One UI message chunk: a JSON object with a string under `type`."""
@@ -18,7 +18,14 @@ Chunk: TypeAlias = dict[str, Any]
 FINISH_REASONS: Final = frozenset(
     {"stop", "length", "content-filter", "tool-calls", "error", "interrupted", "other"}
 )
-"""What `finish` may say. `interrupted` is fatal for clients below 7.0.149."""
+"""Values of `finishReason`. `interrupted` is fatal for clients below 7.0.149."""
+
+DELTA_KEYS: Final[Mapping[str, str]] = {
+    "text-delta": "delta",
+    "reasoning-delta": "delta",
+    "tool-input-delta": "inputTextDelta",
+}
+"""Chunk types that append text, and the key that holds it."""
 
 Kind = Literal[
     "string",
@@ -31,7 +38,7 @@ Kind = Literal[
     "finishReason",
     "inputEncoding",
 ]
-"""`value` is any JSON value, null too; every other kind refuses null."""
+"""The type of a value. `value` is any JSON value including null; every other kind refuses null."""
 
 
 class Shape(NamedTuple):
@@ -99,19 +106,20 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "abort": Shape({}, {"reason": "string"}),
     "finish": Shape({}, {"finishReason": "finishReason", "messageMetadata": "anything"}),
 }
-"""Every chunk type but `data-*`, whose shape is `DATA_SHAPE`."""
+"""Every chunk type except `data-*`, whose shape is `DATA_SHAPE`."""
 
 DATA_SHAPE: Final = Shape({"data": "value"}, {"id": "string", "transient": "boolean"})
 
 
 def check_chunk(chunk: object) -> Chunk:
-    """Return the chunk if the clients of `ai` v7 accept it by itself; order is the business of
-    `UIMessageBuilder`.
+    """Return the chunk if a client of `ai` v7 accepts it on its own.
+
+    The order of chunks is not checked; `UIMessageBuilder` keeps it.
 
     Raises:
-        InvalidChunk: A required key is missing, an optional one is null, a value has the wrong
-            type, or a key is one that the clients refuse anywhere (`__proto__`,
-            `constructor.prototype`). Its path names the place.
+        InvalidChunk: A required key is missing, an optional key is null, a value has the wrong
+            type, or a key is one that clients refuse at any depth (`__proto__`,
+            `constructor.prototype`). Its `path` points there.
     """
     if not isinstance(chunk, dict):
         raise InvalidChunk("$", "a UI message chunk is an object")

@@ -1,4 +1,4 @@
-"""Any Python value as JSON that every client reads: for tool results and data that we did not make."""
+"""Converts any Python value to JSON that every client can read, for results of foreign tools."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from enum import Enum
 from typing import Any, Final
 
 MAX_DEPTH: Final = 100
-"""Levels of nesting; what lies deeper becomes a short text."""
+"""Levels of nesting; deeper values become a short text."""
 
 MAX_VALUES: Final = 600_000
-"""Values in one result; the rest becomes short texts. So many do not fit into a chunk, and objects
-that refer to each other may have paths without end."""
+"""Values in one result; the rest become short texts.
+
+More would not fit into a chunk, and objects that refer to each other can have endless paths.
+"""
 
 MAX_SAFE_INTEGER: Final = 2**53 - 1
-"""Source: ECMA-262, Number.MAX_SAFE_INTEGER. Larger integers become text: the client would round
-them.
+"""Larger integers become text, since the client would round them.
+
+Source: ECMA-262, Number.MAX_SAFE_INTEGER.
 """
 
 
 def to_json_value(value: Any) -> Any:
-    """Return a JSON value that says the same.
+    """Convert a value to its closest JSON form; never fails.
 
     Pydantic models and dataclasses become objects, dates ISO 8601, bytes base64, NaN and infinities
-    null, as in JavaScript. What has no JSON form becomes its `str`, or else its type, as does what
-    contains itself. Keys that the client refuses (`__proto__`, `constructor.prototype`) are left
-    out.
+    null, as in JavaScript. Any other object becomes its `str`, or `<its type>` if `str` fails. A
+    value that contains itself becomes `<its type>` inside. Keys that the client refuses
+    (`__proto__`, `constructor.prototype`) are left out.
     """
     return _Writer().write(value)
 
@@ -84,18 +87,18 @@ class _Writer:
 
 
 def _dump(value: Any) -> Any:
-    # Pydantic is not a dependency of this floor, so its models are known by their method.
+    # This package does not import pydantic, so its models are recognised by their method.
     dump = getattr(value, "model_dump", None)
     if dump is None or isinstance(value, type):
         return _as_text(value)
     try:
         return dump(mode="json")
-    except Exception:  # a field of a type that pydantic cannot write
+    except Exception:  # a field has a type that pydantic cannot serialize
         return _as_text(value)
 
 
 def _as_text(value: Any) -> str:
     try:
         return str(value)
-    except Exception:  # an object that cannot say what it is, or an integer of thousands of digits
+    except Exception:  # a broken `__str__`, or an integer of thousands of digits
         return f"<{type(value).__name__}>"

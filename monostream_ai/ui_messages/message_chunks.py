@@ -1,37 +1,26 @@
-"""A message to the chunks that would make it: the inverse of the reducer.
+"""Turns a message back into chunks: the inverse of the reducer.
 
-A turn that goes on with a message (after a tool result or an approval in the client) writes only
-what is new. A client that comes back holds nothing, so it needs the whole message.
+A turn that continues a message, after a tool result or an approval in the client, stores only the
+new chunks. A client that reconnects has none of the message, so it gets these chunks first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 from monostream_ai.errors import InvalidChunk
 from monostream_ai.json_text import encode_json
 from monostream_ai.ui_messages.chunks import Chunk, check_chunk
-from monostream_ai.ui_messages.reducer import UIMessage
-
-_COPIED: Final[Mapping[str, tuple[str, ...]]] = {
-    "source-url": ("sourceId", "url", "title", "providerMetadata"),
-    "source-document": ("sourceId", "mediaType", "title", "filename", "providerMetadata"),
-    "file": ("url", "mediaType", "providerMetadata"),
-    "reasoning-file": ("url", "mediaType", "providerMetadata"),
-    "custom": ("kind", "providerMetadata"),
-    "steering-message": ("id", "parts"),
-}
-_ANSWERED: Final = ("output-available", "output-error", "output-denied")
+from monostream_ai.ui_messages.reducer import COPIED_KEYS, UIMessage
 
 
 def chunks_of_message(message: UIMessage) -> list[Chunk]:
-    """Return chunks that make a message, without an ending: `reduce_chunks` of them is the message
-    again, if it is settled.
+    """Return chunks that make a message, without an ending.
 
-    No client runs its tools again on them: a call that has its result gets no
-    `tool-input-available`, unless it was denied. Parts that a client would refuse are left out, so
-    that a message may come from anywhere.
+    `reduce_chunks` turns them into an equal message if the message was settled. They make no client
+    run a tool again: a call with a result gets no `tool-input-available`, unless it was denied.
+    Parts that a client would refuse are left out, so the message may come from an untrusted source.
     """
     start: Chunk = {"type": "start", **_pick(message, messageId="id", messageMetadata="metadata")}
     chunks, step_open = _checked(iter([start])) or [{"type": "start"}], False
@@ -47,8 +36,8 @@ def chunks_of_message(message: UIMessage) -> list[Chunk]:
 
 def _checked(chunks: Iterator[Chunk]) -> list[Chunk]:
     try:
-        return [decent for chunk in chunks if encode_json(decent := check_chunk(chunk))]
-    # What a client sent is not ours to trust.
+        return [valid for chunk in chunks if encode_json(valid := check_chunk(chunk))]
+    # The message may have been sent by a client, so any part may be malformed.
     except (AttributeError, InvalidChunk, KeyError, TypeError):
         return []
 
@@ -57,8 +46,9 @@ def _chunks(part: Mapping[str, Any], part_id: str) -> Iterator[Chunk]:
     kind = part["type"]
     if kind in ("text", "reasoning"):
         yield from _text_chunks(part, part.get("id", part_id))
-    elif kind in _COPIED:
-        yield {"type": kind, **{key: part[key] for key in _COPIED[kind] if key in part}}
+    elif kind in COPIED_KEYS:
+        keys = (*COPIED_KEYS[kind], "providerMetadata")
+        yield {"type": kind, **{key: part[key] for key in keys if key in part}}
     elif kind.startswith("data-"):
         yield {"data": part["data"], **part}
     elif kind == "dynamic-tool":

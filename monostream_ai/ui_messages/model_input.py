@@ -1,6 +1,4 @@
-"""UI messages, as a client sends them, read as what a model may be told, whatever its provider's
-format.
-"""
+"""Reads the UI messages of a client as input for a model, independent of the provider's format."""
 
 from __future__ import annotations
 
@@ -13,18 +11,18 @@ from urllib.parse import unquote_to_bytes
 
 from monostream_ai.errors import InvalidArgument
 from monostream_ai.json_text import encode_json
-from monostream_ai.ui_messages.fixed_texts import DENIED_TEXT, FAILED_TEXT
+from monostream_ai.ui_messages.texts import DENIED_TEXT, FAILED_TEXT
 
 URL_SCHEMES: Final = frozenset({"https", "data"})
 MAX_BYTES: Final = 32 * 1024 * 1024
-"""Of text, URLs, and what tools took and gave; all messages together."""
+"""UTF-8 bytes of text, URLs, tool inputs and tool results, for all messages together."""
 
 Part: TypeAlias = Mapping[str, Any]
 ConvertDataPart: TypeAlias = Callable[[Part], dict[str, Any] | None]
 
 
 class InputOptions(TypedDict, total=False):
-    """What a program may say about the messages that it reads; see `read_model_input`."""
+    """Options of `read_model_input`, for functions that pass them on."""
 
     allow_system: bool
     url_schemes: Collection[str]
@@ -49,7 +47,7 @@ class FileInput:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What the user or the system says: texts, files, and what `convert_data_part` made."""
+    """A message of the user or the system: texts, files, and results of `convert_data_part`."""
 
     role: str
     contents: list[str | FileInput | dict[str, Any]]
@@ -58,9 +56,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class AnsweredCall:
-    """A tool call and its result: any JSON value, or what to tell the model if the tool has
-    `failed`.
-    """
+    """A tool call with its result: any JSON value, or if it `failed` a text for the model."""
 
     call_id: str
     name: str
@@ -79,12 +75,12 @@ class AnsweredCall:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one call of the model has said, and the results of the tools that it called."""
+    """The text of one model call, and the tools it called with their results."""
 
     text: str
     calls: list[AnsweredCall]
     step_id: str | None
-    """The id of the message with the number of the step in it."""
+    """The message id and the 0-based number of the step: `<message id>-<number>`."""
 
 
 def read_model_input(
@@ -95,20 +91,19 @@ def read_model_input(
     max_bytes: int = MAX_BYTES,
     convert_data_part: ConvertDataPart | None = None,
 ) -> Iterator[Said | Step]:
-    """Yield what the messages say, in their order. What a model may not be told, or would not
-    understand, is left out.
+    """Yield the contents of the messages, in order; parts that a model cannot use are left out.
 
     Args:
-        messages: `UIMessage`s as a client sent them.
-        allow_system: Read system messages too.
-        url_schemes: Where a user's files may come from.
-        max_bytes: UTF-8 of all that is yielded, together.
-        convert_data_part: Makes what a user's `data-*` part becomes, or None to leave it out.
-            Without it all are.
+        messages: `UIMessage`s as a client sent them, not yet validated.
+        allow_system: Read system messages too, instead of leaving them out.
+        url_schemes: URL schemes allowed for a user's files.
+        max_bytes: UTF-8 bytes of all yielded contents together.
+        convert_data_part: Converts a user's `data-*` part; None leaves the part out. Without this
+            function all data parts are left out.
 
     Raises:
-        InvalidArgument: This is no list of UI messages, a file is not allowed, or it is too much;
-            it names the place.
+        InvalidArgument: This is no list of UI messages, a file is not allowed, or the messages are
+            too large. The text names the message and part.
     """
     if isinstance(messages, str | bytes) or not isinstance(messages, Sequence):
         raise InvalidArgument("the messages are not a list of UI messages")
@@ -122,7 +117,7 @@ def read_model_input(
         for said in _read(message, parts, place, url_schemes, convert_data_part):
             max_bytes -= _size(said)
             if max_bytes < 0:
-                raise InvalidArgument(f"{place} is more than this chat may hold")
+                raise InvalidArgument(f"{place} exceeds the size limit of this chat")
             yield said
 
 
@@ -176,7 +171,8 @@ def _file(part: Part, place: str, url_schemes: Collection[str]) -> FileInput:
     scheme, _, rest = url.partition(":")
     if scheme.lower() not in url_schemes:
         raise InvalidArgument(
-            f"{place} has a URL of the scheme {scheme[:20]!r}: use {' or '.join(sorted(url_schemes))}"
+            f"{place} has a URL with the scheme {scheme[:20]!r}: "
+            f"use {' or '.join(sorted(url_schemes))}"
         )
     if scheme.lower() == "data":
         url = f"data:{media_type};base64,{_base64(rest, place)}"
@@ -219,8 +215,8 @@ def _call(part: Part) -> AnsweredCall | None:
     kind, call_id = str(part.get("type")), part.get("toolCallId")
     if not (kind == "dynamic-tool" or kind.startswith("tool-")) or not isinstance(call_id, str):
         return None
-    # What a provider ran itself is no answer of ours, and a call without an answer is one that
-    # providers refuse.
+    # A tool that the provider ran has its result in the provider's own format. A call without a
+    # result must be left out, since providers refuse it.
     answer = None if part.get("providerExecuted") is True else _answer(part)
     if answer is None:
         return None

@@ -1,15 +1,13 @@
-"""What a message's chunks have opened and not closed: the state that the builder and a version's
-ending share.
-"""
+"""Tracks the parts that a message has opened but not closed, for the builder and for endings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from monostream_ai.ui_messages.chunks import FINISH_REASONS, Chunk
-from monostream_ai.ui_messages.fixed_texts import INCOMPLETE_INPUT_TEXT
+from monostream_ai.ui_messages.texts import INCOMPLETE_INPUT_TEXT
 
 PartKind = Literal["text", "reasoning"]
 CallState = Literal["streaming", "called", "failed", "done"]
@@ -17,8 +15,9 @@ CallState = Literal["streaming", "called", "failed", "done"]
 
 @dataclass(slots=True)
 class Call:
-    """One tool call: `streaming` until its input is whole, `called` until it has a result; a
-    `failed` one may be retried.
+    """One tool call: `streaming` until its input is whole, then `called` until it has a result.
+
+    A result makes it `done`, or `failed`, after which a retry may still give it another result.
     """
 
     name: str
@@ -30,9 +29,7 @@ class Call:
     """Whether it has a preliminary result."""
 
     def keys(self, call_id: str) -> Chunk:
-        """Return the keys that every result of this call repeats: a client that sees them change
-        makes a second part.
-        """
+        """Return the keys that each result must repeat, or the client would make a second part."""
         return {
             "toolCallId": call_id,
             **({"dynamic": True} if self.dynamic else {}),
@@ -41,9 +38,7 @@ class Call:
 
 
 class OpenParts:
-    """Follows the chunks of one message. It forgives what a client would not: a wrong chunk changes
-    nothing.
-    """
+    """Follows the chunks of one message. A chunk that a client would refuse changes nothing."""
 
     def __init__(self) -> None:
         self.empty = True
@@ -54,7 +49,7 @@ class OpenParts:
         self.parts: dict[tuple[PartKind, str], None] = {}
         self.calls: dict[str, Call] = {}
         self.approvals: dict[str, str | None] = {}
-        """The call that waits for each approval; None once none does."""
+        """The call that waits for each approval id, or None once it was answered or withdrawn."""
         self._asked: dict[str, str] = {}
         self._step = 0
 
@@ -65,9 +60,7 @@ class OpenParts:
             effect(self, chunk)
 
     def closing(self) -> list[Chunk]:
-        """Return the chunks that close every part and the step; half-streamed tool inputs become
-        errors.
-        """
+        """Return the chunks that close all parts and the step; partial inputs become errors."""
         chunks: list[Chunk] = [
             {"type": f"{kind}-end", "id": part_id} for kind, part_id in self.parts
         ]
@@ -102,8 +95,7 @@ class OpenParts:
 
     def _finish_step(self, chunk: Chunk) -> None:
         self.step_open = False
-        # Clients below 7.0.79 forget their active parts here: an end that follows would be fatal
-        # for them.
+        # Clients below 7.0.79 drop their open parts here, and fail if an end follows.
         self.parts.clear()
 
     def _reset_step(self, chunk: Chunk) -> None:
@@ -112,46 +104,31 @@ class OpenParts:
             call_id: call for call_id, call in self.calls.items() if call.step != self._step
         }
         for call_id in [asked for asked in self._asked if asked not in self.calls]:
-            self._settle_approval(call_id)
+            self._withdraw_approval(call_id)
 
-    def _open_text(self, chunk: Chunk) -> None:
+    def _open_part(self, chunk: Chunk) -> None:
         if isinstance(part_id := chunk.get("id"), str):
-            self.parts[("text", part_id)] = None
+            self.parts[(_kind_of(chunk), part_id)] = None
 
-    def _close_text(self, chunk: Chunk) -> None:
+    def _close_part(self, chunk: Chunk) -> None:
         if isinstance(part_id := chunk.get("id"), str):
-            self.parts.pop(("text", part_id), None)
-
-    def _open_reasoning(self, chunk: Chunk) -> None:
-        if isinstance(part_id := chunk.get("id"), str):
-            self.parts[("reasoning", part_id)] = None
-
-    def _close_reasoning(self, chunk: Chunk) -> None:
-        if isinstance(part_id := chunk.get("id"), str):
-            self.parts.pop(("reasoning", part_id), None)
-
-    def _open_call(self, chunk: Chunk) -> None:
-        self._note_call(chunk, "streaming")
+            self.parts.pop((_kind_of(chunk), part_id), None)
 
     def _call(self, chunk: Chunk) -> None:
-        self._note_call(chunk, "called")
-
-    def _refuse_call(self, chunk: Chunk) -> None:
-        self._note_call(chunk, "done")
-
-    def _note_call(self, chunk: Chunk, state: CallState) -> None:
         call_id, name = chunk.get("toolCallId"), chunk.get("toolName")
         if isinstance(call_id, str) and isinstance(name, str):
-            dynamic, provider_executed = (
-                bool(chunk.get("dynamic")),
-                bool(chunk.get("providerExecuted")),
+            self.calls[call_id] = Call(
+                name,
+                dynamic=bool(chunk.get("dynamic")),
+                provider_executed=bool(chunk.get("providerExecuted")),
+                state=_CALL_STATES[chunk["type"]],
+                step=self._step,
             )
-            self.calls[call_id] = Call(name, dynamic, provider_executed, state, self._step)
 
     def _ask(self, chunk: Chunk) -> None:
         approval_id, call_id = chunk.get("approvalId"), chunk.get("toolCallId")
         if isinstance(approval_id, str) and isinstance(call_id, str):
-            self._settle_approval(call_id)
+            self._withdraw_approval(call_id)
             self.approvals[approval_id] = call_id
             self._asked[call_id] = approval_id
 
@@ -159,7 +136,7 @@ class OpenParts:
         if isinstance(approval_id := chunk.get("approvalId"), str):
             self.approvals[approval_id] = None
 
-    def _settle_approval(self, call_id: str) -> None:
+    def _withdraw_approval(self, call_id: str) -> None:
         approval_id = self._asked.pop(call_id, None)
         if approval_id is not None and self.approvals[approval_id] == call_id:
             self.approvals[approval_id] = None
@@ -178,29 +155,36 @@ class OpenParts:
 
 
 def stop_mark() -> list[Chunk]:
-    """Return what comes between the last step of a stopped message and its `abort`."""
-    # An abort right after a tool result makes `sendAutomaticallyWhen` send again, forever. The
-    # empty last step prevents that, and the metadata makes the client write the message that shows
-    # the step.
+    """Return the chunks between the last step of a stopped message and its `abort`."""
+    # After an abort that directly follows a tool result, `sendAutomaticallyWhen` would send the
+    # message again, without end. An empty last step prevents that. The metadata makes the client
+    # store the message with that step.
     return [
         {"type": "start-step"},
         {"type": "message-metadata", "messageMetadata": {"stopped": True}},
     ]
 
 
+def _kind_of(chunk: Chunk) -> PartKind:
+    return cast(PartKind, chunk["type"].partition("-")[0])
+
+
+_CALL_STATES: Final[Mapping[str, CallState]] = {
+    "tool-input-start": "streaming",
+    "tool-input-available": "called",
+    "tool-input-error": "done",
+}
 _EFFECTS: Final[Mapping[str, Callable[[OpenParts, Chunk], None]]] = {
     "start": OpenParts._start,
     "message-metadata": OpenParts._metadata,
     "start-step": OpenParts._start_step,
     "finish-step": OpenParts._finish_step,
     "reset-step": OpenParts._reset_step,
-    "text-start": OpenParts._open_text,
-    "text-end": OpenParts._close_text,
-    "reasoning-start": OpenParts._open_reasoning,
-    "reasoning-end": OpenParts._close_reasoning,
-    "tool-input-start": OpenParts._open_call,
-    "tool-input-available": OpenParts._call,
-    "tool-input-error": OpenParts._refuse_call,
+    "text-start": OpenParts._open_part,
+    "text-end": OpenParts._close_part,
+    "reasoning-start": OpenParts._open_part,
+    "reasoning-end": OpenParts._close_part,
+    **dict.fromkeys(_CALL_STATES, OpenParts._call),
     "tool-approval-request": OpenParts._ask,
     "tool-approval-response": OpenParts._answer,
     "tool-output-available": OpenParts._resolve_call,

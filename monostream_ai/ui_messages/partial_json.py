@@ -1,5 +1,4 @@
-"""JSON that is still arriving, read as the AI SDK reads it, so that a half-streamed tool input
-looks alike on both sides.
+"""Parses JSON whose end is missing as the AI SDK does, so that both sides show the same input.
 
 Source: vercel/ai, ai@7.0.173, packages/ai/src/util/fix-json.ts and parse-partial-json.ts.
 """
@@ -10,7 +9,7 @@ import json
 import re
 from typing import Any, Final, NoReturn
 
-from monostream_ai.ui_messages.forbidden_keys import check_keys
+from monostream_ai.ui_messages.browser_safety import check_keys
 
 _TOKEN: Final = re.compile(
     r"""\s*(?:
@@ -26,7 +25,7 @@ _CLOSERS: Final = {"{": "}", "[": "]"}
 
 
 def parse_partial_json(text: str) -> Any:
-    """Return the value of JSON text whose end is missing, without what cannot be known yet.
+    """Parse JSON text whose end may be missing; a key without a value is left out.
 
     Raises:
         ValueError: There is no value yet, the text is not the beginning of JSON, or it has keys
@@ -42,7 +41,7 @@ def _loads(text: str) -> Any:
     try:
         value = json.loads(text, parse_constant=_refuse)
     except RecursionError as error:
-        raise ValueError("it is nested too deep to be read") from error
+        raise ValueError("the JSON is nested too deeply to be parsed") from error
     check_keys(value)
     return value
 
@@ -52,7 +51,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _complete(text: str) -> str:
-    """Cut the text after its last value and close what is open there."""
+    """Cut the text after its last value, and close the strings, arrays and objects open there."""
     open_marks: list[str] = []
     end, suffix, wants_key = 0, "", False
     for token in _TOKEN.finditer(text):
@@ -67,7 +66,7 @@ def _complete(text: str) -> str:
             open_marks.pop()
             end, suffix = token.end(), ""
         if token["string"] and not token["quote"]:
-            # What follows is a broken escape, not another token.
+            # A broken escape follows, not another token.
             break
         wants_key = mark == "{" or (mark == "," and open_marks[-1:] == ["{"])
     return text[:end] + suffix + "".join(_CLOSERS[mark] for mark in reversed(open_marks))

@@ -1,11 +1,9 @@
-"""What a client of `ai` 5, 6 or 7 may be sent: applied to stored text on its way out, so that one
-log serves every client.
+"""Rewrites stored payloads for clients of `ai` 5, 6 or 7, so that one log serves all of them.
 
-Chunks that a client would refuse become `NOTHING` rather than being left out: a client that counts
-chunks stays in step.
+Chunks that a client would refuse become `NOTHING` instead of being left out, so that a client that
+counts chunks stays in step.
 
-Source: vercel/ai, packages/ai/src/ui-message-stream/ui-message-chunks.ts of the releases named
-below.
+Source: vercel/ai, packages/ai/src/ui-message-stream/ui-message-chunks.ts of the releases below.
 """
 
 from __future__ import annotations
@@ -15,16 +13,24 @@ from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from monostream_ai.errors import InvalidArgument
 from monostream_ai.json_text import decode_json, encode_json
-from monostream_ai.ui_messages.chunks import DATA_SHAPE, FINISH_REASONS, SHAPES, Chunk, Shape
-from monostream_ai.ui_messages.fixed_texts import DENIED_TEXT
+from monostream_ai.ui_messages.chunks import (
+    DATA_SHAPE,
+    DELTA_KEYS,
+    FINISH_REASONS,
+    SHAPES,
+    Chunk,
+    Shape,
+)
+from monostream_ai.ui_messages.texts import DENIED_TEXT
 
 Profile: TypeAlias = Literal["v5", "v6", "v7", "v7.0.149"]
 """The release of `ai` that a client has: 5.0.92 or newer, 6.0.39 or newer, any 7, or 7.0.149 or
 newer.
 
-Clients of `ai` 5 below 5.0.217 and 6 below 6.0.231 refuse keys that they do not know, so "v5" and
-"v6" send only the keys that all of them know. "v7.0.149" changes nothing; "v7" holds back what its
-first releases refuse (`reset-step`, `steering-message`, the reason `interrupted`).
+Clients of `ai` 5 below 5.0.217 and 6 below 6.0.231 refuse unknown keys, so "v5" and "v6" send only
+the keys that every release of `ai` 5 or 6 knows. "v7" replaces `reset-step`, `steering-message` and
+the finish reason `interrupted`, which the first releases of `ai` 7 refuse. "v7.0.149" changes
+nothing.
 """
 
 PROFILES: Final[tuple[Profile, ...]] = get_args(Profile)
@@ -32,8 +38,8 @@ PROFILES: Final[tuple[Profile, ...]] = get_args(Profile)
 NOTHING: Final = '{"type":"message-metadata","messageMetadata":null}'
 """A chunk that every client accepts and that changes nothing."""
 
-_DELTAS: Final = ('{"type":"text-delta"', '{"type":"reasoning-delta"', '{"type":"tool-input-delta"')
 _TYPE_FIRST: Final = '{"type":"'
+_DELTAS: Final = tuple(f'{_TYPE_FIRST}{kind}"' for kind in DELTA_KEYS)
 
 _V6_LACKS: Final[Mapping[str, Set[str]]] = {
     "text-end": {"citations"},
@@ -70,14 +76,14 @@ def _known_keys(refused: Set[str], lacks: Mapping[str, Set[str]]) -> dict[str, f
 
 
 class _Rules(NamedTuple):
-    """One profile. Without `keys`, types that are not refused pass with all they carry."""
+    """The rules of one profile. Without `keys`, types that are not refused keep all their keys."""
 
     refused: frozenset[str]
     reasons: frozenset[str]
     keys: Mapping[str, frozenset[str]] | None = None
 
     def concern(self, kind: str | None) -> bool:
-        """Whether a chunk of this type must be read; None if the type is not plain to see."""
+        """Whether a chunk of this type must be decoded; None stands for a type not seen at once."""
         return self.keys is not None or kind is None or kind == "finish" or kind in self.refused
 
 
@@ -94,7 +100,7 @@ def check_profile(name: str) -> Profile:
     """Return the profile of this name.
 
     Raises:
-        InvalidArgument: There is none.
+        InvalidArgument: The profile is unknown.
     """
     for profile in PROFILES:
         if profile == name:
@@ -103,28 +109,32 @@ def check_profile(name: str) -> Profile:
 
 
 class ProfileFilter:
-    """Rewrites the payloads of one response, in their order, for one kind of client.
+    """Rewrites the payloads of one response, in their order, for clients of one release.
 
-    Most payloads pass unread; deltas always do, so a key on them that is not in the vocabulary
-    reaches strict clients.
+    Most payloads pass undecoded. Deltas always do, so an unknown key on a delta reaches even
+    clients that refuse it.
 
     Raises:
-        InvalidArgument: There is no such profile.
+        InvalidArgument: The profile is unknown.
     """
 
     def __init__(self, profile: Profile) -> None:
-        self._rules = _RULES.get(check_profile(profile))
+        self.profile: Final = check_profile(profile)
+        self._rules = _RULES.get(self.profile)
         self._fit: Callable[[Chunk], Chunk] | None = (
             _DynamicCalls().fit if profile == "v5" else None
         )
         self.stateless = self._fit is None
-        """Whether each payload is rewritten without regard to those before it."""
+        """Whether each payload is rewritten independently of those before it."""
+
+    def __repr__(self) -> str:
+        return f"<ProfileFilter {self.profile!r}>"
 
     def apply_all(self, payloads: Sequence[str]) -> Sequence[str]:
         """Return the payloads to send for the next stored ones."""
         if self._rules is None:
             return payloads
-        # Most are deltas, for which even a call takes longer than all else.
+        # Most payloads are deltas, for which a call of `apply` would cost more than this test.
         return [
             payload if payload.startswith(_DELTAS) else self.apply(payload) for payload in payloads
         ]
@@ -148,13 +158,13 @@ class ProfileFilter:
 
 
 def _type_at_front(payload: str) -> str | None:
-    # As our encoder writes it; text of other programs may have spaces or another order.
+    # Our encoder writes the type first. Other programs may store spaces, or another order.
     start = len(_TYPE_FIRST)
     return payload[start : payload.index('"', start)] if payload.startswith(_TYPE_FIRST) else None
 
 
 def _known(chunk: Chunk, rules: _Rules) -> Chunk | None:
-    """Return the chunk with what the client knows of it, or None if that is nothing."""
+    """Return the chunk with the keys that the client knows, or None if it refuses the type."""
     kind = chunk["type"]
     if kind in rules.refused:
         return None
@@ -173,9 +183,7 @@ def _known(chunk: Chunk, rules: _Rules) -> Chunk | None:
 
 
 class _DynamicCalls:
-    """Makes the chunks of a call agree on `dynamic`: `ai` 5 throws when an output does not say what
-    its call said.
-    """
+    """Gives all chunks of a call the same `dynamic`, since `ai` 5 throws if they differ."""
 
     def __init__(self) -> None:
         self._dynamic: dict[str, bool] = {}
@@ -188,12 +196,12 @@ class _DynamicCalls:
             self._dynamic[call_id] = bool(chunk.get("dynamic"))
             return chunk
         if kind == "tool-output-denied":
-            # A response that begins in the middle has not seen the call. All that our mappers write
-            # are dynamic. These clients know no denial.
+            # `ai` 5 has no denial, so it becomes an error. A response that starts in the middle has
+            # not seen the call; then it counts as dynamic, as all calls of our captures are.
             denied = {"type": "tool-output-error", "toolCallId": call_id, "errorText": DENIED_TEXT}
-            return _saying(denied, self._dynamic.get(call_id, True))
+            return _with_dynamic(denied, self._dynamic.get(call_id, True))
         return (
-            _saying(chunk, self._dynamic[call_id])
+            _with_dynamic(chunk, self._dynamic[call_id])
             if kind in _RESULTS and call_id in self._dynamic
             else chunk
         )
@@ -202,6 +210,6 @@ class _DynamicCalls:
 _RESULTS: Final = frozenset({"tool-input-error", "tool-output-available", "tool-output-error"})
 
 
-def _saying(chunk: Chunk, dynamic: bool) -> Chunk:
+def _with_dynamic(chunk: Chunk, dynamic: bool) -> Chunk:
     rest = {key: value for key, value in chunk.items() if key != "dynamic"}
     return {**rest, "dynamic": True} if dynamic else rest

@@ -1,6 +1,4 @@
-"""UI message chunks as a protocol: which chunk is terminal, and how a version that did not end
-itself is ended.
-"""
+"""The protocol of UI message chunks: which chunks end a version, and how to end one early."""
 
 from __future__ import annotations
 
@@ -10,25 +8,23 @@ from typing import Any, Final
 from monostream_ai.errors import MASKED_ERROR_TEXT, InvalidChunk
 from monostream_ai.json_text import decode_json, encode_json
 from monostream_ai.types import Ending
-from monostream_ai.ui_messages.chunks import Chunk
+from monostream_ai.ui_messages.chunks import DELTA_KEYS, Chunk
 from monostream_ai.ui_messages.open_parts import OpenParts, stop_mark
 
 MERGED_CHARACTERS: Final = 4096
-"""Length at which a merged delta is long enough: each merge encodes all of it again."""
-
-_DELTA_KEYS: Final[Mapping[str, str]] = {
-    "text-delta": "delta",
-    "reasoning-delta": "delta",
-    "tool-input-delta": "inputTextDelta",
-}
+"""Length from which a delta is no longer merged, since each merge encodes all of it again."""
 
 TERMINAL_TYPES: Final = frozenset({"finish", "error", "abort"})
 
 
 class UIMessageProtocol:
-    """The chunks that `useChat` reads. Any object with a string under `type` is stored;
-    `check_chunk` says more than that.
+    """The chunks that `useChat` reads.
+
+    Stores any object with a string under `type`; `check_chunk` is stricter.
     """
+
+    def __repr__(self) -> str:
+        return "UIMessageProtocol()"
 
     def encode(self, chunk: Chunk) -> str:
         if not isinstance(chunk, dict):
@@ -40,17 +36,18 @@ class UIMessageProtocol:
     def decode(self, payload: str) -> Chunk:
         chunk: Any = decode_json(payload)
         if not isinstance(chunk, dict) or not isinstance(chunk.get("type"), str):
-            raise InvalidChunk("$", "what is stored is not a UI message chunk")
+            raise InvalidChunk("$", "the stored payload is not a UI message chunk")
         return chunk
 
     def is_terminal(self, chunk: Chunk) -> bool:
         return chunk["type"] in TERMINAL_TYPES
 
     def merge(self, earlier: Chunk, later: Chunk) -> list[Chunk]:
-        key = _DELTA_KEYS.get(earlier["type"])
+        key = DELTA_KEYS.get(earlier["type"])
         if key is None or len(earlier[key]) > MERGED_CHARACTERS:
             return [earlier, later]
         merged = {**later, key: earlier[key] + later[key]} if key in later else later
+        # Merge only if all other keys are equal: the type, the id, and any metadata.
         return [merged] if {**merged, key: earlier[key]} == earlier else [earlier, later]
 
     def transcript(self, message_id: str | None = None) -> UIMessageTranscript:
@@ -58,11 +55,10 @@ class UIMessageProtocol:
 
 
 class UIMessageTranscript:
-    """Follows one version and knows how to end it.
+    """Follows the chunks of one version and returns the chunks that end it.
 
-    The chunk `message-metadata{messageMetadata: {finishReason}}` has a meaning here: `finish`
-    repeats the last reason it gave. That is how a mapper, which must not end a version that others
-    go on writing to, says why its model stopped.
+    A capture must not end a version that others still write to. It reports why its model stopped in
+    `message-metadata{messageMetadata: {finishReason}}`, and `finish` repeats the last such reason.
     """
 
     def __init__(self, message_id: str | None = None) -> None:
@@ -73,8 +69,9 @@ class UIMessageTranscript:
         self._parts.feed(chunk)
 
     def ending(self, ending: Ending, error_text: str = MASKED_ERROR_TEXT) -> list[Chunk]:
-        """Return the stored ending. What a client needs after an `error` or `abort` is added by
-        `SSEEncoder` and never stored.
+        """Return the chunks that end the version.
+
+        After an `error` or `abort`, `SSEEncoder` sends one more chunk, which is never stored.
         """
         start: Chunk = (
             {"type": "start"}

@@ -1,9 +1,9 @@
-"""Chunks to the message that a client shows, so that a server can keep the history.
+"""Reduces chunks to the message that a client shows, so that a server can store the history.
 
 Source: vercel/ai, ai@7.0.173, packages/ai/src/ui/process-ui-message-stream.ts and
-ui-message-stream/read-ui-message-stream.ts. Equal to `readUIMessageStream`, except that a message
-may say when it is finished, and that metadata which is no object is replaced by the next, where the
-client spreads a list and throws at the rest.
+ui-message-stream/read-ui-message-stream.ts. Works like `readUIMessageStream`, with two differences:
+a message can be settled, and metadata that is no object is replaced by the next metadata, where the
+client would spread a list and throw at anything else.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def reduce_chunks(chunks: Iterable[Chunk], *, finished: bool = False) -> UIMessa
     """Return the assistant message that these chunks make.
 
     Args:
-        chunks: From the message's `start` on.
-        finished: Settle the message, as a history needs it; see `MessageReducer.settle`.
+        chunks: All chunks of the message, beginning with `start`.
+        finished: Settle the message, as a history needs; see `MessageReducer.settle`.
 
     Raises:
-        InvalidChunk: A client would fail at this chunk.
+        InvalidChunk: A client would fail at one of the chunks.
     """
     reducer = MessageReducer()
     for chunk in chunks:
@@ -40,7 +40,7 @@ def reduce_chunks(chunks: Iterable[Chunk], *, finished: bool = False) -> UIMessa
 
 @dataclass(slots=True)
 class _Growing:
-    """A text or reasoning part that takes deltas."""
+    """A text or reasoning part that takes deltas, joined only when the message is read."""
 
     part: Part
     pieces: list[str] = field(default_factory=list)
@@ -54,7 +54,7 @@ class MessageReducer:
     """Builds one assistant message from its chunks, one at a time.
 
     Args:
-        message: An assistant message that the chunks continue. It is not changed.
+        message: An assistant message that the chunks continue. It is copied, not changed.
     """
 
     def __init__(self, message: Mapping[str, Any] | None = None) -> None:
@@ -63,20 +63,23 @@ class MessageReducer:
         self._growing: dict[tuple[str, str], _Growing] = {}
         self._named: dict[tuple[str, str], Part] = {}
         self._tools = ToolParts(self._parts)
-        self._look_again()
+        self._index_parts()
+
+    def __repr__(self) -> str:
+        return f"<MessageReducer {self._message['id']!r}, {len(self._parts)} parts>"
 
     @property
     def message(self) -> UIMessage:
-        """The message so far. Later chunks do not change what was returned."""
-        self._read()
+        """The message so far, as a copy that later chunks do not change."""
+        self._join_deltas()
         return {**self._message, "parts": [dict(part) for part in self._parts]}
 
     def feed(self, chunk: Chunk) -> None:
-        """Apply the next chunk. Unknown types change nothing.
+        """Apply the next chunk. Chunks of unknown types change nothing.
 
         Raises:
-            InvalidChunk: A client would fail here and ignore everything that follows. The message
-                is as before.
+            InvalidChunk: A client would fail at this chunk and ignore all later ones. The message
+                is unchanged.
         """
         check_chunk(chunk)
         kind = chunk["type"]
@@ -91,17 +94,17 @@ class MessageReducer:
     def settle(self) -> None:
         """Finish the message: no part is left streaming, and `safeValidateUIMessages` accepts it.
 
-        A tool input that never became whole is an error; a call without a result stays a call,
-        since a client may yet answer it.
+        An incomplete tool input becomes an error. A call without a result stays open, since the
+        client may still answer it.
         """
-        self._read()
+        self._join_deltas()
         self._growing.clear()
         for part in self._parts:
             if part.get("state") == "streaming":
                 part["state"] = "done"
-        self._tools.settle()
+        self._tools.finish()
 
-    def _read(self) -> None:
+    def _join_deltas(self) -> None:
         for growing in self._growing.values():
             growing.join()
         self._tools.read_inputs()
@@ -111,7 +114,7 @@ class MessageReducer:
         if message_id != self._message["id"]:
             self._message = {"id": message_id, "role": "assistant"}
             self._parts.clear()
-            self._forget()
+            self._after_removal()
         self._metadata(chunk)
 
     def _metadata(self, chunk: Chunk) -> None:
@@ -126,18 +129,18 @@ class MessageReducer:
         self._tools.begin_step()
 
     def _reset_step(self, chunk: Chunk) -> None:
-        # What is still open may be a part of an earlier step, which stays.
-        self._read()
+        # Join first: an open part may belong to an earlier step, which stays.
+        self._join_deltas()
         del self._parts[len(self._parts) - len(current_step(self._parts)) :]
-        self._forget()
+        self._after_removal()
 
-    def _forget(self) -> None:
+    def _after_removal(self) -> None:
         self._growing.clear()
         self._tools.forget_inputs()
-        self._tools.look_again()
-        self._look_again()
+        self._tools.index_parts()
+        self._index_parts()
 
-    def _look_again(self) -> None:
+    def _index_parts(self) -> None:
         named = (
             (part, part.get("id"))
             for part in reversed(self._parts)
@@ -176,11 +179,13 @@ class MessageReducer:
         kind = chunk["type"].partition("-")[0]
         growing = self._growing.get((kind, chunk["id"]))
         if growing is None:
-            raise InvalidChunk("$.id", f"{kind} {chunk['id']!r} was not started, or has ended")
+            raise InvalidChunk("$.id", f"{kind} {chunk['id']!r} is not open")
         return growing
 
     def _copy(self, chunk: Chunk) -> None:
-        self._append({key: chunk[key] for key in _COPIED[chunk["type"]] if key in chunk}, chunk)
+        kind = chunk["type"]
+        copied = {key: chunk[key] for key in COPIED_KEYS[kind] if key in chunk}
+        self._append({"type": kind, **copied}, chunk)
 
     def _append(self, part: Part, chunk: Chunk) -> None:
         self._tools.read_inputs()
@@ -202,14 +207,18 @@ class MessageReducer:
             self._named[(chunk["type"], data_id)] = part
 
 
-_COPIED: Final[Mapping[str, tuple[str, ...]]] = {
-    "source-url": ("type", "sourceId", "url", "title"),
-    "source-document": ("type", "sourceId", "mediaType", "title", "filename"),
-    "file": ("type", "mediaType", "url"),
-    "reasoning-file": ("type", "mediaType", "url"),
-    "custom": ("type", "kind"),
-    "steering-message": ("type", "id", "parts"),
+COPIED_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "source-url": ("sourceId", "url", "title"),
+    "source-document": ("sourceId", "mediaType", "title", "filename"),
+    "file": ("mediaType", "url"),
+    "reasoning-file": ("mediaType", "url"),
+    "custom": ("kind",),
+    "steering-message": ("id", "parts"),
 }
+"""Chunk types that become a part of the same type, and the keys it copies.
+
+`providerMetadata` is copied too.
+"""
 
 _EFFECTS: Final[Mapping[str, Callable[[MessageReducer, Chunk], None]]] = {
     "start": MessageReducer._start,
@@ -224,7 +233,7 @@ _EFFECTS: Final[Mapping[str, Callable[[MessageReducer, Chunk], None]]] = {
     "reasoning-delta": MessageReducer._extend_part,
     "reasoning-end": MessageReducer._close_part,
     "tool-input-delta": lambda reducer, chunk: reducer._tools.input_delta(chunk),
-    **dict.fromkeys(_COPIED, MessageReducer._copy),
+    **dict.fromkeys(COPIED_KEYS, MessageReducer._copy),
 }
 
 _TOOL_EFFECTS: Final[Mapping[str, Callable[[ToolParts, Chunk], None]]] = {

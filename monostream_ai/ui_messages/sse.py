@@ -1,5 +1,4 @@
-"""Server-sent events as the AI SDK reads them, made from stored text: nearly all of it is not
-decoded on the way out.
+"""Server-sent events as the AI SDK reads them, made from stored JSON, most of it undecoded.
 
 Sources: HTML Standard, 9.2 (framing); vercel/ai, ai@7.0.173,
 packages/ai/src/ui-message-stream/ui-message-stream-headers.ts and
@@ -16,67 +15,65 @@ from monostream_ai.json_text import decode_json
 from monostream_ai.ui_messages.profiles import Profile, ProfileFilter
 
 STREAM_OPEN: Final = ": stream-open\n\n"
-"""Sent at once: it flushes the headers through proxies."""
+"""Sent at once, so that proxies pass the headers on."""
 
 KEEP_ALIVE: Final = ": keep-alive\n\n"
 """Sent after each `KEEP_ALIVE_INTERVAL` without a frame."""
 
 KEEP_ALIVE_INTERVAL: Final = 15.0
-"""Seconds. Source: HTML Standard, 9.2.7 ("every 15 seconds or so")."""
+"""In seconds. Source: HTML Standard, 9.2.7 ("every 15 seconds or so")."""
 
 DONE: Final = "data: [DONE]\n\n"
 
 HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "content-type": "text/event-stream",
-        # no-transform is ours: a proxy that compresses would hold frames back.
+        # The AI SDK sends no `no-transform`. Without it a proxy may compress, and hold frames back.
         "cache-control": "no-cache, no-transform",
         "connection": "keep-alive",
         "x-vercel-ai-ui-message-stream": "v1",
         "x-accel-buffering": "no",
     }
 )
-"""Headers of a streaming response. `connection` has no place in HTTP/2."""
+"""Headers of a streaming response. HTTP/2 forbids `connection`."""
 
 _FINISH: Final = 'data: {"type":"finish"}\n\n'
 
 
 class Batch(Protocol):
-    """Consecutive payloads of one version, as `subscription.next_batch` gives them; `first` is the
-    id of the first one.
-    """
+    """Consecutive payloads of one version, such as `subscription.next_batch` returns."""
 
     @property
     def version(self) -> int: ...
     @property
-    def first(self) -> int: ...
+    def first(self) -> int:
+        """The id of the first payload."""
+
     @property
     def payloads(self) -> Sequence[str]: ...
 
 
 class SSEEncoder:
-    """Turns payloads into frames for one response.
+    """Turns payloads into SSE frames for one response.
 
     Args:
         profile: The release of `ai` that the client has.
 
     Raises:
-        InvalidArgument: There is no such profile.
+        InvalidArgument: The profile is unknown.
     """
 
     def __init__(self, profile: Profile = "v7") -> None:
         self._filter = ProfileFilter(profile)
         self.shareable = self._filter.stateless
-        """Whether frames depend on nothing but the profile and the batch, so that many responses
-        may use the same.
-        """
+        """Whether responses can share frames, since they depend on profile and batch only."""
+
+    def __repr__(self) -> str:
+        return f"<SSEEncoder {self._filter.profile!r}>"
 
     def frames(self, batch: Batch) -> str:
-        """Return one event for each payload; its SSE id is the cursor of the payload, which
-        `Cursor.parse` reads.
-        """
-        # The text of a cursor without its id: making thousands of cursors takes longer than all the
-        # rest.
+        """Return one event for each payload, whose SSE id is a cursor that `Cursor.parse` reads."""
+        # Written by hand: creating thousands of `Cursor` objects takes longer than everything else.
         head = f"id: {batch.version}."
         return "".join(
             [
@@ -86,18 +83,18 @@ class SSEEncoder:
         )
 
     def frames_without_id(self, payloads: Iterable[str]) -> str:
-        """Return one event for each payload that is no part of a version."""
+        """Return one event for each payload, for payloads that are not part of a version."""
         return "".join([f"data: {payload}\n\n" for payload in self._sent([*payloads])])
 
     def end(self, last_payload: str | None) -> str:
-        """Return what follows the last chunk of a closed version.
+        """Return the frames that follow the last chunk of a closed version.
 
-        After an `error` or `abort` that is a `finish` without an id, since it is not stored:
-        clients that count chunks would ask for more without it. A response whose version is not
-        closed must be broken off instead: a clean end looks like success.
+        After an `error` or `abort` this adds a `finish`, because clients that count chunks would
+        otherwise ask for more. It has no id, since it is not stored. Never call this for a version
+        that is not closed: break the response off instead, because a clean end looks like success.
 
         Args:
-            last_payload: The last one that the version has, or None if it has none.
+            last_payload: The last payload of the version, or None if it has none.
         """
         last = None if last_payload is None else decode_json(last_payload)
         finished = isinstance(last, dict) and last.get("type") == "finish"
@@ -106,11 +103,11 @@ class SSEEncoder:
     def _sent(self, payloads: Sequence[str]) -> Sequence[str]:
         sent = self._filter.apply_all(payloads)
         text = "".join(sent)
-        # Text of ours has one line. What another program wrote to a json column keeps its line
-        # breaks.
+        # Our encoder writes one line. Another program may have stored JSON with line breaks, each
+        # of which would end the SSE field.
         return [*map(_one_line, sent)] if "\n" in text or "\r" in text else sent
 
 
 def _one_line(payload: str) -> str:
-    # JSON has them raw between tokens only, where they mean no more than a space.
+    # JSON allows raw line breaks only between tokens, where they mean the same as a space.
     return payload.replace("\r", " ").replace("\n", " ")

@@ -1,4 +1,4 @@
-"""The tool parts of a message and what each tool chunk does to them.
+"""Applies tool chunks to the tool parts of a message.
 
 Source: vercel/ai, ai@7.0.173, packages/ai/src/ui/process-ui-message-stream.ts:203-479 and 649-963.
 """
@@ -10,8 +10,8 @@ from typing import Any, Final, TypeAlias
 
 from monostream_ai.errors import InvalidChunk
 from monostream_ai.ui_messages.chunks import Chunk
-from monostream_ai.ui_messages.fixed_texts import INCOMPLETE_INPUT_TEXT
 from monostream_ai.ui_messages.partial_json import parse_partial_json
+from monostream_ai.ui_messages.texts import INCOMPLETE_INPUT_TEXT
 
 Part: TypeAlias = dict[str, Any]
 
@@ -34,7 +34,7 @@ def is_tool_part(part: Part) -> bool:
 
 @dataclass(slots=True)
 class _Input:
-    """The input of one call while it arrives."""
+    """The input of one call while it is arriving."""
 
     start: Chunk
     pieces: list[str] = field(default_factory=list)
@@ -57,8 +57,10 @@ class _Input:
 
 
 class ToolParts:
-    """Works on the parts of a message in place. Streamed input is parsed when somebody looks, not
-    at every delta.
+    """Changes the parts of a message in place.
+
+    Streamed input is parsed when the message is read, not at every delta: parsing all of it each
+    time would take quadratic time.
     """
 
     def __init__(self, parts: list[Part]) -> None:
@@ -66,24 +68,27 @@ class ToolParts:
         self._inputs: dict[str, _Input] = {}
         self._stale: dict[str, None] = {}
         self._here: dict[str, list[Part]] = {}
+        """The parts of each call in the current step: one of each kind, static and dynamic."""
         self._last: dict[str, Part] = {}
+        """The last part of each call in the whole message."""
         self._asked: dict[str, Part] = {}
-        self.look_again()
+        """The part that asked for each approval id first."""
+        self.index_parts()
         for part in current_step(parts):
             if is_tool_part(part) and part["state"] == "input-streaming":
                 self._inputs[part["toolCallId"]] = _Input(
                     _start_of(part), [part.get("rawInput", "")]
                 )
 
-    def look_again(self) -> None:
-        """Learn which parts there are: some have gone."""
+    def index_parts(self) -> None:
+        """Index the parts again, after some were removed."""
         self._last = {part["toolCallId"]: part for part in filter(is_tool_part, self._parts)}
         self.begin_step()
         for part in filter(is_tool_part, current_step(self._parts)):
             self._here.setdefault(part["toolCallId"], []).append(part)
 
     def begin_step(self) -> None:
-        """Forget which parts are of the current step."""
+        """Begin a step, which has no parts yet."""
         self._here = {}
 
     def input_start(self, chunk: Chunk) -> None:
@@ -161,7 +166,7 @@ class ToolParts:
             part["callProviderMetadata"] = chunk["providerMetadata"]
 
     def read_inputs(self) -> None:
-        """Let the parts show all input that has arrived."""
+        """Write the input that has arrived into the parts."""
         for call_id in self._stale:
             pending = self._inputs[call_id]
             start = {
@@ -178,10 +183,8 @@ class ToolParts:
         self._inputs.clear()
         self._stale.clear()
 
-    def settle(self) -> None:
-        """Leave no part in a state that a finished message may not have, so that
-        `safeValidateUIMessages` accepts it.
-        """
+    def finish(self) -> None:
+        """Bring every part into a state that `safeValidateUIMessages` accepts in a history."""
         for part in filter(is_tool_part, self._parts):
             if part["state"] == "input-streaming":
                 _write(
@@ -193,8 +196,8 @@ class ToolParts:
             if part["state"] != "output-error":
                 part.setdefault("input", None)
             if part["state"] not in ("output-available", "output-error"):
-                # A client keeps the result of a call that it is asked about later, and no history
-                # may have both.
+                # A call that asks for approval after its result keeps the result in the client,
+                # but a history may not contain both.
                 _write(part, part["state"], _pick(part, "input", "rawInput", "inputEncoding"), {})
             if part["state"] == "input-available":
                 part.pop("approval", None)
@@ -225,8 +228,8 @@ class ToolParts:
             self._last[call_id] = part
             same.append(part)
             if dynamic:
-                # As the client has it: a dynamic part that begins with a delta, in a later step
-                # than its call, has no `rawInput`.
+                # As in the client: a dynamic part that begins with a delta, in a later step than
+                # its call, has no `rawInput`.
                 values = {key: value for key, value in values.items() if key != "rawInput"}
         part.update({"toolName": name} if dynamic else {"type": f"tool-{name}"})
         _write(part, state, values, chunk)

@@ -304,5 +304,5 @@ def test_u10_no_more_than_a_chat_may_hold_reaches_the_model(convert: Convert) ->
     history = [user(text("ü")), assistant(tool("output-available", output="12345", input={}))]
 
     assert len(convert(history, max_bytes=2 + 2 + 5)) == 3
-    with pytest.raises(InvalidArgument, match=r"messages\[1\] is more than this chat may hold"):
+    with pytest.raises(InvalidArgument, match=r"messages\[1\] exceeds the size limit of this chat"):
         convert(history, max_bytes=2 + 2 + 4)

@@ -1,5 +1,5 @@
-// Makes goldens/ai-7.json: what `readUIMessageStream` of the npm package `ai` builds from chunk sequences.
-// Run it where `npm install --ignore-scripts ai@7 zod` was run: node <this file> > goldens/ai-7.json
+// Makes goldens/ai-7.json: messages that `readUIMessageStream` of the npm package `ai` builds.
+// Run it in a folder after `npm install --ignore-scripts ai@7 zod`: node <this file> > goldens/ai-7.json
 import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -159,7 +159,7 @@ async function read(chunks) {
     const result = await schema.validate(chunk);
     if (!result.success) throw new Error(`schema refuses ${JSON.stringify(chunk)}: ${result.error}`);
   }
-  // `start-step` alone is not written; an empty metadata chunk makes the reader write what it has.
+  // The reader does not write after `start-step` alone; an empty metadata chunk makes it write.
   const flush = { type: 'message-metadata', messageMetadata: {} };
   const stream = new ReadableStream({
     start(controller) {

@@ -1,4 +1,4 @@
-"""Whole messages by random calls of the builder, many of which it refuses."""
+"""Messages made by random calls of the builder, many of which it refuses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _id(random: Random) -> str:
 
 
 def _call(random: Random) -> dict[str, Any]:
-    # A call's kind is a matter of its id, as for a real mapper.
+    # The id decides whether a call is dynamic, so that it never changes, as in a real capture.
     call_id = random.choice(["c1", "c2", "c3", "c4"])
     return {
         "call_id": call_id,
@@ -116,7 +116,7 @@ ENDS: list[Act] = [
 
 
 def random_message(random: Random, acts: int = 40) -> list[Chunk]:
-    """Return the chunks of one whole message."""
+    """Return the chunks of one complete message."""
     builder = UIMessageBuilder(message_id="m1", metadata=random.choice([None, {"a": 1}]))
     chunks: list[Chunk] = []
     for _ in range(random.randrange(acts)):

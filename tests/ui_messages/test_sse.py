@@ -60,3 +60,7 @@ def test_a_proxy_is_told_to_pass_frames_on() -> None:
         "x-vercel-ai-ui-message-stream": "v1",
         "x-accel-buffering": "no",
     }
+
+
+def test_an_encoder_shows_its_profile() -> None:
+    assert repr(SSEEncoder("v6")) == "<SSEEncoder 'v6'>"

@@ -1,20 +1,32 @@
-"""Keys that the client's parser refuses at any depth, since they could change the prototype of
-every object.
-
-Source: vercel/ai, @ai-sdk/provider-utils@5.0.81, src/secure-json-parse.ts.
-"""
+"""Checks that keep text written by a model from harming the page that shows it."""
 
 from __future__ import annotations
 
+from typing import Final
+
 from monostream_ai.errors import InvalidChunk
+
+_FOLLOWED: Final = ("http://", "https://")
+
+
+def is_link(url: str) -> bool:
+    """Whether a page may offer this URL as a link.
+
+    Models repeat text that others wrote, so a URL of theirs may be `javascript:` or `data:`.
+    """
+    return url[:8].lower().startswith(_FOLLOWED)
 
 
 def check_keys(value: object) -> None:
-    """Look at every object in a JSON value, however deep.
+    """Check that no object in a JSON value, at any depth, has a key the client refuses.
+
+    Such a key could change the prototype of every object of the page.
+    Source: vercel/ai, @ai-sdk/provider-utils@5.0.81, src/secure-json-parse.ts.
 
     Raises:
-        InvalidChunk: One has a key `__proto__`, or `constructor` with `prototype` under it.
+        InvalidChunk: An object has the key `__proto__`, or `constructor` with `prototype` under it.
     """
+    # A list that grows while it is walked, since recursion would fail on deeply nested values.
     waiting: list[tuple[str, object]] = [("$", value)]
     for path, item in waiting:
         if isinstance(item, dict):

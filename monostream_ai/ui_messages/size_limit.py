@@ -1,21 +1,19 @@
-"""Chunks that are too large to store, made to fit."""
+"""Pushes chunks that are too large to store in a smaller form."""
 
 from __future__ import annotations
 
 import logging
-from typing import Final, Protocol
+from typing import Protocol
 
 from monostream_ai.errors import ChunkTooLarge
-from monostream_ai.ui_messages.chunks import Chunk
-from monostream_ai.ui_messages.fixed_texts import INPUT_TOO_LARGE_TEXT, TOO_LARGE_TEXT
+from monostream_ai.ui_messages.chunks import DELTA_KEYS, Chunk
+from monostream_ai.ui_messages.texts import INPUT_TOO_LARGE_TEXT, TOO_LARGE_TEXT
 
 logger = logging.getLogger(__name__)
 
-_DELTAS: Final = ("delta", "inputTextDelta")
-
 
 class Sink(Protocol):
-    """What a recording needs of a publisher."""
+    """The part of a publisher that a capture writes to."""
 
     @property
     def message_id(self) -> str | None: ...
@@ -24,14 +22,15 @@ class Sink(Protocol):
 
 
 def push_fitting(sink: Sink, chunks: list[Chunk], *, refuse: bool = False) -> None:
-    """Push the chunks; what is over the limit is split, or replaced by a chunk that says so, or
-    left out with a warning.
+    """Push the chunks, and make those over the size limit smaller first.
 
-    Others go on as if it had been sent, so a call never stays without its input or its result.
+    A delta is split. A tool's input or result is replaced by an error that says it is too large.
+    Any other chunk is left out with a warning. Later chunks proceed as if it had been sent, so
+    every tool call still gets an input and a result.
 
     Args:
-        refuse: Leave out files only. For a recording that can raise to somebody, which a callback
-            cannot.
+        refuse: Leave out files only, and raise for other chunks. For captures whose caller sees
+            the error; a callback has no such caller.
 
     Raises:
         ChunkTooLarge: With `refuse`, a chunk cannot be made smaller.
@@ -41,6 +40,7 @@ def push_fitting(sink: Sink, chunks: list[Chunk], *, refuse: bool = False) -> No
     try:
         sink.push(*chunks)
     except ChunkTooLarge as error:
+        # A push stores all chunks or none, so pushing them one by one repeats nothing.
         if len(chunks) > 1:
             for chunk in chunks:
                 push_fitting(sink, [chunk], refuse=refuse)
@@ -55,11 +55,10 @@ def push_fitting(sink: Sink, chunks: list[Chunk], *, refuse: bool = False) -> No
 
 def _smaller(chunk: Chunk) -> list[Chunk]:
     kind = chunk["type"]
-    for key in _DELTAS:
-        text = chunk.get(key, "")
-        if len(text) > 1:
-            half = len(text) // 2
-            return [{**chunk, key: text[:half]}, {**chunk, key: text[half:]}]
+    key = DELTA_KEYS.get(kind)
+    if key is not None and len(text := chunk[key]) > 1:
+        half = len(text) // 2
+        return [{**chunk, key: text[:half]}, {**chunk, key: text[half:]}]
     if kind == "tool-output-available":
         small = {key: value for key, value in chunk.items() if key not in ("output", "preliminary")}
         return [{**small, "type": "tool-output-error", "errorText": TOO_LARGE_TEXT}]
