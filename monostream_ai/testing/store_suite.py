@@ -66,7 +66,7 @@ class StoreConformance(
         await asyncio.gather(store.setup(), peer.setup())
         yield
 
-    async def test_setup_again_keeps_what_is_stored(self, store: Store, peer: Store) -> None:
+    async def test_setup_again_keeps_stored_chunks(self, store: Store, peer: Store) -> None:
         lease = await self.acquire(store, "s")
         await self.write(store, lease, 0, "0")
         await asyncio.gather(store.setup(), peer.setup(), store.setup())

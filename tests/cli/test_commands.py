@@ -40,7 +40,7 @@ def test_ls_shows_all_versions_if_asked(command: Command) -> None:
     ]
 
 
-def test_ls_goes_on_where_it_ended_and_says_so(command: Command) -> None:
+def test_ls_says_how_to_list_the_rest(command: Command) -> None:
     first = command("ls", "--limit", "1")
     assert "--after 'chat:1'" in first.stderr
     assert [each[0] for each in listed(command, "--after", "chat:1", "--limit", "0")] == [
@@ -55,7 +55,7 @@ def test_ls_adds_up_sizes(command: Command) -> None:
     assert chat["size"] == inspected["size"] > 100
 
 
-def test_ls_tells_lost_publishers(command: Command) -> None:
+def test_ls_shows_lost_publishers(command: Command) -> None:
     def until_lost() -> str:
         while (state := listed(command, "chat:lost")[0][2]) == "open":
             pass
@@ -84,7 +84,7 @@ def test_tail_shows_a_superseded_version(command: Command) -> None:
     assert [each["version"] for each in command.json("tail", "chat:1", "--version", "0")] == [0] * 4
 
 
-def test_tail_of_a_lost_stream_shows_what_there_is_and_says_lost(command: Command) -> None:
+def test_tail_of_a_lost_stream_shows_its_chunks_and_says_lost(command: Command) -> None:
     result = command("tail", "chat:lost")
     assert (result.exit_code, len(result.stdout.splitlines())) == (4, 1)
     assert "was lost" in result.stderr
@@ -152,7 +152,7 @@ def test_a_protocol_that_cannot_be_imported_is_wrong_usage(command: Command) -> 
     assert command("stop", "chat:lost", "--protocol", "nowhere:NOTHING").exit_code == 2
 
 
-def test_prune_removes_what_is_old(command: Command) -> None:
+def test_prune_removes_old_versions(command: Command) -> None:
     assert command.json("prune", "--older-than", "1h") == [{"pruned": 0}]
     # Two versions of chat:1, and job:1; chat:lost once its lease is over.
     assert command.json("prune", "--older-than", "0")[0]["pruned"] >= 3

@@ -62,7 +62,7 @@ async def test_every_check_of_postgres_has_a_name(
     assert {each.level for each in found.values()} == {"ok"}
 
 
-async def test_missing_tables_fail_with_what_to_do(postgres_url: str) -> None:
+async def test_missing_tables_fail_with_advice(postgres_url: str) -> None:
     found = await findings(postgres_url)
     assert found["schema"].level == "fail"
     assert "setup()" in found["schema"].found
@@ -83,7 +83,7 @@ async def test_a_server_that_is_down_ends_the_checks() -> None:
     assert "hunter2" not in str(found)
 
 
-async def test_sessions_that_wait_for_a_lock_are_told(
+async def test_sessions_that_wait_for_a_lock_are_reported(
     database: asyncpg.Connection, postgres_url: str
 ) -> None:
     await database.execute("CREATE TABLE contested (id integer)")
@@ -100,7 +100,7 @@ async def test_sessions_that_wait_for_a_lock_are_told(
     assert "pg_blocking_pids" in found.advice
 
 
-async def test_commits_that_do_not_wait_for_the_disk_are_told(
+async def test_commits_that_do_not_wait_for_the_disk_are_reported(
     database: asyncpg.Connection, postgres_url: str
 ) -> None:
     name = await database.fetchval("SELECT current_database()")
@@ -108,7 +108,7 @@ async def test_commits_that_do_not_wait_for_the_disk_are_told(
     assert (await findings(postgres_url))["durability"].level == "warn"
 
 
-async def test_a_pooler_is_told_and_listen_url_is_the_cure(
+async def test_a_pooler_is_reported_and_listen_url_is_the_cure(
     database: asyncpg.Connection,
     pooled_url: str,  # noqa: F811
     postgres_url: str,
@@ -120,7 +120,7 @@ async def test_a_pooler_is_told_and_listen_url_is_the_cure(
     assert {each.level for each in cured.values()} == {"ok"}
 
 
-async def test_a_locked_sqlite_file_is_told(tmp_path: Path) -> None:
+async def test_a_locked_sqlite_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "streams.db"
     store_url = f"sqlite:///{path}"
     store = SQLiteStore.from_url(store_url)

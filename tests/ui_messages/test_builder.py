@@ -28,7 +28,7 @@ def test_a_start_without_id_has_no_null() -> None:
     assert UIMessageBuilder().start() == [{"type": "start"}]
 
 
-def test_no_start_is_sent_where_somebody_else_sends_it() -> None:
+def test_no_start_is_sent_if_it_comes_from_elsewhere() -> None:
     assert types(UIMessageBuilder(send_start=False).text("t", "a")) == [
         "start-step",
         "text-start",
@@ -137,7 +137,7 @@ def test_a_retried_tool_may_replace_its_error() -> None:
         lambda builder: builder.text("t", None),
     ],
 )
-def test_what_would_break_a_client_is_refused_and_changes_nothing(
+def test_a_chunk_that_would_break_a_client_is_refused_and_changes_nothing(
     act: Callable[[UIMessageBuilder], object],
 ) -> None:
     builder = UIMessageBuilder()
@@ -311,3 +311,13 @@ def test_parts_that_only_new_clients_know_can_be_sent() -> None:
         {"type": "reasoning-file", "url": "data:,a", "mediaType": "text/plain"}
     ]
     assert builder.custom("acme.thing") == [{"type": "custom", "kind": "acme.thing"}]
+
+
+def test_a_builder_shows_its_message_and_its_state() -> None:
+    builder = UIMessageBuilder(message_id="m1")
+    assert repr(builder) == "<UIMessageBuilder 'm1' new, 0 open parts, 0 calls>"
+    builder.text("t", "a")
+    builder.tool_call("c", "search", {})
+    assert repr(builder) == "<UIMessageBuilder 'm1' started, 1 open parts, 1 calls>"
+    builder.finish()
+    assert repr(builder) == "<UIMessageBuilder 'm1' ended, 0 open parts, 1 calls>"

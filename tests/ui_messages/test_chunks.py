@@ -89,7 +89,7 @@ def test_a_null_under_an_optional_key_is_named(kind: str, key: str) -> None:
     ],
     ids=str,
 )
-def test_what_a_client_refuses_is_named(chunk: object, path: str) -> None:
+def test_a_chunk_that_a_client_refuses_is_refused_with_its_path(chunk: object, path: str) -> None:
     with pytest.raises(InvalidChunk) as caught:
         check_chunk(chunk)
 

@@ -75,11 +75,11 @@ class Unknown:
     ],
     ids=str,
 )
-def test_a_value_becomes_json_that_says_the_same(value: object, result: object) -> None:
+def test_a_value_becomes_its_closest_json(value: object, result: object) -> None:
     assert to_json_value(value) == result
 
 
-def test_a_model_that_pydantic_cannot_write_becomes_text() -> None:
+def test_a_model_that_pydantic_cannot_serialize_becomes_text() -> None:
     assert isinstance(to_json_value(Odd(thing=Unknown())), str)
 
 
@@ -90,7 +90,7 @@ def test_a_cycle_ends() -> None:
     json.dumps(to_json_value(value))
 
 
-def test_what_contains_itself_says_so_once() -> None:
+def test_a_value_that_contains_itself_becomes_its_type_once() -> None:
     parent: dict[str, Any] = {"name": "parent"}
     parent["children"] = [{"of": parent}, {"of": parent}]
 
@@ -100,7 +100,7 @@ def test_what_contains_itself_says_so_once() -> None:
     }
 
 
-def test_things_that_all_know_each_other_end_too() -> None:
+def test_objects_that_all_refer_to_each_other_end() -> None:
     things: list[dict[str, Any]] = [{} for _ in range(20)]
     for thing in things:
         thing["others"] = list(things)
@@ -116,7 +116,7 @@ class Mute:
 @pytest.mark.parametrize(
     ("value", "result"), [(Mute(), "<Mute>"), (10**5000, "<int>")], ids=["object", "integer"]
 )
-def test_what_cannot_be_said_is_named_by_its_type(value: object, result: str) -> None:
+def test_a_value_without_text_becomes_its_type(value: object, result: str) -> None:
     assert to_json_value([value]) == [result]
 
 

@@ -1,6 +1,4 @@
-"""A message of a client is as large as the client likes; reading it may not hold the event loop for
-longer in proportion.
-"""
+"""Clients choose the size of their messages, so reading one takes linear time on the event loop."""
 
 from __future__ import annotations
 

@@ -33,14 +33,14 @@ DOCUMENT = r'{"city":"Par\"is \u00e9\n","days":[1,-2.5e3,{"a":[]},true,null],"em
         (" {", {}),
     ],
 )
-def test_what_is_known_of_half_a_document_is_read(text: str, value: Any) -> None:
+def test_the_known_values_of_half_a_document_are_read(text: str, value: Any) -> None:
     assert parse_partial_json(text) == value
 
 
 @pytest.mark.parametrize(
     "text", ["", " ", "-", "cats", "{'a':1}", '{"a":NaN}', "NaN", '{"a":"\n"', "}"]
 )
-def test_what_is_no_json_has_no_value(text: str) -> None:
+def test_text_that_is_not_json_has_no_value(text: str) -> None:
     with pytest.raises(ValueError):
         parse_partial_json(text)
 

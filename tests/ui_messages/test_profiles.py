@@ -35,7 +35,8 @@ def every_type() -> Iterable[Chunk]:
     [
         (
             "v5",
-            "tool-approval-request tool-approval-response reset-step reasoning-file custom steering-message",
+            "tool-approval-request tool-approval-response reset-step reasoning-file custom "
+            "steering-message",
         ),
         ("v6", "tool-approval-response reset-step reasoning-file custom steering-message"),
         ("v7", "reset-step steering-message"),
@@ -165,11 +166,11 @@ def test_a_denial_is_an_error_of_the_same_call_for_v5(more: Chunk, said: Chunk) 
     )
 
 
-def test_a_denial_whose_call_was_not_seen_is_that_of_a_dynamic_call() -> None:
+def test_a_denial_of_an_unseen_call_counts_as_dynamic() -> None:
     assert one("v5", {"type": "tool-output-denied", "toolCallId": "c"})["dynamic"] is True
 
 
-def test_wire_9_outputs_say_dynamic_as_their_call_did_for_v5() -> None:
+def test_wire_9_outputs_repeat_dynamic_from_their_call_for_v5() -> None:
     output: Chunk = {"type": "tool-output-available", "toolCallId": "c", "output": 1}
 
     assert sent("v5", call("c", dynamic=True), output)[1] == {**output, "dynamic": True}
@@ -178,7 +179,7 @@ def test_wire_9_outputs_say_dynamic_as_their_call_did_for_v5() -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_what_needs_no_change_is_the_same_object(profile: Profile) -> None:
+def test_a_payload_that_needs_no_change_is_the_same_object(profile: Profile) -> None:
     filter = ProfileFilter(profile)
     payloads = [
         '{"type":"text-delta","id":"t","delta":"a"}',
@@ -205,7 +206,7 @@ def test_text_of_another_program_is_filtered_too() -> None:
 
 
 @pytest.mark.parametrize("payload", ["7", '{"kind":"finish"}', '{"type":7}'])
-def test_what_is_no_ui_message_chunk_passes(payload: str) -> None:
+def test_a_payload_that_is_no_ui_message_chunk_passes(payload: str) -> None:
     assert [ProfileFilter(profile).apply(payload) for profile in PROFILES] == [payload] * len(
         PROFILES
     )
@@ -226,3 +227,7 @@ def test_an_unknown_profile_is_refused() -> None:
         InvalidArgument, match="unknown profile 'v4': use one of v5, v6, v7, v7.0.149"
     ):
         SSEEncoder(unknown)
+
+
+def test_a_filter_shows_its_profile() -> None:
+    assert repr(ProfileFilter("v5")) == "<ProfileFilter 'v5'>"

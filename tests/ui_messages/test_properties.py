@@ -1,4 +1,4 @@
-"""What holds for any message that the builder makes."""
+"""Properties of every message that the builder makes."""
 
 from __future__ import annotations
 
@@ -30,14 +30,12 @@ TERMINAL = ("finish", "error", "abort")
 RANDOMS = st.randoms(use_true_random=False)
 MESSAGES = RANDOMS.map(random_message)
 
-# The same examples in every run: CI must not depend on luck.
+# The same examples in every run, so that CI is deterministic.
 everywhere = settings(derandomize=True, deadline=None, max_examples=200)
 
 
 def check_order(chunks: list[Chunk]) -> None:
-    """Fail where the strictest of all clients would: one that forgets its parts at each end of a
-    step.
-    """
+    """Fail where the strictest client would, which drops its open parts when a step ends."""
     kinds = [chunk["type"] for chunk in chunks]
     assert kinds[0] == "start" and kinds.count("start") == 1
     assert kinds[-1] in TERMINAL and sum(kinds.count(kind) for kind in TERMINAL) == 1
@@ -51,7 +49,7 @@ def check_order(chunks: list[Chunk]) -> None:
             part = (name, chunk["id"])
             assert step_open and (part in parts) == (what != "start")
             parts = parts - {part} if what == "end" else parts | {part}
-    # The empty step at the end of a stopped message is meant to stay open.
+    # The empty step at the end of a stopped message stays open on purpose.
     assert step_open == (kinds[-1] == "abort")
 
 
@@ -87,7 +85,7 @@ def test_a_message_that_is_cut_anywhere_can_be_ended(
     cut = data.draw(st.integers(0, len(chunks) - 1))
     ending = data.draw(st.sampled_from(("finish", "error", "abort", "lost")))
     transcript = UIMessageProtocol().transcript("m1")
-    # `abort` of the builder comes after a step of its own, which a cut may leave open.
+    # The builder opens a step before `abort`, and the cut may leave it open.
     kept = chunks[:cut]
     for chunk in kept:
         transcript.feed(chunk)

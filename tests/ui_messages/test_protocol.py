@@ -32,13 +32,13 @@ def test_any_object_with_a_type_is_stored_as_it_is(chunk: Chunk) -> None:
 
 
 @pytest.mark.parametrize("chunk", [None, "text", [], {}, {"type": 1}])
-def test_what_is_no_chunk_is_refused(chunk: Any) -> None:
+def test_a_value_that_is_no_chunk_is_refused(chunk: Any) -> None:
     with pytest.raises(InvalidChunk):
         PROTOCOL.encode(chunk)
 
 
 @pytest.mark.parametrize("payload", ["[]", '{"a":1}'])
-def test_what_another_program_stored_must_be_a_chunk(payload: str) -> None:
+def test_a_payload_of_another_program_must_be_a_chunk(payload: str) -> None:
     with pytest.raises(InvalidChunk):
         PROTOCOL.decode(payload)
 
@@ -107,7 +107,7 @@ def test_an_ending_closes_parts_calls_and_the_step_in_that_order(
     ]
 
 
-def test_an_error_says_the_text_that_it_was_given() -> None:
+def test_an_error_carries_the_given_text() -> None:
     assert list(PROTOCOL.transcript().ending("error", "Out of credit."))[-1] == {
         "type": "error",
         "errorText": "Out of credit.",
@@ -125,7 +125,7 @@ def test_a_part_that_ended_is_not_ended_again() -> None:
 
 
 def test_a_part_that_outlived_its_step_is_not_ended() -> None:
-    """Clients below 7.0.79 forget it with the step; an end would be fatal for them."""
+    """Clients below 7.0.79 drop the part with its step, and fail if an end follows."""
     chunks = [{"type": "start-step"}, {"type": "text-start", "id": "t"}, {"type": "finish-step"}]
 
     assert ending("finish", *chunks) == [{"type": "finish", "finishReason": "stop"}]
@@ -210,7 +210,7 @@ def test_a_message_cut_anywhere_and_ended_has_nothing_streaming(how: Ending, cut
         {"type": "finish-step"},
     ][:cut]
     if cut == 8:
-        # A step that ends with open parts leaves them to the history to settle.
+        # The step ends with open parts, which only a history settles.
         chunks.pop()
     message = reduce_chunks([*chunks, *ending(how, *chunks)])
 

@@ -13,7 +13,7 @@ from monostream_ai.ui_messages import Chunk, MessageReducer, reduce_chunks
 GOLDENS: dict[str, Any] = json.loads((Path(__file__).parent / "goldens" / "ai-7.json").read_text())[
     "cases"
 ]
-"""Made by goldens.mjs from the npm package `ai`."""
+"""Messages that the npm package `ai` made, written by goldens.mjs."""
 
 
 @pytest.mark.parametrize("name", GOLDENS)
@@ -33,7 +33,7 @@ def test_the_message_equals_that_of_the_ai_sdk(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", GOLDENS)
-def test_looking_at_every_step_changes_nothing(name: str) -> None:
+def test_reading_the_message_after_each_chunk_changes_nothing(name: str) -> None:
     reducer = MessageReducer()
     chunks = copy.deepcopy(GOLDENS[name]["chunks"])
     seen = []
@@ -98,7 +98,7 @@ def test_a_call_that_a_client_may_answer_stays_a_call() -> None:
     assert reduce_chunks([chunk], finished=True)["parts"][0]["state"] == "input-available"
 
 
-def test_an_output_settles_the_approval_that_nobody_recorded() -> None:
+def test_an_output_answers_an_approval_that_was_not_recorded() -> None:
     chunks: list[Chunk] = [
         {"type": "tool-input-available", "toolCallId": "c", "toolName": "pay", "input": {}},
         {"type": "tool-approval-request", "toolCallId": "c", "approvalId": "a"},
@@ -111,7 +111,7 @@ def test_an_output_settles_the_approval_that_nobody_recorded() -> None:
     }
 
 
-def test_a_message_goes_on_from_one_that_is_kept() -> None:
+def test_chunks_continue_a_stored_message() -> None:
     kept = reduce_chunks(
         [
             {"type": "start", "messageId": "m", "messageMetadata": {"a": 1}},
@@ -147,3 +147,8 @@ def test_a_long_text_takes_time_in_proportion_to_its_length() -> None:
         reducer.feed({"type": "text-delta", "id": "t", "delta": "0123456789"})
 
     assert len(reducer.message["parts"][0]["text"]) == 200_000
+
+
+def test_a_reducer_shows_its_message() -> None:
+    reducer = MessageReducer({"id": "m1", "role": "assistant", "parts": [{"type": "step-start"}]})
+    assert repr(reducer) == "<MessageReducer 'm1', 1 parts>"

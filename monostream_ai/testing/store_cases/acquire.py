@@ -169,7 +169,7 @@ class AcquireCases(StoreActs):
         await self.closed_version(store, "\u00e9")
         assert (await self.page(store, "e\u0301")).head is None
 
-    async def test_what_was_stored_at_the_opening_is_kept(self, store: Store, peer: Store) -> None:
+    async def test_the_fields_of_an_opening_are_kept(self, store: Store, peer: Store) -> None:
         opening = Opening(
             new_token(), LONG, "message", "owner's", 3, '{"b":1,"a":"\\u0000"}', "[1e400]"
         )

@@ -69,7 +69,9 @@ class ClaimCases(StoreActs):
         assert await self._claim(store, lease) == 1
         assert isinstance(await self.append(store, dead, 1, "1"), Fenced)
 
-    async def test_what_cannot_be_taken_is_refused(self, store: Store) -> None:
+    async def test_a_closed_superseded_or_unknown_version_is_not_claimed(
+        self, store: Store
+    ) -> None:
         closed = await self.closed_version(store, "closed")
         superseded = await self._lost(store, "superseded", "0")
         await self.acquire(store, "superseded")

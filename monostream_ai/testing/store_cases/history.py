@@ -21,7 +21,7 @@ class HistoryCases(StoreActs):
         assert await self._numbers(peer, 5, 10) == [1, 0]
         assert await self._numbers(peer, 0, 10) == []
 
-    async def test_a_listed_version_is_told_as_info_tells_it(self, store: Store) -> None:
+    async def test_a_listed_version_equals_its_info(self, store: Store) -> None:
         await self.closed_version(store, "s", "0", "1")
         (listed,) = await store.versions("s", before=None, limit=1)
         info = await store.info("s", 0)
@@ -38,7 +38,7 @@ class HistoryCases(StoreActs):
         assert await store.versions("s", before=None, limit=10) == []
         assert await store.timeline("s", 0, 0, max_rows=10) == []
 
-    async def test_a_timeline_tells_when_each_chunk_was_stored_and_its_size(
+    async def test_a_timeline_shows_the_time_and_size_of_each_chunk(
         self, store: Store, peer: Store
     ) -> None:
         lease = await self.acquire(store, "s")

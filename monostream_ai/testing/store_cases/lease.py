@@ -136,7 +136,7 @@ class LeaseCases(StoreActs):
         assert older.created_at is not None
         assert older.closed_at >= older.created_at
 
-    async def test_there_is_no_info_of_what_does_not_exist(self, store: Store) -> None:
+    async def test_an_unknown_version_has_no_info(self, store: Store) -> None:
         assert await store.info("unknown") is None
         await self.acquire(store, "s", 3)
         assert await store.info("s", 2) is None

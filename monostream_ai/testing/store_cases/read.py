@@ -145,7 +145,7 @@ class ReadCases(StoreActs):
         ):
             assert len(await store.payloads("s", 0, 0, max_rows=rows, max_bytes=size)) == count
 
-    async def test_there_are_no_payloads_past_the_end_or_of_what_does_not_exist(
+    async def test_there_are_no_payloads_past_the_end_or_of_unknown_versions(
         self, store: Store
     ) -> None:
         await self.closed_version(store, "s", *numbered(5))
@@ -180,7 +180,7 @@ class ReadCases(StoreActs):
             await self.write(store, lease, first, *numbered(3, first), closes=first == 57)
             await asyncio.sleep(0)
 
-    async def test_what_is_read_after_an_append_holds_it(self, store: Store, peer: Store) -> None:
+    async def test_a_read_after_an_append_returns_it(self, store: Store, peer: Store) -> None:
         lease = await self.acquire(store, "s")
         for first in range(20):
             await self.write(store, lease, first, *numbered(1, first))

@@ -102,7 +102,7 @@ class WatchCases(StoreActs):
         assert await store.attend(takers[taken.index(True)], lease=LONG)
         assert await self._unattended(store) == []
 
-    async def test_nobody_attends_to_what_is_open_settled_plain_or_unknown(
+    async def test_open_settled_plain_and_unknown_versions_are_not_attended(
         self, store: Store
     ) -> None:
         open_, settled = await self._watched(store, "open"), await self._closed(store, "settled")
@@ -113,7 +113,9 @@ class WatchCases(StoreActs):
         for lease in (open_, settled, plain, Lease("unknown", 0, new_token())):
             assert not await store.attend(lease._replace(token=new_token()), lease=LONG)
 
-    async def test_who_dies_while_attending_is_replaced(self, store: Store, peer: Store) -> None:
+    async def test_a_taker_that_dies_while_attending_is_replaced(
+        self, store: Store, peer: Store
+    ) -> None:
         dead = (await self._closed(store, "s"))._replace(token=new_token())
         assert await store.attend(dead, lease=SHORT)
         await self.lapse(store, dead)
@@ -125,7 +127,7 @@ class WatchCases(StoreActs):
         await peer.settle(heir)
         assert not await peer.attend(heir, lease=LONG)
 
-    async def test_attending_changes_nothing_of_what_is_stored(self, store: Store) -> None:
+    async def test_attending_leaves_the_stored_version_unchanged(self, store: Store) -> None:
         lease = await self._closed(store, "s")
         await store.attend(lease._replace(token=new_token()), lease=LONG)
         assert (await self.stored(store, "s"), (await self.info(store, lease)).state) == (
@@ -139,7 +141,7 @@ class WatchCases(StoreActs):
         await self.write(peer, await self.taken(peer, lease, stop=True), 0, "0", closes=True)
         assert await self._unattended(store) == [("s", 0, "closed")]
 
-    async def test_a_version_tells_how_long_it_is_closed(self, store: Store) -> None:
+    async def test_a_version_reports_how_long_it_has_been_closed(self, store: Store) -> None:
         lease = await self._closed(store, "s")
         await self.pass_time(SHORT)
         closed_for = (await self.info(store, lease)).closed_for
