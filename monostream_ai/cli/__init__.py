@@ -1,5 +1,6 @@
-"""The command `monostream-ai`: look at streams, follow one, stop it, prune, upgrade the tables, and
-find out what is wrong.
+"""The command `monostream-ai`: list, follow, inspect, stop and prune streams, and check a database.
+
+One module for each command, named after it; `maintenance` has `stop`, `prune` and `migrate`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command."""
+    """Run the command; without the extra `cli`, say how to install it."""
     try:
         from monostream_ai.cli.app import app
     except ModuleNotFoundError as error:

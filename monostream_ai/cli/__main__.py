@@ -1,4 +1,4 @@
-"""`python -m monostream_ai.cli` is `monostream-ai`."""
+"""Lets `python -m monostream_ai.cli` run `monostream-ai`."""
 
 from monostream_ai.cli import main
 

@@ -1,21 +1,21 @@
-"""The group of commands."""
+"""The group of all commands."""
 
 from __future__ import annotations
 
 import click
 
-from monostream_ai.cli.diagnosing import doctor
-from monostream_ai.cli.inspecting import inspect
-from monostream_ai.cli.listing import ls
-from monostream_ai.cli.maintaining import migrate, prune, stop
-from monostream_ai.cli.tailing import tail
+from monostream_ai.cli.doctor import doctor
+from monostream_ai.cli.inspect import inspect
+from monostream_ai.cli.ls import ls
+from monostream_ai.cli.maintenance import migrate, prune, stop
+from monostream_ai.cli.tail import tail
 
 EPILOG = """\b
 Exit codes:
   0  done
   1  failed; the reason is on stderr
   2  wrong usage
-  3  there is no such stream, or nothing to stop
+  3  the stream does not exist, or there is nothing to stop
   4  the publisher of the stream was lost
 """
 
@@ -23,9 +23,9 @@ Exit codes:
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="monostream-ai", prog_name="monostream-ai")
 def app() -> None:
-    """Look at durable streams in Postgres or SQLite, and look after them.
+    """Inspect and maintain durable streams in Postgres or SQLite.
 
-    The database is named by --url or by the environment variable MONOSTREAM_URL, as for
+    Name the database with --url or the environment variable MONOSTREAM_URL, with a URL as for
     create_service.
     """
 

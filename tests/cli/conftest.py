@@ -1,4 +1,4 @@
-"""Storage with a few streams in it, and the command run on it in this process."""
+"""A database with a few streams, and the command run on it inside the test process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Command:
 
 
 def do(url: str, work: Callable[[DurableStreamService[Any]], Awaitable[None]]) -> None:
-    """Do something with a service of its own, as another process would."""
+    """Run work with a service of its own, as another process would."""
 
     async def main() -> None:
         async with create_service(url, lease=LEASE) as service:
@@ -53,14 +53,14 @@ async def fill(service: DurableStreamService[Any]) -> None:
             await pub.write({"type": "text-delta", "id": "t", "delta": "Grüße"})
     async with service.publisher("job:1"):
         pass
-    # Dropped without an ending: nobody renews its lease.
+    # A dropped publisher stops renewing its lease, so this version will be lost.
     lost = await service.publisher("chat:lost", owner="worker-1").open()
     await lost.write({"type": "text-start", "id": "t"})
 
 
 @pytest.fixture(params=DURABLE_BACKENDS)
 def command(request: pytest.FixtureRequest, tmp_path: Path) -> Command:
-    """The command on a database with streams in it, one of them lost."""
+    """The command on a database with a few streams, one of them lost."""
     url = open_backend(request.param, tmp_path, request).url
     do(url, fill)
     return Command(url)

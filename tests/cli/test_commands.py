@@ -1,4 +1,4 @@
-"""`monostream-ai` shows what is stored, ends what is to be ended, and tells scripts how it went."""
+"""`monostream-ai` shows stored streams, ends and removes versions, and reports exit codes."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_protocol_that_cannot_be_imported_is_wrong_usage(command: Command) -> 
 
 def test_prune_removes_old_versions(command: Command) -> None:
     assert command.json("prune", "--older-than", "1h") == [{"pruned": 0}]
-    # Two versions of chat:1, and job:1; chat:lost once its lease is over.
+    # Two versions of chat:1, and job:1; chat:lost too, if its lease has lapsed by now.
     assert command.json("prune", "--older-than", "0")[0]["pruned"] >= 3
     assert listed(command, "job:1") == [("job:1", 0, "pruned", 2)]
 
@@ -167,7 +167,8 @@ def test_an_age_that_cannot_be_read_is_wrong_usage(command: Command, age: str) -
 def test_migrate_says_what_it_did(command: Command) -> None:
     assert command.json("migrate") == [{"before": SCHEMA_VERSION, "after": SCHEMA_VERSION}]
     asyncio.run(executed(command.url, "DELETE FROM monostream_schema WHERE version > 1"))
-    assert command("migrate").stdout == f"the schema went from version 1 to {SCHEMA_VERSION}\n"
+    upgraded = f"the schema was upgraded from version 1 to {SCHEMA_VERSION}\n"
+    assert command("migrate").stdout == upgraded
 
 
 def test_a_file_that_does_not_exist_is_not_created(tmp_path: Path) -> None:

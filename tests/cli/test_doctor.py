@@ -1,4 +1,4 @@
-"""`monostream-ai doctor` names what is wrong and what to do about it."""
+"""`monostream-ai doctor` names each fault and how to repair it."""
 
 from __future__ import annotations
 

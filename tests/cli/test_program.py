@@ -1,4 +1,4 @@
-"""The program as a shell starts it."""
+"""The program, started as a shell starts it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROGRAM = [sys.executable, "-m", "monostream_ai.cli"]
 
 
 def here() -> dict[str, str]:
-    """Return the environment of a program that imports this tree and writes each line at once."""
+    """Return an environment in which a program imports this tree and does not buffer its output."""
     return os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUNBUFFERED": "1"}
 
 

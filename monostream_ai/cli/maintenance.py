@@ -1,4 +1,4 @@
-"""`stop`, `prune` and `migrate`."""
+"""`stop`, `prune` and `migrate`: the commands that change the database."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from typing import Any
 import click
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from monostream_ai.cli.running import (
-    NOTHING_THERE,
-    Database,
+from monostream_ai.cli.database import NOTHING_THERE, Database, database_options, run
+from monostream_ai.cli.formatting import (
     console,
-    database_options,
     json_option,
+    parsed_duration,
     print_json,
-    run,
+    short_duration,
 )
-from monostream_ai.cli.wording import parsed_duration, short_duration
 from monostream_ai.diagnosis import schema_version
 from monostream_ai.protocol import ChunkProtocol
 from monostream_ai.ui_messages import UIMessageProtocol
@@ -28,18 +26,21 @@ from monostream_ai.ui_messages import UIMessageProtocol
 @database_options
 @click.argument("stream")
 @click.option(
-    "--version", type=click.IntRange(min=0), help="Only this version; by default the latest."
+    "--version", type=click.IntRange(min=0), help="Stop only this version; the latest by default."
 )
 @click.option(
     "--protocol",
     metavar="MODULE:NAME",
-    help="Your protocol, which writes the ending; by default UI messages.",
+    help="The protocol that writes the ending; UI messages by default.",
 )
 @json_option
 def stop(
     database: Database, stream: str, version: int | None, protocol: str | None, as_json: bool
 ) -> None:
-    """End STREAM as if its user had pressed stop, wherever its publisher runs."""
+    """Stop STREAM as its user would.
+
+    Its publisher may run in any process.
+    """
     database.require_file()
 
     async def work() -> int:
@@ -62,7 +63,7 @@ def stop(
 
 
 def named_protocol(name: str) -> ChunkProtocol[Any]:
-    """Import a protocol, or a function or class that makes one."""
+    """Import a protocol, or a class or function that returns one when called."""
     module, _, attribute = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
@@ -83,12 +84,13 @@ def named_protocol(name: str) -> ChunkProtocol[Any]:
     callback=parsed_duration,
     required=True,
     metavar="DURATION",
-    help="Since the last activity: 12h, 30d, 4w.",
+    help="Time since the last activity, such as 12h, 30d or 4w.",
 )
 @json_option
 def prune(database: Database, older_than: float, as_json: bool) -> None:
-    """Remove versions that ended, or were lost, some time ago. What is being written is never
-    touched.
+    """Remove old versions that ended or were lost.
+
+    Versions that a publisher is writing are never removed.
     """
     database.require_file()
 
@@ -118,11 +120,11 @@ def prune(database: Database, older_than: float, as_json: bool) -> None:
 @database_options
 @json_option
 def migrate(database: Database, as_json: bool) -> None:
-    """Create the tables, or upgrade them to what this release needs. Safe to repeat, and while
-    publishers are writing.
+    """Create the tables, or upgrade them.
+
+    Safe to repeat, and safe while publishers are writing.
     """
-    if database.url.startswith("memory:"):
-        database.require_file()
+    database.require_shared()
 
     async def work() -> None:
         before = await schema_version(database.url)
@@ -134,9 +136,9 @@ def migrate(database: Database, as_json: bool) -> None:
             print_json({"before": before, "after": after})
         else:
             moved = (
-                f"went from version {before} to {after}"
+                f"was upgraded from version {before} to {after}"
                 if before != after
-                else f"is at version {after} already"
+                else f"is already at version {after}"
             )
             click.echo(f"the schema {moved}")
 

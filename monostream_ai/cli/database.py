@@ -1,17 +1,13 @@
-"""What all commands share: the options that name a database, the service for it, and what an error
-becomes.
-"""
+"""The database of a command: the options that name it, its service, and exit codes for errors."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
 import click
-from rich.console import Console
 
 from monostream_ai.connect import create_service
 from monostream_ai.errors import InvalidArgument, MonostreamError, PublisherLost, UnknownStream
@@ -24,10 +20,11 @@ WRONG_USAGE: Final = 2
 NOTHING_THERE: Final = 3
 LOST: Final = 4
 INTERRUPTED: Final = 130
+"""128 + SIGINT, as shells report it."""
 
 
 class Database(NamedTuple):
-    """The options that say where the streams are."""
+    """The database that the options of a command name."""
 
     url: str
     listen_url: str | None
@@ -36,7 +33,7 @@ class Database(NamedTuple):
     def service(
         self, protocol: ChunkProtocol[Any] | None = None, *, create_tables: bool = False
     ) -> DurableStreamService[Any]:
-        """Return a service for the database; chunks are any JSON unless a protocol says otherwise."""
+        """Return a service for the database; without a protocol, chunks may be any JSON."""
         return create_service(
             self.url,
             JSONProtocol() if protocol is None else protocol,
@@ -45,16 +42,46 @@ class Database(NamedTuple):
             create_tables=create_tables,
         )
 
-    def require_file(self) -> None:
-        """Fail if it is a SQLite file that does not exist: opening it would create it."""
+    def require_shared(self) -> None:
+        """End the command if the streams are in the memory of another process."""
         if self.url.startswith("memory:"):
-            fail("a stream in memory can be seen by its own process only", WRONG_USAGE)
+            fail("streams in memory exist only inside their own process", WRONG_USAGE)
+
+    def require_file(self) -> None:
+        """End the command if the SQLite file does not exist, since opening it would create it."""
+        self.require_shared()
         if self.url.startswith("sqlite") and not Path(sqlite_url(self.url).database or "").exists():
             fail("there is no such SQLite file")
 
 
+_OPTIONS: Final = (
+    click.option(
+        "--notifier",
+        metavar="URL",
+        envvar="MONOSTREAM_NOTIFIER",
+        show_envvar=True,
+        help="A redis:// server that carries wake-ups.",
+    ),
+    click.option(
+        "--listen-url",
+        metavar="URL",
+        envvar="MONOSTREAM_LISTEN_URL",
+        show_envvar=True,
+        help="A connection for LISTEN that bypasses the pooler.",
+    ),
+    click.option(
+        "--url",
+        metavar="URL",
+        envvar="MONOSTREAM_URL",
+        show_envvar=True,
+        required=True,
+        help="The database.",
+    ),
+)
+
+
 def database_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that `Database` is made of; the command gets them as one argument `database`."""
+    """Add the options that name a database; the command gets one argument `database` for them."""
 
     def with_database(
         url: str, listen_url: str | None, notifier: str | None, **options: Any
@@ -64,41 +91,13 @@ def database_options(command: Callable[..., None]) -> Callable[..., None]:
     with_database.__doc__ = command.__doc__
     with_database.__name__ = command.__name__
     with_database.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]  # click's own
-    for option in (
-        click.option(
-            "--notifier",
-            metavar="URL",
-            envvar="MONOSTREAM_NOTIFIER",
-            show_envvar=True,
-            help="redis:// for wake-ups.",
-        ),
-        click.option(
-            "--listen-url",
-            metavar="URL",
-            envvar="MONOSTREAM_LISTEN_URL",
-            show_envvar=True,
-            help="Past a pooler, for LISTEN.",
-        ),
-        click.option(
-            "--url",
-            metavar="URL",
-            envvar="MONOSTREAM_URL",
-            show_envvar=True,
-            required=True,
-            help="The database.",
-        ),
-    ):
+    for option in _OPTIONS:
         option(with_database)
     return with_database
 
 
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON, one value in each line."
-)
-
-
 def run(work: Coroutine[Any, Any, int | None]) -> NoReturn:
-    """Run a command to its exit code; an error of ours becomes one line on stderr."""
+    """Run a command and exit with its code; each of our errors becomes one line on stderr."""
     try:
         code = asyncio.run(work)
     except KeyboardInterrupt:
@@ -115,16 +114,6 @@ def run(work: Coroutine[Any, Any, int | None]) -> NoReturn:
 
 
 def fail(reason: str, code: int = FAILED) -> NoReturn:
-    """End the command with a reason on stderr."""
+    """Print the reason on stderr, and exit."""
     click.echo(f"Error: {reason}", err=True)
     raise SystemExit(code)
-
-
-def print_json(value: Mapping[str, Any]) -> None:
-    """Print one line of JSON; dates as ISO 8601."""
-    click.echo(json.dumps(value, ensure_ascii=False, default=lambda date: date.isoformat()))
-
-
-def console(*, err: bool = False) -> Console:
-    """Return where people read: plain where it is not a terminal."""
-    return Console(stderr=err, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`doctor`: what is right, what is not, and what to do about it."""
+"""`doctor`: check a database, and say how to repair each fault."""
 
 from __future__ import annotations
 
@@ -7,15 +7,8 @@ from typing import Final
 import click
 from rich.text import Text
 
-from monostream_ai.cli.running import (
-    FAILED,
-    Database,
-    console,
-    database_options,
-    json_option,
-    print_json,
-    run,
-)
+from monostream_ai.cli.database import FAILED, Database, database_options, run
+from monostream_ai.cli.formatting import console, json_option, print_json
 from monostream_ai.diagnosis import diagnose
 from monostream_ai.types import Finding
 
@@ -26,8 +19,10 @@ SIGNS: Final = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗",
 @database_options
 @json_option
 def doctor(database: Database, as_json: bool) -> None:
-    """Check the database: connection, tables, notifications, pooler, locks, clock. Fails if a check
-    does.
+    """Check the database and its notifications.
+
+    Checks the connection, tables, pooler, locks, clock and wake-ups, and gives advice for each
+    fault. Exits with 1 if a check fails.
     """
     database.require_file()
 
@@ -47,7 +42,7 @@ def doctor(database: Database, as_json: bool) -> None:
 
 
 def show(finding: Finding) -> None:
-    """Print a finding, and below it what to do."""
+    """Print a finding, and its advice on a line below."""
     sign, style = SIGNS[finding.level]
     console().print(Text.assemble((sign, style), f" {finding.check:<14} {finding.found}"))
     if finding.advice:

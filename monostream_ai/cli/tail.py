@@ -1,28 +1,32 @@
-"""`tail`: what is stored of a stream, then what comes."""
+"""`tail`: print the stored chunks of a stream, then follow it."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import click
 from rich.text import Text
 
-from monostream_ai.cli.running import Database, console, database_options, json_option, run
+from monostream_ai.cli.database import Database, database_options, run
+from monostream_ai.cli.formatting import console, json_option
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import Batch, Cursor
+
+Show: TypeAlias = Callable[[Cursor, str], None]
 
 
 @click.command()
 @database_options
 @click.argument("stream")
-@click.option("--after", metavar="CURSOR", help="Go on after this chunk, such as 0.17.")
+@click.option("--after", metavar="CURSOR", help="Continue after this chunk, such as 0.17.")
 @click.option(
     "--version",
     type=click.IntRange(min=0),
-    help="Only what is stored of this version, which may be superseded.",
+    help="Print the stored chunks of this version, even a superseded one, and end.",
 )
-@click.option("--no-follow", is_flag=True, help="End with what is stored now.")
+@click.option("--no-follow", is_flag=True, help="End after the chunks that are stored now.")
 @click.option("--wait", is_flag=True, help="Wait for a stream that does not exist yet.")
 @json_option
 def tail(
@@ -34,10 +38,13 @@ def tail(
     wait: bool,
     as_json: bool,
 ) -> None:
-    """Show the chunks of STREAM: replay the latest version, then follow it to its end."""
+    """Print the chunks of STREAM and follow it.
+
+    Replays the latest version from its start, then prints new chunks until the version ends.
+    """
     database.require_file()
     if after is not None and (version is not None or no_follow):
-        raise click.UsageError("--after is for following")
+        raise click.UsageError("--after cannot be combined with --version or --no-follow")
     show = show_json if as_json else show_line
 
     async def work() -> None:
@@ -46,6 +53,7 @@ def tail(
                 await dump(service, stream, version, show)
                 return
             if not wait:
+                # A subscription would wait for an unknown stream; this raises UnknownStream.
                 await service.status(stream)
             cursor = None if after is None else Cursor.parse(after)
             async with service.subscribe(stream, after=cursor) as subscription:
@@ -54,21 +62,23 @@ def tail(
                         batch = await subscription.next_batch()
                     except StopAsyncIteration:
                         return
-                    for position, payload in zip(batch.cursors, batch.payloads, strict=True):
-                        show(position, payload)
+                    show_batch(batch, show)
 
     run(work())
 
 
 async def dump(
-    service: DurableStreamService[Any], stream: str, version: int | None, show: Any
+    service: DurableStreamService[Any], stream: str, version: int | None, show: Show
 ) -> None:
-    """Show what is stored of a version."""
+    """Show the stored chunks of a version."""
     info = await service.status(stream, version)
     chunks = await service.chunks(stream, info.version)
-    batch = Batch(info.version, 0, [service.protocol.encode(chunk) for chunk in chunks])
-    for position, payload in zip(batch.cursors, batch.payloads, strict=True):
-        show(position, payload)
+    show_batch(Batch(info.version, 0, [service.protocol.encode(chunk) for chunk in chunks]), show)
+
+
+def show_batch(batch: Batch, show: Show) -> None:
+    for cursor, payload in zip(batch.cursors, batch.payloads, strict=True):
+        show(cursor, payload)
 
 
 def show_json(cursor: Cursor, payload: str) -> None:
@@ -77,7 +87,7 @@ def show_json(cursor: Cursor, payload: str) -> None:
 
 
 def show_line(cursor: Cursor, payload: str) -> None:
-    """Print a chunk in one line; of a mapping with a type, the type first."""
+    """Print a chunk on one line: its type first, and of a delta only the text."""
     chunk = json.loads(payload)
     line = Text(f"{cursor!s:>8}  ", "dim")
     if isinstance(chunk, dict) and isinstance(kind := chunk.pop("type", None), str):
