@@ -1,4 +1,4 @@
-"""Pruning again and again, for as long as a block runs."""
+"""The one loop that repeats upkeep, such as pruning, while a block runs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,37 @@ from monostream_ai.interfaces import BackgroundErrors
 
 @asynccontextmanager
 async def sweeping(
-    prune: Callable[[], Awaitable[object]], *, every: float, on_error: BackgroundErrors
+    sweep: Callable[[], Awaitable[object]],
+    *,
+    every: float,
+    on_error: BackgroundErrors,
+    name: str = "prune",
+    first_after: float = 0.0,
+    jitter: tuple[float, float] = (0.9, 1.1),
 ) -> AsyncIterator[None]:
-    """Call `prune` now and about every `every` seconds, until the block is left."""
-    task = asyncio.get_running_loop().create_task(_sweep(prune, every, on_error))
+    """Call `sweep` again and again until the block is left or it raises `ServiceClosed`.
+
+    Args:
+        every: Seconds between the end of one sweep and the start of the next.
+        on_error: Called with `name` and each error; the next sweep runs all the same.
+        first_after: Seconds before the first sweep.
+        jitter: Bounds of the random factor on each pause, so that processes started together do not
+            sweep together.
+    """
+
+    async def repeat() -> None:
+        await asyncio.sleep(first_after * _between(jitter))
+        while True:
+            try:
+                await sweep()
+            except ServiceClosed:
+                return
+            # Whatever a store raises: the next sweep picks up what this one left.
+            except Exception as error:
+                on_error(name, error)
+            await asyncio.sleep(every * _between(jitter))
+
+    task = asyncio.get_running_loop().create_task(repeat(), name=name)
     try:
         yield
     finally:
@@ -24,16 +51,5 @@ async def sweeping(
         await asyncio.wait([task])
 
 
-async def _sweep(
-    prune: Callable[[], Awaitable[object]], every: float, on_error: BackgroundErrors
-) -> None:
-    while True:
-        try:
-            await prune()
-        except ServiceClosed:
-            return
-        # Whatever a store raises, the next sweep finds what this one has left.
-        except Exception as error:
-            on_error("prune", error)
-        # Processes that were started together need not sweep together.
-        await asyncio.sleep(every * random.uniform(0.9, 1.1))  # noqa: S311  (no secret)
+def _between(bounds: tuple[float, float]) -> float:
+    return random.uniform(*bounds)  # noqa: S311  (jitter, not a secret)
