@@ -1,6 +1,4 @@
-"""The finished message of a turn, given to the application once, whichever process wrote or ended
-the turn.
-"""
+"""Calls `on_finish` with the finished message of each turn, once, in whichever process it ended."""
 
 from __future__ import annotations
 
@@ -21,8 +19,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FinishedTurn:
-    """A turn that has ended: `finish` if its reply returned, `abort` if it was stopped, `error` if
-    it failed or was lost.
+    """A turn that has ended.
+
+    `ending` is `finish` if its reply returned, `abort` if it was stopped, and `error` if it failed
+    or its process died.
     """
 
     chat_id: str
@@ -32,7 +32,7 @@ class FinishedTurn:
     owner: str | None
     ending: Literal["finish", "error", "abort"]
     messages: list[UIMessage]
-    """What the client had sent; it may be forged."""
+    """The messages that the client had sent; they may be forged."""
     body: Body
     """The whole JSON body of the request."""
 
@@ -41,10 +41,10 @@ OnFinish: TypeAlias = Callable[[UIMessage, FinishedTurn], Awaitable[object]]
 
 
 class Finisher:
-    """Settles turns: builds the message of each one and hands it over.
+    """Finishes turns: builds the message of each one and gives it to `on_finish`.
 
-    A turn whose `on_finish` raised, took over a minute, or died with its process is left to a later
-    sweep.
+    If `on_finish` raises, takes over a minute, or dies with its process, a later sweep calls it
+    again.
     """
 
     def __init__(self, service: DurableStreamService[Any], on_finish: OnFinish | None) -> None:
@@ -53,36 +53,35 @@ class Finisher:
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
 
     def begin(self, stream_id: str, version: int) -> asyncio.Task[None]:
-        """Settle a turn in a task of its own; nothing happens unless the turn has ended."""
+        """Finish a turn in its own task; does nothing if the turn still runs."""
         key = (stream_id, version)
         task = self._tasks.get(key)
         if task is None:
             task = self._tasks[key] = asyncio.create_task(
-                self._settle(stream_id, version), name=f"finish {stream_id} {version}"
+                self._finish(stream_id, version), name=f"finish {stream_id} {version}"
             )
             task.add_done_callback(lambda _: self._tasks.pop(key, None))
         return task
 
     async def idle(self, stream_id: str | None = None) -> None:
-        """Wait until nothing is being settled here, of one stream or at all."""
+        """Wait until this process is finishing no turn, of one stream or at all."""
         while tasks := [task for key, task in self._tasks.items() if stream_id in (None, key[0])]:
             await asyncio.wait(tasks)
 
-    async def _settle(self, stream_id: str, version: int) -> None:
+    async def _finish(self, stream_id: str, version: int) -> None:
         try:
             await self._service.settle(
-                stream_id, version, lambda: self._hand_over(stream_id, version)
+                stream_id, version, lambda: self._call_on_finish(stream_id, version)
             )
         except Exception:
-            fields = log_fields(stream_id, version)
             logger.exception(
                 "finishing stream %r version %d failed; a sweep tries again",
                 stream_id,
                 version,
-                extra=fields,
+                extra=log_fields(stream_id, version),
             )
 
-    async def _hand_over(self, stream_id: str, version: int) -> None:
+    async def _call_on_finish(self, stream_id: str, version: int) -> None:
         if self._on_finish is None:
             return
         info = await self._service.status(stream_id, version)
@@ -95,10 +94,10 @@ class Finisher:
 
 
 def finished_message(request: ChatRequest, chunks: list[Chunk]) -> UIMessage:
-    """Return the message that a turn has made, with what it had before if the turn went on with it;
-    no part is left streaming.
+    """Return the whole message of a turn, including the parts that the turn continued.
 
-    A stopped one has `metadata.stopped`, and one that failed `metadata.failed`.
+    No part is left streaming. A stopped message has `metadata.stopped`, a failed one
+    `metadata.failed`.
     """
     reducer = MessageReducer(None if request.continued_message_id is None else request.messages[-1])
     failed = _ending(chunks) == "error"
@@ -106,7 +105,7 @@ def finished_message(request: ChatRequest, chunks: list[Chunk]) -> UIMessage:
         try:
             reducer.feed(chunk)
         except InvalidChunk:
-            # Clients fail here too, and ignore what follows.
+            # Clients fail at this chunk too, and ignore the rest.
             failed = True
             break
     if failed:

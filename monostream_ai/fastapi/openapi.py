@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the chat routes."""
+"""The chat routes in the OpenAPI document: summaries, request schema and responses."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from typing import Any, Final
 
 _REFUSAL: Final[dict[str, Any]] = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 _STREAM: Final[dict[str, Any]] = {
-    "description": "A UI message stream of the AI SDK; it is broken off unless the answer has ended.",
+    "description": (
+        "A UI message stream of the AI SDK. It breaks off unless the answer has ended."
+    ),
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
 }
 _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"description": "The request is not valid.", **_REFUSAL},
-    401: {"description": "Nobody is signed in.", **_REFUSAL},
-    403: {"description": "This is not allowed.", **_REFUSAL},
-    503: {"description": "The store does not answer, or the process shuts down.", **_REFUSAL},
+    401: {"description": "Not signed in.", **_REFUSAL},
+    403: {"description": "Not allowed.", **_REFUSAL},
+    503: {"description": "The store does not answer, or the process is shutting down.", **_REFUSAL},
 }
 _MESSAGE: Final[dict[str, Any]] = {
     "type": "object",
@@ -42,7 +44,7 @@ ANSWER: Final[dict[str, Any]] = {
     "responses": {
         200: _STREAM,
         **_REFUSALS,
-        404: {"description": "The chat belongs to somebody else.", **_REFUSAL},
+        404: {"description": "The chat belongs to another user.", **_REFUSAL},
         409: {"description": "Another question is being answered.", **_REFUSAL},
         413: {"description": "The request is too large.", **_REFUSAL},
     },
@@ -51,12 +53,12 @@ ANSWER: Final[dict[str, Any]] = {
     },
 }
 RESUME: Final[dict[str, Any]] = {
-    "summary": "Stream the running answer again, and go on with it",
+    "summary": "Replay and tail the running answer",
     "responses": {
         200: _STREAM,
-        204: {"description": "Nothing runs."},
+        204: {"description": "No answer is running."},
         **_REFUSALS,
-        409: {"description": "The answer that was asked for has been superseded.", **_REFUSAL},
+        409: {"description": "A newer answer has replaced this one.", **_REFUSAL},
     },
 }
 STOP: Final[dict[str, Any]] = {
@@ -67,7 +69,7 @@ STOP: Final[dict[str, Any]] = {
     },
 }
 STATUS: Final[dict[str, Any]] = {
-    "summary": "Tell what is stored of the latest answer",
+    "summary": "Summarize the latest answer",
     "responses": {
         200: {"content": {"application/json": {"schema": {"type": "object"}}}},
         **_REFUSALS,

@@ -1,4 +1,4 @@
-"""What a chat client sends: the JSON body of a POST, and why a request is refused.
+"""Reads and validates the JSON body of a chat POST, and refuses requests.
 
 Source: vercel/ai, ai@7.0.173, packages/ai/src/ui/http-chat-transport.ts:171-214.
 """
@@ -26,7 +26,7 @@ ROLES: Final = ("system", "user", "assistant")
 
 
 class RequestRefused(MonostreamError):
-    """A request is answered with a status and one plain line, which clients show as it is."""
+    """A request gets an HTTP error status and one plain line, which clients show to the user."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -36,8 +36,9 @@ class RequestRefused(MonostreamError):
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """The body of a POST. Keys that we do not know are kept in `body`, which is what a version
-    stores as its request.
+    """The validated body of a POST.
+
+    `body` also keeps the keys that we do not know; it is stored as the request of the version.
     """
 
     chat_id: str
@@ -46,10 +47,10 @@ class ChatRequest:
 
     @classmethod
     def from_body(cls, body: object) -> Self:
-        """Check a body of either shape, `{id, messages}` or `{id, message}`.
+        """Validate a body of either shape, `{id, messages}` or `{id, message}`.
 
         Raises:
-            RequestRefused: It is neither.
+            RequestRefused: It has neither shape.
         """
         if not isinstance(body, dict):
             raise RequestRefused(400, "The request body is not a JSON object.")
@@ -60,7 +61,7 @@ class ChatRequest:
 
     @classmethod
     def stored_with(cls, version: VersionInfo) -> Self | None:
-        """Return the request of a version, or None if no router of ours began it."""
+        """Return the request that a version answers, or None if no chat router opened it."""
         try:
             return cls.from_body(decode_json(version.request or "null"))
         except RequestRefused:
@@ -73,12 +74,12 @@ class ChatRequest:
 
     @property
     def continued_message_id(self) -> str | None:
-        """The assistant message that this request goes on with, after a tool result or an approval."""
+        """The assistant message to continue after a tool result or an approval, if there is one."""
         last = self.messages[-1]
         return _id_of(last) if last["role"] == "assistant" else None
 
     def asks_the_same_as(self, other: ChatRequest) -> bool:
-        """Whether this is the other request sent again, so that the model need not run twice."""
+        """Return whether one request repeats the other, so that the model need not run twice."""
         last = _id_of(self.messages[-1])
         return last is not None and (last, self.trigger) == (
             _id_of(other.messages[-1]),
@@ -87,10 +88,10 @@ class ChatRequest:
 
 
 async def read_body(request: Request, limit: int) -> object:
-    """Return the JSON value of a request's body, whatever content type it claims.
+    """Return the JSON value of a request's body, whatever its content type.
 
     Raises:
-        RequestRefused: It is over `limit` bytes, or is no JSON.
+        RequestRefused: The body is over `limit` bytes, or is not JSON.
     """
     data = bytearray()
     async for piece in request.stream():
@@ -103,10 +104,8 @@ async def read_body(request: Request, limit: int) -> object:
         raise RequestRefused(400, "The request body is not valid JSON.") from error
 
 
-async def read_stop(request: Request, limit: int) -> str | None:
-    """Return the id of the run that a stop names, if it names one; a stop may have any body, or
-    none.
-    """
+async def read_run_to_stop(request: Request, limit: int) -> str | None:
+    """Return the run id in the body of a stop request, or None: any body is allowed, or none."""
     try:
         body = await read_body(request, limit)
     except RequestRefused:
@@ -117,7 +116,7 @@ async def read_stop(request: Request, limit: int) -> str | None:
 
 def check_chat_id(chat_id: object) -> str:
     """Return the id, or raise `RequestRefused`."""
-    # Clients percent-encode all but these two, which a URL cannot carry as a path segment.
+    # Clients percent-encode every other id; a URL cannot carry these as a path segment.
     if not isinstance(chat_id, str) or chat_id in ("", ".", ".."):
         raise RequestRefused(400, "The request has no valid chat id.")
     return chat_id

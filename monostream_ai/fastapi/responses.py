@@ -1,4 +1,7 @@
-"""Streaming responses, and the answers to a resume that finds nothing to stream."""
+"""Streaming responses, and the two responses to a resume that finds no answer running.
+
+`TurnResponse` cuts the connection of a response that breaks off, for example on shutdown.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from monostream_ai.errors import UnknownStream
-from monostream_ai.fastapi.bodies import OnLost, TurnBody
-from monostream_ai.fastapi.replays import Replay
+from monostream_ai.fastapi.body import OnLost, TurnBody
+from monostream_ai.fastapi.replays.starting import Replay
 from monostream_ai.service import DurableStreamService
 from monostream_ai.ui_messages.profiles import Profile
 from monostream_ai.ui_messages.sse import HEADERS, KEEP_ALIVE_INTERVAL, STREAM_OPEN, SSEEncoder
@@ -27,22 +30,20 @@ async def stream_response(
     profile: Profile = "v7",
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return a response that replays a version from its first chunk and then tails it, as `useChat`
-    reads it.
+    """Return a response for `useChat` that replays a version from its start and then tails it.
 
-    It is broken off, so that clients come back, when a newer version is opened, the process exits,
-    or the store fails. That the process exits is seen as `create_chat_router` sees it; under
-    granian and gunicorn, only if the application has a chat router.
+    The response breaks off, so that the client comes back, when a newer version is opened, the
+    process exits, or the store fails. Exits are noticed as by `create_chat_router`; under granian
+    and gunicorn, only if the application has a chat router.
 
     Args:
-        version: By default the latest if it is open; else the answer is 204, which tells `useChat`
-            that nothing runs.
-        on_lost: By default the version is ended with the protocol's error, which the response then
-            shows.
+        version: By default the latest, if it is open. Otherwise the response is 204, which tells
+            `useChat` that no answer is running.
+        on_lost: By default the version ends with the protocol's error, which the response shows.
         keep_alive: Seconds of silence between comments that keep proxies from cutting the
             connection.
         profile: The release of `ai` that the client has.
-        headers: Sent besides those of a UI message stream.
+        headers: Sent in addition to those of a UI message stream.
 
     Raises:
         StoreUnavailable: The store did not answer.
@@ -68,22 +69,19 @@ async def stream_response(
 
 
 def nothing_to_stream() -> Response:
-    """Return the answer to a resume that finds nothing running."""
+    """Return the response to a resume that finds no answer running."""
     return Response(status_code=204, headers={"cache-control": "no-store"})
 
 
 def only_finish() -> Response:
-    """Return the same to a client that would take 204 for a failure: a message stream that adds no
-    message.
-    """
+    """Return an empty message stream, for a client that would take 204 for a failure."""
     return Response(STREAM_OPEN + SSEEncoder().end(None), headers=dict(HEADERS))
 
 
 class TurnResponse(StreamingResponse):
-    """Streams a `TurnBody`; the connection breaks if the body does.
+    """Streams a `TurnBody`, and breaks the connection if the body breaks off.
 
-    uvicorn then logs "ASGI callable returned without completing response", which is what was
-    wanted.
+    uvicorn then logs "ASGI callable returned without completing response", as intended.
     """
 
     def __init__(self, body: TurnBody, headers: Mapping[str, str]) -> None:
@@ -97,16 +95,16 @@ class TurnResponse(StreamingResponse):
         finally:
             self._body.close()
             if not self._body.complete:
-                await _break_through(send)
+                await _cut_connection(send)
 
 
-async def _break_through(send: Send) -> None:
+async def _cut_connection(send: Send) -> None:
     """Make every layer up to the server fail.
 
     Starlette's `BaseHTTPMiddleware` (`@app.middleware("http")`) would turn a cut body into a clean
-    end, which clients take for a whole answer. A message that has no place here passes through it,
-    and the server refuses it by cutting the connection. So does one that sends files when it is
-    asked to (granian), since a body has begun.
+    end, which clients take for a whole answer. It passes on a message that is illegal here, and the
+    server refuses that message by cutting the connection. So does granian, which can send files,
+    because a body has begun.
     """
     with suppress(Exception):
         await send({"type": "http.response.pathsend", "path": ""})

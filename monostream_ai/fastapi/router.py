@@ -1,22 +1,21 @@
-"""create_chat_router: the routes that `useChat({ resume: true })` calls."""
+"""Builds the router: `create_chat_router` wires the parts of this package together."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Depends
 
 from monostream_ai.fastapi import openapi
-from monostream_ai.fastapi.chats import Chats, OnBusy
-from monostream_ai.fastapi.exiting import exit_noticed
+from monostream_ai.fastapi.chats import STREAM_PREFIX, Chats, OnBusy
+from monostream_ai.fastapi.exit_signals import exit_noticed
 from monostream_ai.fastapi.finishing import Finisher, OnFinish
-from monostream_ai.fastapi.names import STREAM_PREFIX
 from monostream_ai.fastapi.requests import MAX_BODY_BYTES
 from monostream_ai.fastapi.routes import ChatRoutes, PlainErrorsRoute, owned_by
 from monostream_ai.fastapi.runner import Reply, TurnRunner
-from monostream_ai.fastapi.sweeping import sweeping
+from monostream_ai.fastapi.takeover import Takeover
 from monostream_ai.service import DurableStreamService
 from monostream_ai.ui_messages.profiles import Profile, check_profile
 from monostream_ai.ui_messages.sse import KEEP_ALIVE_INTERVAL
@@ -44,57 +43,55 @@ def create_chat_router(
     profile: Profile = "v7",
     max_body_bytes: int = MAX_BODY_BYTES,
 ) -> APIRouter:
-    """Return a router that answers chats with `reply` and lets clients come back to answers that
-    run.
+    """Return a router that answers chats with `reply` and lets clients resume running answers.
 
-    - `POST` stores the request and the answer's `start`, lets the reply run in a task of its own,
-      and streams what it writes. A request that is sent twice joins the turn that runs, or that has
-      just answered it.
-    - `GET /{chat_id}/stream` replays the running answer and goes on with it; 204 if there is none.
-      It goes on after an event with `Last-Event-ID` or `?after=`, and with `?startIndex=` for
+    - `POST` stores the request and the answer's `start`, runs the reply in a task of its own, and
+      streams its chunks. A repeated request joins the turn that runs, or that has just answered it.
+    - `GET /{chat_id}/stream` replays the running answer and tails it; 204 if there is none. It
+      continues after an event with `Last-Event-ID` or `?after=`, and from `?startIndex=` for
       `WorkflowChatTransport`.
-    - `POST /{chat_id}/stop` ends it, in whatever process it runs; 200 also if there is nothing to
-      stop.
-    - `GET /{chat_id}/status` says what is stored of the latest turn.
+    - `POST /{chat_id}/stop` stops the running answer, in whatever process it runs; 200 even if
+      there is nothing to stop.
+    - `GET /{chat_id}/status` summarizes the latest turn.
 
-    A client that goes away stops nothing. When the process is told to exit, responses are broken
-    off within a second, so that clients come back, and turns get `drain_timeout`. That is seen
-    under uvicorn, granian, gunicorn and hypercorn with `--workers 0`; elsewhere, call
+    A client that goes away stops nothing. When the process is told to exit, responses break off
+    within a second, so that clients come back, and turns get `drain_timeout` to end. Exits are
+    noticed under uvicorn, granian, gunicorn and hypercorn with `--workers 0`; elsewhere, call
     `service.begin_shutdown()` before the server waits for open responses. A client that does not
     read can keep a server waiting: give uvicorn a `--timeout-graceful-shutdown`, or granian a
     `--workers-kill-timeout` above `drain_timeout`.
 
     Args:
-        reply: Writes an answer, through `turn.callback` or `turn.pub`. Its return ends the turn,
-            its exception ends it with a masked error. With `on_lost="retry"` it may run again for
-            the same turn.
-        authorize: A FastAPI dependency that returns who asks, as a string, or raises
-            `HTTPException`. Each owner has chats of their own: what somebody else calls by the same
-            id is another stream. To share a chat, return the same owner.
+        reply: Writes an answer, through `turn.callback` or `turn.pub`. The turn ends when it
+            returns, or with a masked error when it raises. With `on_lost="retry"` it may run again
+            for the same turn.
+        authorize: A FastAPI dependency that returns the owner of the request as a string, or raises
+            `HTTPException`. Each owner has their own chats: the same chat id under another owner is
+            another stream. To share a chat, return the same owner.
         stream_prefix: The stream of a chat is `chat_stream_id(chat_id, owner=owner,
-            prefix=stream_prefix)`. Each router of a service needs a prefix of its own, none the
-            beginning of another.
-        on_lost: What becomes of a turn whose process died: an error, or another run by exactly one
-            process.
-        max_attempts: Runs of one turn, the first one included; after the last, a lost turn is an
+            prefix=stream_prefix)`. Each router of a service needs a prefix of its own, and none may
+            be the beginning of another.
+        on_lost: How to treat a turn whose process died: end it with an error, or let exactly one
+            process run it again.
+        max_attempts: Runs of one turn, including the first; lost in the last one, it ends with an
             error.
-        on_busy: What becomes of another question while a turn runs. `refuse`: 409. `attach`: its
-            response is the stream of the running turn, and the question is not answered. `stop`:
-            the running turn is stopped, then the question is answered.
+        on_busy: How to treat another question while a turn runs. `refuse`: 409. `attach`: stream
+            the running turn and leave the question unanswered. `stop`: stop the running turn, then
+            answer the question.
         on_finish: Called with each turn's message and a `FinishedTurn` once the turn has ended, in
-            whatever way and in whatever process. Once for each turn, unless it raises, takes over a
-            minute, or its process dies before it returns: then again.
-        replay_window: Seconds for which an answer that has ended is still replayed, since the
-            page's history may have been read before. Use 0 if clients are older than ai 5.0.233,
+            whatever way and whatever process. It is called once for each turn, and again only if it
+            raises, takes over a minute, or its process dies before it returns.
+        replay_window: Seconds for which an ended answer is still replayed, because the page may
+            have loaded its history before the end. Use 0 if clients are older than ai 5.0.233,
             6.0.250 or 7.0.61, which show such a replay twice.
-        sweep_interval: Seconds between looks for lost turns without readers and for messages that
-            were not handed over.
-        max_silence: Seconds; a reply that writes nothing for one to two times as long is ended with
-            an error.
+        sweep_interval: Seconds between sweeps for lost turns without readers and for `on_finish`
+            calls that are still due.
+        max_silence: Seconds; a reply that writes nothing for one to two times as long ends with an
+            error.
         drain_timeout: Seconds that running turns get when the process exits; then another process
             may take them over.
         keep_alive: Seconds of silence between comments that keep proxies from cutting a stream.
-        profile: The release of `ai` that clients have. One that has another says so in each
+        profile: The release of `ai` that clients have. A client with another one says so in each
             request, by the query `profile=v6` or the header `x-ui-message-profile: v6`.
 
     Raises:
@@ -106,33 +103,45 @@ def create_chat_router(
     runner = TurnRunner(
         service, reply, finisher, max_silence=max_silence, drain_timeout=drain_timeout
     )
-    attempts = max_attempts if on_lost == "retry" else 1
+    takeover = Takeover(
+        service, runner, finisher, max_attempts=max_attempts if on_lost == "retry" else 1
+    )
     chats = Chats(
         service,
         runner,
         finisher,
+        takeover,
         stream_prefix=stream_prefix,
-        max_attempts=attempts,
         on_busy=on_busy,
         replay_window=replay_window,
+    )
+    routes = ChatRoutes(
+        service,
+        chats,
+        takeover,
+        keep_alive=keep_alive,
+        profile=check_profile(profile),
+        max_body_bytes=max_body_bytes,
     )
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
         with exit_noticed(runner.begin_exit):
-            async with sweeping(service, stream_prefix, chats.attend, interval=sweep_interval):
+            async with takeover.sweeping(stream_prefix, every=sweep_interval):
                 try:
                     yield
                 finally:
                     await runner.drain()
 
-    routes = ChatRoutes(
-        service,
-        chats,
-        keep_alive=keep_alive,
-        profile=check_profile(profile),
-        max_body_bytes=max_body_bytes,
-    )
+    return _routed(routes, prefix, authorize, lifespan)
+
+
+def _routed(
+    routes: ChatRoutes,
+    prefix: str,
+    authorize: Callable[..., Any] | None,
+    lifespan: Callable[[Any], AbstractAsyncContextManager[None]],
+) -> APIRouter:
     owned, profiled = [Depends(owned_by(authorize))], [Depends(routes.read_profile)]
     router = APIRouter(
         prefix=prefix, lifespan=lifespan, route_class=PlainErrorsRoute, dependencies=owned

@@ -1,7 +1,7 @@
-"""The chat routes: what each request asks for, and how refusals are told.
+"""The endpoints of the chat routes, and the plain text in which they refuse a request.
 
-No `from __future__ import annotations` here: FastAPI could not resolve annotations that name a
-function's variables.
+No `from __future__ import annotations` here: FastAPI could not resolve annotations that name the
+variables of a function.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine
@@ -13,18 +13,18 @@ from fastapi.routing import APIRoute
 from starlette.convertors import PathConvertor, register_url_convertor
 
 from monostream_ai.errors import InvalidArgument, ServiceClosed, StoreUnavailable
-from monostream_ai.fastapi.bodies import TurnBody
-from monostream_ai.fastapi.chats import Chats
-from monostream_ai.fastapi.names import Run
-from monostream_ai.fastapi.replays import Replay, after_event, from_index
+from monostream_ai.fastapi.body import TurnBody
+from monostream_ai.fastapi.chats import Chats, Run
+from monostream_ai.fastapi.replays.starting import Replay, after_event, from_index
 from monostream_ai.fastapi.requests import (
     ChatRequest,
     RequestRefused,
     check_chat_id,
     read_body,
-    read_stop,
+    read_run_to_stop,
 )
 from monostream_ai.fastapi.responses import TurnResponse, nothing_to_stream, only_finish
+from monostream_ai.fastapi.takeover import Takeover
 from monostream_ai.service import DurableStreamService
 from monostream_ai.ui_messages.profiles import Profile, check_profile
 
@@ -34,8 +34,9 @@ PROFILE_HEADER: Final = "x-ui-message-profile"
 
 
 class ChatIdConvertor(PathConvertor):
-    """Chat ids in paths: any text, with slashes, and with line breaks, at which Starlette's own
-    `path` ends.
+    """Matches any text as a chat id, even with slashes and line breaks.
+
+    Starlette's own `path` ends at a line break.
     """
 
     regex = "(?s:.*)"
@@ -45,14 +46,16 @@ register_url_convertor("chat_id", ChatIdConvertor())
 
 
 class ChatRoutes:
-    """Endpoints of one router. Its dependencies leave the owner and the profile of each request in
-    the request's state.
+    """The endpoints of one router.
+
+    Dependencies of the router put the owner and the profile of each request into its `state`.
     """
 
     def __init__(
         self,
         service: DurableStreamService[Any],
         chats: Chats,
+        takeover: Takeover,
         *,
         keep_alive: float,
         profile: Profile,
@@ -60,6 +63,7 @@ class ChatRoutes:
     ) -> None:
         self._service = service
         self._chats = chats
+        self._takeover = takeover
         self._keep_alive = keep_alive
         self._profile = profile
         self._max_body_bytes = max_body_bytes
@@ -93,14 +97,12 @@ class ChatRoutes:
         if found is None or not (recent or event):
             return nothing_to_stream()
         rest = after_event(found.version, event) if event else found.replay
-        return (
-            nothing_to_stream()
-            if rest is None
-            else self._stream(request, found.run, found.stream_id, rest)
-        )
+        if rest is None:
+            return nothing_to_stream()
+        return self._stream(request, found.run, found.stream_id, rest)
 
     async def stop(self, request: Request, chat_id: str) -> Response:
-        run_id = await read_stop(request, self._max_body_bytes)
+        run_id = await read_run_to_stop(request, self._max_body_bytes)
         await self._chats.stop(check_chat_id(chat_id), request.state.owner, run_id)
         return JSONResponse({"success": True})
 
@@ -108,15 +110,14 @@ class ChatRoutes:
         status = await self._chats.status(check_chat_id(chat_id), request.state.owner)
         return JSONResponse(status, headers={"cache-control": "no-store"})
 
-    # Like the other dependencies a coroutine, though it awaits nothing: FastAPI sends all others
-    # through its thread pool.
+    # A coroutine though it awaits nothing: FastAPI runs other dependencies in its thread pool.
     async def read_profile(
         self,
         request: Request,
         query: Annotated[str | None, Query(alias="profile")] = None,
         header: Annotated[str | None, Header(alias=PROFILE_HEADER)] = None,
     ) -> None:
-        """Find out which release of `ai` the client has."""
+        """Store the profile of the request: the release of `ai` that the client has."""
         try:
             request.state.profile = check_profile(query or header or self._profile)
         except InvalidArgument as error:
@@ -135,7 +136,7 @@ class ChatRoutes:
             self._service,
             stream_id,
             replay,
-            on_lost=self._chats.recover,
+            on_lost=self._takeover.follow,
             keep_alive=self._keep_alive,
             profile=request.state.profile,
         )
@@ -143,19 +144,20 @@ class ChatRoutes:
 
 
 def owned_by(authorize: Callable[..., Any] | None) -> Callable[..., Awaitable[None]]:
-    """Return a dependency that finds out who asks."""
+    """Return a dependency that stores the owner of the request: the result of `authorize`."""
     if authorize is None:
         return _owned_by_nobody
 
-    async def remember(request: Request, owner: Annotated[Any, Depends(authorize)]) -> None:
-        # An owner of None would see the chats that a router without owners keeps.
+    async def store_owner(request: Request, owner: Annotated[Any, Depends(authorize)]) -> None:
+        # None as an owner would show the chats of a router without `authorize`.
         if not isinstance(owner, str) or not owner:
             raise TypeError(
-                f"authorize must return the owner as a string that is not empty, not {type(owner).__name__}"
+                "authorize must return the owner as a string that is not empty, "
+                f"not {type(owner).__name__}"
             )
         request.state.owner = owner
 
-    return remember
+    return store_owner
 
 
 async def _owned_by_nobody(request: Request) -> None:
@@ -163,9 +165,7 @@ async def _owned_by_nobody(request: Request) -> None:
 
 
 class PlainErrorsRoute(APIRoute):
-    """Answers refusals in plain text: clients show the body of an error as it is, and JSON is no
-    sentence.
-    """
+    """Refuses requests in plain text, because clients show the body of an error to the user."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -174,7 +174,7 @@ class PlainErrorsRoute(APIRoute):
             try:
                 return await handle(request)
             except RequestRefused as refused:
-                # What was not read of a body that is too large would follow on this connection.
+                # The unread rest of a body that is too large would follow on this connection.
                 headers = {"connection": "close"} if refused.status == 413 else None
                 return PlainTextResponse(refused.text, refused.status, headers)
             except InvalidArgument:

@@ -1,18 +1,21 @@
-"""Runs replies in tasks of their own, which no HTTP response owns."""
+"""Runs replies: acquires the version of a turn, calls the reply, and drains on shutdown.
+
+Each reply has a task of its own, which no HTTP response owns, so a client that leaves stops
+nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeAlias
 
 from monostream_ai._writing.publisher import Publisher
 from monostream_ai.errors import Fenced, StreamStopped
 from monostream_ai.fastapi.finishing import Finisher
 from monostream_ai.fastapi.requests import RequestRefused
-from monostream_ai.fastapi.silence import silence_limit
 from monostream_ai.fastapi.turns import Assignment, ChatTurn
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import log_fields
@@ -21,7 +24,7 @@ from monostream_ai.ui_messages import Chunk
 logger = logging.getLogger(__name__)
 
 RELEASE_TIMEOUT: Final = 5.0
-"""Seconds for a cancelled reply to give its version up."""
+"""Seconds that a cancelled reply gets to release its version."""
 
 Reply: TypeAlias = Callable[[ChatTurn], Awaitable[object]]
 
@@ -30,10 +33,10 @@ class TurnRunner:
     """Keeps and awaits the task of each reply.
 
     Args:
-        max_silence: Seconds without a chunk after which a reply is ended with an error; None sets
-            no limit.
-        drain_timeout: Seconds that running replies get when the process ends. Then they are
-            cancelled and their leases released, so that another process may take over at once.
+        max_silence: Seconds without a chunk after which a reply ends with an error; None for no
+            limit.
+        drain_timeout: Seconds that running replies get when the process exits. Then they are
+            cancelled and release their versions, so another process may take over at once.
     """
 
     def __init__(
@@ -50,30 +53,29 @@ class TurnRunner:
         self._finisher = finisher
         self._max_silence = max_silence
         self._drain_timeout = drain_timeout
-        # The loop itself holds tasks weakly.
+        # The event loop holds tasks weakly, so one that nobody else holds may be collected.
         self._tasks: set[asyncio.Task[None]] = set()
         self._drain: asyncio.Task[None] | None = None
 
     @property
     def draining(self) -> bool:
-        """Whether no turn may start here any more."""
+        """Whether turns may no longer start here."""
         return self._drain is not None or self._service.closing
 
     async def start(self, assignment: Assignment) -> None:
-        """Acquire the version, store its `start`, and let the reply run; returns before the reply
-        begins.
+        """Acquire the version, store its `start`, and run the reply in a task of its own.
 
-        A caller that is cancelled does not stop the turn.
+        Returns before the reply begins. The turn goes on if the caller is cancelled.
 
         Raises:
-            VersionConflict: Somebody else has this version or a newer one.
+            VersionConflict: This version or a newer one is taken.
             StoreUnavailable: The version could not be acquired.
             RequestRefused: The process is shutting down.
         """
         if self.draining:
             raise RequestRefused(503, "The server is restarting. Please try again.")
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # A caller that went away does not look at it, which asyncio would report.
+        # asyncio reports an error that nobody retrieves, and a cancelled caller retrieves none.
         opened.add_done_callback(lambda done: done.cancelled() or done.exception())
         task = asyncio.create_task(
             self._run(assignment, opened), name=f"turn {assignment.stream_id} {assignment.version}"
@@ -83,14 +85,15 @@ class TurnRunner:
         await asyncio.shield(opened)
 
     def begin_exit(self) -> None:
-        """Break responses off, and begin to drain: a server may wait for a client that does not
-        read, and shut down late.
+        """Break responses off and start to drain, without waiting for the server's shutdown.
+
+        A server may wait for a client that does not read, and shut down late.
         """
         self._service.begin_shutdown()
         self._begin_drain()
 
     async def drain(self) -> None:
-        """Let running turns end, then cancel them."""
+        """Let running turns end for `drain_timeout` seconds, then cancel the others."""
         await self._begin_drain()
 
     def _begin_drain(self) -> asyncio.Task[None]:
@@ -110,25 +113,23 @@ class TurnRunner:
                 await self._finisher.idle()
 
     async def _run(self, assignment: Assignment, opened: asyncio.Future[None]) -> None:
+        fields = log_fields(assignment.stream_id, assignment.version)
         try:
             async with self._publisher(assignment) as pub:
                 await pub.write({"type": "start", "messageId": assignment.message_id})
                 opened.set_result(None)
-                async with silence_limit(pub, self._max_silence):
+                async with _silence_limit(pub, self._max_silence):
                     await self._reply(ChatTurn(assignment, pub))
         except (StreamStopped, Fenced) as ended:
-            logger.info(
-                "turn ended: %s", ended, extra=log_fields(assignment.stream_id, assignment.version)
-            )
-            _settle(opened, ended)
+            logger.info("turn ended: %s", ended, extra=fields)
+            _fail(opened, ended)
         except Exception as error:
-            if not _settle(opened, error):
-                name, version = assignment.stream_id, assignment.version
+            if not _fail(opened, error):
                 logger.exception(
                     "the reply of stream %r version %d failed",
-                    name,
-                    version,
-                    extra=log_fields(name, version),
+                    assignment.stream_id,
+                    assignment.version,
+                    extra=fields,
                 )
         finally:
             opened.cancel()
@@ -148,7 +149,35 @@ class TurnRunner:
         )
 
 
-def _settle(opened: asyncio.Future[None], error: Exception) -> bool:
+@asynccontextmanager
+async def _silence_limit(pub: Publisher[Any], seconds: float | None) -> AsyncIterator[None]:
+    """Cancel the block and raise `TimeoutError` after one to two times `seconds` without a chunk.
+
+    Comparing ids every `seconds` costs one timer per turn and nothing per chunk.
+    """
+    if seconds is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle
+    async with asyncio.timeout(None) as limit:
+
+        def look(seen: int) -> None:
+            nonlocal timer
+            if pub.next_id == seen:
+                limit.reschedule(loop.time())
+            else:
+                timer = loop.call_later(seconds, look, pub.next_id)
+
+        timer = loop.call_later(seconds, look, pub.next_id)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def _fail(opened: asyncio.Future[None], error: Exception) -> bool:
+    """Give the error to the caller of `start`; return False if that call has returned."""
     if opened.done():
         return False
     opened.set_exception(error)

@@ -1,4 +1,4 @@
-"""A turn: what a reply reads, and where it writes."""
+"""A turn as a reply sees it: the question it answers, and the publisher it writes to."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One version to write, and what it is to answer."""
+    """A version to write, and the request it answers."""
 
     stream_id: str
     version: int
     request: ChatRequest
     owner: str | None
     attempt: int = 1
-    # Fixed before the model is called: every replay, retry and the history know the message by this
-    # id.
+    # Fixed before the model is called: every replay, retry and history knows the message by it.
     message_id: str = field(default_factory=lambda: f"msg_{secrets.token_hex(12)}")
 
     @classmethod
@@ -39,9 +38,7 @@ class Assignment:
 
     @classmethod
     def again(cls, lost: VersionInfo) -> Self | None:
-        """Return the same work as the next version, or None if a router of ours did not start the
-        lost one.
-        """
+        """Return the same work as the next version, or None if no chat router opened `lost`."""
         request = ChatRequest.stored_with(lost)
         if request is None or lost.message_id is None:
             return None
@@ -51,16 +48,17 @@ class Assignment:
 
 
 class ChatTurn:
-    """One answer of a chat, which is one version of the chat's stream: what a reply reads, and
-    where it writes.
-    """
+    """One answer of a chat, stored as one version of the chat's stream."""
 
     def __init__(self, assignment: Assignment, pub: Publisher[Chunk]) -> None:
         self._assignment = assignment
         self.pub = pub
-        """Takes chunks. Its version is open and begins with `start`; it is ended when the reply
-        returns or raises.
+        """Takes chunks. Its version is open and has its `start`; it ends when the reply returns or
+        raises.
         """
+
+    def __repr__(self) -> str:
+        return f"<ChatTurn {self.stream_id!r} v{self.version} attempt {self.attempt}>"
 
     @property
     def chat_id(self) -> str:
@@ -76,25 +74,24 @@ class ChatTurn:
 
     @property
     def message_id(self) -> str:
-        """The id of the assistant message that this turn writes; on a continuation, of the one it
-        goes on with.
-        """
+        """The id of the assistant message that this turn writes or continues."""
         return self._assignment.message_id
 
     @property
     def owner(self) -> str | None:
-        """What the router's `authorize` returned."""
+        """The return value of the router's `authorize`."""
         return self._assignment.owner
 
     @property
     def attempt(self) -> int:
-        """1 for the first run; more when a lost turn is run again."""
+        """1 for the first run; higher when a lost turn runs again."""
         return self._assignment.attempt
 
     @property
     def messages(self) -> list[UIMessage]:
-        """What the client sent: the whole conversation, or its last message, as its transport does
-        it. It may be forged.
+        """The whole conversation or its last message, whichever the client's transport sends.
+
+        A client may forge them.
         """
         return self._assignment.request.messages
 
@@ -105,17 +102,14 @@ class ChatTurn:
 
     @property
     def body(self) -> Body:
-        """The whole JSON body of the request, with whatever the client added. It is stored with the
-        version.
-        """
+        """The whole JSON body of the request, with your own keys; stored with the version."""
         return self._assignment.request.body
 
     @cached_property
     def callback(self) -> StreamCallbackHandler:
-        """A LangChain callback that writes what a chain, agent or graph does to `pub`.
+        """A LangChain callback that records a chain, agent or graph through `pub`.
 
-        On a continuation it gives the calls of the message that the turn goes on with their
-        results.
+        If the turn continues a message, it also gives the tool calls of that message their results.
         """
         # Imported here, so that an application without LangChain does not load it.
         from monostream_ai.langchain import StreamCallbackHandler
@@ -126,18 +120,15 @@ class ChatTurn:
         )
 
     def langchain_messages(self) -> list[BaseMessage]:
-        """Return `messages` as LangChain messages. System messages are left out: a client could
-        forge them.
-        """
+        """Return `messages` for LangChain, without system messages, which a client could forge."""
         from monostream_ai.langchain import to_langchain_messages
 
         return to_langchain_messages(self.messages)
 
     def resume_value(self) -> dict[str, Any] | None:
-        """Return what `Command(resume=…)` needs to go on with what the user approved or rejected;
-        None if there is no answer.
+        """Return the value for `Command(resume=…)` after an approval or rejection, else None.
 
-        As `monostream_ai.langchain.resume_value`. That this user may decide is for you to check.
+        See `monostream_ai.langchain.resume_value`. Check yourself that this user may decide.
         """
         from monostream_ai.langchain import resume_value
 

@@ -1,7 +1,6 @@
-"""Merges the deltas of a replay: a client takes a second for 20,000 of them, and no time for their
-sum.
+"""Merges the deltas of a replay: 20,000 of them cost a client a second, one long delta nothing.
 
-Works on the stored text; nothing is decoded.
+Works on the stored text and decodes nothing.
 """
 
 from __future__ import annotations
@@ -13,21 +12,20 @@ from typing import Final
 _TAIL: Final = '"}'
 _STRING: Final = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 
-DELTA: Final = re.compile(
-    rf'(\{{"type":(?:"(?:text|reasoning)-delta","id":{_STRING},"delta":"|"tool-input-delta","toolCallId":{_STRING},"inputTextDelta":"))'
-    r'([^"\\]*(?:\\.[^"\\]*)*)"\}'
-)
-"""A delta without further keys, as our encoder writes it: all but its string, and its string
-without quotes.
+_TEXT: Final = rf'"(?:text|reasoning)-delta","id":{_STRING},"delta":"'
+_TOOL_INPUT: Final = rf'"tool-input-delta","toolCallId":{_STRING},"inputTextDelta":"'
+
+DELTA: Final = re.compile(rf'(\{{"type":(?:{_TEXT}|{_TOOL_INPUT}))' r'([^"\\]*(?:\\.[^"\\]*)*)"\}')
+"""A delta without further keys, as our encoder writes it. The groups are everything before its
+string, and the string without quotes.
 """
 
 MERGED_CHARACTERS: Final = 64 * 1024
-"""Size at which a merged delta is long enough."""
+"""Size at which a merged delta takes no more."""
 
 
 def merge_deltas(ids: Sequence[int], payloads: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """Yield payloads with each run of deltas of one part made one, beside the id of the last that
-    each stands for.
+    """Yield the payloads, with adjacent deltas of one part merged; a merged one has the last id.
 
     Args:
         ids: One for each payload.
@@ -51,11 +49,11 @@ def merge_deltas(ids: Sequence[int], payloads: Sequence[str]) -> Iterator[tuple[
 
 
 def _merged_at_once(head: str, payloads: Sequence[str]) -> str | None:
-    """Return one delta for payloads that begin with this head, or None if that takes a closer look."""
+    """Return one delta for payloads that share `head`, or None if they need a closer look."""
     strings = "".join([payload[len(head) : -len(_TAIL)] for payload in payloads])
     if len(strings) > MERGED_CHARACTERS:
         return None
-    # Where a quote is left that is not escaped, one of them has more keys, or ends in another way.
+    # An unescaped quote means that one of the payloads has more keys, or ends differently.
     bare = strings.replace(r"\\", "").replace(r"\"", "") if '"' in strings else ""
     return None if '"' in bare else head + strings + _TAIL
 

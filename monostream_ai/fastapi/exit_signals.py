@@ -1,9 +1,9 @@
-"""Whether the process has been told to exit.
+"""Notices that the process was told to exit, before the server tells the application.
 
-Servers wait for open responses before they tell an application to shut down, and a response that
-tails a turn ends only with it. uvicorn, granian, gunicorn and hypercorn set their signal handlers
-before they start an application, so that ours can go before theirs. The workers of hypercorn get no
-signal; only with `--workers 0` does the process that serves.
+Servers wait for open responses before they shut an application down, but a response that tails a
+turn ends only with the turn. uvicorn, granian, gunicorn and hypercorn set their signal handlers
+before they start an application, so ours can be put in front of theirs. The workers of hypercorn
+get no signal; with `--workers 0` there are none, and the serving process gets it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ EXIT_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class ExitNotice:
-    """Has `notice` called at a signal, and whatever handled the signal before. A signal that
-    nothing handled is left alone.
+    """Calls `notice` on a signal, and then the previous handler.
+
+    A signal without a handler is left alone.
     """
 
     def __init__(self, number: signal.Signals, notice: Callable[[], object]) -> None:
@@ -30,31 +31,32 @@ class ExitNotice:
         self._told = False
         self._previous = signal.getsignal(number)
         if callable(self._previous):
-            # Only the main thread may; in another one, no signal arrives either.
+            # Only the main thread may set a handler; no signal arrives in another one anyway.
             with suppress(ValueError):
                 signal.signal(number, self.handle)
 
     @property
     def should_exit(self) -> bool:
-        """Named as uvicorn's flag, which `process_exiting` looks at too."""
+        """Named after uvicorn's flag, which `process_exiting` reads too."""
         return self._told or _told(self._previous)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         self._told = True
         if not self._loop.is_closed():
+            # A handler runs between any two bytecodes; the loop calls `notice` between two tasks.
             self._loop.call_soon_threadsafe(self._notice)
         if callable(self._previous):
             self._previous(number, frame)
 
     def withdraw(self) -> None:
-        """Put the previous handler back, unless somebody has set another one since."""
+        """Restore the previous handler, unless another one was set since."""
         if signal.getsignal(self._number) == self.handle:
             signal.signal(self._number, self._previous)
 
 
 @contextmanager
 def exit_noticed(notice: Callable[[], object]) -> Iterator[None]:
-    """Call `notice` in this event loop when the process is told to exit while the block runs."""
+    """Call `notice` in this event loop if the process is told to exit while the block runs."""
     notices = [ExitNotice(number, notice) for number in EXIT_SIGNALS]
     try:
         yield
@@ -64,7 +66,7 @@ def exit_noticed(notice: Callable[[], object]) -> Iterator[None]:
 
 
 def process_exiting() -> bool:
-    """Whether uvicorn, or anybody inside `exit_noticed`, has been told to exit."""
+    """Return whether uvicorn, or a block of `exit_noticed`, was told to exit."""
     return _told(signal.getsignal(signal.SIGTERM))
 
 
