@@ -1,27 +1,33 @@
-"""A hook of mkdocs: pages take parts of the README, and name the files of the repository to which
-they cannot link.
+"""A hook of mkdocs: pages include parts of the README, and link to files of the repository by their
+address there.
 
-`{{ readme: word }}` becomes what stands between `<!-- word: -->` and `<!-- :word -->` in the
-README.
+`{{ readme: word }}` becomes the text between `<!-- word: -->` and `<!-- :word -->` in the README.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any, Final
 
-README: Final = Path(__file__).parent.parent / "README.md"
+ROOT: Final = Path(__file__).parent.parent
+README: Final = ROOT / "README.md"
 INCLUDE: Final = re.compile(r"\{\{ readme: (\w+) \}\}")
 COMMENT: Final = re.compile(r"<!-- .*? -->\n?")
+PAGE: Final = re.compile(r"\]\(docs/")
 FOLDERS: Final = "benchmarks|examples|fuzz|monostream_ai|notebooks|scripts|tests"
-LINK: Final = re.compile(
-    rf"\[([^]]+)\]\((?:\.\./)?((?:{FOLDERS})(?:/[^)#]*)?|[A-Z]+(?:\.md)?)(?:#[^)]*)?\)"
-)
+FILE: Final = re.compile(rf"\]\((?:\.\./)?((?:{FOLDERS})(?:/[^)]*)?|[A-Z]+(?:\.md)?(?:#[^)]*)?)\)")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    return LINK.sub(_named, INCLUDE.sub(_included, markdown))
+    included = INCLUDE.sub(_included, markdown)
+    return FILE.sub(rf"]({repository()}/blob/main/\1)", COMMENT.sub("", included))
+
+
+def repository() -> str:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return str(project["tool"]["hatch"]["metadata"]["hooks"]["custom"]["repository"])
 
 
 def _included(match: re.Match[str]) -> str:
@@ -30,9 +36,5 @@ def _included(match: re.Match[str]) -> str:
     text, ended, _ = rest.partition(f"<!-- :{word} -->")
     if not begun or not ended:
         raise LookupError(f"the README has no part {word!r}")
-    return COMMENT.sub("", text)
-
-
-def _named(match: re.Match[str]) -> str:
-    text, path = match[1], match[2]
-    return f"`{path}`" if text.strip("`") == path else f"{text} (`{path}`)"
+    # The README names a page as docs/page.md; beside that page it is page.md.
+    return PAGE.sub("](", text)

@@ -53,6 +53,8 @@ from monostream_ai.protocol import ChunkProtocol, JSONProtocol
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import Batch, Cursor, VersionInfo
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Batch",
     "ChunkProtocol",
@@ -97,5 +99,6 @@ __all__ = [
     "VersionConflict",
     "VersionInfo",
     "WrongEventLoop",
+    "__version__",
     "create_service",
 ]
