@@ -1,9 +1,4 @@
-"""Every fenced block of the README is run or checked.
-
-A comment just above a fence, `<!-- readme: word -->`, says what a python block is if not a program
-of its own: it `continues` the one before it, needs `postgres` or `openai`, is a `server`, or is a
-`suite` of tests. Lines that start with `#>` are its output.
-"""
+"""Every fenced block of the README and of the pages in docs/ is run or checked."""
 
 from __future__ import annotations
 
@@ -17,7 +12,8 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,9 +22,8 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.fastapi.chat_client import chunks_in, question
+from tests.pages import BLOCKS, PAGES, ROOT, Block, blocks
 
-ROOT: Final = Path(__file__).parents[1]
-README: Final = (ROOT / "README.md").read_text()
 WEB: Final = ROOT / "examples" / "chat" / "web"
 
 RUNNER: Final = """
@@ -44,36 +39,18 @@ CHECKERS: Final = {
     ("python", "continues"): "test_a_program_prints_what_it_says",
     ("python", "postgres"): "test_the_postgres_program_prints_what_it_says",
     ("python", "openai"): "test_the_openai_program_captures_an_answer",
-    ("python", "server"): "test_the_server_answers_resumes_and_stops",
+    ("python", "server"): "test_a_server_answers_resumes_and_stops",
+    ("python", "plain"): "test_the_plain_server_answers_and_no_more",
     ("python", "suite"): "test_the_suite_passes",
     ("bash", ""): "test_a_command_can_be_run",
     ("tsx", ""): "test_the_page_uses_what_the_example_uses",
+    # tests/test_docs.py builds the site, which draws them.
+    ("mermaid", ""): "test_a_drawing_is_on_a_page_of_the_site",
 }
 
 
-@dataclass(frozen=True)
-class Block:
-    language: str
-    directive: str
-    text: str
-    line: int
-
-    @property
-    def kind(self) -> tuple[str, str]:
-        return self.language, self.directive
-
-
-BLOCK: Final = re.compile(
-    r"^(?:<!-- readme: (\w+) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL
-)
-BLOCKS: Final = [
-    Block(match[2], match[1] or "", match[3], README.count("\n", 0, match.start()) + 1)
-    for match in BLOCK.finditer(README)
-]
-
-
-def blocks(language: str, directive: str = "") -> list[Block]:
-    return [block for block in BLOCKS if block.kind == (language, directive)]
+def placed(found: list[Block]) -> list[Any]:
+    return [pytest.param(block, id=block.place) for block in found]
 
 
 def programs() -> list[Any]:
@@ -83,11 +60,21 @@ def programs() -> list[Any]:
             joined.append(block)
         elif block.kind == ("python", "continues"):
             joined[-1] = replace(joined[-1], text=joined[-1].text + block.text)
-    return [pytest.param(block, id=f"line {block.line}") for block in joined]
+    return placed(joined)
 
 
-def commands() -> list[str]:
-    return [line for block in blocks("bash") for line in block.text.splitlines()]
+def commands() -> list[Any]:
+    """Return each command with the variables that its block has exported before it."""
+    found: list[Any] = []
+    for block in blocks("bash"):
+        exported: dict[str, str] = {}
+        for line in block.text.splitlines():
+            if line.startswith("export "):
+                name, _, value = line.removeprefix("export ").partition("=")
+                exported[name] = value
+            else:
+                found.append(pytest.param(line, dict(exported), id=f"{block.place} {line}"))
+    return found
 
 
 async def run(source: str, directory: Path, **environment: str) -> str:
@@ -111,14 +98,11 @@ def promised(source: str) -> str:
 
 
 def test_every_block_has_one_checker() -> None:
-    assert README.count("```") == 2 * len(BLOCKS)
-    assert README.count("<!-- readme:") == sum(block.directive != "" for block in BLOCKS)
+    text = "".join(page.read_text() for page in PAGES)
+    assert text.count("```") == 2 * len(BLOCKS)
+    assert text.count("<!-- run:") == sum(block.directive != "" for block in BLOCKS)
     assert {block.kind for block in BLOCKS} == set(CHECKERS)
     assert set(CHECKERS.values()) <= set(globals())
-
-
-def test_the_first_program_starts_by_line_20() -> None:
-    assert blocks("python")[0].line <= 20
 
 
 @pytest.mark.parametrize("block", programs())
@@ -164,18 +148,19 @@ async def openai_url() -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
 
 
-async def test_the_openai_program_captures_an_answer(openai_url: str, tmp_path: Path) -> None:
-    [block] = blocks("python", "openai")
+@pytest.mark.parametrize("block", placed(blocks("python", "openai")))
+async def test_the_openai_program_captures_an_answer(
+    block: Block, openai_url: str, tmp_path: Path
+) -> None:
     assert (
         await run(block.text, tmp_path, OPENAI_BASE_URL=openai_url, OPENAI_API_KEY="none")
         == "Hello there\n"
     )
 
 
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """The README's server, run by uvicorn on a socket that is open before it is."""
-    [block] = blocks("python", "server")
+@asynccontextmanager
+async def serving(block: Block, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """Run a page's server by uvicorn, on a socket that is open before the server is."""
     (tmp_path / "server.py").write_text(block.text)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = await asyncio.create_subprocess_exec(
@@ -201,11 +186,13 @@ async def served(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
             await server.wait()
 
 
-async def test_the_server_answers_resumes_and_stops(served: httpx.AsyncClient) -> None:
-    answer = (await served.post("/api/chat", json=question())).text
-    resumed = await served.get("/api/chat/c1/stream")
-    stopped = await served.post("/api/chat/c1/stop")
-    status = await served.get("/api/chat/c1/status")
+@pytest.mark.parametrize("block", placed(blocks("python", "server")))
+async def test_a_server_answers_resumes_and_stops(block: Block, tmp_path: Path) -> None:
+    async with serving(block, tmp_path) as client:
+        answer = (await client.post("/api/chat", json=question())).text
+        resumed = await client.get("/api/chat/c1/stream")
+        stopped = await client.post("/api/chat/c1/stop")
+        status = await client.get("/api/chat/c1/status")
 
     assert (
         "".join(chunk.get("delta", "") for chunk in chunks_in(answer)) == "Hello from a fake model"
@@ -213,6 +200,23 @@ async def test_the_server_answers_resumes_and_stops(served: httpx.AsyncClient) -
     assert answer.endswith("data: [DONE]\n\n")
     assert chunks_in(resumed.text)[-1]["type"] == "finish"
     assert (stopped.json(), status.json()["state"]) == ({"success": True}, "closed")
+
+
+async def test_the_plain_server_answers_and_no_more(tmp_path: Path) -> None:
+    [block] = blocks("python", "plain")
+    async with serving(block, tmp_path) as client:
+        answer = (await client.post("/api/chat", json=question())).text
+        resumed = await client.get("/api/chat/c1/stream")
+
+    assert (
+        "".join(chunk.get("delta", "") for chunk in chunks_in(answer)) == "Hello from a fake model"
+    )
+    assert resumed.status_code == 404
+
+
+def test_a_drawing_is_on_a_page_of_the_site() -> None:
+    listed = (ROOT / "mkdocs.yml").read_text()
+    assert [block.page for block in blocks("mermaid") if f": {block.page}" not in listed] == []
 
 
 def test_the_suite_passes(tmp_path: Path) -> None:
@@ -224,30 +228,42 @@ def test_the_suite_passes(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout
 
 
-@pytest.mark.parametrize("command", commands())
-async def test_a_command_can_be_run(command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "exported"), commands())
+async def test_a_command_can_be_run(command: str, exported: dict[str, str], tmp_path: Path) -> None:
     program, *arguments = shlex.split(command)
     if program == "pip":
         check_install(arguments)
     elif program == "uvicorn":
-        [server] = blocks("python", "server")
-        assert arguments == ["server:app"] and "\napp = FastAPI(" in server.text
+        assert arguments == ["server:app"]
+        assert all("\napp = FastAPI(" in server.text for server in blocks("python", "server"))
     elif program == "monostream-ai":
-        await check_own_command(arguments, tmp_path)
+        await check_own_command(arguments, exported, tmp_path)
     else:
         assert (
             program.startswith("scripts/") and os.access(ROOT / program, os.X_OK) and not arguments
         )
 
 
-async def check_own_command(arguments: list[str], folder: Path) -> None:
-    """Run our command beside the file that the first block has written."""
-    await run(blocks("python", "")[0].text, folder)
+CHATS: Final = """
+import os
+from monostream_ai import create_service
+service = create_service("sqlite+aiosqlite:///chat.db", lease=3600)
+async with service.publisher("chat:1") as pub:
+    await pub.write({"type": "start"})
+async with service.publisher("chat:2") as pub:
+    await pub.write({"type": "start"})
+    os._exit(0)
+"""
+"""Leaves a chat that has ended, and one that still runs."""
+
+
+async def check_own_command(arguments: list[str], exported: dict[str, str], folder: Path) -> None:
+    await run(CHATS, folder)
     command = [sys.executable, "-m", "monostream_ai.cli", *arguments]
     result = subprocess.run(
         command,
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | exported | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
@@ -266,8 +282,8 @@ def check_install(arguments: list[str]) -> None:
         assert requirement.name in {project["project"]["name"], *tested}
 
 
-def test_the_page_uses_what_the_example_uses() -> None:
-    [page] = blocks("tsx")
+@pytest.mark.parametrize("page", placed(blocks("tsx")))
+def test_the_page_uses_what_the_example_uses(page: Block) -> None:
     example = "\n".join(path.read_text() for path in sorted(WEB.glob("src/*.ts*")))
     imports = [line for line in page.text.splitlines() if line.startswith("import ")]
     assert imports and all(line in example for line in imports)
@@ -277,10 +293,10 @@ def test_the_page_uses_what_the_example_uses() -> None:
     assert "`/api/chat/${encodeURIComponent(id)}/stop`" in page.text
 
 
-def test_the_page_type_checks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", placed(blocks("tsx")))
+def test_the_page_type_checks(page: Block, tmp_path: Path) -> None:
     if not (WEB / "node_modules").is_dir():
         pytest.skip(f"no packages to check against: npm ci in {WEB.relative_to(ROOT)}")
-    [page] = blocks("tsx")
     (tmp_path / "page.tsx").write_text(page.text)
     (tmp_path / "node_modules").symlink_to(WEB / "node_modules")
     options = json.loads((WEB / "tsconfig.json").read_text())["compilerOptions"] | {"types": []}

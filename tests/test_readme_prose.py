@@ -1,5 +1,5 @@
-"""What the README says outside of its blocks: names, files, numbers, and one promise that no other
-test has.
+"""The names, files and numbers in the prose of the README and the docs, and one promise that no
+other test covers.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from monostream_ai.service import DEFAULT_LEASE, DEFAULT_OUTAGE_TIMEOUT, DEFAULT
 from monostream_ai.stores.sql import SQLiteStore
 from monostream_ai.types import MAX_CHUNK_BYTES, MAX_STREAM_ID_BYTES
 from tests.chunks import PROTOCOL, texts
+from tests.pages import PAGES, ROOT
 
-ROOT: Final = Path(__file__).parents[1]
+SAID: Final = "".join(page.read_text() for page in PAGES)
+LIMITS: Final = " ".join((ROOT / "docs" / "guarantees.md").read_text().split())
 README: Final = (ROOT / "README.md").read_text()
 MIB: Final = 1024 * 1024
 
@@ -44,13 +46,13 @@ def test_every_extra_that_is_named_exists() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    assert set(re.findall(r"monostream-ai\[(\w+)\]", README)) <= set(extras)
+    assert set(re.findall(r"monostream-ai\[(\w+)\]", SAID)) <= set(extras)
 
 
 async def test_every_member_that_is_named_exists() -> None:
     async with create_service("memory://") as service, service.publisher("s") as pub:
         owners = {"service": service, "pub": pub}
-        named = re.findall(r"\b(service|pub)\.(\w+)", README)
+        named = re.findall(r"\b(service|pub)\.(\w+)", SAID.replace("service.py", ""))
         assert [
             f"{owner}.{name}" for owner, name in named if not hasattr(owners[owner], name)
         ] == []
@@ -60,9 +62,18 @@ async def test_every_member_that_is_named_exists() -> None:
     "said",
     [
         f"A chunk has at most {MAX_CHUNK_BYTES // MIB} MiB",
-        f"a stream id {MAX_STREAM_ID_BYTES:,} bytes",
-        f"{MAX_PUSHED_BYTES // MIB} MiB may be pushed",
+        f"a stream id at most {MAX_STREAM_ID_BYTES:,} bytes",
+        f"At most {MAX_PUSHED_BYTES // MIB} MiB may be pushed",
         f"at most {MAX_BODY_BYTES // MIB} MiB (`max_body_bytes=`)",
+    ],
+)
+def test_a_limit_is_that_of_the_code(said: str) -> None:
+    assert said in LIMITS
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
         f"its lease runs out ({DEFAULT_LEASE:g} s)",
         f"`poll_interval` ({DEFAULT_POLL_INTERVAL:g} s)",
         f"`outage_timeout` ({DEFAULT_OUTAGE_TIMEOUT:g} s)",

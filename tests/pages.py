@@ -1,0 +1,51 @@
+"""The fenced blocks of the README and of the pages in docs/.
+
+A comment just above a fence, `<!-- run: word -->`, says how a block is run if it is not a program of
+its own: it `continues` the program before it, needs `postgres` or `openai`, is a `server` of chats,
+a `plain` server, or a `suite` of tests. Lines that start with `#>` are its output.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+PAGES: Final = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+FENCED: Final = re.compile(
+    r"^(?:<!-- run: (\w+) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    page: str
+    language: str
+    directive: str
+    text: str
+    line: int
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        return self.language, self.directive
+
+    @property
+    def place(self) -> str:
+        return f"{self.page} line {self.line}"
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text()
+    return [
+        Block(page.name, match[2], match[1] or "", match[3], text.count("\n", 0, match.start()) + 1)
+        for match in FENCED.finditer(text)
+    ]
+
+
+BLOCKS: Final = [block for page in PAGES for block in blocks_of(page)]
+
+
+def blocks(language: str, directive: str = "") -> list[Block]:
+    return [block for block in BLOCKS if block.kind == (language, directive)]
