@@ -28,7 +28,8 @@ WEB: Final = ROOT / "examples" / "chat" / "web"
 
 RUNNER: Final = """
 import ast, asyncio, inspect, pathlib, sys, types
-code = compile(pathlib.Path(sys.argv[1]).read_text(), sys.argv[1], "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+source = pathlib.Path(sys.argv[1]).read_text()
+code = compile(source, sys.argv[1], "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 result = types.FunctionType(code, {"__name__": "__main__"})()
 if inspect.iscoroutine(result):
     asyncio.run(result)
@@ -133,9 +134,10 @@ RECORDING: Final[list[dict[str, Any]]] = [
 
 @pytest.fixture
 async def openai_url() -> AsyncIterator[str]:
-    """A server that gives the recorded answer to whatever it is asked."""
+    """A server that answers every request with the recorded events."""
     events = "".join(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in RECORDING)
-    answer = f"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {len(events)}\r\n\r\n{events}"
+    head = f"content-type: text/event-stream\r\ncontent-length: {len(events)}"
+    answer = f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n{events}"
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
