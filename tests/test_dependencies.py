@@ -1,11 +1,12 @@
-"""The floors that are tested are those that users may install, and known advisories against what
-they get are told.
+"""The tested floors are those that users may install, and the answers about known advisories are
+reported.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -13,20 +14,21 @@ from pathlib import Path
 
 import pytest
 
-from scripts.advisories import installed
-
 ROOT = Path(__file__).parent.parent
 ONLY_FOR_TESTS = {"langchain", "langgraph"}
 
 ANSWERING = """
-import json, sys
-print(json.dumps({"dependencies": [
-    {"name": name, "version": version, "vulns": [{"id": "PYSEC-1", "fix_versions": ["9.9"]}] if name in %r else []}
-    for name, _, version in (line.strip().partition("==") for line in sys.stdin)
-]}))
+import pathlib, sys
+asked = pathlib.Path(sys.argv[sys.argv.index("--requirement") + 1]).read_text().strip()
+found = {"urllib3==1.26.4": %r, ".[all]": %r}[asked]
+print(*found, sep="\\n")
+sys.exit(1 if found else 0)
 """
+"""Stands for pip-audit: its findings for a release with known advisories, and for our package."""
+INFAMOUS = ["Name    Version ID", "urllib3 1.26.4  PYSEC-0 9.9"]
 SILENT = "raise SystemExit('no route to host')"
 NO_ADVISORIES = "echo '{\"vulnerabilities\": {}}'"
+ADVISORY = 'echo \'{"vulnerabilities": {"marked": {}}}\'; exit 1'
 NO_ENDPOINT = 'echo \'{"message": "405 Method Not Allowed", "error": {}}\'; exit 1'
 
 
@@ -52,63 +54,57 @@ def test_the_oldest_releases_that_are_tested_are_the_floors() -> None:
     } == {}
 
 
-def test_advisories_are_asked_for_against_what_the_package_brings_and_no_more() -> None:
-    names = {
-        release.partition("==")[0].lower() for release in installed("monostream-ai[all]", set())
-    }
-
-    assert names > {
-        "aiosqlite",
-        "asyncpg",
-        "fastapi",
-        "openai",
-        "pydantic",
-        "redis",
-        "rich",
-        "starlette",
-    }
-    assert not names & {"pytest", "httpx-sse", "uvicorn"}
-
-
 @pytest.mark.parametrize(
     ("pip_audit", "npm", "code", "said"),
     [
-        (ANSWERING % (["urllib3"],), NO_ADVISORIES, 1, "urllib3"),
-        (ANSWERING % (["urllib3", "starlette"],), NO_ADVISORIES, 1, "PYSEC-1, fixed in 9.9"),
+        (ANSWERING % (INFAMOUS, []), NO_ADVISORIES, 0, "0 advisories against the npm packages"),
+        (ANSWERING % (INFAMOUS, ["starlette 1 PYSEC-1"]), NO_ADVISORIES, 1, "PYSEC-1"),
+        (ANSWERING % (INFAMOUS, []), ADVISORY, 1, "marked"),
         (
-            ANSWERING % ([],),
+            ANSWERING % (["urllib3 could not be audited"], []),
             NO_ADVISORIES,
             0,
-            "NOT ASKED for advisories against the Python packages",
+            "NOT ASKED for advisories against the Python packages: urllib3 could not be audited",
         ),
         (
             SILENT,
             NO_ENDPOINT,
             0,
-            "NOT ASKED for advisories against the npm packages of the chat's page: 405 Method Not Allowed",
+            "NOT ASKED for advisories against the npm packages of the chat's page: "
+            '{"message": "405 Method Not Allowed"',
         ),
-        (SILENT, NO_ADVISORIES, 0, "0 advisories against the npm packages"),
+        (
+            SILENT,
+            NO_ADVISORIES,
+            0,
+            "NOT ASKED for advisories against the Python packages: no route",
+        ),
     ],
-    ids=["one", "two", "a mirror that knows none", "nobody answers", "npm answers"],
+    ids=["none", "python", "npm", "a mirror that knows none", "nobody answers", "npm answers"],
 )
-def test_what_the_services_say_is_told(
+def test_the_answers_of_the_services_are_reported(
     tmp_path: Path, pip_audit: str, npm: str, code: int, said: str
 ) -> None:
-    (tmp_path / "pip_audit.py").write_text(pip_audit)
-    (tmp_path / "npm").write_text(f"#!/bin/sh\n{npm}\n")
-    (tmp_path / "npm").chmod(0o755)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(tmp_path),
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-    }
-
-    done = subprocess.run(
-        [sys.executable, "scripts/advisories.py"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    done = _check_advisories(tmp_path, pip_audit, npm)
 
     assert (done.returncode, said in done.stdout) == (code, True), done.stdout + done.stderr
+
+
+def _check_advisories(folder: Path, pip_audit: str, npm: str) -> subprocess.CompletedProcess[str]:
+    """Run the script in a folder of its own, with stand-ins for both services."""
+    (folder / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "check-advisories", folder / "scripts")
+    (folder / "scripts" / "setup-env").write_text("#!/bin/sh\n")
+    (folder / "scripts" / "setup-env").chmod(0o755)
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    (folder / "pip_audit.py").write_text(pip_audit)
+    (folder / "npm").write_text(f"#!/bin/sh\n{npm}\n")
+    (folder / "npm").chmod(0o755)
+    environment = os.environ | {
+        "PYTHONPATH": str(folder),
+        "PATH": f"{folder}:{os.environ['PATH']}",
+    }
+    return subprocess.run(
+        [folder / "scripts" / "check-advisories"], env=environment, capture_output=True, text=True
+    )
