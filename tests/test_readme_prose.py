@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from monostream_ai._writing.pushes import MAX_PUSHED_BYTES
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from monostream_ai import DurableStreamService, StoreUnavailable, create_service
+from monostream_ai._writing.pushes import MAX_PUSHED_BYTES
 from monostream_ai.fastapi.requests import MAX_BODY_BYTES
 from monostream_ai.service import DEFAULT_LEASE, DEFAULT_OUTAGE_TIMEOUT, DEFAULT_POLL_INTERVAL
 from monostream_ai.stores.sql import SQLiteStore
