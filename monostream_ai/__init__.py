@@ -2,7 +2,8 @@
 
     service = create_service("sqlite+aiosqlite:///chat.db")
     async with service.publisher("chat:123") as pub:
-        await pub.write({"type": "text-start", "id": "t"}, {"type": "text-delta", "id": "t", "delta": "Hello"})
+        await pub.write({"type": "text-start", "id": "t"})
+        await pub.write({"type": "text-delta", "id": "t", "delta": "Hello"})
     async for chunk in service.subscribe("chat:123"):
         ...
 

@@ -81,7 +81,7 @@ class Runtime:
         self._ending: asyncio.Task[None] | None = None
 
     async def ready(self) -> None:
-        """Connect what must be connected, once.
+        """Create the tables if asked to, and listen; once.
 
         Raises:
             ServiceClosed, WrongEventLoop
@@ -146,7 +146,7 @@ class Runtime:
         return await asyncio.shield(task)
 
     async def aclose(self) -> None:
-        """Write what is queued, release open versions, end readers with `ServiceClosed`, disconnect.
+        """Write queued chunks, release open versions, end readers with `ServiceClosed`, disconnect.
 
         Idempotent; goes on to the end if the caller is cancelled.
         """

@@ -1,4 +1,4 @@
-"""Every error that monostream_ai raises on its own behalf.
+"""Every error of monostream_ai, drawn as a tree. A module in parentheses defines the error.
 
 MonostreamError
 ├── InvalidArgument (also a ValueError)
@@ -8,11 +8,11 @@ MonostreamError
 │   ├── InvalidChunk             not JSON, NaN, or refused by the protocol: names the path
 │   ├── ChunkTooLarge
 │   └── InvalidURL
-├── PublisherError               the publisher may not write (any more)
-│   ├── VersionConflict          somebody else holds this version or a newer one
+├── PublisherError               the publisher may not, or no longer, write
+│   ├── VersionConflict          this version, or a newer one, exists already
 │   ├── Fenced                   a newer version was opened, or this one was taken over
 │   ├── StreamClosed             the version has its terminal chunk
-│   │   └── StreamStopped        …because somebody pressed stop
+│   │   └── StreamStopped        …because a user pressed stop
 │   ├── PublisherClosed          this object was closed, or never opened
 │   └── Overflow                 more chunks were pushed than the store could take
 ├── SubscriptionError            the reader cannot go on
@@ -32,6 +32,7 @@ MonostreamError
 │   ├── SchemaTooNew             the tables are those of a newer release
 │   └── ChunkRefused             the column cannot hold this value (a jsonb column and NUL)
 ├── ServiceClosed
+├── RequestRefused               a chat request was answered with an error (monostream_ai.fastapi)
 ├── ResponseFailed               a model reported a failure in its stream (monostream_ai.openai)
 │   └── TruncatedStream          …or broke off before its end
 └── WrongEventLoop               the service is bound to another loop or process
@@ -42,8 +43,8 @@ from __future__ import annotations
 from typing import Final
 
 MASKED_ERROR_TEXT: Final = "An error occurred."
-"""What a browser is told about a failure. Source: vercel/ai 7.0.173, `onError` default of
-`toUIMessageStream`.
+"""The text a browser gets in place of an exception's own. Source: vercel/ai 7.0.173, the default of
+`onError` in `toUIMessageStream`.
 """
 
 
@@ -108,16 +109,17 @@ class ChunkTooLarge(InvalidArgument):
 
 
 class InvalidURL(InvalidArgument):
-    """A service URL names no backend that we have."""
+    """A URL names no backend of this package."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"{reason}; use memory://, sqlite+aiosqlite:///file.db or postgresql+asyncpg://user@host/database"
+            f"{reason}; use memory://, sqlite+aiosqlite:///file.db "
+            "or postgresql+asyncpg://user@host/database"
         )
 
 
 class PublisherError(MonostreamError):
-    """A publisher may not write to its version (any more)."""
+    """A publisher may not, or no longer, write to its version."""
 
     def __init__(self, message: str, stream_id: str, version: int) -> None:
         super().__init__(message)
@@ -130,7 +132,8 @@ class VersionConflict(PublisherError):
 
     def __init__(self, stream_id: str, version: int, latest: int) -> None:
         super().__init__(
-            f"stream {stream_id!r} already has version {latest}, so version {version} cannot be opened: use version='next'",
+            f"stream {stream_id!r} already has version {latest}, so version {version} cannot be "
+            "opened: use version='next'",
             stream_id,
             version,
         )
@@ -185,8 +188,8 @@ class Overflow(PublisherError):
 
     def __init__(self, stream_id: str, version: int, limit: int) -> None:
         super().__init__(
-            f"stream {stream_id!r} version {version} has over {limit} bytes pushed and not yet stored: "
-            "the store is too slow or unreachable",
+            f"stream {stream_id!r} version {version} has over {limit} bytes pushed and not yet "
+            "stored: the store is too slow or unreachable",
             stream_id,
             version,
         )
@@ -194,7 +197,7 @@ class Overflow(PublisherError):
 
 
 class SubscriptionError(MonostreamError):
-    """A subscription cannot go on. What it yielded so far is right."""
+    """A subscription cannot go on. The chunks it has yielded are right."""
 
     def __init__(self, message: str, stream_id: str) -> None:
         super().__init__(message)
@@ -208,7 +211,8 @@ class PublisherLost(SubscriptionError):
 
     def __init__(self, stream_id: str, version: int) -> None:
         super().__init__(
-            f"the publisher of stream {stream_id!r} version {version} was lost: its lease ran out without an ending",
+            f"the publisher of stream {stream_id!r} version {version} was lost: "
+            "its lease ran out without an ending",
             stream_id,
         )
         self.version = version
@@ -300,7 +304,8 @@ class SchemaMissing(StoreError):
 
     def __init__(self, table: str) -> None:
         super().__init__(
-            f"table {table!r} is missing: call 'await store.setup()' once, or create it with your migrations"
+            f"table {table!r} is missing: call 'await store.setup()' once, "
+            "or create it with your migrations"
         )
         self.table = table
 
@@ -310,7 +315,8 @@ class SchemaMismatch(StoreError):
 
     def __init__(self, table: str, missing: str) -> None:
         super().__init__(
-            f"table {table!r} lacks {missing}: it is not a table of monostream_ai; use another database or schema"
+            f"table {table!r} lacks {missing}: it is not a table of monostream_ai; "
+            "use another database or schema"
         )
         self.table = table
 
@@ -323,7 +329,8 @@ class SchemaOutdated(StoreError):
     def __init__(self, found: int, needed: int) -> None:
         super().__init__(
             f"the database has schema version {found} and this package needs {needed}: "
-            "run 'monostream-ai migrate', call 'await store.setup()', or upgrade it with your migrations"
+            "run 'monostream-ai migrate', call 'await store.setup()', "
+            "or upgrade it with your migrations"
         )
         self.found = found
         self.needed = needed
@@ -336,8 +343,9 @@ class SchemaTooNew(StoreError):
 
     def __init__(self, found: int, known: int) -> None:
         super().__init__(
-            f"the database has schema version {found} and this package knows {known} at most: upgrade monostream-ai. "
-            "With create_tables=False nothing is checked, and a release that is one step behind works"
+            f"the database has schema version {found} and this package knows {known} at most: "
+            "upgrade monostream-ai. With create_tables=False nothing is checked, "
+            "and a release that is one step behind works"
         )
         self.found = found
         self.known = known
@@ -348,8 +356,8 @@ class ChunkRefused(StoreError):
 
     def __init__(self, stream_id: str, version: int) -> None:
         super().__init__(
-            f"the table of stream {stream_id!r} version {version} cannot hold this chunk: a jsonb column refuses NUL and "
-            "lone surrogates; let the column be json or text"
+            f"the table of stream {stream_id!r} version {version} cannot hold this chunk: "
+            "a jsonb column refuses NUL and lone surrogates; let the column be json or text"
         )
         self.stream_id = stream_id
         self.version = version

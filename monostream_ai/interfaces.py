@@ -24,7 +24,7 @@ from monostream_ai.types import (
 
 PAGE_ROWS: Final = 1000
 PAGE_BYTES: Final = 1024 * 1024
-"""Bounds of the pages that we ask a store for."""
+"""Size of the pages that the service reads from a store."""
 
 
 class Store(ABC):
@@ -37,8 +37,7 @@ class Store(ABC):
 
     @abstractmethod
     async def setup(self) -> None:
-        """Create or upgrade what the store needs; safe to call again and from several processes at
-        once.
+        """Create or upgrade the tables. Safe to repeat, and from several processes at once.
 
         Raises:
             SchemaMismatch: A table of the same name is not ours.
@@ -49,9 +48,9 @@ class Store(ABC):
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
         """Open a version atomically and fence every older one; return its number.
 
-        Once it returns, nothing more lands in an older version. Of two racers for `None` (the next
-        version: latest + 1, or 0), each gets its own number and only the higher one can write.
-        Calling it again with the same token returns the same version.
+        Once it returns, nothing more lands in an older version. A version of None asks for the next
+        one: latest + 1, or 0. Two racers for it get different numbers, and only the higher one can
+        write. Calling it again with the same token returns the same version.
 
         Raises:
             VersionConflict: The explicit version, or a newer one, exists.
@@ -75,8 +74,8 @@ class Store(ABC):
         Returns:
             One entry for each append: None if it is durable now, else why it is not: `Fenced`,
             `StreamClosed`, `StreamStopped`, `StreamDeleted`, `ChunksMissing` (the store has fewer
-            chunks than this publisher wrote), `ChunkRefused`, or `StoreUnavailable` if this one's
-            outcome is unknown and it should be tried again.
+            chunks than this publisher wrote), `ChunkRefused`, or `StoreUnavailable` if the outcome
+            of this one is unknown and it should be repeated.
         """
 
     @abstractmethod
@@ -100,14 +99,16 @@ class Store(ABC):
     async def payloads(
         self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int
     ) -> list[str]:
-        """Return payloads of any version, also a superseded one, from id `first` on; bounds as in
-        `read`. Empty past the end.
+        """Return payloads from id `first` on of any version, also a superseded one.
+
+        Bounded as in `read`. Empty past the end.
         """
 
     @abstractmethod
     async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:
-        """Renew leases for another `lease` seconds; return None for each one held, else why it is
-        lost, as `append` does.
+        """Renew leases for `lease` seconds; return None for each one held, else why it is lost.
+
+        The reasons are those of `append`.
         """
 
     @abstractmethod
@@ -170,7 +171,7 @@ class Store(ABC):
         `prefix`.
 
         They are lost, or closed and not settled, and their lease lapsed; a closing append lets it
-        lapse at once. Versions that were superseded while they were open are left out: who opened
+        lapse at once. Versions that were superseded while they were open are left out: the publisher of
         the newer one has taken their work over.
         """
 
@@ -207,11 +208,11 @@ class Store(ABC):
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Close what the store opened. Safe to call twice."""
+        """Close the connections that the store opened. Safe to call twice."""
 
 
 class Listener(Protocol):
-    """What a notifier calls, on the event loop that called `listen`. Both methods return at once
+    """Takes a notifier's calls, on the event loop that called `listen`. Both methods return at once
     and never raise.
     """
 
@@ -262,4 +263,4 @@ class Notifier(ABC):
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Close what the notifier opened. Safe to call twice."""
+        """Close the connections that the notifier opened. Safe to call twice."""

@@ -64,7 +64,7 @@ def _is_plain(value: object, depth: int) -> bool:
     if depth <= 0:
         return False
     for child in children:
-        # Most are strings, and their type is quicker to see than what they are not.
+        # Most are strings, and comparing a type is quicker than a call.
         if type(child) is not str and not _is_plain(child, depth - 1):
             return False
     return True

@@ -1,5 +1,5 @@
-"""What a chunk is: how it becomes text, which chunk is terminal, and how a version is ended on the
-publisher's behalf.
+"""Chunk protocols: how a chunk becomes text, which chunk is terminal, and how a version is ended on
+its publisher's behalf.
 
 The core knows no chunk type. A protocol brings one; `JSONProtocol` covers any JSON chunk, and
 `monostream_ai.ui_messages` has the one that `useChat` reads.
@@ -18,10 +18,10 @@ C = TypeVar("C")
 
 
 class Transcript(Protocol[C]):
-    """What an ending must know of a version's chunks, such as the parts still open.
+    """The knowledge of a version's chunks that an ending needs, such as the parts still open.
 
-    One transcript sees one version, from its first chunk on: fed by the publisher as it writes, or
-    from the store by whoever ends the version in its stead.
+    One transcript sees one version, from its first chunk on. The publisher feeds it as it writes; a
+    process that ends the version in its stead feeds it from the store.
     """
 
     def feed(self, chunk: C) -> None:
@@ -30,16 +30,16 @@ class Transcript(Protocol[C]):
     def ending(self, ending: Ending, error_text: str = MASKED_ERROR_TEXT) -> Sequence[C]:
         """Return the chunks that end the version now; the last of them is terminal.
 
-        Empty where the protocol has no chunk for it: the version is then closed without one when
-        its work is done or it is stopped, and left to be lost otherwise, since a clean close would
-        look like success.
+        Empty if the protocol has no chunk for this ending. The version is then closed without one
+        if it is finished or stopped. Otherwise it is left without an ending and counts as lost: a
+        clean close would look like success.
         """
 
 
 class ChunkProtocol(Protocol[C]):
     """A chunk type and its rules. Methods must be fast and must not block.
 
-    `encode` and `is_terminal` are called in whatever thread pushes a chunk, the others on the event
+    `encode` and `is_terminal` are called in the thread that pushes a chunk, the others on the event
     loop.
     """
 

@@ -48,14 +48,15 @@ PRUNE_BATCH: Final = 100
 
 
 class DurableStreamService(Generic[C]):
-    """Named streams on a store. One service serves a process; it connects on first use and belongs
-    to one event loop.
+    """Named streams on a store.
+
+    Make one service for each process. It connects on first use and belongs to one event loop.
 
     `async with service:` or `aclose` closes the notifier, then the store.
 
     Args:
         notifier: Without one, readers in other processes find new chunks by polling.
-        protocol: What a chunk is, and which one is terminal.
+        protocol: Encodes chunks, and knows which one is terminal.
         lease: Seconds after which a publisher that died is declared lost. Renewed every third of
             it. Choose it longer than the database takes to restart.
         poll_interval: Seconds between reads behind the notifications.
@@ -63,7 +64,7 @@ class DurableStreamService(Generic[C]):
             One that does not answer when the service is first used, or when a version is opened, is
             reported at once.
         create_tables: Call `store.setup()` on first use.
-        observer: Told what happens, for metrics; `monostream_ai.opentelemetry` has one.
+        observer: Takes measurements; `monostream_ai.opentelemetry` has one.
     """
 
     def __init__(
@@ -113,15 +114,15 @@ class DurableStreamService(Generic[C]):
 
     @property
     def closing(self) -> bool:
-        """Whether `begin_shutdown` or `aclose` was called: responses to readers should break off."""
+        """Whether `begin_shutdown` or `aclose` was called: responses should break off."""
         return self._closing
 
     def statistics(self) -> Statistics:
-        """Return the state of this moment, and counts since the start. Cheap; safe in any thread."""
+        """Return the state of this moment and counts since the start. Safe in any thread."""
         return self._runtime.statistics()
 
     def on_error(self, observer: BackgroundErrors) -> None:
-        """Call the observer with each error of work in the background. Such errors stop no stream."""
+        """Call the observer with each error of background work. Such errors stop no stream."""
         self._runtime.error_observers.append(observer)
 
     @property
@@ -293,7 +294,7 @@ class DurableStreamService(Generic[C]):
         )
 
     async def unattended(self, *, prefix: str = "", limit: int = 100) -> list[VersionInfo]:
-        """Return watched versions that nobody looks after: lost ones, and ended ones not settled."""
+        """Return watched versions that nobody looks after: lost, or ended and not settled."""
         store = await self._connected()
         return await store.unattended(prefix=prefix, limit=limit)
 
@@ -390,9 +391,7 @@ class DurableStreamService(Generic[C]):
         self._closing = True
 
     async def aclose(self) -> None:
-        """Write what is queued, release the versions still open, end all readers with
-        `ServiceClosed`, and disconnect.
-        """
+        """Write queued chunks, release open versions, end readers with `ServiceClosed`, disconnect."""
         self._closing = True
         await self._runtime.aclose()
 

@@ -1,4 +1,4 @@
-"""The values that move between floors: cursors, leases, appends, pages."""
+"""The values that move between layers: cursors, leases, appends, pages."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ def new_token() -> str:
 
 
 def log_fields(stream_id: str, version: int) -> dict[str, object]:
-    """Return what a log record says of a version, for formatters that write JSON; pass it as
-    `extra`.
-    """
+    """Return a version's fields for a log record; pass them as `extra`, for formatters of JSON."""
     return {"stream_id": stream_id, "version": version}
 
 
@@ -98,7 +96,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What is stored when a version is acquired. Lease in seconds; request and metadata are JSON
+    """The record of a version when it is acquired. Lease in seconds; request and metadata as JSON
     text.
 
     A `watched` version must be settled after it is closed; until then `Store.unattended` may list
@@ -159,9 +157,7 @@ class Page:
 
 
 class Finding(NamedTuple):
-    """What one check of a backend found, and what to do about it. `fail` means that streams do not
-    work.
-    """
+    """The result of one check of a backend, and advice. `fail` means that streams do not work."""
 
     check: str
     level: Literal["ok", "warn", "fail"]
@@ -170,7 +166,7 @@ class Finding(NamedTuple):
 
 
 class StoredChunk(NamedTuple):
-    """When a chunk was stored, by the store's clock, and the size of its payload in bytes of UTF-8."""
+    """The time at which a chunk was stored, by the store's clock, and its size in bytes of UTF-8."""
 
     id: int
     stored_at: datetime
@@ -191,7 +187,7 @@ class Batch:
     _frames: dict[str, list[bytes]] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
-    """Frames already made from this batch, by encoder, so that readers sharing it encode it once."""
+    """Frames already made from this batch, by encoder, so that readers sharing it encode once."""
 
     @property
     def cursors(self) -> list[Cursor]:

@@ -1,5 +1,5 @@
-"""One tailer for each process: it keeps a tail of each stream that is read here, so that all readers
-of a stream share one read of each chunk.
+"""The process's one tailer: keeps a tail of each stream that is read here, so that all readers of a
+stream share one read of each chunk.
 
 A wake-up, a poll that is due, or a local commit that does not fit makes a tail dirty. One task
 reads all dirty tails with one statement at a time; those that become dirty meanwhile are read by

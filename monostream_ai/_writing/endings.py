@@ -1,6 +1,4 @@
-"""Ending a version in its publisher's stead, after a stop or a loss; and finishing a watched version
-after its end.
-"""
+"""Ends a version in its publisher's stead, after a stop or a loss, and settles watched versions."""
 
 from __future__ import annotations
 

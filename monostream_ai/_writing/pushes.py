@@ -29,7 +29,7 @@ class Pushes(Generic[C]):
 
     def __init__(self, protocol: ChunkProtocol[C], lease: Lease) -> None:
         self.overflow: Overflow | None = None
-        """Set when a push was refused: its chunks are missing, so the version ends with an error."""
+        """Set when a push was refused: chunks are missing, so the version ends with an error."""
         self._protocol = protocol
         self._lease = lease
         # A deque's append and popleft are atomic, so pushing threads and the loop share it without
