@@ -1,4 +1,4 @@
-"""`--fail-on-skip`: a run that skipped anything fails, so that CI cannot pass without its services."""
+"""`--fail-on-skip`: a run that skips a test fails, so that CI cannot pass without its services."""
 
 from __future__ import annotations
 

@@ -5,8 +5,10 @@ after the test.
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,30 @@ from tests.chunks import PROTOCOL, Chunk
 ServiceFactory = Callable[..., "DurableStreamService[Chunk]"]
 
 TEST_TIMEOUT = 120.0
-"""Seconds after which a test that hangs is cancelled, so that the others still run."""
+"""Seconds after which an async test fails, so that one that hangs does not stop the others."""
+
+CLOSING_TIMEOUT = 30.0
+"""Seconds for all services of a test to close."""
 
 SERVICE_LEASE = 5.0
 """Seconds; a test that waits for a lease to run out passes a shorter one."""
 
 
-def _cancel_all_but(kept: set[asyncio.Task[Any]]) -> None:
-    for task in asyncio.all_tasks() - kept:
-        task.cancel("the test took too long")
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        item.obj = _within_time(item.obj)
+
+
+def _within_time(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    # Only the test is cancelled, and fails with an Exception. A CancelledError that comes out of
+    # the teardown of a fixture makes pytest forget the other fixtures of the test, and all tests
+    # that follow are given those once more, with their closed loop.
+    @functools.wraps(test)
+    async def bounded(*arguments: Any, **fixtures: Any) -> None:
+        async with asyncio.timeout(TEST_TIMEOUT):
+            await test(*arguments, **fixtures)
+
+    return bounded
 
 
 @pytest.fixture(params=BACKENDS)
@@ -41,9 +58,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 async def no_task_is_left() -> AsyncIterator[None]:
     """Fail a test that leaves a task or a database thread behind."""
     before, threads_before = asyncio.all_tasks(), set(threading.enumerate())
-    patience = asyncio.get_running_loop().call_later(TEST_TIMEOUT, _cancel_all_but, before)
     yield
-    patience.cancel()
     for thread in set(threading.enumerate()) - threads_before:
         if "_connection_worker_thread" in thread.name:
             # It answers the loop a last time, so the loop must not be closed before it ends.
@@ -81,8 +96,9 @@ async def service_factory(backend: Backend, no_task_is_left: None) -> AsyncItera
         return services[-1]
 
     yield make
-    for service in services:
-        await service.aclose()
+    async with asyncio.timeout(CLOSING_TIMEOUT):
+        for service in services:
+            await service.aclose()
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
-"""Which tests stay together when several processes share them (`--numprocesses`): those that record
-and those that show what was recorded, and those that share one Chromium. All others go to whichever
-process is free.
+"""How several processes share the tests (`--numprocesses`).
+
+Tests that record messages stay together with those that show what was recorded, and tests that
+share one Chromium or one run of another pytest stay together too. Each other test goes to the
+process that is free first.
 """
 
 from __future__ import annotations
@@ -9,10 +11,13 @@ from typing import Any, Final
 
 import pytest
 
+from tests.plugins.lanes import SLOW_TO_START
+
 TOGETHER: Final = {
     "tests/langchain/": "recordings",
     "tests/clients/": "recordings",
     "tests/browser/": "browser",
+    "tests/testing/": "suites",
 }
 
 
@@ -20,9 +25,15 @@ def share_of(nodeid: str) -> str:
     return next((share for folder, share in TOGETHER.items() if nodeid.startswith(folder)), nodeid)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Long tests come early, so that no process has one left when the others have ended.
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOW_TO_START))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Schedule the shares, the largest first, so that no process ends much later than the others."""
+    """Schedule the shares, the largest first."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Shares(LoadScopeScheduling):

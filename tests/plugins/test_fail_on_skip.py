@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.plugins.trying import run_pytest
+
 SKIPPING = "import pytest\ndef test_a(): pytest.skip('no service')\n"
 
 
@@ -19,16 +18,5 @@ def test_a_skip_fails_the_run_only_if_asked(
     tmp_path: Path, options: tuple[str, ...], code: int
 ) -> None:
     (tmp_path / "test_skipping.py").write_text(SKIPPING)
-    pytest_here = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "tests.plugins.fail_on_skip",
-        f"--rootdir={tmp_path}",
-        tmp_path,
-    ]
 
-    assert (
-        subprocess.run([*pytest_here, *options], cwd=ROOT, capture_output=True).returncode == code
-    )
+    assert run_pytest(tmp_path, "tests.plugins.fail_on_skip", *options).returncode == code

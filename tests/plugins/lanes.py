@@ -1,0 +1,128 @@
+"""How much of the suite a run takes: every case, a drawn sample of the sweeps, or the quick lane.
+
+A test that tries every case of something, like every chunk boundary with every release, is a sweep:
+
+    @pytest.mark.sweep(3, each="release")
+    @pytest.mark.parametrize("release", RELEASES)
+    @pytest.mark.parametrize("cut", CUTS)
+
+pytest runs all of its cases. With `--sample` it draws three of them for each release and
+deselects the others. The seed is printed; `--seed` draws the same cases again. `--quick` draws too,
+and leaves out the tests that drive a browser or start other programs.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import pytest
+
+SLOW_TO_START: Final = (
+    "tests/browser/",
+    "tests/clients/",
+    "tests/cli/test_program.py",
+    "tests/doors/test_openapi.py",
+    "tests/examples/",
+    "tests/fastapi_processes/",
+    "tests/fuzz/",
+    "tests/plugins/",
+    "tests/processes/",
+    "tests/release/",
+    "tests/testing/",
+    "tests/test_docs.py",
+    "tests/test_notebooks.py",
+    "tests/test_readme.py",
+)
+"""Tests that need Chromium, Node.js or processes of their own; the quick lane leaves them out."""
+
+_DRAWN: Final = pytest.StashKey[tuple[int, int]]()
+"""How many cases of sweeps were drawn, and of how many."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("lanes")
+    group.addoption("--sample", action="store_true", help="run a drawn sample of the sweeps")
+    group.addoption(
+        "--quick",
+        action="store_true",
+        help="as --sample, without the tests that drive a browser or start other programs",
+    )
+    group.addoption(
+        "--seed", type=int, metavar="N", help="draw the same sample as the run that printed it"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "sweep(count, each=None): a sample has so many of the cases, drawn by chance; with `each`,"
+        " so many for each value of the parameter of that name",
+    )
+    # Set before pytest-xdist starts its processes: they get these options, and draw alike.
+    config.option.sample = config.option.sample or config.option.quick
+    if config.option.seed is None:
+        config.option.seed = random.randrange(10**6)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.quick:
+        _keep(config, items, {item for item in items if not item.nodeid.startswith(SLOW_TO_START)})
+    if config.option.sample:
+        swept = [item for item in items if item.get_closest_marker("sweep")]
+        drawn = set(_draw(swept, config.option.seed))
+        _keep(config, items, set(items) - (set(swept) - drawn))
+        config.stash[_DRAWN] = len(drawn), len(swept)
+
+
+def _draw(swept: Sequence[pytest.Item], seed: int) -> Iterator[pytest.Item]:
+    sweeps: dict[tuple[str, object], list[pytest.Item]] = {}
+    for item in swept:
+        sweeps.setdefault(_sweep_of(item), []).append(item)
+    for (test, value), cases in sweeps.items():
+        # Each sweep has a source of chance of its own, so that a test added elsewhere changes
+        # nothing here.
+        chance = random.Random(f"{seed} {test} {value}")
+        yield from chance.sample(cases, k=min(_marker_of(cases[0]).args[0], len(cases)))
+
+
+def _sweep_of(item: pytest.Item) -> tuple[str, object]:
+    """Return the test that a case belongs to, and the value that the sample is drawn for."""
+    each = _marker_of(item).kwargs.get("each")
+    parameters = item.callspec.params if isinstance(item, pytest.Function) else {}
+    return item.nodeid.partition("[")[0], None if each is None else parameters[each]
+
+
+def _marker_of(item: pytest.Item) -> pytest.Mark:
+    marker = item.get_closest_marker("sweep")
+    assert marker is not None
+    return marker
+
+
+def _keep(config: pytest.Config, items: list[pytest.Item], kept: set[pytest.Item]) -> None:
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # A process that runs a share of the tests tells the one that reports.
+    if hasattr(session.config, "workeroutput") and _DRAWN in session.config.stash:
+        session.config.workeroutput["drawn"] = session.config.stash[_DRAWN]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    if drawn := getattr(node, "workeroutput", {}).get("drawn"):
+        node.config.stash[_DRAWN] = drawn
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if _DRAWN in config.stash:
+        drawn, swept = config.stash[_DRAWN]
+        terminalreporter.write_line(
+            f"Drew {drawn} of {swept} cases of the sweeps; draw them again with --seed"
+            f" {config.option.seed}."
+        )

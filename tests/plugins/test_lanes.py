@@ -1,0 +1,62 @@
+"""What a sample leaves out, and that a seed draws it again."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.plugins.lanes import SLOW_TO_START
+from tests.plugins.trying import ROOT, run_pytest
+
+SWEEP = """
+import pytest
+
+@pytest.mark.sweep(2, each="letter")
+@pytest.mark.parametrize("number", range(50))
+@pytest.mark.parametrize("letter", "abc")
+def test_everything(letter, number):
+    pass
+
+def test_one():
+    pass
+"""
+
+
+def run(directory: Path, *options: str) -> tuple[list[str], str]:
+    """Return the ids of the tests that ran, and the last lines of the output."""
+    (directory / "test_sweep.py").write_text(SWEEP)
+    done = run_pytest(directory, "tests.plugins.lanes", "-v", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = re.findall(r"test_sweep\.py::(\S+)", done.stdout)
+    return sorted(set(names)), done.stdout
+
+
+def test_without_an_option_every_case_runs(tmp_path: Path) -> None:
+    assert len(run(tmp_path)[0]) == 3 * 50 + 1
+
+
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_a_sample_has_so_many_cases_of_each_value(tmp_path: Path, processes: str) -> None:
+    names, output = run(tmp_path, "--sample", "--seed", "1", "-n", processes)
+
+    assert [name[:17] for name in names] == [
+        *(f"test_everything[{letter}" for letter in "aabbcc"),
+        "test_one",
+    ]
+    assert "Drew 6 of 150 cases of the sweeps; draw them again with --seed 1.\n" in output
+    assert "skipped" not in output
+
+
+def test_a_seed_draws_the_same_cases_again(tmp_path: Path) -> None:
+    names, output = run(tmp_path, "--sample")
+    [seed] = re.findall(r"--seed (\d+)", output)
+
+    assert run(tmp_path, "--quick", "--seed", seed)[0] == names
+    assert run(tmp_path, "--sample", "--seed", f"{seed}1")[0] != names
+
+
+@pytest.mark.parametrize("place", SLOW_TO_START)
+def test_what_the_quick_lane_leaves_out_is_there(place: str) -> None:
+    assert (ROOT / place).exists()
