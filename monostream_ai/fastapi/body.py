@@ -143,7 +143,10 @@ class TurnBody:
     def _live_frames(self, batch: Batch) -> list[bytes]:
         """Encode the payloads as they are, in pieces of about `PIECE_CHARACTERS`."""
         payloads = batch.payloads
-        at_once = max(1, PIECE_CHARACTERS * len(payloads) // sum(map(len, payloads)))
+        characters = sum(map(len, payloads))
+        if characters <= PIECE_CHARACTERS:
+            return [self._encoder.frames(batch).encode()]
+        at_once = max(1, PIECE_CHARACTERS * len(payloads) // characters)
         parts = [
             Batch(batch.version, batch.first + start, payloads[start : start + at_once])
             for start in range(0, len(payloads), at_once)

@@ -51,6 +51,19 @@ async def test_the_start_with_the_message_id_is_stored_before_the_reply_runs(
     assert (await service.status("chat:c1")).message_id == seen[0]["messageId"]
 
 
+async def test_a_turn_is_shown_with_its_stream_version_and_attempt(
+    new_service: NewService, serve: Serve
+) -> None:
+    held = Held()
+    client = await serve(new_service(), held)
+
+    async with client.ask(question()):
+        await held.started.wait()
+        held.go_on.set()
+
+    assert repr(held.turns[0]) == "<ChatTurn 'chat:c1' v0 attempt 1>"
+
+
 async def test_the_answer_is_completed_when_its_client_leaves(
     new_service: NewService, serve: Serve
 ) -> None:

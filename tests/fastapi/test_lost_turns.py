@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import httpx
@@ -84,6 +85,31 @@ async def test_a_resume_that_finds_a_lost_turn_runs_it_again_at_once(
     assert "id: 1.0\n" in body
     assert types_in(body) == ["start", "text-start", "text-delta", "text-end", "finish"]
     assert chunks_in(body)[0]["messageId"] == "m1"
+
+
+@pytest.mark.parametrize(
+    ("on_lost", "event"),
+    [("retry", "runs again here"), ("error", "ends with an error")],
+    ids=["run again", "ended"],
+)
+async def test_a_takeover_is_logged_for_debugging(
+    new_service: NewService,
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
+    on_lost: str,
+    event: str,
+) -> None:
+    service = new_service(lease=LEASE)
+    client = await serve(service, greet, on_lost=on_lost)
+    await leave_open(service)
+    await lost(service)
+
+    with caplog.at_level(logging.DEBUG, "monostream_ai.fastapi.takeover"):
+        await client.get()
+
+    [record] = [record for record in caplog.records if "is lost and" in record.message]
+    assert record.message == f"stream 'chat:c1' version 0 attempt 1 is lost and {event}"
+    assert (record.levelname, vars(record)["version"]) == ("DEBUG", 0)
 
 
 async def test_a_turn_that_is_lost_too_often_ends_with_an_error(
