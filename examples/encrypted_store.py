@@ -1,7 +1,11 @@
-"""A store of your own: this one encrypts what it hands on to SQLite, so that a stolen database file
-tells nobody what was said.
+"""Write your own store: this one encrypts chunks before SQLite gets them.
 
-python examples/encrypted_store.py      # tests/examples/test_encrypted_store.py runs our conformance suite on it
+A stolen database file reveals nothing that was said. Longer than the other examples, because each
+method that takes or returns chunks must encrypt or decrypt them.
+
+    python examples/encrypted_store.py
+
+`tests/examples/test_encrypted_store.py` runs the conformance suite for stores on it.
 """
 
 import asyncio
@@ -22,18 +26,18 @@ from monostream_ai.types import Append, Page, Position, StoredChunk
 from monostream_ai.ui_messages import UIMessageProtocol
 
 SEAL = 34
-"""Bytes that sealing adds to twice the size of a payload."""
+"""Bytes that encryption adds to twice the size of a payload, since it is stored as hex digits."""
 
 
 class EncryptedStore(SQLiteStore):
-    """Encrypts chunks, each for its place; ids, owners, requests and metadata stay readable.
-    `PostgresStore` works alike.
+    """Encrypts each chunk for its place in its stream.
+
+    Ids, owners, requests and metadata stay readable. `PostgresStore` can be extended the same way.
     """
 
     def __init__(self, engine: AsyncEngine, key: bytes) -> None:
         super().__init__(engine)
-        # AES-SIV adds nothing random: an append that is repeated after a lost answer must bring the
-        # same payloads.
+        # AES-SIV is deterministic: an append repeated after a lost reply must have equal payloads.
         self._cipher = AESSIV(key)
 
     async def append(
@@ -44,19 +48,15 @@ class EncryptedStore(SQLiteStore):
     async def read(
         self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
     ) -> list[Page]:
-        def opened(stream_id: str, page: Page) -> Page:
-            version = page.head.version if page.head else 0
-            return replace(
-                page, payloads=self._open(page.payloads, stream_id, version, page.first, max_bytes)
-            )
-
         pages = await super().read(
             positions, max_rows=max_rows, max_bytes=2 * max_bytes + SEAL * max_rows
         )
-        return [
-            opened(position.stream_id, page)
-            for position, page in zip(positions, pages, strict=True)
-        ]
+        opened = []
+        for position, page in zip(positions, pages, strict=True):
+            version = page.head.version if page.head else 0
+            payloads = self._open(page.payloads, position.stream_id, version, page.first, max_bytes)
+            opened.append(replace(page, payloads=payloads))
+        return opened
 
     async def payloads(
         self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int

@@ -1,6 +1,4 @@
-"""A chat server for `useChat`, whose answers survive reloads and restarts: `uvicorn --app-dir
-examples fastapi_app:app`.
-"""
+"""A chat server whose answers survive restarts: `uvicorn --app-dir examples fastapi_app:app`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,7 +1,8 @@
-"""A protocol of your own, for something that is no chat: a long job reports its progress, and
-whoever watches draws a bar.
+"""Use your own protocol for something other than a chat: a long job reports its progress.
 
-python examples/job_progress.py         # run the job, watch it from its start, and look in on it later
+Each watcher draws a bar, one from the start of the job and one later.
+
+    python examples/job_progress.py
 """
 
 import asyncio
@@ -21,8 +22,7 @@ class Step(TypedDict):
 
 protocol = JSONProtocol[Step](
     is_terminal=lambda step: step["outcome"] is not None,
-    # Who ends a job that did not end itself knows only why: finish, error, abort (it was stopped),
-    # or lost.
+    # Makes the last step of a job that did not write one: `why` is finish, error, abort or lost.
     ending=lambda why: [{"done": 0, "total": 0, "doing": "ended", "outcome": why}],
 )
 service = create_service("memory://", protocol)
@@ -30,13 +30,12 @@ FILES = [f"report-{number:02}.pdf" for number in range(1, 41)]
 
 
 async def job() -> None:
+    count = len(FILES)
     async with service.publisher("job:7") as pub:
         for done, file in enumerate(FILES):
-            await pub.write({"done": done, "total": len(FILES), "doing": file, "outcome": None})
+            await pub.write({"done": done, "total": count, "doing": file, "outcome": None})
             await asyncio.sleep(0.02)  # stands for the work
-        await pub.write(
-            {"done": len(FILES), "total": len(FILES), "doing": "all files", "outcome": "finish"}
-        )
+        await pub.write({"done": count, "total": count, "doing": "all files", "outcome": "finish"})
 
 
 async def watch(name: str) -> None:
@@ -44,11 +43,9 @@ async def watch(name: str) -> None:
         bar = progress.add_task(name)
         async for step in service.subscribe("job:7"):
             if step["total"]:
+                description = f"{name}: {step['doing']}"
                 progress.update(
-                    bar,
-                    completed=step["done"],
-                    total=step["total"],
-                    description=f"{name}: {step['doing']}",
+                    bar, completed=step["done"], total=step["total"], description=description
                 )
     print(f"{name} saw it end: {step['outcome']}")
 

@@ -1,7 +1,6 @@
-"""Record a LangChain chain with a callback; the chain itself does not change. Runs offline, with a
-model that repeats a text.
+"""Record a LangChain chain with a callback, without changing the chain.
 
-python examples/langchain_chain.py
+python examples/langchain_chain.py      # runs offline with a scripted model
 """
 
 import asyncio

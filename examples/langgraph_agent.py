@@ -1,7 +1,6 @@
-"""An agent that asks before it acts. The question is stored: whoever comes back, even days later,
-sees it and can answer.
+"""Let an agent ask before it acts. Its question is stored, so a user can answer it days later.
 
-python examples/langgraph_agent.py [yes|no]     # runs offline, with a model that follows a script
+python examples/langgraph_agent.py yes      # or no; runs offline with a scripted model
 """
 
 import asyncio
@@ -32,22 +31,18 @@ def delete_file(path: str) -> str:
     return f"{path} is deleted"
 
 
-said = AIMessage(
-    "Let me see.", tool_calls=[{"id": "call_1", "name": "delete_file", "args": {"path": "old.txt"}}]
-)
-model = OfflineModel(messages=iter([said, AIMessage("That is all.")]), disable_streaming=True)
+call: Any = {"id": "call_1", "name": "delete_file", "args": {"path": "old.txt"}}
+said = iter([AIMessage("Let me see.", tool_calls=[call]), AIMessage("That is all.")])
+model = OfflineModel(messages=said, disable_streaming=True)
+# A checkpointer on disk, such as that of langgraph-checkpoint-postgres, survives restarts too.
 ask = HumanInTheLoopMiddleware({"delete_file": True})
-# A checkpointer that stores to disk, such as langgraph-checkpoint-postgres, lets the agent survive
-# a restart as well.
 agent = create_agent(model, [delete_file], middleware=[ask], checkpointer=InMemorySaver())
 
 
 async def answer(given: Any, continued: UIMessage | None = None) -> None:
     async with service.publisher("chat:1", message_id="answer-1") as pub:
-        callback = StreamCallbackHandler(pub, continued=continued)
-        await agent.ainvoke(
-            given, {"callbacks": [callback], "configurable": {"thread_id": "chat:1"}}
-        )
+        handler = StreamCallbackHandler(pub, continued=continued)
+        await agent.ainvoke(given, {"callbacks": [handler], "configurable": {"thread_id": "1"}})
 
 
 async def main(choice: str = "yes") -> None:
@@ -56,10 +51,9 @@ async def main(choice: str = "yes") -> None:
         message = reduce_chunks(await service.chunks("chat:1"))
         part = next(part for part in message["parts"] if part.get("state") == "approval-requested")
         print(f"May I run {part['toolName']}({part['input']})? {choice}")
-        # `useChat` does this in `addToolApprovalResponse`, and sends the message back.
-        part.update(
-            state="approval-responded", approval={**part["approval"], "approved": choice == "yes"}
-        )
+        # On a page, `addToolApprovalResponse` of `useChat` does this and sends the message back.
+        approval = {**part["approval"], "approved": choice == "yes"}
+        part.update(state="approval-responded", approval=approval)
         await answer(Command(resume=resume_value([message])), message)
         print(*await service.chunks("chat:1"), sep="\n")
 

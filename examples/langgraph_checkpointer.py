@@ -1,7 +1,9 @@
-"""A turn whose process is killed goes on where its graph was: finished steps are shown again, and
-not run again.
+"""Resume a killed turn from LangGraph's checkpoint: finished steps are shown again, not run again.
 
-python examples/langgraph_checkpointer.py     # runs offline; starts a process that kills itself in the middle of an answer
+Longer than the other examples, because it plays both processes: it starts a copy of itself that
+kills itself in the middle of an answer, and then takes the turn over.
+
+    python examples/langgraph_checkpointer.py       # runs offline
 """
 
 import asyncio
@@ -48,12 +50,8 @@ def measure(place: str) -> str:
 
 
 call: Any = {"id": "call_1", "name": "measure", "args": {"place": "pier"}}
-model = OfflineModel(
-    responses=[
-        AIMessage("I will measure.", tool_calls=[call]),
-        AIMessage("The waves are 2 m high."),
-    ]
-)
+said = [AIMessage("I will measure.", tool_calls=[call]), AIMessage("The waves are 2 m high.")]
+model = OfflineModel(responses=said)
 
 
 def show_again(message: AnyMessage, callback: Any) -> None:
@@ -67,7 +65,7 @@ def show_again(message: AnyMessage, callback: Any) -> None:
 
 
 async def reply(turn: ChatTurn) -> None:
-    # The id of the turn's message is the same in each run of the turn.
+    # The message id stays the same when a turn runs again, so it can name the thread.
     config: Any = {"configurable": {"thread_id": turn.message_id}, "callbacks": [turn.callback]}
     asked = turn.langchain_messages()
     async with AsyncSqliteSaver.from_conn_string(f"{directory}/graph.db") as saver:
@@ -76,9 +74,8 @@ async def reply(turn: ChatTurn) -> None:
         for message in before.values.get("messages", asked)[len(asked) :]:
             show_again(message, turn.callback)
         if before.next or not before.values:
-            await agent.ainvoke(
-                None if before.next else {"messages": asked}, config, durability="sync"
-            )
+            given: Any = None if before.next else {"messages": asked}
+            await agent.ainvoke(given, config, durability="sync")
 
 
 app = FastAPI()

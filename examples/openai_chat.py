@@ -1,7 +1,8 @@
-"""Record a chat completion while it streams, and read it back as another process or a browser
-would.
+"""Record a chat completion while it streams, and read it back as a browser would.
 
-python examples/openai_chat.py                  # without OPENAI_API_KEY it replays a recorded answer
+    python examples/openai_chat.py
+
+Without OPENAI_API_KEY it replays a recorded answer.
 """
 
 import asyncio

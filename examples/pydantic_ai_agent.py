@@ -1,7 +1,6 @@
-"""Record a Pydantic AI agent: its own adapter makes the chunks of `useChat`, and the publisher
-keeps them.
+"""Record a Pydantic AI agent, whose own adapter makes chunks for `useChat`.
 
-python examples/pydantic_ai_agent.py    # runs offline, with Pydantic AI's test model
+python examples/pydantic_ai_agent.py    # runs offline with the test model of Pydantic AI
 """
 
 import asyncio
@@ -15,8 +14,8 @@ from monostream_ai import Publisher, create_service
 from monostream_ai.ui_messages import Chunk
 
 agent = Agent(TestModel(custom_output_text="In Rome it is sunny, 21 °C."))
-QUESTION = b"""{"trigger": "submit-message", "id": "1", "messages": [
-    {"id": "q1", "role": "user", "parts": [{"type": "text", "text": "How is the weather in Rome?"}]}]}"""
+QUESTION = b"""{"trigger": "submit-message", "id": "1", "messages": [{"id": "q1", "role": "user",
+    "parts": [{"type": "text", "text": "How is the weather in Rome?"}]}]}"""
 
 
 @agent.tool_plain

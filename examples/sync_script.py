@@ -1,5 +1,4 @@
-"""Record a program that knows nothing of asyncio: a thread of the publisher stores what it pushes,
-and a server reads it.
+"""Record a blocking program: a background thread of the publisher stores its chunks.
 
 python examples/sync_script.py
 """
@@ -14,7 +13,7 @@ from monostream_ai.ui_messages import UIMessageBuilder
 
 
 def words() -> Iterator[str]:
-    """Stand for any blocking code: a local model, an old client, a subprocess."""
+    """Stands for any blocking code: a local model, an old client, a subprocess."""
     yield from ("Blocking ", "code ", "can ", "stream ", "too.")
 
 
@@ -26,7 +25,7 @@ def program(url: str) -> None:
 
 
 async def read(url: str) -> None:
-    """Read as a server does, in another process and while the program runs, or later."""
+    """Read the stream as a server would: in another process, during the program or later."""
     async with create_service(url) as service:
         async for chunk in service.subscribe("chat:1"):
             print(chunk)
