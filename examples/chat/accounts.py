@@ -1,4 +1,4 @@
-"""Who may sign in: a table of names with the hashes of their passwords."""
+"""User accounts: a table of names and password hashes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ accounts = Table(
 
 
 class Accounts:
-    """The accounts of a chat. A real one also limits how often a password may be tried."""
+    """The accounts of a chat. In production, also limit the rate of password attempts."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def create(self, name: str, password: str) -> str | None:
-        """Return the id of a new account, or None if somebody else has the name."""
+        """Return the id of a new account, or None if the name is taken."""
         account_id, salt = secrets.token_hex(8), secrets.token_bytes(16)
         row = {"name": name, "salt": salt, "password_hash": await _hash(password, salt)}
         try:
@@ -40,13 +40,12 @@ class Accounts:
         return account_id
 
     async def check(self, name: str, password: str) -> str | None:
-        """Return the id of the account if the password is right."""
+        """Return the id of the account, or None if the name or the password is wrong."""
         async with self._engine.connect() as connection:
             row = (
                 await connection.execute(select(accounts).where(accounts.c.name == name))
             ).one_or_none()
-        # A name that nobody has takes as long as a wrong password, so that names cannot be found
-        # out.
+        # An unknown name takes as long as a wrong password, so timing does not reveal names.
         hashed = await _hash(password, b"" if row is None else row.salt)
         return (
             row.account_id
@@ -63,5 +62,5 @@ class Accounts:
 
 
 async def _hash(password: str, salt: bytes) -> bytes:
-    # N, r and p as the OWASP Password Storage Cheat Sheet has them for 16 MiB of memory.
+    # N, r and p from the OWASP Password Storage Cheat Sheet, for 16 MiB of memory.
     return await asyncio.to_thread(hashlib.scrypt, password.encode(), salt=salt, n=2**14, r=8, p=5)

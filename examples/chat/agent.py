@@ -1,4 +1,4 @@
-"""The model and its tools: OpenAI with an API key in the environment, else the offline model."""
+"""The model and its tools: OpenAI if the environment has an API key, else the offline model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TOOLS: dict[str, BaseTool] = {each.name: each for each in (get_weather, describe
 
 
 def create_model() -> BaseChatModel:
-    """Return a chat model by what the environment offers."""
+    """Return an OpenAI model if there is an API key, else the offline model."""
     if not os.environ.get("OPENAI_API_KEY"):
         return OfflineChatModel(
             tokens_per_second=float(os.environ.get("OFFLINE_TOKENS_PER_SECOND", "40"))
@@ -44,8 +44,9 @@ def create_model() -> BaseChatModel:
 async def run_agent(
     model: BaseChatModel, messages: Sequence[BaseMessage], callback: BaseCallbackHandler
 ) -> None:
-    """Let the model answer, calling tools until it needs none. LangChain's `create_agent` does the
-    same and more.
+    """Let the model answer, and run its tool calls until it makes none.
+
+    LangChain's `create_agent` does the same and more.
     """
     conversation = list(messages)
     bound = model.bind_tools(list(TOOLS.values()))

@@ -1,8 +1,8 @@
-"""The conversations, in a table of the application's own.
+"""Stores the conversations in a table of the application.
 
-A turn is told of twice: its reply asks, and `on_finish` finishes, maybe much later and in another
-process. Neither has to come first, and each may come again: every row is written by one statement,
-and only reading decides what a conversation is.
+Each turn is stored in two steps: its reply stores the question, and `on_finish` stores the answer,
+perhaps much later and in another process. The steps may come in any order and more than once, so
+one statement writes each row, and only a read puts the conversation together.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ messages = Table(
     metadata,
     Column("stream_id", String, primary_key=True),
     Column("message_id", String, primary_key=True),
-    # The turns from `since` on, up to but without `version`, were asked before this question was
+    # This question replaced the turns from `since` up to, but not including, `version`: it was
     # edited or asked again.
     Column("version", BigInteger, nullable=False),
     Column("since", BigInteger, nullable=False),
@@ -45,15 +45,16 @@ messages = Table(
 
 
 class History:
-    """The messages of each chat, named by its stream, which has the owner in its id."""
+    """The messages of each chat, by its stream id, which contains the owner."""
 
     def __init__(self, engine: AsyncEngine, service: DurableStreamService[Any]) -> None:
         self._engine = engine
         self._service = service
 
     async def messages(self, stream_id: str) -> list[UIMessage]:
-        """Return the conversation. While a turn runs, it ends with the question: the answer so far
-        is the stream's to replay.
+        """Return the conversation.
+
+        While a turn runs, it ends with the question: the stream replays the answer so far.
         """
         await self._catch_up(stream_id)
         asked = messages.alias()
@@ -69,22 +70,22 @@ class History:
         return await without_active_message(self._service, stream_id, list(rows))
 
     async def ask(self, turn: ChatTurn) -> None:
-        """Keep the question of a turn that begins. An edited one, or one that is asked again,
-        replaces all that followed it.
+        """Store the question of a turn that begins.
+
+        An edited question, or one that is asked again, replaces everything after it.
         """
         await self._keep_question(turn.stream_id, turn.version, turn.messages[-1])
 
     async def finish(self, answer: UIMessage, turn: FinishedTurn) -> None:
-        """The router's `on_finish`. Partial answers are kept too, with `stopped` or `failed` in
-        their metadata.
+        """Store the answer; this is the `on_finish` of the router.
+
+        Partial answers are stored too, with `stopped` or `failed` in their metadata.
         """
         await self._keep_question(turn.stream_id, turn.version, turn.messages[-1])
         await self._keep_answer(turn.stream_id, turn.version, answer)
 
     async def _catch_up(self, stream_id: str) -> None:
-        """Keep what the latest turn has to say. `finish` may be on its way, or its process has died
-        before it.
-        """
+        """Store the latest turn if `finish` is late, or its process died before calling it."""
         try:
             turn = await self._service.status(stream_id)
         except UnknownStream:
@@ -111,7 +112,7 @@ class History:
         return answer
 
     async def _keep_question(self, stream_id: str, version: int, question: UIMessage) -> None:
-        # A turn that goes on with an answer asks nothing new.
+        # A turn that continues an answer asks nothing new.
         if question["role"] == "user":
             await self._keep(stream_id, question, version, is_answer=0)
 

@@ -1,9 +1,9 @@
 """The login check of the chat: a name and a password once, then a signed cookie.
 
-The cookie names the account and the second in which it expires; only who has `secret` can make one.
-Scripts cannot read it, and browsers send it with no POST of another site (`SameSite=Lax`).
-`Sec-Fetch-Site` also tells sites apart that share a domain, and covers what has no cookie yet: a
-foreign page must not sign its visitor in as somebody else.
+The cookie holds the account id and its expiry in Unix seconds, signed with `secret`. Scripts cannot
+read it, and browsers never send it with a POST from another site (`SameSite=Lax`).
+`Sec-Fetch-Site` also distinguishes sites that share a domain. And it protects routes that need no
+cookie: a foreign page must not sign its visitor in as another user.
 """
 
 from __future__ import annotations
@@ -19,29 +19,28 @@ from accounts import Accounts
 
 COOKIE: Final = "chat_session"
 LIFETIME: Final = 30 * 24 * 3600
-"""Seconds. Nothing is stored of a session, so signing out forgets the cookie and no more: a stolen
-one lasts as long.
+"""Seconds. Sessions are not stored, so signing out only deletes the cookie: a stolen one stays
+valid until it expires.
 """
 
 
 def from_this_site(request: Request) -> None:
     if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        raise HTTPException(403, "Another site may not ask for this.")
+        raise HTTPException(403, "Requests from other sites are not allowed.")
 
 
 class Login:
     def __init__(self, accounts: Accounts, secret: str) -> None:
         if len(secret) < 32:
             raise ValueError(
-                "a secret that can be guessed lets everybody sign in as anybody: use 32 random characters or more"
+                "the secret is too short, so somebody could guess it and sign in as any user: "
+                "use 32 random characters or more"
             )
         self._accounts = accounts
         self._secret = secret.encode()
 
     async def user(self, request: Request) -> str | None:
-        """Return the account of who asks, if its cookie is ours, fresh, and the account is still
-        there.
-        """
+        """Return the account id of a request, or None without a valid cookie and account."""
         account_id, _, rest = request.cookies.get(COOKIE, "").partition(".")
         expires, _, signature = rest.partition(".")
         if not hmac.compare_digest(
@@ -55,11 +54,11 @@ class Login:
         )
 
     async def authorize(self, request: Request) -> str:
-        """The dependency of every route that shows or changes a chat."""
+        """Return the user; the dependency of every route that shows or changes a chat."""
         from_this_site(request)
         user = await self.user(request)
         if user is None:
-            raise HTTPException(401, "Sign in first.")
+            raise HTTPException(401, "Please sign in first.")
         return user
 
     def remember(self, request: Request, response: Response, account_id: str) -> None:

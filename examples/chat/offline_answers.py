@@ -1,6 +1,4 @@
-"""What the offline model says: the texts of `answers/`, and the thought and the tool call before
-them.
-"""
+"""The answers of the offline model: texts from `answers/`, after a thought and a tool call."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ TEXTS = Path(__file__).parent / "answers"
 
 @dataclass(frozen=True)
 class Answer:
-    """One scripted answer; without a tool it is its text alone."""
+    """One scripted answer; one without a tool is just its text."""
 
     name: str
     tool: str = ""
@@ -30,7 +28,7 @@ class Answer:
 
 
 def answer_to(question: str) -> Answer:
-    """Return the answer whose words fit the question."""
+    """Return the answer that fits the words of the question."""
     words = set(re.findall(r"[a-z]+", question.lower()))
     if words & {"weather", "temperature", "rain", "forecast"}:
         return _weather(question)
@@ -48,8 +46,9 @@ def answer_to(question: str) -> Answer:
 
 
 THOUGHT = (
-    "The user will want to see whether this answer really survives. Before I explain it, I should find out which process is "
-    "writing it: if somebody kills that process while I talk, another one has to take over, and its number will be different."
+    "The user will want to see whether this answer really survives. Before I explain it, I should "
+    "find out which process is writing it: if somebody kills that process while I talk, another "
+    "one has to take over, and its number will be different."
 )
 
 
@@ -60,6 +59,9 @@ def _weather(question: str) -> Answer:
         "weather",
         tool="get_weather",
         arguments={"city": city},
-        thought=f"The user wants to know the weather. I have a tool for that, so I should ask it for {city} and not guess.",
+        thought=(
+            "The user wants to know the weather. I have a tool for that, "
+            f"so I should ask it for {city} and not guess."
+        ),
         opening=f"I will look up the weather in {city}.",
     )

@@ -1,8 +1,7 @@
-"""A chat model without a network: it thinks, calls a tool and answers in Markdown at the pace of a
-real one.
+"""A chat model that needs no network: it thinks, calls a tool and answers at a realistic pace.
 
-Its answer depends only on the conversation, so that a re-run after a crash can be compared with the
-first try.
+Its answer depends only on the conversation, so a rerun after a crash can be compared with the first
+attempt.
 """
 
 from __future__ import annotations

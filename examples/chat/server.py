@@ -1,4 +1,4 @@
-"""A chat whose answers survive: reload the page, cut the network, kill this process.
+"""A chat server whose answers survive reloads, lost networks and the death of this process.
 
 CHAT_SECRET=$(openssl rand -hex 32) uvicorn server:app --app-dir examples/chat
 """
@@ -27,7 +27,7 @@ from sign_in import Pages, create_sign_in_router
 DATABASE_URL = os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///chat.db")
 DEMO = os.environ.get("MONOSTREAM_DEMO") == "1"
 
-# The lease is short so that a visitor sees a crash being noticed; the default is 15 s.
+# A short lease, so that a visitor sees the takeover soon after a crash; the default is 15 s.
 service = create_service(DATABASE_URL, lease=3.0)
 engine = create_async_engine(DATABASE_URL)
 conversations = history.History(engine, service)
@@ -49,7 +49,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with service:
         async with engine.begin() as connection:
             if engine.dialect.name == "postgresql":
-                # Of two processes that start at once, one makes the tables.
+                # If two processes start at once, one creates the tables and the other waits for it.
                 await connection.execute(select(func.pg_advisory_xact_lock(1)))
             await connection.run_sync(history.metadata.create_all)
             await connection.run_sync(accounts.metadata.create_all)
@@ -90,7 +90,7 @@ async def info(user: User) -> dict[str, Any]:
 async def crash(user: User) -> Response:
     if not DEMO:
         raise HTTPException(404)
-    # It dies after the answer: a browser sends a request again that got none, and so would kill the
+    # Respond before dying: a browser repeats a request that gets no response, which would kill the
     # next process too.
     return Response(
         status_code=202, background=BackgroundTask(os.kill, os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Signing in and out: the routes, and the pages that show a form to who is not signed in."""
+"""Signing in and out: the routes, and the form that replaces pages for anonymous visitors."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ class Credentials(BaseModel):
 
 
 def create_sign_in_router(login: Login, accounts: Accounts, *, guests: bool) -> APIRouter:
-    """Return the routes that give and take the cookie; `guests` get an account of their own without
-    asking for one.
+    """Return the routes that set and delete the cookie.
+
+    Args:
+        guests: Let visitors continue as guests, with a new account for each.
     """
     router = APIRouter(dependencies=[Depends(from_this_site)])
 
@@ -42,7 +44,7 @@ def create_sign_in_router(login: Login, accounts: Accounts, *, guests: bool) -> 
     async def sign_up(credentials: Credentials, request: Request, response: Response) -> None:
         account_id = await accounts.create(credentials.name, credentials.password)
         if account_id is None:
-            raise HTTPException(409, "Somebody else has this name.")
+            raise HTTPException(409, "This name is taken.")
         login.remember(request, response, account_id)
 
     @router.post("/guest", status_code=204)
@@ -63,8 +65,9 @@ def create_sign_in_router(login: Login, accounts: Accounts, *, guests: bool) -> 
 
 
 class Pages(StaticFiles):
-    """Files, and pages for who is signed in; everybody else gets the form in their place, at the
-    same address.
+    """Serves files to everybody and pages to signed-in users.
+
+    Others get the sign-in form at the same URL.
     """
 
     def __init__(self, directory: PathLike[str], login: Login, *, guests: bool) -> None:
@@ -79,6 +82,6 @@ class Pages(StaticFiles):
             response: Response = HTMLResponse(self._form)
         else:
             response = await super().get_response(path, scope)
-        # One address has two contents: what a browser kept of one must not be shown for the other.
+        # The same URL has two contents, so a browser must not cache either of them.
         response.headers["cache-control"] = "no-store"
         return response

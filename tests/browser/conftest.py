@@ -25,7 +25,7 @@ Play = Callable[..., Awaitable[dict[str, Any]]]
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The path of Chromium, when all that drives it is there."""
+    """The path of Chromium, if everything needed to drive it is installed."""
     found = (
         shutil.which("chromium")
         or shutil.which("chromium-browser")
@@ -42,7 +42,7 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 def browser(chromium: str) -> Iterator[str]:
-    """One Chromium for all tests; each opens profiles of its own."""
+    """One Chromium for all tests; each test opens its own profiles."""
     command = ["node", str(HERE / "driver" / "browser.mjs"), chromium]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -52,7 +52,7 @@ def browser(chromium: str) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite"])
 def database_url(chromium: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database: SQLite, unless the test asks for another one."""
+    """An empty database: SQLite, unless the test asks for Postgres."""
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path / 'chat.db'}"
     url: str = request.getfixturevalue("postgres_url")
@@ -61,7 +61,7 @@ def database_url(chromium: str, request: pytest.FixtureRequest, tmp_path: Path) 
 
 @pytest.fixture
 def tokens_per_second() -> int:
-    """The pace of the model; a test that does much in mid-answer takes a slower one."""
+    """The pace of the model; a test that does a lot during an answer uses a slower one."""
     return 120
 
 
@@ -79,17 +79,16 @@ async def scripted(chromium: str) -> AsyncIterator[Scripted]:
 
 @pytest.fixture
 def play(browser: str, demo: Demo) -> Play:
-    """Play a story of driver/stories.mjs; return what the page held. Screenshots go to ci-output/;
-    axe has searched each page.
+    """Play a story of driver/stories.mjs; return the content of the page.
+
+    Screenshots go to ci-output/, and axe checks each page.
     """
     return partial(_play, {"url": demo.url, "browser": browser})
 
 
 @pytest.fixture
 def act(browser: str, scripted: Scripted) -> Play:
-    """Play a scenario of driver/scenarios.mjs on a page of the scripted server; return what the
-    page held.
-    """
+    """Play a scenario of driver/scenarios.mjs on the scripted server; return the page's content."""
     return partial(_play, {"url": scripted.url, "browser": browser})
 
 

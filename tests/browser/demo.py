@@ -1,4 +1,4 @@
-"""The chat example as `scripts/demo` runs it, on a database that the test can read too."""
+"""The chat example as `scripts/demo` runs it, on a database that tests can read too."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ EXAMPLE = ROOT / "examples" / "chat"
 PATIENCE = 60.0
 """Seconds for a start, for the end of a stream, or for a shutdown."""
 TWO_SERVERS = "import asyncio, supervisor; asyncio.run(supervisor.supervise(0, processes=2))"
-"""`supervisor.py --postgres` with a Postgres of ours, for its own one says its address to nobody.
-"""
+"""`supervisor.py --postgres`, but on a Postgres whose address the test knows."""
 
 
 class Turn(NamedTuple):
-    """What a reader of the stream gets."""
+    """A turn as a reader of its stream gets it."""
 
     version: int
     attempt: int
@@ -44,12 +43,10 @@ class Demo:
         self._database_url = database_url
 
     async def turn(self, chat_id: str = "c1") -> Turn:
-        """Read the latest turn with monostream_ai alone; what is stored and what a subscription
-        yields must be one.
-        """
+        """Read the latest turn without the page, and check that store and subscription agree."""
         service: DurableStreamService[Any]
         async with create_service(self._database_url) as service:
-            # The page's visitor is a guest of whom only the browser knows the name.
+            # The visitor is a guest whose account id only the browser knows.
             [status] = [
                 each
                 for each in await service.streams(prefix="chat:")
@@ -65,7 +62,7 @@ class Demo:
 
 @asynccontextmanager
 async def run_demo(database_url: str, tokens_per_second: int) -> AsyncIterator[Demo]:
-    """Run one server on SQLite, two on Postgres; the lease is the demo's own."""
+    """Run one server on SQLite, two on Postgres, with the lease of the demo."""
     command = (
         ["-c", TWO_SERVERS]
         if database_url.startswith("postgresql")

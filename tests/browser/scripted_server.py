@@ -1,4 +1,4 @@
-"""The pages of the chat example on a server whose answers and whose network obey the test.
+"""The pages of the chat example on a server whose answers and network the test controls.
 
 An answer is numbered words, so that a page that loses or doubles any cannot look right. The
 question says what happens: `20 | 30` are 20 words, then 30 more once `/test/go` has been called; a
@@ -116,7 +116,7 @@ class NetworkMiddleware:
 
 
 class Server(uvicorn.Server):
-    """uvicorn in this loop, which leaves the signals of the test run alone."""
+    """uvicorn in this event loop, without its signal handlers."""
 
     def __init__(self, app: FastAPI) -> None:
         super().__init__(
@@ -190,7 +190,7 @@ class Scripted:
         self.network = network
 
     def requests(self, method: str, chat_id: str = "c1") -> list[int]:
-        """Return the statuses that requests for a chat's stream got."""
+        """Return the status codes of the requests for a chat's stream."""
         paths = ("/api/chat", f"/api/chat/{chat_id}/stream")
         return [
             status for made, path, status in self.network.log if made == method and path in paths

@@ -1,5 +1,6 @@
-"""Both pages of the chat example on a server that breaks: what they show in the end is what a
-reader of the stream gets.
+"""Both pages of the chat example on a server that breaks.
+
+In the end they show the same as a reader of the stream gets.
 """
 
 from __future__ import annotations
@@ -34,9 +35,7 @@ def numbered(count: int) -> str:
 async def assert_shows(
     held: dict[str, Any], scripted: Scripted, words: int, chat_id: str = "c1"
 ) -> None:
-    """Fail unless the page shows one question and one answer, which is the whole answer and is no
-    error.
-    """
+    """Fail unless the page shows one question, one whole answer, and no error."""
     text = await read(scripted, chat_id)
     assert text == numbered(words)
     assert ([answer.strip() for answer in held["answers"]], held["alert"]) == ([text], None)
@@ -51,7 +50,7 @@ async def test_a_chat_without_a_run_is_ready_at_once(
 
     await assert_shows(result["ended"], scripted, 20)
     assert result["before"] == ["ready"]
-    # StrictMode mounts a page twice; it asks once.
+    # StrictMode mounts a page twice, but the page resumes once.
     assert scripted.requests("GET") == [204]
 
 
@@ -107,7 +106,7 @@ async def test_a_stream_that_breaks_twice_is_whole_in_the_end(
 
 @on_each_page
 async def test_a_reader_who_is_refused_does_not_keep_asking(act: Play, page: str) -> None:
-    # The reconnecting page also sees that an answer runs which it does not show, and tries once to
+    # The reconnecting page also notices that an answer runs without being shown, and tries once to
     # join it.
     assert (await act("refused", page))["requests"] <= (1 if page == STOCK else 2)
 

@@ -19,9 +19,7 @@ STORY = (Path(__file__).parents[2] / "examples" / "chat" / "answers" / "story.md
 
 
 def shown_words(markdown: str) -> list[str]:
-    """Return the words of a text as a page shows them: without the numbers of lists and the
-    languages of code.
-    """
+    """Return the words of a text as a page shows them, without list numbers and code languages."""
     return words(re.sub(r"^(```\w*|\d+\.)", "", markdown, flags=re.MULTILINE))
 
 
@@ -30,7 +28,7 @@ def words(text: str) -> list[str]:
 
 
 def assert_holds(tab: dict[str, Any], turn: Turn) -> None:
-    """Fail unless the tab holds exactly what the stream does."""
+    """Fail unless the tab holds exactly the stored answer."""
     assert tab["messageId"] == turn.message["id"]
     assert tab["copied"] == turn.text
     assert words(tab["visible"]) == shown_words(turn.text)
@@ -42,8 +40,9 @@ def assert_holds(tab: dict[str, Any], turn: Turn) -> None:
 
 
 def assert_beginnings(seen: list[str], turn: Turn) -> None:
-    """Fail if a tab ever showed what the answer does not begin with. The last word may have been
-    half there.
+    """Fail if a tab ever showed anything but a prefix of the answer.
+
+    The last word may be incomplete.
     """
     whole = shown_words(turn.text)
     for each in seen:

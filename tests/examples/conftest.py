@@ -19,8 +19,9 @@ StartDemo = Callable[..., Awaitable[ChatClient]]
 
 @pytest.fixture
 async def start_demo(tmp_path: Path) -> AsyncIterator[StartDemo]:
-    """Run the chat example as `scripts/demo` does; return a client, signed in as a guest, whose
-    `shut_down` is a SIGTERM.
+    """Run the chat example as `scripts/demo` does; return a client that is signed in as a guest.
+
+    Its `shut_down` sends SIGTERM.
     """
     async with AsyncExitStack() as stack:
 

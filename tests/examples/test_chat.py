@@ -24,7 +24,7 @@ async def messages(client: ChatClient) -> list[dict[str, Any]]:
 
 
 async def resume_until_done(client: ChatClient) -> str:
-    """Come back after each broken connection, as the page does; return the body of the last one."""
+    """Resume after each broken connection, as the page does; return the last body."""
     while True:
         try:
             return (await client.get()).text
@@ -148,7 +148,7 @@ async def test_a_message_that_was_not_handed_over_before_a_crash_is_kept(
             await pub.write(
                 {"type": "text-delta", "id": "t", "delta": "Hello"}, {"type": "text-end", "id": "t"}
             )
-        # The demo's sweeper finds it. Only what was handed over is still there without the stream.
+        # A sweep of the demo finds it. Without the stream, only what `on_finish` stored remains.
         async with asyncio.timeout(30.0):
             while not handed_over(tmp_path / "chat.db"):
                 await asyncio.sleep(0.05)
@@ -201,7 +201,7 @@ async def test_two_processes_on_postgres_share_an_answer(start_demo: StartDemo) 
         bodies = await asyncio.gather(asked.rest(), resumed.rest())
 
     assert len(processes) == 2
-    # A replay makes one delta of several.
+    # A replay merges deltas.
     assert reduce_chunks(chunks_in(bodies[0])) == reduce_chunks(chunks_in(bodies[1]))
     assert types_in(bodies[0])[-1] == "finish"
     whole = reduce_chunks(chunks_in(bodies[0]), finished=True)

@@ -1,4 +1,4 @@
-"""The store of `examples/` keeps every promise of a store, and no chunk can be read on disk."""
+"""The encrypted store passes the conformance suite, and leaves no readable chunk on disk."""
 
 from __future__ import annotations
 

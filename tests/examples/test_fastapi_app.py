@@ -1,6 +1,4 @@
-"""The smallest server of `examples/` answers, and a second one on its file can tell the answer
-again.
-"""
+"""The smallest server example answers, and a second server on its file replays the answer."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ from tests.fastapi.chat_client import chunks_in, question
 
 @asynccontextmanager
 async def server(directory: Path) -> AsyncIterator[httpx.AsyncClient]:
-    # The socket is open before the server is, so that nobody has to wait for it.
+    # The socket listens before the server starts, so that clients need not wait for the server.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         options = [
             "--app-dir",

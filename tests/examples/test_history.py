@@ -1,6 +1,4 @@
-"""The history of the chat example holds the conversation, whoever tells it of a turn, when, and how
-often.
-"""
+"""The history of the chat example holds the conversation, in whatever order turns are stored."""
 
 from __future__ import annotations
 
@@ -55,7 +53,7 @@ def message(id: str, **more: Any) -> dict[str, Any]:
 async def finish(
     history: History, version: int, asked: dict[str, Any], answer: str, stream_id: str = STREAM
 ) -> None:
-    """Hand a turn over, as the router does."""
+    """Finish a turn, as the router does."""
     turn = FinishedTurn("c1", stream_id, version, answer, "ann", "finish", [asked], {})
     await history.finish(message(answer), turn)
 
@@ -67,7 +65,7 @@ async def record(
     text: str = "hi",
     *ending: dict[str, Any],
 ) -> None:
-    """Leave a whole turn behind, as a process does that dies before it hands the message over."""
+    """Leave a whole turn behind, as if its process died before it called `on_finish`."""
     async with service.publisher(
         STREAM, message_id=id, request=question(id=asked, text=text), watched=True
     ) as pub:

@@ -1,4 +1,4 @@
-"""The agent of `examples/` asks, waits, and goes on as it was told."""
+"""The agent example asks for approval, waits, and continues as it was told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The graph of `examples/` goes on after a kill -9 where its checkpoint is."""
+"""After SIGKILL, the graph of the example continues from its checkpoint."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def test_a_finished_step_is_not_run_again_and_the_message_is_whole(tmp_path: Pat
 
     killed = f"killed by signal {signal.SIGKILL.value}"
     assert steps == ["model call 1", "tool call", "model call 2", killed, "model call 2"]
-    assert [part.get("text") or part.get("output") or part["type"] for part in message["parts"]] == [
+    parts = [part.get("text") or part.get("output") or part["type"] for part in message["parts"]]
+    assert parts == [
         "step-start", "I will measure.", "2 m", "step-start", "The waves are 2 m high."
     ]  # fmt: skip
     assert message["metadata"] == {"finishReason": "stop"}

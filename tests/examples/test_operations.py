@@ -1,4 +1,4 @@
-"""What `examples/` shows to those who operate an app does what it says."""
+"""The examples for operators, `operated_app.py` and `alembic/`, do as they say."""
 
 from __future__ import annotations
 

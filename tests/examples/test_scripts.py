@@ -1,6 +1,4 @@
-"""The scripts in `examples/` run offline, with every warning an error, and show the whole message
-as it was read back.
-"""
+"""The example scripts run offline and without warnings, and print the whole message read back."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ def output_of(script: str) -> list[str]:
 
 
 def message_in(lines: list[str], reader: str = "") -> dict[str, Any]:
-    """Return the message that the printed chunks make."""
+    """Return the message made of the printed chunks."""
     shown = [line.removeprefix(reader) for line in lines if line.startswith(f"{reader}{{")]
     chunks = [ast.literal_eval(line) for line in shown]
     assert chunks[-1]["type"] == "finish"

@@ -1,4 +1,4 @@
-"""What a browser does with the chat routes, over a real socket."""
+"""A browser's requests to the chat routes, over a real socket."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def types_in(body: str) -> list[str]:
 
 
 class OpenStream:
-    """A response that is being read, event by event."""
+    """A response read event by event."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.response = response

@@ -24,18 +24,18 @@ NewService = Callable[..., DurableStreamService[Any]]
 
 @pytest.fixture
 def backend(tmp_path: Path, request: pytest.FixtureRequest) -> Backend:
-    """Routes know no backend, so the quickest one will do."""
+    """Routes do not depend on the backend, so tests use the fastest one."""
     return open_backend("memory", tmp_path, request)
 
 
 @pytest.fixture
 def new_service(service_factory: ServiceFactory) -> NewService:
-    """Make a service as one more process on the same storage has it."""
+    """Make services on the same storage, each as another process would have it."""
     return lambda **options: service_factory(protocol=UIMessageProtocol(), **options)
 
 
 class Server(uvicorn.Server):
-    """uvicorn in this process and loop, which keeps its hands off the signals of the test run."""
+    """uvicorn in this process and event loop, without its signal handlers."""
 
     def __init__(self, app: FastAPI) -> None:
         super().__init__(
@@ -95,7 +95,7 @@ def serve(serve_app: Callable[[FastAPI], Awaitable[ChatClient]]) -> Serve:
 
     async def start(service: DurableStreamService[Any], reply: Any, **options: Any) -> ChatClient:
         app = FastAPI()
-        # Most tests look at a chat right after its turn, and want to see it idle.
+        # Most tests look at a chat right after its turn, and expect it to be idle.
         app.include_router(
             create_chat_router(service, reply, **{"replay_window": 0.0, **options}),
             prefix="/api/chat",

@@ -1,4 +1,4 @@
-"""Replies that tests give to a router."""
+"""Replies for the routers of tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def greet(turn: ChatTurn) -> None:
 
 
 class Held:
-    """A reply that writes a text and goes on when the test lets it."""
+    """A reply that writes a text, then waits for the test."""
 
     def __init__(self) -> None:
         self.turns: list[ChatTurn] = []

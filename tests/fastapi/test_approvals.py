@@ -1,4 +1,4 @@
-"""An agent of LangGraph that asks before it acts, as the page of `useChat` sees it."""
+"""A LangGraph agent that asks for approval, as a `useChat` page sees it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ from tests.langchain.scripted import ScriptedModel, calls, says
 
 
 class Cleaner:
-    """A reply whose agent says a word, asks whether it may delete, and deletes when the test lets
-    it.
-    """
+    """A reply whose agent asks whether it may delete, and in deleting waits for the test."""
 
     def __init__(self) -> None:
         self.deleting = asyncio.Event()
@@ -64,7 +62,7 @@ def call_in(message: UIMessage) -> dict[str, Any]:
 
 
 def answered(message: UIMessage, approved: bool) -> dict[str, Any]:
-    """Return the request that the page sends once the user has answered."""
+    """Return the request that the page sends after the answer of the user."""
     message = copy.deepcopy(message)
     call = call_in(message)
     call.update(state="approval-responded", approval={**call["approval"], "approved": approved})
@@ -73,7 +71,7 @@ def answered(message: UIMessage, approved: bool) -> dict[str, Any]:
 
 
 def shown(message: UIMessage, chunks: list[Chunk]) -> UIMessage:
-    """Return the message as a page shows it that held it before these chunks came."""
+    """Return the message on a page that already held it when these chunks came."""
     reducer = MessageReducer(message)
     for chunk in chunks:
         reducer.feed(chunk)

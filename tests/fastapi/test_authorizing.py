@@ -111,8 +111,8 @@ def test_no_two_owners_share_a_stream_but_for_what_nobody_owns(
     one: tuple[str | None, str], other: tuple[str | None, str]
 ) -> None:
     first, second = (chat_stream_id(chat, owner=of) for of, chat in (one, other))
-    # Without owners a chat may be called like an owner's stream; that its version was written for
-    # nobody keeps them apart.
+    # A chat without an owner may have the name of an owner's stream. The two stay apart because the
+    # stored version has no owner.
     assert first != second or None in (one[0], other[0])
 
 

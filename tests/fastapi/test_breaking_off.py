@@ -1,5 +1,6 @@
-"""A response that loses its turn is broken off, whatever lies between it and the server: a clean
-end would pass for an answer.
+"""A response that loses its turn breaks off, under any middleware and server.
+
+A client would take a clean end for the end of the answer.
 """
 
 from __future__ import annotations

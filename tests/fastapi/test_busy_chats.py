@@ -1,4 +1,4 @@
-"""Another question while a turn runs."""
+"""Asking another question while a turn runs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_another_question_may_stop_the_running_turn(
     async def reply(turn: ChatTurn) -> None:
         await (held if turn.messages[-1]["id"] == "u1" else greet)(turn)
 
-    # The turn runs in another process than the one that is asked to stop it.
+    # The turn runs in one process, and another one gets the stop.
     first = await serve(service, reply, on_busy="stop")
     second = await serve(new_service(), reply, on_busy="stop")
 

@@ -99,7 +99,7 @@ async def test_a_replay_of_a_continuation_can_be_cut_anywhere(
     for cut in range(1, len(events)):
         seen = "\n\n".join(events[:cut])
         ids = re.findall("^id: (.+)$", seen, re.MULTILINE)
-        # Before the first id there is nothing to go on after: the client replays it all.
+        # A client that has no event id yet replays everything.
         rest = await client.get(headers={"Last-Event-ID": ids[-1]}) if ids else None
         both = chunks_in(whole) if rest is None else chunks_in(seen) + chunks_in(rest.text)
         assert reduce_chunks(both)["parts"] == reduce_chunks(chunks_in(whole))["parts"]

@@ -1,4 +1,4 @@
-"""Clients that come back to an index or after an event, and not to the start."""
+"""Clients that resume at an index or after an event, not at the start."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from monostream_ai.fastapi.exit_signals import exit_noticed, process_exiting
 
 
 class Server:
-    """A server's handler of SIGTERM, as uvicorn has it."""
+    """A SIGTERM handler like that of uvicorn."""
 
     def __init__(self) -> None:
         self.should_exit = False

@@ -1,6 +1,4 @@
-"""The finished message is handed to the application once for each turn, however and wherever the
-turn ended.
-"""
+"""`on_finish` gets the message of each turn once, however and wherever the turn ended."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from tests.fastapi.replies import TEXT, Held, greet
 
 
 class Kept:
-    """Takes what `on_finish` gets."""
+    """Records the calls of `on_finish`."""
 
     def __init__(self) -> None:
         self.messages: list[UIMessage] = []
@@ -43,7 +41,7 @@ def text_of(message: UIMessage) -> str:
 
 
 async def leave_open(service: DurableStreamService[Any]) -> None:
-    """Begin a turn as a process does that dies in the middle of it."""
+    """Begin a turn and leave it open, as if its process died."""
     pub = service.publisher("chat:c1", message_id="m1", request=question(), watched=True)
     await pub.open()
     await pub.write({"type": "start", "messageId": "m1"}, *TEXT[:2])

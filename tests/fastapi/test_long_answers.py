@@ -1,6 +1,4 @@
-"""Long answers: a replay leaves room for other requests, and a reader that does not read is waited
-for by nobody.
-"""
+"""Long answers: a replay lets other requests run, and a stalled reader holds up nobody."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from tests.fastapi.conftest import NewService, Serve
 
 CHUNKS = 5_000
 PIECE = 64 * 1024
-"""Characters of a response between two turns of the event loop, about."""
+"""Approximate characters of a response between two turns of the event loop."""
 
 Deltas = list[dict[str, Any]]
 
@@ -46,7 +44,7 @@ async def test_the_event_loop_turns_after_each_piece_of_a_long_replay(
     sizes, events, done = [0], 0, False
 
     async def send(message: Any) -> None:
-        # As a server whose client takes all at once: nothing here waits.
+        # Like a server whose client takes everything at once: nothing here waits.
         nonlocal events
         sizes[-1] += len(message.get("body", b""))
         events += message.get("body", b"").count(b"data: ")
@@ -96,7 +94,7 @@ async def test_a_client_that_leaves_a_long_replay_ends_the_work_for_it(
 
 
 class Pausing:
-    """A client on a socket with little room, which reads when it is told to."""
+    """A client with a small socket buffer, which reads only on demand."""
 
     async def ask(self, url: str) -> None:
         host, port = url.removeprefix("http://").split(":")
@@ -123,7 +121,7 @@ async def test_a_reader_that_does_not_read_delays_nobody_and_misses_nothing(
     async def reply(turn: ChatTurn) -> None:
         await turn.pub.write({"type": "text-start", "id": "t"})
         await all_here.wait()
-        # More than fits into the buffers between two processes.
+        # More than the socket buffers between two processes hold.
         for _ in range(200):
             await turn.pub.write(*deltas(100, "x" * 1000))
 

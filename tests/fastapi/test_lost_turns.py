@@ -16,11 +16,11 @@ LEASE = 0.4
 
 
 async def leave_open(service: DurableStreamService[Any], attempt: int = 1) -> None:
-    """Begin a turn as a process does that dies in the middle of it."""
+    """Begin a turn and leave it open, as if its process died."""
     pub = service.publisher("chat:c1", message_id="m1", attempt=attempt, request=question())
     await pub.open()
     await pub.write({"type": "start", "messageId": "m1"}, *TEXT[:2])
-    # A publisher that is dropped renews its lease no more, like one whose process was killed.
+    # A publisher that is dropped stops renewing its lease, like one whose process was killed.
 
 
 async def test_a_lost_turn_ends_with_an_error(new_service: NewService, serve: Serve) -> None:

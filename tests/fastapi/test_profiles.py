@@ -1,4 +1,4 @@
-"""One log, and clients of several releases of `ai`."""
+"""One stored answer, read by clients of several releases of `ai`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_a_client_gets_what_its_release_reads(
     service = new_service()
     client = await serve(service, write_everything, **options)
     answer = await client.http.post(f"/api/chat{query}", json=question(), headers=headers)
-    # An index makes a turn that has ended come back.
+    # With an index, a turn that has ended is replayed too.
     run = answer.headers["x-workflow-run-id"]
     again = await client.http.get(
         f"/api/chat/{run}/stream{query}{'&' if query else '?'}startIndex=0", headers=headers
@@ -105,7 +105,7 @@ async def test_what_a_message_had_before_is_filtered_in_step_with_what_is_new(
         NOTHING,
         "finish-step",
     ]
-    # A denial of `ai` 5 must say what its call said of `dynamic`, and that call was a static one.
+    # In `ai` 5 a denial must repeat the `dynamic` flag of its call, and this call was static.
     denied = {"type": "tool-output-error", "toolCallId": "c", "errorText": "Tool execution denied."}
     assert denied in whole
 

@@ -1,5 +1,6 @@
-"""An answer that has just ended is replayed for a while: the page's history may have been read
-before.
+"""An answer is replayed for a while after its end.
+
+The page may have loaded its history just before the answer ended.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A replay makes the same message and does nothing for a second time (wire item 44)."""
+"""A replay builds the same message and repeats no side effect (wire item 44)."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def test_a_call_with_its_result_does_not_run_again() -> None:
 def test_a_call_that_was_not_streamed_gets_a_start_and_its_input() -> None:
     whole = {"type": "tool-input-delta", "toolCallId": "c1", "inputTextDelta": '{"city":"Rome"}'}
 
-    # Whoever goes on after the start alone gets the call itself: an id stands for all that it was
-    # shown as.
+    # A client that resumes after the start alone gets the call itself: an id stands for every
+    # payload sent in place of its chunk.
     assert replayed(OTHER, CALL, RESULT)[-3:] == [(0, START), (1, whole), (2, RESULT)]
 
 

@@ -1,4 +1,4 @@
-"""Readers that open and vanish leave nothing behind: no task, no subscription, no connection."""
+"""Readers that connect and vanish leave no task, subscription or connection behind."""
 
 from __future__ import annotations
 

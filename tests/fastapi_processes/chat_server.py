@@ -1,4 +1,4 @@
-"""A chat application on a database, as one of several server processes runs it.
+"""A chat application on a database, for several server processes.
 
     python -m uvicorn --factory tests.fastapi_processes.chat_server:create_app
 
@@ -27,8 +27,11 @@ from tests.plugins.postgres import asyncpg_dsn
 
 VARIABLE: Final = "CHAT_SETTINGS"
 
-HANDED_OVER: Final = "CREATE TABLE handed_over (number serial, chat_id text, version int, ending text, message json, pid int)"
-"""Where the processes keep what they are given at the end of a turn."""
+HANDED_OVER: Final = (
+    "CREATE TABLE handed_over "
+    "(number serial, chat_id text, version int, ending text, message json, pid int)"
+)
+"""The table in which processes record each call of `on_finish`."""
 
 
 def answer(*, words: int) -> str:
@@ -44,26 +47,24 @@ class Settings:
     database: str
     on_lost: Literal["error", "retry"] = "retry"
     stream_prefix: str = "chat:"
-    """Processes look after each other's turns if they have the same."""
+    """Processes with the same prefix take over each other's turns."""
     lease: float = 1.0
     drain_timeout: float = 10.0
     words: int = 40
-    """Deltas of an answer."""
+    """Number of deltas in an answer."""
     pause: float = 0.005
-    """Seconds before each of them."""
+    """Seconds before each delta."""
     ballast: int = 0
-    """Chunks of nearly 1 MB that an answer begins with."""
+    """Number of chunks of nearly 1 MB at the start of an answer."""
     middleware: bool = False
-    """Whether requests go through `@app.middleware("http")`, which ends broken responses cleanly if
-    it can.
-    """
+    """Whether to add `@app.middleware("http")`, which would end broken responses cleanly."""
 
     def as_environment(self) -> dict[str, str]:
         return {VARIABLE: json.dumps(asdict(self))}
 
 
 class ChatServer:
-    """Answers each question with the same words, and notes what it is given at the end."""
+    """Answers each question with the same words, and records each call of `on_finish`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -99,7 +100,7 @@ class ChatServer:
         return app
 
     async def _reply(self, turn: ChatTurn) -> None:
-        # Who writes, so that a test can kill it and can see two runs mixed.
+        # The writing process, so that a test can kill it, and can notice when two runs mix.
         await turn.pub.write(
             {"type": "data-writer", "data": os.getpid()}, {"type": "text-start", "id": "t"}
         )

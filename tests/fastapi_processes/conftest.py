@@ -21,7 +21,7 @@ from tests.plugins.postgres import asyncpg_dsn
 ROOT = Path(__file__).parents[2]
 
 PATIENCE = 30.0
-"""Seconds for a process to answer or to end."""
+"""Seconds for a process to respond or to end."""
 
 APPLICATION = "tests.fastapi_processes.chat_server:create_app"
 COMMANDS = {
@@ -50,9 +50,7 @@ async def until_it_answers(url: str) -> None:
 
 
 class ForkedServer:
-    """uvicorn in a process of its own, forked from one that has imported everything: it is up in no
-    time.
-    """
+    """uvicorn in a process of its own, forked after all imports so that it starts at once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -79,7 +77,7 @@ class ForkedServer:
 
 
 class CommandServer:
-    """A server started by its own command."""
+    """A server started by its own command line."""
 
     def __init__(self, server: str, settings: Settings) -> None:
         port = free_port()
@@ -114,7 +112,7 @@ RunServer = Callable[..., CommandServer]
 
 @pytest.fixture
 async def database(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection to the database of the processes."""
+    """A connection to the database that the processes share."""
     connection = await asyncpg.connect(asyncpg_dsn(postgres_url))
     await connection.execute(HANDED_OVER)
     yield connection
@@ -153,7 +151,7 @@ def run_server(postgres_url: str, database: Any) -> Iterator[RunServer]:
 
 @pytest.fixture
 async def stored(postgres_url: str) -> AsyncIterator[DurableStreamService[Any]]:
-    """A service that looks at what the processes have stored."""
+    """A service on the database of the processes, to inspect it."""
     async with create_service(postgres_url) as service:
         yield service
 

@@ -1,5 +1,6 @@
-"""A page that reads one answer: it comes back after each break, to whichever process answers, until
-it has the whole message.
+"""A page that reads one answer.
+
+It reconnects after each break, to whichever process responds, until it has the whole message.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from monostream_ai.ui_messages import MessageReducer, UIMessage
 Chunk = dict[str, Any]
 
 RETRY_PAUSE: Final = 0.1
-"""Seconds after which a page comes back."""
+"""Seconds before a page reconnects."""
 
 OnChunk = Callable[[Cursor | None, Chunk], None]
 
@@ -55,7 +56,7 @@ class Page:
         self._asking = question is not None
         self.breaks = 0
         self.versions: list[int] = []
-        """Of the responses, one after another."""
+        """The versions of the responses, in order."""
 
     @property
     def message(self) -> UIMessage:
@@ -73,7 +74,7 @@ class Page:
         return [chunk["type"] for chunk in self._chunks]
 
     async def read(self) -> None:
-        """Return when a response ended with a terminal chunk; raises if one ended cleanly without."""
+        """Return when a response ends with a terminal chunk; raise if one ends cleanly without."""
         for number in cycle(range(2)):
             try:
                 async with self._request(self._urls()[number]) as response:
@@ -92,7 +93,7 @@ class Page:
 
     async def _ended(self, response: httpx.Response) -> bool:
         if response.status_code == 204:
-            # Nothing runs: the question never arrived, or what was seen was all there is.
+            # No answer is running: the question never arrived, or the page has seen everything.
             self._asking = self._question is not None and not self.versions
             return bool(self._chunks) and self.types[-1] in ("finish", "error", "abort")
         if response.status_code == 409:
@@ -134,7 +135,7 @@ class Page:
 
 
 async def events(response: httpx.Response) -> AsyncIterator[str]:
-    """Yield each whole event; what a break cuts off is no event, nor is a comment."""
+    """Yield each complete event; skip comments, and events that a break cuts off."""
     rest = ""
     async for text in response.aiter_text():
         *whole, rest = (rest + text).split("\n\n")

@@ -1,6 +1,4 @@
-"""A server process that is told to exit: readers leave it within a second, and what it was writing
-is finished, or taken over.
-"""
+"""A server process told to exit: readers leave within a second, turns end or are taken over."""
 
 from __future__ import annotations
 
@@ -19,11 +17,11 @@ from tests.fastapi_processes.conftest import CommandServer, RunServer, until_it_
 from tests.fastapi_processes.page import Chunk, Page, events
 
 LONG_LEASE = 60.0
-"""Seconds; longer than any test, so that a turn that is taken over was released."""
+"""Seconds; longer than any test, so a turn can be taken over only if it was released."""
 
 
 class Reader:
-    """Reads one response of a chat, and notes when it was broken off."""
+    """Reads one response of a chat, and records when it breaks off."""
 
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
@@ -39,8 +37,9 @@ class Reader:
 
 
 async def broken_off_after(http: httpx.AsyncClient, server: CommandServer) -> float:
-    """Ask, read with two readers, tell the server to exit, and return the seconds until both were
-    broken off.
+    """Ask, read with two readers, and tell the server to exit.
+
+    Returns the seconds until both responses break off.
     """
     body = http.build_request("POST", f"{server.url}/api/chat", json=question())
     posted = await http.send(body, stream=True)
@@ -73,7 +72,7 @@ async def test_a_process_told_to_exit_breaks_readers_off_and_lets_turns_end(
     assert (await stored.status("chat:c1")).state == "open"
     await server.ended()
 
-    # A second where nothing else runs.
+    # It takes a second on an idle machine.
     assert seconds < 3.0
     chunks = await stored.chunks("chat:c1")
     assert [chunk["type"] for chunk in chunks].count("text-delta") == 100
@@ -84,7 +83,7 @@ async def test_a_process_told_to_exit_breaks_readers_off_and_lets_turns_end(
 
 
 async def connect_and_not_read(url: str) -> socket.socket:
-    """Resume a chat as a client that hangs: its server is left with more than it can send."""
+    """Resume a chat but do not read, so that the server has more than it can send."""
     hanging = socket.socket()
     hanging.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     hanging.setblocking(False)
@@ -109,8 +108,8 @@ async def test_a_client_that_does_not_read_delays_no_takeover(
         reading = asyncio.create_task(reader.read())
         await reader.began.wait()
         hanging = await connect_and_not_read(leaving.url)
-        # Until the server has filled what room there is. Where that takes longer, this test proves
-        # less, and does not fail.
+        # Let the server fill the socket buffers. If that takes longer, this test still passes but
+        # proves less.
         await asyncio.sleep(1.0)
         leaving.terminate()
         await reading

@@ -1,5 +1,6 @@
-"""Of two server processes on one database, the one that writes is killed at random points: readers
-get a whole message.
+"""Two server processes share a database; the writing one is killed at random points.
+
+Readers get a whole message all the same.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ from tests.fastapi_processes.page import Chunk, Page
 SEED: Final = int(os.environ.get("MONOSTREAM_SEED", random.randrange(2**32)))
 
 PAIRS: Final = 5
-"""Pairs of processes that are killed side by side: most of the time goes by in waiting for a lease.
-"""
+"""Pairs of processes that are killed concurrently, since most of the time is spent on leases."""
 
 PATIENCE: Final = 300.0
-"""Seconds for all kills, which take about 25 where nothing else runs."""
+"""Seconds for all kills, which take about 25 on an idle machine."""
 
 WORDS: Final = 40
 ANSWER: Final = answer(words=WORDS)
 
 
 class Killer:
-    """Kills the process that writes an answer, once a page has seen `after` chunks of it or all;
-    then starts it anew.
+    """Kills the process that writes an answer, then starts it again.
+
+    The kill comes once a page has seen `after` chunks of the answer, or all of it.
     """
 
     def __init__(
@@ -51,12 +52,12 @@ class Killer:
         self._after = 0
 
     async def kill(self, *, version: int, after: int) -> None:
-        """Wait until the writer of a version from this one on has got so far, and kill it."""
+        """Wait until this version, or a newer one, has `after` chunks, and kill its writer."""
         self._version, self._after = version, after
         self._seen.clear()
         if after > 0 and not self._answered:
             await self._seen.wait()
-        # At any instruction, not only right after an append.
+        # Hit any instruction, not only the one right after an append.
         await asyncio.sleep(self._chance.uniform(0.0, 0.01))
         server = next(
             (server for server in self._servers if server.pid == self._writer), self._servers[0]
@@ -76,12 +77,12 @@ class Killer:
 
 
 class Pair:
-    """Two server processes; of each round, the pages that read one answer."""
+    """Two server processes, and for each round the pages that read one answer."""
 
     def __init__(
         self, start: ForkServer, http: httpx.AsyncClient, name: str, seed: str, **options: Any
     ) -> None:
-        # Nobody but these two may go on with what one of them leaves.
+        # Only these two processes may take over each other's turns.
         self.stream_prefix = f"{name}:"
         self._servers = [start(stream_prefix=self.stream_prefix, **options) for _ in range(2)]
         self._http = http
@@ -124,8 +125,9 @@ async def kill(pairs: list[Pair], kills: int) -> None:
 
 
 async def handed_over(database: Any, pair: Pair, chat_id: str) -> Any:
-    """Return what was handed over of a chat's one turn. Only who was killed before it had said so
-    may have done it before.
+    """Return the `on_finish` record of a chat's only turn.
+
+    A process killed before it could report its call may have left an earlier record.
     """
     rows = await database.fetch(
         "SELECT * FROM handed_over WHERE chat_id = $1 ORDER BY number", chat_id
@@ -137,7 +139,7 @@ async def handed_over(database: Any, pair: Pair, chat_id: str) -> Any:
 
 
 async def all_handed_over(database: Any, pairs: list[Pair]) -> None:
-    """Wait until each turn was handed over.
+    """Wait until `on_finish` was called for each turn.
 
     One whose process died in the middle of that would be after a minute. Here it is after a quarter
     of one, which is still more than a process that lives takes.
@@ -153,15 +155,14 @@ async def all_handed_over(database: Any, pairs: list[Pair]) -> None:
             await database.execute(
                 "UPDATE stream_version SET lease_until = now() - interval '1 second' "
                 "WHERE settler IS NOT NULL AND state = 'closed' "
-                "AND lease_until BETWEEN now() + interval '5 seconds' AND now() + interval '45 seconds'"
+                "AND lease_until BETWEEN now() + interval '5 seconds' "
+                "AND now() + interval '45 seconds'"
             )
             await asyncio.sleep(0.1)
 
 
 async def check(database: Any, stored: DurableStreamService[Any], pair: Pair, chat_id: str) -> str:
-    """Check that the pages, the store and the application have the same message; return how it
-    ended.
-    """
+    """Check that pages, store and application have the same message; return its ending."""
     turn = await stored.status(pair.stream_prefix + chat_id)
     chunks = await stored.chunks(turn.stream_id)
     row = await handed_over(database, pair, chat_id)

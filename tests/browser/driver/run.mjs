@@ -1,4 +1,4 @@
-// Plays one story in Chromium and prints what the page held, as JSON.
+// Plays one story in Chromium and prints the content of the page as JSON.
 // node run.mjs '{"story": "send", "page": "", "url": "http://…", "browser": "ws://…", "screenshots": "…"}'
 import { join } from "node:path";
 import { chromium } from "playwright-core";
@@ -12,7 +12,7 @@ const browser = await chromium.connect(address);
 const errors = [];
 const tabs = [];
 
-/** What a story gets: tabs of one browser profile, and a camera. */
+/** The tools of a story: tabs of one browser profile, and a camera. */
 async function stage(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1180, height: 820 }, ...options });
   await context.request.post(`${url}/api/guest`);
@@ -25,7 +25,7 @@ async function stage(options = {}) {
     tabs.push(tab);
     return tab.open();
   };
-  /** Photograph a tab; what is worth a picture must be accessible, too. */
+  /** Photograph a tab, and check that the page is accessible. */
   const shoot = async (tab, name) => {
     await photograph(tab, name);
     errors.push(...(await tab.barriers()).map((each) => `${name}: ${each}`));

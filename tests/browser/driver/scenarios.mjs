@@ -1,5 +1,5 @@
-// What happens to a page of the scripted server, one function each; what must be true of it afterwards stands in test_scenarios.py.
-// A question is the script of its answer: "20 | 20" are 20 words, and 20 more after `go`.
+// Scenarios for a page of the scripted server, one function each. test_scenarios.py checks the outcome.
+// A question is the script of its answer: "20 | 20" is 20 words, and 20 more after `go`.
 
 const STREAM = "**/api/chat/*/stream";
 
@@ -40,7 +40,7 @@ export async function reloadTwice(stage) {
   return { ended: await tab.rests() };
 }
 
-/** Only the turn to the window may bring the stream back: timers of the page stand still. */
+/** The page's timers stand still, so only a switch back to the window can reconnect the stream. */
 export async function killThenVisible(stage) {
   const { newTab } = await stage();
   const tab = await newTab("c1", holdTimers);
@@ -73,7 +73,7 @@ export async function offlineThenOnline(stage) {
   return { ended: await tab.rests() };
 }
 
-/** The server answers, but does not let this reader in any more. */
+/** The server responds, but no longer admits this reader. */
 export async function refused(stage) {
   const { newTab } = await stage();
   const tab = await newTab();
@@ -106,7 +106,7 @@ export async function doubleKill(stage) {
   return { ended: await tab.rests() };
 }
 
-/** The answer goes on and ends while nobody is there to read it. */
+/** The answer continues and ends while nobody reads it. */
 export async function endedMeanwhile(stage) {
   const { newTab } = await stage();
   const tab = await newTab("c1", holdTimers);
@@ -221,7 +221,7 @@ export async function unmount(stage) {
   return { ended: await tab.rests() };
 }
 
-/** The answer to the resume of a fresh chat, 204, arrives when the question has long been asked. */
+/** The 204 for the resume of a fresh chat arrives long after the question was asked. */
 export async function lateNothing(stage) {
   const { newTab } = await stage();
   let deliver;
@@ -235,7 +235,7 @@ export async function lateNothing(stage) {
   const tab = await newTab("c1", delay);
   await tab.page.getByTestId("composer").fill("20 | 20");
   await tab.page.getByTestId("send").click();
-  // The stock page has asked by now; the other one asks when the resume is settled.
+  // The stock page has asked by now; the other page asks once its resume is done.
   if (tab.path) await tab.words(20);
   deliver();
   await tab.words(20);
@@ -250,7 +250,7 @@ export async function errorChunk(stage) {
   await ask(tab, "20 !");
   const failed = await tab.rests("error");
   await shoot(tab, `${tab.path || "desktop "}light, failed`);
-  // A page that wrongly came back for the failed answer would have done so by the end of the next one.
+  // A page that wrongly resumed the failed answer would have done so by the end of the next one.
   await ask(tab, "40");
   await tab.words(40);
   return { failed, ended: await tab.rests() };
@@ -272,7 +272,7 @@ export async function burst(stage) {
   return { ended: await tab.rests(), live, replayed };
 }
 
-/** Everything by keys: ask, stop, look at what happened, ask again, begin another chat. */
+/** Everything with the keyboard: ask, stop, read the log, ask again, begin another chat. */
 export async function keyboard(stage) {
   const { newTab } = await stage();
   const tab = await newTab();
@@ -284,7 +284,7 @@ export async function keyboard(stage) {
   await keyboard.press("Escape");
   const ended = await tab.rests();
   const reached = [];
-  // The page is a ring: one way round passes everything.
+  // Focus moves in a ring: one round passes every control.
   for (let times = 0; times < 12; times += 1) {
     await keyboard.press("Tab");
     reached.push(await tab.page.evaluate(() => document.activeElement.ariaLabel ?? document.activeElement.innerText));
@@ -298,7 +298,7 @@ export async function keyboard(stage) {
   return { ended, again: await tab.rests(), reached };
 }
 
-/** Each response dies after so many bytes, in mid-event or wherever that is. */
+/** Each response breaks after a number of bytes, even in the middle of an event. */
 export async function cutAnywhere(stage) {
   const { newTab } = await stage();
   const held = [];
@@ -317,7 +317,7 @@ export async function cutAnywhere(stage) {
 }
 
 async function ask(tab, script) {
-  // Else the resume of a page that has just been opened could find the answer to this question.
+  // Otherwise the resume of a page that was just opened could find the answer to this question.
   await resumed(tab);
   await tab.page.getByTestId("composer").fill(script);
   await tab.page.getByTestId("send").click();

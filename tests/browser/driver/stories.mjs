@@ -1,4 +1,4 @@
-// What a user does to the page, one function each; what must be true of it afterwards stands in test_stories.py.
+// Stories of a user and the page, one function each. test_stories.py checks the outcome.
 
 const LONG = "Tell me a long story about a lighthouse keeper.";
 const EXPLAIN = "How can a streamed answer survive a crash of its server?";
@@ -83,7 +83,7 @@ export async function killWriter(stage) {
   await tabs[0].shows(MID_ANSWER);
   const before = await tabs[0].writerPid();
   process.kill(before, "SIGKILL");
-  // Until the answer has been run again its card still names the dead process.
+  // Until the question has been run again, the card of the answer still names the dead process.
   const others = tabs.map(async (tab) => {
     await tab.answer.getByTestId("tool-card").filter({ hasNotText: String(before), hasText: "pid" }).waitFor();
     return tab.ended();
@@ -101,7 +101,7 @@ export async function stockCrash(stage) {
   await tab.shows(50);
   process.kill(await tab.serverPid(), "SIGKILL");
   await tab.is({ status: "error" });
-  // The new server replays what the dead one had stored, until its lease is over; then the answer is written again.
+  // The new server replays the stored chunks of the dead one until its lease is over; then the answer is written again.
   for (let attempt = 1; attempt < 2; { attempt } = await tab.serverStatus());
   const ended = await tab.rests();
   await shoot(tab, "stock page, answered after a kill -9");
@@ -144,7 +144,7 @@ export async function askAgain(stage) {
   return { first, ended, other: await tab.ended() };
 }
 
-/** The page in each look; their answers arrive side by side. */
+/** The page in each color scheme and size, all answering at once. */
 export async function looks(stage) {
   const looks = {
     "phone light": PHONE,
@@ -165,7 +165,7 @@ export async function looks(stage) {
     return { look, tab };
   });
   const held = [];
-  // One after the other: the tabs share a clipboard.
+  // One after another, since the tabs share a clipboard.
   for (const { look, tab } of await Promise.all(portraits)) {
     const shape = { background: await background(tab), overflow: await overflow(tab) };
     held.push({ look, ...shape, chat: tab.chat, ended: await tab.ended() });
@@ -173,7 +173,7 @@ export async function looks(stage) {
   return { held };
 }
 
-/** Pixels that the page is wider than its window. */
+/** Pixels by which the page is wider than its window. */
 const overflow = (tab) => tab.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
 const background = (tab) => tab.page.evaluate(() => getComputedStyle(document.body).backgroundColor);
 const footerPid = async (tab) => Number(await tab.page.getByTestId("status-process").getAttribute("data-value"));

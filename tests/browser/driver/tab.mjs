@@ -33,7 +33,7 @@ export class Tab {
     await this.page.getByTestId("stop").waitFor();
   }
 
-  /** Wait until the answer shows at least this many characters; return what it shows. */
+  /** Wait until the answer shows at least this many characters; return its text. */
   async shows(characters) {
     const wanted = (least) => {
       const texts = document.querySelectorAll("[data-testid=message-assistant]:last-of-type > .markdown");
@@ -64,7 +64,7 @@ export class Tab {
     }
   }
 
-  /** What the tab holds once its last answer has ended. */
+  /** The content of the tab once its last answer has ended. */
   async ended() {
     await this.untilEnded();
     return {
@@ -80,7 +80,7 @@ export class Tab {
     };
   }
 
-  /** The text of the last answer as its copy button gives it: Markdown, not what became of it on the page. */
+  /** The Markdown of the last answer, from its copy button. */
   async copy() {
     await this.page.bringToFront();
     await this.answer.getByLabel("Copy the answer").click();
@@ -116,11 +116,11 @@ export class Tab {
     return this.holds();
   }
 
-  /** What axe-core finds inaccessible on the page as it is now: rule, element, reason. */
+  /** The accessibility problems that axe-core finds on the page now: rule, element, reason. */
   async barriers() {
     await this.page.addScriptTag({ path: AXE });
     return this.page.evaluate(async () => {
-      // A colour on its way to another one is nobody's choice.
+      // A color in the middle of a transition does not count.
       const transitions = document.getAnimations().filter((animation) => animation instanceof CSSTransition);
       await Promise.allSettled(transitions.map((transition) => transition.finished));
       const { violations } = await axe.run();
@@ -128,13 +128,13 @@ export class Tab {
     });
   }
 
-  /** Let the scripted answer go on. */
+  /** Let the scripted answer continue. */
   go = () => this.page.request.post(`${this.base}/test/go/${this.chat}`);
 
   /** `break` or `end` the streams of all tabs. */
   cut = (how) => this.page.request.post(`${this.base}/test/cut/${how}`);
 
-  /** Turn to another window, or back to this one. */
+  /** Switch to another window, or back to this one. */
   async turns(visibility) {
     await this.page.evaluate((state) => {
       Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
@@ -144,7 +144,7 @@ export class Tab {
   }
 
   async serverStatus() {
-    // A connection that a server was killed with is reset; the next one is another process's.
+    // Killing a server resets its connections; the next connection reaches another process.
     return (await this.page.request.get(`${this.base}/api/chat/${this.chat}/status`, { maxRetries: 5 })).json();
   }
 
@@ -152,7 +152,7 @@ export class Tab {
     return (await (await this.page.request.get(`${this.base}/api/info`)).json()).pid;
   }
 
-  /** The process that the answer's tool card names as its writer. */
+  /** The writing process, from the tool card of the answer. */
   async writerPid() {
     const card = this.answer.locator("[data-testid=tool-card][data-state=output-available]");
     return Number((await card.innerText()).match(/\bpid\s+(\d+)/)[1]);

@@ -13,7 +13,7 @@ export function App() {
 
 type Props = { chatId: string; fresh: boolean; onNewChat: () => void };
 
-/** Shows the chat once its history has arrived: `useChat` takes its first messages only when it is created. */
+/** Shows the chat once its history has loaded: `useChat` takes initial messages only when it is created. */
 function OpenChat({ chatId, fresh, onNewChat }: Props) {
   const [messages, setMessages] = useState<ChatMessage[] | null>(fresh ? [] : null);
   const [unreachable, setUnreachable] = useState(false);
@@ -43,7 +43,7 @@ function OpenChat({ chatId, fresh, onNewChat }: Props) {
     <div className="page">
       <Header onNewChat={onNewChat} />
       <p className="loading" role="status">
-        {unreachable ? "The server cannot be reached. Trying again…" : "Opening the chat…"}
+        {unreachable ? "Cannot reach the server. Trying again…" : "Opening the chat…"}
       </p>
     </div>
   );

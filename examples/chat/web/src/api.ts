@@ -5,9 +5,9 @@ export const CHAT_API = "/api/chat";
 /** An assistant message carries `stopped` when a user ended it early, and `failed` when an error did. */
 export type ChatMessage = UIMessage<{ stopped?: boolean; failed?: boolean }>;
 
-/** The latest version of the chat's stream, as the server has stored it. */
+/** The latest version of the chat's stream, as stored on the server. */
 export type StreamStatus = {
-  /** `lost`: open, but the process that wrote it is gone and no other has taken over yet. */
+  /** `lost`: open, but the process that wrote it is gone and no other one has taken over yet. */
   state: "idle" | "open" | "closed" | "lost";
   version: number | null;
   chunks: number;
@@ -21,7 +21,7 @@ const chatUrl = (chatId: string, action: string) => `${CHAT_API}/${encodeURIComp
 
 async function json<T>(url: string, init?: RequestInit): Promise<T> {
   const response = await fetch(url, { cache: "no-store", ...init });
-  // Signed out, maybe in another tab: the same address now shows the sign-in form.
+  // Signed out, perhaps in another tab: this URL now shows the sign-in form.
   if (response.status === 401) location.reload();
   if (!response.ok) throw new Error(`${url} answered ${response.status}`);
   return (await response.json()) as T;
@@ -37,7 +37,7 @@ export async function fetchHistory(chatId: string): Promise<ChatMessage[]> {
   return history.messages;
 }
 
-/** Makes the server kill itself. The request dies with it, so a broken answer is the good case. */
+/** Makes the server kill itself. The request dies with it, so a broken response means success. */
 export async function crashServer(): Promise<void> {
   await fetch("/api/demo/crash", { method: "POST" }).catch(() => undefined);
 }

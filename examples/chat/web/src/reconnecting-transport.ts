@@ -1,21 +1,23 @@
-// Brings the streams of `useChat` back when they break. Copy this file; it needs nothing but `ai` (5, 6 or 7).
+// Reconnects the streams of `useChat` when they break. Copy this file; it needs only `ai` (5, 6 or 7).
 //
 //   const transport = useMemo(() => new ReconnectingChatTransport({ api: "/api/chat" }), []);
 //   const { resumeStream } = useChat({ id, messages, transport, resume: true,
 //     onFinish: ({ isDisconnect }) => { if (isDisconnect) void resumeStream(); } });
-//   const stop = () => transport.stop(id); // ends the answer; the `stop` of useChat only looks away from it
+//   const stop = () => transport.stop(id); // ends the answer; the `stop` of useChat only stops reading it
 //
-// A stream that breaks, falls silent, or ends without `[DONE]` goes on inside the same response: the SSE `id:` of an event is its
-// place, and GET {api}/{id}/stream with `Last-Event-ID` answers what follows. So useChat reads every chunk once. What cannot go on
-// reaches useChat as a lost connection, for `onFinish` above to replay the answer from its start: a newer version of the answer
-// began (409), no event had arrived yet, or no server answered ten times in a row. A question that got no response is never sent
-// again from here: it may have been stored. If the replay then finds nothing (204), load the history.
+// A stream that breaks, falls silent, or ends without `[DONE]` continues inside the same response: GET {api}/{id}/stream with the SSE
+// id of the last event as `Last-Event-ID` returns the events after it. So useChat reads every chunk once.
+//
+// In three cases the stream cannot continue: a newer version of the answer has begun (409), no event had arrived yet, or ten attempts
+// in a row got no response. useChat then sees a lost connection, and `onFinish` above replays the answer from its start. A question
+// that got no response is never sent again from here, because it may have been stored. If the replay finds nothing (204), load the
+// history.
 import { DefaultChatTransport, type HttpChatTransportInitOptions, type UIMessage } from "ai";
 
 const ATTEMPTS = 10;
 const FIRST_DELAY = 250;
 const LONGEST_DELAY = 10_000;
-/** Milliseconds after which a silent connection is dead: the server sends a comment every 15 seconds. */
+/** Milliseconds of silence after which a connection is dead: the server sends a comment every 15 seconds. */
 const SILENCE = 45_000;
 
 type Report = (reconnecting: boolean) => void;
@@ -35,7 +37,7 @@ export class ReconnectingChatTransport<M extends UIMessage> extends DefaultChatT
   }
 }
 
-/** A `fetch` whose response outlives its connections. A GET is also tried again before there is a response. */
+/** A `fetch` whose response outlives its connections. A GET is also retried until there is a response. */
 async function follow(input: string, init: RequestInit, report: Report): Promise<Response> {
   const left = new AbortController();
   const signal = AbortSignal.any(init.signal ? [init.signal, left.signal] : [left.signal]);
@@ -49,7 +51,7 @@ async function follow(input: string, init: RequestInit, report: Report): Promise
       for (; failures < ATTEMPTS; failures += 1) {
         report(failures > 0);
         if (failures > 0) await pause(failures, signal);
-        // Networks fail with a TypeError, and a request that was aborted with another error. What a server refuses, it refuses.
+        // Network failures are TypeErrors, aborted requests are not. A refusal by the server is final.
         const response = await fetch(url, { headers, credentials: init.credentials, signal }).catch((error) => {
           if (!(error instanceof TypeError)) throw error;
         });
@@ -65,7 +67,7 @@ async function follow(input: string, init: RequestInit, report: Report): Promise
     for (let body = response.body; body; body = response.body) {
       const reader = body.pipeThrough(new TextDecoderStream()).getReader();
       for (let text = "", piece = await read(reader); piece !== undefined; piece = await read(reader)) {
-        // Whole events only: the half that a cut leaves is dropped, and arrives again.
+        // Pass on whole events only: half an event before a cut is dropped, and arrives again.
         const end = (text += piece).lastIndexOf("\n\n") + 2;
         if (end < 2) continue;
         const events = text.slice(0, end);
@@ -87,7 +89,7 @@ async function follow(input: string, init: RequestInit, report: Report): Promise
   };
 
   const response = posted ? await fetch(input, { ...init, signal }) : await get();
-  // Chromium gives a 204 a body, too.
+  // Chromium gives even a 204 a body.
   if (!response.ok || !response.body || response.status === 204) return response;
   const { readable, writable } = new TextEncoderStream();
   const out = writable.getWriter();
@@ -96,7 +98,7 @@ async function follow(input: string, init: RequestInit, report: Report): Promise
   return new Response(readable, response);
 }
 
-/** Returns the next piece of a body; nothing if it has ended, broken, or fallen silent. */
+/** Returns the next piece of a body, or undefined if it has ended, broken, or fallen silent. */
 async function read(reader: ReadableStreamDefaultReader<string>): Promise<string | undefined> {
   const watchdog = setTimeout(() => void reader.cancel().catch(() => undefined), SILENCE);
   const piece = await reader.read().catch(() => undefined);
@@ -104,13 +106,13 @@ async function read(reader: ReadableStreamDefaultReader<string>): Promise<string
   return piece?.value;
 }
 
-/** Waits longer after each failure and never in step with other tabs; ends at once when the network or the user is back. */
+/** Waits longer after each failure and out of step with other tabs, or until the network or the user is back. */
 async function pause(failures: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   const over = new AbortController();
   const delay = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** failures) * (0.5 + Math.random() / 2);
   await new Promise<void>((resolve, reject) => {
-    // Without a network an attempt would be wasted.
+    // Offline, an attempt would be wasted.
     if (globalThis.navigator?.onLine !== false) setTimeout(resolve, delay);
     globalThis.addEventListener?.("online", () => resolve(), { signal: over.signal });
     globalThis.document?.addEventListener("visibilitychange", () => document.hidden || resolve(), { signal: over.signal });

@@ -2,7 +2,7 @@ import { APICallError } from "ai";
 import { CHAT_API, type ChatMessage } from "./api";
 import { ReconnectingChatTransport } from "./reconnecting-transport";
 
-/** True when the server could not be reached or was cut off, so that trying again can help. */
+/** True if the server was unreachable or the connection was cut, so that another attempt may succeed. */
 export function isConnectionError(error: unknown): boolean {
   // The Fetch standard rejects with a TypeError for every network failure, before and inside a body.
   if (error instanceof TypeError) return true;
@@ -13,9 +13,9 @@ type Resume = ReturnType<ReconnectingChatTransport<ChatMessage>["reconnectToStre
 type ResumeOptions = Parameters<ReconnectingChatTransport<ChatMessage>["reconnectToStream"]>[0];
 
 /**
- * The reconnecting transport, which tells the page what it does.
+ * The reconnecting transport, with callbacks for the page.
  *
- * A resume that finds nothing (204) means that the answer is complete, or was never asked for: the history knows, and `onIdle` fetches it.
+ * If a resume finds nothing (204), the answer is complete or was never requested. `onIdle` then loads the history.
  */
 export class PageTransport extends ReconnectingChatTransport<ChatMessage> {
   onReconnecting: (reconnecting: boolean) => void = () => undefined;
@@ -38,7 +38,7 @@ export class PageTransport extends ReconnectingChatTransport<ChatMessage> {
     return resume;
   }
 
-  /** Waits for a resume that is under way. Returns true if it finds a running answer. */
+  /** Waits for a resume in progress. Returns true if it finds a running answer. */
   findsRunningAnswer(): Promise<boolean> {
     return this.resume.then(
       (stream) => stream !== null,

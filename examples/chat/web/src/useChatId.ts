@@ -1,7 +1,7 @@
 import { generateId } from "ai";
 import { useCallback, useEffect, useState } from "react";
 
-type OpenChat = { id: string; /** Made here a moment ago: the server knows nothing of it yet. */ fresh: boolean };
+type OpenChat = { id: string; /** Just created in this tab: the server does not know it yet. */ fresh: boolean };
 
 function fromLocation(): OpenChat {
   const id = new URLSearchParams(location.search).get("chat");
@@ -10,7 +10,7 @@ function fromLocation(): OpenChat {
 
 const addressOf = (id: string) => `${location.pathname}?chat=${encodeURIComponent(id)}`;
 
-/** The chat named in the address (`/?chat=<id>`), so that a reload, a second tab and the back button open the same one. */
+/** The chat id from the URL (`/?chat=<id>`), so that a reload, a second tab and the back button open the same chat. */
 export function useChatId() {
   const [open, setOpen] = useState(fromLocation);
 

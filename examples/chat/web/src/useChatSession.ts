@@ -9,7 +9,7 @@ import { useStreamStatus } from "./useStreamStatus";
 const RENDER_EVERY = 40;
 const ENDING_ARRIVES_WITHIN = 1000;
 
-/** One chat: `useChat`, brought back when its stream breaks, and kept in step with other tabs. */
+/** One chat: `useChat` that reconnects when its stream breaks and stays in step with other tabs. */
 export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
   const [transport] = useState(() => new PageTransport());
   const [draft, setDraft] = useState("");
@@ -27,7 +27,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
   const latest = useRef({ streaming, reconnecting });
   latest.current = { streaming, reconnecting };
 
-  /** Shows what the server has. A message that never arrived there goes back into the composer. */
+  /** Loads the history from the server. A message that never arrived there goes back into the composer. */
   const takeHistory = useCallback(
     async ({ idle }: { idle: boolean }) => {
       const history = await fetchHistory(chatId);
@@ -38,7 +38,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
           setDraft((text) => [messageText(last), text].filter(Boolean).join("\n\n"));
           setNotice("Your message did not reach the server. It is back in the box below.");
         }
-        // An answer that the server gave up before storing it in the history is still worth reading.
+        // An answer that failed before it reached the history is still worth reading.
         const unanswered = idle && last?.role === "assistant" && history.at(-1)?.id === shown.at(-2)?.id;
         return unanswered ? [...history, last] : history;
       });
@@ -52,19 +52,19 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
   useEffect(() => {
     transport.onResumed = () => {
       replayed.current = true;
-      if (latest.current.reconnecting) tell("Connected again: the stored chunks were replayed, the rest arrives live.", "good");
-      else tell("This answer was already running: its stored chunks were replayed, the rest arrives live.", "good");
+      if (latest.current.reconnecting) tell("Reconnected: the stored chunks were replayed, and the rest arrives live.", "good");
+      else tell("This answer was already running: its stored chunks were replayed, and the rest arrives live.", "good");
     };
     transport.onIdle = async () => {
-      if (latest.current.reconnecting) tell("Connected again: nothing runs any more, the stored history is shown.", "good");
+      if (latest.current.reconnecting) tell("Reconnected: no answer is running, so the stored history is shown.", "good");
       await takeHistory({ idle: true });
     };
   }, [transport, takeHistory, tell]);
 
   useEffect(() => {
     const back = wasReconnecting.current && !reconnecting && latest.current.streaming;
-    if (reconnecting) tell("The connection broke off. Everything shown so far is stored. Reconnecting…", "bad");
-    else if (back && !replayed.current) tell("Connected again: the answer goes on where it broke off.", "good");
+    if (reconnecting) tell("Connection lost. Everything shown so far is stored. Reconnecting…", "bad");
+    else if (back && !replayed.current) tell("Reconnected: the answer continues where it broke off.", "good");
     wasReconnecting.current = reconnecting;
     replayed.current = false;
   }, [reconnecting, tell]);
@@ -76,7 +76,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
 
   const onStatus = (next: StreamStatus) => {
     if (next.attempt > 1 && next.attempt !== toldAttempt.current && next.state === "open") {
-      tell(`The server crashed mid-answer. Another process writes the answer again, as version ${next.version}.`, "good");
+      tell(`The server crashed mid-answer. Another process is writing the answer again, as version ${next.version}.`, "good");
     }
     toldAttempt.current = next.attempt;
     if (!busy) keepInStep(next);
@@ -92,7 +92,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
     else tell(`Complete: ${stored}`, "good");
   };
 
-  /** Follows, or fetches, an answer that another tab asked for. The first status is left to `resume: true`. */
+  /** Follows or loads an answer that another tab asked for. `resume: true` deals with the first status. */
   const keepInStep = (next: StreamStatus) => {
     const first = knownVersion.current === undefined;
     const foreign = !first && !wasBusy.current && next.version !== knownVersion.current;
@@ -113,31 +113,31 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
 
   const send = async (text: string) => {
     setNotice(null);
-    // useChat would take a 204 that arrives after the question for the end of its answer.
+    // If a 204 arrived after the question, useChat would take it for the end of the answer.
     if (await transport.findsRunningAnswer()) return setDraft(text);
-    tell("Asked. Each chunk of the answer is stored before it is shown.");
+    tell("Question sent. Each chunk of the answer is stored before it is shown.");
     await chat.sendMessage({ text });
   };
 
   const regenerate = async () => {
     setNotice(null);
     if (await transport.findsRunningAnswer()) return;
-    tell("Asked again. The new answer gets a version of its own.");
+    tell("Asked again. The new answer is stored as a new version.");
     if (chat.messages.length === 0) location.reload();
     else await chat.regenerate();
   };
 
   const stop = async () => {
     setStopping(true);
-    // stop() alone would only close this connection: the server must be told, and first.
+    // stop() alone would only close this connection, so tell the server first.
     const told = await transport.stop(chatId).then(() => true, () => false);
-    // The stream now ends by itself, with the note that the answer was stopped.
+    // The stream now ends by itself, with a marker that the answer was stopped.
     const deadline = Date.now() + ENDING_ARRIVES_WITHIN;
     while (told && latest.current.streaming && Date.now() < deadline) await sleep(50);
     handledVersion.current = status?.version ?? null;
     await chat.stop();
     chat.clearError();
-    if (!told) setNotice("The server could not be told to stop, so the answer may go on there. Reload to see it.");
+    if (!told) setNotice("The stop request did not reach the server, so the answer may still be running. Reload to check.");
     setStopping(false);
   };
 

@@ -7,11 +7,11 @@ const PAUSE = 250;
 type Chat = { status: ChatStatus; error: Error | undefined; resumeStream: () => Promise<void> };
 
 /**
- * Returns true while the connection is being brought back.
+ * Returns true while the page is reconnecting.
  *
- * The transport does that by itself, and `useChat` notices nothing. What the transport cannot mend is an error of the chat: a newer
- * version of the answer, a question without a response. Then the resume asks what runs now; the server replays it from its first
- * chunk under the same message id, so the message on the page is replaced and nothing doubles.
+ * Usually the transport reconnects by itself, and `useChat` notices nothing. Two failures become errors of the chat instead: a newer
+ * version of the answer, and a question without a response. Then this hook resumes: the server replays the current answer from its
+ * first chunk under the same message id, so it replaces the message on the page and nothing appears twice.
  */
 export function useReconnect({ status, error, resumeStream }: Chat, transport: PageTransport): boolean {
   const [reconnecting, setReconnecting] = useState(false);
@@ -23,7 +23,7 @@ export function useReconnect({ status, error, resumeStream }: Chat, transport: P
 
   useEffect(() => {
     if (!broken) return;
-    // The resume has a backoff of its own; this only keeps an unforeseen error from spinning.
+    // A resume has its own backoff; this pause only keeps an unexpected error from looping.
     const timer = setTimeout(() => void resumeStream(), PAUSE);
     return () => clearTimeout(timer);
   }, [broken, error, resumeStream]);

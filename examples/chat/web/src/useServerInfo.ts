@@ -3,8 +3,8 @@ import { fetchInfo, type ServerInfo } from "./api";
 import type { Tone } from "./useStory";
 
 /**
- * Who serves this page. Asked again after each outage, also one that only a stream noticed, and after each of the `crashes` that were
- * asked for: while nothing streams, the page would not notice those at all. With several servers, another one may answer.
+ * The server process behind this page. Fetched again after each outage, even one that only a stream noticed, and after each crash
+ * that the user asked for, which an idle page would not notice. With several servers, another one may answer.
  */
 export function useServerInfo(reachable: boolean, crashes: number, tell: (text: string, tone?: Tone) => void): ServerInfo | null {
   const [info, setInfo] = useState<ServerInfo | null>(null);
@@ -16,7 +16,7 @@ export function useServerInfo(reachable: boolean, crashes: number, tell: (text: 
     fetchInfo().then(
       (next) => {
         if (left) return;
-        if (lastPid.current !== null && lastPid.current !== next.pid) tell(`Process ${next.pid} serves this page now.`, "good");
+        if (lastPid.current !== null && lastPid.current !== next.pid) tell(`Process ${next.pid} now serves this page.`, "good");
         lastPid.current = next.pid;
         setInfo(next);
       },

@@ -2,7 +2,7 @@ import { useCallback, useEffect, useRef, useState } from "react";
 
 const NEAR = 90;
 
-/** Keeps a scroller at its end while its content grows, unless the reader has scrolled up. */
+/** Keeps a scroller at its end while its content grows, unless the user has scrolled up. */
 export function useStickToBottom() {
   const scroller = useRef<HTMLDivElement>(null);
   const content = useRef<HTMLDivElement>(null);
@@ -22,7 +22,7 @@ export function useStickToBottom() {
     let lastTop = box.scrollTop;
     const onScroll = () => {
       const near = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR;
-      // Only a move upwards is the reader's wish; growing content moves the end away without one.
+      // Only an upward move comes from the user; growing content moves the end away by itself.
       if (near) pinned.current = true;
       else if (box.scrollTop < lastTop) pinned.current = false;
       lastTop = box.scrollTop;

@@ -5,7 +5,7 @@ export type StoryEvent = { id: number; at: Date; text: string; tone: Tone };
 
 const KEPT = 30;
 
-/** What happened to this chat, told in plain sentences, newest last. */
+/** The events of this chat as plain sentences, newest last. */
 export function useStory() {
   const [story, setStory] = useState<StoryEvent[]>([]);
   const tell = useCallback((text: string, tone: Tone = "calm") => {

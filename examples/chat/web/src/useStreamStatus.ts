@@ -10,15 +10,15 @@ export type Reach = "connected" | "reconnecting" | "offline";
 
 type Options = {
   chatId: string;
-  /** An answer runs or is being brought back: poll faster, and also in the background. */
+  /** An answer is running or reconnecting: poll faster, and in the background too. */
   busy: boolean;
-  /** Chunks arrive: what is stored is asked for at once, so that the page never counts none beside the first of them. */
+  /** Chunks are arriving: poll at once, so that the page never shows a count of 0 beside the first of them. */
   arriving: boolean;
-  /** Called with each status that was asked for after `busy` or `arriving` last changed. */
+  /** Called with each status requested since `busy` or `arriving` last changed. */
   onStatus: (status: StreamStatus) => void;
 };
 
-/** Polls the stored state of the chat's stream, and so notices a lost server or another tab's answer. */
+/** Polls the stored state of the chat's stream, and so notices a lost server or an answer in another tab. */
 export function useStreamStatus({ chatId, busy, arriving, onStatus }: Options) {
   const [status, setStatus] = useState<StreamStatus | null>(null);
   const [reach, setReach] = useState<Reach>("connected");
@@ -30,7 +30,7 @@ export function useStreamStatus({ chatId, busy, arriving, onStatus }: Options) {
   });
 
   useEffect(() => {
-    // Aborting with the effect drops answers that describe the time before the change.
+    // Aborting with the effect drops responses that describe the state before the change.
     const abort = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
 

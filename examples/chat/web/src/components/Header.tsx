@@ -41,7 +41,7 @@ function CrashButton({ onCrash, disabled }: { onCrash: () => void; disabled: boo
         </span>
       </button>
       <div className="tooltip" role="tooltip" id="crash-tooltip">
-        The server kills itself with SIGKILL: no goodbye, no clean-up. Its supervisor starts a new one, and the answer you were reading goes on.
+        The server kills itself with SIGKILL: no goodbye, no clean-up. Its supervisor starts a new one, and the answer you were reading continues.
       </div>
     </div>
   );

@@ -8,12 +8,12 @@ DOMPurify.addHook("afterSanitizeAttributes", (node) => {
   node.setAttribute("rel", "noreferrer noopener");
 });
 
-// A model's text may hold anything. Pictures are left out because fetching one can leak the conversation in its address.
+// A model's text may contain anything. Images are left out, because the URL of one can leak the conversation.
 const SANITIZE = { FORBID_TAGS: ["style", "form", "img", "picture", "video", "audio", "svg"], FORBID_ATTR: ["style", "class", "id"] };
 
 type Props = { text: string; growing: boolean };
 
-/** Renders block by block: while text streams in, only the last block is parsed into the page again. */
+/** Renders block by block: while text streams in, only the last block is rendered again. */
 export const Markdown = memo(function Markdown({ text, growing }: Props) {
   const blocks = useMemo(() => outlined(lexer(text).filter((token) => token.type !== "space")), [text]);
   return (
@@ -29,7 +29,7 @@ const isHeading = (token: Token): token is Tokens.Heading => token.type === "hea
 
 const depth = (token: Token) => (isHeading(token) ? token.depth : 0);
 
-/** Moves the headings to where they belong in the outline of the page, which is below its title. */
+/** Shifts the headings so that they fit in the outline of the page, below its title. */
 function outlined(blocks: Token[]): Token[] {
   const highest = Math.min(...blocks.filter(isHeading).map(({ depth }) => depth));
   return blocks.map((token) => (isHeading(token) ? { ...token, depth: Math.min(6, token.depth - highest + 2) } : token));

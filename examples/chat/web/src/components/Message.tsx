@@ -28,7 +28,7 @@ export const Message = memo(function Message({ message, active, paused, onRegene
         </div>
       )}
       {message.metadata?.stopped && <p className="stopped">Stopped</p>}
-      {message.metadata?.failed && <p className="stopped">Not finished</p>}
+      {message.metadata?.failed && <p className="stopped">Incomplete</p>}
       {!active && <Actions text={messageText(message)} onRegenerate={onRegenerate} />}
     </article>
   );
@@ -36,7 +36,7 @@ export const Message = memo(function Message({ message, active, paused, onRegene
 
 type AnyPart = UIMessagePart<UIDataTypes, UITools>;
 
-/** A part that shows by itself that more is coming. */
+/** True for a part that already shows that more is coming. */
 function isGrowing(part: AnyPart | undefined): boolean {
   if (!part) return false;
   if (isTextUIPart(part) || isReasoningUIPart(part)) return part.state === "streaming";

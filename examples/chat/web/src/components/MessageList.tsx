@@ -28,7 +28,7 @@ export function MessageList({ session }: { session: ChatSession }) {
       {reconnecting && (
         <div className="interruption">
           <span className="spinner" />
-          Connection lost. Reconnecting, the answer will go on…
+          Connection lost. Reconnecting; the answer will continue…
         </div>
       )}
       {error && (

@@ -15,12 +15,12 @@ type Props = {
 const REACH_LABELS: Record<Reach, string> = { connected: "Connected", reconnecting: "Reconnecting…", offline: "Offline" };
 const BACKENDS: Record<string, string> = { sqlite: "SQLite", postgresql: "PostgreSQL", memory: "in memory" };
 
-/** The sentence that says what is going on: what lasts comes before what happened last. */
+/** The current state in one sentence: a lasting problem comes before the latest event. */
 function headline({ reach, reconnecting, busy, status, story }: Props): string {
-  if (reach === "offline") return "The server cannot be reached. What you see is stored; the page reconnects by itself.";
-  if (busy && status?.state === "lost") return "The writer of this answer is gone. Waiting for a server to take it over…";
-  if (reconnecting) return "The connection broke off. Everything shown so far is stored. Reconnecting…";
-  if (busy && status && status.attempt > 1) return `The server crashed mid-answer. Another process writes the answer again, as version ${status.version}.`;
+  if (reach === "offline") return "Cannot reach the server. Everything shown so far is stored, and the page will reconnect on its own.";
+  if (busy && status?.state === "lost") return "The server that was writing this answer is gone. Waiting for another one to take over…";
+  if (reconnecting) return "Connection lost. Everything shown so far is stored. Reconnecting…";
+  if (busy && status && status.attempt > 1) return `The server crashed mid-answer. Another process is writing the answer again, as version ${status.version}.`;
   return story.at(-1)?.text ?? "Every chunk of an answer is stored before it is shown.";
 }
 

@@ -75,7 +75,7 @@ function Value({ value }: { value: unknown }) {
   return <pre>{typeof value === "string" ? value : JSON.stringify(value, null, 2)}</pre>;
 }
 
-/** True for an object that reads well on one line per entry, which most inputs and outputs of tools are. */
+/** True for an object that reads well with one line per entry, as most tool inputs and outputs do. */
 function isFlatRecord(value: unknown): value is Record<string, unknown> {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
   const entries = Object.values(value);

@@ -4,8 +4,8 @@ import type { FormEvent } from "react";
 import type { ChatMessage } from "../api";
 
 /**
- * What `useChat` does without any code of ours: it comes back after a reload, when a broken stream's tab becomes visible, and with
- * the one line of `onFinish` also while the user is looking. A connection that is refused when the page opens stays an error.
+ * Plain `useChat`, without any code of ours. It resumes after a reload, when the tab of a broken stream becomes visible, and, with the
+ * one line of `onFinish`, while the user is looking. A connection that is refused when the page opens stays an error.
  */
 export function StockChat({ id, messages: known }: { id: string; messages: ChatMessage[] }) {
   const { messages, status, error, sendMessage, resumeStream, stop } = useChat<ChatMessage>({
@@ -19,7 +19,7 @@ export function StockChat({ id, messages: known }: { id: string; messages: ChatM
   const busy = status === "submitted" || status === "streaming";
 
   const stopAnswer = async () => {
-    // `stop` alone would only close this tab's connection.
+    // `stop` alone would only close the connection of this tab.
     await fetch(`/api/chat/${encodeURIComponent(id)}/stop`, { method: "POST" });
     await stop();
   };

@@ -6,7 +6,7 @@ import "./stock.css";
 
 const chatId = new URLSearchParams(location.search).get("chat") ?? "stock";
 
-/** `useChat` takes its first messages only when it is created, so the history comes before it. */
+/** `useChat` takes initial messages only when it is created, so the history is loaded first. */
 function Page() {
   const [messages, setMessages] = useState<ChatMessage[]>();
   useEffect(() => {
