@@ -14,13 +14,14 @@ That step is, in each store:
 | SQLite | `sqlite/statements.py`: `_APPENDABLE` | the same: `FENCE` | the same: `CLAIM` |
 | memory | `memory.py`: `MemoryStore._append` | `MemoryStore.acquire` | `MemoryStore.claim` |
 
-This module has the verdict that all stores share: the reason why a lease may not write any more.
+This module has the verdicts that all stores share: why a lease may not write any more, and whether
+a repeated append has closed its version before.
 """
 
 from __future__ import annotations
 
 from monostream_ai.errors import Fenced, MonostreamError, StreamClosed, StreamDeleted, StreamStopped
-from monostream_ai.types import Lease
+from monostream_ai.types import Append, Lease
 
 
 def refusal(
@@ -46,3 +47,20 @@ def refusal(
     if token != lease.token or latest > lease.version:
         return Fenced(lease.stream_id, lease.version, latest)
     return None
+
+
+def closed_by(append: Append, *, token: str | None, state: str | None, next_id: int) -> bool:
+    """Return whether an append without payloads has landed before: it closed the version.
+
+    One with payloads has landed if they are stored, which each store finds out its own way.
+
+    Args:
+        token: The token that holds the version now.
+        next_id: The next id of the version.
+    """
+    return (
+        not append.payloads
+        and state == "closed"
+        and token == append.lease.token
+        and next_id == append.first
+    )

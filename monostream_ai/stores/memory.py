@@ -14,7 +14,7 @@ from itertools import islice
 
 from monostream_ai.errors import ChunksMissing, MonostreamError, StreamDeleted, VersionConflict
 from monostream_ai.interfaces import Store
-from monostream_ai.stores.fencing import refusal
+from monostream_ai.stores.fencing import closed_by, refusal
 from monostream_ai.types import (
     MAX_VERSION,
     Append,
@@ -100,7 +100,6 @@ class MemoryStore(Store):
         row = self._row(append.lease)
         if row is None:
             return StreamDeleted(append.lease.stream_id)
-        end = append.first + len(append.payloads)
         if self._landed_before(append, row):
             return None
         # A chunk is fenced here: nothing can come between this check and the write below.
@@ -110,7 +109,7 @@ class MemoryStore(Store):
             return ChunksMissing(append.lease.stream_id, append.lease.version, row.next_id)
         row.payloads.extend(append.payloads)
         row.stored_at.extend([datetime.now(UTC)] * len(append.payloads))
-        row.next_id = end
+        row.next_id = append.first + len(append.payloads)
         row.lease_until = self._clock() + (0 if append.closes else lease)
         if append.closes:
             row.state, row.closed, row.closed_at = "closed", self._clock(), datetime.now(UTC)
@@ -118,14 +117,9 @@ class MemoryStore(Store):
 
     def _landed_before(self, append: Append, row: _Version) -> bool:
         if not append.payloads:
-            return (
-                row.state == "closed"
-                and row.token == append.lease.token
-                and row.next_id == append.first
-            )
-        return row.payloads[append.first : append.first + len(append.payloads)] == list(
-            append.payloads
-        )
+            return closed_by(append, token=row.token, state=row.state, next_id=row.next_id)
+        end = append.first + len(append.payloads)
+        return row.payloads[append.first : end] == list(append.payloads)
 
     def _row(self, lease: Lease) -> _Version | None:
         return self._streams.get(lease.stream_id, {}).get(lease.version)

@@ -10,9 +10,10 @@ import pytest
 
 from monostream_ai.stores.postgres.connections import Statement
 from monostream_ai.stores.postgres.reads import READ
-from monostream_ai.stores.postgres.rows import append_parameters, held_by, lease_parameters
+from monostream_ai.stores.postgres.rows import append_parameters, lease_parameters
 from monostream_ai.stores.postgres.statements import APPEND, ATTEND, CHECK, CLAIM, RELEASE, RENEW
 from monostream_ai.stores.sql import PostgresStore
+from monostream_ai.stores.sql.translation import held_by
 from monostream_ai.types import Append, Lease
 from tests.plugins.postgres import asyncpg_dsn
 

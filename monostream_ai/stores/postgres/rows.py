@@ -54,8 +54,3 @@ def lease_parameters(leases: Sequence[Lease]) -> dict[str, Any]:
         "versions": [lease.version for lease in leases],
         "writers": [lease.token for lease in leases],
     }
-
-
-def held_by(lease: Lease) -> dict[str, Any]:
-    """Return one lease as parameters."""
-    return {"stream": lease.stream_id, "version": lease.version, "writer": lease.token}

@@ -23,15 +23,21 @@ from monostream_ai.errors import (
     VersionConflict,
 )
 from monostream_ai.interfaces import Store
-from monostream_ai.stores.fencing import refusal
+from monostream_ai.stores.fencing import closed_by, refusal
 from monostream_ai.stores.postgres import reads
 from monostream_ai.stores.postgres import statements as sql
 from monostream_ai.stores.postgres.connections import DriverConnection
 from monostream_ai.stores.postgres.database import PostgresDatabase
 from monostream_ai.stores.postgres.engine import make_engine
 from monostream_ai.stores.postgres.pruning import prune
-from monostream_ai.stores.postgres.rows import append_parameters, held_by, lease_parameters, page_of
-from monostream_ai.stores.sql.translation import DATA_ERROR_CLASS, UNIQUE_VIOLATION, sqlstate
+from monostream_ai.stores.postgres.rows import append_parameters, lease_parameters, page_of
+from monostream_ai.stores.sql.translation import (
+    DATA_ERROR_CLASS,
+    UNIQUE_VIOLATION,
+    held_by,
+    opening_parameters,
+    sqlstate,
+)
 from monostream_ai.types import (
     MAX_VERSION,
     Append,
@@ -109,18 +115,7 @@ class PostgresStore(Store):
         return await self._database.schema_version()
 
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
-        parameters = {
-            "stream": stream_id,
-            "explicit": version,
-            "writer": opening.token,
-            "lease": opening.lease,
-            "message_id": opening.message_id,
-            "owner": opening.owner,
-            "attempt": opening.attempt,
-            "request": opening.request,
-            "metadata": opening.metadata,
-            "watched": opening.watched,
-        }
+        parameters = {**opening_parameters(stream_id, opening), "explicit": version}
         backoff = Backoff(first=0.002, last=0.05)
         for _ in range(RACES):
             for row in await self._database.execute(sql.ACQUIRE, parameters):
@@ -198,11 +193,8 @@ class PostgresStore(Store):
             sql.CHECK, parameters
         )
         if state is not None and next_id >= end:
-            if not append.payloads:
-                landed = state == "closed" and writer == lease.token and next_id == end
-            else:
-                landed = await self._holds(append)
-            if landed:
+            closed = closed_by(append, token=writer, state=state, next_id=next_id)
+            if closed or (append.payloads and await self._holds(append)):
                 return None
         verdict = refusal(lease, token=writer, state=state, stopped=bool(stopped), latest=latest)
         if verdict is None and next_id == append.first:

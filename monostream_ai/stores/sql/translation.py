@@ -1,4 +1,7 @@
-"""Translate driver errors to ours, by code and class, never by text."""
+"""Between our words and a driver's: parameters on the way in, errors on the way out.
+
+Errors are told apart by code and class, never by text.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import exc
 
 from monostream_ai.errors import StoreUnavailable
+from monostream_ai.types import Lease, Opening
 
 # https://www.postgresql.org/docs/18/errcodes-appendix.html
 _UNAVAILABLE_CLASSES: Final = {
@@ -41,6 +45,26 @@ _UNAVAILABLE_CODES: Final = {
     sqlite3.SQLITE_CORRUPT: "the database file is damaged",
     sqlite3.SQLITE_NOTADB: "the file is not a SQLite database",
 }
+
+
+def opening_parameters(stream_id: str, opening: Opening) -> dict[str, Any]:
+    """Return the columns of a new version; the opener is its first writer."""
+    return {
+        "stream": stream_id,
+        "writer": opening.token,
+        "lease": opening.lease,
+        "message_id": opening.message_id,
+        "owner": opening.owner,
+        "attempt": opening.attempt,
+        "request": opening.request,
+        "metadata": opening.metadata,
+        "watched": opening.watched,
+    }
+
+
+def held_by(lease: Lease) -> dict[str, Any]:
+    """Return the version and the token of one lease."""
+    return {"stream": lease.stream_id, "version": lease.version, "writer": lease.token}
 
 
 def sqlstate(error: BaseException) -> str | None:

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from monostream_ai.errors import ChunksMissing, MonostreamError
-from monostream_ai.stores.fencing import refusal
+from monostream_ai.stores.fencing import closed_by, refusal
+from monostream_ai.stores.sql.translation import held_by
 from monostream_ai.stores.sqlite import statements as sql
 from monostream_ai.types import Append, Head, Lease, Page, Position, StoredChunk, VersionInfo
 
@@ -63,19 +64,21 @@ def _moves(connection: sqlite3.Connection, append: Append, lease: float) -> bool
 
 def _verdict(connection: sqlite3.Connection, append: Append) -> MonostreamError | None:
     """Return why an append did not land; None if it had landed before."""
-    held, end = append.lease, append.first + len(append.payloads)
+    held = append.lease
     for writer, state, next_id, _, _ in connection.execute(sql.CHECK, held_by(held)):
-        if append.payloads:
-            stored = connection.execute(
-                sql.ROWS, (held.stream_id, held.version, append.first, len(append.payloads))
-            )
-            landed = [chunk for _, chunk in stored] == list(append.payloads)
-        else:
-            landed = state == "closed" and writer == held.token and next_id == end
-        if landed:
+        if closed_by(append, token=writer, state=state, next_id=next_id):
+            return None
+        if append.payloads and _holds(connection, append):
             return None
         return check_lease(connection, held) or ChunksMissing(held.stream_id, held.version, next_id)
     return check_lease(connection, held)
+
+
+def _holds(connection: sqlite3.Connection, append: Append) -> bool:
+    """Return whether exactly these payloads are stored under these ids."""
+    stream_id, version, _ = append.lease
+    bounds = (stream_id, version, append.first, len(append.payloads))
+    return [chunk for _, chunk in connection.execute(sql.ROWS, bounds)] == list(append.payloads)
 
 
 def check_lease(connection: sqlite3.Connection, lease: Lease) -> MonostreamError | None:
@@ -157,11 +160,6 @@ def read_rows(
         if size >= max_bytes:
             break
     return payloads
-
-
-def held_by(lease: Lease) -> dict[str, Any]:
-    """Return a lease as parameters."""
-    return {"stream": lease.stream_id, "version": lease.version, "writer": lease.token}
 
 
 def _instant(seconds: float | None) -> datetime | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -17,12 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from monostream_ai.errors import Fenced, InvalidURL, MonostreamError, VersionConflict
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.sql.migrations import upgrade
+from monostream_ai.stores.sql.translation import held_by, opening_parameters
 from monostream_ai.stores.sqlite import statements as sql
 from monostream_ai.stores.sqlite.pruning import prune
 from monostream_ai.stores.sqlite.rows import (
     append_all,
     check_lease,
-    held_by,
     read_info,
     read_infos,
     read_page,
@@ -96,17 +96,7 @@ class SQLiteStore(Store):
         return await self._reader.run(lambda connection: SQLiteSchema(connection).version())
 
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
-        parameters: dict[str, Any] = {
-            "stream": stream_id,
-            "writer": opening.token,
-            "lease": opening.lease,
-            "message_id": opening.message_id,
-            "owner": opening.owner,
-            "attempt": opening.attempt,
-            "request": opening.request,
-            "metadata": opening.metadata,
-            "watched": opening.watched,
-        }
+        parameters = opening_parameters(stream_id, opening)
 
         def work(connection: sqlite3.Connection) -> int:
             for (opened,) in connection.execute(sql.OPENED_BEFORE, parameters):
