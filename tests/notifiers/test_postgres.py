@@ -144,6 +144,19 @@ async def test_an_unreachable_server_is_reported_and_tried_again(no_task_is_left
     await notifier.aclose()
 
 
+async def test_a_reconnect_is_logged_without_the_password(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    notifier = PostgresNotifier.from_url("postgresql://me:hunter2@127.0.0.1:1/nowhere")
+    with caplog.at_level("DEBUG", "monostream_ai"):
+        listener = await RecordingListener(notifier).start()
+        await listener.until(lambda: len(listener.errors) >= 2)
+        await listener.stop()
+    await notifier.aclose()
+    assert "me@127.0.0.1:1/nowhere, not healthy> connects again in" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
 async def test_a_borrowed_engine_stays_open(postgres_url: str) -> None:
     engine = create_async_engine(postgres_url, pool_size=1, max_overflow=0)
     notifier = PostgresNotifier(engine)
