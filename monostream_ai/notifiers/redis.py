@@ -72,7 +72,7 @@ class RedisNotifier(SubscribingNotifier):
                 url,
                 socket_connect_timeout=PROBE_TIMEOUT,
                 socket_timeout=PROBE_TIMEOUT,
-                # A subscription that reconnects by itself would not tell us what it missed.
+                # A subscription that reconnects by itself would not report the gap.
                 retry=Retry(NoBackoff(), 0),
             )
         except ValueError as error:

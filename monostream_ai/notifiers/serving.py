@@ -116,7 +116,7 @@ class SubscribingNotifier(ServingNotifier):
                 async with self._subscribed(listener) as subscription:
                     end_if_cancelled()
                     self._healthy = True
-                    # Always, not only if `healthy` changed: this listener missed what was sent
+                    # Always, not only if `healthy` changed: this listener may have missed wake-ups
                     # before it was connected.
                     listener.on_resync()
                     logger.debug("%r hears wake-ups", self)

@@ -3,16 +3,19 @@
 Acquiring a version gives its publisher a token, and takes the token of every older version of the
 stream away. An append names its token and its first id. It lands only if, in the same atomic step,
 the store finds that the token still holds the version, that the version is open and the newest of
-its stream, and that the first id is the next one. A publisher that slept through its successor's
-start is therefore refused by the store, whatever it believes itself.
+its stream, and that the first id is the next one. So the store refuses a publisher that slept
+while its successor started, even if it still believes that it holds the version.
 
-That step is, in each store:
+In each store, that step is:
 
 | | a chunk is fenced in | older versions are fenced in | a stop is stored in |
 |---|---|---|---|
 | Postgres | `postgres/statements.py`: `APPEND` | the same: `ACQUIRE` | the same: `CLAIM` |
 | SQLite | `sqlite/statements.py`: `_APPENDABLE` | the same: `FENCE` | the same: `CLAIM` |
 | memory | `memory.py`: `MemoryStore._append` | `MemoryStore.acquire` | `MemoryStore.claim` |
+
+Whether a lease has lapsed is judged by the store's own clock: in Postgres by `LAPSES` of the same
+file, elsewhere by `lease_until` against `NOW` or the clock.
 
 This module has the verdicts that all stores share: why a lease may not write any more, and whether
 a repeated append has closed its version before.
@@ -29,7 +32,7 @@ def refusal(
 ) -> MonostreamError | None:
     """Return why the lease is lost, or None if it is held.
 
-    Only the token decides: a lease that lapsed is still held until another program takes it.
+    A lapsed lease is still held, until another program takes it.
 
     Args:
         token: The token that holds the version now.

@@ -1,6 +1,6 @@
 """The Postgres statements, for version 13 and later; those that read chunks are in `reads`.
 
-Three conditions at the top decide who may write: `OPEN`, `NEWER` and `LAPSES`. A chunk is fenced in
+Three conditions at the top decide each write: `OPEN`, `NEWER` and `LAPSES`. A chunk is fenced in
 `APPEND`, older versions are fenced in `ACQUIRE`, and a stop is stored by `CLAIM`. Each statement is
 atomic by itself unless its comment says otherwise.
 """
