@@ -1,40 +1,37 @@
-"""Running a catcher on a copy of the repository whose package is broken."""
+"""Hunting a breakage: a fuzzer, or some tests, run in a child process with a broken core."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
-from fuzz.breaking.mutant import Mutant
-from fuzz.parts.postgres import PostgresServer
+from fuzz.breaking.breakage import Breakage
+from fuzz.breaking.table import HARMLESS
 
 ROOT: Final = Path(__file__).parents[2]
 LIMIT: Final = 60.0
-"""Seconds in which a catcher must notice."""
+"""Seconds in which a breakage must be noticed."""
 
-SERVER_VARIABLE: Final = "MONOSTREAM_TEST_DATABASE_URL"
+PATIENCE: Final = 10.0
+"""Seconds that a catcher gets to clean up when it is interrupted, before it is killed."""
 
-COPIED: Final = ("monostream_ai", "fuzz", "tests", "examples", "README.md", "pyproject.toml")
-LEFT_OUT: Final = ("node_modules", "__pycache__", "*.db", ".venv")
+MISFITS: Final = ("has no attribute", "unexpected keyword argument", "positional argument")
+"""Complaints of a breakage that does not fit the core any more, which prove nothing."""
 
 Verdict = Literal["caught", "survived", "broken"]
-"""Broken: the catcher fails on the sound core too, or could not run."""
+"""Broken: the catcher also fails without damage, it could not run, or the breakage does not fit."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """How a hunt ended. The output is the end of what the catcher said."""
+    """How a hunt ended. The output is the last part of the catcher's."""
 
     verdict: Verdict
     seconds: float
@@ -42,106 +39,57 @@ class Found:
 
 
 class Hunt:
-    """Has the copy, to which each mutant is applied and from which it is taken back, and a Postgres
-    for all catchers.
-    """
+    """Runs catchers one after another, and remembers which of them are quiet on a sound core."""
 
     def __init__(self) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="ms"))
-        self._sound: dict[str, bool] = {}
-        self._postgres: PostgresServer | None = None
+        self._quiet: dict[str, bool] = {}
 
-    def __enter__(self) -> Self:
-        for name in COPIED:
-            source, target = ROOT / name, self._directory / name
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns(*LEFT_OUT))
-            else:
-                shutil.copy(source, target)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._postgres is not None:
-            asyncio.run(self._postgres.close())
-        shutil.rmtree(self._directory, ignore_errors=True)
-
-    def hunt(self, mutant: Mutant) -> Found:
-        """Break the copy, run the catcher, and repair the copy. A catcher must be quiet on the
-        sound core.
-        """
-        if mutant.catcher not in self._sound:
-            self._sound[mutant.catcher] = self._run(mutant.catcher).verdict == "survived"
-        before = mutant.apply(self._directory / "monostream_ai")
-        try:
-            found = self._run(mutant.catcher)
-        finally:
-            for path, source in before.items():
-                path.write_text(source)
-        return (
-            found if self._sound[mutant.catcher] else Found("broken", found.seconds, found.output)
-        )
-
-    def _run(self, catcher: str) -> Found:
-        began = time.monotonic()
-        process = subprocess.Popen(
-            self._command(catcher),
-            cwd=self._directory,
-            env={**os.environ, **self._environment(catcher)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            output = process.communicate(timeout=LIMIT)[0]
-        except subprocess.TimeoutExpired:
-            return Found("survived", time.monotonic() - began, _killed(process)[-2000:])
-        except BaseException:
-            _killed(process)
-            raise
-        verdict: Verdict = {0: "survived", 1: "caught"}.get(process.returncode, "broken")  # type: ignore[assignment]
-        return Found(verdict, time.monotonic() - began, output[-2000:])
-
-    def _environment(self, catcher: str) -> dict[str, str]:
-        shared = {"PYTHONPATH": str(self._directory), "PYTHONDONTWRITEBYTECODE": "1"}
-        if catcher.startswith("fuzz/"):
-            return shared
-        if self._postgres is None:
-            # Tests that are killed in mid-run would leave a server of their own behind.
-            self._postgres = PostgresServer()
-            asyncio.run(self._postgres.open())
-        return shared | {
-            SERVER_VARIABLE: f"postgresql+asyncpg://postgres@/postgres?host={self._postgres.host}"
-        }
-
-    def _command(self, catcher: str) -> list[str]:
-        if catcher.startswith("fuzz/"):
-            return [
-                sys.executable,
-                *shlex.split(catcher),
-                "--seed",
-                "1",
-                "--seconds",
-                str(LIMIT / 3),
-                "--brief",
-            ]
-        return [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-x",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            *shlex.split(catcher),
-        ]
+    def hunt(self, breakage: Breakage, noticed_by: str | None = None) -> Found:
+        """Run the catcher of a breakage, or another one; it must be quiet on a sound core."""
+        catcher = noticed_by or breakage.noticed_by
+        if catcher not in self._quiet:
+            self._quiet[catcher] = _run(HARMLESS, catcher).verdict == "survived"
+        found = _run(breakage, catcher)
+        if not self._quiet[catcher] or any(misfit in found.output for misfit in MISFITS):
+            return Found("broken", found.seconds, found.output)
+        return found
 
 
-def _killed(process: subprocess.Popen[str]) -> str:
-    os.killpg(process.pid, signal.SIGKILL)
-    return process.communicate()[0]
+def _run(breakage: Breakage, catcher: str) -> Found:
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "fuzz/mutants.py", "--under", breakage.name, *_command(catcher)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output = process.communicate(timeout=LIMIT)[0]
+    except subprocess.TimeoutExpired:
+        return Found("survived", time.monotonic() - began, _stopped(process)[-2000:])
+    except BaseException:
+        _stopped(process)
+        raise
+    verdict: Verdict = "broken"
+    if process.returncode in (0, 1):
+        verdict = "caught" if process.returncode else "survived"
+    return Found(verdict, time.monotonic() - began, output[-2000:])
+
+
+def _command(catcher: str) -> list[str]:
+    program, *arguments = shlex.split(catcher)
+    if program.startswith("fuzz/"):
+        return [program, "--seed", "1", "--seconds", str(LIMIT / 3), "--brief", *arguments]
+    return ["pytest", "-x", "-q", "-p", "no:cacheprovider", program, *arguments]
+
+
+def _stopped(process: subprocess.Popen[str]) -> str:
+    # Interrupted first, so that tests take down the servers they have started.
+    process.send_signal(signal.SIGINT)
+    try:
+        return process.communicate(timeout=PATIENCE)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.communicate()[0]

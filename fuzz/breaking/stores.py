@@ -1,0 +1,63 @@
+"""Breakages of stores and notifiers. The fence of a database is in its statements, so their text is
+changed.
+
+Each function runs in place of the one it is given first, or takes a statement and returns the
+broken one (see `table.py`).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from monostream_ai.errors import Fenced
+from monostream_ai.types import WakeUp
+
+
+def fence_skipped(refusal: Any, *args: Any, **facts: Any) -> Any:
+    """A publisher that was fenced may write on."""
+    verdict = refusal(*args, **facts)
+    return None if isinstance(verdict, Fenced) else verdict
+
+
+def sqlite_append_without_token(statement: str) -> str:
+    """In SQLite, anybody that knows the next id may append."""
+    return _without(statement, " AND writer = :writer")
+
+
+def postgres_append_without_token(statement: Any) -> Any:
+    """In Postgres, anybody that knows the next id may append."""
+    broken = copy.copy(statement)
+    broken.sql = _without(statement.sql, " AND v.writer = b.writer")
+    return broken
+
+
+def _without(statement: str, part: str) -> str:
+    if statement.count(part) != 1:
+        raise LookupError(f"{statement.count(part)} times {part!r} in {statement}")
+    return statement.replace(part, "")
+
+
+async def listening_connection_never_probed(
+    watch: Any, notifier: Any, subscription: Any, listener: Any
+) -> None:
+    """A listening connection that has gone silent is believed for ever."""
+    await subscription.lost.wait()
+
+
+async def missed_wake_ups_not_looked_for(
+    listen: Any, notifier: Any, listener: Any, on_error: Any
+) -> Any:
+    """Wake-ups sent while nobody listened are found by the next poll only."""
+    return await listen(notifier, _WithoutResync(listener), on_error)
+
+
+class _WithoutResync:
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def on_wake_up(self, wake_up: WakeUp) -> None:
+        self._inner.on_wake_up(wake_up)
+
+    def on_resync(self) -> None:
+        """Say nothing of it."""
