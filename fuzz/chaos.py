@@ -1,5 +1,6 @@
-"""Real faults on real parts: `python fuzz/chaos.py --seed 42`. Processes, servers and connections
-die, freeze and come back.
+"""Real faults on real parts: `python fuzz/chaos.py --seed 42`.
+
+Processes, servers and connections die, freeze and come back.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from fuzz.runner import main
 
 
 def commit() -> str:
-    """Return what this is a check-out of, as `git describe` names it."""
+    """Return the name of the commit that is checked out, as `git describe` prints it."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(
@@ -27,7 +28,7 @@ def commit() -> str:
 
 
 def chaos() -> int:
-    """Play rounds, and say of what and how many of each; return the exit code."""
+    """Play rounds, print how many of each kind went well, and return the exit code."""
     player = ChaosPlayer()
     print(f"commit {commit()}")
     code = main(

@@ -51,11 +51,11 @@ ODD: Final[Sequence[Any]] = [
 ]
 
 SHAPES: Final = ("plain", "nested", "key", "repeated", "limit")
-"""Ways to put a value into a chunk; the last two make large ones."""
+"""Ways to put a value into a chunk; the last two make it large."""
 
 
 def plain_chunks(draws: Draws, count: int, *, author: str = "") -> list[Chunk]:
-    """Return chunks that tell their author and place; few are large."""
+    """Return chunks that name their author and their place; few are large."""
     largest = draws.choice("size", (0, 12, 12, 200, 3000))
     return [
         {"type": "text", "n": n, "by": author, "text": "x" * (hash_size(n) % (largest + 1))}

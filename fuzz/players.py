@@ -1,4 +1,4 @@
-"""Running scenarios and judging them, whatever they run on."""
+"""Running scenarios and judging them, on any kind of site."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Result:
     Args:
         used: Its choices, which a shrink makes smaller.
         trace: Empty unless asked for.
-        kinds: The scenarios that it held, if it held others.
+        kinds: The scenarios it contained, if it is a crowd.
     """
 
     task: Task
@@ -47,7 +47,7 @@ class Result:
 
     @property
     def counted(self) -> Sequence[str]:
-        """What it counts for; a failure is one failure."""
+        """The kinds of scenarios to count it as; a failure counts once."""
         return self.kinds if self.kinds and self.error is None else (self.task.name,)
 
 
@@ -60,13 +60,13 @@ class Player(ABC):
 
     @abstractmethod
     def play(self, tasks: Iterable[Task], report: Callable[[Result], bool]) -> None:
-        """Run scenarios until there are no more or `report` returns False. KeyboardInterrupt goes
+        """Run scenarios until there are no more or `report` returns False. KeyboardInterrupt passes
         through.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what the player opened."""
+        """Close everything that the player opened."""
 
 
 async def run_scenario(
@@ -100,7 +100,7 @@ async def _clean_up(world: World) -> None:
 
 
 def described(error: BaseException) -> str:
-    """Return what went wrong in one line."""
+    """Return one line about an error."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, Mismatch):

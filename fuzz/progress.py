@@ -1,4 +1,4 @@
-"""The line that says how a run goes: `[5s] ok=1986 fail=0 rate=396.9/s peak=0.6s heap=16MB`."""
+"""The progress line: `[5s] ok=1986 fail=0 rate=396.9/s peak=0.6s heap=16MB`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ INTERVAL = 5.0
 
 
 class Progress:
-    """Counts scenarios. The peak is the longest one since the last line, the heap what the process
-    holds in memory now.
+    """Counts scenarios.
+
+    The peak is the longest scenario since the last line, the heap the memory of the process now.
     """
 
     def __init__(self) -> None:
@@ -49,8 +50,8 @@ class Progress:
     def print(self) -> None:
         seconds = self.seconds
         rate = (self.ok + self.failed) / seconds
-        line = f"[{seconds:.0f}s] ok={self.ok} fail={self.failed} rate={rate:.1f}/s peak={self._peak:.1f}s heap={_megabytes()}MB"
-        print(line, flush=True)
+        counts = f"[{seconds:.0f}s] ok={self.ok} fail={self.failed} rate={rate:.1f}/s"
+        print(f"{counts} peak={self._peak:.1f}s heap={_megabytes()}MB", flush=True)
         self._printed, self._peak = time.monotonic(), 0.0
 
 
@@ -58,7 +59,7 @@ def _megabytes() -> int:
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
-        # macOS counts bytes, others kilobytes.
+        # macOS reports bytes, other systems kilobytes.
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (
             1024 * 1024 if sys.platform == "darwin" else 1024
         )

@@ -1,6 +1,4 @@
-"""A reader that notes all it gets, in one of several ways to read, and can be held against what is
-stored.
-"""
+"""A reader that keeps all it gets, reads in one of several ways, and is held against the store."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ from monostream_ai.json_text import encode_json
 
 
 class Seen(NamedTuple):
-    """One chunk as it came."""
+    """One chunk as it was delivered."""
 
     version: int
     id: int
@@ -32,7 +30,7 @@ class Reader:
         enough: Chunks after which it leaves.
         stubborn: Come back with a cursor after `PublisherLost`, as a client waits for the next
             attempt.
-        slow: Percent of chunks after which it dawdles.
+        slow: Percentage of chunks after which it dawdles.
     """
 
     def __init__(
@@ -108,7 +106,8 @@ class Reader:
 
     async def _impatiently(self, subscription: Subscription[Chunk]) -> None:
         try:
-            # Not wait_for, which loses a cancellation that meets a result (Python before 3.12).
+            # Not wait_for, which loses a cancellation that coincides with a result (Python before
+            # 3.12).
             async with asyncio.timeout(self._patience):
                 chunk = await anext(subscription)
         except TimeoutError:
@@ -128,16 +127,15 @@ class Reader:
         world.log("reader got", len(payloads), "from", version, first)
         self.left = self._enough is not None and len(self.seen) >= self._enough
         if world.site.virtual and not world.chunks_may_go:
-            # Delivered means stored, at this very moment.
+            # A chunk must be stored by the very moment it is delivered.
             stored = await world.stored(version, first, len(payloads))
             if stored != payloads:
-                raise Mismatch(
-                    f"a reader got {version}.{first} {brief(payloads)} while the store held {brief(stored)}"
-                )
+                got = f"{version}.{first} {brief(payloads)}"
+                raise Mismatch(f"a reader got {got} while the store held {brief(stored)}")
 
     def check(self) -> None:
-        """Hold what it got against what is stored: from its start, in order, without a gap, and to
-        the end if it ended.
+        """Check its chunks against the store: from its start, in order, without a gap, and to the
+        end if it ended.
         """
         world = self._world
         at: Cursor | Seen | None = self._after

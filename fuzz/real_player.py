@@ -66,8 +66,7 @@ class RealPlayer(Player):
             nonlocal over
             over = True
 
-        # Ctrl+C lets the scenarios that run come to their end, so that what they leave can be
-        # counted.
+        # Ctrl+C lets the running scenarios finish, so that leftovers can be counted.
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop)
 
         async def work() -> None:

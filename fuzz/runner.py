@@ -33,13 +33,13 @@ def main(
     Args:
         name: The script, as replay commands name it.
         jobs: The default of `--jobs`.
-        repeats: Runs of one scenario in which a failure should show again.
-        names: The scenarios to pick from; one that is named twice is picked twice as often.
-            `--only` picks each as often.
-        unit: What this fuzzer calls its scenarios.
+        repeats: Runs of one scenario within which a failure should show again.
+        names: The scenarios to pick from; a name listed twice is picked twice as often. `--only`
+            picks all of its names equally often.
+        unit: The fuzzer's word for its scenarios.
     """
     options = _parse(name, jobs, names, unit, arguments)
-    # Background errors are asked for here; each would be a line.
+    # Scenarios cause background errors on purpose; each would be a line.
     logging.disable(logging.CRITICAL)
     player = make_player(options)
     try:
@@ -50,7 +50,7 @@ def main(
 
 
 def tasks(seed: int, names: Sequence[str] = ON_MEMORY) -> Iterator[Task]:
-    """Return the scenarios of a seed, without end."""
+    """Yield the scenarios of a seed, without end."""
     for place in itertools.count():
         number = hashed(f"{seed}/{place}")
         yield Task(pick(number, names), number)
@@ -69,7 +69,7 @@ class Fuzzer:
         self._unit = unit
 
     def run(self, options: argparse.Namespace) -> int:
-        """Run until told to stop, or until enough failed; return the exit code."""
+        """Run until told to stop, or until enough scenarios failed; return the exit code."""
         seed = secrets.randbelow(2**32) if options.seed is None else options.seed
         names = options.only or self._names
         print(

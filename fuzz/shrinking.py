@@ -17,8 +17,8 @@ def shrink(
     """Return caps on choices with which the scenario still fails, and how it then fails.
 
     Args:
-        repeats: Runs that must all succeed before smaller choices count as harmless; above 1 where
-            timing is not determined.
+        repeats: Runs that must all succeed before smaller choices count as harmless; above 1 if
+            timing is random.
     """
     caps: dict[str, int] = {}
     deadline = time.monotonic() + PATIENCE

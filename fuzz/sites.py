@@ -20,24 +20,24 @@ Service = DurableStreamService[Chunk]
 
 PROCESSES: Final = 2
 """Processes that a site with a real clock stands for; each has a store, a notifier and a service
-that all scenarios share.
+shared by all scenarios.
 """
 
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds, by the clock of a site."""
+    """In seconds, by the clock of a site."""
 
     lease: float
-    """Of processes whose end is waited for."""
+    """Of processes whose death a scenario waits for."""
     poll_interval: float
     outage: float
     moment: float
     """The longest pause between two acts."""
     limit: float
-    """After this a scenario hangs."""
+    """A scenario that takes longer counts as hanging."""
     patient_lease: float = 15.0
-    """Of all others: no machine is so busy that it runs out."""
+    """Of all other processes: no machine is so busy that it runs out."""
 
 
 class Site(ABC):
@@ -46,7 +46,7 @@ class Site(ABC):
     virtual: bool
     times: Times
     tables: Tables | None = None
-    """What the store stores in, if it can be read past the store."""
+    """The tables of the store, if they can be read past it."""
 
     @abstractmethod
     def store(self, process: int) -> Store:
@@ -54,21 +54,21 @@ class Site(ABC):
 
     @abstractmethod
     def notifier(self, process: int, topic: str) -> Notifier:
-        """Return a notifier of a process for the streams whose id starts with the topic and a
-        slash; not to be closed.
+        """Return a notifier of a process, not to be closed, for stream ids that start with
+        `{topic}/`.
         """
 
     @abstractmethod
     def shared_service(self, process: int) -> Service | None:
-        """Return the service that scenarios share, if this site has such."""
+        """Return the service that scenarios share, if this site has one."""
 
 
 class MemorySite(Site):
-    """Memory of one scenario, judged by the clock of its loop."""
+    """The memory of one scenario, judged by the clock of its loop."""
 
     virtual = True
-    # No multiple of one another: a poll that happens to be due when a lease ends would hide that
-    # nothing else is.
+    # No multiples of one another: a poll that happens to be due when a lease ends would hide that
+    # no other read is.
     times = Times(lease=15.0, poll_interval=7.0, outage=60.0, moment=2.0, limit=1000.0)
 
     def __init__(self, make_store: Callable[[Callable[[], float]], Store] = MemoryStore) -> None:
@@ -135,7 +135,7 @@ class RealSite(Site):
 
 
 class Relay:
-    """Gives many listeners their share of one notifier, so that a scenario's own service costs no
+    """Shares one notifier among many listeners, so that a scenario's own service costs no
     connection.
     """
 
@@ -152,7 +152,7 @@ class Relay:
             await self._unlisten()
 
     def on_topic(self, topic: str | None) -> Notifier:
-        """Return a notifier that hears only of one topic; None hears of all."""
+        """Return a notifier that hears of one topic only; None hears of all."""
         return _TopicNotifier(self, topic)
 
     def add(self, topic: str | None, listener: Listener) -> None:

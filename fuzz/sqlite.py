@@ -1,5 +1,5 @@
-"""Fuzz streams in a SQLite file, two stores on it as two processes have them: `python
-fuzz/sqlite.py --seed 42`.
+"""Fuzz streams in a SQLite file, with two stores as in two processes: `python fuzz/sqlite.py --seed
+42`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The tables of a database, read and emptied past the store that is under test: one statement for
-many scenarios.
+"""The tables of a database, read and emptied past the store under test, with one statement for many
+scenarios.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ChunkRow = tuple[str, int, int, str]
 
 
 class Stored(NamedTuple):
-    """What the tables hold of a version. A version without a row of its own has no state."""
+    """A version as the tables hold it. Without a version row it has no state."""
 
     state: str | None
     next_id: int
@@ -32,7 +32,7 @@ class Stored(NamedTuple):
 
 
 class Tables(ABC):
-    """Answers in batches: what is asked while one is read is the next one."""
+    """Answers in batches: questions that come while one is read make the next."""
 
     def __init__(self) -> None:
         self._asked: dict[asyncio.Future[dict[int, Stored]], str] = {}
@@ -40,8 +40,8 @@ class Tables(ABC):
         self._task: asyncio.Task[None] | None = None
 
     async def versions(self, stream_id: str) -> dict[int, Stored]:
-        """Return all versions of a stream. A chunk whose id is not its place is a payload that says
-        so.
+        """Return all versions of a stream. A chunk whose id is not its place becomes a payload that
+        says so.
         """
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
@@ -51,19 +51,19 @@ class Tables(ABC):
         return await answer
 
     async def forget(self, stream_id: str) -> None:
-        """Delete a stream that nobody uses any more, some time."""
+        """Delete a stream that is no longer used, at some later time."""
         self._forgotten.append(stream_id)
         if len(self._forgotten) >= FORGOTTEN:
             forgotten, self._forgotten = self._forgotten, []
             await self._delete(forgotten)
 
     async def aclose(self) -> None:
-        """Delete what is to be forgotten, and disconnect."""
+        """Delete the streams to be forgotten, and disconnect."""
         await self._delete(self._forgotten)
 
     @abstractmethod
     async def _read(self, streams: list[str]) -> tuple[Iterable[VersionRow], Iterable[ChunkRow]]:
-        """Read at one moment the versions, and the chunks in order."""
+        """Read the versions, and the chunks in order, in one snapshot."""
 
     @abstractmethod
     async def _delete(self, streams: list[str]) -> None: ...
@@ -76,7 +76,7 @@ class Tables(ABC):
                     del self._asked[answer]
                 try:
                     found = _assembled(*await self._read([stream for _, stream in batch]))
-                # Whoever asked must hear of it.
+                # Otherwise its callers would wait for ever.
                 except Exception as error:
                     for answer, _ in batch:
                         answer.done() or answer.set_exception(error)
@@ -108,11 +108,12 @@ class PostgresTables(Tables):
     """Has a connection of its own."""
 
     VERSIONS = text(
-        "SELECT stream_id, version, state, next_id FROM stream_version WHERE stream_id = ANY(:streams)"
+        "SELECT stream_id, version, state, next_id FROM stream_version "
+        "WHERE stream_id = ANY(:streams)"
     )
     CHUNKS = text(
-        "SELECT stream_id, version, id, CAST(chunk AS text) FROM stream_chunk WHERE stream_id = ANY(:streams) "
-        "ORDER BY stream_id, version, id"
+        "SELECT stream_id, version, id, CAST(chunk AS text) FROM stream_chunk "
+        "WHERE stream_id = ANY(:streams) ORDER BY stream_id, version, id"
     )
     DELETIONS = [
         text(f"DELETE FROM {table} WHERE stream_id = ANY(:streams)")
@@ -140,7 +141,7 @@ class PostgresTables(Tables):
 
 
 class SQLiteTables(Tables):
-    """Connects anew for each batch, in a thread."""
+    """Connects for each batch, in a thread."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
@@ -161,8 +162,12 @@ class SQLiteTables(Tables):
                 f"SELECT stream_id, version, state, next_id FROM stream_version {among}", streams
             )
             found = versions.fetchall()
-            chunks = f"SELECT stream_id, version, id, chunk FROM stream_chunk {among} ORDER BY stream_id, version, id"
-            return found, connection.execute(chunks, streams).fetchall()
+            chunks = connection.execute(
+                f"SELECT stream_id, version, id, chunk FROM stream_chunk {among} "
+                "ORDER BY stream_id, version, id",
+                streams,
+            )
+            return found, chunks.fetchall()
         finally:
             connection.close()
 

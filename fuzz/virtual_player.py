@@ -87,8 +87,8 @@ class VirtualPlayer(Player):
 
 @contextmanager
 def _determined(seed: int) -> Iterator[None]:
-    # The core cuts its delays at random, and a publisher in a cycle is dropped when the collector
-    # comes.
+    # The core cuts its delays at random, and a publisher in a reference cycle is dropped only when
+    # the collector runs.
     random.seed(seed)
     gc.disable()
     try:
@@ -98,7 +98,7 @@ def _determined(seed: int) -> Iterator[None]:
 
 
 def _leave_interrupts() -> None:
-    # Ctrl+C goes to all processes; this one's scenarios come to their end.
+    # Ctrl+C reaches all processes; this one finishes its scenarios.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -108,7 +108,7 @@ def _blocks(tasks: Iterator[Task]) -> Iterator[list[Task]]:
 
 
 def _abandon(loop: VirtualTimeLoop) -> None:
-    """Cancel what a failed scenario left, so that it does not spoil the next one."""
+    """Cancel the tasks a failed scenario left, so that they do not spoil the next one."""
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()

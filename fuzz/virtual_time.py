@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps: when every task waits, the time of the next timer is now.
+"""An event loop whose clock jumps: when every task waits, it is at once the time of the next timer.
 
 Hours of leases and polls cost nothing, and the same choices give the same interleaving every time.
 """
@@ -17,22 +17,21 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 BUSY: Final = 100_000
-"""Turns of the loop in which no time passes, after which somebody must be going round in circles.
-"""
+"""Turns of the loop without passing time after which tasks must be going round in circles."""
 
 LONGEST: Final = 10_000.0
-"""Seconds of virtual time after which a scenario that cannot be cancelled is broken off."""
+"""Seconds of virtual time after which a scenario that cannot be cancelled is given up."""
 
 ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 
 class Stalled(Exception):
-    """Nothing would ever happen again, or the same for ever."""
+    """Nothing will ever happen again, or the same for ever."""
 
 
 class VirtualTimeLoop(asyncio.AbstractEventLoop):
-    """Runs tasks and timers; there are no sockets and no threads, and so it costs half of what
-    asyncio's own loop does.
+    """Runs tasks and timers. Without sockets and threads it costs half as much as asyncio's own
+    loop.
     """
 
     def __init__(self) -> None:
@@ -52,7 +51,7 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
         """Run a coroutine to its end.
 
         Raises:
-            Stalled: It has none.
+            Stalled: It never ends.
         """
         events._set_running_loop(self)
         try:
@@ -100,9 +99,7 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
         return asyncio.Task(coro, loop=self, context=context, **options)
 
     def turns(self, count: int) -> asyncio.Future[None]:
-        """Return a future that is done so many turns from now, though none of them wakes whoever
-        waits for it.
-        """
+        """Return a future that is done after so many turns, even if no other task runs in them."""
         future = self.create_future()
         self._due.setdefault(self._turn + count, []).append(future)
         return future
@@ -124,7 +121,7 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
         return self._over
 
     def close(self) -> None:
-        """Forget what is left."""
+        """Drop the callbacks and timers that are left."""
         self._over = True
         self._ready.clear()
         self._due.clear()
@@ -136,7 +133,7 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
             turns = 0 if self._next_turn() else turns + 1
             if turns > BUSY or self._now > LONGEST:
                 raise Stalled("tasks go round in circles")
-            # What becomes ready meanwhile is for the next turn.
+            # Callbacks that become ready meanwhile wait for the next turn.
             for _ in range(len(ready)):
                 handle = ready.popleft()
                 if handle.callback is not None:
@@ -151,12 +148,12 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
             )
 
     def _next_turn(self) -> bool:
-        """Make ready what is due; if nothing is, jump to the next timer. Return whether time
-        passed.
+        """Make due callbacks ready, jumping to the next timer if there are none; return whether
+        time passed.
         """
         self._release(self._turn + 1)
-        # Those who waited for a turn may all have been cancelled: then it wakes nobody, and the
-        # next one is due.
+        # All tasks that waited for a turn may have been cancelled: then it wakes none, and the next
+        # is due.
         while self._due and not self._ready:
             self._release(min(self._due))
         timers, passed = self._timers, False
@@ -189,7 +186,7 @@ async def turns(count: int) -> None:
 
 
 class _Handle:
-    """What asyncio knows as a Handle and as a TimerHandle."""
+    """Stands for asyncio's Handle and TimerHandle."""
 
     __slots__ = ("_when", "args", "callback", "context")
 

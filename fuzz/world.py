@@ -1,5 +1,5 @@
-"""What one scenario has: its choices, its stream, its processes, its trace, and what must be true
-in the end.
+"""The surroundings of one scenario: choices, stream, processes and trace, and the chunks that must
+be stored in the end.
 """
 
 from __future__ import annotations
@@ -22,16 +22,21 @@ from monostream_ai.types import MAX_CHUNK_BYTES, State, VersionInfo
 PAGE: Final = 1000
 """Rows read at once when a version is checked."""
 
+SLACK: Final = 0.6
+"""Seconds of virtual time within which news that is told at once must arrive. Polls are rounded to
+ticks, and other tasks may run in between.
+"""
+
 STREAM_IDS: Final = ("s", "s", "s", "s", " '\"%s:x;--", "é\U0001f600\u2028", "x" * 1900)
 
 
 class Mismatch(Exception):
-    """Something that a guarantee promises did not hold."""
+    """A guarantee did not hold."""
 
 
 @dataclass(slots=True)
 class Told:
-    """What must be stored of a version."""
+    """The chunks and the state that a version must have."""
 
     payloads: list[str]
     state: State
@@ -48,13 +53,13 @@ class World:
     topic: str
     tracing: bool = False
     kinds: list[str] = field(default_factory=list)
-    """The scenarios that this one holds, if it holds others."""
+    """The scenarios it contains, if it is a crowd."""
     trace: list[tuple[float, tuple[object, ...]]] = field(default_factory=list)
     truth: dict[int, Told] = field(default_factory=dict)
     newest: int = -1
     """The newest version that is known to be open."""
     chunks_may_go: bool = False
-    """Whether what a reader got may be gone from the store already."""
+    """Whether delivered chunks may be gone from the store already."""
     expects_errors: bool = False
     """Whether work in the background may fail."""
     _group: asyncio.TaskGroup | None = None
@@ -69,7 +74,7 @@ class World:
 
     @property
     def log(self) -> Log:
-        """Adds a line to the trace, if somebody reads it."""
+        """Adds a line to the trace, if there is one."""
         return self._trace if self.tracing else ignore
 
     def _trace(self, *line: object) -> None:
@@ -96,7 +101,7 @@ class World:
         return replace(self, draws=draws, topic=f"{self.topic}-{number}", truth={}, newest=-1)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something beside the scenario; its failure is the scenario's."""
+        """Run a coroutine beside the scenario; its failure is the scenario's."""
         if self._group is None:
             raise RuntimeError("the scenario does not run")
         return self._group.create_task(work)
@@ -113,7 +118,7 @@ class World:
                 await asyncio.sleep(self.site.times.moment * draws.number("moment", 0, 20) / 20)
 
     def service(self, process: int = 0) -> Service:
-        """Return the service of a process that works."""
+        """Return the service of a process without faults."""
         shared = self.site.shared_service(process)
         if shared is not None:
             return shared
@@ -159,7 +164,7 @@ class World:
         self.log("background error", source, repr(error))
 
     async def rows(self, version: int) -> list[str]:
-        """Return what is stored of a version."""
+        """Return the rows of a version."""
         rows = list[str]()
         while page := await self.stored(version, len(rows), PAGE):
             rows.extend(page)
@@ -168,14 +173,14 @@ class World:
         return rows
 
     async def stored(self, version: int, first: int, count: int) -> list[str]:
-        """Return so many rows of a version from one on."""
+        """Return up to `count` rows of a version from id `first` on."""
         store = self.site.store(0)
         return await store.payloads(
             self.stream, version, first, max_rows=count, max_bytes=count * MAX_CHUNK_BYTES
         )
 
     async def verify(self) -> None:
-        """Insist that exactly the told versions are stored, row by row."""
+        """Insist that exactly the expected versions are stored, row by row."""
         if self.site.tables is not None:
             self._verify_tables(await self.site.tables.versions(self.stream))
         if self.site.tables is None or self.draws.chance("ask the store", 10):
@@ -244,7 +249,7 @@ class World:
             await self.site.tables.forget(self.stream)
 
     async def run(self, scenario: Coroutine[Any, Any, None]) -> None:
-        """Run the scenario and what it spawns, then close what it opened."""
+        """Run the scenario and the tasks it spawns, then close its processes."""
         async with asyncio.timeout(self.site.times.limit):
             try:
                 async with asyncio.TaskGroup() as self._group:
@@ -268,7 +273,7 @@ class World:
 
 
 def brief(payloads: Sequence[str]) -> str:
-    """Return payloads short enough to print."""
+    """Return payloads, shortened for printing."""
     shown = [text if len(text) <= 60 else f"{text[:50]}…({len(text)})" for text in payloads]
     if len(shown) > 30:
         shown[10:-10] = [f"…{len(shown) - 20} more…"]

@@ -1,4 +1,4 @@
-"""Publishing one version in one of several ways, and noting what must then be stored."""
+"""Publishing a version in one of several ways, and recording the chunks that must be stored."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def publish(
 
 
 async def crash(world: World, service: Service) -> int:
-    """Write some of a version and leave it open: released, or dropped without a word."""
+    """Write a part of a version and leave it open: released, or dropped without a word."""
     draws = world.actor("writer")
     chunks = plain_chunks(draws, draws.few("chunks", 0, 12))
     pub = service.publisher(world.stream)
@@ -86,7 +86,7 @@ async def crash(world: World, service: Service) -> int:
 
 
 def opened(world: World, pub: Publisher[Chunk]) -> None:
-    """Note that a version is open."""
+    """Record that a version is open."""
     world.newest = max(world.newest, pub.version)
     world.truth[pub.version] = Told([], "open")
     world.log("opened version", pub.version)
@@ -94,8 +94,8 @@ def opened(world: World, pub: Publisher[Chunk]) -> None:
 
 @dataclass(slots=True)
 class Attempt:
-    """A publisher that may be stopped, fenced, killed or cancelled at any time: what it wrote, and
-    how it ended.
+    """A publisher that may be stopped, fenced, killed or cancelled at any time: its chunks, and how
+    it ended.
     """
 
     payloads: list[str]
@@ -114,7 +114,7 @@ async def try_to_publish(
     most: int = 12,
     attempt: Attempt | None = None,
 ) -> Attempt:
-    """Publish a version whatever happens; errors of ours and cancellation become its outcome."""
+    """Publish a version come what may; our errors and cancellation become its outcome."""
     draws = world.actor("writer")
     attempt = attempt or Attempt([])
     chunks = plain_chunks(draws, draws.number("chunks", 1, most))
@@ -138,7 +138,7 @@ async def try_to_publish(
 
 
 async def settle(world: World, attempt: Attempt, *endings: str) -> list[str]:
-    """Insist that what an attempt left is right, and that it stays; return the rows.
+    """Insist that an attempt left correct rows, and make them final; return them.
 
     Args:
         endings: The terminal payloads it may have.

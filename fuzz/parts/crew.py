@@ -1,5 +1,5 @@
-"""Worker processes as whoever directs them sees them: told what to do, listened to, stopped,
-killed.
+"""Worker processes as a round directs them: it tells them what to do, listens, stops and kills
+them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from fuzz.parts.worker import LINE_LIMIT, Settings
 from fuzz.world import Mismatch
 
 OVER: Final = ("closed", "ended", "error", "crash", "dead")
-"""Words after which a job says nothing more."""
+"""Words that end a job."""
 
 
 class Job:
-    """What a worker has said of one thing that it was told to do, line by line."""
+    """One thing a worker was told to do, and the lines it has answered so far."""
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -36,19 +36,19 @@ class Job:
             event.set()
 
     def said(self, word: str) -> list[list[Any]]:
-        """Return what it has said with this first word."""
+        """Return the lines that begin with this word, each without it."""
         return [line[1:] for line in self.lines if line[0] == word]
 
     @property
     def over(self) -> list[Any] | None:
-        """The line that ended it, if it has ended."""
+        """The line that ended the job, if it has ended."""
         return next((line for line in self.lines if line[0] in OVER), None)
 
     async def until(self, word: str, *, within: float, count: int = 1) -> bool:
-        """Wait until it has said a word so often; False if it ended before.
+        """Wait until the worker has said a word this often; return False if the job ended before.
 
         Raises:
-            Mismatch: It did neither in so many seconds.
+            Mismatch: Neither happened within so many seconds.
         """
         news = asyncio.Event()
         self._news.append(news)
@@ -58,28 +58,27 @@ class Job:
                     news.clear()
                     await news.wait()
         except TimeoutError:
-            raise Mismatch(
-                f"{self.what} hangs: no {word!r} in {within} s after {[line[0] for line in self.lines[-3:]]}"
-            ) from None
+            last = [line[0] for line in self.lines[-3:]]
+            raise Mismatch(f"{self.what} hangs: no {word!r} in {within} s after {last}") from None
         finally:
             self._news.remove(news)
         return len(self.said(word)) >= count
 
     async def end(self, *, within: float) -> list[Any]:
-        """Wait until it is over; return the line that ended it. Raises as `until`."""
+        """Wait until the job is over; return the line that ended it. Raises as `until`."""
         await self.until("", within=within)
         assert self.over is not None
         return self.over
 
 
 class Worker:
-    """One process. It dies with whoever started it, for its channel ends then."""
+    """One process. It dies with the process that started it, since its channel ends then."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.alive = True
         self.baseline: list[Any] = []
-        """Its census when it had done everything once and nothing was going on."""
+        """Its census after it had done everything once, while it was idle."""
         self._jobs: dict[int, Job] = {}
         self._numbers = itertools.count()
         self._writer: asyncio.StreamWriter
@@ -95,7 +94,7 @@ class Worker:
         return int(self._process.pid)
 
     async def start(self) -> None:
-        """Start the process; it is a fork of one that has imported everything."""
+        """Start the process as a fork of one that has imported everything."""
         ours, theirs = socket.socketpair()
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["fuzz.parts.worker"])
@@ -126,7 +125,7 @@ class Worker:
             os.kill(self.pid, number)
 
     async def kill(self) -> None:
-        """Kill it, and hear what it had said."""
+        """Kill it, and read the lines it had sent."""
         self.signal(signal.SIGKILL)
         await self._listening
 

@@ -1,5 +1,5 @@
-"""A place for a SQLite file that can be full: a small file system of its own where we may mount
-one, else a limit on files.
+"""A place for a SQLite file that can be full: a small file system of its own if we may mount one,
+and else a limit on the size of files.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class SmallDisk(Disk):
 
 
 class LimitedFiles(Disk):
-    """Forbids processes to make any file longer than it may be: not ENOSPC but EFBIG, which SQLite
-    calls an I/O error.
+    """Forbids processes to let any file grow: not ENOSPC but EFBIG, which SQLite reports as an I/O
+    error.
     """
 
     kind = "a limit on the size of files (no right to mount a tmpfs)"
@@ -91,7 +91,7 @@ class LimitedFiles(Disk):
 
 
 def make_disk() -> SmallDisk | LimitedFiles:
-    """Return the better of the two."""
+    """Return a small disk if we may mount one, and else limited files."""
     try:
         if os.geteuid() == 0:
             return SmallDisk()

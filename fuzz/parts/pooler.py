@@ -17,7 +17,7 @@ START_TIMEOUT: Final = 20.0
 
 
 def pgbouncer_program() -> str | None:
-    """Return where it is, or None."""
+    """Return the path of the program, or None."""
     # Debian installs it where only root looks.
     return shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
 
@@ -27,9 +27,10 @@ class Pooler:
 
     Args:
         directory: Its own; the path must be short.
-        server: How it connects, in pgbouncer's words.
-        owner: Who runs it if we are root, as which it refuses to run; must be allowed to connect.
-        settings: Beside the few that it needs.
+        server: The connection settings of the server, in pgbouncer's words.
+        owner: The user to run it as if we are root, which it refuses. The server must let this user
+            in.
+        settings: Further settings of pgbouncer.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Pooler:
             start_new_session=True,
         )
         assert self._process.stderr is not None
-        # What it says must not fill the pipe.
+        # Read all the while, or its messages fill the pipe and block it.
         self._draining = asyncio.create_task(self._process.stderr.read())
         async with asyncio.timeout(START_TIMEOUT):
             while not await self._answers():
@@ -88,7 +89,7 @@ class Pooler:
             "unix_socket_dir": self.directory,
             "auth_type": "any",
             "pool_mode": "transaction",
-            # Fewer than there are clients, so that they do share.
+            # Fewer than there are clients, so that clients do share.
             "default_pool_size": 3,
             "log_connections": 0,
             "log_disconnections": 0,
@@ -110,5 +111,5 @@ class Pooler:
 
 
 def owner_of(path: str) -> str:
-    """Return the user whom a file belongs to."""
+    """Return the name of the user that owns a file."""
     return pwd.getpwuid(os.stat(path).st_uid).pw_name

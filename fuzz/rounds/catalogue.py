@@ -1,4 +1,4 @@
-"""All rounds by name, with how often each is picked."""
+"""All rounds by name, and how often each is picked."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ _OFTEN: Final = ("killed-publisher", "paused-publisher", "terminated-backends", 
 
 
 def names() -> list[str]:
-    """Return what this machine can play, with repeats for what is to be played often."""
+    """Return the rounds this machine can play; frequent ones are repeated."""
     playable = [name for name in ROUNDS if name != "killed-pooler" or pgbouncer_program()]
     return [*playable, *_OFTEN, *_OFTEN]

@@ -1,5 +1,5 @@
-"""Connections that break, freeze, lose answers or are slow; pools without a free one; a pooler that
-dies.
+"""Connections that break, freeze, lose answers or are slow, pools without a free one, and a pooler
+that dies.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from fuzz.rounds.round import Publishing, Round
 
 
 async def _through_the_proxy(round: Round) -> Publishing:
-    """Publish through the proxy, and read through it and beside it."""
+    """Publish through the proxy; read through it and past it."""
     (direct,) = await round.stage.workers("postgres", 1)
     through = await round.crew("proxied", 2)
     publishing = round.publish(through[0], round.stream(0))
@@ -31,7 +31,7 @@ async def cut_connections(round: Round) -> None:
 
 
 async def frozen_connections(round: Round) -> None:
-    """Connections carry nothing and do not say so, sometimes for longer than a statement may take."""
+    """Connections go silent, sometimes for longer than a statement may take."""
     await _through_the_proxy(round)
     round.stage.proxy.freeze()
     try:
@@ -44,9 +44,7 @@ async def frozen_connections(round: Round) -> None:
 
 
 async def lost_answers(round: Round) -> None:
-    """The server does what it is told, and its answers never arrive: nothing is lost or stored
-    twice.
-    """
+    """The server obeys and its answers never arrive: nothing is lost or stored twice."""
     publishing = await _through_the_proxy(round)
     for _ in range(round.number("times", 1, 2)):
         round.stage.proxy.swallow_answers()
@@ -55,7 +53,7 @@ async def lost_answers(round: Round) -> None:
 
 
 async def slow_connections(round: Round) -> None:
-    """Everything on the way to the server and back is late."""
+    """All traffic to the server and back is late."""
     (direct,) = await round.stage.workers("postgres", 1)
     through = await round.crew("proxied", 2)
     round.stage.proxy.delay = round.number("delay", 1, 10) / 1000
@@ -68,8 +66,8 @@ async def slow_connections(round: Round) -> None:
 
 
 async def exhausted_pool(round: Round) -> None:
-    """A pool of one connection serves many, while the application that shares it takes it away: all
-    are served in the end.
+    """A pool of one connection serves many publishers while the application that shares it takes it
+    away: all are served in the end.
     """
     workers = await round.crew("narrow", 2)
     publishings = [

@@ -1,4 +1,4 @@
-"""A SQLite file that somebody else has locked, and one on a disk that is full."""
+"""A SQLite file that another program has locked, and one on a full disk."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from fuzz.rounds.round import Round
 
 
 async def locked_file(round: Round) -> None:
-    """Another program keeps the file locked, sometimes for longer than one attempt waits: work goes
-    on afterwards.
+    """Another program locks the file, sometimes for longer than one attempt waits: work goes on
+    afterwards.
     """
     workers = await round.crew("sqlite", 2)
     publishings = [
@@ -32,8 +32,8 @@ async def locked_file(round: Round) -> None:
 
 
 async def full_disk(round: Round) -> None:
-    """The disk is full for a while: what was acknowledged is there, what was not lands when there
-    is room.
+    """The disk is full for a while: acknowledged chunks are there, the others land when there is
+    room.
     """
     workers = await round.crew("disk", 2)
     publishing = round.publish(workers[0], round.stream())

@@ -1,6 +1,4 @@
-"""What must not be left after a round: tasks, threads and files of the processes, connections of
-the server.
-"""
+"""Leftovers of a round: tasks, threads and files of the processes, connections of the server."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from fuzz.parts.stage import OWN_CONNECTIONS, SERVED, Place, Stage, census
 from fuzz.world import Mismatch
 
 PATIENCE: Final = 15.0
-"""Seconds in which everything must be given back."""
+"""Seconds within which everything must be given back."""
 
 NOTIFIER_CONNECTIONS: Final = 3
 """One that listens and two that send, at most."""
@@ -24,13 +22,15 @@ POOLER_CONNECTIONS: Final = 3
 
 CONNECTIONS: Final = """
 SELECT application_name, state, count(*) FROM pg_stat_activity
- WHERE backend_type = 'client backend' AND datname = current_database() AND application_name <> $1 GROUP BY 1, 2
+ WHERE backend_type = 'client backend' AND datname = current_database() AND application_name <> $1
+ GROUP BY 1, 2
 """
 
 
 async def require_no_leak(stage: Stage, place: Place) -> None:
-    """Insist that the processes of a place, and the server, have no more than before; what is being
-    given back is waited for.
+    """Insist that the processes of a place, and the server, have no more than before the round.
+
+    Waits for leftovers that are still being given back.
     """
     deadline = time.monotonic() + PATIENCE
     while leak := await _leak(stage, place):
@@ -72,8 +72,7 @@ async def _leak_of_connections(stage: Stage) -> str | None:
     }
     found: Counter[str] = Counter()
     for name, state, count in rows:
-        # The pooler's connection takes the name of whoever uses it first, who may be gone when it
-        # is there.
+        # The pooler's connection takes the name of its first client, which may be gone by then.
         found[name or "pooled"] += count
         if (state or "").startswith("idle in transaction"):
             return f"{name!r} has {count} connections {state}"

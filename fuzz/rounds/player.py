@@ -16,13 +16,11 @@ from fuzz.rounds.catalogue import ROUNDS
 from fuzz.rounds.round import Round
 
 LIMIT = 120.0
-"""Seconds after which a round hangs."""
+"""Seconds after which a round counts as hanging."""
 
 
 class ChaosPlayer(Player):
-    """Keeps the stage for as long as rounds go well: after a failure nobody knows what is left of
-    it.
-    """
+    """Keeps the stage as long as rounds go well; a failed round may have left it in any state."""
 
     def __init__(self) -> None:
         self.well: Counter[str] = Counter()
@@ -41,7 +39,7 @@ class ChaosPlayer(Player):
             nonlocal over
             over = True
 
-        # The round that runs comes to its end, so that what it leaves can be counted.
+        # The running round finishes, so that its leftovers can be counted.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
         for task in tasks:

@@ -14,7 +14,7 @@ PLACES = ("postgres", "sqlite")
 
 
 async def killed_publisher(round: Round) -> None:
-    """A publisher's process is killed: what it acknowledged is there, its readers are told or
+    """A publisher's process is killed: acknowledged chunks are there, and its readers are told or
     follow a successor.
     """
     writer, other = await round.crew(round.draws.choice("place", PLACES), 2)
@@ -43,12 +43,12 @@ async def _verdict(round: Round, publishing: Publishing, other: Worker) -> None:
         for ender in enders:
             await ender.until("ended lost", within=20.0)
         won = [answer for ender in enders for (answer,) in ender.said("ended lost")]
-        # The kill may have hit after its finish had landed.
+        # The kill may have come after the finish had landed.
         round.require(won.count(True) <= 1, "enders of a lost version were told", won)
 
 
 async def killed_reader(round: Round) -> None:
-    """A reader's process is killed: nobody else notices."""
+    """A reader's process is killed: the others notice nothing."""
     writer, other, witness = await round.crew(round.draws.choice("place", PLACES), 3)
     publishing = round.publish(writer, round.stream())
     round.readers([other], round.stream())
@@ -60,7 +60,7 @@ async def killed_reader(round: Round) -> None:
 
 async def killed_stopper(round: Round) -> None:
     """A process is killed while it stops a version: the publisher goes on or is stopped, and the
-    stream can go on.
+    stream can be written again.
     """
     writer, stopper = await round.crew(round.draws.choice("place", PLACES), 2)
     publishing = round.publish(writer, round.stream())
@@ -108,7 +108,7 @@ async def stopped_elsewhere(round: Round) -> None:
 
 
 async def killed_crew(round: Round) -> None:
-    """All processes are killed at once: new ones find all that was acknowledged, and go on."""
+    """All processes are killed at once: new ones find every acknowledged chunk, and go on."""
     place = round.draws.choice("place", PLACES)
     workers = await round.crew(place, 3)
     publishings = [
@@ -128,7 +128,7 @@ async def killed_crew(round: Round) -> None:
 
 
 async def paused_publisher(round: Round) -> None:
-    """A publisher's process stands still: it goes on if nobody took over, else it writes nothing
+    """A publisher's process stands still: it goes on if nobody took over, and else writes nothing
     more.
     """
     writer, other = await round.crew(round.draws.choice("place", PLACES), 2)
@@ -156,7 +156,7 @@ async def _end_in_its_absence(round: Round, publishing: Publishing, other: Worke
     round.ends = True
     if publishing.version is None or publishing.job.over is not None:
         return
-    # In SQLite it may stand still with the file locked, and then nobody can end it.
+    # In SQLite it may stand still while it holds the lock, and then nobody can end its version.
     await _patiently(round.told_of_the_loss())
     await _patiently(
         other.tell("end_lost", publishing.stream, publishing.version).until(
@@ -171,7 +171,9 @@ async def _patiently(work: asyncio.Future[object] | object) -> None:
 
 
 async def paused_reader(round: Round) -> None:
-    """A reader's process stands still: nobody else notices, and it gets everything afterwards."""
+    """A reader's process stands still: the others notice nothing, and it gets everything
+    afterwards.
+    """
     writer, other, witness = await round.crew(round.draws.choice("place", PLACES), 3)
     publishing = round.publish(writer, round.stream())
     round.readers([other], round.stream())

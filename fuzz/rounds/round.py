@@ -1,5 +1,5 @@
-"""One round: who publishes and reads what in which process, and what must be true when the fault is
-over.
+"""One round: publishers and readers in several processes, a fault, and the promises that must hold
+after it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ from monostream_ai.json_text import encode_json
 from monostream_ai.types import MAX_CHUNK_BYTES
 
 BOUND: Final = 20.0
-"""Seconds after the fault in which everybody must have come to an end; a hang is none of ours, so
-it is generous.
+"""Seconds after the fault within which all must have come to an end. Generous, since a hang is not
+a matter of seconds.
 """
 
 LATE: Final = 5.0
-"""Seconds beyond the lease in which readers must learn of a lost publisher, on a machine that does
-much else.
+"""Seconds beyond the lease within which readers must learn of a lost publisher, on a busy machine.
 """
 
 
@@ -41,7 +40,7 @@ class Publishing:
     payloads: list[str]
     job: Job
     may: set[str] = field(default_factory=lambda: {"closed"})
-    """How it may end: `closed`, `dead`, or the name of an error."""
+    """Its allowed outcomes: `closed`, `dead`, or the name of an error."""
 
     @property
     def version(self) -> int | None:
@@ -70,14 +69,14 @@ class Reading:
 
 @dataclass(slots=True)
 class Stored:
-    """What is stored of a version."""
+    """A version as it is stored."""
 
     rows: list[str]
     state: str
 
 
 class Round:
-    """Streams, publishers and readers of one round. `topic` is part of its stream ids."""
+    """The streams, publishers and readers of one round. `topic` is part of its stream ids."""
 
     def __init__(self, stage: Stage, draws: Draws, topic: str, *, tracing: bool) -> None:
         self.stage = stage
@@ -88,9 +87,9 @@ class Round:
         self.publishings: list[Publishing] = []
         self.readings: list[Reading] = []
         self.stops = False
-        """Whether somebody may have pressed stop."""
+        """Whether a stop may have been asked."""
         self.ends = False
-        """Whether somebody may have ended a version that was lost."""
+        """Whether a lost version may have been ended by another process."""
         self._tracing = tracing
         self._began = time.monotonic()
 
@@ -106,7 +105,7 @@ class Round:
         return self.draws.number(name, low, high)
 
     async def crew(self, place: Place, count: int) -> list[Worker]:
-        """Return live workers of a place, where this round is."""
+        """Return live workers of a place, and make it the place of this round."""
         self.place = place
         return await self.stage.workers(place, count)
 
@@ -145,14 +144,14 @@ class Round:
         return self.readings[-1]
 
     def readers(self, workers: Sequence[Worker], stream: str, *, most: int = 3) -> list[Reading]:
-        """Let one to some readers read, in any of the workers."""
+        """Let one or several readers read, each in any of the workers."""
         return [
             self.read(self.draws.choice("reader's process", workers), stream)
             for _ in range(self.number("readers", 1, most))
         ]
 
     async def instant(self, publishing: Publishing) -> None:
-        """Wait for any instant in the life of a publishing."""
+        """Wait for a random instant in the life of a publishing."""
         some = self.number("instant", 0, len(publishing.payloads))
         if some:
             await publishing.job.until("wrote", within=BOUND, count=some)
@@ -166,7 +165,7 @@ class Round:
                 await reading.job.until("lost", within=self.stage.lease + LATE)
 
     async def conclude(self) -> None:
-        """Wait until everybody has come to an end, and insist on all that was promised."""
+        """Wait until all have come to an end, and insist on every promise."""
         for publishing in self.publishings:
             await publishing.job.end(within=BOUND)
             self.log(

@@ -1,5 +1,5 @@
-"""A Postgres that loses its connections, stops, crashes, is killed, stands still, or lets nobody
-in.
+"""A Postgres that drops connections, stops, crashes, is killed, stands still, or refuses all
+clients.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from fuzz.parts.postgres import DATABASE, ROLE
 from fuzz.parts.stage import Place
 from fuzz.rounds.round import Publishing, Round
 
-BACKENDS = f"FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename = '{ROLE}' AND datname = '{DATABASE}'"
+BACKENDS = (
+    "FROM pg_stat_activity WHERE backend_type = 'client backend' "
+    f"AND usename = '{ROLE}' AND datname = '{DATABASE}'"
+)
 
 
 async def _busy(round: Round, place: Place) -> Publishing:
@@ -28,9 +31,7 @@ async def _busy(round: Round, place: Place) -> Publishing:
 
 
 async def terminated_backends(round: Round) -> None:
-    """Connections are terminated by the server, all or some, several times: nobody's work is
-    interrupted.
-    """
+    """The server terminates connections, all or some, several times: no work is interrupted."""
     publishing = await _busy(
         round, round.draws.choice("place", ("postgres", "postgres", "narrow", "pooled"))
     )
@@ -46,7 +47,7 @@ async def terminated_backends(round: Round) -> None:
 
 
 async def stopped_server(round: Round) -> None:
-    """The server disconnects everybody, stops, and starts again: publishers and readers wait for
+    """The server disconnects all clients, stops, and starts again: publishers and readers wait for
     it.
     """
     await _restart(round, signal.SIGINT)
@@ -98,7 +99,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 async def exhausted_server(round: Round) -> None:
-    """The server has no connection left for anybody: work goes on when it has."""
+    """The server has no connection left for anybody: work goes on once it has."""
     await _busy(round, round.draws.choice("place", ("postgres", "narrow")))
     database = await round.stage.postgres.connect()
     await database.execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT 0")

@@ -1,5 +1,5 @@
-"""A store that does not answer: lost answers, refused calls, outages, processes that die in
-mid-append.
+"""A store that does not answer: lost answers, refused calls, outages, and processes that die in the
+middle of an append.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from monostream_ai.errors import Fenced, StoreUnavailable
 from monostream_ai.json_text import encode_json
 
 SLACK = 5.0
-"""Seconds of virtual time between two attempts at a store that is away, and then some."""
+"""Seconds of virtual time between two attempts at a store that is away, and some more."""
 
 
 async def lost_answers(world: World) -> None:
@@ -42,8 +42,8 @@ async def lost_answers(world: World) -> None:
 
 
 async def lost_answer_then_fenced(world: World) -> None:
-    """An answer is lost and another publisher takes over before the retry: what had landed counts,
-    the rest is refused.
+    """An answer is lost, and another publisher takes over before the retry: chunks that had landed
+    count, the others are refused.
     """
     world.expects_errors = True
     service, store = world.own_service(0, slow=2)
@@ -105,7 +105,7 @@ async def outage(world: World) -> None:
 
 
 async def killed(world: World) -> None:
-    """A publisher's process dies at any instruction: what it acknowledged is there, and readers go
+    """A publisher's process dies at any instruction: acknowledged chunks are there, and readers go
     on with the next version.
     """
     world.expects_errors = True

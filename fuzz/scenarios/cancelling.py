@@ -7,18 +7,15 @@ import asyncio
 from fuzz.chunks import ABORT, FINISH, plain_chunks
 from fuzz.reader import Reader, all_ended
 from fuzz.virtual_time import turns
-from fuzz.world import Told, World
+from fuzz.world import SLACK, Told, World
 from fuzz.writer import Attempt, opened, publish, settle, try_to_publish
 from monostream_ai._writing.publisher import OnCancel
 from monostream_ai.errors import PublisherLost
 from monostream_ai.json_text import encode_json
 
-SLACK = 0.6
-"""Seconds of virtual time for what should come at once."""
-
 
 async def cancelled_writes(world: World) -> None:
-    """Single writes are cancelled at any instant: their chunks land all the same, in order, once."""
+    """Single writes are cancelled at any instant: their chunks still land, in order, once."""
     service = world.service()
     readers = [Reader(world, world.service(n)) for n in range(world.few("readers", 1, 3))]
     draws = world.actor("writer")
@@ -29,7 +26,7 @@ async def cancelled_writes(world: World) -> None:
         world.truth[pub.version].state = "closed"
         for chunk in chunks:
             writing = asyncio.create_task(pub.write(chunk))
-            # It must have begun, or nothing was asked of the publisher.
+            # It must have begun, or the publisher has not been asked for anything.
             await turns(draws.number("instant", 1, 8))
             if draws.chance("cancel", 60):
                 writing.cancel()
@@ -39,7 +36,7 @@ async def cancelled_writes(world: World) -> None:
 
 
 async def cancelled_block(world: World) -> None:
-    """The task of a publisher is cancelled at any instant: the version is aborted, or given up."""
+    """A publisher's task is cancelled at any instant: the version is aborted, or given up."""
     on_cancel: OnCancel = world.draws.choice("on cancel", ("abort", "release"))
     service = world.own_service(0, slow=world.number("slow", 0, 3))[0]
     reader = Reader(world, world.service(1), slow=0)
@@ -78,8 +75,7 @@ async def cancelled_block(world: World) -> None:
         )
     else:
         reader.task.cancel()
-    # From the same process, so that an acquire that was cancelled on its way to the store does not
-    # come later.
+    # From the same process, so that an acquire that was cancelled on its way cannot come later.
     last = await publish(world, world.service(0))
     for unheard_of in {*range(last)} - {*world.truth}:
         world.truth[unheard_of] = Told([], "open")

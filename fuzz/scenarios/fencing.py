@@ -1,4 +1,4 @@
-"""One writer: zombies that were fenced, and racers for one stream."""
+"""One writer: publishers that write on after they were fenced, and racers for one stream."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monostream_ai.json_text import encode_json
 
 
 async def zombie(world: World) -> None:
-    """A publisher that was fenced writes on: nothing of it lands and the new readers never notice."""
+    """A fenced publisher writes on: nothing of it lands, and the new readers never notice."""
     service, _ = world.own_service(
         0, notifier=world.draws.chance("notifier", 50), slow=world.number("slow", 0, 4)
     )
@@ -56,7 +56,9 @@ async def _insist_on_fence(world: World, call: Awaitable[object]) -> None:
 
 
 async def racers(world: World) -> None:
-    """Publishers start at once: each gets its own version, or a conflict; the newest one is whole."""
+    """Publishers start at once: each gets a version of its own or a conflict, and the newest is
+    whole.
+    """
     base: int | None = world.draws.choice("version", (None, 0, 7))
     reader = Reader(world, world.service(1))
     count = world.number("racers", 2, 6)
@@ -91,7 +93,7 @@ async def _race(world: World, number: int, version: Literal["next"] | int) -> At
 
 
 async def fenced_in_flight(world: World) -> None:
-    """What a publisher had stored when it was fenced is all that its version ever holds."""
+    """A version never grows after the fence: it holds what its publisher had stored by then."""
     first = asyncio.create_task(try_to_publish(world, world.service(0)))
     while world.newest < 0:
         await asyncio.sleep(0)

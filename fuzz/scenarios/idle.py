@@ -7,16 +7,13 @@ import asyncio
 from fuzz.chunks import ABORT, FINISH
 from fuzz.reader import Reader, all_ended
 from fuzz.sites import Service
-from fuzz.world import Told, World
+from fuzz.world import SLACK, Told, World
 from fuzz.writer import opened, publish
 from monostream_ai.errors import Fenced, MonostreamError, PublisherLost, StreamStopped
 
-SLACK = 0.6
-"""Seconds of virtual time for what should come at once."""
-
 
 async def stopped_while_idle(world: World) -> None:
-    """A stop ends the block of a publisher that waits for its model: at once by a wake-up, else
+    """A stop ends the block of a publisher that waits for its model: at once by a wake-up, and else
     with its next renewal.
     """
     service, bound = _service(world)
@@ -46,8 +43,8 @@ async def fenced_while_idle(world: World) -> None:
 
 
 async def dropped(world: World) -> None:
-    """A publisher that is forgotten without being closed is lost one lease later, though its
-    process lives.
+    """A publisher that is dropped without being closed is lost one lease later, though its process
+    lives.
     """
     service = world.own_service(0, lease=world.site.times.lease)[0]
     pub = service.publisher(world.stream)
@@ -75,7 +72,7 @@ async def dropped(world: World) -> None:
 
 
 def _service(world: World) -> tuple[Service, float]:
-    """Return a process, and the seconds within which it should learn of a loss."""
+    """Return a process, and the seconds within which its publisher must learn of a loss."""
     notified = world.draws.chance("notifier", 50)
     service = world.own_service(
         0, notifier=notified, slow=world.number("slow", 0, 3), lease=world.site.times.lease

@@ -1,4 +1,4 @@
-"""Publishers that are paused: shorter than their lease, nobody notices; longer, and they are lost."""
+"""Publishers that are paused: for less than a lease, nobody notices; for more, they are lost."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from monostream_ai.json_text import encode_json
 
 
 async def paused_publisher(world: World) -> None:
-    """A paused publisher is lost when its lease is over, not before; one process ends it; what it
-    writes later is refused.
+    """A paused publisher is lost when its lease is over, not before; one process ends its version;
+    its later writes are refused.
     """
     lease = world.site.times.lease
     service, store = world.own_service(0, slow=world.number("slow", 0, 2), lease=lease)
@@ -50,8 +50,8 @@ async def paused_publisher(world: World) -> None:
 
 def _check_time(world: World, waited: float) -> None:
     lease = world.site.times.lease
-    # The last renewal may be a third of a lease old; where time is real it may be older, and
-    # readers may be late.
+    # The last renewal may be a third of a lease old. On a real clock it may be older, and readers
+    # may be late.
     earliest, latest = (lease * 0.6, lease + 0.6) if world.site.virtual else (0.0, lease + 20)
     world.require(
         earliest <= waited <= latest,
@@ -108,8 +108,8 @@ async def short_pause(world: World) -> None:
 
 
 async def reaper(world: World) -> None:
-    """A publisher that is silent for many leases and renewed all the while is taken by nobody,
-    however often they try.
+    """A publisher that is silent for many leases, and renewed, is never taken over, however often
+    others try.
     """
     lease = world.site.times.lease
     service = world.own_service(0)[0]

@@ -99,7 +99,7 @@ async def crash_live(world: World) -> None:
 
 
 async def reuse(world: World) -> None:
-    """A stream is used again after its end: old readers had the old answer, new ones get the new."""
+    """A stream is used again: old readers had the old answer, new ones get the new."""
     for n in range(world.few("versions", 2, 4)):
         explicit = world.draws.chance("explicit", 30)
         reader = Reader(world, world.service(n)) if n == 0 else None
@@ -114,7 +114,7 @@ async def reuse(world: World) -> None:
 
 
 async def abort(world: World) -> None:
-    """Readers leave after some chunks, or are cancelled at any instant; the others get everything."""
+    """Readers leave after some chunks, or are cancelled at any instant; the rest get everything."""
     stay = [Reader(world, world.service(n)) for n in range(world.few("stay", 1, 3))]
     leave = [
         Reader(world, world.service(n), enough=world.number("enough", 1, 10))
@@ -186,7 +186,7 @@ CHEAP: Final = ("live", "replay", "late-join", "abort", "pre-aborted")
 
 
 async def crowd(world: World) -> None:
-    """Many of the nine run at once in the same processes, sharing appends and reads; each counts."""
+    """Many of the nine run at once in the same processes and share statements; each counts."""
     siblings = [world.sibling(n) for n in range(world.number("streams", 2, 60))]
     kinds = (*CHEAP, *CHEAP, *NINE)
     async with asyncio.TaskGroup() as group:

@@ -1,15 +1,12 @@
-"""Notifications that lie, and readers that poll."""
+"""Notifiers that lie, and readers that poll."""
 
 from __future__ import annotations
 
 from fuzz.faults import FaultyNotifier
 from fuzz.reader import Reader, all_ended
 from fuzz.sites import Service
-from fuzz.world import World
+from fuzz.world import SLACK, World
 from fuzz.writer import publish, settle, try_to_publish
-
-SLACK = 0.6
-"""Seconds: polls are rounded to ticks, and a wake-up that comes late must not make them later."""
 
 
 async def bad_notifications(world: World) -> None:
@@ -28,7 +25,7 @@ async def bad_notifications(world: World) -> None:
     await publish(world, writer)
     for reader in readers:
         await reader.task
-        # One that came before this version may have found the last one, which was over.
+        # A reader that came before this version may have found the last one, which was over.
         world.require(reader.ended, "a reader got", repr(reader.error))
         reader.check()
     await all_ended([Reader(world, elsewhere)])
@@ -36,7 +33,9 @@ async def bad_notifications(world: World) -> None:
 
 
 async def lost_notifications(world: World) -> None:
-    """No wake-up arrives, whatever the notifier says: the end is read within one poll interval."""
+    """No wake-up arrives, although the notifier says it is healthy: the end is read within one poll
+    interval.
+    """
     world.expects_errors = True
     notified = world.draws.chance("notifier", 50)
     elsewhere = world.own_service(1, notifier=_liar_of(world, 1, "lost") if notified else False)[0]

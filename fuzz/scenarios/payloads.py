@@ -15,9 +15,7 @@ from monostream_ai.types import MAX_CHUNK_BYTES
 
 
 async def odd_payloads(world: World) -> None:
-    """Whatever JSON can say comes back as it was; what it cannot say is refused and leaves no
-    trace.
-    """
+    """Every JSON value comes back as it was; other values are refused and leave no trace."""
     readers = [Reader(world, world.service(n)) for n in range(world.few("readers", 1, 3))]
     draws = world.actor("writer")
     chunks = [odd_chunk(draws, n) for n in range(draws.number("chunks", 1, 8))]

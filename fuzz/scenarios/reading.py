@@ -1,4 +1,4 @@
-"""Readers that are slow, come at every instant, come back with a cursor, or fall behind the window."""
+"""Readers that are slow, join at every instant, resume with a cursor, or fall behind the window."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import asyncio
 
 from fuzz.chunks import FINISH
 from fuzz.reader import Reader, Seen, all_ended
-from fuzz.world import World
+from fuzz.world import SLACK, World
 from fuzz.writer import opened, publish
 from monostream_ai.errors import Superseded
 from monostream_ai.json_text import encode_json
 
-SLACK = 0.6
-"""Seconds that a reader beside a slow one may be late."""
-
 
 async def slow_reader(world: World) -> None:
-    """A reader that dawdles after every chunk delays nobody and misses nothing."""
+    """A reader that dawdles after every chunk delays no other and misses nothing."""
     slow = Reader(world, world.service(), slow=100)
     fast = [Reader(world, world.service(n), slow=0) for n in range(world.number("fast", 1, 3))]
     await publish(world, world.service())
@@ -42,8 +39,8 @@ async def join_at_every_instant(world: World) -> None:
 
 
 async def resume(world: World) -> None:
-    """A client reads a few chunks, goes away, and comes back elsewhere with its cursor: together it
-    got all, once.
+    """A client reads a few chunks, goes away, and resumes elsewhere with its cursor: in all it gets
+    every chunk once.
     """
     publishing = asyncio.create_task(publish(world, world.service(0), least=1))
     seen: list[Seen] = []
@@ -61,14 +58,14 @@ async def resume(world: World) -> None:
         reader.check()
     await publishing
     got = [each.payload for each in [*seen, *reader.seen]]
-    # A batch may hold more than enough; the cursor then stands behind what was taken.
+    # A batch may hold more than enough; the cursor then stands behind the chunks that were taken.
     world.require(got == world.truth[0].payloads, "a reader that came back got", len(got), "chunks")
     await world.verify()
 
 
 async def this_turn_only(world: World) -> None:
-    """Readers that do not follow get `Superseded` when a newer version comes, and all of it when
-    none does.
+    """Readers that do not follow get `Superseded` when a newer version comes, and else the whole
+    version.
     """
     readers = [
         Reader(world, world.service(n), on_superseded="raise")
@@ -89,7 +86,7 @@ async def this_turn_only(world: World) -> None:
 
 
 async def behind_the_window(world: World) -> None:
-    """Readers fall behind what is kept in memory, in rows or in bytes, and go on from the store."""
+    """Readers fall behind the window in memory, in rows or in bytes, and go on from the store."""
     slow = world.number("slowness", 0, 30)
     readers = [
         Reader(world, world.service(n), slow=slow) for n in range(world.few("readers", 1, 3))

@@ -1,4 +1,4 @@
-"""Delete and prune beside live publishers and readers."""
+"""Deleting and pruning beside live publishers and readers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from monostream_ai.errors import ChunksMissing, StreamDeleted
 
 
 async def deleted(world: World) -> None:
-    """A stream is deleted at any instant: publisher and readers get a named error, nobody hangs,
-    nothing is left.
+    """A stream is deleted at any instant: its publisher and readers get a named error, none hangs,
+    and nothing is left.
     """
     world.chunks_may_go = True
     readers = [Reader(world, world.service(n)) for n in range(world.number("readers", 0, 3))]
@@ -28,7 +28,7 @@ async def deleted(world: World) -> None:
     world.require(fitting, "the publisher got", repr(attempt.outcome))
     world.require(await world.rows(0) == [], "a deleted stream has rows")
     for reader in readers:
-        # One that has not read anything yet waits for the stream to be written again.
+        # A reader that has read nothing yet waits for the stream to be written again.
         if reader.cursor is not None:
             await reader.task
             world.require(
@@ -46,7 +46,9 @@ async def deleted(world: World) -> None:
 
 
 async def pruned(world: World) -> None:
-    """Prune removes what is over and leaves what is written; numbers never start over."""
+    """Prune removes versions that are over and spares those being written; numbers never start
+    over.
+    """
     service = world.service()
     for n in range(world.number("history", 0, 3)):
         await crash(world, world.service(n))
@@ -87,7 +89,7 @@ async def pruned(world: World) -> None:
 
 
 async def _prune(world: World) -> int:
-    # A database is shared with other scenarios, whose versions must stay.
+    # A database is shared with other scenarios, and their versions must stay.
     return await world.service(1).prune(
         older_than=world.site.times.lease if world.site.virtual else 3600.0
     )

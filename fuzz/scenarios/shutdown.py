@@ -6,17 +6,14 @@ import asyncio
 
 from fuzz.reader import Reader, all_ended
 from fuzz.virtual_time import turns
-from fuzz.world import World
+from fuzz.world import SLACK, World
 from fuzz.writer import publish, settle, try_to_publish
 from monostream_ai.errors import MonostreamError, PublisherLost, ServiceClosed
-
-SLACK = 0.6
-"""Seconds of virtual time for what should come at once."""
 
 
 async def shutdown(world: World) -> None:
     """A process closes its service at any instant: its readers are told, its version is given up,
-    others go on.
+    and other processes go on.
     """
     service = world.own_service(0, slow=world.number("slow", 0, 3))[0]
     here = [Reader(world, service) for _ in range(world.number("here", 1, 3))]

@@ -1,4 +1,4 @@
-"""Stops from any process, at any time, also by a process that dies while it stops."""
+"""Stops from any process at any time, even from a process that dies while it stops."""
 
 from __future__ import annotations
 
