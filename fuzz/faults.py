@@ -56,7 +56,7 @@ class FaultyStore(UnreliableStore):
         if self._log is ignore:
             return await super()._call(method, *args, **kwargs)
         name = method.__name__
-        self._log("store", name, *_details(args), *kwargs.items())
+        self._log("store", name, *_details(args), *(["stop"] if kwargs.get("stop") else []))
         try:
             result = await super()._call(method, *args, **kwargs)
         except StoreUnavailable as error:
@@ -75,20 +75,21 @@ class FaultyStore(UnreliableStore):
 
 
 def _details(args: Sequence[object]) -> list[object]:
-    """Return what a trace shows of the arguments of a call."""
-    flat = [each for arg in args for each in (arg if isinstance(arg, list) else [arg])]
-    return [_shown(each) for each in flat]
-
-
-def _shown(detail: object) -> object:
-    match detail:
-        case Append(lease, first, payloads, closes):
-            return lease.version, first, len(payloads), closes
-        case Position(_, version, next_id):
-            return version, next_id
-        case Lease(_, version, _):
-            return version
-    return detail
+    """Return the numbers that a trace shows of the arguments of a call."""
+    details: list[object] = []
+    for arg in args:
+        match arg:
+            case list():
+                details += _details(arg)
+            case Append(lease, first, payloads, closes):
+                details.append((lease.version, first, len(payloads), closes))
+            case Position(_, version, next_id):
+                details.append((version, next_id))
+            case Lease(_, version, _):
+                details.append(version)
+            case int():
+                details.append(arg)
+    return details
 
 
 class FaultyNotifier(ForwardingNotifier):

@@ -96,7 +96,7 @@ async def _clean_up(world: World) -> None:
         return
     await asyncio.sleep(0)
     left = asyncio.all_tasks() - {asyncio.current_task()}
-    world.require(not left, "tasks are left:", *(task.get_coro() for task in left))
+    world.require(not left, f"tasks are left: {[task.get_coro() for task in left]}")
 
 
 def described(error: BaseException) -> str:

@@ -157,19 +157,13 @@ class Reader:
             )
             world.require(
                 whole,
-                "a reader ended at",
-                at,
-                "but version",
-                version,
-                "has",
-                len(told.payloads),
-                "in state",
-                told.state,
+                f"a reader ended at {at} but version {version} has "
+                f"{len(told.payloads)} in state {told.state}",
             )
 
     def check_ended(self) -> None:
         """As `check`, and insist that it read the newest version to its end."""
-        self._world.require(self.ended, "a reader did not end but raised", repr(self.error))
+        self._world.require(self.ended, f"a reader did not end but raised {self.error!r}")
         self.check()
         last = (
             self.seen[-1].version
@@ -178,7 +172,7 @@ class Reader:
             if self.cursor is None
             else self.cursor.version
         )
-        self._world.require(last == max(self._world.truth), "a reader ended with version", last)
+        self._world.require(last == max(self._world.truth), f"a reader ended with version {last}")
 
 
 async def all_ended(readers: list[Reader]) -> None:

@@ -80,9 +80,9 @@ class World:
     def _trace(self, *line: object) -> None:
         self.trace.append((asyncio.get_running_loop().time(), line))
 
-    def require(self, holds: bool, *why: object) -> None:
+    def require(self, holds: bool, complaint: str) -> None:
         if not holds:
-            raise Mismatch(" ".join(map(str, why)))
+            raise Mismatch(complaint)
 
     def actor(self, kind: str) -> Draws:
         """Return the choices of a new actor."""
@@ -192,11 +192,10 @@ class World:
             for version, stored in found.items()
             if version not in self.truth and stored.payloads
         ]
-        self.require(not untold, "there are chunks of the versions", untold)
+        self.require(not untold, f"there are chunks of the versions {untold}")
         self.require(
             max(found, default=None) == max(self.truth, default=None),
-            "there are the versions",
-            *found,
+            f"there are the versions {[*found]}",
         )
         for version, told in self.truth.items():
             stored = found.get(version)
@@ -208,19 +207,14 @@ class World:
             expected = (told.state, len(told.payloads))
             self.require(
                 stored[:2] == expected,
-                "version",
-                version,
-                "is",
-                stored[:2],
-                "but should be",
-                expected,
+                f"version {version} is {stored[:2]} but should be {expected}",
             )
 
     async def _verify_store(self) -> None:
         last = await self.site.store(0).info(self.stream)
         latest = None if last is None else last.version
         newest = max(self.truth, default=None)
-        self.require(latest == newest, "the latest version is", latest, "but should be", newest)
+        self.require(latest == newest, f"the latest version is {latest} but should be {newest}")
         for version, told in self.truth.items():
             info = (
                 last if version == newest else await self.site.store(0).info(self.stream, version)
@@ -233,12 +227,12 @@ class World:
             raise Mismatch(
                 f"version {version} holds {brief(rows)}\nbut should hold {brief(told.payloads)}"
             )
-        self.require(info is not None, "version", version, "is not known")
+        self.require(info is not None, f"version {version} is not known")
         if info is not None:
             found = (info.state, info.next_id)
             expected = (told.state, len(told.payloads))
             self.require(
-                found == expected, "version", version, "is", found, "but should be", expected
+                found == expected, f"version {version} is {found} but should be {expected}"
             )
 
     async def dispose(self) -> None:
@@ -267,8 +261,7 @@ class World:
             for service in self._services:
                 self.require(
                     not service.statistics().errors,
-                    "work in the background failed:",
-                    dict(service.statistics().errors),
+                    f"work in the background failed: {dict(service.statistics().errors)}",
                 )
 
 

@@ -32,13 +32,12 @@ async def write_in_batches(
             pub.push(*part)
         else:
             last = await pub.write(*part)
-            world.require(last == done - 1, "write returned", last, "for chunk", done - 1)
+            world.require(last == done - 1, f"write returned {last} for chunk {done - 1}")
             if world.site.virtual and not world.chunks_may_go:
                 stored = await world.stored(pub.version, last, 1)
                 world.require(
                     stored == world.truth[pub.version].payloads[last:done],
-                    "write returned without chunk",
-                    last,
+                    f"write returned without chunk {last}",
                 )
         await world.pause(draws)
     await pub.flush()
@@ -151,26 +150,19 @@ async def settle(world: World, attempt: Attempt, *endings: str) -> list[str]:
     which = f"version {attempt.version} ({attempt.outcome!r})"
     world.require(
         body == attempt.payloads[: len(body)],
-        which,
-        "holds",
-        brief(rows),
-        "of",
-        brief(attempt.payloads),
+        f"{which} holds {brief(rows)} of {brief(attempt.payloads)}",
     )
     world.require(
         len(body) >= attempt.acknowledged,
-        which,
-        "lacks chunks of",
-        attempt.acknowledged,
-        "acknowledged ones",
+        f"{which} lacks chunks of {attempt.acknowledged} acknowledged ones",
     )
     if attempt.outcome is None:
         world.require(
-            rows == [*attempt.payloads, FINISH], which, "holds", brief(rows), "but was finished"
+            rows == [*attempt.payloads, FINISH], f"{which} holds {brief(rows)} but was finished"
         )
     if len(body) < len(rows):
-        world.require(rows[-1] in (*endings, FINISH), which, "was ended with", rows[-1])
+        world.require(rows[-1] in (*endings, FINISH), f"{which} was ended with {rows[-1]}")
         whole = rows[-1] != FINISH or len(body) == len(attempt.payloads)
-        world.require(whole, which, "was finished with", len(body), "chunks")
+        world.require(whole, f"{which} was finished with {len(body)} chunks")
     world.truth[attempt.version] = Told(rows, "closed" if len(body) < len(rows) else "open")
     return rows

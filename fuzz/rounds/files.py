@@ -53,4 +53,4 @@ async def full_disk(round: Round) -> None:
         )
     finally:
         intruder.close()
-    round.require(damage == [("ok",)], "the file is damaged:", damage)
+    round.require(damage == [("ok",)], f"the file is damaged: {damage}")

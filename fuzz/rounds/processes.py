@@ -44,7 +44,7 @@ async def _verdict(round: Round, publishing: Publishing, other: Worker) -> None:
             await ender.until("ended lost", within=20.0)
         won = [answer for ender in enders for (answer,) in ender.said("ended lost")]
         # The kill may have come after the finish had landed.
-        round.require(won.count(True) <= 1, "enders of a lost version were told", won)
+        round.require(won.count(True) <= 1, f"enders of a lost version were told {won}")
 
 
 async def killed_reader(round: Round) -> None:
@@ -99,10 +99,7 @@ async def stopped_elsewhere(round: Round) -> None:
     stopped = publishing.outcome == "StreamStopped"
     round.require(
         won.count(True) == int(stopped),
-        "stops were told",
-        won,
-        "and the publisher",
-        publishing.outcome,
+        f"stops were told {won} and the publisher {publishing.outcome}",
     )
     await round.conclude()
 

@@ -97,9 +97,9 @@ class Round:
         if self._tracing:
             self.trace.append((time.monotonic() - self._began, line))
 
-    def require(self, holds: bool, *why: object) -> None:
+    def require(self, holds: bool, complaint: str) -> None:
         if not holds:
-            raise Mismatch(" ".join(map(str, why)))
+            raise Mismatch(complaint)
 
     def number(self, name: str, low: int, high: int) -> int:
         return self.draws.number(name, low, high)
@@ -178,11 +178,8 @@ class Round:
             fitting = publishing.outcome in publishing.may
             self.require(
                 fitting,
-                publishing.worker.name,
-                "ended with",
-                publishing.job.over,
-                "but may",
-                publishing.may,
+                f"{publishing.worker.name} ended with {publishing.job.over} but may "
+                f"{publishing.may}",
             )
         for stream in sorted({each.stream for each in [*self.publishings, *self.readings]}):
             await self._succeed(stream)
@@ -195,7 +192,7 @@ class Round:
                 *[line[0] for line in reading.job.lines if line[0] != "read"],
             )
             over_or_killed = over == ["ended"] or (over == ["dead"] and not reading.worker.alive)
-            self.require(over_or_killed, "a reader of", reading.worker.name, "got", over)
+            self.require(over_or_killed, f"a reader of {reading.worker.name} got {over}")
         for stream in sorted({each.stream for each in [*self.publishings, *self.readings]}):
             await self._verify(stream)
         self.log("everything is stored and was read as it should")
@@ -211,7 +208,7 @@ class Round:
             successor = self.publish(worker, stream, most=5)
             await successor.job.end(within=BOUND)
             self.require(
-                successor.outcome == "closed", "the successor ended with", successor.job.over
+                successor.outcome == "closed", f"the successor ended with {successor.job.over}"
             )
 
     async def _verify(self, stream: str) -> None:
@@ -227,7 +224,7 @@ class Round:
                 for row in stored.rows
                 if row not in (FINISH, ERROR, ABORT) and not any(each in row for each in authors)
             ]
-            self.require(not strangers, "version", version, "holds", brief(strangers))
+            self.require(not strangers, f"version {version} holds {brief(strangers)}")
         for reading in self.readings:
             if reading.stream == stream:
                 self._verify_reading(reading, versions)
@@ -252,12 +249,7 @@ class Round:
             )
             self.require(
                 info.next_id == len(rows),
-                "version",
-                version,
-                "has",
-                len(rows),
-                "rows and next id",
-                info.next_id,
+                f"version {version} has {len(rows)} rows and next id {info.next_id}",
             )
             versions.append(Stored(rows, info.state))
         return versions
@@ -272,53 +264,43 @@ class Round:
         if version is None:
             return
         self.require(
-            set(mine) <= {version}, publishing.author, "wrote versions", mine, "and opened", version
+            set(mine) <= {version},
+            f"{publishing.author} wrote versions {mine} and opened {version}",
         )
         rows = versions[version].rows
         body = [row for row in rows if row not in (FINISH, ERROR, ABORT)]
         what = f"version {version} of {publishing.author!r} ({publishing.outcome})"
         self.require(
             body == publishing.payloads[: len(body)],
-            what,
-            "holds",
-            brief(rows),
-            "of",
-            brief(publishing.payloads),
+            f"{what} holds {brief(rows)} of {brief(publishing.payloads)}",
         )
         lacks = publishing.acknowledged - len(body)
-        self.require(lacks <= 0, what, "lacks", lacks, "acknowledged chunks")
+        self.require(lacks <= 0, f"{what} lacks {lacks} acknowledged chunks")
         ids = [id for (id,) in publishing.job.said("wrote")]
-        self.require(ids == [*range(len(ids))], what, "was told the ids", ids)
+        self.require(ids == [*range(len(ids))], f"{what} was told the ids {ids}")
         whole = len(body) == len(publishing.payloads)
-        self.require(whole or rows[-1:] != [FINISH], what, "was finished with", len(body), "chunks")
+        self.require(whole or rows[-1:] != [FINISH], f"{what} was finished with {len(body)} chunks")
         self.require(
             rows[-1:] == [FINISH] or publishing.outcome != "closed",
-            what,
-            "was closed and ends with",
-            brief(rows[-1:]),
+            f"{what} was closed and ends with {brief(rows[-1:])}",
         )
 
     def _verify_ending(self, version: int, stored: Stored) -> None:
         endings = [place for place, row in enumerate(stored.rows) if row in (FINISH, ERROR, ABORT)]
         last = stored.rows[-1] if endings else None
         self.require(
-            endings in ([], [len(stored.rows) - 1]), "version", version, "has endings at", endings
+            endings in ([], [len(stored.rows) - 1]), f"version {version} has endings at {endings}"
         )
         self.require(
             (stored.state == "closed") == bool(endings),
-            "version",
-            version,
-            "is",
-            stored.state,
-            "and ends with",
-            last,
+            f"version {version} is {stored.state} and ends with {last}",
         )
         expected = (
             last in (None, FINISH)
             or (last == ABORT and self.stops)
             or (last == ERROR and self.ends)
         )
-        self.require(expected, "version", version, "was ended with", last)
+        self.require(expected, f"version {version} was ended with {last}")
 
     def _verify_reading(self, reading: Reading, versions: Sequence[Stored]) -> None:
         at = (-1, -1)
@@ -328,28 +310,17 @@ class Round:
                 what = f"a reader of {reading.worker.name}"
                 self.require(
                     version >= max(at[0], reading.floor) and id == expected,
-                    what,
-                    "got",
-                    (version, id),
-                    "after",
-                    at,
+                    f"{what} got {(version, id)} after {at}",
                 )
                 stored = versions[version].rows[id : id + 1]
                 self.require(
                     stored == [payload],
-                    what,
-                    "got",
-                    payload[:80],
-                    "at",
-                    (version, id),
-                    "where",
-                    brief(stored),
-                    "is stored",
+                    f"{what} got {payload[:80]} at {(version, id)} where {brief(stored)} is stored",
                 )
                 at = (version, id)
         if reading.job.over == ["ended"]:
             ended = versions[at[0]]
             whole = ended.state == "closed" and at[1] == len(ended.rows) - 1
             self.require(
-                whole, "a reader ended at", at, "of", len(ended.rows), "rows in state", ended.state
+                whole, f"a reader ended at {at} of {len(ended.rows)} rows in state {ended.state}"
             )

@@ -56,7 +56,7 @@ async def lost_answer_then_fenced(world: World) -> None:
     await publish(world, world.service(1))
     await publishing
     world.require(
-        isinstance(attempt.outcome, Fenced | None), "the publisher got", repr(attempt.outcome)
+        isinstance(attempt.outcome, Fenced | None), f"the publisher got {attempt.outcome!r}"
     )
     await settle(world, attempt)
     await world.verify()
@@ -82,19 +82,16 @@ async def outage(world: World) -> None:
     await reader.task
     world.require(
         isinstance(attempt.outcome, StoreUnavailable | None),
-        "the publisher got",
-        repr(attempt.outcome),
+        f"the publisher got {attempt.outcome!r}",
     )
     world.require(
-        isinstance(reader.error, StoreUnavailable | None), "the reader got", repr(reader.error)
+        isinstance(reader.error, StoreUnavailable | None), f"the reader got {reader.error!r}"
     )
     world.require(too_long or attempt.outcome is None is reader.error, "a short outage did harm")
     waited = max(attempt.over_at, reader.over_at) - began
     world.require(
         not too_long or waited <= world.site.times.outage + world.site.times.poll_interval + SLACK,
-        "an outage was waited for",
-        waited,
-        "seconds",
+        f"an outage was waited for {waited} seconds",
     )
     await settle(world, attempt)
     reader.check()
@@ -132,6 +129,6 @@ async def killed(world: World) -> None:
     await publish(world, world.service(1), least=1)
     for reader in readers:
         await reader.task
-        world.require(reader.ended, "a reader got", repr(reader.error))
+        world.require(reader.ended, f"a reader got {reader.error!r}")
         reader.check()
     await world.verify()

@@ -56,22 +56,17 @@ async def cancelled_block(world: World) -> None:
         closed = bool(rows) and rows[-1] in (FINISH, ABORT)
         world.require(
             closed or on_cancel == "release",
-            "a cancelled block left",
-            len(rows),
-            "rows and no ending",
+            f"a cancelled block left {len(rows)} rows and no ending",
         )
         world.require(
             reader.ended if closed else isinstance(reader.error, PublisherLost),
-            "the reader got",
-            repr(reader.error),
+            f"the reader got {reader.error!r}",
         )
         reader.check()
         late = reader.over_at - attempt.over_at
         world.require(
             not world.site.virtual or late <= SLACK,
-            "a reader learned of the end after",
-            late,
-            "seconds",
+            f"a reader learned of the end after {late} seconds",
         )
     else:
         reader.task.cancel()

@@ -68,21 +68,20 @@ async def racers(world: World) -> None:
     ]
     attempts = [await task for task in racing]
     versions = sorted(attempt.version for attempt in attempts if attempt.version is not None)
-    world.require(len(set(versions)) == len(versions), "racers got the versions", versions)
+    world.require(len(set(versions)) == len(versions), f"racers got the versions {versions}")
     if base is None:
-        world.require(versions == list(range(count)), "racers got the versions", versions)
+        world.require(versions == list(range(count)), f"racers got the versions {versions}")
     for attempt in attempts:
         expected = (Fenced,) if base is None else (Fenced, VersionConflict)
         world.require(
             isinstance(attempt.outcome, (*expected, type(None))),
-            "a racer got",
-            repr(attempt.outcome),
+            f"a racer got {attempt.outcome!r}",
         )
         await settle(world, attempt)
     newest = max(attempts, key=lambda attempt: -1 if attempt.version is None else attempt.version)
-    world.require(newest.outcome is None, "the newest racer got", repr(newest.outcome))
+    world.require(newest.outcome is None, f"the newest racer got {newest.outcome!r}")
     await reader.task
-    world.require(reader.ended, "the reader got", repr(reader.error))
+    world.require(reader.ended, f"the reader got {reader.error!r}")
     reader.check()
     await world.verify()
 
@@ -107,10 +106,6 @@ async def fenced_in_flight(world: World) -> None:
     rows = await settle(world, attempt)
     world.require(
         rows == frozen,
-        "version 0 grew from",
-        len(frozen),
-        "to",
-        len(rows),
-        "rows after it was fenced",
+        f"version 0 grew from {len(frozen)} to {len(rows)} rows after it was fenced",
     )
     await world.verify()

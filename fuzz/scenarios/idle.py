@@ -58,13 +58,11 @@ async def dropped(world: World) -> None:
     dropped_at = asyncio.get_running_loop().time()
     for reader in readers:
         await reader.task
-        world.require(isinstance(reader.error, PublisherLost), "a reader got", repr(reader.error))
+        world.require(isinstance(reader.error, PublisherLost), f"a reader got {reader.error!r}")
         late = reader.over_at - dropped_at - world.site.times.lease
         world.require(
             not world.site.virtual or late <= SLACK,
-            "the publisher was lost",
-            late,
-            "seconds after its lease",
+            f"the publisher was lost {late} seconds after its lease",
         )
     await publish(world, world.service(1))
     await all_ended([Reader(world, world.service())])
@@ -98,10 +96,8 @@ async def _ends_with(
     await asyncio.wait([task])
     waited = asyncio.get_running_loop().time() - began
     error = asyncio.CancelledError() if task.cancelled() else task.exception()
-    world.require(isinstance(error, kind), "the idle publisher got", repr(error))
+    world.require(isinstance(error, kind), f"the idle publisher got {error!r}")
     world.require(
         not world.site.virtual or waited <= bound,
-        "the idle publisher learned of it after",
-        waited,
-        "seconds",
+        f"the idle publisher learned of it after {waited} seconds",
     )

@@ -37,7 +37,7 @@ async def paused_publisher(world: World) -> None:
     paused_at = asyncio.get_running_loop().time()
     for reader in readers:
         await reader.task
-        world.require(isinstance(reader.error, PublisherLost), "a reader got", repr(reader.error))
+        world.require(isinstance(reader.error, PublisherLost), f"a reader got {reader.error!r}")
         reader.check()
         _check_time(world, reader.over_at - paused_at)
     await _end_it(world, world.draws.choice("end", ("error", "next")))
@@ -55,9 +55,7 @@ def _check_time(world: World, waited: float) -> None:
     earliest, latest = (lease * 0.6, lease + 0.6) if world.site.virtual else (0.0, lease + 20)
     world.require(
         earliest <= waited <= latest,
-        "the publisher was lost",
-        waited,
-        "seconds after its last sign of life",
+        f"the publisher was lost {waited} seconds after its last sign of life",
     )
 
 
@@ -68,7 +66,7 @@ async def _end_it(world: World, how: str) -> None:
     count = world.number("enders", 1, 5)
     ended = await asyncio.gather(*(_end(world, n) for n in range(count)))
     world.require(
-        ended.count(True) == 1, "of", count, "processes", ended.count(True), "ended a lost version"
+        ended.count(True) == 1, f"of {count} processes {ended.count(True)} ended a lost version"
     )
     world.truth[0] = Told([*world.truth[0].payloads, ERROR], "closed")
 

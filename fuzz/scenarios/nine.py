@@ -109,7 +109,7 @@ async def reuse(world: World) -> None:
         )
         readers = [Reader(world, world.service(m)) for m in range(world.few("readers", 1, 3))]
         await all_ended(readers if reader is None else [*readers, reader])
-        world.require(version == world.newest, "version", version, "was opened after", world.newest)
+        world.require(version == world.newest, f"version {version} was opened after {world.newest}")
     await world.verify()
 
 

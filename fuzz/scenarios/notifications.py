@@ -26,7 +26,7 @@ async def bad_notifications(world: World) -> None:
     for reader in readers:
         await reader.task
         # A reader that came before this version may have found the last one, which was over.
-        world.require(reader.ended, "a reader got", repr(reader.error))
+        world.require(reader.ended, f"a reader got {reader.error!r}")
         reader.check()
     await all_ended([Reader(world, elsewhere)])
     await world.verify()
@@ -47,7 +47,7 @@ async def lost_notifications(world: World) -> None:
     if world.site.virtual:
         late = max(reader.over_at for reader in readers) - attempt.over_at
         world.require(
-            late <= world.site.times.poll_interval + SLACK, "a reader was late by", late, "seconds"
+            late <= world.site.times.poll_interval + SLACK, f"a reader was late by {late} seconds"
         )
     await world.verify()
 

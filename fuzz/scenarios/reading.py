@@ -21,7 +21,7 @@ async def slow_reader(world: World) -> None:
     await all_ended([*fast, slow])
     late = max(reader.over_at for reader in fast) - written_at
     world.require(
-        not world.site.virtual or late <= SLACK, "a fast reader was late by", late, "seconds"
+        not world.site.virtual or late <= SLACK, f"a fast reader was late by {late} seconds"
     )
     await world.verify()
 
@@ -54,12 +54,12 @@ async def resume(world: World) -> None:
             world, world.service(process), after=reader.cursor, enough=world.number("enough", 1, 6)
         )
         await reader.task
-        world.require(reader.error is None, "a reader that came back got", repr(reader.error))
+        world.require(reader.error is None, f"a reader that came back got {reader.error!r}")
         reader.check()
     await publishing
     got = [each.payload for each in [*seen, *reader.seen]]
     # A batch may hold more than enough; the cursor then stands behind the chunks that were taken.
-    world.require(got == world.truth[0].payloads, "a reader that came back got", len(got), "chunks")
+    world.require(got == world.truth[0].payloads, f"a reader that came back got {len(got)} chunks")
     await world.verify()
 
 
@@ -78,10 +78,10 @@ async def this_turn_only(world: World) -> None:
         await reader.task
         reader.check()
         world.require(
-            reader.ended or isinstance(reader.error, Superseded), "a reader got", repr(reader.error)
+            reader.ended or isinstance(reader.error, Superseded), f"a reader got {reader.error!r}"
         )
         versions = {each.version for each in reader.seen}
-        world.require(len(versions) <= 1, "a reader of one turn got the versions", versions)
+        world.require(len(versions) <= 1, f"a reader of one turn got the versions {versions}")
     await world.verify()
 
 

@@ -25,7 +25,7 @@ async def deleted(world: World) -> None:
     world.require(await world.service(1).delete(world.stream), "there was nothing to delete")
     attempt = await publishing
     fitting = isinstance(attempt.outcome, StreamDeleted | None)
-    world.require(fitting, "the publisher got", repr(attempt.outcome))
+    world.require(fitting, f"the publisher got {attempt.outcome!r}")
     world.require(await world.rows(0) == [], "a deleted stream has rows")
     for reader in readers:
         # A reader that has read nothing yet waits for the stream to be written again.
@@ -61,7 +61,7 @@ async def pruned(world: World) -> None:
     old = [version for version in world.truth if version < live.version]
     removed = await _prune(world)
     if world.site.virtual:
-        world.require(removed == len(old), "prune removed", removed, "of", len(old), "versions")
+        world.require(removed == len(old), f"prune removed {removed} of {len(old)} versions")
         for version in old:
             del world.truth[version]
             world.require(await world.rows(version) == [], "a pruned version has rows")
@@ -77,13 +77,12 @@ async def pruned(world: World) -> None:
         await gone.task
         world.require(
             isinstance(gone.error, StreamDeleted),
-            "a reader of a pruned version got",
-            repr(gone.error),
+            f"a reader of a pruned version got {gone.error!r}",
         )
         del world.truth[live.version]
         next_version = await publish(world, service)
         world.require(
-            next_version == live.version + 1, "version", next_version, "follows", live.version
+            next_version == live.version + 1, f"version {next_version} follows {live.version}"
         )
         await all_ended([Reader(world, service)])
 

@@ -28,8 +28,7 @@ async def shutdown(world: World) -> None:
     attempt = await publishing
     world.require(
         isinstance(attempt.outcome, MonostreamError | None),
-        "the publisher got",
-        repr(attempt.outcome),
+        f"the publisher got {attempt.outcome!r}",
     )
     await settle(world, attempt)
     for reader in [*here, elsewhere]:
@@ -38,20 +37,16 @@ async def shutdown(world: World) -> None:
     for reader in here:
         world.require(
             reader.ended or isinstance(reader.error, ServiceClosed),
-            "a reader got",
-            repr(reader.error),
+            f"a reader got {reader.error!r}",
         )
     world.require(
         elsewhere.ended or isinstance(elsewhere.error, PublisherLost),
-        "a reader got",
-        repr(elsewhere.error),
+        f"a reader got {elsewhere.error!r}",
     )
     late = elsewhere.over_at - closed_at
     world.require(
         not world.site.virtual or late <= SLACK,
-        "a reader elsewhere was told",
-        late,
-        "seconds after the shutdown",
+        f"a reader elsewhere was told {late} seconds after the shutdown",
     )
     await publish(world, world.service(1))
     await all_ended([Reader(world, world.service(2))])

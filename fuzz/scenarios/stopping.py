@@ -25,19 +25,15 @@ async def stop_race(world: World) -> None:
     rows = await settle(world, attempt, ABORT)
     world.require(
         stopped == (0 if attempt.outcome is None else 1),
-        stopped,
-        "stops won;",
-        repr(attempt.outcome),
+        f"{stopped} stops won; {attempt.outcome!r}",
     )
     if attempt.outcome is not None:
         world.require(
-            isinstance(attempt.outcome, StreamStopped), "the publisher got", repr(attempt.outcome)
+            isinstance(attempt.outcome, StreamStopped), f"the publisher got {attempt.outcome!r}"
         )
     world.require(
         rows[-1] == (ABORT if stopped else FINISH),
-        stopped,
-        "stops won and the version ends with",
-        rows[-1],
+        f"{stopped} stops won and the version ends with {rows[-1]}",
     )
     await all_ended(readers)
     next_turn = asyncio.create_task(publish(world, world.service(1)))
@@ -81,29 +77,28 @@ async def dead_stopper(world: World) -> None:
     info = await world.service().status(world.stream, 0)
     if info.state == "open":
         world.require(
-            isinstance(attempt.outcome, StreamStopped), "the publisher got", repr(attempt.outcome)
+            isinstance(attempt.outcome, StreamStopped), f"the publisher got {attempt.outcome!r}"
         )
         reader = Reader(world, world.service())
         await reader.task
         world.require(
-            type(reader.error).__name__ == "PublisherLost", "the reader got", repr(reader.error)
+            type(reader.error).__name__ == "PublisherLost", f"the reader got {reader.error!r}"
         )
         ended = await asyncio.gather(
             *(_end(world, n, draws) for n in range(draws.number("enders", 1, 4)))
         )
-        world.require(ended.count(True) == 1, ended, "for ending a lost version")
+        world.require(ended.count(True) == 1, f"{ended} for ending a lost version")
         world.require(
             (await world.rows(0))[-1] == ABORT, "a version that was stopped ended otherwise"
         )
     elif not stopping.cancelled() and stopping.exception() is None and stopping.result():
         world.require(
-            isinstance(attempt.outcome, StreamStopped), "the publisher got", repr(attempt.outcome)
+            isinstance(attempt.outcome, StreamStopped), f"the publisher got {attempt.outcome!r}"
         )
     if stopping.exception() is not None:
         world.require(
             isinstance(stopping.exception(), MonostreamError),
-            "the stop got",
-            repr(stopping.exception()),
+            f"the stop got {stopping.exception()!r}",
         )
     await settle(world, attempt, ABORT)
     await asyncio.sleep(times.moment / 100)

@@ -1,4 +1,4 @@
-"""The fuzzers run, say what they did, and do not miss what they are for."""
+"""The fuzzers run, report, and catch sabotaged stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fuzzers see what a database really holds."""
+"""The fuzzers read the rows a database holds, past the store."""
 
 from __future__ import annotations
 
@@ -61,6 +61,6 @@ async def test_a_stream_that_is_forgotten_is_deleted_and_no_other(path: str) -> 
     assert len(await tables.versions("b")) == 1
 
 
-async def test_tables_that_cannot_be_read_are_an_error_for_whoever_asked(tmp_path: Path) -> None:
+async def test_tables_that_cannot_be_read_are_an_error_for_each_caller(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError):
         await SQLiteTables(str(tmp_path / "none.db")).versions("a")

@@ -1,4 +1,4 @@
-"""The loop whose clock jumps."""
+"""The event loop whose clock jumps."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_timer_that_was_cancelled_does_not_come() -> None:
     assert VirtualTimeLoop().run_until_complete(late()) == 7
 
 
-def test_no_time_passes_while_somebody_waits_for_a_turn_though_others_were_cancelled() -> None:
+def test_no_time_passes_while_a_task_waits_for_a_turn_though_others_were_cancelled() -> None:
     async def wait() -> float:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualTimeLoop)
@@ -73,7 +73,7 @@ def test_going_round_in_circles_is_an_error() -> None:
         VirtualTimeLoop().run_until_complete(circle())
 
 
-def test_what_a_callback_raises_is_reported() -> None:
+def test_an_error_of_a_callback_is_reported() -> None:
     reported: list[object] = []
     loop = VirtualTimeLoop()
     loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
