@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fuzz.breaking.hunt import Hunt
+from fuzz.breaking.hunt import ROOT, Hunt
 from fuzz.breaking.table import BREAKAGES, HARMLESS
 
 
@@ -33,6 +33,12 @@ def insist_on_its_arguments(original: Callable[..., Any], replacement: Callable[
 def test_each_guarantee_is_broken_by_something() -> None:
     broken = {each.guarantee for each in BREAKAGES.values()}
     assert broken == {f"G{number}" for number in range(1, 11)}
+
+
+def test_the_catchers_are_there() -> None:
+    words = {word for each in BREAKAGES.values() for word in each.noticed_by.split()}
+    paths = {word for word in words if word.endswith(".py")}
+    assert {path for path in paths if not (ROOT / path).exists()} == set()
 
 
 def test_a_name_that_is_gone_is_an_error() -> None:
