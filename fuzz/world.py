@@ -5,8 +5,9 @@ be stored in the end.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import UnionType
 from typing import Any, Final
 
 from fuzz.chunks import PROTOCOL
@@ -83,6 +84,30 @@ class World:
     def require(self, holds: bool, complaint: str) -> None:
         if not holds:
             raise Mismatch(complaint)
+
+    def require_error(
+        self,
+        subject: str,
+        error: BaseException | None,
+        kind: type[BaseException | None] | UnionType | tuple[type[BaseException | None], ...],
+    ) -> None:
+        """Insist on the kind of error, or of no error, that a reader or publisher ended with."""
+        self.require(isinstance(error, kind), f"{subject} got {error!r}")
+
+    async def require_refusal(
+        self, call: Awaitable[object], *kinds: type[Exception], complaint: str
+    ) -> None:
+        """Insist that a call raises one of these errors."""
+        try:
+            await call
+        except kinds:
+            return
+        raise Mismatch(complaint)
+
+    async def until_open(self) -> None:
+        """Wait until a version is open."""
+        while self.newest < 0:
+            await asyncio.sleep(0)
 
     def actor(self, kind: str) -> Draws:
         """Return the choices of a new actor."""

@@ -55,9 +55,7 @@ async def publish(
     draws = world.actor("writer")
     chunks = plain_chunks(draws, draws.number("chunks", least, most or draws.choice("most", MOST)))
     async with service.publisher(world.stream, version) as pub:
-        opened(world, pub)
-        world.truth[pub.version].payloads.extend([*map(encode_json, chunks), FINISH])
-        world.truth[pub.version].state = "closed"
+        opened(world, pub, chunks, finished=True)
         await world.pause(draws)
         await write_in_batches(world, draws, pub, chunks)
         match draws.choice("ending", ("leave", "close", "write", "push")):
@@ -76,18 +74,30 @@ async def crash(world: World, service: Service) -> int:
     chunks = plain_chunks(draws, draws.few("chunks", 0, 12))
     pub = service.publisher(world.stream)
     await pub.open()
-    opened(world, pub)
-    world.truth[pub.version].payloads.extend(map(encode_json, chunks))
+    opened(world, pub, chunks)
     await write_in_batches(world, draws, pub, chunks)
     if draws.chance("release", 30):
         await pub.release()
     return pub.version
 
 
-def opened(world: World, pub: Publisher[Chunk]) -> None:
-    """Record that a version is open."""
+async def end_lost(world: World, process: int, draws: Draws) -> bool:
+    """Try to end version 0 as lost, some time later; return whether this process did it."""
+    await world.pause(draws)
+    return await world.service(process).end_lost(world.stream, 0)
+
+
+def opened(
+    world: World, pub: Publisher[Chunk], chunks: Sequence[Chunk] = (), *, finished: bool = False
+) -> None:
+    """Record that a version is open, and the chunks it must have in the end.
+
+    Args:
+        finished: It must be finished behind these chunks.
+    """
     world.newest = max(world.newest, pub.version)
-    world.truth[pub.version] = Told([], "open")
+    payloads = [*map(encode_json, chunks), *([FINISH] if finished else [])]
+    world.truth[pub.version] = Told(payloads, "closed" if finished else "open")
     world.log("opened version", pub.version)
 
 

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import asyncio
 
-from fuzz.chunks import FINISH, plain_chunks
+from fuzz.chunks import plain_chunks
 from fuzz.reader import Reader, all_ended
 from fuzz.virtual_time import turns
 from fuzz.world import World
 from fuzz.writer import Attempt, opened, publish, settle, try_to_publish, write_in_batches
 from monostream_ai.errors import Fenced, StoreUnavailable
-from monostream_ai.json_text import encode_json
 
 SLACK = 5.0
 """Seconds of virtual time between two attempts at a store that is away, and some more."""
@@ -30,9 +29,7 @@ async def lost_answers(world: World) -> None:
     draws = world.actor("writer")
     chunks = plain_chunks(draws, draws.number("chunks", 1, 15))
     async with writer.publisher(world.stream) as pub:
-        opened(world, pub)
-        world.truth[pub.version].payloads.extend([*map(encode_json, chunks), FINISH])
-        world.truth[pub.version].state = "closed"
+        opened(world, pub, chunks, finished=True)
         for store in (writer_store, reader_store):
             store.refused = draws.number("refused", 0, 30) / 100
             store.answers_lost = draws.number("lost", 0, 30) / 100
@@ -49,15 +46,12 @@ async def lost_answer_then_fenced(world: World) -> None:
     service, store = world.own_service(0, slow=2)
     attempt = Attempt([])
     publishing = asyncio.create_task(try_to_publish(world, service, attempt=attempt))
-    while world.newest < 0:
-        await asyncio.sleep(0)
+    await world.until_open()
     store.answers_lost = world.number("lost", 0, 80) / 100
     await world.pause()
     await publish(world, world.service(1))
     await publishing
-    world.require(
-        isinstance(attempt.outcome, Fenced | None), f"the publisher got {attempt.outcome!r}"
-    )
+    world.require_error("the publisher", attempt.outcome, Fenced | None)
     await settle(world, attempt)
     await world.verify()
 
@@ -69,8 +63,7 @@ async def outage(world: World) -> None:
     elsewhere, reader_store = world.own_service(1)
     reader = Reader(world, elsewhere, stubborn=True)
     publishing = asyncio.create_task(try_to_publish(world, service))
-    while world.newest < 0:
-        await asyncio.sleep(0)
+    await world.until_open()
     await world.pause()
     store.refused = reader_store.refused = 1.0
     began = asyncio.get_running_loop().time()
@@ -80,13 +73,8 @@ async def outage(world: World) -> None:
     store.refused = reader_store.refused = 0.0
     attempt = await publishing
     await reader.task
-    world.require(
-        isinstance(attempt.outcome, StoreUnavailable | None),
-        f"the publisher got {attempt.outcome!r}",
-    )
-    world.require(
-        isinstance(reader.error, StoreUnavailable | None), f"the reader got {reader.error!r}"
-    )
+    world.require_error("the publisher", attempt.outcome, StoreUnavailable | None)
+    world.require_error("the reader", reader.error, StoreUnavailable | None)
     world.require(too_long or attempt.outcome is None is reader.error, "a short outage did harm")
     waited = max(attempt.over_at, reader.over_at) - began
     world.require(
@@ -114,8 +102,7 @@ async def killed(world: World) -> None:
     ]
     attempt = Attempt([])
     publishing = asyncio.create_task(try_to_publish(world, service, attempt=attempt))
-    while world.newest < 0:
-        await asyncio.sleep(0)
+    await world.until_open()
     await turns(world.number("instant", 0, 60))
     store.pause()
     acknowledged = attempt.acknowledged

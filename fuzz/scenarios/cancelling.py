@@ -11,7 +11,6 @@ from fuzz.world import SLACK, Told, World
 from fuzz.writer import Attempt, opened, publish, settle, try_to_publish
 from monostream_ai._writing.publisher import OnCancel
 from monostream_ai.errors import PublisherLost
-from monostream_ai.json_text import encode_json
 
 
 async def cancelled_writes(world: World) -> None:
@@ -21,9 +20,7 @@ async def cancelled_writes(world: World) -> None:
     draws = world.actor("writer")
     chunks = plain_chunks(draws, draws.number("chunks", 1, 15))
     async with service.publisher(world.stream) as pub:
-        opened(world, pub)
-        world.truth[pub.version].payloads.extend([*map(encode_json, chunks), FINISH])
-        world.truth[pub.version].state = "closed"
+        opened(world, pub, chunks, finished=True)
         for chunk in chunks:
             writing = asyncio.create_task(pub.write(chunk))
             # It must have begun, or the publisher has not been asked for anything.

@@ -32,9 +32,9 @@ async def zombie(world: World) -> None:
         await world.pause(draws)
         await asyncio.sleep(0)
     for _ in range(draws.number("after", 1, 4)):
-        await _insist_on_fence(world, old.write({"type": "text"}))
+        await _require_fence(world, old.write({"type": "text"}))
         await world.pause(draws)
-    await _insist_on_fence(
+    await _require_fence(
         world, old.write({"type": "finish"}) if draws.chance("finish", 50) else old.close()
     )
     await writing
@@ -47,12 +47,8 @@ async def _publish_next(world: World, readers: list[Reader]) -> None:
     readers.append(Reader(world, world.service(0)))
 
 
-async def _insist_on_fence(world: World, call: Awaitable[object]) -> None:
-    try:
-        await call
-    except Fenced:
-        return
-    world.require(False, "a fenced publisher could write")
+async def _require_fence(world: World, call: Awaitable[object]) -> None:
+    await world.require_refusal(call, Fenced, complaint="a fenced publisher could write")
 
 
 async def racers(world: World) -> None:
@@ -73,10 +69,7 @@ async def racers(world: World) -> None:
         world.require(versions == list(range(count)), f"racers got the versions {versions}")
     for attempt in attempts:
         expected = (Fenced,) if base is None else (Fenced, VersionConflict)
-        world.require(
-            isinstance(attempt.outcome, (*expected, type(None))),
-            f"a racer got {attempt.outcome!r}",
-        )
+        world.require_error("a racer", attempt.outcome, (*expected, type(None)))
         await settle(world, attempt)
     newest = max(attempts, key=lambda attempt: -1 if attempt.version is None else attempt.version)
     world.require(newest.outcome is None, f"the newest racer got {newest.outcome!r}")
@@ -94,8 +87,7 @@ async def _race(world: World, number: int, version: Literal["next"] | int) -> At
 async def fenced_in_flight(world: World) -> None:
     """A version never grows after the fence: it holds what its publisher had stored by then."""
     first = asyncio.create_task(try_to_publish(world, world.service(0)))
-    while world.newest < 0:
-        await asyncio.sleep(0)
+    await world.until_open()
     await world.pause()
     async with world.service(1).publisher(world.stream) as pub:
         frozen = await world.rows(0)

@@ -18,7 +18,7 @@ async def stopped_while_idle(world: World) -> None:
     """
     service, bound = _service(world)
     task = asyncio.create_task(_wait_in_a_block(world, service))
-    await _until_open(world)
+    await world.until_open()
     reader = Reader(world, world.service(2))
     await world.pause()
     world.require(await world.service(1).stop(world.stream), "the stop found nothing to stop")
@@ -32,7 +32,7 @@ async def fenced_while_idle(world: World) -> None:
     """A newer version ends the block of a publisher that waits for its model."""
     service, bound = _service(world)
     task = asyncio.create_task(_wait_in_a_block(world, service))
-    await _until_open(world)
+    await world.until_open()
     await world.pause()
     async with world.service(1).publisher(world.stream) as pub:
         opened(world, pub)
@@ -58,7 +58,7 @@ async def dropped(world: World) -> None:
     dropped_at = asyncio.get_running_loop().time()
     for reader in readers:
         await reader.task
-        world.require(isinstance(reader.error, PublisherLost), f"a reader got {reader.error!r}")
+        world.require_error("a reader", reader.error, PublisherLost)
         late = reader.over_at - dropped_at - world.site.times.lease
         world.require(
             not world.site.virtual or late <= SLACK,
@@ -84,11 +84,6 @@ async def _wait_in_a_block(world: World, service: Service) -> None:
         await asyncio.Event().wait()
 
 
-async def _until_open(world: World) -> None:
-    while world.newest < 0:
-        await asyncio.sleep(0)
-
-
 async def _ends_with(
     world: World, task: asyncio.Task[None], kind: type[MonostreamError], bound: float
 ) -> None:
@@ -96,7 +91,7 @@ async def _ends_with(
     await asyncio.wait([task])
     waited = asyncio.get_running_loop().time() - began
     error = asyncio.CancelledError() if task.cancelled() else task.exception()
-    world.require(isinstance(error, kind), f"the idle publisher got {error!r}")
+    world.require_error("the idle publisher", error, kind)
     world.require(
         not world.site.virtual or waited <= bound,
         f"the idle publisher learned of it after {waited} seconds",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 
 from fuzz.chunks import ERROR, FINISH
 from fuzz.reader import Reader, all_ended
 from fuzz.world import Told, World
-from fuzz.writer import opened, publish
+from fuzz.writer import end_lost, opened, publish
 from monostream_ai.errors import Fenced, PublisherLost, StreamClosed
 from monostream_ai.json_text import encode_json
 
@@ -37,13 +36,15 @@ async def paused_publisher(world: World) -> None:
     paused_at = asyncio.get_running_loop().time()
     for reader in readers:
         await reader.task
-        world.require(isinstance(reader.error, PublisherLost), f"a reader got {reader.error!r}")
+        world.require_error("a reader", reader.error, PublisherLost)
         reader.check()
         _check_time(world, reader.over_at - paused_at)
     await _end_it(world, world.draws.choice("end", ("error", "next")))
     store.resume()
-    await _insist_on_refusal(world, pub.write({"type": "text"}))
-    await _insist_on_refusal(world, pub.close())
+    for call in (pub.write({"type": "text"}), pub.close()):
+        await world.require_refusal(
+            call, Fenced, StreamClosed, complaint="a publisher that was replaced could write"
+        )
     await all_ended([Reader(world, world.service(1))])
     await world.verify()
 
@@ -64,24 +65,11 @@ async def _end_it(world: World, how: str) -> None:
         await publish(world, world.service(1))
         return
     count = world.number("enders", 1, 5)
-    ended = await asyncio.gather(*(_end(world, n) for n in range(count)))
+    ended = await asyncio.gather(*(end_lost(world, n, world.actor("ender")) for n in range(count)))
     world.require(
         ended.count(True) == 1, f"of {count} processes {ended.count(True)} ended a lost version"
     )
     world.truth[0] = Told([*world.truth[0].payloads, ERROR], "closed")
-
-
-async def _end(world: World, number: int) -> bool:
-    await world.pause(world.actor("ender"))
-    return await world.service(number).end_lost(world.stream, 0)
-
-
-async def _insist_on_refusal(world: World, call: Awaitable[object]) -> None:
-    try:
-        await call
-    except (Fenced, StreamClosed):
-        return
-    world.require(False, "a publisher that was lost and replaced could write")
 
 
 async def short_pause(world: World) -> None:
@@ -90,8 +78,7 @@ async def short_pause(world: World) -> None:
     service, store = world.own_service(0)
     readers = [Reader(world, world.service(n)) for n in range(world.few("readers", 1, 3))]
     publishing = asyncio.create_task(publish(world, service, least=1))
-    while world.newest < 0:
-        await asyncio.sleep(0)
+    await world.until_open()
     await world.pause()
     store.pause()
     await asyncio.sleep(lease * world.few("pause", 0, 60) / 100)
@@ -129,4 +116,7 @@ async def reaper(world: World) -> None:
 
 async def _reap(world: World, number: int) -> None:
     for _ in range(world.number("tries", 1, 2)):
-        world.require(not await _end(world, number), "a live publisher was taken for lost")
+        world.require(
+            not await end_lost(world, number, world.actor("ender")),
+            "a live publisher was taken for lost",
+        )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
-from fuzz.chunks import FINISH, odd_chunk
+from fuzz.chunks import odd_chunk
 from fuzz.reader import Reader, all_ended
-from fuzz.world import Mismatch, World
+from fuzz.world import World
 from fuzz.writer import opened
 from monostream_ai.errors import ChunkTooLarge, InvalidChunk
 from monostream_ai.json_text import encode_json
@@ -22,12 +22,15 @@ async def odd_payloads(world: World) -> None:
     async with world.service().publisher(
         world.stream, request=chunks[0], metadata=chunks[-1]
     ) as pub:
-        opened(world, pub)
-        world.truth[pub.version].payloads.extend([*map(encode_json, chunks), FINISH])
-        world.truth[pub.version].state = "closed"
+        opened(world, pub, chunks, finished=True)
         for chunk in chunks:
             if draws.chance("refused too", 30):
-                await _insist_on_refusal(pub.write(chunk, draws.choice("bad", BAD)))
+                await world.require_refusal(
+                    pub.write(chunk, draws.choice("bad", BAD)),
+                    InvalidChunk,
+                    ChunkTooLarge,
+                    complaint="a chunk that is not JSON, or too large, was stored",
+                )
             await pub.write(chunk)
             await world.pause(draws)
     await all_ended(readers)
@@ -49,11 +52,3 @@ BAD: Final[Sequence[Any]] = (
     {"type": "bad", "value": b"bytes"},
     {"type": "bad", "value": "x" * MAX_CHUNK_BYTES},
 )
-
-
-async def _insist_on_refusal(call: Awaitable[object]) -> None:
-    try:
-        await call
-    except (InvalidChunk, ChunkTooLarge):
-        return
-    raise Mismatch("a chunk that is not JSON, or too large, was stored")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from fuzz.chunks import FINISH
 from fuzz.reader import Reader, Seen, all_ended
 from fuzz.world import SLACK, World
 from fuzz.writer import opened, publish
 from monostream_ai.errors import Superseded
-from monostream_ai.json_text import encode_json
 
 
 async def slow_reader(world: World) -> None:
@@ -95,10 +93,8 @@ async def behind_the_window(world: World) -> None:
     # On a busy database a commit may take a tenth of a second.
     width = world.number("width", 1 if world.site.virtual else 50, 400)
     async with world.service().publisher(world.stream) as pub:
-        opened(world, pub)
         chunks = [{"type": "text", "n": n, "text": "x" * size} for n in range(rows)]
-        world.truth[0].payloads.extend([*map(encode_json, chunks), FINISH])
-        world.truth[0].state = "closed"
+        opened(world, pub, chunks, finished=True)
         for start in range(0, rows, width):
             await pub.write(*chunks[start : start + width])
             if world.draws.chance("join", 5):

@@ -18,8 +18,7 @@ async def deleted(world: World) -> None:
     world.chunks_may_go = True
     readers = [Reader(world, world.service(n)) for n in range(world.number("readers", 0, 3))]
     publishing = asyncio.create_task(try_to_publish(world, world.service(0)))
-    while world.newest < 0:
-        await asyncio.sleep(0)
+    await world.until_open()
     await turns(world.number("instant", 0, 40))
     await world.pause()
     world.require(await world.service(1).delete(world.stream), "there was nothing to delete")
@@ -75,10 +74,7 @@ async def pruned(world: World) -> None:
         world.require(await _prune(world) == 1, "prune left a version that is over")
         gone = Reader(world, service)
         await gone.task
-        world.require(
-            isinstance(gone.error, StreamDeleted),
-            f"a reader of a pruned version got {gone.error!r}",
-        )
+        world.require_error("a reader of a pruned version", gone.error, StreamDeleted)
         del world.truth[live.version]
         next_version = await publish(world, service)
         world.require(

@@ -19,17 +19,13 @@ async def shutdown(world: World) -> None:
     here = [Reader(world, service) for _ in range(world.number("here", 1, 3))]
     elsewhere = Reader(world, world.service(1), slow=0)
     publishing = asyncio.create_task(try_to_publish(world, service))
-    while world.newest < 0:
-        await asyncio.sleep(0)
+    await world.until_open()
     await turns(world.number("instant", 0, 40))
     await world.pause()
     await service.aclose()
     closed_at = asyncio.get_running_loop().time()
     attempt = await publishing
-    world.require(
-        isinstance(attempt.outcome, MonostreamError | None),
-        f"the publisher got {attempt.outcome!r}",
-    )
+    world.require_error("the publisher", attempt.outcome, MonostreamError | None)
     await settle(world, attempt)
     for reader in [*here, elsewhere]:
         await reader.task

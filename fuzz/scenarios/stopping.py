@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from fuzz.chunks import ABORT, FINISH
-from fuzz.draws import Draws
 from fuzz.reader import Reader, all_ended
 from fuzz.virtual_time import turns
 from fuzz.world import World
-from fuzz.writer import publish, settle, try_to_publish
+from fuzz.writer import end_lost, publish, settle, try_to_publish
 from monostream_ai.errors import MonostreamError, StreamStopped
 
 
@@ -17,8 +16,7 @@ async def stop_race(world: World) -> None:
     """Stops race a finish and each other: there is one ending, and the next turn is untouched."""
     readers = [Reader(world, world.service(n)) for n in range(world.few("readers", 1, 3))]
     publishing = asyncio.create_task(try_to_publish(world, world.service(0)))
-    while world.newest < 0:
-        await asyncio.sleep(0)
+    await world.until_open()
     stops = [asyncio.create_task(_stop(world, n)) for n in range(world.number("stops", 1, 4))]
     attempt = await publishing
     stopped = [await stop for stop in stops].count(True)
@@ -28,9 +26,7 @@ async def stop_race(world: World) -> None:
         f"{stopped} stops won; {attempt.outcome!r}",
     )
     if attempt.outcome is not None:
-        world.require(
-            isinstance(attempt.outcome, StreamStopped), f"the publisher got {attempt.outcome!r}"
-        )
+        world.require_error("the publisher", attempt.outcome, StreamStopped)
     world.require(
         rows[-1] == (ABORT if stopped else FINISH),
         f"{stopped} stops won and the version ends with {rows[-1]}",
@@ -63,8 +59,7 @@ async def dead_stopper(world: World) -> None:
     times = world.site.times
     service, store = world.own_service(1, slow=6, notifier=False, lease=times.lease)
     publishing = asyncio.create_task(try_to_publish(world, world.own_service(0)[0]))
-    while world.newest < 0:
-        await asyncio.sleep(0)
+    await world.until_open()
     draws = world.actor("stopper")
     stopping = asyncio.create_task(service.stop(world.stream, 0))
     await turns(draws.number("instant", 0, 60))
@@ -76,36 +71,24 @@ async def dead_stopper(world: World) -> None:
     attempt = await publishing
     info = await world.service().status(world.stream, 0)
     if info.state == "open":
-        world.require(
-            isinstance(attempt.outcome, StreamStopped), f"the publisher got {attempt.outcome!r}"
-        )
+        world.require_error("the publisher", attempt.outcome, StreamStopped)
         reader = Reader(world, world.service())
         await reader.task
         world.require(
             type(reader.error).__name__ == "PublisherLost", f"the reader got {reader.error!r}"
         )
         ended = await asyncio.gather(
-            *(_end(world, n, draws) for n in range(draws.number("enders", 1, 4)))
+            *(end_lost(world, n, draws) for n in range(draws.number("enders", 1, 4)))
         )
         world.require(ended.count(True) == 1, f"{ended} for ending a lost version")
         world.require(
             (await world.rows(0))[-1] == ABORT, "a version that was stopped ended otherwise"
         )
     elif not stopping.cancelled() and stopping.exception() is None and stopping.result():
-        world.require(
-            isinstance(attempt.outcome, StreamStopped), f"the publisher got {attempt.outcome!r}"
-        )
+        world.require_error("the publisher", attempt.outcome, StreamStopped)
     if stopping.exception() is not None:
-        world.require(
-            isinstance(stopping.exception(), MonostreamError),
-            f"the stop got {stopping.exception()!r}",
-        )
+        world.require_error("the stop", stopping.exception(), MonostreamError)
     await settle(world, attempt, ABORT)
     await asyncio.sleep(times.moment / 100)
     await all_ended([Reader(world, world.service())])
     await world.verify()
-
-
-async def _end(world: World, number: int, draws: Draws) -> bool:
-    await world.pause(draws)
-    return await world.service(number).end_lost(world.stream, 0)
