@@ -1,7 +1,6 @@
-"""Conformance suites for the authors of stores and notifiers.
+"""Conformance suites for authors of stores and notifiers.
 
-A suite is a class of pytest tests. Subclass it, give it one fixture, and every promise of
-`monostream_ai.interfaces` is checked:
+A suite is a class of pytest tests. A subclass with one fixture runs all of them:
 
     class TestMyStore(StoreConformance):
         @pytest_asyncio.fixture
@@ -10,13 +9,13 @@ A suite is a class of pytest tests. Subclass it, give it one fixture, and every 
             yield store
             await store.aclose()
 
-`StoreConformance` and `NotifierConformance` take them call by call. `FaultScenarios` puts whole
-services on both while calls fail, answers and wake-ups get lost, and processes stop and die; the
-parts that fail, `UnreliableStore` and `UnheardNotifier`, are yours to use. Run the suites on the
-storage that you deploy, and give them a real second connection (`peer`): what they did not try they
-do not prove.
+`StoreConformance` and `NotifierConformance` check each promise of `monostream_ai.interfaces`, call
+by call. `FaultScenarios` runs whole services on your store and notifier while calls fail, answers
+and wake-ups get lost, and processes freeze and die. It uses `UnreliableStore` and
+`UnheardNotifier`, which your own tests may use too.
 
-Needs pytest and pytest-asyncio, in either of its modes.
+Run the suites on the storage that you deploy, and give them a real second connection as `peer`:
+they prove only the setup that they ran on. They need pytest and pytest-asyncio, in either mode.
 """
 
 from __future__ import annotations
@@ -29,8 +28,7 @@ except ImportError as error:
         "monostream_ai.testing needs pytest and pytest-asyncio: pip install pytest pytest-asyncio"
     ) from error
 
-# Before the suites are imported: a plain `assert` of a library module would otherwise fail without
-# showing its values.
+# Before the suites are imported: otherwise a failing `assert` in them would not show its values.
 pytest.register_assert_rewrite(
     "monostream_ai.testing.fault_suite",
     "monostream_ai.testing.store_cases",

@@ -1,4 +1,15 @@
-"""Faults that whole services must survive, for the authors of stores and notifiers."""
+"""Faults that whole services must survive, for authors of stores and notifiers.
+
+G1 to G10 are the guarantees in the README:
+
+    a call fails, an answer is lost, the store is down      G1, G3
+    wake-ups get lost                                       G6
+    readers join at any instant                             G2
+    writes are cancelled                                    G3
+    a frozen publisher wakes up, publishers race            G3, G4
+    a publisher dies, or is only silent                     G6, G8
+    a stop and a finish race                                G5, G7
+"""
 
 from __future__ import annotations
 
@@ -19,7 +30,7 @@ from monostream_ai.types import Ending
 LEASE: Final = 1.0
 POLL: Final = 0.3
 PATIENCE: Final = 10.0
-"""Seconds after which something that must end counts as a hang."""
+"""Seconds after which a wait counts as a hang."""
 
 Service = DurableStreamService[Any]
 MakeParts = Callable[[], tuple[Store, Notifier]]
@@ -33,9 +44,7 @@ PROTOCOL: Final = JSONProtocol[Any](lambda chunk: isinstance(chunk, str), ending
 
 
 class Process:
-    """What one process has: a service, and its ways to the store and to the others, which can be
-    made to fail.
-    """
+    """One process: a service, with a store and a notifier that can be made to fail."""
 
     def __init__(self, store: Store, notifier: Notifier, seed: int, lease: float) -> None:
         self.store = UnreliableStore(store, seed)
@@ -56,17 +65,18 @@ class Process:
 
 
 class FaultScenarios:
-    """Services on your store and your notifier, while calls fail, answers and wake-ups get lost,
-    and processes stop and die.
+    """Runs services on your store and notifier under faults.
+
+    Calls fail, answers and wake-ups get lost, and processes freeze and die.
 
         class TestFaults(FaultScenarios):
             @pytest.fixture
             def make_parts(self, an_empty_database):
                 return lambda: (MyStore(an_empty_database), MyNotifier(an_empty_database))
 
-    Each call of `make_parts` gives a store and a notifier as one more process on the same storage
-    has them; the suite closes them. What the conformance suites promise call by call is seen
-    together here. Time is real, the suite takes some seconds.
+    Each call of `make_parts` returns the store and notifier of one more process on the same
+    storage; the suite closes them. The conformance suites check single calls, and these scenarios
+    check how they work together. The clock is real, so the suite takes some seconds.
     """
 
     pytestmark = pytest.mark.asyncio
@@ -74,7 +84,8 @@ class FaultScenarios:
     @pytest.fixture
     def make_parts(self) -> MakeParts:
         raise pytest.UsageError(
-            f"{type(self).__name__} needs a fixture 'make_parts' that returns a function: () -> (store, notifier)"
+            f"{type(self).__name__} needs a fixture 'make_parts' "
+            "that returns a function: () -> (store, notifier)"
         )
 
     @pytest_asyncio.fixture(autouse=True)
@@ -91,12 +102,12 @@ class FaultScenarios:
                 await process.leave()
 
     def process(self, *, lease: float = 60.0) -> Process:
-        """Start one more process; it leaves when the test is over."""
+        """Start one more process, which ends after the test."""
         self._started.append(Process(*self._make_parts(), seed=len(self._started), lease=lease))
         return self._started[-1]
 
     async def publish(self, service: Service, count: int) -> int:
-        """Publish a version with that many chunks; return it."""
+        """Publish a version with `count` chunks, and return its number."""
         async with service.publisher("s") as pub:
             for number in range(count):
                 assert await pub.write(number) == number
@@ -207,8 +218,7 @@ class FaultScenarios:
         pub = await writer.service.publisher("s").open()
         async with other.service.subscribe("s") as subscription:
             for _ in range(6):
-                # A read that comes back without an error after a while is all that can be seen of a
-                # publisher that lives.
+                # A silent publisher shows that it lives only by a read that ends without an error.
                 assert (await subscription.next_batch(timeout=LEASE / 3)).payloads == []
                 assert not await other.service.end_lost("s", 0)
         await pub.close()

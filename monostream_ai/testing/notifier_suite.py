@@ -10,15 +10,15 @@ import pytest_asyncio
 
 from monostream_ai.errors import MonostreamError
 from monostream_ai.interfaces import Notifier
-from monostream_ai.testing.store_cases.acquire import STREAM_IDS
+from monostream_ai.testing.store_cases.acts import STREAM_IDS
 from monostream_ai.types import MAX_VERSION, WakeUp
 
 PATIENCE = 10.0
-"""Seconds after which a wake-up that should have come counts as lost."""
+"""Seconds after which an expected wake-up counts as lost."""
 
 
 class RecordingListener:
-    """Keeps what a notifier says, and lets a test wait for it."""
+    """Records the calls of a notifier, and lets a test wait for them."""
 
     def __init__(self, notifier: Notifier) -> None:
         self.wake_ups: list[WakeUp] = []
@@ -27,6 +27,12 @@ class RecordingListener:
         self.stop: Callable[[], Awaitable[None]]
         self._notifier = notifier
         self._news = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return (
+            f"<RecordingListener {len(self.wake_ups)} wake-ups, {self.resyncs} resyncs, "
+            f"{len(self.errors)} errors>"
+        )
 
     def on_wake_up(self, wake_up: WakeUp) -> None:
         self.wake_ups.append(wake_up)
@@ -45,13 +51,14 @@ class RecordingListener:
         return self
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until the condition holds; it is looked at whenever the notifier says something.
+        """Wait until the condition holds; it is checked again after each call of the notifier.
 
         Raises:
-            TimeoutError: It did not come to hold within 10 seconds.
+            TimeoutError: The condition did not hold within 10 seconds.
         """
         async with asyncio.timeout(PATIENCE):
             while not condition():
+                # No call can come between the check and this line, since neither awaits.
                 self._news.clear()
                 await self._news.wait()
 
@@ -62,7 +69,7 @@ class RecordingListener:
 
 
 class NotifierConformance:
-    """Every promise of `Notifier`, for a subclass that has the fixtures `notifier` and `peer`.
+    """Checks every promise of `Notifier`, for a subclass with fixtures `notifier` and `peer`.
 
         class TestMyNotifier(NotifierConformance):
             @pytest_asyncio.fixture
@@ -71,22 +78,18 @@ class NotifierConformance:
                 yield notifier
                 await notifier.aclose()
 
-    `peer` is a second notifier on the same channel, as another process would have it; neither was
-    used before. A notifier that watches for commits instead of carrying wake-ups sets
-    `carries_wake_ups = False` and overrides `commit_something`.
+    `peer` is a second notifier on the same channel, as another process would have one. Both must be
+    new. For a notifier that watches for commits instead of carrying wake-ups, set
+    `carries_wake_ups = False` and override `commit_something`.
     """
 
     pytestmark = pytest.mark.asyncio
 
     carries_wake_ups = True
-    """Whether the wake-ups arrive themselves. Otherwise `on_resync` must come after each commit of
-    the peer.
-    """
+    """Whether wake-ups arrive as sent. If not, `on_resync` must follow each commit of the peer."""
 
     becomes_healthy = True
-    """Whether `healthy` turns True once the notifier listens. False for one that can promise
-    nothing.
-    """
+    """Whether `healthy` becomes True once the notifier listens."""
 
     @pytest.fixture
     def notifier(self) -> Notifier:
@@ -97,7 +100,7 @@ class NotifierConformance:
         raise pytest.UsageError(f"{type(self).__name__} needs the fixtures 'notifier' and 'peer'")
 
     async def commit_something(self) -> None:
-        """Commit to the storage that both notifiers watch. By default nothing is watched."""
+        """Commit to the storage that both notifiers watch; does nothing by default."""
 
     @pytest_asyncio.fixture(autouse=True)
     async def _listeners_leave(self, notifier: Notifier, peer: Notifier) -> AsyncIterator[None]:
@@ -107,7 +110,7 @@ class NotifierConformance:
             await listener.stop()
 
     async def listening(self, notifier: Notifier) -> RecordingListener:
-        """Return a listener of a notifier that is ready; it leaves when the test is over."""
+        """Listen to a notifier, wait until it is healthy, and stop listening after the test."""
         listener = await RecordingListener(notifier).start()
         self._listeners.append(listener)
         if self.becomes_healthy:
@@ -119,9 +122,7 @@ class NotifierConformance:
         await sender.notify(wake_ups)
 
     async def heard(self, listener: RecordingListener, wake_up: WakeUp, resyncs: int) -> None:
-        """Wait until the listener knows that the stream has moved as far as the wake-up says, or
-        that anything may have.
-        """
+        """Wait for this wake-up or a newer one of its stream, or else for one more resync."""
         if self.carries_wake_ups:
             await listener.until(
                 lambda: (

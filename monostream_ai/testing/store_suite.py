@@ -1,4 +1,23 @@
-"""The conformance suite for stores."""
+"""The conformance suite for stores.
+
+Its cases are in `store_cases`, named after the methods of `Store` that they call. G1 to G10 are the
+guarantees in the README; these parts of them rest on the store:
+
+    G1  a read after an append returns its chunks                 read.ReadCases
+    G2  a version has no gap and no repeat                        read.ReadCases
+    G3  a version has one writer, and newer versions fence it     acquire.AcquireCases
+        a write of that writer lands whole, in order              append.AppendCases
+        a repeated write lands once                               append.RetryCases
+    G4  a reader gets the latest version only                     read.ReadCases
+    G5  the last chunk and the closed state are one commit        append.AppendCases
+    G6  a lapsed lease shows, and one process takes it over       lease.LeaseCases, ClaimCases
+    G7  a stop ends a version once                                lease.ClaimCases
+    G8  an unfinished watched version is found again              watch.WatchCases
+    G9  pages are bounded in rows and bytes                       read.ReadCases
+    G10 any JSON comes back as it was                             append.PayloadCases
+
+`read.HistoryCases` and `retention.RetentionCases` cover lists, timelines, deletion and pruning.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +29,10 @@ import pytest_asyncio
 
 from monostream_ai.interfaces import Store
 from monostream_ai.testing.store_cases.acquire import AcquireCases
-from monostream_ai.testing.store_cases.append import AppendCases
-from monostream_ai.testing.store_cases.claim import ClaimCases
-from monostream_ai.testing.store_cases.history import HistoryCases
-from monostream_ai.testing.store_cases.lease import LeaseCases
-from monostream_ai.testing.store_cases.payload import PayloadCases
-from monostream_ai.testing.store_cases.read import ReadCases
+from monostream_ai.testing.store_cases.append import AppendCases, PayloadCases, RetryCases
+from monostream_ai.testing.store_cases.lease import ClaimCases, LeaseCases
+from monostream_ai.testing.store_cases.read import HistoryCases, ReadCases
 from monostream_ai.testing.store_cases.retention import RetentionCases
-from monostream_ai.testing.store_cases.retry import RetryCases
 from monostream_ai.testing.store_cases.watch import WatchCases
 
 
@@ -33,7 +48,7 @@ class StoreConformance(
     RetentionCases,
     PayloadCases,
 ):
-    """Every promise of `Store`, for a subclass that has a `store` fixture.
+    """Checks every promise of `Store`, for a subclass with a `store` fixture.
 
         class TestMyStore(StoreConformance):
             @pytest_asyncio.fixture
@@ -43,9 +58,9 @@ class StoreConformance(
                 await store.aclose()
 
     Each test needs a store on empty storage; the suite calls `setup()` itself. Override the `peer`
-    fixture with a second store on the same storage, as another process would have it; without it
-    one store plays both parts. Override `pass_time` if the store's clock is the test's own. Leases
-    are short, so the whole suite takes seconds.
+    fixture to return a second store on the same storage, as another process would have one;
+    otherwise one store plays both parts. Override `pass_time` if the test controls the store's
+    clock. Leases are short, so the whole suite takes seconds.
     """
 
     pytestmark = pytest.mark.asyncio
@@ -53,7 +68,7 @@ class StoreConformance(
     @pytest.fixture
     def store(self) -> Store:
         raise pytest.UsageError(
-            f"{type(self).__name__} needs a fixture 'store' that gives a store on empty storage"
+            f"{type(self).__name__} needs a fixture 'store' that returns a store on empty storage"
         )
 
     @pytest.fixture
@@ -62,7 +77,7 @@ class StoreConformance(
 
     @pytest_asyncio.fixture(autouse=True)
     async def _set_up(self, store: Store, peer: Store) -> AsyncIterator[None]:
-        # Both at once: processes that start together on an empty database must not fail each other.
+        # At the same time: processes that start together on an empty database must both succeed.
         await asyncio.gather(store.setup(), peer.setup())
         yield
 

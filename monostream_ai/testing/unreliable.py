@@ -1,4 +1,4 @@
-"""Parts that fail on purpose: a process's way to a store, and a notifier that nobody hears."""
+"""A store and a notifier that fail on purpose."""
 
 from __future__ import annotations
 
@@ -18,26 +18,30 @@ T = TypeVar("T")
 
 
 class UnreliableStore(ForwardingStore):
-    """One process's way to a store, which refuses calls, loses answers, stands still, or ends.
+    """One process's connection to a store, which can refuse calls, lose answers, freeze, or die.
 
     Args:
-        seed: Decides which calls fail.
+        seed: Seed of the random numbers that decide which calls fail.
     """
 
     def __init__(self, inner: Store, seed: int = 0) -> None:
         super().__init__(inner)
         self.refused = 0.0
-        """Share of the calls that fail before they reach the store."""
+        """Share of calls that fail before they reach the store, from 0 to 1."""
         self.answers_lost = 0.0
-        """Share of the calls that take effect and then fail."""
+        """Share of calls that take effect and then fail, from 0 to 1."""
         self.dead = False
-        """Whether the process is gone: nothing gets through, not even what is on its way."""
+        """Whether the process has died. Every call fails then, even one that is already running."""
         self._source = random.Random(seed)
         self._running = asyncio.Event()
         self._running.set()
 
+    def __repr__(self) -> str:
+        state = "dead" if self.dead else "running" if self._running.is_set() else "paused"
+        return f"<UnreliableStore {state}, over {self.inner!r}>"
+
     def pause(self) -> None:
-        """Let nothing through or back, as if the process were stopped."""
+        """Hold back all calls and answers, as if the process were frozen."""
         self._running.clear()
 
     def resume(self) -> None:
@@ -57,31 +61,32 @@ class UnreliableStore(ForwardingStore):
         return result
 
     async def _pass(self, share: float) -> None:
-        """Wait while paused; fail if killed, and else this share of the times."""
+        """Wait while paused, then fail if the process is dead, or at random with this share."""
         await self._running.wait()
         if self.dead or self._fails(share):
-            raise StoreUnavailable("the test says so")
+            raise StoreUnavailable("a test made this call fail")
 
     def _fails(self, share: float) -> bool:
         return self._source.random() < share
 
 
 class UnheardNotifier(ForwardingNotifier):
-    """Says what its inner notifier says, and lets none of its wake-ups arrive while `loses` is
-    True.
-    """
+    """Forwards the wake-ups of its inner notifier, and drops them while `loses` is True."""
 
     def __init__(self, inner: Notifier) -> None:
         super().__init__(inner)
         self.loses = False
 
+    def __repr__(self) -> str:
+        return f"<UnheardNotifier {'losing' if self.loses else 'forwarding'}, over {self.inner!r}>"
+
     async def listen(
         self, listener: Listener, on_error: BackgroundErrors
     ) -> Callable[[], Awaitable[None]]:
-        return await self.inner.listen(_Ear(self, listener), on_error)
+        return await self.inner.listen(_DroppingListener(self, listener), on_error)
 
 
-class _Ear:
+class _DroppingListener:
     def __init__(self, notifier: UnheardNotifier, listener: Listener) -> None:
         self._notifier = notifier
         self._listener = listener

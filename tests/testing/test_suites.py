@@ -1,6 +1,4 @@
-"""The conformance suites as somebody else uses them: in their own project, in pytest-asyncio's
-strict mode.
-"""
+"""The conformance suites in a project of their users, in pytest-asyncio's strict mode."""
 
 from __future__ import annotations
 
@@ -63,7 +61,9 @@ BROKEN_STORES = {
         import asyncio
         latest = await self.info(stream_id)
         await asyncio.sleep(0)
-        return await super().acquire(stream_id, version if version is not None else latest.version + 1 if latest else 0, opening)
+        if version is None:
+            version = latest.version + 1 if latest else 0
+        return await super().acquire(stream_id, version, opening)
 """,
     "ignores the size of a page": """
     async def read(self, positions, *, max_rows, max_bytes):
@@ -85,9 +85,11 @@ BROKEN_STORES = {
     async def append(self, appends, *, lease):
         import dataclasses, json
         sort = lambda payload: json.dumps(json.loads(payload), sort_keys=True)
-        return await super().append(
-            [dataclasses.replace(append, payloads=[*map(sort, append.payloads)]) for append in appends], lease=lease
-        )
+        sorted_appends = [
+            dataclasses.replace(append, payloads=[*map(sort, append.payloads)])
+            for append in appends
+        ]
+        return await super().append(sorted_appends, lease=lease)
 """,
 }
 
@@ -97,7 +99,9 @@ STORES_WITH_A_FAULT = {
     async def append(self, appends, *, lease):
         import dataclasses
         infos = [await self.info(each.lease.stream_id, each.lease.version) for each in appends]
-        moved = [dataclasses.replace(each, first=info.next_id) for each, info in zip(appends, infos)]
+        moved = [
+            dataclasses.replace(each, first=info.next_id) for each, info in zip(appends, infos)
+        ]
         return await super().append(moved, lease=lease)
 """,
     "lets a zombie write": """
@@ -116,7 +120,12 @@ STORES_WITH_A_FAULT = {
     async def read(self, positions, *, max_rows, max_bytes):
         import dataclasses
         pages = await super().read(positions, max_rows=max_rows, max_bytes=max_bytes)
-        return [dataclasses.replace(page, head=page.head and dataclasses.replace(page.head, lease_left=9.0)) for page in pages]
+        return [
+            dataclasses.replace(
+                page, head=page.head and dataclasses.replace(page.head, lease_left=9.0)
+            )
+            for page in pages
+        ]
 """,
     "lets everybody end what was lost": """
     async def claim(self, taker, *, lease, stop):

@@ -1,1 +1,1 @@
-"""What a store promises, one module for each group of promises."""
+"""The cases of `StoreConformance`; `store_suite` says which module covers which guarantee."""

@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from datetime import timedelta
 
 import pytest
 
 from monostream_ai.errors import Fenced, MonostreamError, VersionConflict
 from monostream_ai.interfaces import Store
-from monostream_ai.testing.store_cases.acts import LONG, StoreActs, new_token, numbered
-from monostream_ai.types import MAX_STREAM_ID_BYTES, MAX_VERSION, Lease, Opening
-
-INCOMPRESSIBLE = "".join(hashlib.sha256(bytes([number])).hexdigest() for number in range(32))
-
-STREAM_IDS = {
-    "plain": "chat:123",
-    "one byte": "x",
-    "2048 bytes": INCOMPRESSIBLE,
-    "2048 bytes of two-byte letters": "é" * (MAX_STREAM_ID_BYTES // 2),
-    "quotes": """it's "quoted" `x` \\' '; DROP TABLE stream_chunk; --""",
-    "percent": "100%s %(id)s %% %1$s",
-    "colons": ":stream ::text :1 $1 ?",
-    "slashes": "../a/b//c\\d?e=f#g",
-    "braces": "{0} {x} ${y} [z]",
-    "emoji": "👩\u200d👩\u200d👧 \U0001f525",
-    "newline": "line\nline\r\ttab\x01\x1b\x7f",
-    "spaces": "  padded  ",
-    "right to left": "\u202eabc\u2066",
-}
+from monostream_ai.testing.store_cases.acts import (
+    LONG,
+    STREAM_IDS,
+    StoreActs,
+    new_token,
+    numbered,
+)
+from monostream_ai.types import MAX_VERSION, Lease, Opening
 
 
 class AcquireCases(StoreActs):

@@ -1,36 +1,68 @@
-"""The verbs that the cases are written with."""
+"""Verbs and values that the cases share."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from typing import Final
 
 from monostream_ai.errors import MonostreamError, StoreUnavailable
 from monostream_ai.interfaces import Store
-from monostream_ai.types import Append, Lease, Opening, Page, Position, State, VersionInfo
+from monostream_ai.types import (
+    MAX_STREAM_ID_BYTES,
+    Append,
+    Lease,
+    Opening,
+    Page,
+    Position,
+    State,
+    VersionInfo,
+)
 
 LONG: Final = 60.0
-"""Seconds of a lease that does not lapse while a test runs."""
+"""Seconds of a lease that cannot lapse during a test."""
 
 SHORT: Final = 0.3
-"""Seconds of a lease that a test waits out."""
+"""Seconds of a lease whose end a test waits for."""
 
 MIB: Final = 1024 * 1024
 
+_INCOMPRESSIBLE = "".join(hashlib.sha256(bytes([number])).hexdigest() for number in range(32))
+
+STREAM_IDS: Final = {
+    "plain": "chat:123",
+    "one byte": "x",
+    "2048 bytes": _INCOMPRESSIBLE,
+    "2048 bytes of two-byte letters": "é" * (MAX_STREAM_ID_BYTES // 2),
+    "quotes": """it's "quoted" `x` \\' '; DROP TABLE stream_chunk; --""",
+    "percent": "100%s %(id)s %% %1$s",
+    "colons": ":stream ::text :1 $1 ?",
+    "slashes": "../a/b//c\\d?e=f#g",
+    "braces": "{0} {x} ${y} [z]",
+    "emoji": "👩\u200d👩\u200d👧 \U0001f525",
+    "newline": "line\nline\r\ttab\x01\x1b\x7f",
+    "spaces": "  padded  ",
+    "right to left": "\u202eabc\u2066",
+}
+"""Stream ids that a careless store would mix up or refuse, by test id.
+
+The longest one cannot be compressed, since an index may limit the size of its keys.
+"""
+
 
 class StoreActs:
-    """Base of all cases."""
+    """Base class of all cases."""
 
     async def pass_time(self, seconds: float) -> None:
-        """Let seconds pass on the store's clock.
+        """Let seconds pass on the store's clock, by waiting.
 
-        It waits. Override it where the clock is the test's own, and the suite need not wait.
+        Override this if the test controls the clock, and the suite will not wait.
         """
         await asyncio.sleep(seconds)
 
     async def lapse(self, store: Store, lease: Lease) -> None:
-        """Wait until the store says that a short lease ran out."""
+        """Wait until the store reports that a short lease has lapsed."""
         await self.pass_time(SHORT)
         async with asyncio.timeout(10):
             while (await self.info(store, lease)).lease_left > 0:
@@ -53,7 +85,7 @@ class StoreActs:
         closes: bool = False,
         seconds: float = LONG,
     ) -> MonostreamError | None:
-        """Append for one version, again and again while the store says that the outcome is unknown."""
+        """Append to one version, and repeat that while the outcome is unknown."""
         async with asyncio.timeout(10):
             while True:
                 verdict: MonostreamError | None
@@ -70,7 +102,7 @@ class StoreActs:
     async def write(
         self, store: Store, lease: Lease, first: int, *payloads: str, closes: bool = False
     ) -> None:
-        """Append, and insist that it landed."""
+        """Append, and fail unless the append landed."""
         assert await self.append(store, lease, first, *payloads, closes=closes) is None
 
     async def page(
@@ -89,7 +121,7 @@ class StoreActs:
         return page
 
     def position_of(self, page: Page) -> tuple[int, State, int] | None:
-        """Return the version, state and next id that a page tells."""
+        """Return the version, state and next id in the head of a page."""
         return (
             None if page.head is None else (page.head.version, page.head.state, page.head.next_id)
         )
@@ -111,7 +143,7 @@ class StoreActs:
     async def taken(
         self, store: Store, lease: Lease, *, stop: bool = False, seconds: float = LONG
     ) -> Lease:
-        """Claim a version and insist that it worked."""
+        """Claim a version, and fail unless the claim succeeded."""
         taker = lease._replace(token=new_token())
         assert await store.claim(taker, lease=seconds, stop=stop) is not None
         return taker
@@ -122,5 +154,5 @@ def new_token() -> str:
 
 
 def numbered(count: int, start: int = 0) -> list[str]:
-    """Return payloads that tell their id."""
+    """Return payloads that contain their own ids."""
     return [f'{{"n":{number}}}' for number in range(start, start + count)]

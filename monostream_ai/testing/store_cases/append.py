@@ -1,4 +1,4 @@
-"""An append lands whole, in order, and only for the version's one writer (G3, G5)."""
+"""Appends land whole, once, and only from the writer of a version (G3, G5), as any JSON (G10)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,47 @@ import pytest
 
 from monostream_ai.errors import ChunksMissing, Fenced, StreamClosed, StreamDeleted, StreamStopped
 from monostream_ai.interfaces import Store
-from monostream_ai.testing.store_cases.acts import LONG, SHORT, StoreActs, new_token, numbered
-from monostream_ai.types import Append, Lease
+from monostream_ai.testing.store_cases.acts import (
+    LONG,
+    MIB,
+    SHORT,
+    StoreActs,
+    new_token,
+    numbered,
+)
+from monostream_ai.types import MAX_CHUNK_BYTES, Append, Lease, Opening
+
+PAYLOADS = {
+    "null": "null",
+    "false": "false",
+    "empty string": '""',
+    "empty object": "{}",
+    "NUL escape": r'"a\u0000b"',
+    "NUL in a key": r'{"\u0000":1}',
+    "lone surrogate": r'"\ud800"',
+    "surrogates in the wrong order": r'"\udc00\ud800"',
+    "surrogate pair": '"\U0001f600"',
+    "escaped surrogate pair": r'"\ud83d\ude00"',
+    "big integer": "123456789012345678901234567890",
+    "beyond a double": '{"n":9007199254740993,"m":-9223372036854775809}',
+    "float that overflows": "1e400",
+    "float that underflows": "1e-400",
+    "float spellings": "[1.0,1E5,1e5,-0,-0.0,0.10,1.7976931348623157e308]",
+    "key order": '{"b":1,"a":2,"10":3,"9":4}',
+    "duplicate keys": '{"a":1,"a":2}',
+    "spaces": '{ "a" : [ 1 , 2 ] }',
+    "escapes": r'"\/\b\f\n\r\t\"\\\u0041"',
+    "line separators": '"\u2028\u2029\x85\x7f"',
+    "not normalised": '"e\u0301 \u00e9"',
+    "byte order mark and noncharacter": '"\ufeff\uffff\U0010ffff"',
+    "percent and quotes": """{"sql":"'; DROP TABLE x; -- %s %(a)s :b $1"}""",
+    "200 levels": "[" * 200 + "]" * 200,
+}
 
 
 class AppendCases(StoreActs):
+    """An append lands whole, in order, and only for the version's one writer (G3, G5)."""
+
     async def test_payloads_are_read_in_the_order_of_their_appends(
         self, store: Store, peer: Store
     ) -> None:
@@ -190,3 +226,132 @@ class AppendCases(StoreActs):
     async def _fill(self, store: Store, lease: Lease) -> None:
         for first in range(20):
             await self.write(store, lease, first, *numbered(1, first), closes=first == 19)
+
+
+class RetryCases(StoreActs):
+    """A call repeated after a lost answer changes nothing and gets the same answer (G3)."""
+
+    async def test_a_repeated_append_lands_once(self, store: Store, peer: Store) -> None:
+        lease = await self.acquire(store, "s")
+        await self.write(store, lease, 0, "0", "1")
+        await self.write(peer, lease, 0, "0", "1")
+        assert await self.stored(store, "s") == ["0", "1"]
+        await self.write(store, lease, 2, "2")
+
+    async def test_an_append_repeated_at_once_lands_once(self, store: Store, peer: Store) -> None:
+        lease = await self.acquire(store, "s")
+        attempts = [
+            self.append(each, lease, 0, "0", "1", closes=True) for each in (store, peer, store)
+        ]
+        assert await asyncio.gather(*attempts) == [None, None, None]
+        assert await self.stored(store, "s") == ["0", "1"]
+
+    async def test_an_append_repeated_after_the_next_one_is_still_landed(
+        self, store: Store
+    ) -> None:
+        lease = await self.acquire(store, "s")
+        await self.write(store, lease, 0, "0")
+        await self.write(store, lease, 1, "1")
+        await self.write(store, lease, 0, "0")
+        assert await self.stored(store, "s") == ["0", "1"]
+
+    async def test_a_repeated_closing_append_is_landed(self, store: Store) -> None:
+        lease = await self.closed_version(store, "s", "0", "1")
+        await self.write(store, lease, 0, "0", "1", closes=True)
+        assert await self.stored(store, "s") == ["0", "1"]
+
+    async def test_a_repeated_close_without_a_payload_is_landed(self, store: Store) -> None:
+        lease = await self.acquire(store, "s")
+        await self.write(store, lease, 0, closes=True)
+        await self.write(store, lease, 0, closes=True)
+
+    async def test_an_append_repeated_after_the_close_is_landed(self, store: Store) -> None:
+        lease = await self.acquire(store, "s")
+        await self.write(store, lease, 0, "0")
+        await self.write(store, lease, 1, "1", closes=True)
+        await self.write(store, lease, 0, "0")
+
+    async def test_an_append_repeated_after_a_stop_is_landed(self, store: Store) -> None:
+        lease = await self.acquire(store, "s")
+        await self.write(store, lease, 0, "0", "1")
+        taker = await self.taken(store, lease, stop=True)
+        await self.write(store, lease, 0, "0", "1")
+        await self.write(store, taker, 2, '"abort"', closes=True)
+        await self.write(store, lease, 0, "0", "1")
+        assert await self.stored(store, "s") == ["0", "1", '"abort"']
+
+    async def test_an_append_that_a_stop_forestalled_has_not_landed(self, store: Store) -> None:
+        lease = await self.acquire(store, "s")
+        await self.write(store, lease, 0, "0")
+        await self.write(
+            store, await self.taken(store, lease, stop=True), 1, '"abort"', closes=True
+        )
+        assert isinstance(await self.append(store, lease, 1, "1"), StreamStopped)
+        assert isinstance(await self.append(store, lease, 1, "1", "2", closes=True), StreamStopped)
+
+    async def test_half_an_append_has_not_landed(self, store: Store) -> None:
+        lease = await self.closed_version(store, "s", "0", "1")
+        assert isinstance(await self.append(store, lease, 1, "1", "2"), StreamClosed)
+        assert await self.stored(store, "s") == ["0", "1"]
+
+    async def test_an_append_repeated_after_a_takeover_is_landed(self, store: Store) -> None:
+        lease = await self.acquire(store, "s", lease=SHORT)
+        assert await self.append(store, lease, 0, "0", seconds=SHORT) is None
+        await self.lapse(store, lease)
+        await self.write(store, await self.taken(store, lease), 1, '"error"', closes=True)
+        await self.write(store, lease, 0, "0")
+
+    async def test_an_append_repeated_after_a_newer_version_is_landed(self, store: Store) -> None:
+        lease = await self.acquire(store, "s")
+        await self.write(store, lease, 0, "0")
+        await self.write(store, await self.acquire(store, "s"), 0, '"newer"')
+        await self.write(store, lease, 0, "0")
+        assert isinstance(await self.append(store, lease, 1, "1"), Fenced)
+        assert await self.stored(store, "s") == ['"newer"']
+
+    async def test_an_append_repeated_after_a_deletion_has_not_landed(self, store: Store) -> None:
+        lease = await self.acquire(store, "s")
+        await self.write(store, lease, 0, "0")
+        await store.delete("s")
+        assert isinstance(await self.append(store, lease, 0, "0"), StreamDeleted)
+
+    async def test_landed_and_new_appends_share_a_batch(self, store: Store) -> None:
+        landed, new = await self.acquire(store, "a"), await self.acquire(store, "b")
+        await self.write(store, landed, 0, "0")
+        batch = [Append(lease, 0, ("0",), False) for lease in (landed, new)]
+        assert await store.append(batch, lease=LONG) == [None, None]
+        assert [await self.stored(store, each) for each in "ab"] == [["0"], ["0"]]
+
+
+class PayloadCases(StoreActs):
+    """Payloads come back as exactly the text that was stored, whatever JSON it is (G10)."""
+
+    @pytest.mark.parametrize("payload", list(PAYLOADS.values()), ids=list(PAYLOADS))
+    async def test_a_payload_comes_back_as_it_was(
+        self, store: Store, peer: Store, payload: str
+    ) -> None:
+        lease = await self.acquire(store, "s")
+        await self.write(store, lease, 0, payload)
+        await self.write(store, lease, 0, payload)
+        assert await self.stored(peer, "s") == [payload]
+
+    async def test_all_of_them_share_one_append(self, store: Store) -> None:
+        await self.closed_version(store, "s", *PAYLOADS.values())
+        assert await self.stored(store, "s") == list(PAYLOADS.values())
+
+    async def test_the_largest_payload_comes_back(self, store: Store, peer: Store) -> None:
+        payload = f'"{"é" * ((MAX_CHUNK_BYTES - 2) // 2)}"'
+        assert len(payload.encode()) == MIB
+        await self.closed_version(store, "s", payload)
+        assert await self.stored(peer, "s") == [payload]
+
+    async def test_the_fields_of_an_opening_come_back(self, store: Store) -> None:
+        for number, text in enumerate(PAYLOADS.values()):
+            await self._opening_comes_back(store, f"s{number}", text)
+
+    async def _opening_comes_back(self, store: Store, stream_id: str, text: str) -> None:
+        opening = Opening(new_token(), LONG, request=text, metadata=text)
+        await store.acquire(stream_id, None, opening)
+        info = await store.info(stream_id)
+        assert info is not None
+        assert (info.request, info.metadata) == (text, text)

@@ -1,4 +1,4 @@
-"""Streams are deleted at once, and pruned by last activity without losing their numbers (P51, P87)."""
+"""Streams are deleted at once. Versions are pruned by last activity, and keep their numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from monostream_ai.testing.store_cases.acts import SHORT, StoreActs
 from monostream_ai.types import Lease
 
 AGE = 0.05
-"""Seconds after which these cases prune."""
+"""Age in seconds from which these cases prune a version."""
 
 
 class RetentionCases(StoreActs):

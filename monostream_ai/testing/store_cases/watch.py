@@ -1,4 +1,4 @@
-"""Streams are listed, and watched versions stay listed until somebody has settled them."""
+"""Streams are listed, and watched versions stay listed until a process has settled them (G8)."""
 
 from __future__ import annotations
 
