@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -25,6 +25,35 @@ async def findings(
     return {
         each.check: each async for each in diagnose(url, listen_url=listen_url, notifier=notifier)
     }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_server_that_waits_for_the_disk(postgres_server: str) -> Iterator[None]:
+    # The test server runs without fsync to be fast, and the doctor would rightly warn of that.
+    before = asyncio.run(set_fsync(postgres_server, "on"))
+    yield
+    asyncio.run(set_fsync(postgres_server, before))
+
+
+async def set_fsync(url: str, value: str) -> str:
+    """Set fsync for new connections unless it has this value, and return the value before."""
+    before = current = await show_fsync(url)
+    if current != value:
+        connection = await asyncpg.connect(asyncpg_dsn(url))
+        await connection.execute(f"ALTER SYSTEM SET fsync = {value}")
+        await connection.execute("SELECT pg_reload_conf()")
+        await connection.close()
+    async with asyncio.timeout(30):
+        while current != value:
+            current = await show_fsync(url)
+    return before
+
+
+async def show_fsync(url: str) -> str:
+    connection = await asyncpg.connect(asyncpg_dsn(url))
+    value: str = await connection.fetchval("SHOW fsync")
+    await connection.close()
+    return value
 
 
 @pytest.fixture
