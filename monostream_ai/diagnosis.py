@@ -1,6 +1,4 @@
-"""diagnose: look at a database, and at what carries wake-ups, from outside a service;
-`monostream-ai doctor` prints it.
-"""
+"""Checks a database and its notifications without a service; `monostream-ai doctor` prints it."""
 
 from __future__ import annotations
 
@@ -15,22 +13,23 @@ from monostream_ai.interfaces import Notifier
 from monostream_ai.types import Finding, WakeUp
 
 PATIENCE: Final = 5.0
-"""Seconds for a notifier to connect and to test itself."""
+"""Seconds for a notifier to connect and deliver a wake-up."""
 
-UNHEARD: Final = "readers find new chunks by polling: "
+POLLING: Final = "readers find new chunks by polling: "
 
 
 async def diagnose(
     url: str, *, listen_url: str | None = None, notifier: str | None = None
 ) -> AsyncIterator[Finding]:
-    """Yield a finding for each check; changes nothing. Ends early where the database cannot be
-    reached.
+    """Yield a finding for each check, without changing the database.
+
+    Ends after the first finding if the database cannot be reached.
 
     Args:
         url, listen_url, notifier: As for `create_service`.
 
     Raises:
-        InvalidURL
+        InvalidURL: A URL is malformed, or names an unknown database or driver.
     """
     kind = kind_of(url)
     if kind == "sqlite":
@@ -49,21 +48,25 @@ async def diagnose(
             if finding.check == "connect" and finding.level == "fail":
                 return
         if notifier is None:
-            advice = "does the URL lead through a pooler in transaction mode? Pass a direct connection as listen_url"
+            advice = (
+                "does the URL lead through a pooler in transaction mode? "
+                "Pass a direct connection as listen_url"
+            )
             yield await check_notifier(
                 "listen", PostgresNotifier.from_url(listen_url or url), advice
             )
     if notifier is not None:
         yield await check_notifier(
-            "redis", redis_notifier(notifier), "is the server up, and the URL right?"
+            "redis", redis_notifier(notifier), "is the server up, and is the URL correct?"
         )
 
 
 async def schema_version(url: str) -> int:
-    """Return the version of a database's tables; 0 if there are none.
+    """Return the version of a database's tables, or 0 if there are none.
 
     Raises:
-        InvalidURL, StoreUnavailable
+        InvalidURL: The URL is malformed, or names an unknown database or driver.
+        StoreUnavailable: The database cannot be reached.
     """
     if kind_of(url) == "sqlite":
         from monostream_ai.stores.sqlite.store import SQLiteStore
@@ -77,7 +80,7 @@ async def schema_version(url: str) -> int:
 
 
 async def check_notifier(check: str, notifier: Notifier, advice: str) -> Finding:
-    """Send a wake-up and wait for it; closes the notifier."""
+    """Send a wake-up through a notifier and wait until it arrives; then close the notifier."""
     listener = _Listener()
     async with aclosing(notifier):
         unlisten = await notifier.listen(listener, listener.on_error)
@@ -86,16 +89,16 @@ async def check_notifier(check: str, notifier: Notifier, advice: str) -> Finding
                 while not notifier.healthy:
                     await listener.news()
                 started = time.perf_counter()
-                # A hint: who hears it and has no reader of such a stream does nothing.
+                # Harmless in other processes: none of them has a reader of this stream.
                 await notifier.notify([WakeUp(listener.stream_id, 0, 0)])
                 while not listener.heard:
                     await listener.news()
         except TimeoutError:
             reason = f" ({type(listener.error).__name__})" if listener.error else ""
-            return Finding(check, "warn", f"wake-ups do not arrive{reason}", UNHEARD + advice)
+            return Finding(check, "warn", f"wake-ups do not arrive{reason}", POLLING + advice)
         except Exception as error:
             return Finding(
-                check, "warn", f"wake-ups cannot be sent ({type(error).__name__})", UNHEARD + advice
+                check, "warn", f"wake-ups cannot be sent ({type(error).__name__})", POLLING + advice
             )
         finally:
             await unlisten()

@@ -1,5 +1,6 @@
-"""What a service does, told to an observer such as a metrics library. Without an observer nothing
-of this module runs.
+"""Reports the work of a service to an observer, such as a metrics library.
+
+Without an observer, none of this runs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 REMEMBERED: Final = 4096
-"""Lost versions, and wake-ups on their way, that are remembered at most."""
+"""Number of lost versions, and of wake-ups in transit, that are remembered at most."""
 
 Measure = Literal[
     "append.seconds",
@@ -29,20 +30,20 @@ Measure = Literal[
     "publisher.fenced",
     "publisher.lost",
 ]
-"""What is measured as it happens.
+"""Names of the measures that are reported one by one.
 
-append.seconds    how long one append took, which holds what all publishers of the process had queued
-append.chunks     how many chunks it stored
-read.seconds      how long one read took, which serves up to 64 streams
-notify.seconds    from sending a wake-up until this process hears it itself
-publisher.fenced  1 for each publisher of this process that lost its right to a newer version or a takeover
-publisher.lost    1 for each version that this process saw without its publisher
+append.seconds    duration of one append, which stores the queued chunks of all publishers
+append.chunks     number of chunks in one append
+read.seconds      duration of one read, which serves up to 64 streams
+notify.seconds    time from sending a wake-up until this process receives it
+publisher.fenced  1 for each publisher of this process that a newer version or takeover fenced
+publisher.lost    1 for each version that this process found open without a live publisher
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """One service in this process: its state at one moment, and counts since its start."""
+    """The state of one service in this process at one moment, and its counts since the start."""
 
     open_versions: int
     """Versions that publishers of this process are writing."""
@@ -52,16 +53,16 @@ class Statistics:
     """Streams that have readers; each is read from the store once for all of them."""
 
     reader_lag: int
-    """How many chunks the slowest reader is behind those that this process knows to be stored."""
+    """Number of chunks that this process knows to be stored and the slowest reader has not read."""
 
     rescues: int
-    """Reads in which a poll found chunks that no wake-up had announced. If it grows, notifications
-    do not arrive.
+    """Polls that found chunks which no wake-up had announced. A growing number means that
+    notifications do not arrive.
     """
 
     errors: Mapping[str, int]
-    """Errors of work in the background, by source: append, read, renew, check, release, notify,
-    listen, prune.
+    """Numbers of background errors by source: append, read, renew, check, release, notify, listen,
+    prune.
     """
 
 
@@ -70,19 +71,20 @@ Activity = Statistics
 
 
 class Observer(Protocol):
-    """Takes what a service tells; both methods return at once and never raise."""
+    """Receives measures and statistics. Both methods must return at once and never raise."""
 
     def observe(self, measure: Measure, value: float) -> None:
-        """Take a value, on the event loop of the service."""
+        """Receive a value, on the event loop of the service."""
 
     def watch(self, statistics: Callable[[], Statistics]) -> None:
-        """Take a function that may be called at any time from any thread. Called once for each
-        service.
+        """Receive the statistics function of a service, once for each service.
+
+        The function may be called at any time and from any thread.
         """
 
 
 class ObservedStore(ForwardingStore):
-    """Measures appends and reads, and notices publishers that were fenced or lost."""
+    """Measures appends and reads, and counts publishers that were fenced or lost."""
 
     def __init__(self, inner: Store, observer: Observer) -> None:
         super().__init__(inner)
@@ -96,13 +98,13 @@ class ObservedStore(ForwardingStore):
         verdicts = await self.inner.append(appends, lease=lease)
         self._observer.observe("append.seconds", time.perf_counter() - started)
         self._observer.observe("append.chunks", sum(len(append.payloads) for append in appends))
-        return self._noticed(verdicts)
+        return self._counted(verdicts)
 
     async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:
-        return self._noticed(await self.inner.renew(leases, lease=lease))
+        return self._counted(await self.inner.renew(leases, lease=lease))
 
     async def check(self, leases: Sequence[Lease]) -> list[MonostreamError | None]:
-        return self._noticed(await self.inner.check(leases))
+        return self._counted(await self.inner.check(leases))
 
     async def read(
         self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
@@ -112,29 +114,29 @@ class ObservedStore(ForwardingStore):
         self._observer.observe("read.seconds", time.perf_counter() - started)
         for position, page in zip(positions, pages, strict=True):
             if page.head is not None and page.head.state == "open" and page.head.lease_left <= 0:
-                self._saw_lost(position.stream_id, page.head.version)
+                self._count_lost(position.stream_id, page.head.version)
         return pages
 
     async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
         next_id = await self.inner.claim(taker, lease=lease, stop=stop)
         if next_id is not None and not stop:
-            self._saw_lost(taker.stream_id, taker.version)
+            self._count_lost(taker.stream_id, taker.version)
         return next_id
 
-    def _noticed(self, verdicts: list[MonostreamError | None]) -> list[MonostreamError | None]:
+    def _counted(self, verdicts: list[MonostreamError | None]) -> list[MonostreamError | None]:
         for verdict in verdicts:
             if isinstance(verdict, Fenced):
                 self._observer.observe("publisher.fenced", 1)
         return verdicts
 
-    def _saw_lost(self, stream_id: str, version: int) -> None:
+    def _count_lost(self, stream_id: str, version: int) -> None:
         if (stream_id, version) not in self._lost:
             self._observer.observe("publisher.lost", 1)
             _remember(self._lost, (stream_id, version), None)
 
 
 class ObservedNotifier(ForwardingNotifier):
-    """Measures how long a wake-up takes, where a process hears its own."""
+    """Measures the time of a wake-up, if the notifier returns it to the process that sent it."""
 
     def __init__(self, inner: Notifier, observer: Observer) -> None:
         super().__init__(inner)
@@ -172,6 +174,7 @@ class _ObservedListener:
 
 
 def _remember(memory: dict[K, V], key: K, value: V) -> None:
+    # A dict keeps its keys in the order they were added, so the first one is the oldest.
     memory[key] = value
     if len(memory) > REMEMBERED:
         del memory[next(iter(memory))]

@@ -1,4 +1,4 @@
-"""Publishing from a program without an event loop."""
+"""Publishes from programs without an event loop."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ T = TypeVar("T")
 
 
 class SyncPublisher:
-    """A publisher for sync code: a thread with an event loop of its own does the work. `with` opens
-    the version and ends it.
+    """A publisher for sync code; a `with` block opens the version and ends it.
 
-    It ends as a `Publisher` does, with KeyboardInterrupt in the place of a cancellation. A stop
-    cannot interrupt the block: the next `write` or `flush`, or else leaving the block, raises
-    `StreamStopped` or `Fenced`.
+    A thread with its own event loop does the work. The version ends as with `Publisher`;
+    KeyboardInterrupt counts as a cancellation. A stop cannot interrupt the block: the next `write`
+    or `flush`, or the end of the block, raises `StreamStopped` or `Fenced`.
 
     Args:
-        service: A URL as for `create_service`, or a function that makes a service; it is closed
-            with the block.
+        service: A URL as for `create_service`, or a function that returns a new service. The
+            service is closed after the block.
         options: As for `service.publisher`.
     """
 
@@ -40,10 +39,20 @@ class SyncPublisher:
         self._options = options
         self._opened: Future[tuple[Publisher[Any], asyncio.AbstractEventLoop]] = Future()
         self._left: Future[Ending] = Future()
+        # Written by the thread, and read by the block only after `join`, so it needs no lock.
         self._failure: BaseException | None = None
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._run()), name=f"publisher {stream_id}", daemon=True
         )
+
+    def __repr__(self) -> str:
+        if not self._opened.done():
+            return f"<SyncPublisher {self._stream_id!r} not open>"
+        if self._opened.exception() is not None:
+            return f"<SyncPublisher {self._stream_id!r} failed>"
+        pub, _ = self._opened.result()
+        state = "closed" if self._left.done() or pub.closed else "open"
+        return f"<SyncPublisher {self._stream_id!r} v{pub.version} {state}>"
 
     @property
     def stream_id(self) -> str:
@@ -58,17 +67,18 @@ class SyncPublisher:
         return self.publisher.message_id
 
     def write(self, *chunks: Any) -> int:
-        """Store chunks, all or none; return the id of the last one. Raises as `Publisher.write`
-        does.
+        """Store chunks, all or none, and return the id of the last one.
+
+        Raises the errors of `Publisher.write`.
         """
         return self.wait_for(self.publisher.write(*chunks))
 
     def push(self, *chunks: Any) -> None:
-        """Queue chunks without waiting, from any thread; as `Publisher.push`."""
+        """Queue chunks without waiting; may be called from any thread, like `Publisher.push`."""
         self.publisher.push(*chunks)
 
     def flush(self) -> None:
-        """Wait until everything written and pushed so far is durable; raise what `write` would."""
+        """Wait until all chunks so far are durable, pushed ones too; raise the errors of `write`."""
         self.wait_for(self.publisher.flush())
 
     def __enter__(self) -> Self:
@@ -95,19 +105,19 @@ class SyncPublisher:
 
     @property
     def publisher(self) -> Publisher[Any]:
-        """The open publisher, which belongs to the thread's loop: only `push` may be called from
-        others.
+        """The open publisher. Only its `push` may be called from other threads.
 
         Raises:
-            PublisherClosed: The block was not entered yet, or has been left.
+            PublisherClosed: The `with` block has not begun, or has ended.
         """
         if not self._opened.done() or self._left.done():
             raise PublisherClosed(self._stream_id, None)
         return self._opened.result()[0]
 
     def wait_for(self, work: Awaitable[T]) -> T:
-        """Await something on the thread's loop. An exception that ends the wait, as
-        KeyboardInterrupt does, cancels it.
+        """Await `work` on the thread's loop, and return its result.
+
+        If an exception such as KeyboardInterrupt ends the wait, `work` is cancelled.
         """
 
         async def waiting() -> T:
@@ -128,7 +138,8 @@ class SyncPublisher:
                 else self._service() as service
             ):
                 await self._publish(service, left)
-                # After a stop, the block still talks to the publisher.
+                # A stop ends the version before the block, which still calls the publisher. So the
+                # loop must run until the block has ended.
                 await left
         except BaseException as error:
             self._fail(error)

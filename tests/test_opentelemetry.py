@@ -64,6 +64,13 @@ async def everything_measured() -> dict[str, Any]:
     return metrics
 
 
+def test_an_observer_shows_how_many_services_it_serves() -> None:
+    observer = OpenTelemetryObserver(MeterProvider().get_meter("test"))
+    for _ in range(2):
+        DurableStreamService(MemoryStore(), MemoryNotifier(), PROTOCOL, observer=observer)
+    assert repr(observer) == "<OpenTelemetryObserver of 2 services>"
+
+
 async def test_measures_and_activity_are_exported() -> None:
     metrics = await everything_measured()
     assert metrics["monostream_versions_open"][0]["value"] == 1

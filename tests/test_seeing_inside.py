@@ -7,10 +7,11 @@ import logging
 
 import pytest
 
-from monostream_ai import DurableStreamService, StreamStopped, create_service
+from monostream_ai import DurableStreamService, InvalidURL, StreamStopped, create_service
 from monostream_ai.notifiers.memory import MemoryNotifier
 from monostream_ai.observing import Statistics
 from monostream_ai.stores.memory import MemoryStore
+from monostream_ai.threads import SyncPublisher
 from tests.chunks import PROTOCOL, Chunk, text, texts
 from tests.hooked_store import Gate, HookedStore
 
@@ -54,6 +55,21 @@ async def test_a_service_shows_its_store_and_how_busy_it_is() -> None:
         assert repr(service).startswith("<DurableStreamService on ")
         assert repr(service).endswith(" open, 1 publishing, 0 reading>")
     assert " closing, " in repr(service)
+
+
+def test_a_sync_publisher_shows_its_version_and_state() -> None:
+    pub = SyncPublisher("memory://", "chat:1")
+    assert repr(pub) == "<SyncPublisher 'chat:1' not open>"
+    with pub:
+        assert repr(pub) == "<SyncPublisher 'chat:1' v0 open>"
+    assert repr(pub) == "<SyncPublisher 'chat:1' v0 closed>"
+
+
+def test_a_sync_publisher_shows_that_it_failed_to_open() -> None:
+    pub = SyncPublisher("nonsense", "chat:1")
+    with pytest.raises(InvalidURL), pub:
+        pass
+    assert repr(pub) == "<SyncPublisher 'chat:1' failed>"
 
 
 async def test_no_repr_shows_a_password() -> None:
