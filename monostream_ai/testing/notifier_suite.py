@@ -1,4 +1,9 @@
-"""The conformance suite for notifiers."""
+"""The conformance suite for notifiers.
+
+No guarantee depends on a notifier alone, since readers poll without wake-ups (G6); it makes them
+fast. The cases check, in this order, that wake-ups arrive, that a change of health is followed by a
+resync, and that listeners and notifiers end cleanly.
+"""
 
 from __future__ import annotations
 
