@@ -24,7 +24,7 @@ def packages() -> Path:
 
 @pytest.fixture
 def read_all(packages: Path) -> ReadAll:
-    """Let the real clients read; see read.mjs for what goes in and comes out."""
+    """Let the real clients read chunks; read.mjs describes the requests and the answers."""
 
     def read(requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         lines = "".join(json.dumps(request) + "\n" for request in requests)

@@ -1,4 +1,4 @@
-"""What each client should make of a message, and what it makes of it."""
+"""Compares the message that each real client makes of chunks with the message of our reducer."""
 
 from __future__ import annotations
 
@@ -20,27 +20,29 @@ CLIENTS: Mapping[Profile, str] = {
     "v7.0.149": "7.0.173",
 }
 STRICT: Mapping[Profile, str] = {"v5": "5.0.100", "v6": "6.0.100"}
-"""The oldest releases that the tests know; they refuse each key that they do not know."""
+"""The oldest tested releases, which refuse unknown keys."""
 
 INTENDED = "An error occurred."
 """The text of the `error` chunks that are meant to reach a page."""
 
 
 class Expected(NamedTuple):
-    """What our reducer makes of what a client is sent."""
+    """The chunks sent to a client, and the message that our reducer makes of them."""
 
     sent: list[Chunk]
     message: UIMessage
     settled: UIMessage | None
     refused: bool
-    """Whether it holds that a client would fail; the message is then as it was before."""
+    """Whether our reducer refused a chunk; the message is then the one before it."""
 
 
 def expect(
     profile: Profile, chunks: Sequence[Chunk], continued: UIMessage | None = None
 ) -> Expected:
-    """Return what a client is sent, and what it should make of it, if it holds the message that the
-    chunks go on with.
+    """Return the chunks sent to a client, and the message it should make of them.
+
+    Args:
+        continued: The message that the client already has, which the chunks continue.
     """
     filter, reducer = ProfileFilter(profile), MessageReducer(continued)
     sent = [decode_json(filter.apply(encode_json(chunk))) for chunk in chunks]
@@ -95,7 +97,8 @@ def _problems(expected: Expected, answer: dict[str, Any], *, may_fail: bool) -> 
         return
     errors = [error for error in answer["errors"] if error != INTENDED]
     if bool(errors) != expected.refused or (errors and not may_fail):
-        yield f"the reader fails {errors}; we expected {'that' if expected.refused else 'no failure'}"
+        wanted = "that" if expected.refused else "no failure"
+        yield f"the reader fails {errors}; we expected {wanted}"
     if answer["message"] != expected.message:
         yield f"the page shows {answer['message']} and we have {expected.message}"
     if not answer["valid"]:

@@ -1,4 +1,4 @@
-"""The statements that an engine's connections send, counted by what they do."""
+"""Counts the statements that the connections of an engine send, by kind."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class CountedProcess:
         connection.driver_connection.add_query_logger(self._take)
 
     def _take(self, logged: Any) -> None:
-        # What the driver asks once for each connection, about types, is none of ours.
+        # The driver asks for types once for each connection; those statements are not counted.
         if "stream_" in logged.query or "pg_notify(" in logged.query:
             self.statements[
                 next(

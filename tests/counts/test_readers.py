@@ -1,4 +1,4 @@
-"""What many readers of event streams cost: reads, statements, connections and encoded frames."""
+"""Costs of many readers of event streams: reads, statements, connections and encoded frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What 64 streams cost the database, in statements; each one outside a transaction is one commit."""
+"""Statements that 64 streams cost the database; each one outside a transaction is a commit."""
 
 from __future__ import annotations
 
@@ -43,9 +43,7 @@ async def opened(process: CountedProcess) -> list[Publisher[Chunk]]:
 async def joined(
     process: CountedProcess, writer: CountedProcess, readers_of_each: int
 ) -> list[asyncio.Task[list[Chunk]]]:
-    """Start readers; return when all of them have what is stored, and wait for more without a read
-    on its way.
-    """
+    """Start readers; return when all have the stored chunks and wait for more without a read."""
 
     async def follow(subscription: Subscription[Chunk], has_first: asyncio.Event) -> list[Chunk]:
         chunks = [await anext(subscription)]

@@ -61,6 +61,6 @@ async def test_what_is_written_is_not_logged(log: pytest.LogCaptureFixture, tmp_
             await service.publisher("s", 9, metadata={"note": {SECRET: float("nan")}}).open()
 
     assert SECRET not in str(fenced.value)
-    # The path of what cannot be stored is told to the one who wrote it, and is in no log.
+    # The error tells its caller the path of the refused value, and no log contains it.
     assert SECRET in str(refused.value)
     assert SECRET not in log.text

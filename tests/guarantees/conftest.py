@@ -10,7 +10,7 @@ from tests.backends import Backend
 
 @pytest.fixture
 async def observer(backend: Backend) -> AsyncIterator[Store]:
-    """A store of another process, which sees what is committed and nothing else."""
+    """A store of another process, which sees committed data only."""
     store = backend.new_store()
     await store.setup()
     yield store

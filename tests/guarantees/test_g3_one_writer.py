@@ -72,7 +72,7 @@ class LastVersionForAll(ForwardingStore):
 
 
 class FenceLess(ForwardingStore):
-    """Writes for whoever asks, at the end of what the newest publisher has written."""
+    """Writes for any publisher, after the last chunk of the newest one."""
 
     # Shared by the processes of a test; each test writes its own entry first.
     holders: ClassVar[dict[str, Lease]] = {}

@@ -34,7 +34,7 @@ async def check_that_readers_see_the_latest_version(writer: Service, reader: Ser
 
     expected = [text(100), text(101), FINISH]
     seen = [chunk async for chunk in follower]
-    # What the old version still held may come before the switch, never after it.
+    # Chunks of the old version may come before the switch, never after it.
     assert seen[-3:] == expected
     assert seen[:-3] in ([], [text(2)])
     assert await joined == expected

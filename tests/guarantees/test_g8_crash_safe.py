@@ -27,7 +27,7 @@ T = TypeVar("T")
 LEASE = 0.5
 CHUNKS = 4
 CALLS = CHUNKS + 2
-"""What a publisher asks of its store: to open, to write each chunk, to finish."""
+"""Calls of a publisher to its store: to open, to write each chunk, to finish."""
 
 
 class Dying(ForwardingStore):

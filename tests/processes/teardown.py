@@ -54,7 +54,7 @@ async def fork_and_close_in_the_child() -> None:
         await pub.write(text(0))
         child = os.fork()
         if child == 0:
-            # What runs in the parent's loop is not the child's to run.
+            # The child must not run tasks of the parent's loop.
             asyncio._set_running_loop(None)
             try:
                 asyncio.run(asyncio.wait_for(service.aclose(), 5))

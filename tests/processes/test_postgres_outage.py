@@ -21,8 +21,8 @@ Service = DurableStreamService[Chunk]
 LEASE = 2.0
 
 BEFORE_A_PROBE = 12.0
-"""Seconds, for machines that are busy. What finds a frozen connection without polls is a probe, and
-that takes 15 to 20.
+"""Seconds that a busy machine may need. Without polls a probe would find the frozen connection, and
+that takes 15 to 20 seconds.
 """
 
 

@@ -38,7 +38,7 @@ def backend(tmp_path: Path, request: pytest.FixtureRequest) -> Backend:
 
 @pytest.fixture
 def recorded(recorded_chunks: Mapping[str, Sequence[Sequence[Chunk]]]) -> Scenarios:
-    """What tests of the captures make, and random messages."""
+    """Messages recorded by the tests of the captures, and random messages."""
     if not recorded_chunks:
         pytest.skip("runs after tests/langchain, which records the messages")
     return scenarios.of_langchain(recorded_chunks) | scenarios.of_openai() | scenarios.built(20)

@@ -1,4 +1,4 @@
-"""Whether chats show what they should, and whether the known faults of their releases still happen."""
+"""Checks that chats show the right message, and that the known faults of their releases remain."""
 
 from __future__ import annotations
 
@@ -18,15 +18,13 @@ COMPARED: Final = ("messages", "status", "error")
 
 
 class View(NamedTuple):
-    """One look at the chat of a story, and what it should show: what the release shows when nothing
-    breaks.
-    """
+    """One view of the chat of a story, beside the view that the release shows if nothing breaks."""
 
     told: Told
     name: str
     expected: dict[str, Any]
     got: Parts
-    """Those that had reached the page when the response broke."""
+    """The parts that had reached the page when the response broke off."""
 
     @property
     def is_whole(self) -> bool:
@@ -51,7 +49,10 @@ class View(NamedTuple):
             if seen[key] != self.expected[key]
         }
         faults = [fault.what for fault in self.faults]
-        return f"{self.told.story}, {self.name}: as without a cut but for {differing}; known faults: {faults}"
+        return (
+            f"{self.told.story}, {self.name}: as without a cut but for {differing}; "
+            f"known faults: {faults}"
+        )
 
 
 def complaints_about_whole(told: Sequence[Told], sent: Sent) -> Iterator[str]:
@@ -85,7 +86,7 @@ def _without_empty_steps(message: UIMessage) -> UIMessage:
 
 
 def views_of(told: Sequence[Told], whole: Sequence[Told], sent: Sent) -> list[View]:
-    """Return all views of the stories; `whole` are the stories of the same scenarios without a cut."""
+    """Return all views of the stories; `whole` has the same scenarios without a cut."""
     unbroken = {each.story.scenario: each.cut for each in whole}
     return [
         View(

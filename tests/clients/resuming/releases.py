@@ -1,6 +1,4 @@
-"""The releases of `ai` that chats are tested with, and what they get wrong however the server
-replays: all that is known.
-"""
+"""The tested releases of `ai`, and their known faults, which no replay by a server avoids."""
 
 from __future__ import annotations
 

@@ -12,10 +12,10 @@ from monostream_ai.ui_messages import Chunk
 
 
 class Returns:
-    """How many streaming responses to a GET each chat has begun to get.
+    """Counts the streaming responses to a GET that have begun, for each chat.
 
-    An ASGI middleware, since only the application sees that moment: what is stored by then is
-        replayed, all else is tailed.
+    This is an ASGI middleware, since only the application sees that moment: chunks stored before it
+    are replayed, and later ones are tailed.
     """
 
     def __init__(self) -> None:

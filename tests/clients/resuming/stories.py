@@ -1,4 +1,4 @@
-"""What is asked of drive.mjs, and what it answers."""
+"""Requests to drive.mjs, and its answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monostream_ai.ui_messages import UIMessage
 HERE = Path(__file__).parent
 
 PATIENCE = 110.0
-"""Seconds for all stories of one call."""
+"""Seconds for all stories of one call together."""
 
 
 class Cut(NamedTuple):
@@ -23,25 +23,21 @@ class Cut(NamedTuple):
     events: int
     bytes: int = 0
     cleanly: bool = False
-    """It ends as if it were whole, instead of with an error."""
+    """Whether it ends like a complete response, instead of with an error."""
 
 
 @dataclass(frozen=True)
 class Story:
-    """A chat that asks, loses the response, and is looked at in several ways at once; see
-    drive.mjs.
-    """
+    """A chat that asks, loses the response, and is viewed in several ways; see drive.mjs."""
 
     release: str
     scenario: str
     cut: Cut | None = None
     views: Sequence[str] = ()
     stored: int | None = None
-    """Chunks that the reply has written when the views come back; None if it does not wait for
-    them.
-    """
+    """Chunks that the reply writes before it waits for the views; None if it does not wait."""
     more: dict[str, Any] = field(default_factory=dict)
-    """Further keys for drive.mjs."""
+    """Additional keys for drive.mjs."""
 
     def line(self, key: int, url: str) -> dict[str, Any]:
         stages = [] if self.stored is None else [[self.stored, len(self.views)]]
@@ -59,11 +55,11 @@ class Story:
 
 
 class Told(NamedTuple):
-    """A story and what came of it. `cut` and each view have `messages`, `status`, `error`, `log`,
+    """A story and its outcome. `cut` and each view have `messages`, `status`, `error`, `log`,
     `calls` and `data`.
 
-    `calls` and `data` are what the chat was called back with, since it came back if it did; `log`
-    has each request.
+    `calls` and `data` are the arguments of the chat's callbacks, after its return if it returned.
+    `log` has every request.
     """
 
     story: Story

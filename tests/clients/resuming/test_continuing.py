@@ -1,5 +1,6 @@
-"""A message that goes on after the page has answered its calls: the response has what is new, and a
-replay has all of it.
+"""A message that continues after the page answered its calls.
+
+The response has the new chunks, and a replay has the whole message.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""Chats whose response breaks off anywhere show, once they are back, what they would have shown,
-and what the server has.
+"""A chat whose response breaks off anywhere shows the complete message once it is back.
 
-The scenarios are what tests of the captures record, and random messages. With the latest release of
-each major, every chunk boundary of each is tried, of very long ones some, but of those that look
-alike up to the next chunk only one. With every release, two boundaries and one place inside a chunk
-are tried in a third of the scenarios.
+The scenarios are messages recorded by the tests of the captures, and random messages. The latest
+release of each major tries every chunk boundary, or some of a very long message; of boundaries that
+look alike up to the next chunk it tries one. Every release tries two boundaries and one place
+inside a chunk, in a third of the scenarios.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ from tests.clients.resuming.stories import Cut, Story, Told, tell
 
 VIEWS: Final = (SAME_TAB, REFRESH, OVER_PARTIAL)
 CUT_OFF: Final = ("network error", "the connection broke")
-"""What networks.mjs says."""
+"""The errors of networks.mjs."""
 
 SHARES: Final = 4
-"""Tests of one release, so that none takes long."""
+"""Number of tests that share the cuts of one release, so that none takes long."""
 
 LONG: Final = 60
 """Chunks of messages that are cut at this many places at most: threads make them, of parts that are

@@ -226,7 +226,7 @@ async def test_a_stop_whose_ending_is_missed_is_asked_for_once(serve: Serve, cle
 async def test_a_tail_goes_on_where_it_broke_off(serve: Serve, index: int) -> None:
     served = await serve(HELLO)
     chunks, stored = HELLO["hello"], 7
-    # The first page asks for the tail of what is stored, which then grows.
+    # The first page asks for the tail of the stored chunks, which then grow in number.
     more = {
         "script": {"scenario": "hello", "stages": [[stored, 1], [len(chunks) - 1, 2]]},
         "viewWorkflow": {"startIndex": index},
@@ -273,6 +273,6 @@ async def test_after_it_has_given_up_the_page_can_come_back(serve: Serve, replay
     assert [each.cut["status"] for each in (broken_off, rejected)] == ["error", "error"]
     assert indices_in(broken_off.views[SAME_TAB]["log"]) == [4, 5, 5, 0]
     assert parts_in(broken_off.views[SAME_TAB]) == parts_in(whole.cut)
-    # Unless told that the transport replays, `ai` takes what it gets then for more of what it has.
+    # Unless told that the transport replays, `ai` appends the answer to the message it has.
     assert indices_in(rejected.views[SAME_TAB]["log"]) == [4, 0]
     assert (parts_in(rejected.views[SAME_TAB]) == parts_in(whole.cut)) == replays
