@@ -1,4 +1,4 @@
-"""LangChain and LangGraph: record what they do, and turn the messages of `useChat` into theirs."""
+"""LangChain and LangGraph: record their runs, and convert the messages of `useChat` for them."""
 
 try:
     import langchain_core as langchain_core
@@ -7,11 +7,10 @@ except ImportError as error:
         "monostream_ai.langchain needs langchain-core: pip install langchain-core"
     ) from error
 
-from monostream_ai.langchain.ambient import attached
 from monostream_ai.langchain.approvals import resume_value
-from monostream_ai.langchain.handler import StreamCallbackHandler
-from monostream_ai.langchain.messages import to_langchain_messages
+from monostream_ai.langchain.handler import StreamCallbackHandler, attached
 from monostream_ai.langchain.owning import OwningCallbackHandler
+from monostream_ai.langchain.to_langchain import to_langchain_messages
 
 __all__ = [
     "OwningCallbackHandler",

@@ -1,63 +1,81 @@
-"""The callback handler that records what LangChain does."""
+"""The callback handler that records LangChain's runs to a publisher.
+
+Each callback becomes an event; events are mapped to chunks one at a time, whichever thread they
+come from.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
+from langchain_core.tracers.context import register_configure_hook
 
 from monostream_ai.langchain.mapper import LangChainMapper
 from monostream_ai.langchain.runs import Include, Runs
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.size_limit import Sink, push_fitting
 
+H = TypeVar("H", bound=BaseCallbackHandler)
 T = TypeVar("T")
+
+Map: TypeAlias = Callable[[LangChainMapper], list[Chunk]]
+"""Maps one callback with the mapper of its message."""
+
+# LangChain asks this variable for a handler whenever it configures a run.
+_ATTACHED: ContextVar[BaseCallbackHandler | None] = ContextVar(
+    "monostream_ai_handler", default=None
+)
+register_configure_hook(_ATTACHED, inheritable=True)
 
 
 class Event(NamedTuple):
-    """One callback. `starts` and `ends` tell that a run does so; `error` is what ended it."""
+    """One callback: whether it starts or ends the run, and the error that ended it."""
 
     run_id: UUID
-    chunks: Callable[[], list[Chunk]]
+    map: Map
     starts: bool = False
     ends: bool = False
     error: BaseException | None = None
 
 
 class StreamCallbackHandler(BaseCallbackHandler):
-    """Records runs to an open publisher as UI message chunks; for `config={"callbacks":
-    [StreamCallbackHandler(pub)]}`.
+    """Records runs to an open publisher as UI message chunks.
 
-    Works for `ainvoke`, `astream` and sync calls in any thread, for one chain after another and for
-    several at once: all of them become one message. It touches memory only, changes no result, and
-    never ends the version: leaving the publisher's block does. Use one handler for a publisher.
-    Call sync code with `asyncio.to_thread`: while it holds the event loop, nothing is stored.
+        await chain.ainvoke(question, config={"callbacks": [StreamCallbackHandler(pub)]})
+
+    Works for `ainvoke`, `astream` and sync calls in any thread. Several chains, one after another
+    or at once, make one message. The handler touches memory only, changes no result, and never ends
+    the version: leaving the publisher's block does. Use one handler for a publisher. Call sync code
+    with `asyncio.to_thread`: while it holds the event loop, nothing is stored.
 
     Args:
         pub: An open publisher of UI message chunks, or a `SyncPublisher`. Its message id goes into
             `start`.
-        force_streaming: Make every model stream, also under `invoke` and inside LangGraph nodes;
-            otherwise only models that stream anyway are shown as they speak. Turn it off for
+        force_streaming: Make every model stream, also under `invoke` and inside LangGraph nodes.
+            Otherwise an answer grows on the page only if its model streams anyway. Turn it off for
             `astream_events` and `astream_log`: they lose parser events.
-        send_start: False if somebody else has written `start`.
-        continued: The assistant `UIMessage` that this turn goes on with, as after an approval: its
-            calls get their results and are not announced again. The publisher's message id is then
-            the id of that message.
-        exclude_tags: Do not show runs with these tags. `nostream` and `langsmith:hidden` are never
-            shown.
+        send_start: False if the program writes `start` itself.
+        continued: The assistant `UIMessage` that this turn continues, as after an approval: its
+            calls get their results and are not announced again. Give the publisher the id of that
+            message.
+        exclude_tags: Hide runs with these tags. `nostream` and `langsmith:hidden` are always
+            hidden.
         nested: Whether to show models and tools that run inside a tool.
         include: Called with the tags and metadata of each model run; False hides it.
-        error_text: Makes what a user reads about a tool that failed; a fixed text otherwise, since
-            an exception may tell secrets.
-        tool_output: Makes the JSON value that a user sees of what a tool returned: a `ToolMessage`,
-            or the value of a tool that was called without a tool call.
+        error_text: Makes the text that a user sees for a tool that failed. The default is a fixed
+            text, since an exception may reveal secrets.
+        tool_output: Makes the JSON value that a user sees for the return value of a tool: a
+            `ToolMessage`, or the plain value of a tool that ran without a tool call.
     """
 
     run_inline = True
@@ -87,7 +105,10 @@ class StreamCallbackHandler(BaseCallbackHandler):
         self._lock, self._waiting = threading.Lock(), deque[Event]()
         self._holder: int | None = None
         if force_streaming:
-            self.tap_output_aiter = self.tap_output_iter = _as_it_is
+            self.tap_output_aiter = self.tap_output_iter = _unchanged
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._pub!r}>"
 
     def on_chat_model_start(
         self,
@@ -97,16 +118,14 @@ class StreamCallbackHandler(BaseCallbackHandler):
         run_id: UUID,
         **kwargs: Any,
     ) -> None:
-        self._record(
-            Event(run_id, lambda: self._mapper.model_start(run_id, *_origin(kwargs)), starts=True)
-        )
+        origin = _origin(kwargs)
+        self._record(run_id, lambda mapper: mapper.model_start(run_id, *origin), starts=True)
 
     def on_llm_start(
         self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **kwargs: Any
     ) -> None:
-        self._record(
-            Event(run_id, lambda: self._mapper.model_start(run_id, *_origin(kwargs)), starts=True)
-        )
+        origin = _origin(kwargs)
+        self._record(run_id, lambda mapper: mapper.model_start(run_id, *origin), starts=True)
 
     def on_llm_new_token(
         self,
@@ -116,37 +135,30 @@ class StreamCallbackHandler(BaseCallbackHandler):
         run_id: UUID,
         **kwargs: Any,
     ) -> None:
-        self._record(Event(run_id, lambda: self._mapper.token(run_id, token, chunk)))
+        self._record(run_id, lambda mapper: mapper.token(run_id, token, chunk))
 
     def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        self._record(Event(run_id, lambda: self._mapper.stream_event(run_id, event)))
+        self._record(run_id, lambda mapper: mapper.stream_event(run_id, event))
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
-        self._record(Event(run_id, lambda: self._mapper.model_end(run_id, response), ends=True))
+        self._record(run_id, lambda mapper: mapper.model_end(run_id, response), ends=True)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         self._record(
-            Event(run_id, lambda: self._mapper.model_error(run_id, error), ends=True, error=error)
+            run_id, lambda mapper: mapper.model_error(run_id, error), ends=True, error=error
         )
 
     def on_chain_start(
         self, serialized: dict[str, Any], inputs: dict[str, Any], *, run_id: UUID, **kwargs: Any
     ) -> None:
-        self._record(
-            Event(
-                run_id,
-                lambda: self._mapper.run_start("chain", run_id, *_origin(kwargs)),
-                starts=True,
-            )
-        )
+        origin = _origin(kwargs)
+        self._record(run_id, lambda mapper: mapper.run_start("chain", run_id, *origin), starts=True)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        self._record(Event(run_id, lambda: self._mapper.run_end(run_id, outputs), ends=True))
+        self._record(run_id, lambda mapper: mapper.run_end(run_id, outputs), ends=True)
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        self._record(
-            Event(run_id, lambda: self._mapper.run_error(run_id, error), ends=True, error=error)
-        )
+        self._record(run_id, lambda mapper: mapper.run_error(run_id, error), ends=True, error=error)
 
     def on_tool_start(
         self,
@@ -161,46 +173,53 @@ class StreamCallbackHandler(BaseCallbackHandler):
         call_id: str | None = kwargs.get("tool_call_id")
         parent_id, tags, _ = _origin(kwargs)
         arguments = input_str if inputs is None else inputs
-        event = Event(
+        self._record(
             run_id,
-            lambda: self._mapper.tool_start(run_id, parent_id, tags, name, call_id, arguments),
+            lambda mapper: mapper.tool_start(run_id, parent_id, tags, name, call_id, arguments),
             starts=True,
         )
-        self._record(event)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        self._record(Event(run_id, lambda: self._mapper.tool_end(run_id, output), ends=True))
+        self._record(run_id, lambda mapper: mapper.tool_end(run_id, output), ends=True)
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         self._record(
-            Event(run_id, lambda: self._mapper.tool_error(run_id, error), ends=True, error=error)
+            run_id, lambda mapper: mapper.tool_error(run_id, error), ends=True, error=error
         )
 
     def on_retriever_start(
         self, serialized: dict[str, Any], query: str, *, run_id: UUID, **kwargs: Any
     ) -> None:
+        origin = _origin(kwargs)
         self._record(
-            Event(
-                run_id,
-                lambda: self._mapper.run_start("retriever", run_id, *_origin(kwargs)),
-                starts=True,
-            )
+            run_id, lambda mapper: mapper.run_start("retriever", run_id, *origin), starts=True
         )
 
     def on_retriever_end(self, documents: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        self._record(Event(run_id, lambda: self._mapper.run_end(run_id), ends=True))
+        self._record(run_id, lambda mapper: mapper.run_end(run_id), ends=True)
 
     def on_retriever_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        self._record(Event(run_id, lambda: self._mapper.run_end(run_id), ends=True, error=error))
+        self._record(run_id, lambda mapper: mapper.run_end(run_id), ends=True, error=error)
 
     def on_custom_event(self, name: str, data: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        self._record(Event(run_id, lambda: self._mapper.custom_event(name, data)))
+        self._record(run_id, lambda mapper: mapper.custom_event(name, data))
 
-    def _record(self, event: Event) -> None:
-        self._waiting.append(event)
+    def _record(
+        self,
+        run_id: UUID,
+        map: Map,
+        *,
+        starts: bool = False,
+        ends: bool = False,
+        error: BaseException | None = None,
+    ) -> None:
+        # Any thread may append: a deque's append and popleft are atomic.
+        self._waiting.append(Event(run_id, map, starts, ends, error))
+        # Read without the lock: only this thread ever writes its own id there.
         if self._holder == threading.get_ident():
-            # The garbage collector closes a forgotten generator wherever it runs, even in the
-            # middle of an event of ours; that event takes this one along when it is done.
+            # The garbage collector may close a forgotten generator, and so report its end, in the
+            # middle of an event on this very thread. Waiting for the lock would be a deadlock; the
+            # loop below, further up the stack, takes this event next.
             return
         with self._lock:
             self._holder = threading.get_ident()
@@ -215,7 +234,22 @@ class StreamCallbackHandler(BaseCallbackHandler):
         self._mapper = self._new_mapper(pub.message_id)
 
     def _take(self, event: Event) -> None:
-        push_fitting(self._pub, event.chunks())
+        push_fitting(self._pub, event.map(self._mapper))
+
+
+@contextmanager
+def attached(handler: H) -> Iterator[H]:
+    """Attach a handler to every run that begins in this block, so that no callbacks are passed.
+
+    That includes runs in tasks and `asyncio.to_thread` calls that the block starts. An inner block
+    replaces the handler of an outer one. A handler that is also among a run's callbacks records
+    once.
+    """
+    token = _ATTACHED.set(handler)
+    try:
+        yield handler
+    finally:
+        _ATTACHED.reset(token)
 
 
 def _origin(
@@ -224,8 +258,9 @@ def _origin(
     return kwargs.get("parent_run_id"), kwargs.get("tags"), kwargs.get("metadata")
 
 
-def _as_it_is(run_id: UUID, output: T) -> T:
-    """Tap the output of a run. LangChain makes every model stream where it sees a handler that
-    taps.
+def _unchanged(run_id: UUID, output: T) -> T:
+    """Tap the output of a run without changing it.
+
+    LangChain makes every model stream if a handler has a method to tap its output.
     """
     return output

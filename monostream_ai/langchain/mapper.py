@@ -1,4 +1,7 @@
-"""LangChain's callbacks to UI message chunks, without any input or output of its own."""
+"""Turns LangChain's callbacks into UI message chunks. This is where one becomes the other.
+
+It does no I/O: the handler calls it for each callback, and pushes the chunks that it returns.
+"""
 
 from __future__ import annotations
 
@@ -15,30 +18,28 @@ from langchain_core.outputs import (
     LLMResult,
 )
 
-from monostream_ai.langchain.answers import Answers
-from monostream_ai.langchain.attachments import Attachments
-from monostream_ai.langchain.content import refuses
-from monostream_ai.langchain.finish import Usage, finish_reason
-from monostream_ai.langchain.interrupts import ask, interrupts_of
-from monostream_ai.langchain.message import AgentMessage
+from monostream_ai.langchain.agent_message import AgentMessage
+from monostream_ai.langchain.approvals import Interrupt, ask, interrupts_of
 from monostream_ai.langchain.model_output import ModelOutput
 from monostream_ai.langchain.runs import Kind, Run, Runs
+from monostream_ai.langchain.sources_and_files import SourcesAndFiles
 from monostream_ai.langchain.steps import Steps
+from monostream_ai.langchain.tool_results import ToolResults
+from monostream_ai.langchain.usage import Usage
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.call_ids import CallIds
 
 
 class LangChainMapper:
-    """Maps the callbacks of any number of runs, one after another or at once, to the chunks of one
-    message.
+    """Maps the callbacks of any number of runs, consecutive or concurrent, to one message.
 
-    It never returns a terminal chunk: whoever opened the version ends it, since another chain may
-    follow. When a root run ends, a `message-metadata` chunk says why the last model stopped and
-    what was used, and the protocol's `finish` repeats the reason.
+    It never returns a terminal chunk, since another chain may follow: whoever opened the version
+    ends it. When a root run ends, a `message-metadata` chunk tells the finish reason of the last
+    model and the tokens used, and the protocol's `finish` repeats the reason.
 
     Args:
         runs: Decides which runs are shown.
-        error_text, tool_output: As for `Answers`.
+        error_text, tool_output: As for `ToolResults`.
     """
 
     def __init__(
@@ -52,16 +53,15 @@ class LangChainMapper:
         self._message = message
         self._runs = runs
         self._calls = CallIds(message, message.earlier_calls)
-        self._answers = Answers(
+        self._results = ToolResults(
             message, self._calls, error_text=error_text, tool_output=tool_output
         )
-        self._attachments = Attachments(message)
-        self._steps = Steps(message, self._attachments)
+        self._sources_and_files = SourcesAndFiles(message)
+        self._steps = Steps(message, self._sources_and_files)
+        self._usage = Usage(message)
         self._speaking: dict[UUID, ModelOutput] = {}
+        # The interrupts shown, by the root run that they passed through.
         self._asked: set[tuple[UUID, str]] = set()
-        self._usage = Usage()
-        self._reason = "stop"
-        self._said: dict[str, Any] = {"finishReason": message.earlier_reason or "stop"}
 
     @classmethod
     def for_message(
@@ -88,32 +88,26 @@ class LangChainMapper:
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> list[Chunk]:
-        """Follow a chain or a retriever. The first run of any kind starts the message, so that a
-        client has its id.
-        """
+        """Follow a chain or a retriever. The first run starts the message, to give it its id."""
         self._runs.start(kind, run_id, parent_id, tags, metadata)
         return self._message.start()
 
     def run_end(self, run_id: UUID, outputs: Any = None) -> list[Chunk]:
-        """Map the end of a chain. What a root returns is the whole history, in which old messages
-        may carry the same ids.
+        """Map the end of a chain, with tool results that a graph's node made itself.
+
+        The outputs of a root are not searched: they hold the whole history, where old messages may
+        carry the same ids.
         """
         ended, chunks = self._end(run_id)
         if ended and not ended[-1].hidden and ended[-1].parent is not None:
-            chunks += self._answers.of_node(outputs)
+            chunks += self._results.of_node(outputs)
         return [*chunks, *self._sum_up(ended)]
 
     def run_error(self, run_id: UUID, error: BaseException) -> list[Chunk]:
-        """Map the failure of a chain. An interrupt passes through every graph around it, and is
-        shown once for each root run.
-        """
+        """Map the failure of a chain, or the interrupt that it reports as one."""
         ended, chunks = self._end(run_id)
         for interrupt in interrupts_of(error) if ended else ():
-            asked = (ended[-1].root.id, interrupt.id)
-            if asked not in self._asked:
-                self._asked.add(asked)
-                self._steps.join(None)
-                chunks += ask(self._message, self._calls, interrupt)
+            chunks += self._interrupted(ended[-1].root.id, interrupt)
         return [*chunks, *self._sum_up(ended)]
 
     def model_start(
@@ -123,15 +117,17 @@ class LangChainMapper:
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> list[Chunk]:
-        """Begin a step, unless another model is speaking in the open one: the results of a step's
-        calls belong to it.
+        """Begin a step, unless another model is speaking in the open one.
+
+        Models that speak at the same time share a step, since the results of a step's calls belong
+        to it.
         """
         run = self._runs.start("model", run_id, parent_id, tags, metadata)
         if run.hidden:
             return self._message.start()
         together = bool(self._speaking) and self._message.step_open
         self._speaking[run_id] = ModelOutput(
-            str(run_id), self._message, self._calls, self._attachments
+            str(run_id), self._message, self._calls, self._sources_and_files
         )
         if not together:
             return self._steps.begin(run_id)
@@ -144,18 +140,11 @@ class LangChainMapper:
         output = self._speaking.get(run_id)
         if output is None or output.source == "events":
             return []
-        if isinstance(chunk, ChatGenerationChunk):
-            message = chunk.message
-            chunks = (
-                output.token(message)
-                if isinstance(message, AIMessage)
-                else output.text(None, message.text)
-            )
+        message = chunk.message if isinstance(chunk, ChatGenerationChunk) else None
+        if isinstance(message, AIMessage):
+            chunks = output.token(message)
         else:
-            chunks = output.text(
-                None,
-                token if chunk is None and isinstance(token, str) else chunk.text if chunk else "",
-            )
+            chunks = output.speech.text(None, _plain_text(token, chunk))
         if chunks:
             # An empty token says nothing about where the output will come from.
             output.source = "tokens"
@@ -169,19 +158,19 @@ class LangChainMapper:
         return output.event(event)
 
     def model_end(self, run_id: UUID, response: LLMResult) -> list[Chunk]:
+        """End a model run with its whole result. Tokens of hidden runs count too."""
         ended = self._runs.end(run_id)
         output = self._speaking.pop(run_id, None)
-        generation = (
-            response.generations[0][0] if response.generations and response.generations[0] else None
-        )
+        generations = response.generations[0] if response.generations else ()
+        generation = generations[0] if generations else None
         message = generation.message if isinstance(generation, ChatGeneration) else None
         if isinstance(message, AIMessage):
-            self._usage.add(message)
+            self._usage.count(message)
         chunks = [] if output is None else self._complete(output, generation, message)
         return [*chunks, *self._sum_up(ended)]
 
     def model_error(self, run_id: UUID, error: BaseException) -> list[Chunk]:
-        """End what a failed model left open. A retry or a fallback speaks in a step of its own."""
+        """End the parts that a failed model left open. A retry or a fallback gets its own step."""
         output = self._speaking.get(run_id)
         if output is not None and output.source is not None and isinstance(error, Exception):
             self._steps.fail(run_id)
@@ -196,17 +185,15 @@ class LangChainMapper:
         call_id: str | None,
         arguments: Any,
     ) -> list[Chunk]:
-        """Connect a tool to its call, or announce one that no shown model has called."""
+        """Connect a tool to its call, or announce a call that no shown model has made."""
         run = self._runs.start("tool", run_id, parent_id, tags)
         if run.hidden:
             return self._message.start()
         known = None if call_id is None else self._calls.find(call_id, name)
         if known is not None:
             run.call_id = known
-            return [
-                *self._message.start(),
-                *self._message.let_run(known, name, to_json_value(arguments)),
-            ]
+            chunks = self._message.start()
+            return [*chunks, *self._message.let_run(known, name, to_json_value(arguments))]
         self._steps.join(run_id)
         run.call_id = self._calls.publish(call_id or str(run_id))
         return self._message.tool_call(run.call_id, name, to_json_value(arguments))
@@ -214,19 +201,17 @@ class LangChainMapper:
     def tool_end(self, run_id: UUID, output: Any) -> list[Chunk]:
         ended, chunks = self._end(run_id)
         if ended and (call_id := ended[-1].call_id) is not None:
-            chunks += self._answers.of_tool(call_id, output)
+            chunks += self._results.of_tool(call_id, output)
         return [*chunks, *self._sum_up(ended)]
 
     def tool_error(self, run_id: UUID, error: BaseException) -> list[Chunk]:
         ended, chunks = self._end(run_id)
         if ended and (call_id := ended[-1].call_id) is not None:
-            chunks += self._answers.of_failure(call_id, error)
+            chunks += self._results.of_failure(call_id, error)
         return [*chunks, *self._sum_up(ended)]
 
     def custom_event(self, name: str, data: Any) -> list[Chunk]:
-        """Send `data-<name>`. If the data has a string under `id`, a later event of the same name
-        and id replaces it.
-        """
+        """Send `data-<name>`. A later event with the same name and string `id` replaces it."""
         value = to_json_value(data)
         data_id = value.get("id") if isinstance(value, dict) else None
         self._steps.join(None)
@@ -234,32 +219,40 @@ class LangChainMapper:
             name, value, data_id=data_id if isinstance(data_id, str) else None
         )
 
+    def _interrupted(self, root_id: UUID, interrupt: Interrupt) -> list[Chunk]:
+        # An interrupt passes through every graph around it, and each of them reports it.
+        if (root_id, interrupt.id) in self._asked:
+            return []
+        self._asked.add((root_id, interrupt.id))
+        self._steps.join(None)
+        return ask(self._message, self._calls, interrupt)
+
     def _complete(
         self, output: ModelOutput, generation: Generation | None, message: Any
     ) -> list[Chunk]:
         if isinstance(message, AIMessage):
-            reason = finish_reason(message.response_metadata, calls_tools=bool(message.tool_calls))
-            self._reason = "content-filter" if refuses(message) else reason
+            self._usage.stopped(message)
             return output.complete(message)
+        self._usage.completed(generation)
         text = generation.text if generation is not None and output.source is None else ""
-        self._reason = finish_reason(
-            (generation.generation_info if generation is not None else None) or {}
-        )
-        return [*output.text(None, text), *output.fail()]
+        return [*output.speech.text(None, text), *output.fail()]
 
     def _end(self, run_id: UUID) -> tuple[list[Run], list[Chunk]]:
-        """Forget a run and all below it, and end what they were saying."""
+        """Forget a run and all runs below it, and end the parts that they left open."""
         ended = self._runs.end(run_id)
-        silenced = [
-            output for run in ended if (output := self._speaking.pop(run.id, None)) is not None
-        ]
-        return ended, [chunk for output in silenced for chunk in output.fail()]
+        outputs = [self._speaking.pop(run.id, None) for run in ended]
+        chunks = [chunk for output in outputs if output is not None for chunk in output.fail()]
+        return ended, chunks
 
     def _sum_up(self, ended: Sequence[Run]) -> list[Chunk]:
-        if not ended or ended[-1].parent is not None:
-            return []
-        usage = self._usage.as_metadata()
-        now: dict[str, Any] = {"finishReason": self._reason, **({"usage": usage} if usage else {})}
-        news = {key: value for key, value in now.items() if self._said.get(key) != value}
-        self._said = now
-        return self._message.metadata(news) if news else []
+        is_root = bool(ended) and ended[-1].parent is None
+        return self._usage.tell() if is_root else []
+
+
+def _plain_text(token: Any, chunk: GenerationChunk | ChatGenerationChunk | None) -> str:
+    """Return the text of a completion model's token, or of a chat message of another role."""
+    if isinstance(chunk, ChatGenerationChunk):
+        return chunk.message.text
+    if chunk is not None:
+        return chunk.text
+    return token if isinstance(token, str) else ""

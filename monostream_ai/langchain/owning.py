@@ -1,35 +1,41 @@
-"""A handler that needs no block around the run: it opens a version when a run begins, and ends it
-when that run ends.
+"""A callback handler that needs no publisher's block around the run.
+
+It opens a version of its stream when a root run begins, and ends that version with the run.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 from uuid import UUID
 
+from monostream_ai._writing.publisher import Publisher
+from monostream_ai.errors import Fenced, StreamStopped
 from monostream_ai.langchain.handler import Event, StreamCallbackHandler
-from monostream_ai.langchain.owned_stream import OwnedStream
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import Ending
 from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.size_limit import push_fitting
+
+logger = logging.getLogger(__name__)
 
 
 class OwningCallbackHandler(StreamCallbackHandler):
-    """Records each root run as a version of its own, the next one of the stream. Safe from any
-    thread.
+    """Records each root run as its own version, the next one of the stream. Safe from any thread.
 
-    Prefer a publisher's block with `StreamCallbackHandler`, which also ends what LangChain leaves
-    without a callback. Here a run that is cancelled in silence (a bare `model.ainvoke`) is aborted
-    when its task has ended, or else when this handler is closed or collected; and a `stop` of the
-    stream does not cancel the run, whose later chunks are dropped. A run that begins while a root
-    run is open belongs to that one.
+    Prefer a publisher's block with `StreamCallbackHandler`: it also ends the version of a run that
+    is cancelled without a callback. Here such a run (a bare `model.ainvoke`) is aborted when its
+    task has ended, or else when this handler is closed or collected. Also, a `stop` of the stream
+    does not cancel the run; its later chunks are dropped. A run that begins while a root run is
+    open belongs to that one.
 
     Args:
-        service: Make the handler on its loop.
+        service: Create the handler on the loop that the service runs on.
         opening: Options for `service.publisher`, the same for each version.
         options: As for `StreamCallbackHandler`.
 
@@ -47,16 +53,21 @@ class OwningCallbackHandler(StreamCallbackHandler):
     ) -> None:
         super().__init__(_Nowhere(), **options)
         self._loop = asyncio.get_running_loop()
+        self._stream_id = stream_id
         self._new_publisher = partial(service.publisher, stream_id, **(opening or {}))
         self._root: UUID | None = None
-        self._stream: OwnedStream | None = None
+        self._stream: _OwnedStream | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
 
+    def __repr__(self) -> str:
+        state = "idle" if self._root is None else "recording"
+        return f"<OwningCallbackHandler of {self._stream_id!r} {state}>"
+
     async def aclose(self) -> None:
-        """Abort what is still open, and wait until the last version has ended.
+        """Abort the open version, and wait until the last version has ended.
 
         Raises:
-            MonostreamError: What kept the version from being stored.
+            MonostreamError: The version could not be stored.
         """
         if self._stream is not None:
             self._stream.end("abort")
@@ -69,18 +80,18 @@ class OwningCallbackHandler(StreamCallbackHandler):
             super()._take(event)
         finally:
             if event.ends and event.run_id == self._root:
-                self._end(event.error)
+                self._finish(event.error)
 
     def _begin(self, run_id: UUID) -> None:
         self._root = run_id
-        stream = self._stream = OwnedStream(self._new_publisher(), self._loop)
+        stream = self._stream = _OwnedStream(self._new_publisher(), self._loop)
         self._begin_message(stream)
         self._finalizer = weakref.finalize(self, stream.end, "abort")
         self._finalizer.atexit = False
         if (task := _current_task()) is not None:
             task.add_done_callback(lambda done: _abort_after(done, stream))
 
-    def _end(self, error: BaseException | None) -> None:
+    def _finish(self, error: BaseException | None) -> None:
         self._root = None
         if self._stream is not None:
             self._stream.end(_ending(error))
@@ -88,8 +99,81 @@ class OwningCallbackHandler(StreamCallbackHandler):
             self._finalizer.detach()
 
 
+class _OwnedStream:
+    """A version that belongs to a run instead of a block.
+
+    Takes chunks from any thread. Opening and ending happen in a task on the service's loop.
+    """
+
+    def __init__(self, publisher: Publisher[Chunk], loop: asyncio.AbstractEventLoop) -> None:
+        self._publisher = publisher
+        self._loop = loop
+        # Guards the three fields below: runs push from their threads, the loop opens and ends.
+        self._lock = threading.Lock()
+        self._open = False
+        self._over = False
+        # Chunks pushed before the version is open. They cannot pile up forever: `open` fails after
+        # the outage timeout if the store does not answer.
+        self._early: list[Chunk] = []
+        self._ending: asyncio.Future[Ending] = loop.create_future()
+        self._task: asyncio.Task[None] | None = None
+        self._call(self._start)
+
+    @property
+    def message_id(self) -> str | None:
+        return self._publisher.message_id
+
+    def push(self, *chunks: Chunk) -> None:
+        with self._lock:
+            if self._open:
+                self._publisher.push(*chunks)
+            elif not self._over:
+                self._early += chunks
+
+    def end(self, ending: Ending) -> None:
+        """End the version. Only the first call counts."""
+        self._call(lambda: self._resolve(ending))
+
+    async def wait(self) -> None:
+        """Wait until the version has ended, and raise the error if it could not be stored."""
+        # Calls handed to the loop before this one have run after one turn of it.
+        await asyncio.sleep(0)
+        if self._task is not None:
+            await asyncio.wait([self._task])
+            self._task.result()
+
+    def _start(self) -> None:
+        self._task = asyncio.create_task(self._write(), name=f"stream {self._publisher.stream_id}")
+
+    def _resolve(self, ending: Ending) -> None:
+        if not self._ending.done():
+            self._ending.set_result(ending)
+
+    async def _write(self) -> None:
+        try:
+            async with self._publisher as pub:
+                with self._lock:
+                    # Under the lock, so that no later push can overtake the early chunks.
+                    push_fitting(pub, self._early)
+                    self._open = True
+                await pub.close(await self._ending)
+        except (StreamStopped, Fenced) as ended:
+            logger.info("the stream of a run has ended: %s", ended)
+        finally:
+            with self._lock:
+                self._over = True
+                self._early.clear()
+
+    def _call(self, function: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            # The loop is closed. The service was closed before it and released the open version.
+            logger.debug("the loop of stream %r is closed", self._publisher.stream_id)
+
+
 class _Nowhere:
-    """Takes what no root run says, which is nothing."""
+    """Placeholder sink until the first root run begins."""
 
     message_id = None
 
@@ -103,8 +187,8 @@ def _ending(error: BaseException | None) -> Ending:
     return "error" if isinstance(error, Exception) else "abort"
 
 
-def _abort_after(task: asyncio.Task[Any], stream: OwnedStream) -> None:
-    # A task that succeeded may have left the run to others, who report its end.
+def _abort_after(task: asyncio.Task[Any], stream: _OwnedStream) -> None:
+    # After a success the run may still go on in other tasks, which report its end.
     if task.cancelled() or task.exception() is not None:
         stream.end("abort")
 
@@ -113,5 +197,5 @@ def _current_task() -> asyncio.Task[Any] | None:
     try:
         return asyncio.current_task()
     except RuntimeError:
-        # In a thread.
+        # This thread runs no loop.
         return None

@@ -1,4 +1,7 @@
-"""The runs that LangChain reports, and which of them a user may see."""
+"""The open runs that LangChain reports, and the choice of runs that a user may see.
+
+A run is one execution of a chain, a model, a tool or a retriever; runs form a tree.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,9 @@ Include: TypeAlias = Callable[[Sequence[str], Mapping[str, Any]], bool]
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """One run; `hidden` ones are followed and not shown. `call_id` names the tool call that a tool
-    run answers.
+    """One open run. A `hidden` run is followed but not shown.
+
+    `call_id` is the published id of the tool call that a tool run answers.
     """
 
     id: UUID
@@ -38,13 +42,15 @@ class Run:
 
 
 class Runs:
-    """The open runs. One whose parent is unknown is a root: fallbacks report no parent, and a
-    handler may sit on an inner run.
+    """The open runs.
+
+    A run with an unknown parent counts as a root: fallbacks report no parent, and a handler may be
+    attached to an inner run only.
 
     Args:
-        exclude_tags: Hide runs with these tags too, with all that they start.
-        nested: Whether to show what runs inside a tool.
-        include: Decides for each model by its tags and metadata.
+        exclude_tags: Hide runs with these tags too, and every run that they start.
+        nested: Whether to show runs inside a tool.
+        include: Called with the tags and metadata of each model run; False hides it.
     """
 
     def __init__(
@@ -79,10 +85,10 @@ class Runs:
         return run
 
     def end(self, run_id: UUID) -> list[Run]:
-        """Forget a run and what is still open below it, and return them, the run last; empty if it
-        is not open.
+        """Forget a run and the runs still open below it, and return them with the run last.
 
-        Runs below are ended too because cancelled ones never report their own end.
+        Runs below end too because cancelled ones never report their own end. Returns nothing if the
+        run is not open.
         """
         run = self._open.pop(run_id, None)
         if run is None:

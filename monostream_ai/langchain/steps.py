@@ -1,32 +1,33 @@
-"""The steps of a message: when a model begins one, and when it takes back what a failed attempt has
-shown.
+"""Steps of a message: a model begins one, and takes back what a failed attempt showed in it.
+
+A step is one call of a model together with the results of the tools that it calls.
 """
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from monostream_ai.langchain.attachments import Attachments
-from monostream_ai.langchain.message import AgentMessage
+from monostream_ai.langchain.agent_message import AgentMessage
+from monostream_ai.langchain.sources_and_files import SourcesAndFiles
 from monostream_ai.ui_messages import Chunk
 
 
 class Steps:
-    """Knows who has contributed to the open step.
+    """Tracks the runs that have shown something in the open step.
 
-    A failed attempt is taken back only when another model follows it in the open step, and nobody
-    else has shown anything there: `reset-step` removes everything since the step began. With no
-    model to follow, what was said is all that the user will get.
+    `reset-step` removes everything since the step began. So a failed attempt is taken back only
+    when another model follows in the open step, and no other run has shown anything there. If no
+    model follows, the partial answer stays: the user gets nothing else.
     """
 
-    def __init__(self, message: AgentMessage, attachments: Attachments) -> None:
+    def __init__(self, message: AgentMessage, sources_and_files: SourcesAndFiles) -> None:
         self._message = message
-        self._attachments = attachments
+        self._sources_and_files = sources_and_files
         self._contributors: set[UUID | None] = set()
         self._failed: UUID | None = None
 
     def join(self, run_id: UUID | None) -> None:
-        """Note that a run shows something in the open step; None is what belongs to no run."""
+        """Note that a run shows something in the open step; None for chunks of no run."""
         self._contributors.add(run_id)
 
     def fail(self, run_id: UUID) -> None:
@@ -34,15 +35,12 @@ class Steps:
         self._failed = run_id
 
     def begin(self, run_id: UUID) -> list[Chunk]:
-        """Begin the step of a model; end the open one first."""
+        """Begin the step of a model; the open one is taken back or ended first."""
         chunks: list[Chunk] = []
-        if (
-            self._message.step_open
-            and self._failed is not None
-            and self._contributors == {self._failed}
-        ):
-            self._attachments.forget_step()
+        only_failed = self._failed is not None and self._contributors == {self._failed}
+        if self._message.step_open and only_failed:
+            self._sources_and_files.forget_step()
             chunks = self._message.reset_step()
-        self._attachments.begin_step()
+        self._sources_and_files.begin_step()
         self._contributors, self._failed = {run_id}, None
         return [*chunks, *self._message.start_step()]

@@ -9,8 +9,8 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
 
+from monostream_ai.langchain.agent_message import AgentMessage
 from monostream_ai.langchain.mapper import LangChainMapper
-from monostream_ai.langchain.message import AgentMessage
 from monostream_ai.langchain.runs import Runs
 from monostream_ai.ui_messages import Chunk, UIMessageProtocol
 from tests.langchain.recording import check_message, outline

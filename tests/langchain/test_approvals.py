@@ -20,8 +20,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Interrupt, interrupt
 
 from monostream_ai.langchain import resume_value, to_langchain_messages
+from monostream_ai.langchain.agent_message import AgentMessage
 from monostream_ai.langchain.mapper import LangChainMapper
-from monostream_ai.langchain.message import AgentMessage
 from monostream_ai.langchain.runs import Runs
 from monostream_ai.ui_messages import UIMessage
 from tests.langchain.recording import Recorder, outline

@@ -14,8 +14,8 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResul
 from langgraph.errors import GraphInterrupt
 from langgraph.types import Interrupt
 
+from monostream_ai.langchain.agent_message import AgentMessage
 from monostream_ai.langchain.mapper import LangChainMapper
-from monostream_ai.langchain.message import AgentMessage
 from monostream_ai.langchain.runs import Runs
 from monostream_ai.types import Ending
 from monostream_ai.ui_messages import Chunk, UIMessageProtocol

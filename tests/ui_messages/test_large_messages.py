@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from monostream_ai.langchain.message import AgentMessage
+from monostream_ai.langchain.agent_message import AgentMessage
 from monostream_ai.ui_messages import UIMessage, chunks_of_message, reduce_chunks
 
 SMALL: Final = 300

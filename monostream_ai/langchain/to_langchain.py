@@ -1,4 +1,7 @@
-"""UI messages, as a client sends them, to LangChain messages."""
+"""Turns the UI messages that a client sends into LangChain messages.
+
+The other direction, from LangChain to the client, is `mapper`.
+"""
 
 from __future__ import annotations
 
@@ -35,28 +38,27 @@ def to_langchain_messages(
     """Return the messages to give to a model.
 
     Each step of an assistant message becomes one `AIMessage` with its tool calls, followed by their
-    `ToolMessage`s. Calls without a result are left out, since providers refuse them; so are
-    reasoning, sources, and parts of unknown types.
+    `ToolMessage`s. Left out are calls without a result, since providers refuse them, and reasoning,
+    sources, and parts of unknown types.
 
     Args:
-        messages: `UIMessage`s as JSON: `{id, role, parts}`. They come from a client: read them as
-            such.
-        allow_system: Take system messages too, which is off by default; a client could rewrite your
-            instructions with them.
-        url_schemes: Where a user's files may come from; `https` and `data` by default.
-        max_bytes: UTF-8 of all that may reach the model, 32 MiB by default; a model's provider
-            charges for it.
+        messages: `UIMessage`s as JSON: `{id, role, parts}`. They come from a client, so trust them
+            no further than that.
+        allow_system: Accept system messages too. Off by default: a client could replace your
+            instructions.
+        url_schemes: URL schemes allowed for a user's files; `https` and `data` by default.
+        max_bytes: UTF-8 bytes that may reach the model, all messages together; 32 MiB by default.
+            A provider charges for each of them.
         convert_data_part: Returns the content block for a user's `data-*` part, or None to leave it
-            out. Without it all are.
+            out. Without it all are left out.
 
     Raises:
-        InvalidArgument: This is no list of UI messages, a file's URL is not allowed, or it is too
-            much; it names the place.
+        InvalidArgument: This is no list of UI messages, the URL of a file is not allowed, or the
+            messages are too large. The text names the place.
     """
-    read = read_model_input(messages, **options)
     return [
         message
-        for said in read
+        for said in read_model_input(messages, **options)
         for message in (_step(said) if isinstance(said, Step) else [_said(said)])
     ]
 
@@ -81,8 +83,8 @@ def _file(file: FileInput) -> Block:
     kind, data = file.media_type.partition("/")[0], file.base64
     block: Block = {"type": kind if kind in MEDIA_KINDS else "file", "mime_type": file.media_type}
     block.update({"url": file.url} if data is None else {"base64": data})
-    # OpenAI refuses a document without a name.
     if file.filename is not None:
+        # OpenAI refuses a document without a name.
         block["extras"] = {"filename": file.filename}
     return block
 
@@ -101,7 +103,6 @@ def _step(step: Step) -> Iterator[BaseMessage]:
 
 
 def _output_text(call: AnsweredCall) -> str:
-    # As LangGraph's ToolNode writes it, so that a provider's prompt cache knows the text again.
-    return (
-        call.output if isinstance(call.output, str) else json.dumps(call.output, ensure_ascii=False)
-    )
+    # Exactly as LangGraph's ToolNode writes it, so that a provider's prompt cache still matches.
+    output = call.output
+    return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)

@@ -1,4 +1,7 @@
-"""What one message of a model holds, in LangChain's uniform content blocks."""
+"""Reads a message's content as LangChain's uniform content blocks.
+
+Blocks that LangChain passes on in their provider's own form are translated here.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,7 @@ from typing import Any, Final
 from langchain_core.messages import AIMessage
 
 _PROVIDER_BLOCKS: Final[Mapping[object, str]] = {"thinking": "reasoning", "refusal": "text"}
-"""What blocks are that LangChain passes on as their provider sent them, by the type that names also
-where their text is.
-"""
+"""The uniform type for each of a provider's own types, which are also the keys of the text."""
 
 
 def blocks_of(message: AIMessage) -> Sequence[Mapping[str, Any]]:
@@ -22,7 +23,7 @@ def blocks_of(message: AIMessage) -> Sequence[Mapping[str, Any]]:
     blocks: Any = message.content_blocks
     refusal = message.additional_kwargs.get("refusal")
     if isinstance(refusal, str):
-        # LangChain repeats it as a block, or two.
+        # LangChain also adds it as one block or two, which would show it again.
         blocks = [
             *(block for block in blocks if not _is_refusal(block)),
             {"type": "text", "text": refusal},
@@ -31,7 +32,7 @@ def blocks_of(message: AIMessage) -> Sequence[Mapping[str, Any]]:
 
 
 def refuses(message: AIMessage) -> bool:
-    """Whether the model says that it will not answer; its provider may call that a normal stop."""
+    """Whether the model declines to answer; its provider may report that as a normal stop."""
     content: Any = message.content if isinstance(message.content, list) else ()
     return bool(message.additional_kwargs.get("refusal")) or any(map(_is_refusal, content))
 
@@ -42,8 +43,9 @@ def _is_refusal(block: object) -> bool:
 
 def _read(block: Mapping[str, Any]) -> Mapping[str, Any]:
     sent = _as_provider_sent(block)
-    shown = _PROVIDER_BLOCKS.get(sent.get("type"))
-    text = None if shown is None else sent.get(str(sent.get("type")))
+    kind = sent.get("type")
+    shown = _PROVIDER_BLOCKS.get(kind)
+    text = None if shown is None else sent.get(str(kind))
     if shown is None or not isinstance(text, str):
         return block
     return {"type": shown, shown: text, "index": block.get("index", sent.get("index"))}

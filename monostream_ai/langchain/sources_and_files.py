@@ -1,7 +1,11 @@
-"""What a model's message refers to or carries: sources and files, each shown once."""
+"""Sources that a model cites and files that it makes, each shown once in a message.
+
+Citations and file blocks become `source-url`, `source-document` and `file` chunks.
+"""
 
 from __future__ import annotations
 
+import logging
 import mimetypes
 from collections.abc import Mapping
 from typing import Any, Final
@@ -9,22 +13,25 @@ from typing import Any, Final
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
 from monostream_ai.ui_messages.browser_safety import is_link
 
+logger = logging.getLogger(__name__)
+
 FILE_KINDS: Final[Mapping[str, str]] = {
     "image": "image/png",
     "audio": "audio/wav",
     "video": "video/mp4",
     "file": "application/octet-stream",
 }
-"""The content blocks that are files, and the media type of one that tells none."""
+"""The types of content blocks that are files, and the media type to assume for each."""
 
 DOCUMENT_TITLE: Final = "Source"
 MAX_TITLE: Final = 200
-"""Characters of a cited text that stand for the title of a document without one."""
+"""Characters of the cited text that serve as the title of a document without one."""
 
 
-class Attachments:
-    """Sources and files of one message, de-duplicated: providers repeat a citation with each
-    sentence, and all at the end.
+class SourcesAndFiles:
+    """The sources and files of one message, without repetitions.
+
+    Providers repeat a citation with each sentence, and once more in the final message.
     """
 
     def __init__(self, builder: UIMessageBuilder) -> None:
@@ -36,30 +43,28 @@ class Attachments:
         self._in_step.clear()
 
     def forget_step(self) -> None:
-        """Show again what the step showed, since it was taken back."""
+        """Allow the sources and files of the open step again, since the step is taken back."""
         self._seen -= self._in_step
 
     def sources(self, block: Mapping[str, Any]) -> list[Chunk]:
         """Map the citations of a text block."""
         annotations = block.get("annotations")
-        cited = (
-            [one for one in annotations if isinstance(one, Mapping)]
-            if isinstance(annotations, list)
-            else []
-        )
+        if not isinstance(annotations, list):
+            return []
+        cited = [one for one in annotations if isinstance(one, Mapping)]
         return [chunk for one in cited for chunk in self._source(one)]
 
     def file(self, block: Mapping[str, Any]) -> list[Chunk]:
-        """Map a file, image, audio or video block; one that only the provider can open is left out."""
+        """Map a file, image, audio or video block; left out if only the provider can open it."""
         media_type = _media_type(block)
         data, url = block.get("base64"), block.get("url")
         if isinstance(data, str) and data:
             url = f"data:{media_type};base64,{data}"
-        if (
-            not isinstance(url, str)
-            or not (url.startswith("data:") or is_link(url))
-            or not self._is_new(("file", hash(url), len(url)))
-        ):
+        if not isinstance(url, str) or not (url.startswith("data:") or is_link(url)):
+            logger.debug("leaving out a %s block that no browser can open", block.get("type"))
+            return []
+        # A hash instead of the URL, which may hold megabytes.
+        if not self._is_new(("file", hash(url), len(url))):
             return []
         return self._builder.file(url, media_type=media_type)
 
@@ -67,15 +72,15 @@ class Attachments:
         url, title = citation.get("url"), citation.get("title")
         title = title if isinstance(title, str) and title else None
         if isinstance(url, str) and is_link(url):
-            return (
-                self._builder.source_url(url, url, title=title)
-                if self._is_new(("url", url))
-                else []
-            )
+            new = self._is_new(("url", url))
+            return self._builder.source_url(url, url, title=title) if new else []
         text = citation.get("cited_text")
         name = title or (text[:MAX_TITLE] if isinstance(text, str) and text else None)
         source_id = citation.get("id") if isinstance(citation.get("id"), str) else name
-        if not isinstance(source_id, str) or not self._is_new(("document", source_id, title)):
+        if not isinstance(source_id, str):
+            logger.debug("leaving out a citation without a link, a title, a text and an id")
+            return []
+        if not self._is_new(("document", source_id, title)):
             return []
         return self._builder.source_document(
             source_id, media_type="text/plain", title=name or DOCUMENT_TITLE

@@ -1,0 +1,84 @@
+"""Why the models of a message stopped, and how many tokens they used, in the words of the AI SDK.
+
+Both reach the client as `message-metadata` when a root run ends.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import Generation
+
+from monostream_ai.langchain.agent_message import AgentMessage
+from monostream_ai.langchain.content_blocks import refuses
+from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.model_output import Summary
+from monostream_ai.ui_messages.texts import finish_reason_of
+
+_COUNTS: Final = (
+    ("inputTokens", "input_tokens"),
+    ("outputTokens", "output_tokens"),
+    ("totalTokens", "total_tokens"),
+)
+_DETAILS: Final = (
+    ("cachedInputTokens", "input_token_details", "cache_read"),
+    ("reasoningTokens", "output_token_details", "reasoning"),
+)
+"""Names of `LanguageModelUsage` (vercel/ai, ai@7.0.173, src/types/usage.ts), then LangChain's."""
+
+
+class Usage:
+    """The finish reason of the last model shown, and the tokens of all models, hidden ones too."""
+
+    def __init__(self, message: AgentMessage) -> None:
+        self._tokens: Counter[str] = Counter()
+        self._reason = "stop"
+        self._summary = Summary(message, {"finishReason": message.earlier_reason or "stop"})
+
+    def count(self, message: AIMessage) -> None:
+        """Add the tokens of one model run."""
+        self._tokens.update(token_counts(message))
+
+    def stopped(self, message: AIMessage) -> None:
+        """Take the finish reason from a chat model's message."""
+        reason = finish_reason(message.response_metadata, calls_tools=bool(message.tool_calls))
+        self._reason = "content-filter" if refuses(message) else reason
+
+    def completed(self, generation: Generation | None) -> None:
+        """Take the finish reason from the result of a completion model."""
+        info = None if generation is None else generation.generation_info
+        self._reason = finish_reason(info or {})
+
+    def tell(self) -> list[Chunk]:
+        """Send what changed since the last root run ended."""
+        return self._summary.tell({"finishReason": self._reason}, self._tokens)
+
+
+def token_counts(message: AIMessage) -> dict[str, int]:
+    """Return the counts above zero that a message reports."""
+    usage: Mapping[str, Any] = message.usage_metadata or {}
+    counts = {name: usage.get(key) for name, key in _COUNTS}
+    counts |= {name: (usage.get(details) or {}).get(key) for name, details, key in _DETAILS}
+    return {name: count for name, count in counts.items() if count}
+
+
+def finish_reason(metadata: Mapping[str, Any], *, calls_tools: bool = False) -> str:
+    """Return the finish reason in a model's metadata, `stop` if it has none.
+
+    Args:
+        metadata: `response_metadata` of a message, or `generation_info` of a completion.
+    """
+    if calls_tools:
+        return "tool-calls"
+    incomplete = metadata.get("incomplete_details")
+    given = incomplete.get("reason") if isinstance(incomplete, dict) else None
+    given = (
+        given
+        or metadata.get("finish_reason")
+        or metadata.get("stop_reason")
+        or metadata.get("status")
+    )
+    return finish_reason_of(str(given)) if given else "stop"

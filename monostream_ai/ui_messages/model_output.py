@@ -1,0 +1,155 @@
+"""Text, reasoning and tool calls as a model streams them, whoever the vendor is.
+
+The adapters for LangChain and OpenAI read their events and pass the pieces on to these classes,
+which know the part, the call or the metadata that a piece belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from monostream_ai.ui_messages.builder import UIMessageBuilder
+from monostream_ai.ui_messages.chunks import Chunk
+from monostream_ai.ui_messages.open_parts import PartKind
+
+
+@dataclass(slots=True)
+class StreamedCall:
+    """A tool call whose input arrives in pieces.
+
+    Vendors may send its id and name late. `published` is its id in the message, None until the
+    message announces it.
+    """
+
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+    provider_executed: bool = False
+    published: str | None = None
+
+
+class StreamedCalls:
+    """The unfinished tool calls of one model call, in the order in which they began."""
+
+    def __init__(self) -> None:
+        self._calls: dict[tuple[bool, object], StreamedCall] = {}
+
+    def __iter__(self) -> Iterator[StreamedCall]:
+        return iter(self._calls.values())
+
+    def find(
+        self, index: object, call_id: str | None, *, provider_executed: bool = False
+    ) -> StreamedCall:
+        """Return the call that a piece continues, or a new one.
+
+        Without an index, an id begins a call, and a piece without an id continues the last call.
+        Calls that the provider executes are indexed on their own.
+        """
+        place = index if index is not None else call_id or self._last_place(provider_executed)
+        call = self._calls.get((provider_executed, place))
+        if call is not None and call_id and call.call_id and call_id != call.call_id:
+            # Some servers give every call the index 0.
+            place = (index, call_id)
+            call = self._calls.get((provider_executed, place))
+        if call is None:
+            call = StreamedCall(provider_executed=provider_executed)
+            self._calls[provider_executed, place] = call
+        return call
+
+    def remove(self, call: StreamedCall) -> None:
+        del self._calls[next(key for key, known in self._calls.items() if known is call)]
+
+    def clear(self) -> None:
+        self._calls.clear()
+
+    def _last_place(self, provider_executed: bool) -> object:
+        places = (
+            place for provider, place in reversed(self._calls) if provider is provider_executed
+        )
+        return next(places, None)
+
+
+class Speech:
+    """The text and reasoning of one model call; at most one part is open.
+
+    A place is the vendor's position of a part, such as its index. Deltas of one place make one
+    part; another place, another kind or a tool call ends it.
+
+    Args:
+        new_part_id: Makes an id that no other part of the message has.
+    """
+
+    def __init__(self, builder: UIMessageBuilder, new_part_id: Callable[[PartKind], str]) -> None:
+        self._builder = builder
+        self._new_part_id = new_part_id
+        self._open: tuple[PartKind, object] | None = None
+        self._part_id = ""
+
+    def text(self, place: object, delta: str) -> list[Chunk]:
+        if not delta:
+            return []
+        return [*self._turn_to("text", place), *self._builder.text(self._part_id, delta)]
+
+    def reasoning(self, place: object, delta: str) -> list[Chunk]:
+        if not delta:
+            return []
+        return [*self._turn_to("reasoning", place), *self._builder.reasoning(self._part_id, delta)]
+
+    def announce(self, call: StreamedCall, published: str) -> list[Chunk]:
+        """Begin a tool call with the arguments it has so far; this ends the open part."""
+        call.published = published
+        chunks = self.end()
+        return chunks + self._builder.tool_input(
+            published, call.name or "", call.arguments, provider_executed=call.provider_executed
+        )
+
+    def end(self) -> list[Chunk]:
+        """End the open part, if there is one."""
+        part, self._open = self._open, None
+        if part is None:
+            return []
+        end = self._builder.end_text if part[0] == "text" else self._builder.end_reasoning
+        return end(self._part_id)
+
+    def end_reasoning(self) -> list[Chunk]:
+        """End the open reasoning part, or send an empty one.
+
+        The last chunk is always a `reasoning-end`, so that provider metadata can ride on it.
+        """
+        if self._open is not None and self._open[0] == "reasoning":
+            return self.end()
+        start = self._turn_to("reasoning", None)
+        return [*start, *self._builder.reasoning(self._part_id, ""), *self.end()]
+
+    def _turn_to(self, kind: PartKind, place: object) -> list[Chunk]:
+        if self._open == (kind, place):
+            return []
+        chunks = self.end()
+        self._open, self._part_id = (kind, place), self._new_part_id(kind)
+        return chunks
+
+
+class Summary:
+    """Sends the finish reason and the token counts as `message-metadata`, only where they changed.
+
+    Args:
+        told: Entries that the client has already.
+    """
+
+    def __init__(self, builder: UIMessageBuilder, told: Mapping[str, Any] | None = None) -> None:
+        self._builder = builder
+        self._told = dict(told or {})
+
+    def tell(self, metadata: Mapping[str, Any], usage: Mapping[str, int]) -> list[Chunk]:
+        """Send the entries that differ from those sent before, or nothing.
+
+        Args:
+            usage: Tokens of all model calls so far, under the names of `LanguageModelUsage`. Left
+                out while it is empty.
+        """
+        now = {**metadata, **({"usage": dict(usage)} if usage else {})}
+        news = {key: value for key, value in now.items() if self._told.get(key) != value}
+        self._told |= news
+        return self._builder.metadata(news) if news else []
