@@ -1,4 +1,7 @@
-"""Recording the events of a stream while they pass through."""
+"""Records the events of an OpenAI stream while they pass through to the program.
+
+The mapping to chunks is in `events`, `chat` and `responses`; reading and closing is in `streams`.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,23 @@ from typing import Any, Final, Generic, Self
 from monostream_ai._writing.publisher import Publisher
 from monostream_ai.errors import MASKED_ERROR_TEXT, InvalidChunk, StreamClosed
 from monostream_ai.openai.events import EventMapper
-from monostream_ai.openai.recording import Recording
-from monostream_ai.openai.sources import E, Stream, check_stream, events_of
-from monostream_ai.ui_messages import Chunk, UIMessageBuilder, to_json_value
+from monostream_ai.openai.recording import recording_of
+from monostream_ai.openai.streams import E, Stream, check_stream, events_of
+from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.size_limit import push_fitting
 
 AHEAD: Final = 2 * 1024 * 1024
-"""Characters that a stream may be ahead of the store before it waits for it, which keeps it below
-`MAX_PUSHED_BYTES`.
+"""Characters that a stream may be ahead of the store before it waits.
 
-No model speaks so fast; a stream that is read from a file may.
+This keeps it below `MAX_PUSHED_BYTES`. No model writes so fast, but a stream read from a file may.
 """
 FRAME: Final = 128
-"""Characters allowed for a chunk's keys and ids. Deltas of a text need none: those that wait are
-merged.
+"""Characters assumed for the keys and ids of a chunk.
+
+None for deltas, since waiting ones are merged.
 """
 NESTED: Final = 256 * 1024
-"""Characters allowed for a value that is no text, since measuring it would take longer."""
+"""Characters assumed for an object or array, since measuring it would take longer."""
 
 
 def capture(
@@ -37,18 +40,18 @@ def capture(
     encrypted_reasoning: bool = False,
     other_items: bool = False,
 ) -> Capture[E]:
-    """Return an async iterator over the stream's own events that records them to an open publisher
-    as UI message chunks.
+    """Iterate over the stream's own events, and record them to an open publisher as chunks.
 
         async for event in capture(await client.responses.create(..., stream=True), pub): ...
 
-    Takes what `chat.completions` and `responses` return for `create(stream=True)` and for
-    `stream()`, from the async or the sync client, and any iterable of such events or of dicts.
     Several streams, one after another, make one message.
 
     Args:
-        encrypted_reasoning: Keep the encrypted reasoning of a response, which is large, as
-            `providerMetadata`.
+        stream: The result of `create(stream=True)` or `stream()` of `chat.completions` or
+            `responses`, from the async or the sync client; or any iterable of such events, also as
+            dicts.
+        encrypted_reasoning: Keep the encrypted reasoning of a response as `providerMetadata`. It is
+            large.
         other_items: Send output items that have no chunks of their own, such as approval requests,
             as `data-openai-item`.
 
@@ -66,8 +69,9 @@ async def consume(
     encrypted_reasoning: bool = False,
     other_items: bool = False,
 ) -> None:
-    """Record a stream to its end, and return when it is durable. Arguments and errors are those of
-    `capture`.
+    """Record a stream to its end, and return when it is durable.
+
+    Arguments and errors are those of `capture`.
     """
     async for _ in capture(
         stream, pub, encrypted_reasoning=encrypted_reasoning, other_items=other_items
@@ -79,20 +83,22 @@ class Capture(Generic[E]):
     """An async iterator that passes events through and records them; made by `capture`.
 
     When the loop ends by itself, the response is complete and durable, and leaving the publisher's
-    block writes `finish` with the model's reason. Everything else closes the HTTP stream. An error
-    of the stream closes what it left open and goes on: unless it is caught, say to try again, the
-    block records it as an error, and a cancellation as its abort. A loop that is left before the
-    response is complete, as by `break`, ends the version at once: with the abort, or the error if
-    the model had reported one. Keep no reference to the iterator then, or use `async with` or
-    `aclose`, which need no garbage collector to see it.
+    block writes `finish` with the model's reason. In every other case the HTTP stream is closed:
+
+    - An error of the stream closes the parts that it left open. Catch it to try again; if it leaves
+      the publisher's block, the block records it as an error, and a cancellation as an abort.
+    - Leaving the loop before the response is complete, as by `break`, ends the version at once: as
+      an abort, or as an error if the model had reported one. This happens when the iterator is
+      dropped, so keep no reference to it; or use `async with` or `aclose`, which do not depend on
+      the garbage collector.
 
     Raises (from `anext`):
-        TruncatedStream: The stream ended before the response was complete, which the SDK does not
-            tell.
-        ResponseFailed: The model reported an error, which the SDK yields as an event; raised at the
+        TruncatedStream: The stream ended before the response was complete. The SDK does not report
+            this.
+        ResponseFailed: The model reported an error, which the SDK yields as an event. Raised at the
             end of the stream.
         StreamClosed, StreamStopped, Fenced, StoreUnavailable: As `pub.write`.
-        Whatever the stream raises.
+        Any error that the stream raises.
     """
 
     def __init__(
@@ -107,37 +113,37 @@ class Capture(Generic[E]):
         self._pub = pub
         self._events: AsyncGenerator[E, None] = events_of(stream)
         self._options = {"encrypted_reasoning": encrypted_reasoning, "other_items": other_items}
-        self._recording: Recording | None = None
         self._mapper: EventMapper | None = None
         self._ahead = 0
 
-    def tool_result(self, call_id: str, *, output: Any = None, error: str | None = None) -> None:
-        """Record what a tool that the program ran itself has returned, before the next stream is
-        captured.
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._pub!r} {self._state}>"
 
-        A call whose arguments are not valid JSON shows that as its error already, and keeps it.
+    def tool_result(self, call_id: str, *, output: Any = None, error: str | None = None) -> None:
+        """Record the result of a tool that the program ran, before the next stream is captured.
+
+        A call whose arguments are not valid JSON already has that as its error, and keeps it.
 
         Args:
             call_id: The id that the model gave the call.
             output: Any value; it is shown as JSON.
-            error: What a user may read about the tool's failure, instead of an output.
+            error: Text about the failure of the tool, shown to the user instead of an output.
 
         Raises:
             InvalidChunk: This message has no such call, or the call has its result already.
         """
-        if self._recording is None:
+        if self._mapper is None:
             raise InvalidChunk(
                 "$.toolCallId", f"nothing was captured yet, so there is no call {call_id!r}"
             )
-        builder, published = self._recording.builder, self._recording.calls.find(call_id) or call_id
-        if published in self._recording.refused_calls:
+        recording = self._mapper.recording
+        published = recording.calls.find(call_id) or call_id
+        if published in recording.refused_calls:
             return
-        result = (
-            builder.tool_output(published, to_json_value(output))
-            if error is None
-            else builder.tool_error(published, error)
-        )
-        self._push(result)
+        if error is None:
+            self._push(recording.builder.tool_output(published, to_json_value(output)))
+        else:
+            self._push(recording.builder.tool_error(published, error))
 
     def __aiter__(self) -> Self:
         return self
@@ -178,27 +184,28 @@ class Capture(Generic[E]):
         traceback: TracebackType | None,
     ) -> None:
         if error is not None:
-            # The publisher's block sees the error too, and records it as what it is.
+            # The publisher's block sees the same error and records it as the ending.
             self._give_up()
         await self.aclose()
 
     def __del__(self) -> None:
-        # `break` only drops the iterator. The HTTP stream is closed by the event loop, as of any
+        # `break` only drops the iterator. The event loop closes the HTTP stream, as it does for any
         # generator that is dropped.
         if not self._over and not _is_cancelled():
             with suppress(RuntimeError):  # the loop is closed: nothing can be stored any more
                 self._leave()
 
+    @property
+    def _state(self) -> str:
+        if self._mapper is not None and self._mapper.output.complete:
+            return "complete"
+        if self._mapper is not None and self._mapper.output.failure is not None:
+            return "failed"
+        return "closed" if self._over else "open"
+
     async def _begin(self) -> EventMapper:
-        pub = self._pub
-        await pub.flush()
-        # A tool loop captures several streams to one publisher, and they make one message.
-        recording = pub._adapter_state.get(Recording)
-        if recording is None:
-            recording = pub._adapter_state[Recording] = Recording(
-                UIMessageBuilder(message_id=pub.message_id, send_start=pub.next_id == 0)
-            )
-        self._recording, self._mapper = recording, EventMapper(recording, **self._options)
+        await self._pub.flush()
+        self._mapper = EventMapper(recording_of(self._pub), **self._options)
         return self._mapper
 
     async def _catch_up(self) -> None:
@@ -212,32 +219,21 @@ class Capture(Generic[E]):
             raise self._mapper.output.failure from None
 
     def _give_up(self) -> None:
-        """Record no more. What is not complete is closed; the ending is left to the publisher's
-        block.
-        """
+        """Stop recording, and close open parts. The ending is left to the publisher's block."""
         over, self._over = self._over, True
         if not over and self._mapper is not None and not self._mapper.output.complete:
             self._push(self._mapper.output.fail())
 
     def _leave(self) -> None:
-        """Record no more, and end the version if the response is not complete: the block cannot
-        know that it is not.
+        """Stop recording, and end the version if the response is not complete.
+
+        The publisher's block cannot know that it is not, and would write `finish`.
         """
         over, self._over = self._over, True
-        if (
-            over
-            or self._recording is None
-            or self._mapper is None
-            or self._mapper.output.complete
-            or self._pub.closed
-        ):
+        if over or self._mapper is None or self._mapper.output.complete or self._pub.closed:
             return
-        builder = self._recording.builder
-        self._push(
-            builder.abort()
-            if self._mapper.output.failure is None
-            else builder.error(MASKED_ERROR_TEXT)
-        )
+        builder, failed = self._mapper.recording.builder, self._mapper.output.failure is not None
+        self._push(builder.error(MASKED_ERROR_TEXT) if failed else builder.abort())
 
     def _push(self, chunks: list[Chunk]) -> None:
         push_fitting(self._pub, chunks, refuse=True)
@@ -252,8 +248,9 @@ def _weight(chunk: Chunk) -> int:
 
 
 def _is_cancelled() -> bool:
-    """Whether the current task is being cancelled: its publisher's block then decides how the
-    version ends.
+    """Whether the current task is being cancelled.
+
+    Its publisher's block then decides how the version ends.
     """
     try:
         task = asyncio.current_task()

@@ -1,37 +1,36 @@
-"""Chunks of `chat.completions`, from OpenAI and from the many servers that speak its API, to UI
-message chunks.
+"""Turns chunks of the chat completions API into UI message chunks.
+
+It reads OpenAI's own chunks and those of the many servers that imitate its API.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from monostream_ai.openai.errors import ResponseFailed
 from monostream_ai.openai.fields import get, get_index, get_list, get_text
-from monostream_ai.openai.output import Call, Output
+from monostream_ai.openai.model_output import ModelOutput, ResponseFailed
 from monostream_ai.openai.recording import Recording
 from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.model_output import StreamedCalls
 
 _LEGACY_CALL = "function_call"
 
 
 class ChatMapper:
-    """Maps one completion; of several choices the first one, whose index is 0."""
+    """Maps one completion. Of several choices it shows the first one, with index 0."""
 
     def __init__(self, recording: Recording) -> None:
-        self.output = Output(recording)
+        self.output = ModelOutput(recording)
         self._recording = recording
         self._begun = False
-        self._calls: dict[object, Call] = {}
+        self._calls = StreamedCalls()
 
     def feed(self, chunk: Any) -> list[Chunk]:
         chunks = [] if self._begun else self._recording.builder.start_step()
         self._begun = True
         if error := get(chunk, "error"):
-            failure = ResponseFailed(
-                str(get(error, "code") or "") or None, get_text(error, "message")
-            )
-            return [*chunks, *self.output.fail(failure)]
+            code = str(get(error, "code") or "") or None
+            return [*chunks, *self.output.fail(ResponseFailed(code, get_text(error, "message")))]
         if usage := get(chunk, "usage"):
             chunks += self.output.use(usage)
         for choice in get_list(chunk, "choices"):
@@ -41,17 +40,13 @@ class ChatMapper:
 
     def _choice(self, choice: Any) -> list[Chunk]:
         delta, output = get(choice, "delta"), self.output
-        chunks = output.reasoning(
-            None, get_text(delta, "reasoning_content") or get_text(delta, "reasoning")
-        )
-        chunks += output.text("content", get_text(delta, "content"))
+        reasoning = get_text(delta, "reasoning_content") or get_text(delta, "reasoning")
+        chunks = output.speech.reasoning(None, reasoning)
+        chunks += output.speech.text("content", get_text(delta, "content"))
         chunks += output.refusal("refusal", get_text(delta, "refusal"))
         for piece in get_list(delta, "tool_calls"):
-            chunks += self._call_piece(
-                get_index(piece, "index"),
-                get_text(piece, "id"),
-                get(piece, "function") or get(piece, "custom"),
-            )
+            function = get(piece, "function") or get(piece, "custom")
+            chunks += self._call_piece(get_index(piece, "index"), get_text(piece, "id"), function)
         if legacy := get(delta, "function_call"):
             chunks += self._call_piece(_LEGACY_CALL, _LEGACY_CALL, legacy)
         for annotation in get_list(delta, "annotations"):
@@ -60,30 +55,17 @@ class ChatMapper:
         return [*chunks, *self._finish(reason)] if reason and not output.complete else chunks
 
     def _call_piece(self, index: int | str | None, call_id: str, function: Any) -> list[Chunk]:
-        call, arguments = (
-            self._call(index, call_id),
-            get_text(function, "arguments") or get_text(function, "input"),
-        )
+        call = self._calls.find(index, call_id)
         call.call_id, call.name = call.call_id or call_id, call.name or get_text(function, "name")
+        arguments = get_text(function, "arguments") or get_text(function, "input")
         if call.published is not None:
             return self.output.extend(call, arguments)
         call.arguments += arguments
         return self.output.announce(call) if call.call_id and call.name else []
 
-    def _call(self, index: int | str | None, call_id: str) -> Call:
-        key = index if index is not None else call_id or next(reversed(self._calls), None)
-        call = self._calls.get(key)
-        if call is not None and call_id and call.call_id and call_id != call.call_id:
-            # Some servers give every call the index 0.
-            key = (index, call_id)
-            call = self._calls.get(key)
-        if call is None:
-            call = self._calls[key] = Call()
-        return call
-
     def _finish(self, reason: str) -> list[Chunk]:
-        chunks = self.output.end_part()
-        for call in self._calls.values():
+        chunks = self.output.speech.end()
+        for call in self._calls:
             call.name = call.name or "unknown"
             chunks += self.output.call_with_json(call, call.arguments)
         return [*chunks, *self.output.finish(reason)]

@@ -1,4 +1,7 @@
-"""Reading events by the names of their fields: they are objects of any SDK version, or plain dicts."""
+"""Reads the fields of an event by name, with a default where a field is missing or odd.
+
+Events are objects of any SDK version, or plain dicts.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ def get(value: Any, *path: str) -> Any:
 
 
 def get_text(value: Any, *path: str) -> str:
-    """Return the text at the end of the path; what is no text counts as empty."""
+    """Return the text at the end of the path, or an empty one if there is none."""
     found = get(value, *path)
     return found if isinstance(found, str) else ""
 
@@ -32,9 +35,7 @@ def get_list(value: Any, *path: str) -> Sequence[Any]:
 
 
 def to_json(value: Any) -> Any:
-    """Return the value as JSON, with the fields that were sent and no others: an object of the SDK
-    has all it knows of.
-    """
+    """Return the value as JSON, with only those fields of an SDK object that the API has sent."""
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
     to_dict = getattr(value, "to_dict", None)

@@ -1,56 +1,65 @@
-"""The message that one or more responses of a model make."""
+"""The message that all captures of one publisher write together.
+
+A tool loop captures several responses, and each of them continues the same message.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
+from monostream_ai._writing.publisher import Publisher
 from monostream_ai.openai.fields import get, get_text
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
 from monostream_ai.ui_messages.browser_safety import is_link
 from monostream_ai.ui_messages.call_ids import CallIds
+from monostream_ai.ui_messages.model_output import Summary
 
 
 class Recording:
-    """What the captures of one publisher share: ids are unique in a message, and usage is that of
-    all its responses.
+    """State shared by the captures of one publisher.
+
+    It keeps ids unique in the message, shows each source once, and adds up the usage.
     """
 
     def __init__(self, builder: UIMessageBuilder) -> None:
         self.builder = builder
-        self.usages: list[dict[str, int]] = []
-        """Tokens of each response so far."""
         self.refused_calls: set[str] = set()
-        """Published ids of calls whose arguments are no JSON: that is their result."""
+        """Published ids of calls whose arguments are no JSON. That error is their result."""
         self.calls = CallIds(builder)
         self._calls_made = 0
         self._parts = 0
         self._sources: set[str] = set()
-        self._told: dict[str, Any] = {}
+        self._usages: list[dict[str, int]] = []
+        self._summary = Summary(builder)
 
     def new_part_id(self, kind: str) -> str:
         self._parts += 1
         return f"{kind}-{self._parts}"
 
-    def publish_call(self, call_id: str) -> str:
-        """Return the id under which the message shows a new call: some models use an id twice, or
-        give none.
+    def new_usage(self) -> dict[str, int]:
+        """Return the token counts of a new response, empty for now; the response updates them."""
+        usage: dict[str, int] = {}
+        self._usages.append(usage)
+        return usage
+
+    def publish_call(self, call_id: str | None) -> str:
+        """Return the id under which the message shows a new call.
+
+        It may differ from the model's id: some models use an id twice, or give none.
         """
         self._calls_made += 1
         return self.calls.publish(call_id or f"call-{self._calls_made}")
 
     def source(self, annotation: Any) -> list[Chunk]:
-        """Map a citation, once for each source; one of a page that is no link is left out."""
+        """Map a citation, unless its source was shown before or its URL is no link."""
         cited = get(annotation, "url_citation") or annotation
-        url, file_id, title = (
-            get_text(cited, "url"),
-            get_text(cited, "file_id"),
-            get_text(cited, "title"),
-        )
+        url, file_id = get_text(cited, "url"), get_text(cited, "file_id")
         url = url if is_link(url) else ""
         if not (url or file_id) or (url or file_id) in self._sources:
             return []
         self._sources.add(url or file_id)
+        title = get_text(cited, "title")
         if url:
             return self.builder.source_url(url, url, title=title or None)
         filename = get_text(cited, "filename")
@@ -62,11 +71,17 @@ class Recording:
         )
 
     def tell(self, metadata: dict[str, Any]) -> list[Chunk]:
-        """Send what is new of the metadata, with the usage so far."""
+        """Send metadata of the message that changed, with the usage of all responses so far."""
         total: Counter[str] = Counter()
-        for usage in self.usages:
+        for usage in self._usages:
             total.update(usage)
-        now = {**metadata, **({"usage": dict(total)} if total else {})}
-        news = {key: value for key, value in now.items() if self._told.get(key) != value}
-        self._told |= news
-        return self.builder.metadata(news) if news else []
+        return self._summary.tell(metadata, total)
+
+
+def recording_of(pub: Publisher[Chunk]) -> Recording:
+    """Return the recording of an open publisher, made by the first of its captures."""
+    recording = pub._adapter_state.get(Recording)
+    if recording is None:
+        builder = UIMessageBuilder(message_id=pub.message_id, send_start=pub.next_id == 0)
+        recording = pub._adapter_state[Recording] = Recording(builder)
+    return recording

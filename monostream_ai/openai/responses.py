@@ -1,22 +1,25 @@
-"""Events of the Responses API to UI message chunks."""
+"""Turns events of the Responses API into UI message chunks.
+
+The table at the end names the method for each event; output items have their own module, `items`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from monostream_ai.openai.errors import ResponseFailed
 from monostream_ai.openai.fields import get, get_index, get_text
 from monostream_ai.openai.items import Items
-from monostream_ai.openai.output import Output
+from monostream_ai.openai.model_output import ModelOutput, ResponseFailed
 from monostream_ai.openai.recording import Recording
 from monostream_ai.ui_messages import Chunk
 
 
 class ResponsesMapper:
-    """Maps the events of one response after another; unknown events are left out.
+    """Maps the events of one response after another; unknown events are ignored.
 
-    Parts and calls are known by `output_index`: some servers give every event a new `item_id`.
+    Parts and calls are found by `output_index`, since some servers give every event a new
+    `item_id`.
     """
 
     def __init__(
@@ -31,11 +34,11 @@ class ResponsesMapper:
         return [] if effect is None else effect(self, event)
 
     def _begin(self) -> None:
-        self.output = Output(self._recording)
+        self.output = ModelOutput(self._recording)
         self._items = Items(self._recording, self.output, **self._options)
 
     def _created(self, event: Any) -> list[Chunk]:
-        chunks = self.output.end_part()
+        chunks = self.output.speech.end()
         self._begin()
         return [*chunks, *self._recording.builder.start_step()]
 
@@ -50,7 +53,7 @@ class ResponsesMapper:
         return [] if call is None else self.output.extend(call, get_text(event, "delta"))
 
     def _text(self, event: Any) -> list[Chunk]:
-        return self.output.text(
+        return self.output.speech.text(
             self._items.streamed(event, "content_index"), get_text(event, "delta")
         )
 
@@ -60,21 +63,21 @@ class ResponsesMapper:
         )
 
     def _summary(self, event: Any) -> list[Chunk]:
-        return self.output.reasoning(
+        return self.output.speech.reasoning(
             self._items.streamed(event, "summary_index"), get_text(event, "delta")
         )
 
     def _reasoning(self, event: Any) -> list[Chunk]:
-        return self.output.reasoning(
+        return self.output.speech.reasoning(
             self._items.streamed(event, "content_index"), get_text(event, "delta")
         )
 
     def _part_done(self, event: Any) -> list[Chunk]:
-        return self.output.end_part()
+        return self.output.speech.end()
 
     def _reasoning_done(self, event: Any) -> list[Chunk]:
-        # What is encrypted comes with the item and goes into the end of its last part.
-        return [] if self._options["encrypted_reasoning"] else self.output.end_part()
+        # Encrypted reasoning comes with the whole item and rides on the end of its last part.
+        return [] if self._options["encrypted_reasoning"] else self.output.speech.end()
 
     def _annotation(self, event: Any) -> list[Chunk]:
         return self._recording.source(get(event, "annotation"))

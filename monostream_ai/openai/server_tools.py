@@ -1,4 +1,7 @@
-"""Tools that the provider of a model runs: what they were asked and what they found."""
+"""Reads the input and the result of tools that the model's provider runs.
+
+The tables follow the item types of the Responses API.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any, Final
 from monostream_ai.openai.fields import get, get_text, to_json
 
 CLIENT_TOOLS: Final = frozenset({"local_shell_call", "apply_patch_call", "computer_call"})
-"""Items that the program itself has to run, as it runs functions."""
+"""Calls that the program itself has to execute, like functions."""
 
 _SERVER_TOOLS: Final = frozenset(
     {
@@ -27,14 +30,14 @@ RESULT_ITEMS: Final[Mapping[str, str]] = {
     "shell_call_output": "output",
     "tool_search_output": "tools",
 }
-"""Items that hold the result of another item, and where."""
+"""Items that hold the result of another item, and the field that holds it."""
 
 _INPUTS: Final = ("action", "operation", "arguments")
 _OUTPUTS: Final = ("results", "outputs", "output")
 
 
 def is_server_tool(item: Any) -> bool:
-    """Whether the provider runs this call: of two kinds, either side may."""
+    """Whether the provider executes this call; two kinds may be executed by either side."""
     local = get(item, "environment", "type") == "local" or get(item, "execution") == "client"
     return get_text(item, "type") in _SERVER_TOOLS and not local
 
@@ -54,7 +57,7 @@ def tool_name(item: Any) -> str:
 
 
 def tool_input(item: Any) -> Any:
-    """Return what the tool was asked, as JSON."""
+    """Return the input of the tool as JSON."""
     for key in ("queries", "code"):
         if get(item, key) is not None:
             return {key: to_json(get(item, key))}
@@ -63,7 +66,7 @@ def tool_input(item: Any) -> Any:
 
 
 def tool_output(item: Any) -> Any:
-    """Return what the tool found, as JSON; where the API does not tell, how it went."""
+    """Return the result of the tool as JSON, or its status where the API gives no result."""
     found = next((value for key in _OUTPUTS if (value := get(item, key)) is not None), None)
     if found is None:
         return {"status": get_text(item, "status") or "completed"}
@@ -75,7 +78,7 @@ def failed(item: Any) -> bool:
 
 
 def image_url(item: Any) -> tuple[str, str] | None:
-    """Return the data URL and the media type of a generated image, if there is one."""
+    """Return the data URL and the media type of a generated image, None for any other item."""
     data = get_text(item, "result")
     if get(item, "type") != "image_generation_call" or not data:
         return None
@@ -85,7 +88,7 @@ def image_url(item: Any) -> tuple[str, str] | None:
 
 
 def _decoded(text: str) -> Any:
-    # An object or array that travels as text is one again; other text is meant as such.
+    # Objects and arrays travel as text here; any other text is meant as text.
     if text[:1] in ("{", "["):
         try:
             return to_json(json.loads(text))

@@ -1,4 +1,7 @@
-"""Capturing in a program without an event loop."""
+"""Captures OpenAI streams in a program without an event loop.
+
+Each step runs on the loop of the `SyncPublisher`, in its thread.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, Self
 
 from monostream_ai.openai.capture import Capture, capture
-from monostream_ai.openai.sources import E, Stream
+from monostream_ai.openai.streams import E, Stream
 from monostream_ai.threads import SyncPublisher
 
 _END: Final[Any] = object()
@@ -20,10 +23,11 @@ def capture_sync(
     encrypted_reasoning: bool = False,
     other_items: bool = False,
 ) -> SyncCapture[E]:
-    """Return an iterator over the stream's own events that records them to a `SyncPublisher`;
-    otherwise as `capture`.
+    """Iterate over the stream's own events, and record them to a `SyncPublisher`.
 
-    for event in capture_sync(client.responses.create(..., stream=True), pub): ...
+        for event in capture_sync(client.responses.create(..., stream=True), pub): ...
+
+    Arguments and errors are those of `capture`.
     """
     return SyncCapture(
         capture(
@@ -34,13 +38,17 @@ def capture_sync(
 
 
 class SyncCapture(Iterator[E], Generic[E]):
-    """An iterator that passes events through and records them; made by `capture_sync`. It ends and
-    fails as `Capture` does.
+    """An iterator that passes events through and records them; made by `capture_sync`.
+
+    It ends and fails as `Capture` does.
     """
 
     def __init__(self, events: Capture[E], pub: SyncPublisher) -> None:
         self._events = events
         self._pub = pub
+
+    def __repr__(self) -> str:
+        return f"<SyncCapture by {self._events!r}>"
 
     def tool_result(self, call_id: str, *, output: Any = None, error: str | None = None) -> None:
         """As `Capture.tool_result`."""

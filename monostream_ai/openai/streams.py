@@ -1,5 +1,6 @@
-"""The events of whatever the SDK returns: streams and stream managers, async or sync, or any
-iterable.
+"""Reads the events of a stream in any form, and closes the stream at the end.
+
+The SDK returns streams and stream managers, async or sync; any other iterable will do as well.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ _END: Final[Any] = object()
 
 
 def check_stream(stream: object) -> None:
-    """Refuse what is certainly no stream.
+    """Check that this may be a stream.
 
     Raises:
-        TypeError: It is a response of a call without `stream=True`, a call that was not awaited, or
-            nothing that can be iterated.
+        TypeError: It is the response of a call without `stream=True`, a call that was not awaited,
+            or an object that cannot be iterated.
     """
     if inspect.isawaitable(stream):
         raise TypeError("capture needs the stream: await the call first")
@@ -44,13 +45,14 @@ def check_stream(stream: object) -> None:
 
 
 async def events_of(stream: Stream[E]) -> AsyncGenerator[E, None]:
-    """Yield the events and close the stream at the end, however it comes. Sync streams are read in
-    threads.
+    """Yield the events, and close the stream however the reading ends.
+
+    Sync streams are read in threads.
     """
     opened = await _opened(stream)
     try:
         if isinstance(opened, AsyncIterable):
-            # A stream of the SDK is its own iterator; `aiter` would wrap it in a generator that
+            # A stream of the SDK is its own iterator. `aiter` would wrap it in a generator that
             # nobody closes.
             events = opened if isinstance(opened, AsyncIterator) else aiter(opened)
             while (event := await anext(events, _END)) is not _END:
@@ -82,6 +84,6 @@ async def _close(opened: Any) -> None:
         if inspect.isawaitable(closing):
             await closing
     except ValueError:
-        # A generator that still waits in a thread cannot be closed from here; it ends with its last
-        # reference.
+        # A generator that a thread is still waiting in cannot be closed from here. It ends when its
+        # last reference goes.
         return

@@ -1,5 +1,6 @@
-"""UI messages, as a client sends them, to what `chat.completions.create` and `responses.create`
-take.
+"""Turns the UI messages that a client sends into input for OpenAI's two APIs.
+
+The other direction, from OpenAI to the client, is `capture`.
 
 Source: openai-python 3.54.0, types/chat/chat_completion_message_param.py and
 types/responses/response_input_param.py.
@@ -30,7 +31,7 @@ AUDIO_FORMATS: Final[Mapping[str, str]] = {
     "audio/x-wav": "wav",
 }
 UNNAMED: Final = "file"
-"""The name of a document without one: the API refuses those."""
+"""Filename for a document without one, which the API would refuse."""
 
 
 def to_openai_messages(
@@ -39,28 +40,27 @@ def to_openai_messages(
     """Return the `messages` for `chat.completions.create`.
 
     Each step of an assistant message becomes one assistant message with its tool calls, followed by
-    their results. Calls without a result are left out, since the API refuses them; so are
-    reasoning, sources, and parts of unknown types.
+    their results. Left out are calls without a result, since the API refuses them, and reasoning,
+    sources, and parts of unknown types.
 
     Args:
-        ui_messages: `UIMessage`s as JSON: `{id, role, parts}`. They come from a client: read them
-            as such.
-        allow_system: Take system messages too, which is off by default; a client could rewrite your
-            instructions with them.
-        url_schemes: Where a user's files may come from; `https` and `data` by default.
-        max_bytes: UTF-8 of all that may reach the model, 32 MiB by default; its provider charges
-            for it.
-        convert_data_part: Returns the content part for a user's `data-*` part, in the API's format,
-            or None to leave it out. Without it all are.
+        ui_messages: `UIMessage`s as JSON: `{id, role, parts}`. They come from a client, so trust
+            them no further than that.
+        allow_system: Accept system messages too. Off by default: a client could replace your
+            instructions.
+        url_schemes: URL schemes allowed for a user's files; `https` and `data` by default.
+        max_bytes: UTF-8 bytes that may reach the model, all messages together; 32 MiB by default.
+            The API charges for each of them.
+        convert_data_part: Returns the content part, in the API's format, for a user's `data-*`
+            part, or None to leave it out. Without it all are left out.
 
     Raises:
-        InvalidArgument: This is no list of UI messages, a file is not allowed or of a kind that the
-            API does not take, or it is too much; it names the place.
+        InvalidArgument: This is no list of UI messages, a file has a forbidden URL or a type that
+            the API does not accept, or the messages are too large. The text names the place.
     """
-    read = read_model_input(ui_messages, **options)
     return [
         item
-        for said in read
+        for said in read_model_input(ui_messages, **options)
         for item in (_chat_step(said) if isinstance(said, Step) else [_said(said, _chat_part)])
     ]
 
@@ -68,15 +68,14 @@ def to_openai_messages(
 def to_openai_input(
     ui_messages: Sequence[Mapping[str, Any]], **options: Unpack[InputOptions]
 ) -> list[Any]:
-    """Return the `input` for `responses.create`: as `to_openai_messages`, with calls and results as
-    items of their own.
+    """Return the `input` for `responses.create`, with calls and results as items of their own.
 
-    It is for requests that send the whole conversation, not for ones with a `previous_response_id`.
+    Otherwise like `to_openai_messages`. It is for requests that send the whole conversation, and
+    not for those with a `previous_response_id`.
     """
-    read = read_model_input(ui_messages, **options)
     return [
         item
-        for said in read
+        for said in read_model_input(ui_messages, **options)
         for item in (_input_step(said) if isinstance(said, Step) else [_said(said, _input_part)])
     ]
 
@@ -133,7 +132,7 @@ def _chat_part(content: str | FileInput) -> Item:
         }
     if kind in ("audio", "video") or data is None:
         raise _refusal(
-            content, "chat completions take images, and as data URLs documents, WAV and MP3"
+            content, "chat completions accept images, and documents, WAV and MP3 as data URLs"
         )
     return {
         "type": "file",
@@ -148,13 +147,13 @@ def _input_part(content: str | FileInput) -> Item:
     if kind == "image":
         return {"type": "input_image", "image_url": content.url, "detail": "auto"}
     if kind in ("audio", "video"):
-        raise _refusal(content, "responses take images and documents")
+        raise _refusal(content, "responses accept images and documents")
     if content.base64 is None:
         return {"type": "input_file", "file_url": content.url}
     return {"type": "input_file", "file_data": content.url, "filename": content.filename or UNNAMED}
 
 
-def _refusal(file: FileInput, takes: str) -> InvalidArgument:
+def _refusal(file: FileInput, accepted: str) -> InvalidArgument:
     return InvalidArgument(
-        f"{file.place} is a {file.media_type[:80]!r} file that the API does not take: {takes}"
+        f"{file.place} is a {file.media_type[:80]!r} file that the API does not take: {accepted}"
     )

@@ -1,0 +1,176 @@
+"""One response of a model as parts of the message: its text, its tool calls, and how it ended.
+
+The mappers of both APIs share it. A response may fail although the SDK raises nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from monostream_ai.errors import MonostreamError
+from monostream_ai.openai.fields import get
+from monostream_ai.openai.recording import Recording
+from monostream_ai.ui_messages import Chunk, to_json_value
+from monostream_ai.ui_messages.model_output import Speech, StreamedCall
+from monostream_ai.ui_messages.texts import INVALID_INPUT_TEXT, finish_reason_of
+
+_COUNTS: Final = (
+    ("inputTokens", ("input_tokens",), ("prompt_tokens",)),
+    ("outputTokens", ("output_tokens",), ("completion_tokens",)),
+    ("totalTokens", ("total_tokens",), ("total_tokens",)),
+    (
+        "cachedInputTokens",
+        ("input_tokens_details", "cached_tokens"),
+        ("prompt_tokens_details", "cached_tokens"),
+    ),
+    (
+        "reasoningTokens",
+        ("output_tokens_details", "reasoning_tokens"),
+        ("completion_tokens_details", "reasoning_tokens"),
+    ),
+)
+"""Names of `LanguageModelUsage` (vercel/ai, ai@7.0.173, src/types/usage.ts), then those of a
+response and of a chat completion.
+"""
+
+
+class ResponseFailed(MonostreamError):
+    """The model reported an error in its stream.
+
+    The SDK yields such an event and then ends the loop as if all were well.
+    """
+
+    def __init__(self, code: str | None, reason: str) -> None:
+        super().__init__(
+            f"the model's response failed ({code or 'no code'}): {reason or 'no reason given'}"
+        )
+        self.code = code
+        self.reason = reason
+
+
+class TruncatedStream(ResponseFailed):
+    """The stream ended before a `finish_reason` or `response.completed`.
+
+    A server or a proxy broke it off, and the SDK raises nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("truncated", "the stream ended before the response was complete")
+
+
+class ModelOutput:
+    """Maps one response.
+
+    `complete` is True once the model has said why it stopped; `failure` is set if it never will.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self.complete = False
+        self.failure: ResponseFailed | None = None
+        self.speech = Speech(recording.builder, recording.new_part_id)
+        self._recording = recording
+        self._builder = recording.builder
+        self._usage = recording.new_usage()
+        self._calls_tools = False
+        self._refused = False
+
+    def refusal(self, place: object, delta: str) -> list[Chunk]:
+        """Show a refusal as text; the response then finishes with `content-filter`."""
+        self._refused = self._refused or bool(delta)
+        return self.speech.text(place, delta)
+
+    def announce(self, call: StreamedCall) -> list[Chunk]:
+        """Begin a call with the arguments it has so far."""
+        return self.speech.announce(call, self._recording.publish_call(call.call_id))
+
+    def extend(self, call: StreamedCall, arguments: str) -> list[Chunk]:
+        """Append to the arguments of a call that was announced."""
+        call.arguments += arguments
+        if not arguments or not self._takes_input(call):
+            return []
+        return self._builder.tool_input(call.published or "", call.name or "", arguments)
+
+    def call_with(self, call: StreamedCall, input: Any) -> list[Chunk]:
+        """Give a call its whole input; nothing if it has its input already."""
+        if not self._takes_input(call):
+            return []
+        self._calls_tools = self._calls_tools or not call.provider_executed
+        chunks = [] if call.published else self.announce(call)
+        return chunks + self._builder.tool_call(
+            call.published or "",
+            call.name or "",
+            to_json_value(input),
+            provider_executed=call.provider_executed,
+        )
+
+    def call_with_json(self, call: StreamedCall, arguments: str) -> list[Chunk]:
+        """Give a call its whole input from JSON text; invalid text makes it an error.
+
+        Empty text stands for an empty object.
+        """
+        try:
+            input = json.loads(arguments) if arguments.strip() else {}
+        except (ValueError, RecursionError):
+            return self._refuse_call(call, arguments)
+        return self.call_with(call, input)
+
+    def use(self, usage: Any) -> list[Chunk]:
+        """Take the token counts of this response so far.
+
+        They may come before or after the finish reason.
+        """
+        if counts := usage_of(usage):
+            self._usage.clear()
+            self._usage.update(counts)
+        return self._recording.tell({}) if self.complete else []
+
+    def finish(self, given: str, **metadata: Any) -> list[Chunk]:
+        """Note that the response is complete and why the model stopped.
+
+        The step stays open for the results of its calls.
+        """
+        chunks = self.speech.end()
+        self.complete = True
+        reason = finish_reason_of(given)
+        if reason in ("stop", "other") and self._refused:
+            reason = "content-filter"
+        elif reason in ("stop", "other") and self._calls_tools:
+            reason = "tool-calls"
+        return [*chunks, *self._recording.tell({"finishReason": reason, **metadata})]
+
+    def fail(self, failure: ResponseFailed | None = None) -> list[Chunk]:
+        """Close the open parts and the step; calls with unfinished input become errors.
+
+        Args:
+            failure: The error that the model reported; None if the stream was cut.
+        """
+        self.failure = self.failure or failure or TruncatedStream()
+        self.complete = False
+        chunks = self._builder.finish_step()
+        # The end of the step has closed the open part, so this adds nothing: it only forgets it.
+        return [*chunks, *self.speech.end()]
+
+    def _refuse_call(self, call: StreamedCall, arguments: str) -> list[Chunk]:
+        if not self._takes_input(call):
+            return []
+        self._calls_tools = True
+        chunks = [] if call.published else self.announce(call)
+        published = call.published or ""
+        self._recording.refused_calls.add(published)
+        return chunks + self._builder.tool_input_error(
+            published, call.name or "", arguments, INVALID_INPUT_TEXT
+        )
+
+    def _takes_input(self, call: StreamedCall) -> bool:
+        known = None if call.published is None else self._builder.call(call.published)
+        return known is None or known.state == "streaming"
+
+
+def usage_of(usage: Any) -> dict[str, int]:
+    """Return the token counts above zero."""
+    counts = {
+        name: get(usage, *response) or get(usage, *completion)
+        for name, response, completion in _COUNTS
+    }
+    return {name: count for name, count in counts.items() if isinstance(count, int) and count}
