@@ -31,7 +31,8 @@ class Run:
     kind: Kind
     hidden: bool
     call_id: str | None = None
-    children: set[Run] = field(default_factory=set, repr=False)
+    # A dict and not a set, so that runs end in the order in which they began.
+    children: dict[UUID, Run] = field(default_factory=dict, repr=False)
 
     @property
     def root(self) -> Run:
@@ -81,7 +82,7 @@ class Runs:
             hidden = not self._include(tags or [], metadata or {})
         run = self._open[run_id] = Run(run_id, parent, kind, hidden)
         if parent is not None:
-            parent.children.add(run)
+            parent.children[run_id] = run
         return run
 
     def end(self, run_id: UUID) -> list[Run]:
@@ -94,6 +95,6 @@ class Runs:
         if run is None:
             return []
         if run.parent is not None:
-            run.parent.children.discard(run)
-        below = [ended for child in tuple(run.children) for ended in self.end(child.id)]
+            run.parent.children.pop(run_id, None)
+        below = [ended for child in tuple(run.children) for ended in self.end(child)]
         return [*below, run]
