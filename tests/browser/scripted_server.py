@@ -1,8 +1,8 @@
 """The pages of the chat example on a server whose answers and network the test controls.
 
-An answer is numbered words, so that a page that loses or doubles any cannot look right. The
-question says what happens: `20 | 30` are 20 words, then 30 more once `/test/go` has been called; a
-`!` is a failure; `^5000` are 5,000 words in one instant.
+An answer consists of numbered words, so a page that loses or repeats one cannot look right. The
+question is a script: `20 | 30` stands for 20 words, then 30 more once `/test/go` has been called;
+`!` for a failure; `^5000` for 5,000 words at once.
 """
 
 from __future__ import annotations
@@ -61,11 +61,10 @@ def _delta(text: str) -> dict[str, Any]:
 
 
 class Network:
-    """What lies between the pages and the chat routes. It writes down each request, and can end the
-    responses that are open.
+    """Sits between the pages and the chat routes, records each request, and can cut open responses.
 
-    To `break` one is what a dying server does. To `end` one is what a proxy does that takes a lost
-    upstream for a finished one; our routes never do that.
+    `break` cuts a response as a dying server would. `end` ends it cleanly, as a proxy might when it
+    loses its upstream; our routes never do that.
     """
 
     def __init__(self) -> None:

@@ -55,7 +55,7 @@ async def test_a_chat_without_a_run_is_ready_at_once(
 
 
 @on_each_page
-async def test_a_running_answer_is_joined_once_in_strict_mode(
+async def test_a_page_in_strict_mode_joins_a_running_answer_once(
     act: Play, scripted: Scripted, page: str
 ) -> None:
     result = await act("activeRun", page)
@@ -66,7 +66,7 @@ async def test_a_running_answer_is_joined_once_in_strict_mode(
 
 
 @on_each_page
-async def test_two_reloads_lose_and_double_nothing(
+async def test_two_reloads_lose_and_repeat_nothing(
     act: Play, scripted: Scripted, page: str
 ) -> None:
     result = await act("reloadTwice", page)
@@ -76,7 +76,7 @@ async def test_two_reloads_lose_and_double_nothing(
 
 
 @on_each_page
-async def test_a_broken_stream_comes_back_when_its_window_does(
+async def test_a_broken_stream_reconnects_when_its_window_is_back(
     act: Play, scripted: Scripted, page: str
 ) -> None:
     result = await act("killThenVisible", page)
@@ -85,7 +85,7 @@ async def test_a_broken_stream_comes_back_when_its_window_does(
     assert scripted.requests("GET")[:2] == [204, 200]
 
 
-async def test_a_broken_stream_comes_back_when_the_network_does(
+async def test_a_broken_stream_reconnects_when_the_network_is_back(
     act: Play, scripted: Scripted
 ) -> None:
     result = await act("offlineThenOnline")
@@ -121,14 +121,16 @@ async def test_an_answer_that_ended_while_the_connection_was_lost_is_whole(
     assert scripted.requests("GET") == [204, 200]
 
 
-async def test_cuts_at_any_byte_lose_and_double_nothing(act: Play, scripted: Scripted) -> None:
+async def test_cuts_at_any_byte_lose_and_repeat_nothing(act: Play, scripted: Scripted) -> None:
     for each in (await act("cutAnywhere"))["held"]:
         await assert_shows(each["ended"], scripted, 100, each["chat"])
         assert each["cuts"] >= 2
         assert len(scripted.requests("GET", each["chat"])) == 1 + each["cuts"]
 
 
-async def test_an_end_without_a_terminal_chunk_is_no_end(act: Play, scripted: Scripted) -> None:
+async def test_an_end_without_a_terminal_chunk_does_not_count(
+    act: Play, scripted: Scripted
+) -> None:
     result = await act("cleanEnd")
 
     await assert_shows(result["ended"], scripted, 40)
@@ -191,7 +193,7 @@ async def test_an_answer_goes_on_while_another_chat_is_open(act: Play, scripted:
 
 
 @on_each_page
-async def test_a_resume_that_finds_nothing_too_late_harms_no_answer(
+async def test_a_late_resume_that_finds_nothing_harms_no_answer(
     act: Play, scripted: Scripted, page: str
 ) -> None:
     result = await act("lateNothing", page)
@@ -213,7 +215,7 @@ async def test_a_failed_answer_is_kept_and_not_asked_for_again(
     assert (result["ended"]["alert"], scripted.requests("GET")) == (None, [204])
 
 
-async def test_the_keyboard_does_it_all(act: Play, scripted: Scripted) -> None:
+async def test_everything_works_with_the_keyboard(act: Play, scripted: Scripted) -> None:
     result = await act("keyboard")
 
     assert [answer.strip() for answer in result["ended"]["answers"]] == [numbered(20)]

@@ -36,7 +36,7 @@ async def crash(client: ChatClient) -> None:
     assert (await client.http.post("/api/demo/crash")).status_code == 202
 
 
-async def test_an_answer_thinks_calls_a_tool_and_is_kept_in_the_history(
+async def test_an_answer_with_reasoning_and_a_tool_call_is_kept_in_the_history(
     start_demo: StartDemo,
 ) -> None:
     client = await start_demo(tokens_per_second=1000)
@@ -114,7 +114,7 @@ async def test_every_route_asks_for_a_login(start_demo: StartDemo) -> None:
     ).status_code == 401
 
 
-async def test_the_chat_of_somebody_else_is_unknown(start_demo: StartDemo) -> None:
+async def test_another_users_chat_is_unknown(start_demo: StartDemo) -> None:
     client = await start_demo(tokens_per_second=100)
 
     async with client.ask(question(text="a story, please")) as stream:
@@ -132,7 +132,7 @@ async def test_the_chat_of_somebody_else_is_unknown(start_demo: StartDemo) -> No
         await stream.rest()
 
 
-async def test_a_message_that_was_not_handed_over_before_a_crash_is_kept(
+async def test_a_message_whose_process_crashed_before_on_finish_is_kept(
     start_demo: StartDemo, tmp_path: Path
 ) -> None:
     client = await start_demo(tokens_per_second=1000)
@@ -217,7 +217,7 @@ async def pid_of_a_new_connection(client: ChatClient) -> int:
     return pid
 
 
-async def test_the_demo_breaks_open_streams_and_ends_when_it_is_asked_to(
+async def test_the_demo_breaks_open_streams_and_ends_when_told_to(
     start_demo: StartDemo,
 ) -> None:
     client = await start_demo(tokens_per_second=150)

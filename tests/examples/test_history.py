@@ -107,7 +107,7 @@ async def test_another_answer_to_the_same_question_replaces_the_first(history: H
     assert ids(await history.messages(STREAM)) == ["u1", "a1", "u2", "a2"]
 
 
-async def test_an_edited_question_drops_what_followed_it_in_whatever_order_turns_are_handed_over(
+async def test_an_edited_question_drops_what_followed_it_whatever_the_order_of_finished_turns(
     history: History,
 ) -> None:
     edited = user_message("edited", "u1")
@@ -126,7 +126,7 @@ async def test_an_edited_question_drops_what_followed_it_in_whatever_order_turns
         assert kept == [user_message(id="u0"), message("a0"), edited, message("a3")], order
 
 
-async def test_a_message_that_goes_on_in_another_turn_stays_with_its_question(
+async def test_a_message_continued_in_another_turn_stays_with_its_question(
     history: History,
 ) -> None:
     await finish(history, 0, user_message(), "a0")
@@ -135,7 +135,7 @@ async def test_a_message_that_goes_on_in_another_turn_stays_with_its_question(
     assert ids(await history.messages(STREAM)) == ["u1", "a0"]
 
 
-async def test_a_turn_that_is_handed_over_twice_is_there_once(history: History) -> None:
+async def test_a_turn_that_is_finished_twice_appears_once(history: History) -> None:
     for _ in range(2):
         await finish(history, 0, user_message(), "a0")
 
@@ -149,7 +149,7 @@ async def test_a_turn_that_is_handed_over_twice_is_there_once(history: History) 
         ({"type": "error", "errorText": "no"}, {"failed": True}),
     ],
 )
-async def test_an_answer_that_was_cut_short_is_shown_and_marked_before_it_is_handed_over(
+async def test_an_answer_that_was_cut_short_is_shown_and_marked_before_it_is_finished(
     service: DurableStreamService[Any],
     history: History,
     ending: dict[str, Any],
@@ -165,7 +165,7 @@ async def test_an_answer_that_was_cut_short_is_shown_and_marked_before_it_is_han
     assert (asked, answered["metadata"]) == (user_message(), mark)
 
 
-async def test_what_is_handed_over_late_replaces_what_was_read_before(
+async def test_a_late_on_finish_replaces_the_message_that_was_read_before(
     service: DurableStreamService[Any], history: History
 ) -> None:
     await record(service, "a0", "u1")
@@ -186,7 +186,7 @@ async def test_while_a_turn_runs_the_history_ends_with_its_question_even_if_its_
         assert ids(await history.messages(STREAM)) == ["u0", "a0", "u1"]
 
 
-async def test_while_a_turn_goes_on_with_a_message_the_history_leaves_it_out(
+async def test_while_a_turn_continues_a_message_the_history_leaves_it_out(
     service: DurableStreamService[Any], history: History
 ) -> None:
     await finish(history, 0, user_message(), "a0")

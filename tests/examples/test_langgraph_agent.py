@@ -44,7 +44,7 @@ async def run(choice: str) -> tuple[str, list[Chunk]]:
         ("no", {"type": "tool-output-denied", "toolCallId": "call_1"}),
     ],
 )
-async def test_the_agent_goes_on_as_the_user_answered(choice: str, outcome: Chunk) -> None:
+async def test_the_agent_continues_as_the_user_decided(choice: str, outcome: Chunk) -> None:
     question, chunks = await run(choice)
 
     assert question == f"May I run delete_file({{'path': 'old.txt'}})? {choice}"

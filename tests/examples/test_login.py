@@ -61,7 +61,7 @@ def signed(session: str, secret: str = SECRET) -> str:
     return f"{session}.{hmac.new(secret.encode(), session.encode(), hashlib.sha256).hexdigest()}"
 
 
-async def test_a_cookie_of_ours_lets_its_account_in(http: httpx.AsyncClient) -> None:
+async def test_a_valid_cookie_admits_its_account(http: httpx.AsyncClient) -> None:
     created = await http.post("/sign-up", json=ANN)
     me = (await http.get("/me")).json()
 
@@ -73,7 +73,7 @@ async def test_a_cookie_of_ours_lets_its_account_in(http: httpx.AsyncClient) -> 
     assert (await http.get("/me")).json() == me
 
 
-async def test_the_cookie_travels_over_tls_only_where_there_is_tls(app: FastAPI) -> None:
+async def test_the_cookie_is_secure_where_there_is_tls(app: FastAPI) -> None:
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="https://chat"
     ) as http:
@@ -97,7 +97,7 @@ async def test_a_wrong_name_or_password_is_refused(
     assert "set-cookie" not in refused.headers
 
 
-async def test_a_name_is_given_once(http: httpx.AsyncClient, accounts: Accounts) -> None:
+async def test_a_name_can_be_taken_once(http: httpx.AsyncClient, accounts: Accounts) -> None:
     await accounts.create(**ANN)
 
     assert (
@@ -150,7 +150,7 @@ async def test_a_forged_cookie_is_refused(
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-async def test_another_site_can_ask_for_nothing(http: httpx.AsyncClient, site: str) -> None:
+async def test_requests_from_another_site_are_refused(http: httpx.AsyncClient, site: str) -> None:
     await http.post("/sign-up", json=ANN)
     foreign = {"sec-fetch-site": site}
 
@@ -171,11 +171,11 @@ async def test_a_page_shows_the_form_until_its_visitor_is_signed_in(
     assert form.headers["cache-control"] == page.headers["cache-control"] == "no-store"
 
 
-async def test_guests_come_in_only_where_they_are_welcome(http: httpx.AsyncClient) -> None:
+async def test_guests_are_admitted_only_where_they_are_allowed(http: httpx.AsyncClient) -> None:
     assert (await http.post("/guest")).status_code == 404
     assert "<section hidden>" in (await http.get("/")).text
 
 
-def test_a_secret_that_can_be_guessed_is_refused(accounts: Accounts) -> None:
+def test_a_short_secret_is_refused(accounts: Accounts) -> None:
     with pytest.raises(ValueError, match="32 random characters"):
         Login(accounts, "")

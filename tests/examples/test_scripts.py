@@ -91,7 +91,7 @@ def test_pydantic_ai_agent_shows_the_call_its_result_and_the_answer() -> None:
     assert text_of(message) == "In Rome it is sunny, 21 °C."
 
 
-def test_encrypted_store_gives_the_chunks_back_and_stores_none_of_them() -> None:
+def test_encrypted_store_returns_the_chunks_and_stores_none_in_plain_text() -> None:
     lines = output_of("encrypted_store.py")
 
     assert text_of(message_in(lines)) == "Hello"

@@ -155,7 +155,7 @@ async def test_a_failing_reply_ends_with_a_masked_error_and_a_finish(
     assert "swordfish" not in body and "swordfish" in caplog.text
 
 
-async def test_a_continuation_keeps_the_id_of_the_message_it_goes_on_with(
+async def test_a_continuation_keeps_the_id_of_its_message(
     new_service: NewService, serve: Serve
 ) -> None:
     assistant = {"id": "a1", "role": "assistant", "parts": []}
@@ -166,7 +166,7 @@ async def test_a_continuation_keeps_the_id_of_the_message_it_goes_on_with(
     assert chunks_in(answer)[0] == {"type": "start", "messageId": "a1"}
 
 
-async def test_the_request_is_stored_whole(new_service: NewService, serve: Serve) -> None:
+async def test_the_whole_request_is_stored(new_service: NewService, serve: Serve) -> None:
     service = new_service()
     body = question(trigger="regenerate-message", messageId="a0", tenant={"any": ["thing"]})
 
@@ -192,7 +192,7 @@ async def test_a_body_is_json_whatever_its_content_type_says(
     assert types_in(answer.text)[-1] == "finish"
 
 
-async def test_a_body_may_hold_the_last_message_only(new_service: NewService, serve: Serve) -> None:
+async def test_a_body_may_have_only_the_last_message(new_service: NewService, serve: Serve) -> None:
     turns: list[ChatTurn] = []
 
     async def reply(turn: ChatTurn) -> None:

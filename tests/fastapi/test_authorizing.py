@@ -26,7 +26,7 @@ def acting_as(client: ChatClient, user: str) -> ChatClient:
     ("method", "path"),
     [("POST", ""), ("GET", "/c1/stream"), ("POST", "/c1/stop"), ("GET", "/c1/status")],
 )
-async def test_every_route_asks_who_it_is(
+async def test_every_route_runs_authorize(
     new_service: NewService, serve: Serve, method: str, path: str
 ) -> None:
     client = await serve(new_service(), greet, authorize=owner)
@@ -37,7 +37,7 @@ async def test_every_route_asks_who_it_is(
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-async def test_the_owner_is_stored_and_told_to_the_reply(
+async def test_the_owner_is_stored_and_reaches_the_reply(
     new_service: NewService, serve: Serve
 ) -> None:
     service, held = new_service(), Held()
@@ -50,7 +50,7 @@ async def test_the_owner_is_stored_and_told_to_the_reply(
     assert (held.turns[0].owner, stored.owner) == ("ann", "ann")
 
 
-async def test_a_chat_of_somebody_else_is_unknown(new_service: NewService, serve: Serve) -> None:
+async def test_another_owners_chat_is_unknown(new_service: NewService, serve: Serve) -> None:
     held = Held()
     ann = acting_as(await serve(new_service(), held, authorize=owner), "ann")
     eve = acting_as(await serve(new_service(), greet, authorize=owner, replay_window=60.0), "eve")
@@ -80,7 +80,7 @@ async def test_a_chat_of_somebody_else_is_unknown(new_service: NewService, serve
     assert types_in(body)[-1] == "finish"
 
 
-async def test_each_owner_has_a_chat_of_the_same_id(new_service: NewService, serve: Serve) -> None:
+async def test_two_owners_may_use_the_same_chat_id(new_service: NewService, serve: Serve) -> None:
     held = Held()
     ann = acting_as(await serve(new_service(), held, authorize=owner), "ann")
     eve = acting_as(await serve(new_service(), greet, authorize=owner), "eve")
@@ -107,7 +107,7 @@ async def test_each_owner_has_a_chat_of_the_same_id(new_service: NewService, ser
         (("ä", "c"), ("%C3%A4", "c")),
     ],
 )
-def test_no_two_owners_share_a_stream_but_for_what_nobody_owns(
+def test_no_two_owners_share_a_stream(
     one: tuple[str | None, str], other: tuple[str | None, str]
 ) -> None:
     first, second = (chat_stream_id(chat, owner=of) for of, chat in (one, other))
@@ -116,7 +116,7 @@ def test_no_two_owners_share_a_stream_but_for_what_nobody_owns(
     assert first != second or None in (one[0], other[0])
 
 
-async def test_a_chat_without_owner_that_is_called_like_an_owners_stream_stays_apart(
+async def test_a_chat_without_an_owner_stays_apart_from_an_owners_stream_of_that_name(
     new_service: NewService, serve: Serve
 ) -> None:
     service = new_service()
@@ -131,7 +131,7 @@ async def test_a_chat_without_owner_that_is_called_like_an_owners_stream_stays_a
     assert (await anybody.status("ann/c1"))["state"] == "idle"
 
 
-async def test_an_authorize_that_names_nobody_is_a_mistake_of_the_application(
+async def test_an_authorize_that_returns_no_owner_is_an_application_error(
     new_service: NewService, serve: Serve
 ) -> None:
     client = await serve(new_service(), greet, authorize=lambda: None)

@@ -108,7 +108,7 @@ def application(service: Service, reply: Any, wrap: Callable[[FastAPI], None]) -
 
 @pytest.mark.parametrize("wrap", STACKS)
 @pytest.mark.parametrize("lose", [supersede, delete, begin_shutdown, close, fail_to_read])
-async def test_a_response_that_loses_its_turn_is_broken_off(
+async def test_a_response_that_loses_its_turn_breaks_off(
     new_service: NewService,
     serve_app: ServeApp,
     wrap: Callable[[FastAPI], None],

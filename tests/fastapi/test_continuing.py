@@ -50,7 +50,7 @@ def message(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {"id": "a1", "role": "assistant", "parts": parts}
 
 
-async def test_a_continuation_streams_what_is_new_and_replays_the_whole_message(
+async def test_a_continuation_streams_new_chunks_and_replays_the_whole_message(
     new_service: NewService, serve: Serve
 ) -> None:
     held = Held()

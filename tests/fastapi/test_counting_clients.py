@@ -108,7 +108,7 @@ async def test_an_ended_error_is_followed_by_one_finish(
 
 
 @pytest.mark.parametrize("index", ["NaN", "", "1.5", "6"])
-async def test_an_index_that_cannot_be_is_refused(
+async def test_an_impossible_index_is_refused(
     new_service: NewService, serve: Serve, index: str
 ) -> None:
     client = await serve(new_service(), greet)
@@ -122,7 +122,7 @@ async def test_an_index_that_cannot_be_is_refused(
     )
 
 
-async def test_an_event_id_is_gone_on_from(new_service: NewService, serve: Serve) -> None:
+async def test_a_client_resumes_after_an_event_id(new_service: NewService, serve: Serve) -> None:
     held = Held()
     client = await serve(new_service(), held)
 
@@ -140,7 +140,7 @@ async def test_an_event_id_is_gone_on_from(new_service: NewService, serve: Serve
     ("event_id", "status"),
     [("1.1", 200), ("1.4", 204), ("0.1", 409), ("1.5", 400), ("nonsense", 400)],
 )
-async def test_an_event_id_is_never_taken_for_another(
+async def test_an_event_id_never_stands_for_another_event(
     new_service: NewService, serve: Serve, event_id: str, status: int
 ) -> None:
     client = await serve(new_service(), greet)

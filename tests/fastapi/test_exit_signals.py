@@ -50,7 +50,7 @@ async def test_a_signal_that_the_event_loop_handles_is_noticed(server: Server) -
         loop.remove_signal_handler(signal.SIGTERM)
 
 
-async def test_each_of_several_routers_notices(server: Server) -> None:
+async def test_several_routers_all_notice_an_exit(server: Server) -> None:
     first, second = asyncio.Event(), asyncio.Event()
     with exit_noticed(first.set), exit_noticed(second.set):
         signal.raise_signal(signal.SIGTERM)

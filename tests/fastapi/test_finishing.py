@@ -47,7 +47,7 @@ async def leave_open(service: DurableStreamService[Any]) -> None:
     await pub.write({"type": "start", "messageId": "m1"}, *TEXT[:2])
 
 
-async def test_a_finished_turn_is_handed_over(new_service: NewService, serve: Serve) -> None:
+async def test_on_finish_gets_a_finished_turn(new_service: NewService, serve: Serve) -> None:
     kept = Kept()
     client = await serve(new_service(), greet, on_finish=kept)
 
@@ -70,7 +70,7 @@ async def test_a_finished_turn_is_handed_over(new_service: NewService, serve: Se
     assert "metadata" not in message
 
 
-async def test_a_failed_turn_is_handed_over_and_marked(
+async def test_on_finish_gets_a_failed_turn_marked_as_failed(
     new_service: NewService, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept = Kept()
@@ -88,7 +88,7 @@ async def test_a_failed_turn_is_handed_over_and_marked(
     assert kept.turns[0].ending == "error"
 
 
-async def test_a_turn_stopped_by_another_process_is_handed_over_once(
+async def test_on_finish_gets_a_turn_stopped_by_another_process_once(
     new_service: NewService, serve: Serve
 ) -> None:
     kept, held = Kept(), Held()
@@ -108,7 +108,7 @@ async def test_a_turn_stopped_by_another_process_is_handed_over_once(
     assert [turn.ending for turn in kept.turns] == ["abort"]
 
 
-async def test_a_lost_turn_without_readers_is_ended_and_handed_over_once(
+async def test_a_lost_turn_without_readers_is_ended_and_finished_once(
     new_service: NewService, serve: Serve
 ) -> None:
     kept, services = Kept(), [new_service(lease=0.3) for _ in range(3)]
@@ -126,7 +126,7 @@ async def test_a_lost_turn_without_readers_is_ended_and_handed_over_once(
     assert [chunk["type"] for chunk in await new_service().chunks("chat:c1")][-1] == "error"
 
 
-async def test_a_lost_turn_without_readers_is_run_again_and_handed_over_once(
+async def test_a_lost_turn_without_readers_runs_again_and_is_finished_once(
     new_service: NewService, serve: Serve
 ) -> None:
     kept, services = Kept(), [new_service(lease=0.3) for _ in range(3)]
@@ -143,7 +143,7 @@ async def test_a_lost_turn_without_readers_is_run_again_and_handed_over_once(
     assert [(turn.version, turn.ending) for turn in kept.turns] == [(1, "finish")]
 
 
-async def test_a_process_that_died_after_the_end_is_replaced(
+async def test_another_process_calls_on_finish_for_one_that_died_after_the_end(
     new_service: NewService, serve: Serve
 ) -> None:
     kept, service = Kept(), new_service()
@@ -159,7 +159,7 @@ async def test_a_process_that_died_after_the_end_is_replaced(
     assert [text_of(message) for message in kept.messages] == ["Hello"]
 
 
-async def test_a_continuation_hands_the_whole_message_over(
+async def test_on_finish_gets_the_whole_message_of_a_continuation(
     new_service: NewService, serve: Serve
 ) -> None:
     kept = Kept()
@@ -183,7 +183,7 @@ async def test_a_continuation_hands_the_whole_message_over(
     assert (kept.messages[0]["id"], text_of(kept.messages[0])) == ("a1", "Well. Hello")
 
 
-async def test_the_next_question_waits_for_what_the_turn_before_has_to_hand_over(
+async def test_the_next_question_waits_for_on_finish_of_the_previous_turn(
     new_service: NewService, serve: Serve
 ) -> None:
     order = list[str]()
@@ -209,7 +209,7 @@ async def test_the_next_question_waits_for_what_the_turn_before_has_to_hand_over
     assert order[:3] == ["asked 0", "finished 0", "asked 1"]
 
 
-async def test_the_next_question_waits_also_for_what_a_dead_process_had_to_hand_over(
+async def test_the_next_question_waits_for_on_finish_due_from_a_dead_process(
     new_service: NewService, serve: Serve
 ) -> None:
     kept, service = Kept(), new_service()
@@ -229,7 +229,7 @@ async def test_the_next_question_waits_also_for_what_a_dead_process_had_to_hand_
     assert known == [1]
 
 
-async def test_an_on_finish_that_fails_ends_nothing_else(
+async def test_a_failing_on_finish_affects_nothing_else(
     new_service: NewService, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail(message: UIMessage, turn: FinishedTurn) -> None:
@@ -244,7 +244,7 @@ async def test_an_on_finish_that_fails_ends_nothing_else(
     assert (await service.status("chat:c1", 0)).state == "closed"
 
 
-async def test_routers_settle_the_turns_of_their_own_prefix_only(
+async def test_routers_finish_only_turns_of_their_own_prefix(
     new_service: NewService, serve: Serve
 ) -> None:
     kept, service = Kept(), new_service()
@@ -286,7 +286,7 @@ async def test_a_history_for_a_page_ends_with_the_question_while_a_turn_runs(
     assert await without_active_message(service, "chat:unknown", [asked]) == [asked]
 
 
-async def test_a_history_for_a_page_leaves_out_the_message_that_goes_on(
+async def test_a_history_for_a_page_leaves_out_the_message_being_continued(
     new_service: NewService, serve: Serve
 ) -> None:
     service, held = new_service(), Held()

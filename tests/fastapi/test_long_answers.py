@@ -35,7 +35,7 @@ async def store(service: DurableStreamService[Any], chunks: Deltas) -> None:
             await pub.write(*chunks[first : first + 1000])
 
 
-async def test_the_event_loop_turns_after_each_piece_of_a_long_replay(
+async def test_the_event_loop_runs_after_each_piece_of_a_long_replay(
     new_service: NewService,
 ) -> None:
     service = new_service()
@@ -66,7 +66,7 @@ async def test_the_event_loop_turns_after_each_piece_of_a_long_replay(
 
 
 @pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
-async def test_a_client_that_leaves_a_long_replay_ends_the_work_for_it(
+async def test_a_client_that_leaves_a_long_replay_ends_its_work(
     new_service: NewService, spec_version: str
 ) -> None:
     service = new_service()
@@ -112,7 +112,7 @@ class Pausing:
         return body.decode()
 
 
-async def test_a_reader_that_does_not_read_delays_nobody_and_misses_nothing(
+async def test_a_stalled_reader_delays_nobody_and_misses_nothing(
     new_service: NewService, serve: Serve
 ) -> None:
     all_here = asyncio.Event()

@@ -35,7 +35,7 @@ async def test_a_lost_turn_ends_with_an_error(new_service: NewService, serve: Se
     assert (await client.get()).status_code == 204
 
 
-async def test_readers_in_all_processes_get_the_same_one_ending(
+async def test_readers_in_all_processes_get_the_same_ending(
     new_service: NewService, serve: Serve
 ) -> None:
     services = [new_service(lease=LEASE) for _ in range(3)]
@@ -47,7 +47,7 @@ async def test_readers_in_all_processes_get_the_same_one_ending(
     assert len({body.text for body in bodies}) == 1
 
 
-async def test_a_lost_turn_is_run_again_once_and_under_the_same_message(
+async def test_a_lost_turn_runs_again_once_with_the_same_message_id(
     new_service: NewService, serve: Serve
 ) -> None:
     held = Held()
@@ -72,7 +72,7 @@ async def test_a_lost_turn_is_run_again_once_and_under_the_same_message(
     ]
 
 
-async def test_a_resume_that_finds_a_lost_turn_runs_it_again_at_once(
+async def test_a_resume_of_a_lost_turn_runs_it_again_at_once(
     new_service: NewService, serve: Serve
 ) -> None:
     service = new_service(lease=LEASE)

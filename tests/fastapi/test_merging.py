@@ -38,14 +38,14 @@ def test_deltas_of_one_part_become_one_with_the_last_id() -> None:
         (delta("a"), '{"type": "text-delta", "id": "t", "delta": "b"}'),
     ],
 )
-def test_what_is_not_of_one_part_stays_apart(one: str, other: str) -> None:
+def test_deltas_of_different_parts_stay_apart(one: str, other: str) -> None:
     assert merged([one, other, one]) == [(0, one), (1, other), (2, one)]
 
 
 @pytest.mark.parametrize(
     "texts", [['"', "\\", '\\"'], ["\ud83d", "\ude00"], ["", "\0\n"], ['","delta":"', '"}']]
 )
-def test_a_merged_delta_holds_the_texts_one_after_another(texts: list[str]) -> None:
+def test_a_merged_delta_joins_the_texts_in_order(texts: list[str]) -> None:
     [(_, whole)] = merged([delta(text, 'a"\\') for text in texts])
 
     joined = "".join(texts).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")

@@ -50,7 +50,7 @@ def written_types(body: str) -> list[str]:
     ],
     ids=["v7 by default", "the router's", "all of it", "the header's", "the query's"],
 )
-async def test_a_client_gets_what_its_release_reads(
+async def test_a_client_gets_chunks_that_its_release_reads(
     new_service: NewService, serve: Serve, options: Any, query: str, headers: Any, types: list[str]
 ) -> None:
     service = new_service()
@@ -67,7 +67,7 @@ async def test_a_client_gets_what_its_release_reads(
     assert [chunk["type"] for chunk in await service.chunks("chat:c1")][1 : 1 + len(WRITTEN)] == ALL
 
 
-async def test_what_a_message_had_before_is_filtered_in_step_with_what_is_new(
+async def test_earlier_parts_of_a_message_are_filtered_like_new_ones(
     new_service: NewService, serve: Serve
 ) -> None:
     held = Held()
@@ -124,13 +124,13 @@ async def test_an_unknown_profile_is_refused_in_plain_text(
     )
 
 
-def test_a_router_does_not_begin_with_an_unknown_profile(new_service: NewService) -> None:
+def test_a_router_refuses_an_unknown_profile(new_service: NewService) -> None:
     unknown: Any = "v4"
     with pytest.raises(InvalidArgument):
         create_chat_router(new_service(), write_everything, profile=unknown)
 
 
-async def test_a_response_of_ones_own_has_a_profile_too(new_service: NewService) -> None:
+async def test_stream_response_takes_a_profile_too(new_service: NewService) -> None:
     service = new_service()
     async with service.publisher("s") as pub:
         await pub.write(WRITTEN[5])

@@ -63,7 +63,9 @@ async def test_a_stopped_answer_is_replayed_with_its_end(
     assert types_in((await client.get()).text)[-3:] == ["message-metadata", "abort", "finish"]
 
 
-async def test_clients_that_count_chunks_get_it_too(new_service: NewService, serve: Serve) -> None:
+async def test_clients_that_count_chunks_get_the_replay_too(
+    new_service: NewService, serve: Serve
+) -> None:
     client = await serve(new_service(), greet, replay_window=60.0)
     posted = await client.post(question())
 
@@ -88,7 +90,7 @@ async def test_a_request_that_was_answered_just_now_is_not_answered_again(
 @pytest.mark.parametrize(
     "other", [question(id="u2"), question(text="Hm?"), question(trigger="regenerate-message")]
 )
-async def test_another_request_is_answered(
+async def test_a_different_request_is_answered(
     new_service: NewService, serve: Serve, other: dict[str, Any]
 ) -> None:
     client = await serve(new_service(), greet, replay_window=60.0)
@@ -98,7 +100,7 @@ async def test_another_request_is_answered(
     assert (await client.status())["version"] == 1
 
 
-async def test_what_was_stopped_is_answered_when_it_is_asked_again(
+async def test_a_stopped_question_is_answered_when_it_is_asked_again(
     new_service: NewService, serve: Serve
 ) -> None:
     held = Held()

@@ -28,7 +28,7 @@ async def test_a_chat_without_a_running_turn_answers_204(
     assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
 
 
-async def test_a_resume_replays_from_the_start_and_goes_on(
+async def test_a_resume_replays_from_the_start_and_tails(
     new_service: NewService, serve: Serve
 ) -> None:
     held = Held()
@@ -60,7 +60,7 @@ async def test_a_turn_is_found_from_the_moment_its_reply_runs(
 
 
 @pytest.mark.parametrize("chat_id", ["a/b", "a/stream", "ü~3 ?#%2F", "/", "c1/stop"])
-async def test_a_chat_id_may_hold_anything(
+async def test_a_chat_id_may_be_any_text(
     new_service: NewService, serve: Serve, chat_id: str
 ) -> None:
     held = Held()
@@ -88,7 +88,7 @@ async def test_a_silent_turn_is_kept_alive_by_comments(
     assert events[-1] == KEEP_ALIVE.strip()
 
 
-async def test_a_replay_merges_what_was_stored_and_makes_the_same_message(
+async def test_a_replay_merges_stored_deltas_and_builds_the_same_message(
     new_service: NewService, serve: Serve
 ) -> None:
     deltas = [
@@ -182,7 +182,7 @@ async def test_a_response_breaks_when_its_stream_is_deleted(
             await stream.rest()
 
 
-async def test_a_client_that_leaves_gives_its_subscription_back(
+async def test_a_client_that_leaves_releases_its_subscription(
     new_service: NewService, serve: Serve
 ) -> None:
     service, held = new_service(), Held()
@@ -195,7 +195,7 @@ async def test_a_client_that_leaves_gives_its_subscription_back(
         assert [chunk["type"] async for chunk in watcher][-1] == "finish"
 
 
-async def test_any_stream_can_be_served_from_an_endpoint_of_ones_own(
+async def test_any_stream_can_be_served_from_a_custom_endpoint(
     new_service: NewService, serve_app: Callable[[FastAPI], Awaitable[ChatClient]]
 ) -> None:
     service, app = new_service(), FastAPI()
@@ -213,7 +213,7 @@ async def test_any_stream_can_be_served_from_an_endpoint_of_ones_own(
 
 
 @pytest.mark.parametrize("way", ["header", "query"])
-async def test_a_reader_goes_on_after_an_event(
+async def test_a_reader_resumes_after_an_event(
     new_service: NewService, serve: Serve, way: str
 ) -> None:
     held = Held()
@@ -256,7 +256,7 @@ async def test_the_event_that_a_browser_saw_last_wins_over_the_one_in_its_url(
         ("9" * 40, 400),
     ],
 )
-async def test_an_event_that_cannot_be_gone_on_after_is_refused(
+async def test_an_event_that_cannot_be_resumed_after_is_refused(
     new_service: NewService, serve: Serve, after: str, status: int
 ) -> None:
     client = await serve(new_service(), greet, replay_window=60.0)

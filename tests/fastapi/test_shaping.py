@@ -98,7 +98,7 @@ def test_the_order_of_parallel_calls_is_kept() -> None:
         ),
     ],
 )
-def test_what_cannot_be_told_otherwise_is_told_as_it_was(chunks: list[Chunk]) -> None:
+def test_a_call_that_cannot_be_rewritten_is_replayed_as_stored(chunks: list[Chunk]) -> None:
     assert chunks_of(replayed(*chunks)) == chunks
 
 
@@ -110,7 +110,7 @@ def test_clients_of_v5_get_the_metadata_of_a_call() -> None:
     assert chunks_of(replayed(*chunks, profile="v7")) == [chunks[0], DELTA, RESULT]
 
 
-def test_a_result_that_comes_late_does_not_hold_everything_back() -> None:
+def test_a_late_result_does_not_hold_everything_back() -> None:
     shape = ReplayShape("v7")
     shown = list[int]()
     text = {"type": "text-delta", "id": "t", "delta": "x" * 1000}
@@ -130,14 +130,14 @@ def test_transient_data_is_left_out() -> None:
     assert chunks_of(replayed({"type": "data-a", "data": 1, "transient": True}, *kept)) == kept
 
 
-def test_transient_data_is_new_to_a_client_that_goes_on() -> None:
+def test_transient_data_is_new_to_a_client_that_resumes() -> None:
     chunks = [{"type": "data-a", "data": 1, "transient": True}, OTHER]
 
     assert chunks_of(replayed(*chunks, first=3)) == chunks
 
 
 @pytest.mark.parametrize("had", range(5))
-def test_a_client_that_goes_on_makes_the_same_message_and_runs_no_call_that_is_over(
+def test_a_client_that_resumes_builds_the_same_message_and_repeats_no_finished_call(
     had: int,
 ) -> None:
     chunks = [{"type": "start", "messageId": "m"}, START, DELTA, CALL, RESULT]
@@ -149,7 +149,7 @@ def test_a_client_that_goes_on_makes_the_same_message_and_runs_no_call_that_is_o
     assert [id for id, _ in rest] == sorted(id for id, _ in rest)
 
 
-async def test_a_page_that_comes_back_sees_the_same_message_and_runs_nothing(
+async def test_a_page_that_comes_back_sees_the_same_message_and_runs_no_tool(
     new_service: NewService, serve: Serve
 ) -> None:
     held = Held()

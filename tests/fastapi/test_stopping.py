@@ -8,7 +8,7 @@ from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import Held, greet
 
 
-async def test_a_stop_in_another_process_ends_the_turn_for_everybody(
+async def test_a_stop_in_another_process_ends_the_turn_for_all_readers(
     new_service: NewService, serve: Serve
 ) -> None:
     held = Held()
@@ -78,9 +78,7 @@ async def test_the_next_question_after_a_stop_runs(new_service: NewService, serv
     assert types_in((await client.post(question(id="u2"))).text)[-1] == "finish"
 
 
-async def test_a_reply_that_falls_silent_is_ended_with_an_error(
-    new_service: NewService, serve: Serve
-) -> None:
+async def test_a_silent_reply_ends_with_an_error(new_service: NewService, serve: Serve) -> None:
     held = Held()
     client = await serve(new_service(), held, max_silence=0.1)
 
@@ -90,7 +88,7 @@ async def test_a_reply_that_falls_silent_is_ended_with_an_error(
     assert types_in(body)[-2:] == ["error", "finish"]
 
 
-async def test_a_reply_that_goes_on_writing_is_left_alone(
+async def test_a_reply_that_keeps_writing_is_left_alone(
     new_service: NewService, serve: Serve
 ) -> None:
     async def tick(turn: ChatTurn) -> None:
@@ -103,7 +101,7 @@ async def test_a_reply_that_goes_on_writing_is_left_alone(
     assert types_in((await client.post(question())).text)[-2:] == ["data-tick", "finish"]
 
 
-async def test_the_status_tells_what_is_stored(new_service: NewService, serve: Serve) -> None:
+async def test_the_status_describes_the_stored_turn(new_service: NewService, serve: Serve) -> None:
     held = Held()
     client = await serve(new_service(), held)
     idle = await client.status()

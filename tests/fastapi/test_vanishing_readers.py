@@ -23,7 +23,9 @@ def subscriptions() -> int:
     return sum(isinstance(each, Subscription) for each in gc.get_objects())
 
 
-async def test_a_thousand_readers_that_vanish_leave_nothing(tmp_path: Path, serve: Serve) -> None:
+async def test_a_thousand_vanishing_readers_leave_nothing_behind(
+    tmp_path: Path, serve: Serve
+) -> None:
     held = Held()
 
     async def reply(turn: ChatTurn) -> None:

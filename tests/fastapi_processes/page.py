@@ -26,13 +26,13 @@ OnChunk = Callable[[Cursor | None, Chunk], None]
 
 
 class Page:
-    """Reads with `useChat`'s requests, or, if `by_event`, as an EventSource that says what it saw
-    last.
+    """Reads with the requests of `useChat`, or with those of an EventSource.
 
     Args:
-        urls: Asked for the URL of each process before each request; a process that was started anew
-            has another one.
-        question: Posted first, to the first process; again only if it was never answered.
+        urls: Called before each request for the URLs of the processes; a restarted process has a
+            new one.
+        question: Posted first, to the first process, and again only if it was never answered.
+        by_event: Resume after the last event, as an EventSource does.
     """
 
     def __init__(

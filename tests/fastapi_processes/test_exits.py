@@ -96,7 +96,7 @@ async def connect_and_not_read(url: str) -> socket.socket:
 
 
 @pytest.mark.parametrize("name", ["uvicorn", "granian", "hypercorn"])
-async def test_a_client_that_does_not_read_delays_no_takeover(
+async def test_a_stalled_client_delays_no_takeover(
     name: str, run_server: RunServer, http: httpx.AsyncClient, stored: DurableStreamService[Any]
 ) -> None:
     leaving = run_server(

@@ -133,7 +133,7 @@ async def handed_over(database: Any, pair: Pair, chat_id: str) -> Any:
         "SELECT * FROM handed_over WHERE chat_id = $1 ORDER BY number", chat_id
     )
     assert {row["pid"] for row in rows[:-1]} <= pair.killed, (
-        f"{chat_id} was handed over more than once"
+        f"{chat_id} was finished more than once"
     )
     return rows[-1] if rows else None
 
@@ -141,8 +141,8 @@ async def handed_over(database: Any, pair: Pair, chat_id: str) -> Any:
 async def all_handed_over(database: Any, pairs: list[Pair]) -> None:
     """Wait until `on_finish` was called for each turn.
 
-    One whose process died in the middle of that would be after a minute. Here it is after a quarter
-    of one, which is still more than a process that lives takes.
+    If a process dies during the call, another one calls again after a minute. Here that time is cut
+    to a quarter, which is still more than a live process takes.
     """
     async with asyncio.timeout(60):
         while any(
