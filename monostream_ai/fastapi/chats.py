@@ -122,6 +122,7 @@ class Chats:
             RequestRefused: Another turn runs, or the chat has another owner.
         """
         stream_id = chat_stream_id(request.chat_id, owner=owner, prefix=self._stream_prefix)
+        # Another request or process may take the next version at any time; then look again.
         for _ in range(RACES):
             latest = await self._stored(stream_id)
             if latest is not None and latest.owner != owner:
@@ -232,6 +233,7 @@ class Chats:
         )
 
     async def _stop(self, turn: VersionInfo) -> None:
+        # The runner of the turn finishes it too, but its process may be gone.
         if await self._service.stop(turn.stream_id, turn.version):
             self._finisher.begin(turn.stream_id, turn.version)
 

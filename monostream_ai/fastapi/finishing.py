@@ -36,6 +36,9 @@ class FinishedTurn:
     body: Body
     """The whole JSON body of the request."""
 
+    def __repr__(self) -> str:
+        return f"<FinishedTurn {self.stream_id!r} v{self.version} {self.ending}>"
+
 
 OnFinish: TypeAlias = Callable[[UIMessage, FinishedTurn], Awaitable[object]]
 
@@ -55,6 +58,8 @@ class Finisher:
     def begin(self, stream_id: str, version: int) -> asyncio.Task[None]:
         """Finish a turn in its own task; does nothing if the turn still runs."""
         key = (stream_id, version)
+        # The end of a turn, a stop and a sweep may all call this. Here they share one task; between
+        # processes `settle` lets one call run.
         task = self._tasks.get(key)
         if task is None:
             task = self._tasks[key] = asyncio.create_task(
@@ -65,6 +70,7 @@ class Finisher:
 
     async def idle(self, stream_id: str | None = None) -> None:
         """Wait until this process is finishing no turn, of one stream or at all."""
+        # Look again after each wait: another turn may have begun to finish meanwhile.
         while tasks := [task for key, task in self._tasks.items() if stream_id in (None, key[0])]:
             await asyncio.wait(tasks)
 

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Depends
+from starlette.types import Lifespan
 
 from monostream_ai.fastapi import openapi
 from monostream_ai.fastapi.chats import STREAM_PREFIX, Chats, OnBusy
@@ -124,23 +125,30 @@ def create_chat_router(
         max_body_bytes=max_body_bytes,
     )
 
+    lifespan = _lifespan(runner, lambda: takeover.sweeping(stream_prefix, every=sweep_interval))
+    return _routed(routes, prefix, authorize, lifespan)
+
+
+def _lifespan(
+    runner: TurnRunner, sweeping: Callable[[], AbstractAsyncContextManager[None]]
+) -> Lifespan[Any]:
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
         with exit_noticed(runner.begin_exit):
-            async with takeover.sweeping(stream_prefix, every=sweep_interval):
+            async with sweeping():
                 try:
                     yield
                 finally:
                     await runner.drain()
 
-    return _routed(routes, prefix, authorize, lifespan)
+    return lifespan
 
 
 def _routed(
     routes: ChatRoutes,
     prefix: str,
     authorize: Callable[..., Any] | None,
-    lifespan: Callable[[Any], AbstractAsyncContextManager[None]],
+    lifespan: Lifespan[Any],
 ) -> APIRouter:
     owned, profiled = [Depends(owned_by(authorize))], [Depends(routes.read_profile)]
     router = APIRouter(

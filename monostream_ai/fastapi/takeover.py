@@ -31,6 +31,7 @@ SWEEP_LIMIT: Final = 50
 """Turns that one sweep handles; the next sweep takes the others."""
 
 SWEEP_JITTER: Final = (0.5, 1.0)
+"""Factors on the pause before a sweep: wide, since all processes look at the same few turns."""
 
 
 class Takeover:
@@ -58,7 +59,7 @@ class Takeover:
         if turn.lost and await self.run_again(turn):
             return False
         if await self._service.end_lost(turn.stream_id, turn.version):
-            _log(turn, "is lost and ends with an error")
+            _log(turn, "is lost and was ended here")
             self._finisher.begin(turn.stream_id, turn.version)
         return True
 
@@ -73,6 +74,7 @@ class Takeover:
         if assignment is None or not attempts_left or lost.stop_requested_at is not None:
             return False
         try:
+            # Of all processes that see the loss, one acquires this version; the store decides.
             await self._runner.start(assignment)
         except (VersionConflict, Fenced, StreamStopped):
             _log(lost, "is lost and runs again in another process")
@@ -106,6 +108,7 @@ class Takeover:
         found = await self._service.unattended(prefix=prefix, limit=SWEEP_LIMIT)
         if found:
             logger.debug("a sweep of %r found %d unattended turns", prefix, len(found))
+        # One turn that fails must not keep the sweep from the others; the next sweep tries it again.
         for result in await asyncio.gather(*map(self._attend, found), return_exceptions=True):
             if isinstance(result, BaseException):
                 logger.warning("handling an unattended turn failed: %s", type(result).__name__)

@@ -70,6 +70,12 @@ async def test_on_finish_gets_a_finished_turn(new_service: NewService, serve: Se
     assert "metadata" not in message
 
 
+def test_a_finished_turn_is_shown_without_its_messages() -> None:
+    turn = FinishedTurn("c1", "chat:c1", 3, "m1", "ann", "abort", [{"secret": 1}], {"secret": 1})
+
+    assert repr(turn) == "<FinishedTurn 'chat:c1' v3 abort>"
+
+
 async def test_on_finish_gets_a_failed_turn_marked_as_failed(
     new_service: NewService, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:

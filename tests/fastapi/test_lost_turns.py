@@ -89,7 +89,7 @@ async def test_a_resume_of_a_lost_turn_runs_it_again_at_once(
 
 @pytest.mark.parametrize(
     ("on_lost", "event"),
-    [("retry", "runs again here"), ("error", "ends with an error")],
+    [("retry", "runs again here"), ("error", "was ended here")],
     ids=["run again", "ended"],
 )
 async def test_a_takeover_is_logged_for_debugging(

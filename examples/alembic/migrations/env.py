@@ -1,4 +1,4 @@
-"""What Alembic runs. `DATABASE_URL` is any URL that `create_service` takes in its long form."""
+"""The environment that Alembic runs. `DATABASE_URL` needs the long form, with its driver."""
 
 import asyncio
 import os
