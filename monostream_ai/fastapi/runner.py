@@ -132,8 +132,8 @@ class TurnRunner:
                     extra=fields,
                 )
         finally:
-            # After success or failure this does nothing. If the task is cancelled before the version
-            # is open, it frees the caller of `start`.
+            # Frees the caller of `start` if this task is cancelled before the version is open;
+            # otherwise does nothing.
             opened.cancel()
         self._finisher.begin(assignment.stream_id, assignment.version)
 

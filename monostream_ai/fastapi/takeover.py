@@ -108,7 +108,7 @@ class Takeover:
         found = await self._service.unattended(prefix=prefix, limit=SWEEP_LIMIT)
         if found:
             logger.debug("a sweep of %r found %d unattended turns", prefix, len(found))
-        # One turn that fails must not keep the sweep from the others; the next sweep tries it again.
+        # A turn that fails must not keep the sweep from the others; the next sweep tries it again.
         for result in await asyncio.gather(*map(self._attend, found), return_exceptions=True):
             if isinstance(result, BaseException):
                 logger.warning("handling an unattended turn failed: %s", type(result).__name__)

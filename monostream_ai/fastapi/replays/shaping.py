@@ -18,8 +18,7 @@ from monostream_ai.json_text import decode_json, encode_json
 from monostream_ai.ui_messages.profiles import Profile
 
 MAX_HELD_CHARACTERS: Final = 256 * 1024
-"""Text held back while a call waits for its result. Beyond that the call is sent as it was stored.
-"""
+"""Characters held back while a call waits for its result; beyond, the call is sent as stored."""
 
 PROVIDER_METADATA: Final = "providerMetadata"
 _RESULTS: Final = frozenset({"tool-output-available", "tool-output-error"})
@@ -52,7 +51,9 @@ class ReplayShape:
         self._goes_on = goes_on
         self._held: deque[_Held] = deque()
         self._size = 0
+        # By call id: calls without a result so far, each with the payloads that would replace it.
         self._waiting: dict[str, tuple[_Held, list[str]]] = {}
+        # By call id: `tool-input-start`, and the texts of the input deltas after it.
         self._started: dict[str, tuple[dict[str, Any], list[str]]] = {}
 
     def passes(self, payloads: Sequence[str]) -> bool:
