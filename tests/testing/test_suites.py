@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final, NamedTuple
 
 import pytest
 
@@ -136,87 +140,121 @@ STORES_WITH_A_FAULT = {
 }
 
 
-def run(
-    directory: Path,
-    *,
-    broken: str = "",
-    store: str = "MemoryStore",
-    notifier: str = "MemoryNotifier",
-    only: str = "",
-) -> tuple[int, int]:
-    """Return how many of their tests passed and failed.
-
-    Args:
-        only: As for `pytest -k`; the first failure is enough then.
-    """
-    stop = ["-x", "-k", only] if only else []
-    path = directory / "test_theirs.py"
-    (directory / "pytest.ini").write_text(THEIR_SETTINGS)
-    path.write_text(THEIR_TESTS.format(broken=broken, store=store, notifier=notifier))
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        *stop,
-        "--rootdir",
-        str(directory),
-        str(path),
-    ]
-    result = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
-    output = result.stdout
-    assert output, result.stderr
-    counts = {
-        word: int(number)
-        for number, word in re.findall(r"(\d+) (passed|failed|errors?)", output.splitlines()[-1])
-    }
-    return counts.get("passed", 0), counts.get("failed", 0) + counts.get("error", 0) + counts.get(
-        "errors", 0
-    )
-
-
-def test_the_suites_run_in_strict_mode(tmp_path: Path) -> None:
-    passed, failed = run(tmp_path)
-    assert passed > 200
-    assert failed == 0
-
-
-@pytest.mark.parametrize("fault", list(BROKEN_STORES))
-def test_the_suite_notices_a_store_that(tmp_path: Path, fault: str) -> None:
-    broken = f"class Broken(MemoryStore):{BROKEN_STORES[fault]}"
-    passed, failed = run(tmp_path, broken=broken, store="Broken")
-    assert passed > 0
-    assert failed > 0
-
-
-def test_the_suite_notices_a_notifier_that_delivers_after_a_listener_left(tmp_path: Path) -> None:
-    broken = """
-class Broken(MemoryNotifier):
+BROKEN_NOTIFIERS = {
+    "delivers after a listener left": """
     async def listen(self, listener, on_error):
         await super().listen(listener, on_error)
         async def stop():
             pass
         return stop
-"""
-    passed, failed = run(tmp_path, broken=broken, notifier="Broken")
-    assert passed > 0
-    assert failed > 0
+""",
+    "cannot be listened to": """
+    async def listen(self, listener, on_error):
+        raise OSError("no broker")
+""",
+}
+
+
+class Case(NamedTuple):
+    """A store or a notifier of theirs, and the suites that should notice its fault."""
+
+    suites: str
+    """As for `pytest -k`."""
+    store: str | None = None
+    notifier: str | None = None
+
+    def tests(self) -> str:
+        store = "MemoryStore" if self.store is None else "Broken"
+        notifier = "MemoryNotifier" if self.notifier is None else "Broken"
+        base, body = (
+            ("MemoryStore", self.store)
+            if self.notifier is None
+            else ("MemoryNotifier", self.notifier)
+        )
+        broken = "" if body is None else f"class Broken({base}):{body}"
+        return THEIR_TESTS.format(broken=broken, store=store, notifier=notifier)
+
+
+SOUND: Final = "nothing"
+CASES: Final = {
+    SOUND: Case("Their"),
+    **{fault: Case("TheirStore", store=body) for fault, body in BROKEN_STORES.items()},
+    **{fault: Case("TheirFaults", store=body) for fault, body in STORES_WITH_A_FAULT.items()},
+    "delivers after a listener left": Case(
+        "TheirNotifier", notifier=BROKEN_NOTIFIERS["delivers after a listener left"]
+    ),
+    "cannot be listened to": Case(
+        "TheirFaults and wake_ups", notifier=BROKEN_NOTIFIERS["cannot be listened to"]
+    ),
+}
+
+
+class Counts(NamedTuple):
+    passed: int
+    failed: int
+
+
+@pytest.fixture(scope="module")
+def counts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Counts]:
+    """How many of their tests passed and failed, for each case.
+
+    Four run side by side, since fault scenarios wait most of the time.
+    """
+    with ThreadPoolExecutor(4) as pool:
+        runs = {
+            fault: pool.submit(run, tmp_path_factory.mktemp("theirs"), case)
+            for fault, case in CASES.items()
+        }
+    return {fault: running.result() for fault, running in runs.items()}
+
+
+def run(directory: Path, case: Case) -> Counts:
+    path = directory / "test_theirs.py"
+    (directory / "pytest.ini").write_text(THEIR_SETTINGS)
+    path.write_text(case.tests())
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command += ["-p", "pytest_asyncio.plugin", "-k", case.suites, f"--rootdir={directory}"]
+    if "TheirFaults" in case.suites:
+        # The first failure is enough; each takes up to 20 seconds.
+        command.append("-x")
+    result = subprocess.run(
+        [*command, str(path)],
+        cwd=Path(__file__).parents[2],
+        # Other plugins that are installed here take seconds to import.
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout, result.stderr
+    words = re.findall(r"(\d+) (passed|failed|error)", result.stdout.splitlines()[-1])
+    numbers = {word: int(number) for number, word in words}
+    return Counts(numbers.get("passed", 0), numbers.get("failed", 0) + numbers.get("error", 0))
+
+
+def test_the_suites_run_in_strict_mode(counts: Mapping[str, Counts]) -> None:
+    assert counts[SOUND].passed > 200
+    assert counts[SOUND].failed == 0
+
+
+@pytest.mark.parametrize("fault", list(BROKEN_STORES))
+def test_the_suite_notices_a_store_that(counts: Mapping[str, Counts], fault: str) -> None:
+    assert counts[fault].passed > 0
+    assert counts[fault].failed > 0
+
+
+def test_the_suite_notices_a_notifier_that_delivers_after_a_listener_left(
+    counts: Mapping[str, Counts],
+) -> None:
+    assert counts["delivers after a listener left"].passed > 0
+    assert counts["delivers after a listener left"].failed > 0
 
 
 @pytest.mark.parametrize("fault", list(STORES_WITH_A_FAULT))
-def test_the_fault_scenarios_notice_a_store_that(tmp_path: Path, fault: str) -> None:
-    broken = f"class Broken(MemoryStore):{STORES_WITH_A_FAULT[fault]}"
-    _, failed = run(tmp_path, broken=broken, store="Broken", only="TheirFaults")
-    assert failed > 0
+def test_the_fault_scenarios_notice_a_store_that(counts: Mapping[str, Counts], fault: str) -> None:
+    assert counts[fault].failed > 0
 
 
-def test_the_fault_scenarios_notice_a_notifier_that_cannot_be_listened_to(tmp_path: Path) -> None:
-    broken = """
-class Broken(MemoryNotifier):
-    async def listen(self, listener, on_error):
-        raise OSError("no broker")
-"""
-    _, failed = run(tmp_path, broken=broken, notifier="Broken", only="TheirFaults and wake_ups")
-    assert failed > 0
+def test_the_fault_scenarios_notice_a_notifier_that_cannot_be_listened_to(
+    counts: Mapping[str, Counts],
+) -> None:
+    assert counts["cannot be listened to"].failed > 0
