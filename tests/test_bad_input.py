@@ -96,6 +96,7 @@ async def first_chunk(service: Service, stream_id: Any) -> None:
     await anext(service.subscribe(stream_id))
 
 
+@pytest.mark.sweep(12)
 @pytest.mark.parametrize("backend", ["memory"], indirect=True)
 @pytest.mark.parametrize("stream_id", list(BAD_STREAM_IDS.values()), ids=list(BAD_STREAM_IDS))
 @pytest.mark.parametrize("door", list(STREAM_DOORS))
@@ -104,6 +105,7 @@ async def test_a_bad_stream_id_is_refused(service: Service, door: str, stream_id
         await STREAM_DOORS[door](service, stream_id)
 
 
+@pytest.mark.sweep(10)
 @pytest.mark.parametrize("backend", ["memory"], indirect=True)
 @pytest.mark.parametrize("version", list(BAD_VERSIONS.values()), ids=list(BAD_VERSIONS))
 @pytest.mark.parametrize("door", list(VERSION_DOORS))

@@ -106,6 +106,7 @@ def application(service: Service, reply: Any, wrap: Callable[[FastAPI], None]) -
     return app
 
 
+@pytest.mark.sweep(2, each="lose")
 @pytest.mark.parametrize("wrap", STACKS)
 @pytest.mark.parametrize("lose", [supersede, delete, begin_shutdown, close, fail_to_read])
 async def test_a_response_that_loses_its_turn_breaks_off(

@@ -25,6 +25,7 @@ async def test_an_answer_names_its_run(new_service: NewService, serve: Serve) ->
     assert headers["x-workflow-run-id"] == "%C3%BC%2F1~0"
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("index", range(-7, 6))
 async def test_a_run_is_replayed_from_any_index_after_it_has_ended(
     new_service: NewService, serve: Serve, index: int

@@ -43,6 +43,7 @@ MANAGED = [
 ]
 
 
+@pytest.mark.sweep(12)
 @pytest.mark.parametrize("name", NAMES)
 async def test_an_async_stream_is_stored(service: Service, vendor: Vendor, name: str) -> None:
     error = await record(service, await vendor.create(name))
@@ -51,6 +52,7 @@ async def test_an_async_stream_is_stored(service: Service, vendor: Vendor, name:
     assert (type(error).__name__ if error else None) == RAISES.get(name)
 
 
+@pytest.mark.sweep(12)
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_sync_stream_is_stored(service: Service, vendor: Vendor, name: str) -> None:
     await record(service, await vendor.create_sync(name))
@@ -58,6 +60,7 @@ async def test_a_sync_stream_is_stored(service: Service, vendor: Vendor, name: s
     assert await stored(service) == chunks_of(name)
 
 
+@pytest.mark.sweep(12)
 @pytest.mark.parametrize("name", NAMES)
 async def test_dicts_are_stored(service: Service, name: str) -> None:
     await record(service, events_of(name))
@@ -65,6 +68,7 @@ async def test_dicts_are_stored(service: Service, name: str) -> None:
     assert await stored(service) == chunks_of(name)
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("name", MANAGED)
 async def test_an_async_stream_manager_is_stored(
     service: Service, vendor: Vendor, name: str
@@ -74,6 +78,7 @@ async def test_an_async_stream_manager_is_stored(
     assert await stored(service) == chunks_of(name)
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("name", MANAGED)
 async def test_a_sync_stream_manager_is_stored(service: Service, vendor: Vendor, name: str) -> None:
     await record(service, vendor.manager_sync(name))
@@ -102,6 +107,7 @@ async def test_an_async_generator_is_stored(service: Service, name: str) -> None
     assert await stored(service) == chunks_of(name)
 
 
+@pytest.mark.sweep(12)
 @pytest.mark.parametrize("name", [name for name in NAMES if RAISES.get(name) is None])
 async def test_events_pass_through_unchanged(service: Service, vendor: Vendor, name: str) -> None:
     expected = [event async for event in await vendor.create(name)]

@@ -42,6 +42,7 @@ async def collect(service: Service, stream_id: str = "s") -> list[Chunk]:
     return [chunk async for chunk in service.subscribe(stream_id, timeout=10.0)]
 
 
+@pytest.mark.sweep(3, each="backend")
 @pytest.mark.parametrize("same_process", [True, False])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 8])
 async def test_a_write_beside_each_read_is_neither_lost_nor_doubled(

@@ -198,6 +198,7 @@ def test_finish_repeats_the_reason_that_metadata_gave() -> None:
     assert builder.finish() == [{"type": "finish", "finishReason": "length"}]
 
 
+@pytest.mark.sweep(40)
 @pytest.mark.parametrize("seed", range(200))
 def test_no_order_of_calls_makes_chunks_that_a_client_refuses(seed: int) -> None:
     chance = random.Random(seed)

@@ -45,6 +45,7 @@ def test_text_that_is_not_json_has_no_value(text: str) -> None:
         parse_partial_json(text)
 
 
+@pytest.mark.sweep(20)
 @pytest.mark.parametrize("end", range(1, len(DOCUMENT) + 1))
 def test_every_beginning_of_a_document_has_a_value(end: int) -> None:
     value = parse_partial_json(DOCUMENT[:end])

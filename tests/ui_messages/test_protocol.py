@@ -196,6 +196,7 @@ def test_chunks_of_any_shape_can_be_ended(how: Ending) -> None:
     assert PROTOCOL.is_terminal(said[-1])
 
 
+@pytest.mark.sweep(12)
 @pytest.mark.parametrize("how", get_args(Ending))
 @pytest.mark.parametrize("cut", range(9))
 def test_a_message_cut_anywhere_and_ended_has_nothing_streaming(how: Ending, cut: int) -> None:

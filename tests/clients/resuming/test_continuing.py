@@ -129,6 +129,7 @@ EXCHANGES: Final = {
 }
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("release", RELEASES)
 async def test_a_cut_of_what_goes_on_is_made_good(serve: Serve, release: str) -> None:
     exchanges = {

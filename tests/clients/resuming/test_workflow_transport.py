@@ -222,6 +222,7 @@ async def test_a_stop_whose_ending_is_missed_is_asked_for_once(serve: Serve, cle
     assert told.cut["status"] == "ready"
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("index", range(-12, 0))
 async def test_a_tail_goes_on_where_it_broke_off(serve: Serve, index: int) -> None:
     served = await serve(HELLO)
