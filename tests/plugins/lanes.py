@@ -8,7 +8,7 @@ A test that tries every case of something, like every chunk boundary with every 
 
 pytest runs all of its cases. With `--sample` it draws three of them for each release and
 deselects the others. The seed is printed; `--seed` draws the same cases again. `--quick` draws too,
-and leaves out the tests that drive a browser or start other programs.
+and leaves out the tests that drive a browser or start programs or servers.
 """
 
 from __future__ import annotations
@@ -34,9 +34,13 @@ SLOW_TO_START: Final = (
     "tests/testing/",
     "tests/test_docs.py",
     "tests/test_notebooks.py",
+    "tests/test_page_blocks.py",
     "tests/test_readme.py",
 )
 """Tests that need Chromium, Node.js or processes of their own; the quick lane leaves them out."""
+
+SERVERS: Final = {"postgres_server", "redis_server"}
+"""Fixtures that start a server; the quick lane leaves their tests out too."""
 
 SHIPPED_SWEEPS: Final = {
     "test_a_payload_comes_back_as_it_was": 6,
@@ -58,7 +62,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--quick",
         action="store_true",
-        help="as --sample, without the tests that drive a browser or start other programs",
+        help="as --sample, without the tests that drive a browser or start programs or servers",
     )
     group.addoption(
         "--seed", type=int, metavar="N", help="draw the same sample as the run that printed it"
@@ -89,11 +93,21 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.quick:
+        _keep(config, items, {item for item in items if not _needs_a_server(item)})
     if config.option.sample:
         swept = [item for item in items if item.get_closest_marker("sweep")]
         drawn = set(_draw(swept, config.option.seed))
         _keep(config, items, set(items) - (set(swept) - drawn))
         config.stash[_DRAWN] = len(drawn), len(swept)
+
+
+def _needs_a_server(item: pytest.Item) -> bool:
+    if not isinstance(item, pytest.Function):
+        return False
+    # A test of several backends asks for the server when it runs, by the id of its backend.
+    backends = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return not SERVERS.isdisjoint(item.fixturenames) or "postgresql" in [*map(str, backends)]
 
 
 def _draw(swept: Sequence[pytest.Item], seed: int) -> Iterator[pytest.Item]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import shutil
@@ -17,6 +16,9 @@ import pytest
 from sqlalchemy.engine import make_url
 
 SERVER_VARIABLE = "MONOSTREAM_TEST_DATABASE_URL"
+
+ROOM = 2 * 1024**3
+"""Bytes that a server's files and log may take while the tests run."""
 
 
 def import_pgserver() -> Any:
@@ -45,20 +47,21 @@ def postgres_server() -> Iterator[str]:
         yield configured
         return
     pgserver = import_pgserver()
-    directory = tempfile.mkdtemp(prefix="ms")
+    directory = tempfile.mkdtemp(prefix="ms", dir=_in_memory())
     server = pgserver.get_server(Path(directory) / "pg", cleanup_mode="stop")
-    url = server.get_uri().replace("postgresql://", "postgresql+asyncpg://")
-    asyncio.run(_do_not_wait_for_the_disk(url))
-    yield url
+    yield server.get_uri().replace("postgresql://", "postgresql+asyncpg://")
     server.cleanup()
     shutil.rmtree(directory, ignore_errors=True)
 
 
-async def _do_not_wait_for_the_disk(url: str) -> None:
-    # A server that is killed loses nothing without it: the kernel has what was written. Only a
-    # machine that loses its power would.
-    await _execute(url, "ALTER SYSTEM SET fsync = off")
-    await _execute(url, "SELECT pg_reload_conf()")
+def _in_memory() -> Path | None:
+    """Return a directory in memory that has room for a server's files, if there is one.
+
+    Each test makes and drops a database, and the server waits for the disk each time. Turning
+    `fsync` off instead would change what the tests of `doctor` see.
+    """
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() and shutil.disk_usage(memory).free > ROOM else None
 
 
 def asyncpg_dsn(url: str) -> str:
