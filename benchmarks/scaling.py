@@ -1,184 +1,176 @@
-"""How far one database goes: `python benchmarks/scaling.py` prints the tables of docs/scaling.md in
-about a second.
+"""How far one database goes: `python benchmarks/scaling.py` prints the tables of docs/scaling.md.
 
-`--measure` first measures the unit costs and three real loads on this machine, in two minutes, and
-stores them in scale/.
+They are computed from unit_costs.json, which holds measured costs, and three real loads to check
+the model with: `run.py --rows 2` measures such loads.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import sys
+import json
+import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from benchmarks.scale.cells import Outcome, one_database, one_machine
-from benchmarks.scale.costs import Costs
-from benchmarks.scale.runs import Run, load_runs
+PATH = Path(__file__).with_name("unit_costs.json")
+RATE = 50
+"""Chunks per second of one stream."""
 
 AT_ONCE = (1_000, 100_000, 10_000_000)
 STREAMS_PER_PROCESS = 250
 CONNECTIONS = 8
-"""Of a process at most: five and two in its pools, and one that listens."""
+"""The most that a process has: five and two in its pools, and one that listens."""
 
 PROCESSORS = 16
 BUSY = 0.6
-"""How much of a server's processors may be busy."""
+"""The share of a server's processors that may be busy."""
+
+LATE = 0.1
+"""Seconds from `push` to a reader from which on a database does not keep up."""
 
 WAL_LIMIT = 200e6
 """Bytes of WAL per second that one server writes and sends to its replicas."""
 
-STEP = 1_000
-MOST = 12_000
-DAY = 86_400
-SECONDS = 0.2
+Costs = dict[str, Any]
+"""Of statements: seconds of CPU for itself, for each stream that it names and for each chunk in it,
+`client` in the process and `server` in Postgres. `push` and `take` are of a chunk, `wake` and
+`hear` of a notification for each process that listens, `flush` the seconds that a commit waits for
+the disk. `wal` has the bytes of an append, `table` and `index` those of a stored chunk."""
 
 
-def costs_table(costs: Costs) -> str:
-    rows: list[tuple[str, ...]] = [("Statement", "CPU of the process", "CPU of Postgres")]
-    for name, side in (
-        ("Append", costs.append),
-        ("Notification", costs.notify),
-        ("Read", costs.read),
-    ):
-        rows.append(
-            (
-                name,
-                *(
-                    _microseconds(cost.fixed, cost.stream, cost.chunk)
-                    for cost in (side.client, side.server)
-                ),
-            )
-        )
-    return _markdown(rows)
+class Cell(NamedTuple):
+    """One database and its processes in balance; CPU in cores, rates in 1/s, `delay` in seconds."""
+
+    chunks_per_batch: float
+    batches: float
+    database: float
+    writers: float
+    readers: float
+    wal: float
+    delay: float
+    keeps_up: bool
 
 
-def sizes_table(costs: Costs) -> str:
-    disk = sorted(costs.flush)
-    wal = costs.wal
-    rows = [
+def balance(costs: Costs, streams: int, processes: int, *, processors: int) -> Cell:
+    """Find the batch that takes as long to append as the chunks of the next take to come.
+
+    Each process writes and reads an equal part, with one append, one notification and one read in
+    flight. Every notification wakes all processes; one read answers the wake-ups of the last one.
+    """
+    each, rate = streams / processes, RATE * streams / processes
+    batch, load = 1.0, 0.0
+    for _ in range(300):
+        named, period, slow = min(batch, each), batch / rate, _stretch(load, processors)
+        append_here, append = _cost(costs["append"], named, batch)
+        notify_here, notify = _cost(costs["notify"], named, 0)
+        read_one_here, read_one = _cost(costs["read"], 1, 1)
+        append_here += costs["push"] * batch
+        notify += costs["wake"] * processes
+        # A process reads when it is woken, but not before its last read is done.
+        once = read_one_here + read_one * slow
+        reads = 1 / max(period / processes, once)
+        read_here, read = _cost(costs["read"], min(rate / reads, each), rate / reads)
+        reading = read_here * reads + costs["take"] * rate + costs["hear"] * processes / period
+        writing = (append_here + notify_here) / period
+        load = processes * ((append + notify) / period + read * reads) / processors
+        # An append waits for the reads on its event loop, not for another append.
+        cycle = append_here / (1 - min(reading, 0.95)) + append * slow + costs["flush"]
+        # A chunk comes in the middle of the append before its own.
+        delay = cycle * 1.5 + notify * slow + once
+        # Half a step towards the balance, so that it does not swing around it.
+        batch = (batch + max(1.0, rate * cycle)) / 2
+    batches, cores = processes / period, [part * processes for part in (writing, reading)]
+    wal = batches * _sum(costs["wal"], named, batch)
+    keeps_up = load < 1 and sum(cores) < processes and delay < LATE
+    return Cell(batch, batches, load * processors, *cores, wal, delay, keeps_up)
+
+
+def _stretch(load: float, processors: int) -> float:
+    """Return how much longer work takes with its wait for a processor.
+
+    Source: H. Sakasegawa, "An approximation formula Lq = αρ^β/(1−ρ)", 1977, for many servers.
+    """
+    load = min(load, 0.99)
+    return 1 + load ** (math.sqrt(2 * (processors + 1)) - 1) / (processors * (1 - load))
+
+
+def _cost(costs: dict[str, list[float]], streams: float, chunks: float) -> tuple[float, float]:
+    """Return the seconds of CPU in the process and in Postgres."""
+    return _sum(costs["client"], streams, chunks), _sum(costs["server"], streams, chunks)
+
+
+def _sum(cost: Sequence[float], streams: float, chunks: float) -> float:
+    return cost[0] + cost[1] * streams + cost[2] * chunks
+
+
+def cells(costs: Costs) -> dict[int, Cell]:
+    """Return a database for each number of streams, up to the most that its limits allow."""
+    found: dict[int, Cell] = {}
+    for streams in range(1_000, 100_000, 1_000):
+        cell = balance(costs, streams, streams // STREAMS_PER_PROCESS, processors=PROCESSORS)
+        fits = cell.keeps_up and cell.database <= PROCESSORS * BUSY and cell.wal <= WAL_LIMIT
+        if not fits and found:
+            break
+        found[streams] = cell
+    return found
+
+
+def tables(costs: Costs) -> dict[str, str]:
+    """Return the tables of docs/scaling.md by the name in the comment above each."""
+    statements = [("Statement", "CPU of the process", "CPU of Postgres")]
+    for title, name in (("Append", "append"), ("Notification", "notify"), ("Read", "read")):
+        statements.append((title, *(_formula(costs[name][side]) for side in ("client", "server"))))
+    fixed, stream, chunk = costs["wal"]
+    push, take, wake, hear = (costs[name] * 1e6 for name in ("push", "take", "wake", "hear"))
+    sizes = [
         ("What", "Cost"),
-        (
-            "Encoding and queueing a chunk; handing it to a reader",
-            f"{costs.push * 1e6:.1f} µs, {costs.take * 1e6:.1f} µs of CPU",
-        ),
-        (
-            "Waking a process that listens",
-            f"{costs.wake * 1e6:.0f} µs of CPU in Postgres, {costs.hear * 1e6:.0f} µs in the process",
-        ),
-        (
-            "Making a small write durable",
-            f"{disk[len(disk) // 2] * 1e3:.1f} ms in the middle, {disk[-2] * 1e3:.1f} ms one time in ten",
-        ),
-        ("A stored chunk", f"{costs.table:.0f} bytes in the table, {costs.index:.0f} in its index"),
-        ("WAL of an append", f"{wal.fixed:.0f} + {wal.stream:.0f} s + {wal.chunk:.0f} c bytes"),
+        ("Encoding and queueing a chunk; handing it to a reader", f"{push:.1f} µs, {take:.1f} µs"),
+        ("Waking a process that listens: Postgres, the process", f"{wake:.0f} µs, {hear:.0f} µs"),
+        ("Wait of a commit for the disk, mean", f"{costs['flush'] * 1e3:.1f} ms"),
+        ("A stored chunk: table, index", f"{costs['table']:.0f}, {costs['index']:.0f} bytes"),
+        ("WAL of an append", f"{fixed:.0f} + {stream:.0f} s + {chunk:.0f} c bytes"),
     ]
-    return _markdown(rows)
-
-
-def runs_table(costs: Costs, runs: Sequence[Run]) -> str:
-    rows: list[tuple[str, ...]] = [
-        ("chunks/s", "Chunks in a batch", "Reads/s", "Postgres", "Writer", "Reader", "p50")
-    ]
-    for run in runs:
-        # The disk of a shared machine is another one from minute to minute: each run has its own.
-        told = one_machine(replace(costs, flush=run.disk), run.streams, seconds=1.0)
-        pairs = [
-            (told.chunks_per_batch, run.chunks_per_batch, ".1f", ""),
-            (told.counts.reads / told.seconds, run.reads, ",.0f", ""),
-            (told.database, run.database, ".2f", ""),
-            (told.writers, run.writer, ".2f", ""),
-            (told.readers, run.reader, ".2f", ""),
-            (told.counts.age(0.5) * 1e3, run.p50, ".1f", " ms"),
-        ]
-        rows.append(
-            (
-                f"{run.rate:,}",
-                *(f"{one:{form}}, {other:{form}}{unit}" for one, other, form, unit in pairs),
-            )
-        )
-    return _markdown(rows)
-
-
-def scale_table(costs: Costs) -> str:
-    cells = _cells(costs)
-    rows: list[tuple[str, ...]] = [
-        (
-            "At once",
-            "chunks/s",
-            "Databases",
-            "Processes",
-            *(f"{title} of each" for title in _PER_DATABASE),
-        )
-    ]
+    runs = [("chunks/s", "Postgres", "Writer", "Reader", "p50")]
+    for run in costs["runs"]:
+        # A shared disk changes from minute to minute, so each run has its own.
+        own = {**costs, "flush": run["flush"]}
+        cell = balance(own, round(run["rate"] / RATE), 1, processors=2)
+        pairs = ((cell.database, "backend"), (cell.writers, "publisher"), (cell.readers, "reader"))
+        cores = [f"{computed:.2f}, {run[name]:.2f}" for computed, name in pairs]
+        runs.append((f"{run['rate']:,}", *cores, f"{cell.delay * 1e3:.1f}, {run['p50']:.1f} ms"))
+    head = ("At once", "chunks/s", "Databases", "Processes")
+    scale = [(*head, *(f"{title} of each" for title in _EACH))]
+    possible = cells(costs)
     for at_once in AT_ONCE:
-        databases, streams, cell = _least_databases(costs, cells, at_once)
-        processes = -(-streams // STREAMS_PER_PROCESS)
-        counts = f"{at_once:,}", f"{at_once * 50:,}", f"{databases:,}", f"{databases * processes:,}"
-        rows.append((*counts, *_per_database(costs, cell, processes)))
-    return _markdown(rows)
+        streams = min(at_once, max(possible))
+        databases, processes = -(-at_once // streams), -(-streams // STREAMS_PER_PROCESS)
+        counts = (at_once, at_once * RATE, databases, databases * processes)
+        each = _each(costs, possible[streams], streams, processes)
+        scale.append((*(f"{count:,}" for count in counts), *each))
+    named = {"costs": statements, "sizes": sizes, "runs": runs, "scale": scale}
+    return {name: _markdown(rows) for name, rows in named.items()}
 
 
-_PER_DATABASE = ("Chunks in a batch", "Commits/s", "Cores", "WAL", "Stored", "Connections", "p99")
+_EACH = ("Chunks in a batch", "Commits/s", "Cores", "WAL", "Stored", "Connections", "Delay")
 
 
-def _per_database(costs: Costs, cell: Outcome, processes: int) -> tuple[str, ...]:
-    seconds, counts = cell.seconds, cell.counts
-    stored = counts.committed * (costs.table + costs.index) / seconds * DAY / 1e9
+def _each(costs: Costs, cell: Cell, streams: int, processes: int) -> tuple[str, ...]:
+    stored = streams * RATE * (costs["table"] + costs["index"]) * 86_400 / 1e9
     return (
         f"{cell.chunks_per_batch:.0f}",
-        f"{(counts.batches + counts.notifications) / seconds:,.0f}",
+        # A notification is a commit, too.
+        f"{cell.batches * 2:,.0f}",
         f"{cell.database:.1f}",
-        f"{counts.wal / seconds / 1e6:.0f} MB/s",
+        f"{cell.wal / 1e6:.0f} MB/s",
         f"{stored:,.0f} GB a day",
         f"{processes * CONNECTIONS}",
-        f"{counts.age(0.99) * 1e3:.0f} ms",
+        f"{cell.delay * 1e3:.0f} ms",
     )
 
 
-def _cells(costs: Costs) -> dict[int, Outcome]:
-    """Return a database for each number of streams up to the first that is too many for it."""
-    cells: dict[int, Outcome] = {}
-    for streams in range(STEP, MOST + STEP, STEP):
-        cell = one_database(
-            costs, streams, streams // STREAMS_PER_PROCESS, processors=PROCESSORS, seconds=SECONDS
-        )
-        fits = (
-            cell.keeps_up
-            and cell.database <= PROCESSORS * BUSY
-            and cell.counts.wal / SECONDS <= WAL_LIMIT
-        )
-        if not fits and cells:
-            break
-        cells[streams] = cell
-    return cells
-
-
-def _least_databases(
-    costs: Costs, cells: dict[int, Outcome], at_once: int
-) -> tuple[int, int, Outcome]:
-    most = max(cells)
-    databases = -(-at_once // most)
-    streams = min(at_once, most)
-    return databases, streams, cells[streams]
-
-
-def tables(costs: Costs, runs: Sequence[Run]) -> dict[str, str]:
-    """Return the tables of docs/scaling.md by the name in the comment above each."""
-    return {
-        "costs": costs_table(costs),
-        "sizes": sizes_table(costs),
-        "runs": runs_table(costs, runs),
-        "scale": scale_table(costs),
-    }
-
-
-def _microseconds(fixed: float, stream: float, chunk: float) -> str:
-    return f"{fixed * 1e6:.0f} + {stream * 1e6:.1f} s + {chunk * 1e6:.1f} c µs"
+def _formula(cost: Sequence[float]) -> str:
+    fixed, stream, chunk = (part * 1e6 for part in cost)
+    return f"{fixed:.0f} + {stream:.1f} s + {chunk:.1f} c µs"
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:
@@ -186,28 +178,8 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
 
-async def _measure(rounds: int) -> None:
-    from benchmarks.database import Server
-    from benchmarks.scale.measuring import measure
-    from benchmarks.scale.runs import measure_runs, save_runs
-
-    with Server() as server:
-        (await measure(server)).save()
-        save_runs(await measure_runs(server, rounds))
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--measure", action="store_true", help="measure the unit costs and the real runs first"
-    )
-    parser.add_argument("--rounds", type=int, default=5, help="of the real runs")
-    options = parser.parse_args()
-    if options.measure:
-        asyncio.run(_measure(options.rounds))
-    for name, table in tables(Costs.load(), load_runs()).items():
+    for name, table in tables(json.loads(PATH.read_text())).items():
         print(f"\n{name}\n\n{table}")
 
 

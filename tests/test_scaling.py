@@ -1,61 +1,55 @@
-"""The simulation behind docs/scaling.md neither loses nor invents chunks, and the page shows what
-it prints.
-"""
+"""The model behind docs/scaling.md neither loses nor invents chunks; the page shows its tables."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from benchmarks.scale.cells import Outcome, one_database, one_machine
-from benchmarks.scale.costs import Costs
-from benchmarks.scale.runs import load_runs
-from benchmarks.scaling import tables
+from benchmarks.scaling import PATH, RATE, Cell, Costs, balance, tables
 
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
-SECONDS = 0.2
+COSTS: Costs = json.loads(PATH.read_text())
 
 
-def run(streams: int, processes: int) -> Outcome:
-    return one_database(Costs.load(), streams, processes, processors=4, seconds=SECONDS)
+def one_database(streams: int, processes: int, *, processors: int = 16) -> Cell:
+    return balance(COSTS, streams, processes, processors=processors)
 
 
 @pytest.mark.parametrize(("streams", "processes"), [(1, 1), (7, 3), (250, 1), (1000, 4)])
-def test_every_chunk_that_was_said_is_committed_and_delivered_once(
-    streams: int, processes: int
-) -> None:
-    counts = run(streams, processes).counts
+def test_batches_carry_every_chunk_that_was_said_once(streams: int, processes: int) -> None:
+    cell = one_database(streams, processes)
 
-    assert counts.said == counts.committed == counts.delivered == streams * 10
+    assert cell.keeps_up
+    assert cell.batches * cell.chunks_per_batch == pytest.approx(streams * RATE)
 
 
-def test_chunks_wait_for_processors_and_none_is_lost_when_there_are_too_few() -> None:
-    outcome = one_database(Costs.load(), 4000, 4, processors=1, seconds=SECONDS)
-
-    assert not outcome.keeps_up
-    assert outcome.counts.delivered == outcome.counts.said == 40_000
+def test_a_database_with_too_few_processors_does_not_keep_up() -> None:
+    assert one_database(4000, 16).keeps_up
+    assert not one_database(4000, 16, processors=1).keeps_up
 
 
 def test_batches_grow_with_the_load_and_commits_do_not() -> None:
-    small, large = (one_machine(Costs.load(), streams, seconds=SECONDS) for streams in (64, 512))
+    small, large = (one_database(streams, 1, processors=2) for streams in (64, 512))
 
     assert large.chunks_per_batch > 8 * small.chunks_per_batch
-    assert large.counts.batches <= small.counts.batches
+    assert large.batches <= small.batches
 
 
 def test_no_chunk_is_with_its_reader_before_its_commit_was_on_disk() -> None:
-    costs = Costs.load()
+    for streams, processes in ((1, 1), (64, 2), (1000, 4)):
+        assert one_database(streams, processes).delay > COSTS["flush"]
 
-    assert min(age for age, _ in run(64, 2).counts.ages) > min(costs.flush)
+
+def test_more_processes_cost_a_database_more_for_the_same_chunks() -> None:
+    assert one_database(1000, 8).database > one_database(1000, 4).database
 
 
-def test_the_page_shows_the_tables_that_the_simulation_prints() -> None:
+def test_the_page_shows_the_tables_that_the_model_prints() -> None:
     shown = dict(
         re.findall(r"<!-- benchmarks/scaling\.py: (\w+) -->\n\n((?:\|.*\n)+)", PAGE.read_text())
     )
 
-    assert {name: table.rstrip("\n") for name, table in shown.items()} == tables(
-        Costs.load(), load_runs()
-    )
+    assert {name: table.rstrip("\n") for name, table in shown.items()} == tables(COSTS)
