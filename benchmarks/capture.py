@@ -1,5 +1,4 @@
-"""What the capture costs: CPU time for each token, and how much a store that stalls slows the model
-down.
+"""The cost of capture: CPU for each token, and how much a stalled store slows the model down.
 
 python benchmarks/capture.py [--rounds 7] [--tokens 5000] [--seconds 3] [--json
 benchmarks/capture.json]
@@ -10,42 +9,33 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
-import statistics
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk
 from openai.types.chat import ChatCompletionChunk
 from openai.types.responses import ResponseTextDeltaEvent
 
+from benchmarks.figures import Figure, report, table
 from monostream_ai import DurableStreamService
 from monostream_ai.errors import MonostreamError
 from monostream_ai.langchain import StreamCallbackHandler
 from monostream_ai.openai import capture
 from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.types import Append
-from monostream_ai.ui_messages import Chunk, UIMessageProtocol
+from monostream_ai.ui_messages import UIMessageProtocol
 
 TOKEN = "token "
 STALL = 2.0
 """Seconds for which the stalled store takes nothing."""
-
-
-class Row(NamedTuple):
-    """One line of the table: the values of all rounds, and the target for their median."""
-
-    name: str
-    unit: str
-    values: list[float]
-    target: str
 
 
 class StallingStore(MemoryStore):
@@ -63,7 +53,7 @@ class StallingStore(MemoryStore):
 
 
 class FastModel(BaseChatModel):
-    """Says as many tokens as `tokens` yields, without ever waiting for anything but the event loop."""
+    """Says the tokens without waiting for anything but the event loop."""
 
     tokens: Any
 
@@ -71,19 +61,16 @@ class FastModel(BaseChatModel):
     def _llm_type(self) -> str:
         return "fast"
 
-    def _generate(
-        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
-    ) -> ChatResult:
-        raise NotImplementedError
+    def _generate(self, *arguments: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("it only streams")
 
     async def _astream(self, *arguments: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
-        for token in self.tokens():
-            await asyncio.sleep(0)
+        async for token in one_by_one(self.tokens):
             yield ChatGenerationChunk(message=AIMessageChunk(token))
 
 
 class Nothing(BaseCallbackHandler):
-    """Is called for each token, as a handler of anybody's is."""
+    """Does nothing for each token, as the cost to compare with."""
 
     run_inline = True
 
@@ -94,52 +81,45 @@ class Nothing(BaseCallbackHandler):
 
 
 class Sink:
-    """Stands for a publisher where only the mapping counts."""
+    """Stands for a publisher where only the mapping is measured."""
 
     message_id, stream_id, version, next_id, closed = "m", "s", 0, 0, False
 
     def __init__(self) -> None:
         self._adapter_state: dict[type[Any], Any] = {}
 
-    def push(self, *chunks: Chunk) -> None:
-        pass
+    def push(self, *chunks: Any) -> None: ...
 
-    async def flush(self) -> None:
-        pass
+    async def flush(self) -> None: ...
 
 
-def chat_events(tokens: Callable[[], Iterator[str]]) -> Iterator[ChatCompletionChunk]:
+def chat_events(tokens: Iterator[str]) -> Iterator[Any]:
+    for token in tokens:
+        yield {"choices": [{"index": 0, "delta": {"content": token}}]}
+    yield {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+
+
+def parsed_chat_events(count: int) -> list[Any]:
     fields = {"id": "c", "created": 0, "model": "m", "object": "chat.completion.chunk"}
-    for token in tokens():
-        yield ChatCompletionChunk.model_validate(
-            {**fields, "choices": [{"index": 0, "delta": {"content": token}}]}
-        )
-    last = {"index": 0, "delta": {}, "finish_reason": "stop"}
-    yield ChatCompletionChunk.model_validate({**fields, "choices": [last]})
+    events = chat_events(iter([TOKEN] * count))
+    return [ChatCompletionChunk.model_validate({**fields, **event}) for event in events]
 
 
-def response_events(tokens: Callable[[], Iterator[str]]) -> Iterator[Any]:
-    fields = {
-        "type": "response.output_text.delta",
-        "item_id": "i",
-        "output_index": 0,
-        "content_index": 0,
-        "logprobs": [],
-    }
-    for number, token in enumerate(tokens()):
-        yield ResponseTextDeltaEvent.model_validate(
-            {**fields, "delta": token, "sequence_number": number}
-        )
-    yield {"type": "response.completed", "response": {"id": "r"}}
+def parsed_response_events(count: int) -> list[Any]:
+    fields = {"type": "response.output_text.delta", "item_id": "i", "logprobs": []}
+    fields |= {"output_index": 0, "content_index": 0, "delta": TOKEN}
+    deltas = ({**fields, "sequence_number": number} for number in range(count))
+    events: list[Any] = [ResponseTextDeltaEvent.model_validate(delta) for delta in deltas]
+    return [*events, {"type": "response.completed", "response": {"id": "r"}}]
 
 
-async def one_by_one(events: Sequence[Any]) -> AsyncIterator[Any]:
-    for event in events:
+async def one_by_one(values: Any) -> AsyncIterator[Any]:
+    for value in values:
         await asyncio.sleep(0)
-        yield event
+        yield value
 
 
-async def say(handler: BaseCallbackHandler, tokens: Callable[[], Iterator[str]]) -> None:
+async def say(handler: BaseCallbackHandler, tokens: Any) -> None:
     await FastModel(tokens=tokens).ainvoke("Hi", {"callbacks": [handler]})
 
 
@@ -155,132 +135,86 @@ async def cpu_of(work: Awaitable[None]) -> float:
     return time.process_time() - before
 
 
-async def published(record: Callable[[Any], Awaitable[None]]) -> None:
-    async with (
-        DurableStreamService(MemoryStore(), None, UIMessageProtocol()) as service,
-        service.publisher("s") as pub,
-    ):
+async def published(
+    record: Callable[[Any], Awaitable[None]], store: MemoryStore | None = None
+) -> None:
+    service = DurableStreamService(store or MemoryStore(), None, UIMessageProtocol())
+    async with service, service.publisher("s") as pub:
         await record(pub)
 
 
 async def costs(count: int) -> dict[str, float]:
-    """Return the microseconds of CPU for each token that each way of recording adds to not
-    recording.
-    """
-
-    def tokens() -> Iterator[str]:
-        return iter([TOKEN] * count)
-
-    chat, responses = list(chat_events(tokens)), list(response_events(tokens))
-    sink: Any = Sink()
-    bare_model, bare_loop = (
-        await cpu_of(say(Nothing(), tokens)),
-        await cpu_of(listen(one_by_one(chat))),
+    """Return the microseconds of CPU for each token that each way of capture adds."""
+    chat, responses, tokens = (
+        parsed_chat_events(count),
+        parsed_response_events(count),
+        [TOKEN] * count,
     )
-    total = {
-        "LangChain: mapping": await cpu_of(say(StreamCallbackHandler(sink), tokens)) - bare_model,
-        "OpenAI chat: mapping": await cpu_of(listen(capture(one_by_one(chat), sink))) - bare_loop,
-        "OpenAI responses: mapping": await cpu_of(listen(capture(one_by_one(responses), sink)))
-        - bare_loop,
-        "LangChain: to memory://": await cpu_of(
-            published(lambda pub: say(StreamCallbackHandler(pub), tokens))
-        )
-        - bare_model,
-        "OpenAI chat: to memory://": await cpu_of(
-            published(lambda pub: listen(capture(one_by_one(chat), pub)))
-        )
-        - bare_loop,
+    sink: Any = Sink()
+    model = await cpu_of(say(Nothing(), tokens))
+    loop = await cpu_of(listen(one_by_one(chat)))
+    ways = {
+        "LangChain: mapping": (say(StreamCallbackHandler(sink), tokens), model),
+        "OpenAI chat: mapping": (listen(capture(one_by_one(chat), sink)), loop),
+        "OpenAI responses: mapping": (listen(capture(one_by_one(responses), sink)), loop),
+        "LangChain: to memory://": (
+            published(lambda pub: say(StreamCallbackHandler(pub), tokens)),
+            model,
+        ),
+        "OpenAI chat: to memory://": (
+            published(lambda pub: listen(capture(one_by_one(chat), pub))),
+            loop,
+        ),
     }
-    return {name: seconds / count * 1e6 for name, seconds in total.items()}
+    return {name: (await cpu_of(work) - bare) / count * 1e6 for name, (work, bare) in ways.items()}
+
+
+async def by_handler(pub: Any, tokens: Iterator[str]) -> None:
+    await say(StreamCallbackHandler(pub), tokens)
+
+
+async def by_capture(pub: Any, tokens: Iterator[str]) -> None:
+    await listen(capture(one_by_one(chat_events(tokens)), pub))
 
 
 async def rate(
-    record: Callable[[Any, Callable[[], Iterator[str]]], Awaitable[None]],
-    seconds: float,
-    stall: float,
+    record: Callable[[Any, Iterator[str]], Awaitable[None]], seconds: float, stall: float
 ) -> float:
-    """Return the tokens per second that a model which never waits by itself says while it is
-    recorded.
-    """
-    said, ends_at = 0, 0.0
+    """Return the tokens/s of a model that never waits by itself while it is recorded."""
+    said = 0
 
     def tokens() -> Iterator[str]:
+        # The model stops then; the wait for the store that follows does not count.
         nonlocal said
+        ends_at = time.monotonic() + seconds
         while time.monotonic() < ends_at:
             said += 1
             yield TOKEN
 
-    async with DurableStreamService(StallingStore(stall), None, UIMessageProtocol()) as service:
-        async with service.publisher("s") as pub:
-            began = time.monotonic()
-            ends_at = began + seconds
-            await record(pub, tokens)
-            # The model speaks until then; what follows is the wait for the store.
-            return said / seconds
+    await published(lambda pub: record(pub, tokens()), StallingStore(stall))
+    return said / seconds
 
 
-async def by_handler(pub: Any, tokens: Callable[[], Iterator[str]]) -> None:
-    await say(StreamCallbackHandler(pub), tokens)
+async def measure(rounds: int, count: int, seconds: float) -> list[Figure]:
+    """Measure everything once per round, so that a busy moment disturbs all alike."""
+    figures: dict[str, Figure] = {}
 
+    def add(name: str, value: float, unit: str, target: str) -> None:
+        figures.setdefault(name, Figure(0, name, unit, [], target)).values.append(value)
 
-async def by_capture(pub: Any, tokens: Callable[[], Iterator[str]]) -> None:
-    async def events() -> AsyncIterator[Any]:
-        for token in tokens():
-            await asyncio.sleep(0)
-            yield {"choices": [{"index": 0, "delta": {"content": token}}]}
-        yield {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
-
-    await listen(capture(events(), pub))
-
-
-async def measure(rounds: int, count: int, seconds: float) -> list[Row]:
-    """Measure everything once per round, so that a busy moment of the machine disturbs all of it
-    alike.
-    """
-    await costs(count // 5)  # a first look at everything is slow
-    cpu: dict[str, list[float]] = {}
-    ratios: dict[str, list[float]] = {"LangChain": [], "OpenAI": []}
+    # The first round loads code.
+    await costs(count // 5)
     for number in range(rounds):
         for name, value in (await costs(count)).items():
-            cpu.setdefault(name, []).append(value)
+            target = "<= 25" if "mapping" in name else ""
+            add(f"{name}, CPU per token", value, "µs", target)
         for name, record in (("LangChain", by_handler), ("OpenAI", by_capture)):
-            # Alternating, so that neither is always the first.
+            # In turns, so that neither is always the first.
             stalls = (0.0, STALL) if number % 2 else (STALL, 0.0)
             rates = {stall: await rate(record, seconds, stall) for stall in stalls}
-            ratios[name].append(rates[STALL] / rates[0.0])
-    rows = [
-        Row(f"{name}, CPU per token", "µs", values, "<= 25" if "mapping" in name else "")
-        for name, values in cpu.items()
-    ]
-    title = f"rate with a store stalled for {STALL:g} s of {seconds:g} s"
-    return [
-        *rows,
-        *(Row(f"{name}: {title}", "×", values, ">= 0.9") for name, values in ratios.items()),
-    ]
-
-
-def table(rows: list[Row]) -> str:
-    width = max(len(row.name) for row in rows)
-    lines = [f"{'':{width}}   median      min      max      target"]
-    for row in rows:
-        numbers = (statistics.median(row.values), min(row.values), max(row.values))
-        lines.append(
-            f"{row.name:{width}} "
-            + " ".join(f"{number:8.2f}" for number in numbers)
-            + f" {row.unit:2} {row.target:>7}"
-        )
-    return "\n".join(lines)
-
-
-def report(rows: list[Row]) -> dict[str, Any]:
-    packages = ("langchain-core", "openai")
-    machine = {
-        "python": platform.python_version(),
-        "processors": os.cpu_count(),
-        **{name: version(name) for name in packages},
-    }
-    measured = [{**row._asdict(), "median": statistics.median(row.values)} for row in rows]
-    return {"machine": machine, "rows": measured}
+            title = f"{name}: rate with a store stalled for {STALL:g} s of {seconds:g} s"
+            add(title, rates[STALL] / rates[0.0], "×", ">= 0.9")
+    return [*figures.values()]
 
 
 def main() -> None:
@@ -292,9 +226,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement of a rate")
     parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"))
     options = parser.parse_args()
-    rows = asyncio.run(measure(options.rounds, options.tokens, options.seconds))
-    print(table(rows))
-    options.json.write_text(json.dumps(report(rows), indent=2, ensure_ascii=False) + "\n")
+    figures = asyncio.run(measure(options.rounds, options.tokens, options.seconds))
+    print(table(figures))
+    stored = report(figures, ("langchain-core", "openai"))
+    options.json.write_text(json.dumps(stored, indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

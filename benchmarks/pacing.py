@@ -1,9 +1,7 @@
-"""The load of a measurement: some streams, each with a chunk every `interval` seconds that carries
-the time of its writing.
+"""The load of a measurement, written at a fixed pace by one process and read by another.
 
-Every publisher and reader is a process of its own: it prints `ready`, begins when told, and prints
-its result as one JSON object. The clock is the machine's monotonic one, which all processes (Node's
-too) share.
+Each program prints `ready`, begins when it reads a line, and prints its result as one JSON object.
+The clock is the machine's monotonic one, which all processes share, those of Node included.
 """
 
 from __future__ import annotations
@@ -21,18 +19,27 @@ from typing import Any
 _starting: list[float] = []
 
 Chunk = dict[str, Any]
-Write = Callable[[str, int, Chunk], Awaitable[object]]
-Push = Callable[[str, int, Chunk], object]
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a publisher writes and a reader reads; durations in seconds."""
+    """Streams that each get a chunk every `interval` seconds, for `seconds`.
+
+    Args:
+        ends: The writer ends its streams after it.
+        stays: The writer lives on after it, until it is killed.
+        silence: Seconds without a chunk after which a reader gives up; None never.
+        lease: Of this package's publishers, in seconds; the others have none.
+    """
 
     url: str
     streams: list[str]
     interval: float
     seconds: float
+    ends: bool = False
+    stays: bool = False
+    silence: float | None = None
+    lease: float = 15.0
 
     @property
     def chunks(self) -> int:
@@ -43,65 +50,66 @@ class Load:
 
 
 def chunk_now() -> Chunk:
-    """A chunk of an answer, with the time in the place of a word."""
+    """Return a chunk of an answer whose text is the time at which it was made."""
     return {"type": "text-delta", "id": "t1", "delta": str(time.monotonic())}
 
 
 def allow_many_files() -> None:
-    """Let this process have as many sockets as the system allows."""
+    """Raise the limit of open sockets to what the system allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def told(word: str) -> None:
-    """Say that this process is ready, and wait until it is told to go on."""
-    _starting.append(_cpu())
-    print(word, flush=True)
+async def line() -> None:
+    """Wait for a line from the benchmark."""
     await asyncio.to_thread(sys.stdin.readline)
 
 
-async def publish_awaiting(load: Load, write: Write) -> None:
-    """Let each stream await each of its writes."""
-    await told("ready")
+async def told() -> None:
+    """Print `ready`, and wait until this process is told to go on."""
+    _starting.append(_cpu())
+    print("ready", flush=True)
+    await line()
+
+
+async def publish(load: Load, write: Callable[[str, Chunk], Awaitable[object]]) -> int:
+    """Write each stream in a task of its own that awaits each write; return how many."""
+    await told()
     start, sent = time.monotonic(), 0
 
     async def stream(id: str, place: int) -> None:
         nonlocal sent
-        number = 0
-        while (
-            due := start + load.interval * (number + place / len(load.streams))
-        ) < start + load.seconds:
-            if (left := due - time.monotonic()) > 0:
-                await asyncio.sleep(left)
+        due = start + load.interval * place / len(load.streams)
+        while due < start + load.seconds:
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
             if time.monotonic() >= start + load.seconds:
                 return
-            await write(id, number, chunk_now())
-            sent, number = sent + 1, number + 1
+            await write(id, chunk_now())
+            sent, due = sent + 1, due + load.interval
 
     async with asyncio.TaskGroup() as group:
         for place, id in enumerate(load.streams):
             group.create_task(stream(id, place))
-    report(sent=sent)
+    return sent
 
 
-async def publish_pushing(load: Load, push: Push) -> None:
-    """Push what is due and wait for nothing, as a callback of a model does."""
-    await told("ready")
-    start, sent, due = time.monotonic(), 0, 0
+async def push(load: Load, write: Callable[[str, Chunk], object]) -> int:
+    """Push each chunk when it is due, as the callback of a model does; return how many."""
+    await told()
+    start, sent = time.monotonic(), 0
     while (passed := time.monotonic() - start) < load.seconds:
         due = min(int(passed / load.interval * len(load.streams)), load.chunks)
         while sent < due and time.monotonic() - start < load.seconds:
-            number, place = divmod(sent, len(load.streams))
-            push(load.streams[place], number, chunk_now())
+            write(load.streams[sent % len(load.streams)], chunk_now())
             sent += 1
             if sent % 32 == 0:
                 await asyncio.sleep(0)
         await asyncio.sleep(0.001)
-    report(sent=sent)
+    return sent
 
 
 class Latencies:
-    """How old each chunk was when its reader had it, in seconds."""
+    """Ages of chunks when their reader got them, in seconds."""
 
     def __init__(self) -> None:
         self._values = array("d")
@@ -114,7 +122,7 @@ class Latencies:
 
 
 def report(**result: Any) -> None:
-    """Print the result of this process, with the seconds of CPU that it took since it was ready."""
+    """Print the result of this process, with the seconds of CPU it has taken since it was ready."""
     print(json.dumps({**result, "cpu": _cpu() - _starting[0]}), flush=True)
 
 

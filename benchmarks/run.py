@@ -1,8 +1,6 @@
-"""Measure this package beside what people use, and beside what its parts can do at best: `python
-benchmarks/run.py`.
+"""Measure this package beside others, and beside what its parts do at best.
 
-python benchmarks/run.py [--rows 1,2,3] [--rounds 3] [--json benchmarks/run.json] [--plots
-DIRECTORY]
+python benchmarks/run.py [--rows 1,2,3] [--rounds 3] [--quick] [--json benchmarks/run.json]
 """
 
 from __future__ import annotations
@@ -16,55 +14,37 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.database import Server
-from benchmarks.figures import Figure, report, table
-from benchmarks.rows import (
-    bulk_append,
-    choices,
-    counts,
-    crash,
-    fan_out,
-    idle,
-    imports,
-    joins,
-    latency,
-    neighbours,
-    peer_faults,
-    peer_speed,
-    replay,
-    scenarios,
-    sustained_rate,
-)
+from benchmarks.backends import Server
+from benchmarks.figures import Figure, Row, report, table
+from benchmarks.rows import appends, delivery, imports, peers, responses, scenarios
 
-Measure = Callable[[Server, int], Awaitable[list[Figure]]]
-
-ROWS: dict[int, Measure] = {
-    0: choices.measure,
-    1: sustained_rate.measure,
-    2: latency.measure,
-    3: latency.measure_idle,
-    4: bulk_append.measure,
-    5: counts.measure,
-    6: neighbours.measure,
-    7: replay.measure,
-    8: fan_out.measure,
-    9: idle.measure,
-    11: joins.measure,
-    12: crash.measure,
-    13: imports.measure,
-    14: scenarios.measure,
-    16: peer_speed.measure,
-    17: peer_faults.measure,
+ROWS: dict[int, Callable[[Row], Awaitable[None]]] = {
+    1: delivery.sustained_rate,
+    2: delivery.latency,
+    3: delivery.idle,
+    4: appends.appends,
+    6: delivery.neighbours,
+    7: responses.replay,
+    8: responses.fan_out,
+    9: responses.silent_readers,
+    11: responses.joins,
+    12: peers.crash,
+    13: imports.imports,
+    14: scenarios.scenarios,
+    16: peers.speed,
+    17: peers.faults,
 }
 
 
-async def measure(rows: list[int], rounds: int) -> list[Figure]:
+async def measure(numbers: list[int], rounds: int, *, quick: bool) -> list[Figure]:
     figures: list[Figure] = []
     with Server() as server:
-        for row in rows:
-            measured = await ROWS[row](server, rounds)
-            print(table(measured), flush=True)
-            figures += measured
+        for number in numbers:
+            row = Row(number, server, quick=quick)
+            for _ in range(rounds):
+                await ROWS[number](row)
+            print(table(row.figures), flush=True)
+            figures += row.figures
     return figures
 
 
@@ -76,17 +56,17 @@ def main() -> None:
         "--rows", type=lambda text: [int(number) for number in text.split(",")], default=[*ROWS]
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"))
     parser.add_argument(
-        "--plots", type=Path, help="a directory for a picture of each row; needs matplotlib"
+        "--quick",
+        action="store_true",
+        help="one round at the smallest size: whether the rows run, not what they measure",
     )
+    parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"))
     options = parser.parse_args()
-    figures = asyncio.run(measure(options.rows, options.rounds))
-    options.json.write_text(json.dumps(report(figures), indent=2, ensure_ascii=False) + "\n")
-    if options.plots is not None:
-        from benchmarks.plots import draw
-
-        draw(figures, options.plots)
+    rounds = 1 if options.quick else options.rounds
+    figures = asyncio.run(measure(options.rows, rounds, quick=options.quick))
+    stored = report(figures, ("asyncpg", "sqlalchemy", "aiosqlite"))
+    options.json.write_text(json.dumps(stored, indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,54 +1,67 @@
-"""Hours of use in half an hour: a chat on two server processes and Postgres, and whether anything
-grows.
+"""Half an hour of use: a chat on two server processes and Postgres, and whether anything grows.
 
-python benchmarks/soak.py [--minutes 30] [--seed 1] [--json benchmarks/soak.json] [--plot
-benchmarks/plots/soak.png]
+python benchmarks/soak.py [--minutes 30] [--seed 1] [--json benchmarks/soak.json] [--again]
 
-The exit code is 1 if anything grew, was left, or was read that is not what is stored.
+The exit code is 1 if a measure grew, something was left at the end, or a reader got another text
+than the stored one.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import platform
 import random
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import asyncpg
 import httpx
 
-from benchmarks.database import Server
-from benchmarks.soaking.ending import Ending, wind_up
-from benchmarks.soaking.load import Load, Schedule
-from benchmarks.soaking.processes import ServerProcess
-from benchmarks.soaking.sampling import Sample, Sampler
-from benchmarks.soaking.server import HANDED_OVER
-from benchmarks.soaking.tally import Tally
-from benchmarks.soaking.turns import Turn
-from benchmarks.soaking.verdicts import Measure, columns, judge, rows, table
-from monostream_ai import create_service
+from benchmarks.backends import Server
+from benchmarks.flatness import Measure, Sample, columns, judge, rows, table
+from benchmarks.processes import PortProgram, python
+from benchmarks.programs.soak_server import HANDED_OVER
+from monostream_ai import DurableStreamService, create_service
+from monostream_ai.errors import UnknownStream
+from monostream_ai.fastapi import chat_stream_id
 
 LEASE = 3.0
-EVERY = 5.0
-"""Seconds between samples, in a run that is long enough."""
+USERS = 10
+SAMPLED_EVERY = 5.0
+JUDGED_FROM = 600.0
+"""Seconds of a run that is long enough to tell whether a measure grows."""
+
+PRUNE_AFTER, DELETE_AFTER = 120.0, 240.0
+"""Ages at which the chunks of a version are removed, and a chat that nobody goes on with."""
+
+KILLS = (40.0, 70.0)
+"""Seconds between two kills; shorter in a run of less than ten minutes."""
+
+PAUSE = 0.15
+"""Seconds after which a reader comes back to a response that broke off."""
+
+TURN_LIMIT, HANDED_OVER_LIMIT, END_LIMIT = 90.0, 90.0, 30.0
+"""Seconds in which a turn ends, in which the turn of a dead process is handed over (a minute, and a
+sweep), and in which the processes give everything back."""
+
+ALLOWED = {"tasks": 0, "threads": 8, "files": 12, "writing": 0, "reading": 0, "streams read": 0}
+"""How much more a process may hold after the load than before: its pools of threads and connections
+fill, and clients keep connections alive."""
 
 STARTED = ("age 1", 10.0, float("inf"))
-"""After a start, it takes a while until a process has all that it needs."""
-
-UNDISTURBED = ("lag", 0.0, 5.0)
-"""The machine may be shared. Where the reader itself was never late by more than so many ms, little
-else kept anybody waiting.
-"""
+"""A process needs a while after its start until it has its connections and threads."""
 
 MEASURES = [
     Measure("memory 0", "MB", (0.02, 1.0)),
@@ -62,114 +75,408 @@ MEASURES = [
     Measure("connections", "", (0.1, 1.0)),
     Measure("stream_chunk size", "MB", (0.2, 0.5)),
     Measure("stream_version size", "MB", (0.2, 0.5)),
-    Measure("p50 across", "ms", (0.5, 2.0), only=UNDISTURBED),
-    Measure("p99 across", "ms", (0.5, 10.0), only=UNDISTURBED),
 ]
 
+CONNECTIONS = """
+SELECT count(*) FROM pg_stat_activity
+ WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()
+"""
+TABLES = """
+SELECT relname, n_live_tup, n_dead_tup, pg_total_relation_size(relid) FROM pg_stat_user_tables
+ WHERE relname IN ('stream_chunk', 'stream_version')
+"""
+FINISHED = """
+SELECT chat_id, version, count(*) FROM handed_over WHERE chat_id NOT LIKE 'warm-up%' GROUP BY 1, 2
+"""
 
-@asynccontextmanager
-async def two_servers(http: httpx.AsyncClient, url: str) -> AsyncIterator[list[ServerProcess]]:
-    """Start both processes; they are gone at the end of the block, however it ends."""
-    servers = [ServerProcess(http, url, LEASE) for _ in range(2)]
-    try:
-        await asyncio.gather(*(server.start() for server in servers))
-        yield servers
-    finally:
-        for server in servers:
-            server.kill_at_once()
+
+class ChatServer(PortProgram):
+    """One of the two processes; `up` while requests may go to it."""
+
+    up, born = False, 0.0
+
+    async def start(self) -> None:
+        await super().start()
+        self.up, self.born = True, time.monotonic()
+
+    async def kill(self) -> None:
+        self.up = False
+        await super().kill()
 
 
 class Soak:
-    """A run on one database."""
+    """The load on both servers, and all that is known of it."""
 
-    def __init__(self, url: str, minutes: float, seed: int) -> None:
-        self.tally = Tally()
+    def __init__(self, url: str, seed: int, seconds: float) -> None:
+        self._url, self._seed, self._seconds = url, seed, seconds
+        self.counts: Counter[str] = Counter()
+        self.mismatches: list[str] = []
         self.kills: list[tuple[float, int]] = []
         self.samples: list[Sample] = []
-        self.ending: Ending
-        self._url = url
-        self._seconds = minutes * 60
-        self._seed = seed
+        self.open = 0
+        self.servers = [ChatServer("http", self._command) for _ in range(2)]
+        self.http = httpx.AsyncClient(timeout=60.0, limits=httpx.Limits(max_connections=None))
+        self.stored: DurableStreamService[Any] = create_service(url)
+        self._running: dict[str, None] = {}
+        self._left: deque[tuple[float, str]] = deque()
+        self._ended: set[tuple[str, int]] = set()
 
-    async def run(self) -> None:
-        http = httpx.AsyncClient(timeout=60.0, limits=httpx.Limits(max_connections=None))
-        async with (
-            http,
-            create_service(self._url) as stored,
-            two_servers(http, self._url) as servers,
-        ):
-            sampler = Sampler(self._url, servers, self.tally)
-            await sampler.open()
-            await sampler.execute(HANDED_OVER)
+    async def run(self) -> dict[str, Any]:
+        """Return how it ended, when nothing was going on any more."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.http)
+            await stack.enter_async_context(self.stored)
+            for server in self.servers:
+                stack.push_async_callback(server.stop)
+            await asyncio.gather(*(server.start() for server in self.servers))
+            self._database = await asyncpg.connect(self._url)
+            stack.push_async_callback(self._database.close)
+            await self._database.execute(HANDED_OVER)
             for number in range(4):
-                await Turn(
-                    http, servers, stored, self.tally, random.Random(number), f"warm-up-{number}", 0
-                ).run()
-            before = await sampler.sample()
-            begin = time.monotonic()
-            load = Load(
-                http,
-                servers,
-                stored,
-                self.tally,
-                Schedule(begin, begin + self._seconds),
-                self._seed,
-            )
-            sampling = asyncio.create_task(sampler.run(every=min(EVERY, self._seconds / 36)))
-            await load.run()
+                await Turn(self, random.Random(number), f"warm-up-{number}", 0).run()
+            before = await self._sample()
+            self._begin = time.monotonic()
+            sampling = asyncio.create_task(self._sampler())
+            async with asyncio.TaskGroup() as group:
+                for number in range(USERS):
+                    group.create_task(self._user(number, self._chance("user", number)))
+                group.create_task(self._passers_by(self._chance("passers-by")))
+                group.create_task(self._killer(self._chance("killer")))
+                group.create_task(self._housekeeper())
             sampling.cancel()
-            with suppress(asyncio.CancelledError):
-                await sampling
-            self.kills, self.samples = load.kills, sampler.samples
-            self.ending = await wind_up(servers, sampler, before, load.ended, self.tally)
-            await sampler.close()
+            return await self._wind_up(before)
+
+    def _command(self, port: int, directory: Path) -> Sequence[str]:
+        options = {"url": self._url, "port": port, "lease": LEASE}
+        return python("programs.soak_server", json.dumps(options))
+
+    def mismatch(self, text: str) -> None:
+        """Note what must never be: any of them spoils the run."""
+        self.mismatches.append(text)
+        print(f"MISMATCH {text}", file=sys.stderr, flush=True)
+
+    def _chance(self, *parts: object) -> random.Random:
+        return random.Random(f"{self._seed} {parts}")
+
+    def _left_after(self, seconds: float) -> float:
+        """Return the seconds of load that are left after so many more."""
+        return self._begin + self._seconds - time.monotonic() - seconds
+
+    async def _user(self, number: int, chance: random.Random) -> None:
+        await asyncio.sleep(chance.uniform(0.0, 3.0))
+        for conversation in itertools.count():
+            chat_id = f"{number}-{conversation}"
+            for turn in range(chance.randint(1, 4)):
+                if self._left_after(0.0) < 0:
+                    return
+                self._running[chat_id] = None
+                version = await Turn(self, chance, chat_id, turn).run()
+                del self._running[chat_id]
+                if version is not None:
+                    self._ended.add((chat_id, version))
+                await asyncio.sleep(chance.uniform(0.5, 3.0))
+            self._left.append((time.monotonic(), chat_id))
+
+    async def _passers_by(self, chance: random.Random) -> None:
+        """Open a running answer several times at once, and leave within 0.3 s."""
+        while self._left_after(0.0) > 0:
+            await asyncio.sleep(chance.uniform(1.0, 4.0))
+            if self._running:
+                chat_id, count = chance.choice([*self._running]), chance.randint(1, 6)
+                self.counts["passers-by"] += count
+                readers = [Reader(self, chat_id, by_event=False) for _ in range(count)]
+                stays = [(chance.randrange(2), chance.uniform(0.0, 0.3)) for _ in readers]
+                reading = (one.read(*stay) for one, stay in zip(readers, stays, strict=True))
+                await asyncio.gather(*reading)
+
+    async def _killer(self, chance: random.Random) -> None:
+        haste = min(1.0, self._seconds / 600)
+        # The last one killed must be up again before the end.
+        while self._left_after(pause := chance.uniform(*KILLS) * haste) > KILLS[0] * haste:
+            await asyncio.sleep(pause)
+            # After the first sixth process 0 lives on: whether it grows shows only in a long life.
+            seconds = time.monotonic() - self._begin
+            place = chance.randrange(2) if seconds < self._seconds / 6 else 1
+            self.kills.append((round(seconds, 1), place))
+            self.counts["kills"] += 1
+            await self.servers[place].kill()
+            await asyncio.sleep(chance.uniform(0.0, 3.0))
+            await self.servers[place].start()
+
+    async def _housekeeper(self) -> None:
+        while self._left_after(15.0) > 0:
+            await asyncio.sleep(15.0)
+            self.counts["versions pruned"] += await self.stored.prune(older_than=PRUNE_AFTER)
+            while self._left and self._left[0][0] < time.monotonic() - DELETE_AFTER:
+                stream_id = chat_stream_id(self._left.popleft()[1])
+                self.counts["chats deleted"] += await self.stored.delete(stream_id)
+
+    async def _sampler(self) -> None:
+        every = min(SAMPLED_EVERY, self._seconds / 36)
+        for number in itertools.count(1):
+            await asyncio.sleep(max(0.0, self._begin + every * number - time.monotonic()))
+            seconds = round(time.monotonic() - self._begin, 2)
+            self.samples.append({"seconds": seconds, **await self._sample()})
+
+    async def _sample(self) -> Sample:
+        """Return what both processes and the database hold; a dead process has no measures."""
+        sample: Sample = {"open responses": self.open, "load": os.getloadavg()[0]}
+        for place, server in enumerate(self.servers):
+            with suppress(httpx.TransportError):
+                if server.up:
+                    got = (await self.http.get(f"{server.url}/measures")).json()
+                    got["age"] = time.monotonic() - server.born
+                    sample |= {f"{name} {place}": value for name, value in got.items()}
+        sample["connections"] = await self._database.fetchval(CONNECTIONS)
+        for name, live, dead, size in await self._database.fetch(TABLES):
+            sample |= {f"{name} rows": live, f"{name} dead": dead, f"{name} size": size / 1e6}
+        return sample
+
+    async def _wind_up(self, before: Sample) -> dict[str, Any]:
+        """Wait until nothing is left and every turn is handed over; let both processes leave."""
+        over = time.monotonic()
+        while left := _excess(before, after := await self._sample()):
+            if time.monotonic() > over + END_LIMIT:
+                break
+            await asyncio.sleep(0.5)
+        settled_after = time.monotonic() - over
+        while True:
+            found = {
+                (chat, version): n for chat, version, n in await self._database.fetch(FINISHED)
+            }
+            missing = self._ended - set(found)
+            if not missing or time.monotonic() > over + HANDED_OVER_LIMIT:
+                break
+            await asyncio.sleep(1.0)
+        for chat_id, version in sorted(missing):
+            self.mismatch(f"version {version} of {chat_id} was never handed over")
+        for server in self.servers:
+            await server.leave()
+        again = sum(count > 1 for count in found.values())
+        return {
+            **{"before": before, "after": after, "left": left, "settled_after": settled_after},
+            **{"handed_over": sum(found.values()), "handed_over_again": again},
+        }
 
 
-async def soaked(minutes: float, seed: int) -> Soak:
+def _excess(before: Sample, after: Sample) -> list[str]:
+    return [
+        f"process {place} has {after[f'{name} {place}']} {name} after {before[f'{name} {place}']}"
+        for place, (name, more) in itertools.product(range(2), ALLOWED.items())
+        if after[f"{name} {place}"] > before[f"{name} {place}"] + more
+    ]
+
+
+class Reader:
+    """Reads one answer, leaves and comes back; at the other process when one breaks off.
+
+    Args:
+        by_event: Comes back with `Last-Event-ID` for the rest; otherwise it reads all again.
+        question: Posted until it is answered; without one the reader only looks on.
+    """
+
+    def __init__(
+        self, soak: Soak, chat_id: str, *, by_event: bool, question: dict[str, Any] | None = None
+    ) -> None:
+        self.text = ""
+        self.version: int | None = None
+        self.answered = asyncio.Event()
+        self.writer: int | None = None
+        """Id of the process that writes the answer."""
+        self.whole = False
+        """Whether the ending was read."""
+        self._soak, self._chat_id = soak, chat_id
+        self._by_event, self._question = by_event, question
+        self._cursor: str | None = None
+
+    async def read(self, place: int, seconds: float | None = None) -> bool:
+        """Read for so many seconds; return whether the answer is over and nothing is left of it."""
+        try:
+            async with asyncio.timeout(seconds):
+                for number in itertools.count(place):
+                    server = self._soak.servers[number % 2]
+                    with suppress(httpx.TransportError):
+                        if server.up and await self._over_at(server):
+                            return True
+                    await asyncio.sleep(PAUSE)
+        except TimeoutError:
+            self._soak.counts["left in mid-answer"] += 1
+        return False
+
+    async def _over_at(self, server: ChatServer) -> bool:
+        method, url, options = "GET", f"{server.url}/api/chat/{self._chat_id}/stream", {}
+        if self._question is not None and self.version is None:
+            method, url, options = "POST", f"{server.url}/api/chat", {"json": self._question}
+        elif self._by_event and self._cursor:
+            options = {"headers": {"last-event-id": self._cursor}}
+        async with self._soak.http.stream(method, url, **options) as response:
+            status = response.status_code
+            self._soak.counts[f"{method}, status {status}"] += 1
+            if status == 200:
+                self._soak.open += 1
+                try:
+                    return await self._take_all(response)
+                finally:
+                    self._soak.open -= 1
+        if status == 409 and self._cursor is not None:
+            # Its version was superseded, and the one that followed is replayed from its beginning.
+            self._cursor = None
+        elif status not in (204, 503):
+            self._soak.mismatch(f"{method} for {self._chat_id} was answered by {status}")
+        return status == 204
+
+    async def _take_all(self, response: httpx.Response) -> bool:
+        version = int(response.headers["x-workflow-run-id"].rpartition("~")[2])
+        if not self._by_event or self._cursor is None or version != self.version:
+            self.text = ""
+        self.version = version
+        self.answered.set()
+        async for id, data in _events(response):
+            if data == "[DONE]":
+                self.whole = True
+                return True
+            self._cursor = id or self._cursor
+            chunk = json.loads(data)
+            if chunk["type"] == "data-writer":
+                self.writer = chunk["data"]
+            if chunk["type"] == "text-delta":
+                self.text += chunk["delta"]
+        self._soak.mismatch(f"a response for {self._chat_id} ended cleanly without an ending")
+        return False
+
+
+async def _events(response: httpx.Response) -> AsyncIterator[tuple[str | None, str]]:
+    """Yield the id and the data of each whole event, without comments."""
+    rest = ""
+    async for text in response.aiter_text():
+        *whole, rest = (rest + text).split("\n\n")
+        for event in whole:
+            lines = [line for line in event.splitlines() if not line.startswith(":")]
+            fields = dict(line.split(": ", 1) for line in lines)
+            if "data" in fields:
+                yield fields.get("id"), fields["data"]
+
+
+class Turn:
+    """One question: readers come and go, perhaps one stops it, and all compare their texts."""
+
+    def __init__(self, soak: Soak, chance: random.Random, chat_id: str, number: int) -> None:
+        self._soak, self._chance, self._chat_id = soak, chance, chat_id
+        words, pause = chance.randint(20, 160), chance.choice((0.02, 0.05, 0.08))
+        self._length = words * pause
+        text = {"type": "text", "text": "Go on."}
+        message = {"id": f"question-{number}", "role": "user", "parts": [text]}
+        body = {"id": chat_id, "messages": [message], "trigger": "submit-message"}
+        self._asker = self._reader({**body, "words": words, "pause": pause})
+        self._readers = [self._asker]
+
+    async def run(self) -> int | None:
+        """Return the version in which the turn ended."""
+        try:
+            async with asyncio.timeout(TURN_LIMIT), asyncio.TaskGroup() as group:
+                group.create_task(self._ask())
+                for _ in range(self._chance.choice((0, 1, 1, 2, 3))):
+                    group.create_task(self._look_on())
+                if self._chance.random() < 0.15:
+                    group.create_task(self._stop())
+            return await self._compare()
+        except TimeoutError:
+            self._soak.mismatch(f"a turn of {self._chat_id} took over {TURN_LIMIT:g} s")
+        return None
+
+    def _reader(self, question: dict[str, Any] | None = None) -> Reader:
+        by_event = self._chance.random() < 0.5
+        return Reader(self._soak, self._chat_id, by_event=by_event, question=question)
+
+    def _moment(self) -> float:
+        return self._chance.uniform(0.0, self._length)
+
+    async def _ask(self) -> None:
+        place = self._chance.randrange(2)
+        seconds = self._moment() if self._chance.random() < 0.4 else None
+        while not await self._asker.read(place, seconds) or self._asker.version is None:
+            # Back at the other process, where the answer comes from the database.
+            place, seconds = place + 1, None
+            await asyncio.sleep(self._chance.uniform(0.0, 2.0))
+
+    async def _look_on(self) -> None:
+        await self._asker.answered.wait()
+        await asyncio.sleep(self._moment())
+        reader, place = self._reader(), self._chance.randrange(2)
+        self._readers.append(reader)
+        if self._chance.random() < 0.4:
+            if await reader.read(place, self._moment()) or self._chance.random() < 0.5:
+                # Over, or gone for good.
+                return
+            await asyncio.sleep(self._chance.uniform(0.0, 1.0))
+        await reader.read(place + 1)
+
+    async def _stop(self) -> None:
+        await self._asker.answered.wait()
+        await asyncio.sleep(self._moment())
+        # From the process that does not write, if it is known.
+        servers = sorted(
+            self._soak.servers, key=lambda one: one.up and one.pid == self._asker.writer
+        )
+        for server in servers * 20:
+            with suppress(httpx.TransportError):
+                response = await self._soak.http.post(f"{server.url}/api/chat/{self._chat_id}/stop")
+                if response.status_code == 200:
+                    self._soak.counts["stops"] += 1
+                    return
+            await asyncio.sleep(PAUSE)
+        self._soak.mismatch(f"{self._chat_id} could not be stopped")
+
+    async def _compare(self) -> int | None:
+        stream_id = chat_stream_id(self._chat_id)
+        latest = await self._soak.stored.status(stream_id)
+        if latest.state != "closed":
+            self._soak.mismatch(f"{self._chat_id} is {latest.state} after its ending was read")
+        for reader in self._readers:
+            if reader.version is None:
+                continue
+            name = f"{self._chat_id} version {reader.version}"
+            self._soak.counts["texts compared"] += 1
+            try:
+                chunks = await self._soak.stored.chunks(stream_id, reader.version)
+            except UnknownStream:
+                self._soak.mismatch(f"{name} was read and is not stored")
+                continue
+            text = "".join(chunk["delta"] for chunk in chunks if chunk["type"] == "text-delta")
+            whole = reader.text == text and reader.version == latest.version
+            if not (whole if reader.whole else text.startswith(reader.text)):
+                self._soak.mismatch(f"{name}: {reader.text[-60:]!r} was read of {text[-60:]!r}")
+        self._soak.counts["turns"] += 1
+        return latest.version
+
+
+async def soaked(minutes: float, seed: int) -> dict[str, Any]:
     with Server() as server:
-        soak = Soak(await server.new_database(), minutes, seed)
-        await soak.run()
-        return soak
-
-
-def report(soak: Soak, options: argparse.Namespace) -> dict[str, Any]:
+        soak = Soak(await server.new_database(), seed, minutes * 60)
+        ending = await soak.run()
     return {
         "machine": {"python": platform.python_version(), "processors": os.cpu_count()},
-        "minutes": options.minutes,
-        "seed": options.seed,
-        "counts": dict(sorted(soak.tally.counts.items())),
-        "mismatches": soak.tally.mismatches,
-        "ending": asdict(soak.ending),
-        "kills": [[round(seconds, 1), place] for seconds, place in soak.kills],
+        **{"minutes": minutes, "seed": seed, "counts": dict(sorted(soak.counts.items()))},
+        **{"mismatches": soak.mismatches, "ending": ending, "kills": soak.kills},
         "samples": columns(soak.samples),
     }
 
 
-def conclude(run: dict[str, Any], options: argparse.Namespace) -> bool:
-    """Judge a run, and write, draw and print what came of it; return whether all is well."""
-    samples, ending = rows(run["samples"]), run["ending"]
-    verdicts = [
-        verdict for measure in MEASURES if (verdict := judge(measure, samples, run["minutes"] * 60))
-    ]
-    options.json.write_text(
-        json.dumps({**run, "verdicts": [asdict(verdict) for verdict in verdicts]}) + "\n"
-    )
-    if options.plot is not None:
-        from benchmarks.soaking.picture import draw
-
-        draw(samples, run["kills"], options.plot)
+def conclude(run: dict[str, Any]) -> bool:
+    """Judge a run and print the verdicts, which are added to it; return whether all is well."""
+    samples, ending, seconds = rows(run["samples"]), run["ending"], run["minutes"] * 60
+    # A short run is all warm-up, so nothing can be said of growth.
+    measures = MEASURES if seconds >= JUDGED_FROM else []
+    verdicts = [found for measure in measures if (found := judge(measure, samples, seconds))]
+    run["verdicts"] = [asdict(verdict) for verdict in verdicts]
     print(", ".join(f"{name} {count:,}" for name, count in run["counts"].items()))
-    print(
-        f"handed over {ending['handed_over']:,}, again {ending['handed_over_again']:,}; {len(run['mismatches'])} mismatches"
-    )
-    print(
-        *ending["left"] or [f"nothing was left {ending['settled_after']:.1f} s after the load"],
-        sep="\n",
-    )
+    print(f"handed over {ending['handed_over']:,}, again {ending['handed_over_again']:,}")
+    print(f"{len(run['mismatches'])} mismatches")
+    nothing = [f"nothing was left {ending['settled_after']:.1f} s after the load"]
+    print(*ending["left"] or nothing, sep="\n")
     print(table(verdicts))
-    return (
-        not run["mismatches"] and not ending["left"] and all(verdict.flat for verdict in verdicts)
-    )
+    flat = all(verdict.flat for verdict in verdicts)
+    return flat and not run["mismatches"] and not ending["left"]
 
 
 def main() -> int:
@@ -178,21 +485,18 @@ def main() -> int:
     )
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument(
-        "--seed", type=int, default=1, help="of the load; instants are not repeated"
+        "--seed", type=int, default=1, help="of the load; its timing is not repeated"
     )
     parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"))
-    parser.add_argument("--plot", type=Path, help="a PNG; needs matplotlib")
-    parser.add_argument(
-        "--again",
-        action="store_true",
-        help="run nothing: judge and draw the run that the JSON holds",
-    )
+    parser.add_argument("--again", action="store_true", help="only judge the run in the JSON")
     options = parser.parse_args()
     if options.again:
         run = json.loads(options.json.read_text())
     else:
-        run = report(asyncio.run(soaked(options.minutes, options.seed)), options)
-    return 0 if conclude(run, options) else 1
+        run = asyncio.run(soaked(options.minutes, options.seed))
+    well = conclude(run)
+    options.json.write_text(json.dumps(run) + "\n")
+    return 0 if well else 1
 
 
 if __name__ == "__main__":

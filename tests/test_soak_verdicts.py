@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from benchmarks.soaking.verdicts import Measure, Verdict, columns, judge, rows
+from benchmarks.flatness import Measure, Verdict, columns, judge, rows
 
 LENGTH = 1800.0
 MEMORY = Measure("memory 0", "MB", allowed=(0.02, 1.0))

@@ -1,4 +1,5 @@
-// The reference server of Durable Streams: node durable_server.mjs PORT [DIRECTORY]; without a directory, it keeps all in memory.
+// The reference server of Durable Streams: node durable_server.mjs PORT [DIRECTORY]. Without a
+// directory it keeps everything in memory.
 import { DurableStreamTestServer } from "@durable-streams/server";
 
 const [port, dataDir] = process.argv.slice(2);

@@ -1,4 +1,4 @@
-// The same load as benchmarks/pacing.py: some streams, each with a chunk every `interval` seconds, each awaiting its writes.
+// The counterpart of benchmarks/pacing.py: the same load, `ready`, and one result as JSON.
 import readline from "node:readline";
 
 export const now = () => Number(process.hrtime.bigint()) / 1e9;
@@ -8,14 +8,18 @@ export const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, s
 let starting;
 const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
-export async function told(word) {
+export const chunkNow = () => ({ type: "text-delta", id: "t1", delta: String(now()) });
+
+export const line = () => lines.next();
+
+export async function told() {
   starting = process.cpuUsage();
-  console.log(word);
-  await lines.next();
+  console.log("ready");
+  await line();
 }
 
 export async function publish(options, write) {
-  await told("ready");
+  await told();
   const start = now();
   let sent = 0;
   async function stream(id, place) {
@@ -24,12 +28,12 @@ export async function publish(options, write) {
       if (due >= start + options.seconds) return;
       if (due > now()) await sleep(due - now());
       if (now() >= start + options.seconds) return;
-      await write(id, n, { type: "text-delta", id: "t1", delta: String(now()) });
+      await write(id, chunkNow());
       sent += 1;
     }
   }
   await Promise.all(options.streams.map(stream));
-  report({ sent });
+  return sent;
 }
 
 export class Latencies {
@@ -39,12 +43,14 @@ export class Latencies {
     this.values.push(now() - Number(chunk.delta));
   }
 
-  async stop() {
+  report() {
     report({ latencies: this.values.map((value) => Math.round(value * 1e6)) });
   }
 }
 
-export function report(result) {
+// Prints the result of this process, which then ends unless it stays.
+export function report(result, stays = false) {
   const { user, system } = process.cpuUsage(starting);
-  process.stdout.write(JSON.stringify({ ...result, cpu: (user + system) / 1e6 }) + "\n", () => process.exit(0));
+  const text = JSON.stringify({ ...result, cpu: (user + system) / 1e6 }) + "\n";
+  process.stdout.write(text, () => stays || process.exit(0));
 }

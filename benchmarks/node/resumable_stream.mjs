@@ -1,8 +1,8 @@
-// npm's resumable-stream 2.2: Redis passes on what the producer's process remembers.
+// npm's resumable-stream 2.2: Redis passes on chunks that only the producer's process keeps.
 import { createClient } from "redis";
 import { createResumableStreamContext } from "resumable-stream";
 
-// A model that says the next line when the package has passed on the one before.
+// A model that yields the next line once the package has passed on the one before.
 function source() {
   const lines = [];
   let wake = () => {};
@@ -37,21 +37,21 @@ async function drain(stream) {
 }
 
 export async function connect(url) {
-  // The clients that it makes itself have no listener for errors, so that a lost connection would end the process.
+  // The clients that it makes itself have no error listener, so a lost connection ends the process.
   const [publisher, subscriber] = [0, 1].map(() => createClient({ url }).on("error", () => {}));
   await Promise.all([publisher.connect(), subscriber.connect()]);
   const context = createResumableStreamContext({ waitUntil: null, publisher, subscriber });
   return {
     async open(id) {
       const { stream, writer } = source();
-      // The response of the request that began the stream.
+      // Stands for the response to the request that began the stream.
       void drain(await context.createNewResumableStream(id, () => stream));
       return writer;
     },
     async *join(id) {
       const texts = await context.resumeExistingStream(id);
       if (!texts) return;
-      // What was said before is one text.
+      // The chunks before the join come as one text.
       for await (const text of texts) for (const line of text.split("\n")) if (line) yield JSON.parse(line);
     },
   };

@@ -7,30 +7,20 @@ import statistics
 import sys
 import time
 
-from benchmarks.database import Server
-from benchmarks.figures import Figure, Figures
+from benchmarks.figures import Row
 
 REPEATS = 5
 
 
-async def measure(server: Server, rounds: int) -> list[Figure]:
-    figures = Figures(13)
-    for _ in range(rounds):
-        times: dict[str, list[float]] = {
-            "pass": [],
-            "import monostream_ai": [],
-            "import fastapi": [],
-        }
-        for _ in range(REPEATS):
-            for code, seconds in times.items():
-                seconds.append(await _time(code))
-        empty, ours, fastapi = (statistics.median(seconds) for seconds in times.values())
-        figures.add("import monostream_ai", (ours - empty) * 1e3, "ms")
-        figures.add("import fastapi", (fastapi - empty) * 1e3, "ms")
-        figures.add(
-            "import of ours to fastapi's", (ours - empty) / (fastapi - empty), "×", "<= 0.5"
-        )
-    return figures.all()
+async def imports(row: Row) -> None:
+    times: dict[str, list[float]] = {"pass": [], "import monostream_ai": [], "import fastapi": []}
+    for _ in range(row.count(REPEATS)):
+        for code, seconds in times.items():
+            seconds.append(await _time(code))
+    empty, ours, fastapi = (statistics.median(seconds) for seconds in times.values())
+    row.add("import monostream_ai", (ours - empty) * 1e3, "ms")
+    row.add("import fastapi", (fastapi - empty) * 1e3, "ms")
+    row.add("import of ours to fastapi's", (ours - empty) / (fastapi - empty), "×", "<= 0.5")
 
 
 async def _time(code: str) -> float:

@@ -1,4 +1,4 @@
-"""PyPI's assistant-stream 0.0.36, the store of its resumable streams: a Redis stream, polled."""
+"""PyPI's assistant-stream 0.0.36: a Redis stream that readers poll."""
 
 from __future__ import annotations
 

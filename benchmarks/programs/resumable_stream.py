@@ -1,4 +1,4 @@
-"""PyPI's resumable-stream 0.2: Redis passes on what the producer's process remembers."""
+"""PyPI's resumable-stream 0.2: Redis passes on chunks that only the producer's process keeps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.pacing import Chunk
 
 
 class Source:
-    """A model that says the next line when the package has passed on the one before."""
+    """A model that yields the next line once the package has passed on the one before."""
 
     def __init__(self) -> None:
         self._lines: asyncio.Queue[tuple[str, asyncio.Future[None]] | None] = asyncio.Queue()
@@ -50,7 +50,7 @@ class ResumableStream:
         lines = await self._context.create_new_resumable_stream(id, lambda: aiter(source))
 
         async def respond() -> None:
-            # The response of the request that began the stream.
+            # Stands for the response to the request that began the stream.
             async for _ in lines:
                 pass
 
@@ -62,6 +62,6 @@ class ResumableStream:
         if texts is None or texts == "NOT_FOUND":
             return
         async for text in texts:
-            # What was said before is one text.
+            # The chunks before the join come as one text.
             for line in text.splitlines():
                 yield json.loads(line)

@@ -1,6 +1,4 @@
-"""Whether a measure is flat: by its slope over the last two thirds, and by the second sixth beside
-the last.
-"""
+"""Whether a measure is flat: the slope of its last two thirds, and its second and last sixth."""
 
 from __future__ import annotations
 
@@ -9,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.soaking.sampling import Sample
+Sample = dict[str, Any]
+"""The measures of one moment by name, and its `seconds` since the load began."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One thing that must not grow.
+    """A measure that must not grow.
 
     Args:
-        allowed: How much it may grow from the beginning to the end of the last two thirds: a share
-            of its median, and an amount.
-        only: A sample counts only if another measure is between these two values in it.
+        allowed: How much it may grow over the last two thirds: a share of its median, and an
+            amount.
+        only: Name of another measure and two values: a sample counts if it lies between them.
     """
 
     name: str
@@ -30,7 +29,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a measure went. `slope` is the least squares' over the last two thirds."""
+    """How a measure went; the slope is that of least squares over the last two thirds."""
 
     measure: str
     unit: str
@@ -79,25 +78,25 @@ def _counts(measure: Measure, sample: Sample) -> bool:
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
-    lines = [
-        f"{'':18} {'median':>10} {'second sixth':>12} {'last sixth':>10} {'slope per h':>12} {'may grow':>9}"
-    ]
+    names = ("median", "second sixth", "last sixth", "slope per h", "may grow")
+    lines = [f"{'':18} " + " ".join(f"{name:>12}" for name in names)]
     for each in verdicts:
-        numbers = f"{each.median:10,.1f} {each.second_sixth:12,.1f} {each.last_sixth:10,.1f} {each.slope_per_hour:+12,.2f}"
+        values = (each.median, each.second_sixth, each.last_sixth, each.slope_per_hour)
+        numbers = " ".join(f"{value:12,.1f}" for value in (*values, each.allowed))
         lines.append(
-            f"{each.measure:18} {numbers} {each.allowed:9,.1f} {each.unit:8} {'flat' if each.flat else 'GROWS'}"
+            f"{each.measure:18} {numbers} {each.unit:3} {'flat' if each.flat else 'GROWS'}"
         )
     return "\n".join(lines)
 
 
 def columns(samples: Sequence[Sample]) -> dict[str, list[Any]]:
-    """Return samples by measure, as they take less room."""
+    """Return the samples by measure, which takes less room."""
     names = dict.fromkeys(name for sample in samples for name in sample)
     return {name: [_short(sample.get(name)) for sample in samples] for name in names}
 
 
 def rows(columns: Mapping[str, Sequence[Any]]) -> list[Sample]:
-    """Return what `columns` was made of."""
+    """Undo `columns`."""
     return [
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
     ]

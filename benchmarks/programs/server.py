@@ -1,9 +1,9 @@
-"""A server of event streams in one uvicorn worker: `python designs/serving.py '{"url": …, "port":
+"""A server of event streams: `python -m benchmarks.programs.server '{"url": …, "port": …, "stack":
 …}'`.
 
-`/ours/{id}` is this package's response, and `/chat/{id}/stream` its merged replay; `/pages/{id}`,
-`/rows/{id}`, `/live` and `/silent` are what one would write by hand. `/speak` lets both sources of
-live chunks speak.
+`/ours/{id}` is this package's response, `/chat/{id}/stream` its merged replay. `/pages/{id}`,
+`/rows/{id}`, `/live/{id}` and `/silent/{id}` are written by hand. `/speak/{id}` adds chunks to the
+first and to `/live`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import asyncpg
 import uvicorn
@@ -26,19 +23,22 @@ from fastapi import FastAPI
 from starlette.responses import Response, StreamingResponse
 
 from benchmarks.pacing import Chunk, allow_many_files, chunk_now
-from benchmarks.serving import SAID_BEFORE
+from benchmarks.site import FIRST_CHUNKS
 from monostream_ai import Publisher, create_service
 from monostream_ai.fastapi import ChatTurn, create_chat_router, stream_response
-from monostream_ai.ui_messages import KEEP_ALIVE, KEEP_ALIVE_INTERVAL, UIMessageProtocol
+from monostream_ai.ui_messages import KEEP_ALIVE, KEEP_ALIVE_INTERVAL
 
 PAGE = 1000
 OPEN = b": stream-open\n\n"
 SETTLE = 0.3
-SELECT = "SELECT id, CAST(chunk AS text) FROM stream_chunk WHERE stream_id = $1 AND version = 0 AND id >= $2 ORDER BY id LIMIT $3"
+SELECT = """
+SELECT id, CAST(chunk AS text) FROM stream_chunk
+ WHERE stream_id = $1 AND version = 0 AND id >= $2 ORDER BY id LIMIT $3
+"""
 
 
 class Live:
-    """One source of prepared frames for any number of responses."""
+    """Prepared frames for any number of responses."""
 
     def __init__(self) -> None:
         self._frames: list[bytes] = []
@@ -84,13 +84,12 @@ async def rows(pool: asyncpg.Pool, id: str) -> AsyncIterator[str]:
 
 
 def make_app(url: str) -> FastAPI:
-    service, live = create_service(url, UIMessageProtocol()), Live()
+    service, live = create_service(url), Live()
     pubs: dict[str, Publisher[Chunk]] = {}
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with service, asyncpg.create_pool(url, min_size=1, max_size=4) as pool:
-            app.state.pool = pool
+        async with service, asyncpg.create_pool(url, min_size=1, max_size=4) as app.state.pool:
             yield
 
     app = FastAPI(lifespan=lifespan)
@@ -99,24 +98,18 @@ def make_app(url: str) -> FastAPI:
     async def ours(id: str) -> Response:
         return await stream_response(service, id, version=0)
 
-    @app.get("/pages/{id}")
-    async def by_pages(id: str) -> Response:
-        return StreamingResponse(pages(app.state.pool, id), media_type="text/event-stream")
-
-    @app.get("/rows/{id}")
-    async def by_rows(id: str) -> Response:
-        return StreamingResponse(rows(app.state.pool, id), media_type="text/event-stream")
-
-    @app.get("/live")
-    async def by_hand() -> Response:
-        return StreamingResponse(live.frames(), media_type="text/event-stream")
-
-    @app.get("/silent")
-    async def parked_by_hand() -> Response:
-        return StreamingResponse(silence(), media_type="text/event-stream")
+    @app.get("/{way}/{id}")
+    async def by_hand(way: str, id: str) -> Response:
+        frames = {
+            "pages": lambda: pages(app.state.pool, id),
+            "rows": lambda: rows(app.state.pool, id),
+            "live": live.frames,
+            "silent": silence,
+        }[way]()
+        return StreamingResponse(frames, media_type="text/event-stream")
 
     async def reply(turn: ChatTurn) -> None:
-        """Say nothing: chats are only read again."""
+        """Write nothing: chats are only replayed."""
 
     app.include_router(create_chat_router(service, reply, replay_window=math.inf), prefix="/chat")
 
@@ -124,7 +117,9 @@ def make_app(url: str) -> FastAPI:
     async def open_version(id: str) -> None:
         pubs[id] = await service.publisher(id, 0).open()
         await pubs[id].write(
-            {"type": "start"}, {"type": "text-start", "id": "t1"}, *[chunk_now()] * SAID_BEFORE
+            {"type": "start"},
+            {"type": "text-start", "id": "t1"},
+            *[chunk_now()] * (FIRST_CHUNKS - 2),
         )
 
     @app.post("/speak/{id}")
@@ -142,19 +137,10 @@ def make_app(url: str) -> FastAPI:
 
 def main(url: str, port: int, stack: str) -> None:
     allow_many_files()
-    fast = stack == "fast"
-    config: dict[str, Any] = {
-        "http": "httptools" if fast else "h11",
-        "loop": "uvloop" if fast else "asyncio",
-    }
-    uvicorn.run(
-        make_app(url),
-        host="127.0.0.1",
-        port=port,
-        log_level="critical",
-        timeout_graceful_shutdown=1,
-        **config,
-    )
+    fast = {"http": "httptools", "loop": "uvloop"}
+    config: Any = fast if stack == "fast" else {"http": "h11", "loop": "asyncio"}
+    config |= {"log_level": "critical", "timeout_graceful_shutdown": 1}
+    uvicorn.run(make_app(url), host="127.0.0.1", port=port, **config)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,81 @@
+"""Every command of benchmarks/README.md runs, at its smallest size."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.run import ROWS
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "benchmarks"
+BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+SMALLEST = {
+    "benchmarks/scaling.py": [],
+    "benchmarks/capture.py": "--rounds 1 --tokens 50 --seconds 0.2 --json {folder}/c.json".split(),
+    "benchmarks/soak.py": "--minutes 0.05 --seed 1 --json {folder}/soak.json".split(),
+}
+RUN_BY_CI = {"scripts/setup-env benchmark", "npm ci --prefix benchmarks/node"}
+"""Commands that install. `.ci/run` installs the packages of every lock file."""
+
+
+def commands() -> list[list[str]]:
+    text = (FOLDER / "README.md").read_text()
+    lines = [line for block in BLOCK.findall(text) for line in block.splitlines()]
+    found = [shlex.split(line, comments=True) for line in lines]
+    return [command for command in found if command and shlex.join(command) not in RUN_BY_CI]
+
+
+def run(script: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, script, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def packages() -> None:
+    if shutil.which("node") is None or not (FOLDER / "node" / "node_modules").exists():
+        pytest.skip("needs Node.js and `npm ci --prefix benchmarks/node`")
+    if shutil.which("redis-server") is None:
+        pytest.skip("needs redis-server")
+
+
+@pytest.mark.sweep(2)
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_runs_and_its_checks_hold(row: int, tmp_path: Path) -> None:
+    table = run("benchmarks/run.py", "--quick", f"--rows={row}", f"--json={tmp_path}/run.json")
+
+    assert f"\n{row:3} " in table
+
+
+@pytest.mark.parametrize("script", SMALLEST)
+def test_the_other_benchmarks_run(script: str, tmp_path: Path) -> None:
+    assert run(script, *(one.format(folder=tmp_path) for one in SMALLEST[script]))
+
+
+def test_the_latencies_of_a_row_are_drawn(tmp_path: Path) -> None:
+    run("benchmarks/run.py", "--quick", "--rows=2", f"--json={tmp_path}/run.json")
+    run("benchmarks/plots.py", "2", f"{tmp_path}/latency.png", f"--json={tmp_path}/run.json")
+
+    assert (tmp_path / "latency.png").stat().st_size > 1000
+
+
+def test_no_command_of_the_readme_is_left_out() -> None:
+    scripts = {script for python, script, *_ in commands() if python == ".venv/bin/python"}
+
+    assert len(scripts) == len({script for _, script, *_ in commands()})
+    assert scripts == {*SMALLEST, "benchmarks/run.py", "benchmarks/plots.py"}
