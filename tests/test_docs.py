@@ -1,4 +1,4 @@
-"""The pages build, and no link in any page of the repository leads nowhere."""
+"""The site builds, and every link in a page of the repository leads somewhere."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Every notebook runs from a clean kernel, and what is committed of it is what it shows, but for
-its numbers.
+"""Every notebook runs from a clean kernel, and is committed with the output of such a run; only
+numbers and pictures differ.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def code_cells(notebook: Any) -> list[Any]:
 
 
 def kind(output: Any) -> tuple[object, ...]:
-    """Return what of an output is the same in each run: its type, the length of a text, and the
+    """Return the parts of an output that each run repeats: its type, the lines of a text, and the
     whole of a message.
     """
     if output.output_type == "stream":
