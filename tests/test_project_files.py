@@ -90,3 +90,16 @@ def test_every_script_is_explained_to_contributors() -> None:
     assert [
         str(path) for path in scripts if path.name != "setup-env" and f"`{path}`" not in explained
     ] == []
+
+
+def test_contributors_are_told_the_layers_that_are_checked() -> None:
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    [layers] = [
+        contract["layers"]
+        for contract in tools["importlinter"]["contracts"]
+        if contract.get("containers") == ["monostream_ai"]
+    ]
+    _, _, rest = (ROOT / "CONTRIBUTING.md").read_text().partition("| Layer | Modules |")
+    table = rest.partition("\n\n")[0]
+
+    assert set(re.findall(r"`(\w+)`", table)) == set(re.findall(r"\w+", " ".join(layers)))
