@@ -1,4 +1,4 @@
-"""How the notebooks draw: who wrote and who read which chunk when, and a message as Markdown."""
+"""Drawings of the notebooks: the chunks of each publisher and reader over time, and a message."""
 
 from __future__ import annotations
 
@@ -29,27 +29,28 @@ plt.rcParams.update(
 
 
 class Timeline:
-    """Takes note of chunks and events as they happen. Instants are those of `time.time()`, which
-    processes share.
+    """Records chunks and events as they happen, at instants of `time.time()`, which all processes
+    share.
     """
 
     def __init__(self, *rows: str) -> None:
-        """`rows` are the publishers and readers, from the top."""
+        """Name the publishers and readers, from the top."""
         self._chunks: dict[str, list[tuple[float, Cursor]]] = {row: [] for row in rows}
         self._events: list[tuple[float, str]] = []
 
     def chunk(self, row: str, version: int, id: int, *, at: float | None = None) -> None:
-        """Note that the row's publisher or reader has a chunk, now or at an instant."""
+        """Record that the row's publisher or reader has a chunk, now or at an instant."""
         self._chunks[row].append((at or time.time(), Cursor(version, id)))
 
     def event(self, label: str) -> float:
-        """Note what happens now; return the instant."""
+        """Record an event at this instant, and return the instant."""
         self._events.append((time.time(), label))
         return self._events[-1][0]
 
     def draw(self, title: str) -> Figure:
-        """Draw a row for each publisher and reader: its chunks, higher the later in their version,
-        and events as lines.
+        """Draw a row of dots for each publisher and reader, and a line for each event.
+
+        A dot is a chunk; the later in its version, the higher.
         """
         seen = [chunk for chunks in self._chunks.values() for chunk in chunks]
         start, top = min(at for at, _ in seen), max(cursor.id for _, cursor in seen)
@@ -95,7 +96,7 @@ class Timeline:
 
 
 def show_message(message: dict[str, Any]) -> Markdown:
-    """Show a message as a chat does: its text, and a quoted block for each tool call."""
+    """Return a message as a chat shows it: its text, and a quoted block for each tool call."""
     shown = [_show_part(part) for part in message["parts"]]
     return Markdown("\n\n".join(part for part in shown if part))
 

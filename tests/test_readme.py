@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import metadata, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -87,4 +87,10 @@ def test_the_picture_is_the_one_that_its_notebook_shows(path: Path) -> None:
 
 def test_the_version_is_that_of_the_installed_package() -> None:
     assert monostream_ai.__version__ == version("monostream-ai")
-    assert metadata("monostream-ai")["Name"] == "monostream-ai"
+
+
+def test_the_command_says_the_version() -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "monostream_ai.cli", "--version"], capture_output=True, text=True
+    )
+    assert said.stdout.split()[-1] == monostream_ai.__version__
