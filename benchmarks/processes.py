@@ -12,7 +12,7 @@ import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 60.0
@@ -90,6 +90,17 @@ class PortProgram:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.stop()
 
     async def start(self) -> None:
         """Start it and wait until it accepts connections."""

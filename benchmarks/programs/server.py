@@ -2,7 +2,7 @@
 …}'`.
 
 `/ours/{id}` is this package's response, `/chat/{id}/stream` its merged replay. `/pages/{id}`,
-`/rows/{id}`, `/live/{id}` and `/silent/{id}` are written by hand. `/speak/{id}` adds chunks to the
+`/live/{id}` and `/silent/{id}` are written by hand. `/speak/{id}` adds chunks to the
 first and to `/live`.
 """
 
@@ -23,7 +23,7 @@ from fastapi import FastAPI
 from starlette.responses import Response, StreamingResponse
 
 from benchmarks.pacing import Chunk, allow_many_files, chunk_now
-from benchmarks.site import FIRST_CHUNKS
+from benchmarks.sse import FIRST_CHUNKS
 from monostream_ai import Publisher, create_service
 from monostream_ai.fastapi import ChatTurn, create_chat_router, stream_response
 from monostream_ai.ui_messages import KEEP_ALIVE, KEEP_ALIVE_INTERVAL
@@ -77,12 +77,6 @@ async def pages(pool: asyncpg.Pool, id: str) -> AsyncIterator[str]:
         yield "".join([f"data: {text}\n\n" for _, text in rows])
 
 
-async def rows(pool: asyncpg.Pool, id: str) -> AsyncIterator[str]:
-    async for page in pages(pool, id):
-        for frame in page.split("\n\n")[:-1]:
-            yield f"data: {json.dumps(json.loads(frame[6:]))}\n\n"
-
-
 def make_app(url: str) -> FastAPI:
     service, live = create_service(url), Live()
     pubs: dict[str, Publisher[Chunk]] = {}
@@ -102,7 +96,6 @@ def make_app(url: str) -> FastAPI:
     async def by_hand(way: str, id: str) -> Response:
         frames = {
             "pages": lambda: pages(app.state.pool, id),
-            "rows": lambda: rows(app.state.pool, id),
             "live": live.frames,
             "silent": silence,
         }[way]()

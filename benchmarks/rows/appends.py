@@ -7,7 +7,7 @@ import itertools
 import sqlite3
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -102,30 +102,33 @@ async def _by_store(store: Store, ids: list[str], chunks: int) -> Work:
 
 
 def _by_unnest(connection: asyncpg.Connection, ids: list[str], chunks: int) -> Work:
-    numbers = itertools.count(step=chunks)
+    batches = _batches(ids, chunks)
 
     async def append() -> int:
-        first = next(numbers)
-        streams = [id for id in ids for _ in range(chunks)]
-        places = [*range(first, first + chunks)] * len(ids)
-        await connection.execute(UNNEST, streams, places, [PAYLOAD] * len(streams))
-        return len(streams)
+        streams, places = zip(*(batch := next(batches)), strict=True)
+        await connection.execute(UNNEST, streams, places, [PAYLOAD] * len(batch))
+        return len(batch)
 
     return append
 
 
 def _by_executemany(connection: sqlite3.Connection, ids: list[str], chunks: int) -> Work:
-    numbers = itertools.count(step=chunks)
+    batches = _batches(ids, chunks)
 
     def insert() -> int:
-        first = next(numbers)
-        rows = [(id, number, PAYLOAD) for id in ids for number in range(first, first + chunks)]
+        batch = next(batches)
         connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(INSERT, rows)
+        connection.executemany(INSERT, [(*place, PAYLOAD) for place in batch])
         connection.execute("COMMIT")
-        return len(rows)
+        return len(batch)
 
     return lambda: asyncio.to_thread(insert)
+
+
+def _batches(ids: list[str], chunks: int) -> Iterator[list[tuple[str, int]]]:
+    """Yield the streams and numbers of the chunks of each batch."""
+    for first in itertools.count(step=chunks):
+        yield [(id, number) for id in ids for number in range(first, first + chunks)]
 
 
 def _sqlite_by_hand(path: Path) -> sqlite3.Connection:

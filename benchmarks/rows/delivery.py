@@ -47,9 +47,8 @@ async def sustained_rate(row: Row) -> None:
     """
     costs: dict[Design, float] = {}
     for design, (_, overload) in RATES.items():
-        costs[design] = (
-            await deliver(row.server, design, overload, row.seconds(OVERLOADED))
-        ).cpu_per_chunk
+        got = await deliver(row.server, design, overload, row.seconds(OVERLOADED))
+        costs[design] = got.cpu_per_chunk
         row.add(f"CPU of a chunk at {overload:,}/s: {design.name}", costs[design], "µs/chunk")
     rates: dict[Design, int] = {}
     for design, (first, _) in RATES.items():
@@ -71,7 +70,7 @@ async def _highest_rate(row: Row, design: Design, first: int) -> tuple[int, Deli
     best: tuple[int, Delivery | None] = (0, None)
     rate = first
     for _ in range(row.count(50)):
-        for _ in range(2):
+        for _ in range(row.count(2)):
             delivery = await deliver(row.server, design, rate, row.seconds(OVERLOADED))
             if delivery.sustained:
                 break

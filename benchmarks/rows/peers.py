@@ -71,11 +71,10 @@ async def faults(row: Row) -> None:
     """Row 17: what a reader learns of a writer's death, and what is left for one that joins."""
     async with running(row.server, PEERS) as peers:
         # These mostly wait, so all at once.
-        async with asyncio.TaskGroup() as group:
-            for peer in peers:
-                group.create_task(_death(row, peer))
-        for peer in peers:
-            await _joining(row, peer)
+        for case in (_death, _joining):
+            async with asyncio.TaskGroup() as group:
+                for peer in peers:
+                    group.create_task(case(row, peer))
 
 
 async def _death(row: Row, peer: Running) -> None:

@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 
 from benchmarks.figures import Row, percentile
 from benchmarks.pacing import Chunk
-from benchmarks.site import FIRST_CHUNKS, Reply, Site
+from benchmarks.sse import FIRST_CHUNKS, Reply, Site
 from monostream_ai import DurableStreamService, Publisher, create_service
 from monostream_ai.fastapi import chat_stream_id
 
 REPLAYED = (10_000, 100_000)
 WORD = " hello"
-WAYS = {"pages": "/pages/{}", "ours": "/ours/{}", "merged": "/chat/{}/stream", "rows": "/rows/{}"}
+WAYS = {"pages": "/pages/{}", "ours": "/ours/{}", "merged": "/chat/{}/stream"}
 
 FAN_OUT = ((100, 4.0), (1_000, 4.0), (5_000, 2.0))
 """Readers, and seconds for which they are spoken to."""
@@ -36,21 +36,10 @@ PAUSE = 0.01
 async def serving(row: Row, stack: str) -> AsyncIterator[Site]:
     """Run a site on a database of its own, with one open stream `s`."""
     url = await row.server.new_database()
-    async with serving_from(url, stack) as site:
+    async with Site(url, stack) as site:
         await site.get("/open/s", "POST")
         yield site
     await row.server.drop(url)
-
-
-@asynccontextmanager
-async def serving_from(url: str, stack: str = "h11") -> AsyncIterator[Site]:
-    site = Site(url, stack)
-    try:
-        await site.start()
-        yield site
-        await site.leave()
-    finally:
-        await site.stop()
 
 
 def stacks() -> list[str]:
@@ -69,7 +58,7 @@ async def replay(row: Row) -> None:
                 await pub.write({"type": "start"}, {"type": "text-start", "id": "t1"})
                 for _ in range(size // 100):
                     await pub.write(*[{"type": "text-delta", "id": "t1", "delta": WORD}] * 100)
-    async with serving_from(url) as site:
+    async with Site(url, "h11") as site:
         for way in WAYS:
             await _replay(site, way, sizes[0])
         for size in sizes:
@@ -82,14 +71,11 @@ async def _compare_replays(row: Row, site: Site, size: int) -> None:
     for way in WAYS:
         memory, used = site.reset_peak(), site.cpu()
         reply = await _replay(site, way, size)
-        used = site.cpu() - used
-        seconds[way] = reply.last
-        name = f"replay of {size:,}: {way}"
-        ours = way in ("ours", "merged")
+        seconds[way], name = reply.last, f"replay of {size:,}: {way}"
         row.add(name, size / reply.last, "chunks/s")
-        row.add(f"{name}, CPU", used / size * 1e6, "µs/chunk")
+        row.add(f"{name}, CPU", (site.cpu() - used) / size * 1e6, "µs/chunk")
         row.add(f"{name}, first chunk", reply.first * 1e3, "ms")
-        mebibytes = (site.peak() - memory) / 1024
+        mebibytes, ours = (site.peak() - memory) / 1024, way != "pages"
         row.add(f"{name}, memory", mebibytes, "MiB", "<= 4" if ours else "")
         if way == "merged":
             ratio = reply.size / (len(WORD) * size)
@@ -99,7 +85,6 @@ async def _compare_replays(row: Row, site: Site, size: int) -> None:
     name = f"replay of {size:,}"
     row.add(f"{name}: ours to pages by hand", seconds["pages"] / seconds["ours"], "×", ">= 0.8")
     row.add(f"{name}: merged to pages by hand", seconds["pages"] / seconds["merged"], "×")
-    row.add(f"{name}: ours to row by row", seconds["rows"] / seconds["ours"], "×", ">= 10")
 
 
 async def _replay(site: Site, way: str, size: int) -> Reply:
@@ -114,10 +99,8 @@ async def fan_out(row: Row) -> None:
             count, spoken = row.count(full), row.seconds(seconds)
             name = f"{stack}, to {full:,}"
             costs: dict[str, float] = {}
-            for way, path, replayed in (
-                ("by hand", "/live/s", 0),
-                ("ours", "/ours/s", FIRST_CHUNKS),
-            ):
+            ways = (("by hand", "/live/s", 0), ("ours", "/ours/s", FIRST_CHUNKS))
+            for way, path, replayed in ways:
                 async with serving(row, stack) as site:
                     async with site.readers([path] * count, replayed=replayed) as readings:
                         used = site.cpu()
@@ -141,7 +124,7 @@ async def silent_readers(row: Row) -> None:
         # The publishers, and their leases, belong to another process than the readers.
         async with create_service(url) as service:
             publishers = await _open(service, count)
-            async with serving_from(url) as site:
+            async with Site(url, "h11") as site:
                 kilobytes[way], cpu = await _park(row, site, way, count)
             for pub in publishers:
                 await pub.close()
