@@ -31,7 +31,7 @@ CREATE TABLE stream_chunk (
 
 
 class Backend(Protocol):
-    """Keeps the chunks of one package; `crash` kills it and starts it with what it has stored."""
+    """Keeps the chunks of one package; `crash` kills it and starts it again, with its data."""
 
     url: str
 

@@ -130,7 +130,7 @@ async def running(server: Server, designs: Sequence[Design]) -> AsyncIterator[li
 
 
 class Delivery(NamedTuple):
-    """What reached a reader; latencies in milliseconds, CPU in cores."""
+    """Chunks that reached a reader; latencies in milliseconds, CPU in cores."""
 
     in_time: float
     p50: float

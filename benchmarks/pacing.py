@@ -55,7 +55,7 @@ def chunk_now() -> Chunk:
 
 
 def allow_many_files() -> None:
-    """Raise the limit of open sockets to what the system allows."""
+    """Raise the limit of open sockets as far as the system allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

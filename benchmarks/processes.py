@@ -119,7 +119,7 @@ class PortProgram:
         await killed(self._process)
 
     async def crash(self) -> None:
-        """Kill it and start it again with what it has stored."""
+        """Kill it and start it again, with its data."""
         await self.kill()
         await self.start()
 

@@ -1,4 +1,4 @@
-"""Rows 12, 16 and 17: packages that people use today, their speed and what a crash leaves."""
+"""Rows 12, 16 and 17: packages that people use today, their speed, and their crashes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def crash(row: Row) -> None:
 
 
 async def speed(row: Row) -> None:
-    """Row 16: how late chunks are in another process, and how fast one writer is."""
+    """Row 16: how late chunks are in another process, one stream and 64."""
     async with running(row.server, PEERS) as peers:
         for streams in (1, 64):
             for peer in peers:
@@ -68,7 +68,7 @@ async def speed(row: Row) -> None:
 
 
 async def faults(row: Row) -> None:
-    """Row 17: what a reader learns of a writer's death, and what is left for one that joins."""
+    """Row 17: what a reader learns of a writer's death, and how much one gets that joins."""
     async with running(row.server, PEERS) as peers:
         # These mostly wait, so all at once.
         for case in (_death, _joining):
