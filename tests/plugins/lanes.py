@@ -75,10 +75,16 @@ def pytest_configure(config: pytest.Config) -> None:
         "sweep(count, each=None): a sample has so many of the cases, drawn by chance; with `each`,"
         " so many for each value of the parameter of that name",
     )
-    # Set before pytest-xdist starts its processes: they get these options, and draw alike.
     config.option.sample = config.option.sample or config.option.quick
     if config.option.seed is None:
-        config.option.seed = random.randrange(10**6)
+        # Processes that share the tests must draw alike.
+        given = getattr(config, "workerinput", {}).get("seed")
+        config.option.seed = random.randrange(10**6) if given is None else given
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["seed"] = node.config.option.seed
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -106,8 +112,9 @@ def _needs_a_server(item: pytest.Item) -> bool:
     if not isinstance(item, pytest.Function):
         return False
     # A test of several backends asks for the server when it runs, by the id of its backend.
-    backends = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    return not SERVERS.isdisjoint(item.fixturenames) or "postgresql" in [*map(str, backends)]
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    ids = [value for value in values if isinstance(value, str)]
+    return not SERVERS.isdisjoint(item.fixturenames) or "postgresql" in ids
 
 
 def _draw(swept: Sequence[pytest.Item], seed: int) -> Iterator[pytest.Item]:

@@ -49,8 +49,9 @@ def test_a_sample_has_so_many_cases_of_each_value(tmp_path: Path, processes: str
     assert "skipped" not in output
 
 
-def test_a_seed_draws_the_same_cases_again(tmp_path: Path) -> None:
-    names, output = run(tmp_path, "--sample")
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_a_seed_draws_the_same_cases_again(tmp_path: Path, processes: str) -> None:
+    names, output = run(tmp_path, "--sample", "-n", processes)
     [seed] = re.findall(r"--seed (\d+)", output)
 
     assert run(tmp_path, "--quick", "--seed", seed)[0] == names
