@@ -171,8 +171,8 @@ class Store(ABC):
         `prefix`.
 
         They are lost, or closed and not settled, and their lease lapsed; a closing append lets it
-        lapse at once. Versions that were superseded while they were open are left out: the publisher of
-        the newer one has taken their work over.
+        lapse at once. Versions superseded while open are left out: the publisher of the newer one
+        has taken their work over.
         """
 
     @abstractmethod

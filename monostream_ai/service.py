@@ -391,7 +391,10 @@ class DurableStreamService(Generic[C]):
         self._closing = True
 
     async def aclose(self) -> None:
-        """Write queued chunks, release open versions, end readers with `ServiceClosed`, disconnect."""
+        """Write queued chunks, release open versions, end readers, and disconnect.
+
+        The readers get `ServiceClosed`.
+        """
         self._closing = True
         await self._runtime.aclose()
 

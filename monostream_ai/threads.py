@@ -78,7 +78,7 @@ class SyncPublisher:
         self.publisher.push(*chunks)
 
     def flush(self) -> None:
-        """Wait until all chunks so far are durable, pushed ones too; raise the errors of `write`."""
+        """Wait until all chunks so far, pushed ones too, are durable; raise as `write`."""
         self.wait_for(self.publisher.flush())
 
     def __enter__(self) -> Self:

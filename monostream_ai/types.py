@@ -166,7 +166,7 @@ class Finding(NamedTuple):
 
 
 class StoredChunk(NamedTuple):
-    """The time at which a chunk was stored, by the store's clock, and its size in bytes of UTF-8."""
+    """The time a chunk was stored, by the store's clock, and its size in bytes of UTF-8."""
 
     id: int
     stored_at: datetime

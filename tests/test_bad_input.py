@@ -1,4 +1,4 @@
-"""Each bad input is refused by a named error that says what to do, and leaves nothing half-written."""
+"""Bad input gets a named error that says what to do, and leaves nothing half-written."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""A database that is unreachable, wrong or without our tables is a named error that says what to
-do.
-"""
+"""A database that is unreachable, wrong or without tables is a named error that says what to do."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""A process whose clock is wrong loses nothing and takes nothing from others: leases and ages are
-the database's (P49).
-"""
+"""A process whose clock is wrong loses and takes nothing: the database judges leases (P49)."""
 
 from __future__ import annotations
 

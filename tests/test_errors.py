@@ -1,4 +1,4 @@
-"""The tree of errors that is drawn is the tree that there is."""
+"""The tree of errors drawn in errors.py is the real one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is logged of a version names it in fields of its own."""
+"""A log record about a version names the version in fields of its own."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Every notebook runs from a clean kernel, and is committed with the output of such a run; only
-numbers and pictures differ.
-"""
+"""Every notebook runs from a clean kernel and is committed with its output."""
 
 from __future__ import annotations
 

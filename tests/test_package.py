@@ -10,7 +10,10 @@ import pytest
 import monostream_ai
 
 OUTSIDE = set(
-    "aiosqlite asyncpg click fastapi langchain_core langgraph openai pydantic redis rich sqlalchemy starlette".split()
+    (
+        "aiosqlite asyncpg click fastapi langchain_core langgraph openai pydantic redis rich "
+        "sqlalchemy starlette"
+    ).split()
 )
 FACES = (
     "monostream_ai",

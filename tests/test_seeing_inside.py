@@ -1,4 +1,4 @@
-"""What a person sees of publishers, subscriptions and services while they run."""
+"""Publishers, subscriptions and services show their state while they run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Closing a service: it goes on to its end, waits for nobody for long, and everybody hears of it."""
+"""Closing a service goes on to its end, is bounded in time, and reaches every reader."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def store() -> HookedStore:
 
 
 def make(store: Store, notifier: Notifier | None = None) -> Service:
-    """Make a service that polls so rarely that what arrives was announced."""
+    """Make a service that polls so rarely that only announced chunks arrive."""
     return DurableStreamService(store, notifier, PROTOCOL, lease=60.0, poll_interval=60.0)
 
 

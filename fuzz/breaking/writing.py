@@ -1,4 +1,4 @@
-"""Breakages of the writing side: what is stored, when a write returns, leases, stops and endings.
+"""Breakages of the writing side: stored chunks, the return of a write, leases, stops and endings.
 
 Each function runs in place of the one it is given first (see `table.py`).
 """

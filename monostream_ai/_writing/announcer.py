@@ -51,7 +51,7 @@ class Announcer:
                 try:
                     await self._notifier.notify(batch)
                     logger.debug("sent wake-ups for %d streams", len(batch))
-                # A notifier may raise anything; readers poll for what they were not told.
+                # A notifier may raise anything; readers poll for chunks that no wake-up announced.
                 except Exception as error:
                     self._on_error("notify", error)
                 if self._pending:

@@ -118,7 +118,7 @@ class Writer:
         )
 
     async def aclose(self) -> None:
-        """Write what is queued, without waiting out an outage; later writes get `ServiceClosed`."""
+        """Write the queue, without waiting out an outage; later writes get `ServiceClosed`."""
         self._closed = True
         while self._task is not None:
             await asyncio.wait([self._task])

@@ -28,7 +28,7 @@ def record(chunks: Iterable[Chunk]) -> None:
 
 @pytest.fixture
 def recorded_chunks() -> Mapping[str, list[list[Chunk]]]:
-    """What was recorded so far: nothing if the tests that record do not run."""
+    """The chunks recorded so far: nothing if the tests that record do not run."""
     return _RECORDED
 
 

@@ -72,7 +72,7 @@ class Child:
         say("closed")
 
     async def answer(self, stream_id: str) -> None:
-        """Open a version as a block, write one chunk, and wait for a model that says nothing more."""
+        """Open a version as a block, write one chunk, and wait for a model that has gone silent."""
         async with self._service.publisher(stream_id) as pub:
             await pub.write(text(0))
             say("answering", pub.version)

@@ -1,6 +1,4 @@
-"""Reads of the store that are late, that contradict what was delivered, or that nobody announced by
-name.
-"""
+"""Reads that are late, that contradict delivered chunks, or that no wake-up asked for."""
 
 from __future__ import annotations
 
@@ -142,7 +140,7 @@ async def test_a_publisher_whose_store_lost_its_chunks_gets_a_named_error() -> N
         await pub.write(text(0))
         replica = copy.deepcopy(inner)
         await pub.write(text(1))
-        # The one that takes over has what had reached it.
+        # The replica takes over with the chunks that had reached it.
         store.inner = replica
         with pytest.raises(ChunksMissing):
             await pub.write(text(2))

@@ -157,7 +157,10 @@ async def test_a_thousand_parked_readers_need_two_connections(
                 asyncio.create_task(collect(service, f"s{number % 50}")) for number in range(1000)
             ]
             await asyncio.wait(readers, timeout=0.5)
-            counted = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            counted = (
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
             # Two of the store, two of the notifier's pool, and the one that listens.
             assert await observer.fetchval(counted) <= 5
             await asyncio.gather(*(pub.write(*texts(3), FINISH) for pub in publishers))

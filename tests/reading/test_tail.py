@@ -1,6 +1,4 @@
-"""What one process knows of a stream, against reads that are late and streams that are deleted and
-begun anew.
-"""
+"""A tail against reads that are late, and against streams that are deleted and begun anew."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A chunk that the protocol cannot read is the trouble of its readers only, and is not skipped."""
+"""A chunk that the protocol cannot read is an error of its readers only, and is not skipped."""
 
 from __future__ import annotations
 

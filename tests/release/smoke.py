@@ -1,4 +1,4 @@
-"""A program that uses the installed package, and what its types are. scripts/check-wheel runs it,
+"""A program that uses the installed package, with the types it sees. scripts/check-wheel runs it,
 mypy and pyright look at it.
 """
 

@@ -1,4 +1,4 @@
-"""Notifications follow each other no faster than they leave room for others."""
+"""Consecutive notifications leave room for other work in between."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monostream_ai.types import WakeUp
 
 
 class SlowNotifier(Notifier):
-    """Takes this many seconds for each notification, and notes when it began and what it said."""
+    """Takes this many seconds for each notification, and notes its time and contents."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

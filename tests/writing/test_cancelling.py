@@ -1,6 +1,4 @@
-"""Blocks that are cancelled from several sides at once: nobody's cancellation is lost, doubled or
-left behind.
-"""
+"""A block cancelled from several sides at once loses, doubles or leaves behind no cancellation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ending a version in its publisher's stead survives a caller that leaves and a store that blinks."""
+"""An ending written for a publisher survives a caller that leaves and a store that blinks."""
 
 from __future__ import annotations
 

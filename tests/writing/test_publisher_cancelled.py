@@ -1,6 +1,4 @@
-"""A write or close whose caller was cancelled goes on: whoever comes after it waits for it and
-hears how it ended.
-"""
+"""A write or close whose caller was cancelled goes on, and later calls wait for its outcome."""
 
 from __future__ import annotations
 

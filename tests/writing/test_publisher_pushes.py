@@ -1,6 +1,4 @@
-"""What was pushed and could not be stored is told, and the version does not end as if it were
-whole.
-"""
+"""A push that cannot be stored is reported, and its version does not end as if it were whole."""
 
 from __future__ import annotations
 
@@ -97,9 +95,7 @@ async def test_a_terminal_write_that_was_refused_leaves_the_version_open(service
     assert await service.chunks("s") == [ERROR]
 
 
-async def test_a_push_from_a_thread_that_the_protocol_cannot_read_ends_the_version_with_an_error() -> (
-    None
-):
+async def test_a_push_from_a_thread_that_the_protocol_refuses_ends_with_an_error() -> None:
     service: Service = DurableStreamService(
         MemoryStore(), None, FussyProtocol(lambda chunk: chunk["type"] in ("finish", "error"))
     )

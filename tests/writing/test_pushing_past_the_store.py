@@ -1,6 +1,4 @@
-"""What is pushed faster than the store takes it: merged where the protocol can, bounded where it
-cannot (G9, H4).
-"""
+"""Chunks pushed faster than the store takes them are merged if possible, and bounded (G9, H4)."""
 
 from __future__ import annotations
 

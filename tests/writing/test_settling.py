@@ -1,4 +1,4 @@
-"""What is owed for a watched version is done once, whichever process does it."""
+"""The work owed for a watched version is done once, whichever process does it."""
 
 from __future__ import annotations
 

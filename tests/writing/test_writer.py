@@ -1,5 +1,5 @@
-"""What a store says of one publisher's append is that publisher's alone, and a broken promise is an
-error, never a wait.
+"""The store's verdict on an append is its publisher's alone; a broken promise is an error, never a
+wait.
 """
 
 from __future__ import annotations
