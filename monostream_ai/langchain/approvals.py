@@ -151,6 +151,7 @@ def _asks_about_one_call(part: Mapping[str, Any]) -> bool:
     data = part.get("data")
     return (
         part.get("type") == "data-interrupt"
+        and isinstance(part.get("id"), str)
         and isinstance(data, Mapping)
         and data.get("type") == "tool_approval"
     )

@@ -1,4 +1,7 @@
-"""A user's answers to what resumes a graph. U: rows of the integration reference."""
+"""A user's answers become the value that resumes a graph.
+
+U: rows of the integration reference.
+"""
 
 from __future__ import annotations
 
@@ -71,8 +74,9 @@ def test_u10_only_true_approves_and_only_false_rejects(approved: object) -> None
         [asked("a", "output-available", approved=True)],
         [asked("a", approved=True) | {"approval": {"id": "foreign", "approved": True}}],
         [asked("a", approved=True) | {"approval": 7}],
+        [{"type": "data-interrupt", "id": [], "data": {"type": "tool_approval"}}],
     ],
-    ids=["no parts", "no calls", "has run", "not ours", "malformed"],
+    ids=["no parts", "no calls", "has run", "not ours", "malformed", "malformed id"],
 )
 def test_there_is_nothing_to_resume(parts: list[dict[str, Any]]) -> None:
     assert resume(*parts) is None
@@ -81,7 +85,7 @@ def test_there_is_nothing_to_resume(parts: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize(
     "messages", [[], ["x"], [{"role": "assistant"}], [{"role": "user", "parts": []}]], ids=str
 )
-def test_what_holds_no_answers_resumes_nothing(messages: Any) -> None:
+def test_messages_without_answers_resume_nothing(messages: Any) -> None:
     assert resume_value(messages) is None
 
 
