@@ -1,4 +1,4 @@
-"""A sink in place of a publisher, and chunks in a form that a test can show."""
+"""A sink in place of a publisher, and an outline of chunks for tests to compare."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Sink:
-    """Keeps what is pushed, ends it as leaving a publisher's block does, and checks it as a client
-    would.
-    """
+    """Collects pushed chunks, ends them like a publisher's block, and checks them like a client."""
 
     message_id = "m1"
 
@@ -48,7 +46,7 @@ class Sink:
         return [*self.chunks, *transcript.ending("finish")]
 
     def message(self, earlier: UIMessage | None = None) -> UIMessage:
-        """Return the message as a client shows it, which goes on with the earlier one."""
+        """Return the message as a client shows it, continuing the earlier one."""
         chunks = self.ended()
         replayed = [] if earlier is None else chunks_of_message(earlier)
         check_message([*replayed, *(chunks[1:] if replayed else chunks)])
@@ -59,8 +57,9 @@ class Sink:
         return reducer.message
 
     def outline(self) -> list[str]:
-        """Return the whole message, one line for each chunk; runs are named A, B, … in the order in
-        which they spoke.
+        """Return the whole message, one line for each chunk.
+
+        Runs are named A, B, … in the order in which they spoke.
         """
         chunks = self.ended()
         check_message(chunks)

@@ -1,5 +1,6 @@
-"""Chat models that follow a script, and an agent around them: every callback is LangChain's own,
-and nothing is sent.
+"""Chat models that follow a script, and an agent around them.
+
+Every callback is LangChain's own; no request is sent.
 """
 
 from __future__ import annotations
@@ -23,14 +24,13 @@ from langgraph.types import Send
 from pydantic import PrivateAttr
 
 Step: TypeAlias = AIMessageChunk | BaseException | float
-"""Say this, raise this, or wait for so many seconds."""
-
+"""A message chunk to say, an error to raise, or seconds to wait."""
 
 USER = {"messages": [HumanMessage("hi")]}
 
 
 class SilentModel(BaseChatModel):
-    """Answers in one piece. Follows one script for each call, and the last one again and again."""
+    """Answers in one piece. Each call follows the next script; the last script is repeated."""
 
     scripts: list[list[Any]]
     _calls: int = PrivateAttr(default=0)
@@ -83,7 +83,7 @@ class ScriptedModel(SilentModel):
 
 
 class TalkativeModel(ScriptedModel):
-    """Reports its tokens itself, as ChatOpenAI does, wherever LangChain hands it a run manager."""
+    """Reports its tokens itself whenever LangChain passes it a run manager, like ChatOpenAI."""
 
     async def _astream(
         self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
@@ -143,9 +143,7 @@ def calls(*tools: tuple[str, str, str]) -> list[Step]:
 def agent(
     model: BaseChatModel, tools: Sequence[BaseTool], **node: Any
 ) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """Return a graph like that of `create_agent`: a model node, and one run of the tools node for
-    each call.
-    """
+    """Return a graph like that of `create_agent`: a model node, and a tools node for each call."""
 
     async def ask(state: State) -> State:
         return {"messages": [await model.ainvoke(state["messages"])]}

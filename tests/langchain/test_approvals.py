@@ -1,5 +1,6 @@
-"""Agents that ask a human, with LangChain's own agent and middleware. T, M and U: rows of the
-integration reference.
+"""Agents that ask a human, with LangChain's own agent and middleware.
+
+T, M and U: rows of the integration reference.
 """
 
 from __future__ import annotations
@@ -290,6 +291,30 @@ async def test_a_call_whose_input_never_came_is_not_answered_later() -> None:
         "c1#2",
         "c1#2",
     ]
+
+
+async def test_an_edited_call_is_shown_before_its_result() -> None:
+    graph, recorder = careful([calls(PARIS), says("Done")]), Recorder()
+    await run(graph, USER, recorder)
+    edited = {"type": "edit", "edited_action": {"name": "weather", "args": {"city": "Rome"}}}
+    await run(graph, Command(resume={"decisions": [edited]}), recorder)
+
+    (part,) = [part for part in recorder.sink.message()["parts"] if part.get("toolCallId") == "c1"]
+    assert (part["input"], part["output"]) == ({"city": "Rome"}, {"city": "Rome", "temp": 21})
+
+
+async def test_input_that_a_client_has_changed_is_shown_as_the_user_was_asked() -> None:
+    graph, first = careful([calls(PARIS), says("Done")]), Recorder()
+    await run(graph, USER, first)
+    forged = answered(first.sink.message(), c1=True)
+    next(part for part in forged["parts"] if part.get("toolCallId") == "c1")["input"] = {
+        "city": "Rome"
+    }
+
+    second = Recorder(continued=forged)
+    await run(graph, Command(resume=resume_value([forged])), second)
+
+    assert "tool-input-available c1 weather {'city': 'Paris'}" in outline(second.sink.ended())
 
 
 def test_a_call_that_was_answered_before_the_user_decided_may_run_again() -> None:

@@ -1,4 +1,4 @@
-"""How a publisher's block ends what LangChain leaves behind (T19), on a real service."""
+"""A publisher's block ends the runs that LangChain leaves open (T19), on a real service."""
 
 from __future__ import annotations
 
@@ -194,7 +194,9 @@ async def test_a_reader_that_forgets_its_stream_leaves_a_message_without_loose_e
 
 
 @pytest.mark.parametrize("kind", RUNNABLES)
-async def test_a_failed_block_tells_that_it_failed_and_not_why(service: Service, kind: str) -> None:
+async def test_a_failed_block_reveals_that_it_failed_but_not_why(
+    service: Service, kind: str
+) -> None:
     build, question = RUNNABLES[kind]
     model = ScriptedModel(scripts=[[AIMessageChunk("half"), RuntimeError("secret")]])
     with pytest.raises(RuntimeError):
@@ -232,7 +234,8 @@ async def test_the_reason_and_usage_of_the_model_reach_the_ending(service: Servi
         await model.ainvoke("hi", {"callbacks": [StreamCallbackHandler(pub)]})
 
     assert outline(await recorded(service))[-3:] == [
-        "message-metadata {'finishReason': 'length', 'usage': {'inputTokens': 2, 'outputTokens': 2, 'totalTokens': 4}}",
+        "message-metadata {'finishReason': 'length', "
+        "'usage': {'inputTokens': 2, 'outputTokens': 2, 'totalTokens': 4}}",
         "finish-step",
         "finish length",
     ]
@@ -267,9 +270,7 @@ async def test_a_chain_in_a_thread_and_one_on_the_loop_make_one_message(service:
 
 
 async def test_pushes_from_a_thread_stay_before_later_ones_from_the_loop(service: Service) -> None:
-    """An async graph runs sync functions in threads; what they record comes before what the loop
-    records after it.
-    """
+    """An async graph runs sync functions in threads. Their chunks stay before later ones."""
     model = ScriptedModel(scripts=[says("one"), says("two")])
     async with service.publisher("chat") as pub:
         config: Any = {"callbacks": [StreamCallbackHandler(pub)]}

@@ -1,5 +1,6 @@
-"""The handler towards LangChain: it records, and nobody notices. L, Q and K: rows of the
-integration reference.
+"""The handler records without changing any result of LangChain.
+
+L, Q and K: rows of the integration reference.
 """
 
 from __future__ import annotations
@@ -125,7 +126,13 @@ def test_k5_each_hook_takes_what_langchain_passes(name: str) -> None:
     assert takes_any
 
 
-def test_l4_a_handler_can_be_put_into_sets() -> None:
+def test_the_repr_of_a_handler_shows_its_publisher() -> None:
+    sink = Sink()
+
+    assert repr(StreamCallbackHandler(sink)) == f"<StreamCallbackHandler of {sink!r}>"
+
+
+def test_l4_a_handler_is_hashable() -> None:
     assert len({Recorder().handler, Recorder().handler}) == 2
 
 
@@ -177,7 +184,7 @@ async def test_a_result_over_the_limit_becomes_an_error_in_the_message() -> None
     assert "tool-output-error call_1 The result is too large to show." in lines
 
 
-async def test_a_failure_over_the_limit_is_told_in_short() -> None:
+async def test_a_failure_over_the_limit_gets_a_short_text() -> None:
     lines = await narrowly(calls(("call_1", "x" * 150, "{}")), says("Sorry"))
 
     assert "tool-output-error call_1 The result is too large to show." in lines
@@ -197,7 +204,7 @@ async def test_input_over_the_limit_is_an_error_and_its_call_goes_on() -> None:
     assert "tool-output-error call_1 The result is too large to show." in lines
 
 
-async def test_what_cannot_be_made_smaller_is_left_out_with_a_warning(
+async def test_a_chunk_that_cannot_shrink_is_left_out_with_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     image = AIMessageChunk(
@@ -213,9 +220,7 @@ async def test_what_cannot_be_made_smaller_is_left_out_with_a_warning(
 
 
 def test_an_event_in_the_middle_of_another_waits_for_its_turn() -> None:
-    """The garbage collector may close a generator, and so report its end, while an event is being
-    recorded.
-    """
+    """The garbage collector may close a generator in the middle of an event, and report its end."""
     first, second = uuid4(), uuid4()
 
     class Collecting(Sink):
@@ -265,7 +270,7 @@ def test_l11_threads_may_report_at_the_same_time() -> None:
     assert len([line for line in lines if line.startswith("text-start")]) == 4
 
 
-def test_hooks_of_runs_that_began_before_the_handler_was_there_are_ignored() -> None:
+def test_callbacks_of_runs_that_began_before_the_handler_are_ignored() -> None:
     recorder = Recorder()
     recorder.handler.on_llm_error(RuntimeError(), run_id=uuid4())
     recorder.handler.on_chain_end({}, run_id=uuid4())
@@ -275,7 +280,7 @@ def test_hooks_of_runs_that_began_before_the_handler_was_there_are_ignored() -> 
     assert recorder.sink.chunks == []
 
 
-def test_no_start_is_sent_where_somebody_else_sends_it() -> None:
+def test_no_start_is_sent_if_the_program_sends_it() -> None:
     recorder = Recorder(send_start=False)
     recorder.handler.on_chat_model_start({}, [], run_id=uuid4())
 

@@ -1,4 +1,7 @@
-"""What the forms in which providers stream become. L and M: rows of the integration reference."""
+"""The forms in which providers stream, and the parts that they become.
+
+L and M: rows of the integration reference.
+"""
 
 from __future__ import annotations
 
@@ -147,7 +150,7 @@ def test_a_streamed_call_that_the_message_does_not_have_is_an_error() -> None:
     )
 
 
-def test_empty_tokens_say_nothing() -> None:
+def test_empty_tokens_show_nothing() -> None:
     assert (
         said(AIMessageChunk(""), AIMessageChunk([]), AIMessageChunk([{"type": "text", "text": ""}]))
         == []
@@ -174,7 +177,7 @@ def test_a_completion_model_is_recorded_too() -> None:
     ]
 
 
-def test_l22_the_first_source_that_shows_something_is_the_source() -> None:
+def test_l22_output_is_taken_from_the_source_that_shows_something_first() -> None:
     def run(*acts: Callable[[LangChainMapper, UUID], list[Chunk]]) -> list[str]:
         mapper, run_id = new_mapper(), uuid4()
         chunks = mapper.model_start(run_id, None, None, None)
@@ -211,7 +214,7 @@ def test_l22_the_first_source_that_shows_something_is_the_source() -> None:
     ],
     ids=str,
 )
-def test_m29_reasons_are_said_in_the_words_of_the_ai_sdk(
+def test_m29_finish_reasons_use_the_words_of_the_ai_sdk(
     metadata: dict[str, Any], reason: str
 ) -> None:
     assert finish_reason(metadata) == reason
@@ -229,5 +232,5 @@ def test_m29_reasons_are_said_in_the_words_of_the_ai_sdk(
     ],
     ids=str,
 )
-def test_m12_a_result_that_langchain_wrote_as_text_is_json_again(content: Any, value: Any) -> None:
+def test_m12_json_that_langchain_wrote_as_text_is_parsed_again(content: Any, value: Any) -> None:
     assert output_value(ToolMessage(content, tool_call_id="c")) == value

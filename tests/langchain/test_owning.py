@@ -1,5 +1,6 @@
-"""A handler that owns its versions, and handlers that are in the air. M, T and L: rows of the
-integration reference.
+"""A handler that owns its versions, and handlers attached to a block.
+
+M, T and L: rows of the integration reference.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from langchain_core.messages import AIMessageChunk
@@ -190,12 +192,26 @@ async def test_closing_a_handler_that_never_ran_does_nothing(service: Service) -
     await OwningCallbackHandler(service, "chat").aclose()
 
 
+async def test_its_repr_shows_the_stream_and_whether_a_run_is_recorded(service: Service) -> None:
+    handler, run_id = OwningCallbackHandler(service, "chat"), uuid4()
+    shown = [repr(handler)]
+    handler.on_chain_start({}, {}, run_id=run_id)
+    shown.append(repr(handler))
+    handler.on_chain_end({}, run_id=run_id)
+    shown.append(repr(handler))
+    await handler.aclose()
+
+    assert shown == [
+        f"<OwningCallbackHandler of 'chat' {state}>" for state in ("idle", "recording", "idle")
+    ]
+
+
 def test_it_needs_a_running_loop() -> None:
     with pytest.raises(RuntimeError):
         OwningCallbackHandler(create_service("memory://"), "chat")
 
 
-async def test_l18_runs_in_a_block_are_recorded_without_being_told() -> None:
+async def test_l18_runs_in_a_block_are_recorded_without_callbacks() -> None:
     recorder, model = Recorder(), ScriptedModel(scripts=[says("one"), says("two"), says("three")])
     with attached(recorder.handler):
         await model.ainvoke("hi")
@@ -210,7 +226,7 @@ async def test_l18_runs_in_a_block_are_recorded_without_being_told() -> None:
     ]
 
 
-async def test_l18_a_graph_is_recorded_once_although_it_is_told_too() -> None:
+async def test_l18_a_graph_that_has_the_callback_too_is_recorded_once() -> None:
     recorder = Recorder()
     graph = agent(
         ScriptedModel(scripts=[calls(("call_1", "weather", '{"city":"Paris"}')), says("Warm")]),

@@ -76,7 +76,7 @@ def test_m7_a_call_of_the_provider_without_a_result_is_whole_at_the_end() -> Non
     ]
 
 
-def test_m7_what_failed_at_the_provider_is_an_error_without_its_text() -> None:
+def test_m7_a_tool_that_fails_at_the_provider_is_an_error_without_its_text() -> None:
     asked = {"type": "server_tool_call", "id": "srv_1", "name": "web_search", "args": {}}
     answered = {
         "type": "server_tool_result",
@@ -91,7 +91,7 @@ def test_m7_what_failed_at_the_provider_is_an_error_without_its_text() -> None:
     )
 
 
-def test_a_provider_and_we_may_count_calls_alike() -> None:
+def test_the_provider_and_the_program_may_use_the_same_call_id() -> None:
     theirs = {
         "type": "server_tool_call_chunk",
         "id": "srv_1",

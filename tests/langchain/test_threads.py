@@ -71,7 +71,7 @@ def test_chains_in_many_threads_make_one_message(url: str) -> None:
     assert [chunk["type"] for chunk in chunks].count("text-delta") == 80
 
 
-def test_what_was_written_is_durable_and_in_order(url: str) -> None:
+def test_written_chunks_are_durable_and_in_order(url: str) -> None:
     with SyncPublisher(url, "chat") as pub:
         pub.push({"type": "start"})
         assert pub.write(TEXT) == 1
@@ -121,7 +121,7 @@ def _taken(url: str) -> SyncPublisher:
     ("make", "error"),
     [(_taken, VersionConflict), (lambda url: SyncPublisher("nowhere", "chat"), InvalidURL)],
 )
-def test_what_cannot_be_opened_leaves_no_thread(
+def test_a_version_that_cannot_be_opened_leaves_no_thread(
     url: str, make: Callable[[str], Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error), make(url):

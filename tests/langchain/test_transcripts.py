@@ -1,4 +1,4 @@
-"""What each kind of run is recorded as. T and M: rows of the integration reference."""
+"""The chunks recorded for each kind of run. T and M: rows of the integration reference."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ async def test_t12_a_fallback_speaks_in_a_step_of_its_own() -> None:
     ]
 
 
-async def test_t13_a_tool_that_fails_ends_its_call_without_telling_why() -> None:
+async def test_t13_a_tool_that_fails_ends_its_call_without_revealing_why() -> None:
     recorder = Recorder()
     graph = agent(ScriptedModel(scripts=[calls(("call_1", "broken", "{}"))]), [broken])
     with pytest.raises(RuntimeError):

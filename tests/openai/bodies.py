@@ -11,8 +11,9 @@ from tests.openai.recordings import body_of
 
 
 class OpenBody(httpx.AsyncByteStream):
-    """Sends the first events of a recording and then waits; `error` ends it as a broken connection
-    does.
+    """Sends the first events of a recording and then waits.
+
+    With `error` it fails there instead, like a broken connection.
     """
 
     def __init__(self, name: str, events: int, *, error: Exception | None = None) -> None:

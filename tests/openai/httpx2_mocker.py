@@ -1,5 +1,6 @@
-"""respx for httpx2, which `openai` speaks from version 3 on; define this class once, since
-subclassing registers its name.
+"""respx for httpx2, which `openai` uses from version 3 on.
+
+Define this class only once: subclassing registers its name.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import respx
 
 
 class Httpx2Mocker(respx.mocks.Mocker):
-    """Answers from the transports of httpx2 clients; routes and recorded calls stay objects of
-    httpx.
+    """Answers from the transports of httpx2 clients.
+
+    Routes and recorded calls remain objects of httpx.
     """
 
     name = "httpx2"

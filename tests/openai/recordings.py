@@ -1,8 +1,7 @@
-"""The recorded streams: `recordings/<api>/<name>.sse` as a vendor sends it, and `.jsonl`, the
-chunks that must be stored for it.
+"""The recorded streams in `recordings/<api>/`.
 
-The last chunks of a `.jsonl` are those of a publisher's block that the capture's error, if any, has
-left.
+`<name>.sse` is the body that a vendor sends; `<name>.jsonl` holds the chunks that must be stored
+for it, with the ending that a publisher's block adds.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ def body_of(name: str) -> bytes:
 
 
 def events_of(name: str) -> list[dict[str, Any]]:
-    """Return the events as dicts; what is no JSON is left out."""
+    """Return the events as dicts; lines without JSON are left out."""
     events = []
     for line in body_of(name).decode().splitlines():
         if line.startswith("data: {") and line.endswith("}"):

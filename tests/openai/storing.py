@@ -14,7 +14,7 @@ TERMINAL = ("finish", "error", "abort")
 
 
 async def record(service: Service, stream: Any, **options: Any) -> Exception | None:
-    """Capture the stream in a publisher's block; return what the block raised."""
+    """Capture the stream in a publisher's block; return the error that the block raised."""
     try:
         async with service.publisher("chat", message_id="m1") as pub:
             async for _ in capture(stream, pub, **options):
@@ -25,7 +25,7 @@ async def record(service: Service, stream: Any, **options: Any) -> Exception | N
 
 
 async def stored(service: Service) -> list[Chunk]:
-    """Return the chunks of the latest version, after a look at them as a client has."""
+    """Return the chunks of the latest version, checked as a client would."""
     chunks = await service.chunks("chat")
     check_message(chunks)
     return chunks

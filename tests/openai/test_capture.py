@@ -1,6 +1,4 @@
-"""What a capture does besides mapping: one message from several streams, tool results, limits,
-options.
-"""
+"""The jobs of a capture besides mapping: one message from several streams, tool results, limits."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from typing import Any
 import pytest
 
 from monostream_ai import DurableStreamService, InvalidChunk, PublisherClosed, create_service
-from monostream_ai.openai import capture, consume
+from monostream_ai.openai import TruncatedStream, capture, consume
 from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.ui_messages import UIMessageProtocol, reduce_chunks
 from tests.hooked_store import HookedStore
@@ -49,7 +47,7 @@ async def test_a_tool_loop_makes_one_message(service: Service, vendor: Vendor) -
     assert chunks[-1] == {"type": "finish", "finishReason": "stop"}
 
 
-async def test_usage_is_that_of_all_responses(service: Service) -> None:
+async def test_usage_adds_up_over_all_responses(service: Service) -> None:
     async with service.publisher("chat", message_id="m1") as pub:
         await consume(events_of("chat/tool_call"), pub)
         await consume(events_of("responses/text"), pub)
@@ -89,7 +87,7 @@ async def test_a_tool_may_fail(service: Service) -> None:
     assert chunk_of(await stored(service), "tool-output-error")["errorText"] == "no such city"
 
 
-async def test_what_a_tool_returns_is_shown_as_json(service: Service) -> None:
+async def test_a_tool_result_is_shown_as_json(service: Service) -> None:
     async with service.publisher("chat", message_id="m1") as pub:
         asked = capture(events_of("chat/tool_call"), pub)
         async for _ in asked:
@@ -242,7 +240,7 @@ async def test_other_items_are_sent_as_data_if_asked(service: Service, vendor: V
     }
 
 
-async def test_what_is_no_stream_is_refused(service: Service) -> None:
+async def test_anything_but_a_stream_is_refused(service: Service) -> None:
     class Completion:
         def model_dump(self) -> dict[str, Any]:
             return {}
@@ -257,6 +255,22 @@ async def test_what_is_no_stream_is_refused(service: Service) -> None:
     with pytest.raises(TypeError, match="await the call first"):
         capture(pending := service.chunks("chat"), pub)  # type: ignore[arg-type, unused-ignore]  # the point of this test
     pending.close()
+
+
+async def test_the_repr_of_a_capture_shows_its_publisher_and_its_state(service: Service) -> None:
+    async with service.publisher("chat") as pub:
+        whole, failed = capture(events_of("chat/text"), pub), capture([{"error": {}}], pub)
+        assert repr(whole) == f"<Capture of {pub!r} open>"
+        async for _ in whole:
+            pass
+        assert repr(whole) == f"<Capture of {pub!r} complete>"
+        with pytest.raises(TruncatedStream):
+            async for _ in failed:
+                pass
+        assert repr(failed) == f"<Capture of {pub!r} failed>"
+        unused = capture([], pub)
+        await unused.aclose()
+        assert repr(unused) == f"<Capture of {pub!r} closed>"
 
 
 async def test_the_publisher_must_be_open(service: Service) -> None:

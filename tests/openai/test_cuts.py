@@ -1,4 +1,4 @@
-"""Whatever happens after any event of any stream, the stored message is whole and has one ending."""
+"""Whatever happens after any event, the stored message is whole and has one ending."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a version ends that a capture writes, and that no HTTP stream stays open."""
+"""Each way to leave a capture ends the version rightly and closes the HTTP stream."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ async def test_the_loop_ends_when_somebody_closes_the_version(service: Service) 
             await anext(events)
 
 
-async def test_a_capture_that_nobody_iterates_leaves_nothing(service: Service) -> None:
+async def test_a_capture_that_is_never_iterated_leaves_nothing(service: Service) -> None:
     async with service.publisher("chat") as pub:
         unused: Capture[object] = capture(events_of("chat/text"), pub)
         await unused.aclose()

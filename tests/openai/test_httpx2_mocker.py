@@ -1,5 +1,6 @@
-"""respx ignores a target that does not exist: without this test, an httpx2 that renames it would be
-asked for real.
+"""The SDK's requests never reach the network in these tests.
+
+respx ignores a target that does not exist. If httpx2 renamed it, requests would be real ones.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ async def test_the_sync_client_is_intercepted(vendor: Vendor) -> None:
     assert vendor.route.called
 
 
-async def test_a_refused_request_raises_what_the_sdk_raises(vendor: Vendor) -> None:
+async def test_a_refused_request_raises_the_error_of_the_sdk(vendor: Vendor) -> None:
     vendor.route.mock(return_value=httpx.Response(429, json={"error": {"message": "slow down"}}))
 
     with pytest.raises(openai.RateLimitError):

@@ -1,5 +1,6 @@
-"""Servers with OpenAI's API leave fields out or fill them with something else: the mapping takes
-what it can and never fails.
+"""Servers that imitate OpenAI's API omit fields or fill them oddly.
+
+The mapping uses the fields that it can read, and never fails.
 """
 
 from __future__ import annotations

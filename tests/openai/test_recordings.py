@@ -1,5 +1,6 @@
-"""What is stored for each recorded stream, however it reaches the capture. The recordings are in
-the vendors' formats.
+"""Each recorded stream is stored as expected, however it reaches the capture.
+
+The recordings are in the vendors' formats.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ async def test_the_program_learns_why_a_response_failed_and_readers_do_not(
     assert "secret" not in str(await stored(service))
 
 
-async def test_an_error_in_plain_dicts_is_told_too(service: Service) -> None:
+async def test_an_error_in_plain_dicts_raises_too(service: Service) -> None:
     error = await record(service, events_of("responses/error_event_that_is_nested"))
 
     assert isinstance(error, ResponseFailed)

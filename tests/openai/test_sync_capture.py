@@ -72,7 +72,7 @@ async def test_a_with_block_ends_as_the_loop_does(url: str) -> None:
     assert [chunk["type"] for chunk in await stored(url)][-1] == "error"
 
 
-async def test_a_truncated_stream_is_told(url: str) -> None:
+async def test_a_truncated_stream_raises(url: str) -> None:
     def program() -> None:
         with SyncPublisher(url, "chat") as pub:
             list(capture_sync(events_of("chat/text")[:2], pub))
@@ -100,6 +100,16 @@ async def test_tools_that_the_program_runs_get_their_results(url: str) -> None:
         {"temperature": 20}
     ]
     assert texts(await stored(url)) != []
+
+
+async def test_its_repr_shows_the_capture(url: str) -> None:
+    def program() -> None:
+        with SyncPublisher(url, "chat") as pub:
+            events = capture_sync(events_of("chat/text"), pub)
+            assert repr(events) == f"<SyncCapture by <Capture of {pub.publisher!r} open>>"
+            list(events)
+
+    await in_a_program(program)
 
 
 async def test_a_stop_from_elsewhere_ends_the_loop(url: str) -> None:

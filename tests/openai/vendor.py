@@ -1,4 +1,4 @@
-"""The real SDK, asked for what a recording answers."""
+"""The real SDK, answered from recordings."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ else:
 
 
 class Vendor:
-    """Answers requests with recordings; `create_` methods return what the SDK returns for a name
-    like `chat/text`.
+    """Answers requests with recordings.
+
+    The methods take the name of a recording, like `chat/text`, and return the SDK's own stream.
     """
 
     def __init__(self, router: respx.Router) -> None:

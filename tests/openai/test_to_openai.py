@@ -1,5 +1,6 @@
-"""UI messages to OpenAI's formats. U: rows of the integration reference. Each result is checked
-against the SDK's own types.
+"""UI messages become OpenAI's formats, checked against the SDK's own types.
+
+U: rows of the integration reference.
 """
 
 from __future__ import annotations
@@ -239,7 +240,7 @@ def test_an_answer_that_only_calls_has_no_text() -> None:
         ),
     ],
 )
-def test_u6_a_failure_is_told_to_the_model(part: dict[str, Any], told: str) -> None:
+def test_u6_the_model_learns_of_a_failure(part: dict[str, Any], told: str) -> None:
     assert chat(assistant(part))[1]["content"] == responses(assistant(part))[1]["output"] == told
 
 
@@ -262,7 +263,7 @@ def test_u6_a_failure_is_told_to_the_model(part: dict[str, Any], told: str) -> N
         {},
     ],
 )
-def test_u7_u8_u9_what_a_model_may_not_be_told_is_left_out(
+def test_u7_u8_u9_parts_that_a_model_may_not_see_are_left_out(
     convert: Convert, part: dict[str, Any]
 ) -> None:
     assert convert(assistant(STEP, part)) == []
@@ -294,13 +295,13 @@ def test_u9_data_parts_are_converted_on_demand(convert: Convert) -> None:
         [{"role": "robot", "parts": []}],
     ],
 )
-def test_what_is_no_list_of_ui_messages_is_refused(convert: Convert, messages: Any) -> None:
+def test_anything_but_a_list_of_ui_messages_is_refused(convert: Convert, messages: Any) -> None:
     with pytest.raises(InvalidArgument):
         convert(messages)
 
 
 @both
-def test_u10_no_more_than_a_chat_may_hold_reaches_the_model(convert: Convert) -> None:
+def test_u10_messages_over_the_limit_of_a_chat_are_refused(convert: Convert) -> None:
     history = [user(text("ü")), assistant(tool("output-available", output="12345", input={}))]
 
     assert len(convert(history, max_bytes=2 + 2 + 5)) == 3

@@ -1,4 +1,4 @@
-"""UI messages to LangChain messages. U: rows of the integration reference."""
+"""UI messages become LangChain messages. U: rows of the integration reference."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_u5_a_text_result_stays_text() -> None:
     ],
     ids=["failed", "denied", "denied without reason", "rejected"],
 )
-def test_u6_a_failure_is_told_to_the_model(part: dict[str, Any], told: str) -> None:
+def test_u6_the_model_learns_of_a_failure(part: dict[str, Any], told: str) -> None:
     (_, result) = to_langchain_messages([assistant(part)])
 
     assert result == ToolMessage(told, tool_call_id="c1", name="weather", status="error")
@@ -174,7 +174,7 @@ def test_u6_a_failure_is_told_to_the_model(part: dict[str, Any], told: str) -> N
     ],
     ids=lambda part: str(part.get("state") or part.get("type")),
 )
-def test_u7_to_u10_what_a_provider_would_refuse_or_not_understand_is_left_out(
+def test_u7_to_u10_parts_that_a_provider_would_refuse_are_left_out(
     part: dict[str, Any],
 ) -> None:
     assert to_langchain_messages([assistant(part, text("so"))]) == [AIMessage("so", id="a1-0")]
@@ -246,7 +246,7 @@ def test_u10_a_static_tool_has_its_name_in_its_type() -> None:
     ],
     ids=str,
 )
-def test_what_is_no_list_of_messages_is_refused(messages: Any) -> None:
+def test_anything_but_a_list_of_messages_is_refused(messages: Any) -> None:
     with pytest.raises(InvalidArgument):
         to_langchain_messages(messages)
 
@@ -255,7 +255,7 @@ def test_an_empty_message_is_left_out() -> None:
     assert to_langchain_messages([user(text("")), assistant(STEP, text(""))]) == []
 
 
-def test_u10_what_is_too_much_for_a_chat_is_refused() -> None:
+def test_u10_messages_over_the_limit_of_a_chat_are_refused() -> None:
     messages = [
         user(text("a" * 40)),
         assistant(tool("output-available", output="é" * 20)),

@@ -73,7 +73,9 @@ async def test_a_page_that_a_failed_attempt_cited_is_shown_again() -> None:
     ],
     ids=str,
 )
-async def test_what_is_no_page_is_a_document(citation: dict[str, Any], lines: list[str]) -> None:
+async def test_a_citation_without_a_page_is_a_document(
+    citation: dict[str, Any], lines: list[str]
+) -> None:
     assert await shown([cites("one", citation)]) == lines
 
 

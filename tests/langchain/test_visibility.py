@@ -1,8 +1,12 @@
-"""Which runs are shown, and as what. T and M: rows of the integration reference."""
+"""The choice of runs to show, and how they are shown.
+
+T and M: rows of the integration reference.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from uuid import uuid4
 
 import pytest
 from langchain_core.callbacks import adispatch_custom_event
@@ -12,6 +16,7 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import BaseTool, tool
 
+from tests.langchain.one_model import new_mapper
 from tests.langchain.recording import Recorder
 from tests.langchain.scripted import USER, ScriptedModel, agent, broken, calls, says, weather
 
@@ -59,7 +64,7 @@ async def test_t10_a_model_inside_a_tool_can_be_shown() -> None:
     ]
 
 
-async def test_a_caller_may_tell_why_a_tool_failed() -> None:
+async def test_a_caller_may_reveal_why_a_tool_failed() -> None:
     recorder = Recorder(error_text=lambda error: f"told: {error}")
     with pytest.raises(RuntimeError):
         await agent(ScriptedModel(scripts=[calls(("call_1", "broken", "{}"))]), [broken]).ainvoke(
@@ -192,13 +197,15 @@ async def test_one_chain_after_another_makes_one_message() -> None:
         "text-start A:0",
         "text-delta A:0 one",
         "text-end A:0",
-        "message-metadata {'finishReason': 'length', 'usage': {'inputTokens': 1, 'outputTokens': 1, 'totalTokens': 2}}",
+        "message-metadata {'finishReason': 'length', "
+        "'usage': {'inputTokens': 1, 'outputTokens': 1, 'totalTokens': 2}}",
         "finish-step",
         "start-step",
         "text-start B:0",
         "text-delta B:0 two",
         "text-end B:0",
-        "message-metadata {'finishReason': 'stop', 'usage': {'inputTokens': 3, 'outputTokens': 3, 'totalTokens': 6}}",
+        "message-metadata {'finishReason': 'stop', "
+        "'usage': {'inputTokens': 3, 'outputTokens': 3, 'totalTokens': 6}}",
         "finish-step",
         "finish stop",
     ]
@@ -236,7 +243,7 @@ async def test_m21_a_predicate_picks_the_models_to_show() -> None:
     assert [line for line in recorder.outline() if "delta" in line] == ["text-delta A:0 answer"]
 
 
-async def test_a_caller_may_choose_what_is_shown_of_a_result() -> None:
+async def test_a_caller_may_choose_how_a_result_is_shown() -> None:
     recorder = Recorder(tool_output=lambda message: {"shown": message.name})
     model = ScriptedModel(scripts=[calls(("call_1", "weather", '{"city":"Paris"}')), says("Warm")])
     await agent(model, [weather]).ainvoke(USER, recorder.config)
@@ -267,6 +274,18 @@ async def test_a_cancelled_chain_leaves_nothing_open_behind_it() -> None:
         "finish-step",
         "finish stop",
     ]
+
+
+def test_runs_below_a_cancelled_chain_end_in_the_order_in_which_they_began() -> None:
+    mapper, chain, models = new_mapper(), uuid4(), [uuid4() for _ in range(8)]
+    mapper.run_start("chain", chain)
+    for model in models:
+        mapper.model_start(model, chain)
+        mapper.token(model, "half", None)
+    chunks = mapper.run_error(chain, asyncio.CancelledError())
+
+    ended = [chunk["id"] for chunk in chunks if chunk["type"] == "text-end"]
+    assert ended == [f"{model}:0" for model in models]
 
 
 async def test_one_handler_in_two_places_records_once() -> None:
