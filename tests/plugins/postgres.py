@@ -47,14 +47,14 @@ def postgres_server() -> Iterator[str]:
         yield configured
         return
     pgserver = import_pgserver()
-    directory = tempfile.mkdtemp(prefix="ms", dir=_in_memory())
+    directory = tempfile.mkdtemp(prefix="ms", dir=in_memory())
     server = pgserver.get_server(Path(directory) / "pg", cleanup_mode="stop")
     yield server.get_uri().replace("postgresql://", "postgresql+asyncpg://")
     server.cleanup()
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def _in_memory() -> Path | None:
+def in_memory() -> Path | None:
     """Return a directory in memory that has room for a server's files, if there is one.
 
     Each test makes and drops a database, and the server waits for the disk each time. Turning

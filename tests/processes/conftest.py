@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.backends import DURABLE_BACKENDS, Backend, open_backend
-from tests.plugins.postgres import import_pgserver
+from tests.plugins.postgres import import_pgserver, in_memory
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,7 +126,9 @@ def own_server() -> Iterator[PostgresServer]:
     if os.name != "posix":
         pytest.skip("servers are stopped by signals")
     # The socket's path must be short.
-    with tempfile.TemporaryDirectory(prefix="ms", ignore_cleanup_errors=True) as directory:
+    with tempfile.TemporaryDirectory(
+        prefix="ms", dir=in_memory(), ignore_cleanup_errors=True
+    ) as directory:
         server = PostgresServer(Path(directory) / "pg")
         yield server
         server.close()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
@@ -20,26 +21,43 @@ Service = DurableStreamService[Chunk]
 
 LEASE = 2.0
 
+LONG_LEASE = 10.0
+"""Seconds, where a lease plays no part. This process is writer and reader in one: if a busy machine
+lets it stand still for a whole lease, its reader may end the stream before its writer renews.
+"""
+
 BEFORE_A_PROBE = 12.0
 """Seconds that a busy machine may need. Without polls a probe would find the frozen connection, and
 that takes 15 to 20 seconds.
 """
 
 
-@pytest.fixture
-async def services(
-    own_server: PostgresServer, no_task_is_left: None
-) -> AsyncIterator[list[Service]]:
-    """A writer and a reader, as two processes."""
+@asynccontextmanager
+async def writer_and_reader(url: str, lease: float) -> AsyncIterator[list[Service]]:
+    """Open two services as two processes have them."""
     services = [
-        create_service(
-            own_server.url, PROTOCOL, lease=LEASE, poll_interval=0.5, outage_timeout=30.0
-        )
+        create_service(url, PROTOCOL, lease=lease, poll_interval=0.5, outage_timeout=30.0)
         for _ in range(2)
     ]
     yield services
     for service in services:
         await service.aclose()
+
+
+@pytest.fixture
+async def services(
+    own_server: PostgresServer, no_task_is_left: None
+) -> AsyncIterator[list[Service]]:
+    async with writer_and_reader(own_server.url, LEASE) as services:
+        yield services
+
+
+@pytest.fixture
+async def patient_services(
+    own_server: PostgresServer, no_task_is_left: None
+) -> AsyncIterator[list[Service]]:
+    async with writer_and_reader(own_server.url, LONG_LEASE) as services:
+        yield services
 
 
 class Reader:
@@ -147,9 +165,9 @@ async def test_an_outage_beyond_the_bound_is_a_named_error(
 
 
 async def test_a_frozen_listening_connection_costs_one_poll(
-    services: list[Service], own_server: PostgresServer
+    patient_services: list[Service], own_server: PostgresServer
 ) -> None:
-    writer, reader = services
+    writer, reader = patient_services
     database = await asyncpg.connect(asyncpg_dsn(own_server.url))
     subscription = reader.subscribe("s")
     async with writer.publisher("s") as pub:
