@@ -56,9 +56,13 @@ class ThreadedServer(uvicorn.Server):
         self._thread.join(20)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A server with the chat routes at /api/chat, in memory."""
+    """A server with the chat routes at /api/chat, in memory.
+
+    It uses `random` in its thread, which Hypothesis takes for a fault of whatever it draws at that
+    moment, so it must not live on beside other tests.
+    """
     app = FastAPI()
     router = create_chat_router(
         create_service("memory://"),

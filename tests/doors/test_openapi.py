@@ -11,6 +11,12 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
 
+# The server runs in a thread of this process and may use `random` while a strategy is drawn from.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Do not use the `random` module inside strategies:"
+    "hypothesis.errors.HypothesisDeprecationWarning"
+)
+
 PATHS = [
     ("POST", "/api/chat"),
     ("GET", "/api/chat/{chat_id}/stream"),

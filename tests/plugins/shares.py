@@ -1,8 +1,8 @@
 """How several processes share the tests (`--numprocesses`).
 
 Tests that record messages stay together with those that show what was recorded, and tests that
-share one Chromium or one run of another pytest stay together too. Each other test goes to the
-process that is free first.
+share one Chromium, one server or one run of another pytest stay together too. Each other test goes
+to the process that is free first.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ TOGETHER: Final = {
     "tests/langchain/": "recordings",
     "tests/clients/": "recordings",
     "tests/browser/": "browser",
+    "tests/doors/": "doors",
     "tests/testing/": "suites",
 }
 
