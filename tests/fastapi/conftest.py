@@ -21,6 +21,12 @@ from tests.plugins.services import ServiceFactory
 Serve = Callable[..., Awaitable[ChatClient]]
 NewService = Callable[..., DurableStreamService[Any]]
 
+KEEP_ALIVE = 600
+"""Seconds that an idle connection is kept, longer than any test. Node.js gives one up after 4 seconds.
+A server that does so after 5 closes it, on a busy machine, just when Node.js sends a request on it;
+the request fails, and a reply that waits for it waits for ever.
+"""
+
 
 @pytest.fixture
 def backend(tmp_path: Path, request: pytest.FixtureRequest) -> Backend:
@@ -46,6 +52,7 @@ class Server(uvicorn.Server):
                 log_level="critical",
                 ws="none",
                 timeout_graceful_shutdown=2,
+                timeout_keep_alive=KEEP_ALIVE,
             )
         )
         self.ready = asyncio.Event()
