@@ -18,9 +18,9 @@ from monostream_ai.ui_messages import Chunk
 class EventMapper:
     """Maps the events of one stream, without any I/O.
 
-    It never returns a terminal chunk, since a tool loop makes several responses: whoever opened the
-    version ends it. A `message-metadata` chunk tells the finish reason and the tokens used, and the
-    protocol's `finish` repeats the reason.
+    It never returns a terminal chunk, since a tool loop makes several responses: the publisher's
+    block ends the version. A `message-metadata` chunk tells the finish reason and the tokens used,
+    and the protocol's `finish` repeats the reason.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Text, reasoning and tool calls as a model streams them, whoever the vendor is.
+"""Text, reasoning and tool calls as a model streams them, for any vendor.
 
 The adapters for LangChain and OpenAI read their events and pass the pieces on to these classes,
 which know the part, the call or the metadata that a piece belongs to.

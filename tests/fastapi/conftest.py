@@ -22,7 +22,7 @@ Serve = Callable[..., Awaitable[ChatClient]]
 NewService = Callable[..., DurableStreamService[Any]]
 
 KEEP_ALIVE = 600
-"""Seconds that an idle connection is kept, longer than any test. Node.js gives one up after 4 seconds.
+"""Seconds that an idle connection is kept, longer than any test. Node.js gives one up after 4.
 A server that does so after 5 closes it, on a busy machine, just when Node.js sends a request on it;
 the request fails, and a reply that waits for it waits for ever.
 """

@@ -276,7 +276,7 @@ async def test_pushes_from_a_thread_stay_before_later_ones_from_the_loop(service
         config: Any = {"callbacks": [StreamCallbackHandler(pub)]}
         thread = threading.Thread(target=model.invoke, args=("hi", config))
         thread.start()
-        # The loop stands still meanwhile, so that what the thread has pushed still waits for it.
+        # The loop stands still meanwhile, so the chunks that the thread pushes wait for it.
         thread.join()
         model.invoke("hi", config)
 

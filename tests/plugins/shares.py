@@ -1,6 +1,6 @@
 """How several processes share the tests (`--numprocesses`).
 
-Tests that record messages stay together with those that show what was recorded, and tests that
+Tests that record messages stay together with those that read the recordings, and tests that
 share one Chromium, one server or one run of another pytest stay together too. Each other test goes
 to the process that is free first.
 """

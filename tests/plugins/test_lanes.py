@@ -1,4 +1,4 @@
-"""What a sample leaves out, and that a seed draws it again."""
+"""A sample leaves cases out, and its seed draws the same ones again."""
 
 from __future__ import annotations
 
