@@ -33,9 +33,9 @@ from monostream_ai.ui_messages.call_ids import CallIds
 class LangChainMapper:
     """Maps the callbacks of any number of runs, consecutive or concurrent, to one message.
 
-    It never returns a terminal chunk, since another chain may follow: whoever opened the version
-    ends it. When a root run ends, a `message-metadata` chunk tells the finish reason of the last
-    model and the tokens used, and the protocol's `finish` repeats the reason.
+    It never returns a terminal chunk, since another chain may follow: the publisher's block ends
+    the version. When a root run ends, a `message-metadata` chunk tells the finish reason of the
+    last model and the tokens used, and the protocol's `finish` repeats the reason.
 
     Args:
         runs: Decides which runs are shown.

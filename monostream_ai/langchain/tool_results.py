@@ -1,4 +1,4 @@
-"""Results of tool calls, from what a tool or a node returned or raised to what the user sees.
+"""Turns the value that a tool or a node returned, or its error, into the result a user sees.
 
 A call keeps the result it has; only an error may be replaced, by the result of a retry.
 """
