@@ -1,6 +1,4 @@
-"""The backends that tests run over. Each call gives what one more process on the same storage would
-have.
-"""
+"""The backends that tests run over. Each call of `new_parts` stands for one more process."""
 
 from __future__ import annotations
 

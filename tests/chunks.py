@@ -1,4 +1,4 @@
-"""The chunks that tests write: a tiny protocol with one terminal chunk for each way to end."""
+"""The chunks that tests write: a tiny protocol with a terminal chunk for each kind of ending."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store in which a test may act before and after any call: hold it, fail it, count it."""
+"""A store in which a test can hold, fail or count any call."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ Hook = Callable[[], Awaitable[None]]
 
 
 class HookedStore(ForwardingStore):
-    """Awaits `before[method]` and `after[method]` around each call of that method; what a hook
-    raises, the call raises.
+    """Awaits `before[method]` and `after[method]` around each call of that method.
+
+    An error of a hook becomes the error of the call.
     """
 
     def __init__(self, inner: Store) -> None:
@@ -45,7 +46,7 @@ for _name in sorted(ForwardingStore.__dict__.keys() & Store.__abstractmethods__)
 
 
 class Gate:
-    """A hook that says when a call has come, and holds all calls until it is opened."""
+    """A hook that holds all calls until it is opened, and tells when the first one came."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
@@ -71,7 +72,7 @@ def failing_once(error: BaseException) -> Hook:
 
 
 async def still_waits(task: asyncio.Task[Any]) -> bool:
-    """Give a task time to end, if it can; return whether it did not."""
+    """Give a task a moment to end; return whether it still runs."""
     _, waiting = await asyncio.wait([task], timeout=0.05)
     return bool(waiting)
 

@@ -10,8 +10,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    # A process that runs a share of the tests has no reporter; the one that collects their results
-    # has.
+    # Only the process that collects the results has a reporter.
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter is not None and reporter.stats.get("skipped")
     if session.config.getoption("--fail-on-skip") and exitstatus == pytest.ExitCode.OK and skipped:

@@ -1,4 +1,4 @@
-"""A Postgres server for the session, and an empty database in it for each test that asks."""
+"""A Postgres server for the session, with an empty database for each test that asks for one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOM = 2 * 1024**3
 
 
 def import_pgserver() -> Any:
-    """Import the embedded Postgres; pytest reports a skip that says what to do if there is none."""
+    """Import the embedded Postgres, or skip the test and say how to install it."""
     with warnings.catch_warnings():
         # It looks for a runtime directory at import and warns where the system has none.
         warnings.simplefilter("ignore")

@@ -1,5 +1,5 @@
-"""Keeps the messages that mapper tests make, so that `tests/clients`, which runs last, can show
-them to real clients.
+"""Keeps the messages that mapper tests make. `tests/clients`, which runs last, shows them to real
+clients.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 from monostream_ai.ui_messages import Chunk
 
 KEPT_PER_TEST: Final = 20
-"""A test that makes more is a search, whose messages are much alike."""
+"""A test that makes more is a random search, and its messages are much alike."""
 
 _RECORDED: Final[dict[str, list[list[Chunk]]]] = {}
 

@@ -1,4 +1,4 @@
-"""A Redis server of each test's own, which the test may kill and start again."""
+"""A Redis server for a single test, which may kill it and start it again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from redis.retry import Retry
 
 
 class RedisServer:
-    """A server on a socket file, without persistence: with it, everything that it knew is gone."""
+    """A server on a socket file. It saves nothing, so whatever it knew dies with it."""
 
     def __init__(self, program: str, directory: Path) -> None:
         self._socket = directory / "redis.sock"
@@ -45,14 +45,14 @@ class RedisServer:
             client.ping()
 
     def kill(self) -> None:
-        """End it without a goodbye."""
+        """Kill it, so that it closes no connection properly."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def freeze(self) -> None:
-        """Let it answer nothing, with its connections open."""
+        """Stop it from answering; its connections stay open."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 

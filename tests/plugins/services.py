@@ -1,6 +1,4 @@
-"""Independent services on one storage, as separate processes have them; nothing may be left of them
-after the test.
-"""
+"""Several services on one storage, as separate processes have them; none may leave a task."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ CLOSING_TIMEOUT = 30.0
 """Seconds for all services of a test to close."""
 
 SERVICE_LEASE = 5.0
-"""Seconds; a test that waits for a lease to run out passes a shorter one."""
+"""Seconds. A test that waits for a lease to run out passes a shorter one."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -37,9 +35,9 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def _within_time(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    # Only the test is cancelled, and fails with an Exception. A CancelledError that comes out of
-    # the teardown of a fixture makes pytest forget the other fixtures of the test, and all tests
-    # that follow are given those once more, with their closed loop.
+    # Cancels the test and nothing else. If tasks of its fixtures were cancelled too, a teardown
+    # could raise CancelledError. pytest does not catch that, skips the remaining teardowns, and
+    # hands the fixtures that are left, with their stale state, to every test that follows.
     @functools.wraps(test)
     async def bounded(*arguments: Any, **fixtures: Any) -> None:
         async with asyncio.timeout(TEST_TIMEOUT):
@@ -74,7 +72,7 @@ async def no_task_is_left() -> AsyncIterator[None]:
 async def service_factory(backend: Backend, no_task_is_left: None) -> AsyncIterator[ServiceFactory]:
     """Make one more service on the same storage; all are closed after the test.
 
-    `wrap_store` and `wrap_notifier` take the real part and return what the service gets; other
+    `wrap_store` and `wrap_notifier` take the real part and return the one for the service. Other
     options go to the service.
     """
     setup = backend.new_store()
