@@ -1,4 +1,4 @@
-"""create_service: from a URL to a service. The only place that knows every backend."""
+"""create_service: from a URL to a service on the backend that the URL names."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ KINDS: Final[dict[str, Kind]] = {
 }
 
 MIN_STATEMENT_TIMEOUT: Final = 1.0
-"""Seconds. With a lease of less than three times as long, a connection to Postgres that goes silent
-may cost it.
+"""Seconds. If the lease is shorter than three times this, a connection to Postgres that goes silent
+may cost a publisher its lease.
 """
 
 MAX_STATEMENT_TIMEOUT: Final = 30.0

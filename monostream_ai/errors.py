@@ -53,7 +53,7 @@ class MonostreamError(Exception):
 
 
 class InvalidArgument(MonostreamError, ValueError):
-    """An argument was refused at the public door; nothing was written."""
+    """A public call refused an argument; nothing was written."""
 
 
 class InvalidStreamId(InvalidArgument):

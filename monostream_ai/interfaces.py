@@ -1,4 +1,4 @@
-"""Store and Notifier: all that the author of a backend reads.
+"""Store and Notifier: all that the author of a backend needs to read.
 
 A store keeps chunks and versions; it is the truth. A notifier carries hints between processes; it
 may lose, double, delay or reorder them. `monostream_ai.testing` has one conformance suite for each.
@@ -127,8 +127,8 @@ class Store(ABC):
 
         Returns:
             The next id, or None if there is nothing to take: closed, superseded, unknown, still
-            leased (unless `stop`), or being stopped by somebody whose lease runs. A repeated claim
-            by the same token returns the same answer.
+            leased (unless `stop`), or being stopped by somebody whose lease has not lapsed. A
+            repeated claim by the same token returns the same answer.
         """
 
     @abstractmethod
@@ -143,8 +143,8 @@ class Store(ABC):
 
     @abstractmethod
     async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
-        """Return the latest version of each stream whose id begins with `prefix`, in one order,
-        past the stream `after`.
+        """Return the latest version of each stream whose id begins with `prefix`, always in the
+        same order, past the stream `after`.
 
         Streams that other programs wrote without versions are left out.
         """

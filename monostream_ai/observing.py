@@ -20,7 +20,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 REMEMBERED: Final = 4096
-"""Number of lost versions, and of wake-ups in transit, that are remembered at most."""
+"""Lost versions, and wake-ups in transit, that are remembered at most."""
 
 Measure = Literal[
     "append.seconds",

@@ -44,7 +44,7 @@ SETTLE_TIMEOUT: Final = 60.0
 READY_TIMEOUT: Final = 2.0
 READY_STREAM: Final = "monostream:ready"
 PRUNE_BATCH: Final = 100
-"""Versions removed by one statement, so that no lock is held for long."""
+"""Versions removed by one transaction, so that no lock is held for long."""
 
 
 class DurableStreamService(Generic[C]):
@@ -59,7 +59,7 @@ class DurableStreamService(Generic[C]):
         protocol: Encodes chunks, and knows which one is terminal.
         lease: Seconds after which a publisher that died is declared lost. Renewed every third of
             it. Choose it longer than the database takes to restart.
-        poll_interval: Seconds between reads behind the notifications.
+        poll_interval: Seconds between polls, which find chunks whose notification was lost.
         outage_timeout: Seconds for which writers and readers wait for a store that stops answering.
             One that does not answer when the service is first used, or when a version is opened, is
             reported at once.
@@ -155,7 +155,7 @@ class DurableStreamService(Generic[C]):
         Args:
             version: `"next"` is the latest plus one, or 0. An explicit version must be above the
                 latest.
-            request, metadata: JSON values stored with the version, to repeat it or show it by.
+            request, metadata: JSON values stored with the version, to repeat or to describe it.
             watched: The version is listed by `unattended` when its publisher is lost, and after its
                 end until `settle`.
             on_cancel: Whether a cancelled block ends with the protocol's abort, or releases its
@@ -267,8 +267,8 @@ class DurableStreamService(Generic[C]):
     async def streams(
         self, *, prefix: str = "", after: str | None = None, limit: int = 100
     ) -> list[VersionInfo]:
-        """Return the latest version of streams whose id begins with `prefix`, in one order; `after`
-        is the last stream seen.
+        """Return the latest version of streams whose id begins with `prefix`, always in the same
+        order; `after` is the last stream seen.
         """
         store = await self._connected()
         return await store.streams(prefix=prefix, after=after, limit=limit)
@@ -306,8 +306,8 @@ class DurableStreamService(Generic[C]):
         *,
         timeout: float = SETTLE_TIMEOUT,
     ) -> bool:
-        """Run the work that is owed once after a watched version has ended, unless it is done or
-        being done elsewhere.
+        """Run the work to do once after a watched version has ended, unless it is done or being
+        done elsewhere.
 
         Returns:
             Whether this call did it. Of all calls in all processes, one does.

@@ -14,7 +14,8 @@ class Clock:
     """Calls its members every half second while there are any.
 
     Args:
-        on_alarm: Called at each tick at which an alarm is on, before the members.
+        on_alarm: Called at each tick at which the alarm of any member returns True, before the
+            members.
     """
 
     def __init__(self, on_alarm: Callable[[], object]) -> None:
@@ -23,7 +24,7 @@ class Clock:
         self._timer: asyncio.TimerHandle | None = None
 
     def join(self, member: Callable[[], object], *, alarm: Callable[[], bool]) -> None:
-        """Call `member` at each tick until it leaves; an alarm that members share is asked once."""
+        """Call `member` at each tick until it leaves. A shared alarm is asked once a tick."""
         self._members[member] = alarm
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)

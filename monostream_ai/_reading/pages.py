@@ -127,7 +127,7 @@ class ReadAhead:
         Raises:
             StreamDeleted: The version was pruned.
             ChunksMissing: Chunks that must be there could not be read for `DOUBT` seconds.
-            Interrupted: As the wait.
+            Interrupted: The wait was interrupted.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + DOUBT

@@ -30,8 +30,8 @@ OnSuperseded = Literal["follow", "raise"]
 class Subscription(Generic[C]):
     """An async iterator over the chunks of a stream's latest version; made by `service.subscribe`.
 
-    It registers with its first read, ends when the version is closed and everything was yielded,
-    and is given back by `close`, by the end, by an error, or by being dropped. Cancelling one
+    It registers with its first read, and ends when the version is closed and everything was
+    yielded. The end, an error or `close` unregisters it, and so does dropping it. Cancelling one
     `anext` (or a timeout around it) loses nothing: the next one goes on.
 
     Raises (from `anext` and `next_batch`):
@@ -150,7 +150,7 @@ class Subscription(Generic[C]):
         self._wait.interrupt()
 
     def close(self) -> None:
-        """Give the subscription back; reading it afterwards raises `SubscriptionClosed`.
+        """End the subscription; reading it afterwards raises `SubscriptionClosed`.
 
         Idempotent, never waits.
         """
@@ -210,7 +210,7 @@ class Subscription(Generic[C]):
                 raise self._over
             tail = self._tail or self._attach()
             if isinstance(tail.error, StreamDeleted) and self._version is None:
-                # Deleted before this reader came, which reads the stream's successor or waits.
+                # Deleted before this reader came: it reads the new stream of that name, or waits.
                 self._leave()
                 continue
             if tail.error is not None:
@@ -245,7 +245,7 @@ class Subscription(Generic[C]):
         return current
 
     def _judge(self, tail: Tail, version: int) -> None:
-        # Everything stored has been yielded: only now may the end be told.
+        # Everything stored has been yielded, so the end may be reported.
         if tail.state == "closed":
             raise StopAsyncIteration
         if tail.state == "pruned":

@@ -31,7 +31,7 @@ class Tail:
 
     Used by the event loop's thread only. A local commit may land between the start of a read and
     its end; the page is then older than the tail. `landings` tells such a page from one that
-    contradicts.
+    contradicts the tail.
     """
 
     def __init__(self, asked: Position) -> None:
@@ -146,7 +146,7 @@ class Tail:
         self.waiters.wake()
 
     def _is_outrun(self, page: Page, landings: int) -> bool:
-        # A commit that landed during the read knows more than a page without anything new.
+        # After a commit during the read, a page without anything new is old, not a contradiction.
         if landings == self.landings or self.version is None:
             return False
         if page.head is None:

@@ -51,7 +51,7 @@ class Tailer:
             slowest poll without one.
         patience: Seconds for which readers wait for an unavailable store before they get
             `StoreUnavailable`.
-        lease: Seconds that a local commit renews its lease for.
+        lease: Seconds for which a local commit renews its lease.
         is_healthy: Whether wake-ups of other processes are believed to arrive.
         is_terminal: Judges the last payload of a version that another program wrote without a
             lease.
@@ -102,9 +102,9 @@ class Tailer:
         """Register a reader of a stream; the tail loads in the background. Pair with `detach`.
 
         Returns:
-            The tail, and the number of reads after which it shows no less than the store held at
-            this moment: a tail that others opened before may not know yet of a version that another
-            process has opened since.
+            The tail, and the number of its reads that must be done before this reader may believe
+            it: a tail that other readers opened may not know yet of a version that another process
+            has opened since.
         """
         tail = self._tails.get(asked.stream_id)
         if tail is None or tail.error is not None:
@@ -115,7 +115,7 @@ class Tailer:
         return tail, tail.reads_begun + 1
 
     def detach(self, tail: Tail) -> None:
-        """Take a reader back; a stream without readers costs nothing."""
+        """Unregister a reader; a stream without readers costs nothing."""
         tail.readers -= 1
         if tail.readers == 0:
             tail.poll_at = None

@@ -20,7 +20,9 @@ logger = logging.getLogger(__name__)
 RENEWALS_PER_LEASE: Final = 3
 
 RETRIES_PER_RENEWAL: Final = 4
-"""A failed renewal is repeated this much sooner: two thirds of the lease are left for several."""
+"""After a failed renewal the pause is divided by this, so that several retries fit into the two
+thirds of the lease that are left.
+"""
 
 RELEASE_TIMEOUT: Final = 5.0
 """Seconds that closing a service spends on releasing leases; those not released lapse."""

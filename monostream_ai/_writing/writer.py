@@ -1,5 +1,5 @@
-"""The writing side of a service: opens versions, commits in groups what publishers queue, and gives
-versions up.
+"""The writing side of a service: opens versions, commits the queued writes of all publishers in
+groups, and gives versions up.
 
 Group commit: everything queued while one append is in flight becomes the next append. There is no
 timer. At idle a chunk is written at once; under load the batches grow by themselves.
@@ -36,7 +36,7 @@ class Writer:
         patience: Seconds of outage after which a publisher gets `StoreUnavailable`.
         announcer: Tells other processes of each commit; None if there is no notifier.
         on_landed: Called after each commit, once for each version, before the tasks that await the
-            writes run on.
+            writes continue.
         on_wake_up: Tells this process that a stream has moved without a commit.
     """
 

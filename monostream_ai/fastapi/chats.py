@@ -51,7 +51,7 @@ class Run(NamedTuple):
 
     @classmethod
     def parse(cls, name: str) -> Run | None:
-        """Read a run id, percent-encoded or already decoded by the server; None if it is none."""
+        """Read a run id, percent-encoded or decoded by the server; None if it is not one."""
         chat_id, _, version = unquote(name).rpartition("~")
         if not chat_id or not version.isdecimal() or len(version) >= 19:
             return None

@@ -105,7 +105,7 @@ async def read_body(request: Request, limit: int) -> object:
 
 
 async def read_run_to_stop(request: Request, limit: int) -> str | None:
-    """Return the run id in the body of a stop request, or None: any body is allowed, or none."""
+    """Return the run id that the body of a stop request names, or None: the body is optional."""
     try:
         body = await read_body(request, limit)
     except RequestRefused:

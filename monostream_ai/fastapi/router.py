@@ -48,9 +48,9 @@ def create_chat_router(
 
     - `POST` stores the request and the answer's `start`, runs the reply in a task of its own, and
       streams its chunks. A repeated request joins the turn that runs, or that has just answered it.
-    - `GET /{chat_id}/stream` replays the running answer and tails it; 204 if there is none. It
-      continues after an event with `Last-Event-ID` or `?after=`, and from `?startIndex=` for
-      `WorkflowChatTransport`.
+    - `GET /{chat_id}/stream` replays the running answer and tails it, or replays one that has just
+      ended; 204 if there is neither. It continues after an event with `Last-Event-ID` or `?after=`,
+      and from `?startIndex=` for `WorkflowChatTransport`.
     - `POST /{chat_id}/stop` stops the running answer, in whatever process it runs; 200 even if
       there is nothing to stop.
     - `GET /{chat_id}/status` summarizes the latest turn.

@@ -55,7 +55,7 @@ class StreamCallbackHandler(BaseCallbackHandler):
 
     Works for `ainvoke`, `astream` and sync calls in any thread. Several chains, one after another
     or at once, make one message. The handler touches memory only, changes no result, and never ends
-    the version: leaving the publisher's block does. Use one handler for a publisher. Call sync code
+    the version: leaving the publisher's block does. Use one handler per publisher. Call sync code
     with `asyncio.to_thread`: while it holds the event loop, nothing is stored.
 
     Args:

@@ -1,4 +1,4 @@
-"""Turns LangChain's callbacks into UI message chunks. This is where one becomes the other.
+"""Turns LangChain's callbacks into UI message chunks.
 
 It does no I/O: the handler calls it for each callback, and pushes the chunks that it returns.
 """

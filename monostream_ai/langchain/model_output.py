@@ -44,7 +44,7 @@ class ModelOutput:
 
     def token(self, message: AIMessage) -> list[Chunk]:
         """Map one streamed message chunk."""
-        # Pieces of sound and film cannot be played; the whole message brings them joined.
+        # Pieces of audio and video cannot be played; the whole message brings them joined.
         blocks = [
             block for block in blocks_of(message) if block.get("type") not in ("audio", "video")
         ]

@@ -78,7 +78,7 @@ class SourcesAndFiles:
         name = title or (text[:MAX_TITLE] if isinstance(text, str) and text else None)
         source_id = citation.get("id") if isinstance(citation.get("id"), str) else name
         if not isinstance(source_id, str):
-            logger.debug("leaving out a citation without a link, a title, a text and an id")
+            logger.debug("leaving out a citation that has no link, title, text or id")
             return []
         if not self._is_new(("document", source_id, title)):
             return []

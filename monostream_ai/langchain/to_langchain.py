@@ -42,8 +42,8 @@ def to_langchain_messages(
     sources, and parts of unknown types.
 
     Args:
-        messages: `UIMessage`s as JSON: `{id, role, parts}`. They come from a client, so trust them
-            no further than that.
+        messages: `UIMessage`s as JSON: `{id, role, parts}`. They come from a client, which may have
+            forged them.
         allow_system: Accept system messages too. Off by default: a client could replace your
             instructions.
         url_schemes: URL schemes allowed for a user's files; `https` and `data` by default.
@@ -53,7 +53,7 @@ def to_langchain_messages(
             out. Without it all are left out.
 
     Raises:
-        InvalidArgument: This is no list of UI messages, the URL of a file is not allowed, or the
+        InvalidArgument: It is not a list of UI messages, the URL of a file is not allowed, or the
             messages are too large. The text names the place.
     """
     return [

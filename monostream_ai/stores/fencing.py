@@ -14,8 +14,8 @@ In each store, that step is:
 | SQLite | `sqlite/statements.py`: `_APPENDABLE` | the same: `FENCE` | the same: `CLAIM` |
 | memory | `memory.py`: `MemoryStore._append` | `MemoryStore.acquire` | `MemoryStore.claim` |
 
-Whether a lease has lapsed is judged by the store's own clock: in Postgres by `LAPSES` of the same
-file, elsewhere by `lease_until` against `NOW` or the clock.
+The store's own clock judges whether a lease has lapsed: in Postgres by `LAPSES` of the same file,
+in SQLite by comparing `lease_until` with `NOW`, in memory by comparing it with the store's clock.
 
 This module has the verdicts that all stores share: why a lease may not write any more, and whether
 a repeated append has closed its version before.

@@ -32,7 +32,7 @@ class ReplayFrames:
         self._merge_before = replay.merge_before
         self._shape = ReplayShape(profile, goes_on=replay.after.id >= 0) if replay.shaped else None
         self.end: Final = max(replay.merge_before, 1 if replay.earlier else 0)
-        """The id from which on a batch needs nothing of this: it can be encoded as it is."""
+        """Batches that begin at this id or later are encoded as they are, without this object."""
 
     @property
     def version(self) -> int:

@@ -1,6 +1,6 @@
 """The Postgres statements that read chunks, for version 13 and later; each is one snapshot.
 
-`READ` runs for every poll and every wake-up of a reader, so its shape follows the planner.
+`READ` runs for every poll and every wake-up of a reader, so it is written to suit the planner.
 """
 
 # ruff: noqa: S608  (only constants of this module are put into the text; every value is bound)
@@ -28,7 +28,7 @@ SELECT r.id, CAST(r.chunk AS text) AS chunk FROM (
 
 # The shortcut for most pages, which are dense and fit: `_FIT` measures the rows and `_PAGE` returns
 # them, at half the cost of running sums. Postgres packs no row below 2,000 bytes, so a small value
-# is cheap to measure; a big one counts as endless and ends the shortcut.
+# is cheap to measure; a big one counts as 2 GiB, so the rows do not fit and the shortcut is left.
 _FIT: Final = """
 SELECT count(*) AS n, max(r.id) AS last,
        sum(CASE WHEN pg_column_size(r.chunk) < 2000 THEN octet_length(CAST(r.chunk AS text))

@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 class Step(NamedTuple):
     """The changes that lead to a version: columns as (table, name, type), then statements.
 
-    They must suit SQLite and Postgres, and processes of the version before go on working during and
-    after them: add nullable columns and indexes only.
+    They must suit SQLite and Postgres, and must not disturb processes of the previous version, even
+    if these go on after the step: add nullable columns and indexes only.
     """
 
     version: int

@@ -1,4 +1,4 @@
-"""Between our words and a driver's: parameters on the way in, errors on the way out.
+"""Translates between this package and the drivers: parameters one way, errors the other.
 
 Errors are told apart by code and class, never by text.
 """
