@@ -75,7 +75,7 @@ class PostgresDatabase:
     ) -> None:
         self._engine = engine
         self._connections = Connections(engine)
-        self._statement_timeout = statement_timeout
+        self.statement_timeout = statement_timeout
         self._pooler = pooler
         self._transactional = engine.execution_options(isolation_level="READ COMMITTED")
         self._owned = owned
@@ -93,7 +93,7 @@ class PostgresDatabase:
             SchemaMissing, SchemaMismatch, SchemaOutdated: The tables do not exist, are not ours, or
                 are older than this package.
         """
-        timeout = self._statement_timeout
+        timeout = self.statement_timeout
 
         async def attempt() -> Sequence[Any]:
             async with self._connections.lend() as connection:
@@ -104,12 +104,19 @@ class PostgresDatabase:
 
         return await self._run(attempt)
 
-    async def transaction(self, work: Callable[[DriverConnection], Awaitable[T]]) -> T:
-        """Run the work in one transaction, which must be safe to repeat. Raises as `execute`."""
+    async def transaction(
+        self, work: Callable[[DriverConnection], Awaitable[T]], *, timeout: float | None = None
+    ) -> T:
+        """Run the work in one transaction, which must be safe to repeat. Raises as `execute`.
+
+        Args:
+            timeout: Seconds for its begin and its end; by default the engine's timeout.
+        """
 
         async def attempt() -> T:
-            async with self._connections.lend() as connection, connection.transaction():
-                return await work(connection)
+            async with self._connections.lend() as connection:
+                async with connection.transaction(timeout=timeout):
+                    return await work(connection)
 
         return await self._run(attempt)
 

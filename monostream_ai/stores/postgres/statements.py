@@ -40,13 +40,17 @@ SELECT greatest((SELECT max(version) FROM stream_version WHERE stream_id = :stre
 """
 )
 
-# Opens a version and fences all older ones. Returns the version, or nothing to a racer that lost:
-# a new statement then sees the winner.
+# Admits one racer for the versions of a stream at a time, until its transaction ends. ACQUIRE follows
+# in a statement of its own, whose snapshot then shows every version opened before. Without this,
+# racers for 5 and for 7 do not see each other: 5 is neither refused nor fenced.
+LOCK_STREAM = Statement("SELECT pg_advisory_xact_lock(CAST(:lock AS integer), hashtext(:stream))")
+
+# Opens a version and fences all older ones; runs under LOCK_STREAM. Returns the version, or nothing
+# if a newer one exists, or one that another program opened meanwhile.
 #
-# `opened` comes before `fenced`, so that all racers queue on the primary key and only the winner
-# fences. `fenced` waits for an append in flight, which holds its row: once this returns, no append
-# to an older version can land. `mine` makes a repeated call with the same token harmless; `opener`
-# keeps that token even after `writer` was fenced.
+# `fenced` waits for an append in flight, which holds its row: once this returns, no append to an
+# older version can land. `mine` makes a repeated call with the same token harmless; `opener` keeps
+# that token even after `writer` was fenced.
 ACQUIRE = Statement(
     f"""
 WITH mine AS (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -57,6 +57,11 @@ LOCKED_TRIES: Final = 5
 STATEMENT_TIMEOUT: Final = 5.0
 """Seconds, a third of the default lease: when a connection goes silent, the rest of the lease is
 enough to renew it on another one.
+"""
+
+ACQUIRE_LOCK: Final = 0x6D6F6E6F
+"""First key of the advisory lock under which versions are opened, "mono"; the second one is a hash
+of the stream's id.
 """
 
 RACES: Final = 30
@@ -116,9 +121,16 @@ class PostgresStore(Store):
 
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
         parameters = {**opening_parameters(stream_id, opening), "explicit": version}
+        timeout = self._database.statement_timeout
+
+        async def work(connection: DriverConnection) -> Sequence[Any]:
+            lock = {"lock": ACQUIRE_LOCK, "stream": stream_id}
+            await connection.execute(sql.LOCK_STREAM, lock, timeout=timeout)
+            return await connection.execute(sql.ACQUIRE, parameters, timeout=timeout)
+
         backoff = Backoff(first=0.002, last=0.05)
         for _ in range(RACES):
-            for row in await self._database.execute(sql.ACQUIRE, parameters):
+            for row in await self._database.transaction(work, timeout=timeout):
                 return int(row[0])
             ((latest,),) = await self._database.execute(sql.LATEST, {"stream": stream_id})
             if latest == MAX_VERSION or version is not None:

@@ -18,6 +18,9 @@ from monostream_ai.testing.store_cases.acts import (
 )
 from monostream_ai.types import MAX_VERSION, Lease, Opening
 
+RACES = 60
+"""Pairs of racers; a store without a lock for each stream fails about one in eight."""
+
 
 class AcquireCases(StoreActs):
     async def test_the_first_version_is_zero(self, store: Store) -> None:
@@ -45,6 +48,31 @@ class AcquireCases(StoreActs):
         with pytest.raises(VersionConflict):
             await self.acquire(store, "s", 5)
         await self.write(store, holder, 0, '"still mine"')
+
+    @pytest.mark.parametrize("lower", [None, 5], ids=["next", "explicit"])
+    async def test_nothing_lands_in_the_lower_of_two_racing_versions(
+        self, store: Store, lower: int | None
+    ) -> None:
+        for race in range(RACES):
+            stream_id = f"race {race}"
+
+            async def write_in_the_lower(stream_id: str = stream_id) -> None:
+                try:
+                    lease = await self.acquire(store, stream_id, lower)
+                except VersionConflict:
+                    return
+                first = 0
+                while await self.append(store, lease, first, "0") is None and first < RACES:
+                    first += 1
+
+            writing = asyncio.create_task(write_in_the_lower())
+            # Another phase of the race each time.
+            await asyncio.sleep(race % 20 * 0.0001)
+            await self.acquire(store, stream_id, 7)
+            before = await store.versions(stream_id, before=7, limit=10)
+            await writing
+            after = await store.versions(stream_id, before=7, limit=10)
+            assert [info.next_id for info in after] == [info.next_id for info in before], race
 
     @pytest.mark.parametrize("version", [None, 7])
     async def test_the_same_token_gets_the_same_version_again(
