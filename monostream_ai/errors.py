@@ -7,6 +7,7 @@ MonostreamError
 │   ├── InvalidCursor
 │   ├── InvalidChunk             not JSON, NaN, or refused by the protocol: names the path
 │   ├── ChunkTooLarge
+│   ├── WriteTooLarge            one call has more chunks than fit into one append
 │   └── InvalidURL
 ├── PublisherError               the publisher may not, or no longer, write
 │   ├── VersionConflict          this version, or a newer one, exists already
@@ -14,7 +15,7 @@ MonostreamError
 │   ├── StreamClosed             the version has its terminal chunk
 │   │   └── StreamStopped        …because a user pressed stop
 │   ├── PublisherClosed          this object was closed, or never opened
-│   └── Overflow                 more chunks were pushed than the store could take
+│   └── Overflow                 more chunks are waiting than the store can take
 ├── SubscriptionError            the reader cannot go on
 │   ├── PublisherLost            the publisher's lease ran out without an ending
 │   ├── Superseded               a newer version was opened
@@ -108,6 +109,19 @@ class ChunkTooLarge(InvalidArgument):
         self.limit = limit
 
 
+class WriteTooLarge(InvalidArgument):
+    """The chunks of one call are over the limit together; nothing was written. Sizes in characters."""
+
+    def __init__(self, count: int, size: int, limit: int) -> None:
+        super().__init__(
+            f"one write of {count} chunks and {size} characters is over the limit of {limit}: "
+            "write the chunks in several calls"
+        )
+        self.count = count
+        self.size = size
+        self.limit = limit
+
+
 class InvalidURL(InvalidArgument):
     """A URL names no backend of this package."""
 
@@ -184,11 +198,15 @@ class PublisherClosed(PublisherError):
 
 
 class Overflow(PublisherError):
-    """More was pushed than the store could take; the version ends with an error."""
+    """More is waiting than the store can take.
+
+    A refused `write` may be repeated later. Refused pushes are lost, so their version ends with an
+    error.
+    """
 
     def __init__(self, stream_id: str, version: int, limit: int) -> None:
         super().__init__(
-            f"stream {stream_id!r} version {version} has over {limit} bytes pushed and not yet "
+            f"stream {stream_id!r} version {version}: over {limit} characters are waiting to be "
             "stored: the store is too slow or unreachable",
             stream_id,
             version,

@@ -14,7 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from monostream_ai import DurableStreamService, StoreUnavailable, create_service
-from monostream_ai._writing.pushes import MAX_PUSHED_BYTES
+from monostream_ai._writing.outbox import MAX_WAITING
 from monostream_ai.fastapi.requests import MAX_BODY_BYTES
 from monostream_ai.service import DEFAULT_LEASE, DEFAULT_OUTAGE_TIMEOUT, DEFAULT_POLL_INTERVAL
 from monostream_ai.stores.sql import SQLiteStore
@@ -63,7 +63,7 @@ async def test_every_member_that_is_named_exists() -> None:
     [
         f"A chunk has at most {MAX_CHUNK_BYTES // MIB} MiB",
         f"a stream id at most {MAX_STREAM_ID_BYTES:,} bytes",
-        f"At most {MAX_PUSHED_BYTES // MIB} MiB may be pushed",
+        f"At most {MAX_WAITING // MIB} MiB may be pushed",
         f"at most {MAX_BODY_BYTES // MIB} MiB (`max_body_bytes=`)",
     ],
 )

@@ -44,7 +44,7 @@ async def end_version(
     if not chunks and not stopped:
         await store.release(lease)
         return False
-    outbox = Outbox(lease, next_id)
+    outbox = Outbox(lease, writer.load, next_id)
     write = Write(*encode_chunks(protocol, chunks)._replace(closes=True))
     done = write.future()
     writer.put(outbox, write)

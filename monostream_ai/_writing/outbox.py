@@ -6,10 +6,27 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from monostream_ai._backoff import Backoff
-from monostream_ai.errors import ChunkRefused
+from monostream_ai.errors import ChunkRefused, Overflow
 from monostream_ai.types import Lease
+
+MAX_WAITING: Final = 16 * 1024 * 1024
+"""Characters that one publisher may have waiting."""
+
+MAX_WAITING_TOGETHER: Final = 128 * 1024 * 1024
+"""Characters that all publishers of a process may have waiting."""
+
+FAIR_SHARE: Final = 64 * 1024
+"""Characters that a publisher may have waiting however much the others have."""
+
+
+class Load:
+    """The characters that all outboxes of a process have waiting."""
+
+    def __init__(self) -> None:
+        self.size = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +72,7 @@ class Outbox:
     append, then `landed`, `refuse`, `postpone` or `fail` with the store's answer.
     """
 
-    def __init__(self, lease: Lease, next_id: int = 0) -> None:
+    def __init__(self, lease: Lease, load: Load, next_id: int = 0) -> None:
         self.lease = lease
         self.next_id = next_id
         """The id that follows the last durable chunk."""
@@ -69,10 +86,23 @@ class Outbox:
         """Characters queued or in flight."""
         self.waiting = 0
         """Chunks queued or in flight."""
+        self._load = load
         self._in_doubt = 0
         self._one_by_one = False
         self._backoff = Backoff()
         self._unavailable_since: float | None = None
+
+    @property
+    def full(self) -> Overflow | None:
+        """Why nothing more may be queued at the moment: this publisher, or all of them, have too
+        much waiting.
+        """
+        limit = None
+        if self.size > MAX_WAITING:
+            limit = MAX_WAITING
+        elif self.size > FAIR_SHARE and self._load.size > MAX_WAITING_TOGETHER:
+            limit = MAX_WAITING_TOGETHER
+        return None if limit is None else Overflow(self.lease.stream_id, self.lease.version, limit)
 
     def put(self, write: Write) -> bool:
         """Queue a write; return False if the outbox has failed, and with it the write."""
@@ -80,8 +110,7 @@ class Outbox:
             write.fail(self.failure)
             return False
         self.writes.append(write)
-        self.size += write.size
-        self.waiting += len(write.payloads)
+        self._count(write.size, len(write.payloads))
         return True
 
     def is_last(self, write: Write) -> bool:
@@ -90,7 +119,7 @@ class Outbox:
 
     def replace(self, write: Write, payload: str) -> None:
         """Replace the payloads of a waiting write with this one."""
-        self.size += len(payload) - write.size
+        self._count(len(payload) - write.size, 0)
         write.payloads, write.size = [payload], len(payload)
 
     def take(self, rows: int, size: int) -> list[Write]:
@@ -119,8 +148,7 @@ class Outbox:
             self._backoff.reset()
         for write in writes:
             self.next_id += len(write.payloads)
-            self.size -= write.size
-            self.waiting -= len(write.payloads)
+            self._count(-write.size, -len(write.payloads))
             write.resolved = True
             if write.done is not None and not write.done.done():
                 write.done.set_result(self.next_id - 1)
@@ -143,8 +171,7 @@ class Outbox:
             refused += self.writes
             self.writes.clear()
         for write in refused:
-            self.size -= write.size
-            self.waiting -= len(write.payloads)
+            self._count(-write.size, -len(write.payloads))
             write.fail(error)
 
     def put_back(self, writes: Sequence[Write]) -> None:
@@ -166,9 +193,17 @@ class Outbox:
 
     def fail(self, error: BaseException, writes: Sequence[Write] = ()) -> None:
         """End the outbox: these writes, those queued, and all later ones get the error."""
+        self._count(-self.size, -self.waiting)
         if self.failure is None:
             self.failure = error
         for write in [*writes, *self.writes]:
             write.fail(self.failure)
         self.writes.clear()
-        self.size = self.waiting = 0
+
+    def _count(self, characters: int, chunks: int) -> None:
+        if self.failure is not None:
+            # Writes in flight were taken off when the outbox failed.
+            return
+        self.size += characters
+        self.waiting += chunks
+        self._load.size += characters

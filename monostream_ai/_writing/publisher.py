@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, Self
 from monostream_ai._writing.cancelling import OutsideError, finish_despite_cancel
 from monostream_ai._writing.encoding import encode_chunks
 from monostream_ai._writing.outbox import Outbox, Write
-from monostream_ai._writing.pushes import MAX_PUSHED_BYTES, Pushes
+from monostream_ai._writing.pushes import Pushes
 from monostream_ai._writing.writer import Writer
 from monostream_ai.errors import (
     MASKED_ERROR_TEXT,
@@ -140,7 +140,7 @@ class Publisher(Generic[C]):
                 self._loop = asyncio.get_running_loop()
                 self._thread = threading.get_ident()
                 self._pushes = Pushes(self._protocol, lease)
-                self._outbox = Outbox(lease)
+                self._outbox = Outbox(lease, self._writer.load)
                 self._writer.hold(lease, self)
         return self
 
@@ -151,7 +151,9 @@ class Publisher(Generic[C]):
         is cancelled, the chunks still land.
 
         Raises:
-            InvalidChunk, ChunkTooLarge: Nothing of this call was written.
+            InvalidChunk, ChunkTooLarge, WriteTooLarge: Nothing of this call was written.
+            Overflow: Too much is waiting to be stored, of this publisher or of all in the process;
+                nothing of this call was written. It may be repeated later.
             StreamClosed, StreamStopped, Fenced, StreamDeleted: The version may not be written any
                 more; nothing was written.
             PublisherClosed: The publisher was not opened, or it was released.
@@ -162,7 +164,7 @@ class Publisher(Generic[C]):
         outbox = self._drained()
         encoded = encode_chunks(self._protocol, chunks)
         failure = outbox.failure or (
-            StreamClosed(*outbox.lease[:2]) if self._ended else self._trouble(outbox)
+            StreamClosed(*outbox.lease[:2]) if self._ended else self._trouble(outbox) or outbox.full
         )
         if failure is not None:
             # One object for all calls: without this, each would add its frames to it.
@@ -189,7 +191,7 @@ class Publisher(Generic[C]):
         `flush` or `close`. Chunks pushed after the end are counted in `dropped`.
 
         Raises:
-            InvalidChunk, ChunkTooLarge: Nothing of this call was queued.
+            InvalidChunk, ChunkTooLarge, WriteTooLarge: Nothing of this call was queued.
             Overflow: More is waiting for the event loop than fits, and these chunks are lost: the
                 version will end with an error.
             PublisherClosed: The publisher was not opened.
@@ -363,8 +365,8 @@ class Publisher(Generic[C]):
             except Exception as error:
                 self._outside.throw(error)
                 continue
-            if outbox.size > MAX_PUSHED_BYTES:
-                self._outside.throw(self._pushes.overflowing())
+            if (overflow := outbox.full) is not None:
+                self._outside.throw(overflow)
 
     def _queue(self, outbox: Outbox, chunks: Sequence[C], write: Write) -> None:
         for chunk in chunks:

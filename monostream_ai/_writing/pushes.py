@@ -8,13 +8,10 @@ from collections.abc import Sequence
 from typing import Final, Generic
 
 from monostream_ai._writing.encoding import Encoded, encode_chunks
-from monostream_ai._writing.outbox import Outbox, Write
+from monostream_ai._writing.outbox import MAX_WAITING, Outbox, Write
 from monostream_ai.errors import Overflow
 from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.types import Lease
-
-MAX_PUSHED_BYTES: Final = 16 * 1024 * 1024
-"""Characters that one publisher may have pushed and not yet stored."""
 
 MERGE_BYTES: Final = 256 * 1024
 """Characters pushed and not yet stored above which adjacent chunks are merged."""
@@ -43,12 +40,12 @@ class Pushes(Generic[C]):
         """Encode and queue chunks, in any thread.
 
         Raises:
-            InvalidChunk, ChunkTooLarge, Overflow
+            InvalidChunk, ChunkTooLarge, WriteTooLarge, Overflow
         """
         encoded = encode_chunks(self._protocol, chunks)
         with self._lock:
-            if self._waiting_size > MAX_PUSHED_BYTES:
-                self.overflow = self.overflowing()
+            if self._waiting_size > MAX_WAITING:
+                self.overflow = Overflow(self._lease.stream_id, self._lease.version, MAX_WAITING)
                 raise self.overflow
             self._waiting_size += encoded.size
         self.waiting.append((chunks, encoded))
@@ -59,9 +56,6 @@ class Pushes(Generic[C]):
         with self._lock:
             self._waiting_size -= encoded.size
         return chunks, encoded
-
-    def overflowing(self) -> Overflow:
-        return Overflow(self._lease.stream_id, self._lease.version, MAX_PUSHED_BYTES)
 
     def remember(self, chunks: Sequence[C], write: Write) -> None:
         """Note the push queued last, which the next one may be merged with."""

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from monostream_ai import _backoff
 from monostream_ai._writing.announcer import Announcer
 from monostream_ai._writing.leases import Holder, LeaseKeeper
-from monostream_ai._writing.outbox import Outbox, Write
+from monostream_ai._writing.outbox import Load, Outbox, Write
 from monostream_ai.errors import ChunkRefused, ServiceClosed, StoreUnavailable
 from monostream_ai.interfaces import BackgroundErrors, Store
 from monostream_ai.types import Append, Lease, Opening, WakeUp, log_fields
@@ -55,6 +55,7 @@ class Writer:
         self.lease = lease
         self.closing = False
         """Set when the service begins to close: no version is opened, no outage waited out."""
+        self.load = Load()
         self.leases = LeaseKeeper(store, lease=lease, on_error=on_error)
         self._patience = patience
         self._announcer = announcer
@@ -152,11 +153,14 @@ class Writer:
         rows, size = MAX_BATCH_ROWS, MAX_BATCH_BYTES
         batch: list[tuple[Outbox, list[Write]]] = []
         while self._ready and rows > 0 and size > 0:
+            # Each outbox gets an equal share of the room that is left, so that one with a lot to
+            # write does not crowd out those behind it.
+            outboxes = len(self._ready)
             outbox = next(iter(self._ready))
             del self._ready[outbox]
             # A failure may have emptied it.
             if outbox.writes:
-                writes = outbox.take(rows, size)
+                writes = outbox.take(rows // outboxes, size // outboxes)
                 for write in writes:
                     rows -= len(write.payloads)
                     size -= write.size
@@ -172,18 +176,26 @@ class Writer:
             for write in writes[1:]:
                 payloads += write.payloads
             appends.append(Append(outbox.lease, outbox.next_id, payloads, writes[-1].closes))
-        verdicts: Sequence[Exception | None]
+        verdicts = await self._append(appends)
+        for (outbox, writes), append, verdict in zip(batch, appends, verdicts, strict=True):
+            self._acknowledge(outbox, writes, append, verdict)
+
+    async def _append(self, appends: list[Append]) -> Sequence[Exception | None]:
         try:
             verdicts = await self.store.append(appends, lease=self.lease)
             if len(verdicts) != len(appends):
                 raise RuntimeError(
                     f"the store gave {len(verdicts)} verdicts on {len(appends)} appends"
                 )
-        # Whatever a store raises must reach the publishers and must not end the writer.
+            return verdicts
+        except StoreUnavailable as error:
+            return [error] * len(appends)
+        # Whatever a store raises must reach the publisher at fault, and must not end the writer.
         except Exception as error:
-            verdicts = [error] * len(appends)
-        for (outbox, writes), append, verdict in zip(batch, appends, verdicts, strict=True):
-            self._acknowledge(outbox, writes, append, verdict)
+            if len(appends) == 1:
+                return [error]
+        # One of the versions is at fault. Each is tried alone, so that the others land.
+        return [(await self._append([append]))[0] for append in appends]
 
     def _acknowledge(
         self, outbox: Outbox, writes: list[Write], append: Append, verdict: Exception | None

@@ -22,7 +22,7 @@ from monostream_ai.ui_messages.size_limit import push_fitting
 AHEAD: Final = 2 * 1024 * 1024
 """Characters that a stream may be ahead of the store before it waits.
 
-This keeps it below `MAX_PUSHED_BYTES`. No model writes so fast, but a stream read from a file may.
+This keeps it below `MAX_WAITING`. No model writes so fast, but a stream read from a file may.
 """
 FRAME: Final = 128
 """Characters assumed for the keys and ids of a chunk.
