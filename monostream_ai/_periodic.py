@@ -1,14 +1,27 @@
-"""The one loop that repeats upkeep, such as pruning, while a block runs."""
+"""Work of the service itself: tasks that belong to no request, and the loop that repeats upkeep."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from contextvars import Context
+from typing import Any, TypeVar
 
 from monostream_ai.errors import ServiceClosed
 from monostream_ai.interfaces import BackgroundErrors
+
+T = TypeVar("T")
+
+
+def start_task(work: Coroutine[Any, Any, T], *, name: str | None = None) -> asyncio.Task[T]:
+    """Start a task that serves the whole process, with an empty context.
+
+    It would otherwise copy the context of the request that happens to start it, and keep alive
+    everything in there, such as a user or a database session, for as long as it runs.
+    """
+    return asyncio.get_running_loop().create_task(work, name=name, context=Context())
 
 
 @asynccontextmanager
@@ -43,7 +56,7 @@ async def sweeping(
                 on_error(name, error)
             await asyncio.sleep(every * _between(jitter))
 
-    task = asyncio.get_running_loop().create_task(repeat(), name=name)
+    task = start_task(repeat(), name=name)
     try:
         yield
     finally:

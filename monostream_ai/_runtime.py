@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, Final, TypeVar
 
+from monostream_ai._periodic import start_task
 from monostream_ai._reading.tailer import Tailer
 from monostream_ai._writing.announcer import Announcer
 from monostream_ai._writing.writer import Writer
@@ -100,7 +101,7 @@ class Runtime:
             return
         starting = self._starting
         if starting is None or (starting.done() and (starting.cancelled() or starting.exception())):
-            self._starting = starting = here[1].create_task(self._start())
+            self._starting = starting = start_task(self._start())
         # Shielded: a caller that gives up must not take the start from the others.
         await asyncio.shield(starting)
 

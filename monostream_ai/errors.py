@@ -110,7 +110,7 @@ class ChunkTooLarge(InvalidArgument):
 
 
 class WriteTooLarge(InvalidArgument):
-    """The chunks of one call are over the limit together; nothing was written. Sizes in characters."""
+    """The chunks of one call are together over the limit, in characters; nothing was written."""
 
     def __init__(self, count: int, size: int, limit: int) -> None:
         super().__init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from typing import Final
 
 TICK: Final = 0.5
@@ -27,7 +28,7 @@ class Clock:
         """Call `member` at each tick until it leaves. A shared alarm is asked once a tick."""
         self._members[member] = alarm
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
+            self._timer = asyncio.get_running_loop().call_later(TICK, self._tick, context=Context())
 
     def leave(self, member: Callable[[], object]) -> None:
         """Stop calling `member`. Idempotent."""
@@ -37,7 +38,7 @@ class Clock:
             self._timer = None
 
     def _tick(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
+        self._timer = asyncio.get_running_loop().call_later(TICK, self._tick, context=Context())
         if any(alarm() for alarm in {*self._members.values()}):
             self._on_alarm()
         for member in [*self._members]:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Final
 
 from monostream_ai._backoff import patiently
+from monostream_ai._periodic import start_task
 from monostream_ai._reading.polls import FIRST_POLL
 from monostream_ai._reading.tail import DOUBT
 from monostream_ai._reading.waiting import Wait, Waiters
@@ -91,7 +92,7 @@ class PageReads:
         under_way = self._reads.get(position)
         if under_way is not None and not under_way.done:
             return under_way
-        task = asyncio.get_running_loop().create_task(self._read_patiently(position))
+        task = start_task(self._read_patiently(position))
         read = self._reads[position] = PageRead(task)
         task.add_done_callback(lambda _: self._forget(position, read))
         return read

@@ -7,6 +7,7 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable
+from contextvars import Context
 from typing import Final
 
 from monostream_ai._reading.tail import Tail
@@ -54,7 +55,7 @@ class PollSchedule:
             self._timer = None
         if self._entries:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(self._entries[0][0], self._fire)
+            self._timer = loop.call_at(self._entries[0][0], self._fire, context=Context())
 
     def _fire(self) -> None:
         self._timer = None

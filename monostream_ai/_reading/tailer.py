@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from monostream_ai._backoff import Backoff
+from monostream_ai._periodic import start_task
 from monostream_ai._reading.pages import PageReads
 from monostream_ai._reading.polls import FIRST_POLL, PollSchedule
 from monostream_ai._reading.tail import Tail
@@ -156,7 +157,7 @@ class Tailer:
     def _mark(self, tail: Tail, *, polled: bool) -> None:
         self._dirty[tail] = polled and self._dirty.get(tail, True)
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task = start_task(self._run())
 
     async def _run(self) -> None:
         try:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Final
 
+from monostream_ai._periodic import start_task
 from monostream_ai.interfaces import BackgroundErrors, Notifier
 from monostream_ai.types import WakeUp
 
@@ -34,7 +35,7 @@ class Announcer:
         if known is None or known < wake_up:
             self._pending[wake_up.stream_id] = wake_up
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task = start_task(self._run())
 
     async def aclose(self) -> None:
         """Send the wake-ups that are queued."""

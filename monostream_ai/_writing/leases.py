@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
+from monostream_ai._periodic import start_task
 from monostream_ai.errors import MonostreamError
 from monostream_ai.interfaces import BackgroundErrors, Store
 from monostream_ai.types import Lease, WakeUp
@@ -74,7 +75,7 @@ class LeaseKeeper:
         self._holders[lease] = holder
         self._by_stream.setdefault(lease.stream_id, set()).add(lease)
         if self._renewal is None:
-            self._renewal = asyncio.get_running_loop().create_task(self._renew())
+            self._renewal = start_task(self._renew())
 
     def remove(self, lease: Lease) -> None:
         """Stop renewing this lease."""
@@ -133,7 +134,7 @@ class LeaseKeeper:
 
     def _check(self) -> None:
         if self._checking is None:
-            self._checking = asyncio.get_running_loop().create_task(self._run_checks())
+            self._checking = start_task(self._run_checks())
 
     async def _run_checks(self) -> None:
         try:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from typing import Final, TypeVar
 
 from monostream_ai import _backoff
+from monostream_ai._periodic import start_task
 from monostream_ai._writing.announcer import Announcer
 from monostream_ai._writing.leases import Holder, LeaseKeeper
 from monostream_ai._writing.outbox import Load, Outbox, Write
@@ -130,7 +132,7 @@ class Writer:
 
     def _start(self) -> None:
         if self._task is None and self._ready:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task = start_task(self._run())
 
     async def _run(self) -> None:
         try:
@@ -226,7 +228,9 @@ class Writer:
         if delay is None:
             outbox.fail(error)
         else:
-            self._postponed[outbox] = loop.call_later(delay, self._resume, outbox)
+            self._postponed[outbox] = loop.call_later(
+                delay, self._resume, outbox, context=Context()
+            )
 
     def _resume(self, outbox: Outbox) -> None:
         self._postponed.pop(outbox, None)

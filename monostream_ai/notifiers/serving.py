@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from monostream_ai._backoff import Backoff
+from monostream_ai._periodic import start_task
 from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class ServingNotifier(Notifier):
     async def listen(
         self, listener: Listener, on_error: BackgroundErrors
     ) -> Callable[[], Awaitable[None]]:
-        task = asyncio.get_running_loop().create_task(self._serve(listener, on_error))
+        task = start_task(self._serve(listener, on_error))
         self._tasks.add(task)
 
         async def unlisten() -> None:

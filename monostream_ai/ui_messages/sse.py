@@ -7,6 +7,7 @@ create-sse-stream-with-keep-alive.ts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -36,6 +37,15 @@ HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Headers of a streaming response. HTTP/2 forbids `connection`."""
+
+# Our encoder writes one line. Another program may have stored JSON with line breaks between its
+# tokens, where they mean the same as a space; each of them would end the SSE field. The other three
+# end no field, but clients that split text with `str.splitlines`, as httpx does, see a line end in
+# them. JSON has them inside of strings only, where an escape means the same.
+_ONE_LINE: Final = str.maketrans(
+    {"\n": " ", "\r": " ", "\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+)
+_OTHER_BREAK: Final = re.compile("[\x85\u2028\u2029]")
 
 _FINISH: Final = 'data: {"type":"finish"}\n\n'
 
@@ -103,11 +113,6 @@ class SSEEncoder:
     def _sent(self, payloads: Sequence[str]) -> Sequence[str]:
         sent = self._filter.apply_all(payloads)
         text = "".join(sent)
-        # Our encoder writes one line. Another program may have stored JSON with line breaks, each
-        # of which would end the SSE field.
-        return [*map(_one_line, sent)] if "\n" in text or "\r" in text else sent
-
-
-def _one_line(payload: str) -> str:
-    # JSON allows raw line breaks only between tokens, where they mean the same as a space.
-    return payload.replace("\r", " ").replace("\n", " ")
+        if "\n" in text or "\r" in text or (not text.isascii() and _OTHER_BREAK.search(text)):
+            return [payload.translate(_ONE_LINE) for payload in sent]
+        return sent

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
+from monostream_ai.json_text import encode_json
 from monostream_ai.types import Cursor
 from monostream_ai.ui_messages import DONE, HEADERS, KEEP_ALIVE, STREAM_OPEN, SSEEncoder
 
@@ -35,6 +36,20 @@ def test_line_breaks_of_another_program_do_not_break_the_frame() -> None:
         "type": "data-a",
         "data": "a\nb",
     }
+
+
+@pytest.mark.parametrize("break_", ["\u2028", "\u2029", "\x85"], ids=ascii)
+def test_a_frame_is_whole_for_a_client_that_splits_text_at_every_line_break(break_: str) -> None:
+    """httpx's `iter_lines` splits as `str.splitlines` does."""
+    chunk = {"type": "text-delta", "id": "t", "delta": f"one{break_}two é"}
+    encoder = SSEEncoder()
+    for frame in (
+        encoder.frames(Batch(0, 0, [encode_json(chunk)])),
+        encoder.frames_without_id([encode_json(chunk)]),
+    ):
+        data = frame.splitlines()[-2].removeprefix("data: ")
+        assert json.loads(data) == chunk
+        assert "é" in data
 
 
 @pytest.mark.parametrize("payload", ['{"type":"error","errorText":"x"}', '{"type":"abort"}', None])

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.schema import CreateTable
 
+from monostream_ai._periodic import start_task
 from monostream_ai.errors import MonostreamError
 from monostream_ai.stores.sql.migrations import Schema, problem_with
 from monostream_ai.stores.sql.schema import metadata
@@ -115,7 +116,7 @@ class SQLiteThread:
 
     async def _connected(self) -> None:
         if self._connecting is None:
-            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+            self._connecting = start_task(self._connect())
         # Shielded: cancelling a half-made connection would leave its thread behind.
         await asyncio.shield(self._connecting)
 
