@@ -58,6 +58,7 @@ class Runtime:
             patience=outage_timeout,
             lease=lease,
             is_healthy=lambda: notifier is not None and notifier.healthy,
+            is_ours=self.writes,
             is_terminal=is_terminal,
             on_error=self.report,
         )
@@ -125,6 +126,10 @@ class Runtime:
                 observer(source, error)
             except Exception:
                 logger.exception("an error observer raised")
+
+    def writes(self, stream_id: str, version: int) -> bool:
+        """Whether a living publisher of this process writes the version."""
+        return self.writer.leases.holds(stream_id, version)
 
     def statistics(self) -> Statistics:
         """Return the state of this moment. Safe in any thread."""

@@ -7,12 +7,14 @@ import math
 import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, Self
 
 from monostream_ai._periodic import sweeping
 from monostream_ai._reading.clock import Clock
 from monostream_ai._reading.subscription import OnSuperseded, Subscription
+from monostream_ai._reading.tailer import OURS_LEFT
 from monostream_ai._runtime import Runtime
 from monostream_ai._writing.cancelling import finish_despite_cancel
 from monostream_ai._writing.endings import end_version, settle_version, stored_chunks
@@ -296,7 +298,8 @@ class DurableStreamService(Generic[C]):
     async def unattended(self, *, prefix: str = "", limit: int = 100) -> list[VersionInfo]:
         """Return watched versions that nobody looks after: lost, or ended and not settled."""
         store = await self._connected()
-        return await store.unattended(prefix=prefix, limit=limit)
+        found = await store.unattended(prefix=prefix, limit=limit)
+        return [info for info in found if not info.lost or self._judged(info).lost]
 
     async def settle(
         self,
@@ -415,7 +418,15 @@ class DurableStreamService(Generic[C]):
     async def _info(self, stream_id: str, version: int | None) -> VersionInfo | None:
         store = await self._connected()
         number = None if version is None else check_version(version)
-        return await store.info(check_stream_id(stream_id), number)
+        info = await store.info(check_stream_id(stream_id), number)
+        return None if info is None else self._judged(info)
+
+    def _judged(self, info: VersionInfo) -> VersionInfo:
+        # A blocked event loop renews no lease. The publishers that it held up go on when it does,
+        # so this process must not take them for lost.
+        if info.lost and self._runtime.writes(info.stream_id, info.version):
+            return replace(info, lease_left=OURS_LEFT)
+        return info
 
     async def _end(self, info: VersionInfo, *, stop: bool) -> bool:
         # Once the publisher is fenced, the ending must be written even if the caller gives up.

@@ -32,6 +32,9 @@ TAILS_PER_READ: Final = 64
 TAILS_PER_POLL: Final = 256
 """Most polls find nothing, and then a statement costs more than the streams in it."""
 
+OURS_LEFT: Final = 0.25
+"""Seconds until the next look at a lapsed lease of this process's own publisher."""
+
 READ_BYTES: Final = 16 * 1024 * 1024
 """Size of a read of many tails, shared equally; a single chunk may exceed its share."""
 
@@ -54,6 +57,8 @@ class Tailer:
             `StoreUnavailable`.
         lease: Seconds for which a local commit renews its lease.
         is_healthy: Whether wake-ups of other processes are believed to arrive.
+        is_ours: Whether a living publisher of this process writes a version. Such a publisher is
+            never lost to its own process.
         is_terminal: Judges the last payload of a version that another program wrote without a
             lease.
     """
@@ -66,6 +71,7 @@ class Tailer:
         patience: float,
         lease: float,
         is_healthy: Callable[[], bool],
+        is_ours: Callable[[str, int], bool],
         is_terminal: Callable[[str], bool],
         on_error: BackgroundErrors,
     ) -> None:
@@ -74,6 +80,7 @@ class Tailer:
         self._patience = patience
         self._lease = lease
         self._is_healthy = is_healthy
+        self._is_ours = is_ours
         self._is_terminal = is_terminal
         self._on_error = on_error
         self.rescues = 0
@@ -261,9 +268,11 @@ class Tailer:
 
     async def _judged(self, stream_id: str, page: Page) -> Page:
         head = page.head
-        if head is None or head.state != "open" or head.next_id == 0:
+        if head is None or head.state != "open":
             return page
-        if head.lease_left != math.inf:
+        if head.lease_left <= 0 and self._is_ours(stream_id, head.version):
+            return replace(page, head=replace(head, lease_left=OURS_LEFT))
+        if head.next_id == 0 or head.lease_left != math.inf:
             return page
         # Another program stored this version, without lease or state: its last chunk decides. It is
         # closed only if the head has not moved between the two reads.

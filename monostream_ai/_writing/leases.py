@@ -70,6 +70,15 @@ class LeaseKeeper:
         """How many leases are renewed."""
         return len(self._holders)
 
+    def holds(self, stream_id: str, version: int) -> bool:
+        """Whether a living publisher of this process writes the version.
+
+        If the event loop was blocked for longer than a lease, a read may come before the renewal
+        and find the lease lapsed, although the publisher is about to go on.
+        """
+        leases = self._by_stream.get(stream_id, ())
+        return any(lease.version == version and lease in self._holders for lease in leases)
+
     def add(self, lease: Lease, holder: Holder) -> None:
         """Renew this lease for as long as its holder lives."""
         self._holders[lease] = holder

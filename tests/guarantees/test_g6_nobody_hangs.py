@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -190,3 +191,23 @@ async def test_closing_the_service_ends_its_readers_by_name(
         await asyncio.wait(waiting, timeout=0.05)
         await reader.aclose()
         assert await asyncio.gather(*waiting) == [([], ServiceClosed.__name__)] * 2
+
+
+async def test_a_process_does_not_lose_its_own_publisher_to_a_blocked_loop(
+    service_factory: ServiceFactory,
+) -> None:
+    service = service_factory(lease=0.6, poll_interval=0.3)
+    async with service.publisher("s", watched=True) as pub:
+        await pub.write(text(0))
+        subscription = service.subscribe("s")
+        assert await anext(subscription) == text(0)
+        reading = asyncio.create_task(anext(subscription))
+        await asyncio.sleep(0)
+        time.sleep(1.0)  # The fault: nobody renews meanwhile.
+        assert not (await service.status("s")).lost
+        assert await service.unattended() == []
+        assert not await service.end_lost("s", 0)
+        # The poll that is due, and one after it.
+        await asyncio.sleep(0.6)
+        assert await pub.write(text(1)) == 1
+        assert await reading == text(1)
