@@ -57,6 +57,8 @@ class Tail:
         self._window: list[str] = []
         self._window_first = 0
         self._window_characters = 0
+        self.last: tuple[int, str] | None = None
+        """Id and payload of the latest chunk that came here."""
         self._doubt_since: float | None = None
         self._batches: dict[int, Batch] = {}
         self.waiters = Waiters()
@@ -113,6 +115,22 @@ class Tail:
         if before != (self.version, self.next_id, self.state, self.lost):
             self.waiters.wake()
         return fits
+
+    def must_confirm(self, page: Page) -> bool:
+        """Whether this page ends the version, so that the chunk in `last` must be looked up first.
+
+        A failover may have lost that chunk, and the ending that was written since may be long
+        enough to hide it: the ids go on, and readers would take the end of another history for
+        the end of theirs.
+        """
+        head = page.head
+        return (
+            head is not None
+            and head.state == "closed"
+            and self.state == "open"
+            and head.version == self.version
+            and self.last is not None
+        )
 
     def landed(self, append: Append, lease_until: float) -> bool:
         """Take in a commit of this process; return False if it does not follow the known chunks,
@@ -178,7 +196,7 @@ class Tail:
 
     def _open(self, version: int) -> None:
         self.version, self.state, self.next_id = version, "open", 0
-        self.lost, self._opener = False, None
+        self.lost, self._opener, self.last = False, None, None
         self._window, self._window_first, self._window_characters = [], 0, 0
         self._batches.clear()
 
@@ -193,6 +211,7 @@ class Tail:
         if first != end:
             self._window, self._window_first, self._window_characters = [], first, 0
         self._window.extend(payloads)
+        self.last = first + len(payloads) - 1, payloads[-1]
         self._window_characters += sum(map(len, payloads))
         while len(self._window) > WINDOW_ROWS or (
             self._window_characters > WINDOW_CHARACTERS and len(self._window) > 1

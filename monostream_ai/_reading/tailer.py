@@ -22,8 +22,9 @@ from monostream_ai._periodic import start_task
 from monostream_ai._reading.pages import PageReads
 from monostream_ai._reading.polls import FIRST_POLL, PollSchedule
 from monostream_ai._reading.tail import Tail
-from monostream_ai.errors import MonostreamError, StoreUnavailable
+from monostream_ai.errors import ChunksMissing, MonostreamError, StoreUnavailable
 from monostream_ai.interfaces import PAGE_BYTES, PAGE_ROWS, BackgroundErrors, Store
+from monostream_ai.json_text import decode_json
 from monostream_ai.types import Append, Page, Position, WakeUp
 
 logger = logging.getLogger(__name__)
@@ -213,6 +214,7 @@ class Tailer:
     ) -> None:
         try:
             page = await self._judged(tail.stream_id, page)
+            await self._confirm(tail, page, landings)
         except StoreUnavailable:
             raise
         # A chunk that the protocol cannot read is an error of its own readers only.
@@ -263,8 +265,27 @@ class Tailer:
         (page,) = await self._store.read([position], max_rows=PAGE_ROWS, max_bytes=PAGE_BYTES)
         page = await self._judged(position.stream_id, page)
         if tail is not None:
+            await self._confirm(tail, page, landings)
             tail.see(page, asyncio.get_running_loop().time(), landings=landings)
         return page
+
+    async def _confirm(self, tail: Tail, page: Page, landings: int) -> None:
+        """See that an ending follows the chunks that came here.
+
+        Raises:
+            ChunksMissing: The store has lost the last of them.
+        """
+        # After a local commit the tail knows more than the page.
+        if landings != tail.landings or not tail.must_confirm(page) or tail.last is None:
+            return
+        id, payload = tail.last
+        position = Position(tail.stream_id, tail.version, id)
+        (stored,) = await self._store.read([position], max_rows=1, max_bytes=1)
+        if stored.head is None or stored.head.version != tail.version:
+            # Deleted, or a newer version was opened meanwhile: the next read shows it.
+            return
+        if not any(_same(payload, each) for each in stored.payloads):
+            raise ChunksMissing(tail.stream_id, stored.head.version, id)
 
     async def _judged(self, stream_id: str, page: Page) -> Page:
         head = page.head
@@ -281,3 +302,8 @@ class Tailer:
         if tail.head != head or len(tail.payloads) != 1 or not self._is_terminal(tail.payloads[0]):
             return page
         return Page(replace(head, state="closed"), page.first, page.payloads)
+
+
+def _same(payload: str, stored: str) -> bool:
+    # A jsonb column, as the TypeScript package makes it, keeps the value and not the text.
+    return payload == stored or decode_json(payload) == decode_json(stored)

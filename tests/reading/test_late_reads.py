@@ -6,6 +6,7 @@ import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from monostream_ai.notifiers.memory import MemoryNotifier
 from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.types import Page, Position, WakeUp
+from monostream_ai.ui_messages import UIMessageProtocol
 from tests.chunks import FINISH, PROTOCOL, Chunk, text, texts
 from tests.guarantees.test_g2_order import Deaf
 from tests.hooked_store import Gate, HookedStore
@@ -177,3 +179,50 @@ async def test_wake_ups_that_could_not_be_sent_cost_only_themselves() -> None:
             await pub.write(text(number))
             assert await anext(subscription) == text(number)
         assert writer.statistics().errors == {"notify": 1}
+
+
+KINDS = ["text-start", "text-delta", "text-delta", "text-delta"]
+
+
+def delta(text: str) -> dict[str, Any]:
+    return {"type": "text-delta", "id": "t", "delta": text}
+
+
+async def test_the_end_of_another_history_is_not_the_end_of_this_one() -> None:
+    """A failover lost two words that a reader has; the stop after it wrote more chunks than that."""
+    inner = MemoryStore()
+    store = ForwardingStore(inner)
+    writer = DurableStreamService(store, None, UIMessageProtocol())
+    reader = DurableStreamService(store, None, UIMessageProtocol(), poll_interval=0.05)
+    async with reader:
+        pub = await writer.publisher("s").open()
+        await pub.write({"type": "text-start", "id": "t"}, delta("one"))
+        replica = copy.deepcopy(inner)
+        await pub.write(delta("two"), delta("three"))
+        subscriptions = [reader.subscribe("s", timeout=PATIENCE) for _ in range(2)]
+        for each in subscriptions:
+            assert [(await anext(each))["type"] for _ in range(4)] == KINDS
+        # The replica takes over, and the stop leaves more chunks than there were.
+        store.inner = replica
+        other = DurableStreamService(store, None, UIMessageProtocol())
+        assert await other.stop("s")
+        assert (await other.status("s")).next_id > 4
+        for each in subscriptions:
+            with pytest.raises(ChunksMissing) as caught:
+                await anext(each)
+            assert caught.value.id == 3
+
+
+async def test_an_end_that_follows_the_chunks_read_so_far_is_told() -> None:
+    store = HookedStore(MemoryStore())
+    writer = DurableStreamService(store, None, UIMessageProtocol())
+    reader = DurableStreamService(store, None, UIMessageProtocol(), poll_interval=0.05)
+    async with writer, reader:
+        pub = await writer.publisher("s").open()
+        await pub.write({"type": "text-start", "id": "t"}, delta("one"))
+        subscription = reader.subscribe("s", timeout=PATIENCE)
+        assert [(await anext(subscription))["type"] for _ in range(2)] == KINDS[:2]
+        reads = store.calls["read"]
+        await pub.close("abort")
+        assert [chunk["type"] async for chunk in subscription][-1] == "abort"
+        assert store.calls["read"] > reads
