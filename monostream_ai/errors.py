@@ -5,6 +5,7 @@ MonostreamError
 │   ├── InvalidStreamId
 │   ├── InvalidVersion
 │   ├── InvalidCursor
+│   ├── InvalidText              a name stored with a version, such as its owner or message id
 │   ├── InvalidChunk             not JSON, NaN, or refused by the protocol: names the path
 │   ├── ChunkTooLarge
 │   ├── WriteTooLarge            one call has more chunks than fit into one append
@@ -85,6 +86,17 @@ class InvalidCursor(InvalidArgument):
             f"invalid cursor {token[:80]!r}: use one that a subscription or an SSE id gave"
         )
         self.token = token
+
+
+class InvalidText(InvalidArgument):
+    """A text stored with a version is not one that every database can hold."""
+
+    def __init__(self, name: str, reason: str, limit: int) -> None:
+        super().__init__(
+            f"invalid {name}: {reason}; use at most {limit} bytes of UTF-8 without NUL"
+        )
+        self.name = name
+        self.limit = limit
 
 
 class InvalidChunk(InvalidArgument):

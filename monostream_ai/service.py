@@ -34,6 +34,7 @@ from monostream_ai.types import (
     WakeUp,
     check_cursor,
     check_stream_id,
+    check_text,
     check_version,
     new_token,
 )
@@ -164,14 +165,14 @@ class DurableStreamService(Generic[C]):
                 lease without an ending.
 
         Raises:
-            InvalidStreamId, InvalidVersion, InvalidChunk: The last for a request or metadata that
-                is not JSON.
+            InvalidStreamId, InvalidVersion, InvalidText, InvalidChunk: The last for a request or
+                metadata that is not JSON.
         """
         opening = Opening(
             token=new_token(),
             lease=self._runtime.writer.lease,
-            message_id=message_id,
-            owner=owner,
+            message_id=check_text("message id", message_id),
+            owner=check_text("owner", owner),
             attempt=attempt,
             request=None if request is None else encode_json(request),
             metadata=None if metadata is None else encode_json(metadata),

@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
-from monostream_ai.errors import InvalidCursor, InvalidStreamId, InvalidVersion
+from monostream_ai.errors import InvalidCursor, InvalidStreamId, InvalidText, InvalidVersion
 
 MAX_STREAM_ID_BYTES: Final = 2048
 """Bytes of UTF-8. A Postgres index row holds about 2,700 bytes and a NOTIFY payload 7,999."""
+
+MAX_TEXT_BYTES: Final = 2048
+"""Bytes of UTF-8 of an owner or a message id."""
 
 MAX_CHUNK_BYTES: Final = 1024 * 1024
 """Bytes of UTF-8 of one encoded chunk."""
@@ -243,6 +246,27 @@ def check_stream_id(stream_id: str) -> str:
     if "\0" in stream_id:
         raise InvalidStreamId("it holds NUL", MAX_STREAM_ID_BYTES)
     return stream_id
+
+
+def check_text(name: str, text: str | None) -> str | None:
+    """Return the text, or raise InvalidText."""
+    reason = None
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        reason = f"{text!r} is not a string"
+    elif "\0" in text:
+        reason = "it holds NUL"
+    else:
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError as error:
+            raise InvalidText(name, "it holds half a surrogate pair", MAX_TEXT_BYTES) from error
+        if size > MAX_TEXT_BYTES:
+            reason = f"it has {size} bytes"
+    if reason is not None:
+        raise InvalidText(name, reason, MAX_TEXT_BYTES)
+    return text
 
 
 def check_cursor(cursor: Cursor) -> Cursor:

@@ -18,6 +18,7 @@ from monostream_ai.errors import (
     InvalidChunk,
     InvalidCursor,
     InvalidStreamId,
+    InvalidText,
     InvalidVersion,
     PublisherClosed,
     ServiceClosed,
@@ -284,3 +285,20 @@ async def test_a_closed_service_says_so(service_factory: ServiceFactory) -> None
     for door in STREAM_DOORS.values():
         with pytest.raises(ServiceClosed):
             await door(service, "s")
+
+
+@pytest.mark.parametrize("name", ["owner", "message_id"])
+@pytest.mark.parametrize(
+    "text",
+    ["x" * 2049, "é" * 1025, "a\0b", "\ud800", 7],
+    ids=["long", "wide", "NUL", "half", "int"],
+)
+async def test_a_name_that_no_row_can_hold_is_refused_before_anything_is_stored(
+    service_factory: ServiceFactory, name: str, text: Any
+) -> None:
+    async with service_factory() as service:
+        with pytest.raises(InvalidText, match=name.replace("_", " ")):
+            service.publisher("s", **{name: text})
+        async with service.publisher("s", **{name: "x" * 2048}):
+            pass
+        assert [info.version for info in await service.versions("s")] == [0]
