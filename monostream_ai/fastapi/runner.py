@@ -119,7 +119,7 @@ class TurnRunner:
                 await pub.write({"type": "start", "messageId": assignment.message_id})
                 opened.set_result(None)
                 async with _silence_limit(pub, self._max_silence):
-                    await self._reply(ChatTurn(assignment, pub))
+                    await self._call(ChatTurn(assignment, pub))
         except (StreamStopped, Fenced) as ended:
             logger.info("turn ended: %s", ended, extra=fields)
             _fail(opened, ended)
@@ -136,6 +136,17 @@ class TurnRunner:
             # otherwise does nothing.
             opened.cancel()
         self._finisher.begin(assignment.stream_id, assignment.version)
+
+    async def _call(self, turn: ChatTurn) -> None:
+        try:
+            await self._reply(turn)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # A drain, or a stop of the version.
+                raise
+            # Released as if by a drain, the turn would run again, and fail again.
+            raise RuntimeError("the reply raised CancelledError, but was not cancelled") from error
 
     def _publisher(self, assignment: Assignment) -> Publisher[Chunk]:
         return self._service.publisher(

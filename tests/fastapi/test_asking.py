@@ -155,6 +155,46 @@ async def test_a_failing_reply_ends_with_a_masked_error_and_a_finish(
     assert "swordfish" not in body and "swordfish" in caplog.text
 
 
+async def test_a_reply_that_raises_a_cancellation_of_its_own_has_failed(
+    new_service: NewService, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs: list[int] = []
+
+    async def reply(turn: ChatTurn) -> None:
+        runs.append(turn.attempt)
+        await turn.pub.write(*TEXT)
+        raise asyncio.CancelledError
+
+    client = await serve(new_service(), reply, on_lost="retry", sweep_interval=0.05)
+    body = (await client.post(question())).text
+    await asyncio.sleep(0.3)
+
+    assert types_in(body)[-2:] == ["error", "finish"]
+    assert runs == [1]
+    assert "the reply raised CancelledError, but was not cancelled" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "id", ["x" * 3_000_000, "a\0b", "half \ud800"], ids=["3 MB", "NUL", "half"]
+)
+async def test_a_message_id_that_no_row_can_hold_is_refused_and_the_chat_goes_on(
+    new_service: NewService, serve: Serve, id: str
+) -> None:
+    service = new_service()
+    client = await serve(service, greet)
+    await client.post(question())
+    poisoned = question() | {
+        "messages": [user_message(), {"id": id, "role": "assistant", "parts": []}]
+    }
+
+    refused = await client.http.post("/api/chat", content=json.dumps(poisoned))
+    after = await client.post(question(id="u2"))
+
+    assert (refused.status_code, refused.text) == (400, "The request is not valid.")
+    assert types_in(after.text)[-1] == "finish"
+    assert [info.version for info in await service.versions("chat:c1")] == [1, 0]
+
+
 async def test_a_continuation_keeps_the_id_of_its_message(
     new_service: NewService, serve: Serve
 ) -> None:
