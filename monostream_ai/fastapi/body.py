@@ -66,6 +66,7 @@ class TurnBody:
         self._pieces = deque([STREAM_OPEN.encode(), *self._replayed.opening()])
         self._shared_as = f"sse {profile}" if self._encoder.shareable else None
         self._subscription = self._subscribe(replay.after)
+        self._first_id = replay.first_id
         self._last: str | None = None
         self._lost_looks = 0
         self._spoke_at = time.monotonic()
@@ -120,6 +121,10 @@ class TurnBody:
             except MonostreamError as error:
                 self._break_off(str(error))
             if batch.payloads:
+                if batch.first < self._first_id:
+                    batch = _from(batch, self._first_id)
+                    if not batch.payloads:
+                        continue
                 self._last = batch.payloads[-1]
                 if self._subscription.behind or not self._subscription.waited:
                     # Let the read of the next page start before this page is encoded.
@@ -176,3 +181,7 @@ class TurnBody:
     def _break_off(self, reason: str) -> NoReturn:
         logger.debug("breaking off a response of stream %r: %s", self._stream_id, reason)
         raise asyncio.CancelledError
+
+
+def _from(batch: Batch, id: int) -> Batch:
+    return Batch(batch.version, id, batch.payloads[id - batch.first :])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -108,7 +109,36 @@ async def test_an_ended_error_is_followed_by_one_finish(
     assert types_in((await from_index(client, 2, "c1~0")).text) == ["finish"]
 
 
-@pytest.mark.parametrize("index", ["NaN", "", "1.5", "6"])
+@pytest.mark.parametrize("name", ["c1", "c1~0"])
+@pytest.mark.parametrize("index", [5, 6, 99])
+async def test_an_index_past_the_tail_of_a_running_turn_is_waited_for(
+    new_service: NewService, serve: Serve, index: int, name: str
+) -> None:
+    held = Held()
+    client = await serve(new_service(), held)
+
+    async with client.ask(question()) as asked:
+        await held.started.wait()
+        ahead = asyncio.create_task(from_index(client, index, name))
+        await asyncio.wait([ahead], timeout=0.2)
+        held.go_on.set()
+        whole = chunks_in(await asked.rest())
+        resumed = await ahead
+
+    assert resumed.status_code == 200
+    assert chunks_in(resumed.text) == (whole[index:] or ONLY_FINISH)
+
+
+async def test_an_index_past_the_end_of_a_run_gets_only_its_finish(
+    new_service: NewService, serve: Serve
+) -> None:
+    client = await serve(new_service(), greet)
+    await client.post(question())
+
+    assert chunks_in((await from_index(client, 99, "c1~0")).text) == ONLY_FINISH
+
+
+@pytest.mark.parametrize("index", ["NaN", "", "1.5"])
 async def test_an_impossible_index_is_refused(
     new_service: NewService, serve: Serve, index: str
 ) -> None:

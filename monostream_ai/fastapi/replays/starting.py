@@ -40,6 +40,8 @@ class Replay:
     """Adjacent deltas with ids below this may be merged. 0 for clients that count chunks and so
     need each one.
     """
+    first_id: int = 0
+    """Chunks with ids below this are not sent; a client asked for one that is not written yet."""
     shaped: bool = False
     """Whether chunks below `merge_before` go through `ReplayShape`."""
 
@@ -87,17 +89,19 @@ def after_event(version: VersionInfo, event_id: str) -> Replay | None:
 def from_index(replay: Replay, version: VersionInfo, index: str) -> tuple[Replay, int]:
     """Return the replay from an index on, and the index of the last chunk stored now.
 
-    A negative index counts from the end.
+    A negative index counts from the end. An index past the end is waited for, as clients of the
+    workflow transport expect: a run may be ahead of the part of it that was stored.
 
     Raises:
-        RequestRefused: The index is not a number, or is past the end.
+        RequestRefused: The index is not a number.
     """
     total = version.next_id + len(replay.earlier)
     if not INDEX.fullmatch(index):
         raise RequestRefused(400, "The start index is not a number.")
     number = int(index)
     if number > total:
-        raise RequestRefused(400, NO_SUCH_CHUNK)
+        stored = Cursor(version.version, version.next_id - 1)
+        return Replay(stored, first_id=number - len(replay.earlier)), total - 1
     return replay.skip(number if number >= 0 else max(0, total + number)), total - 1
 
 
