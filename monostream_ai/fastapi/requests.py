@@ -6,9 +6,10 @@ Source: vercel/ai, ai@7.0.173, packages/ai/src/ui/http-chat-transport.ts:171-214
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Self, TypeAlias
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
@@ -112,6 +113,32 @@ async def read_run_to_stop(request: Request, limit: int) -> str | None:
         return None
     run_id = body.get("activeStreamId") if isinstance(body, dict) else None
     return run_id if isinstance(run_id, str) else None
+
+
+def check_origin(request: Request, allowed: Collection[str]) -> None:
+    """Refuse a POST that a page of another site makes in a visitor's name (CSRF).
+
+    The content type cannot tell: the workflow transport sends `text/plain`, as a form may. Browsers
+    say in `Sec-Fetch-Site` whose page asks, over HTTPS and on localhost; elsewhere they send
+    `Origin`. Programs send neither, and carry no visitor's cookies.
+
+    Sources: Fetch Metadata Request Headers, 2.4 (`Sec-Fetch-Site`); Fetch Standard, 3.2 (`Origin`).
+
+    Args:
+        allowed: Origins whose pages may ask, such as `https://app.example.com`; `*` is any.
+
+    Raises:
+        RequestRefused: 403.
+    """
+    origin = request.headers.get("origin")
+    if origin is not None and ("*" in allowed or origin in allowed):
+        return
+    site = request.headers.get("sec-fetch-site")
+    if site is None and origin is not None:
+        hosts = [request.headers.get(name) for name in ("host", "x-forwarded-host")]
+        site = "same-origin" if urlsplit(origin).netloc in hosts else "cross-site"
+    if site not in (None, "same-origin", "none"):
+        raise RequestRefused(403, "This page may not ask here: its origin is not allowed.")
 
 
 def check_chat_id(chat_id: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Literal
 
@@ -43,6 +43,7 @@ def create_chat_router(
     keep_alive: float = KEEP_ALIVE_INTERVAL,
     profile: Profile = "v7",
     max_body_bytes: int = MAX_BODY_BYTES,
+    allowed_origins: Collection[str] = (),
 ) -> APIRouter:
     """Return a router that answers chats with `reply` and lets clients resume running answers.
 
@@ -94,6 +95,10 @@ def create_chat_router(
         keep_alive: Seconds of silence between comments that keep proxies from cutting a stream.
         profile: The release of `ai` that clients have. A client with another one says so in each
             request, by the query `profile=v6` or the header `x-ui-message-profile: v6`.
+        allowed_origins: Other origins whose pages may ask and stop, such as
+            `https://app.example.com`; pass the list that `CORSMiddleware` allows. Without it, a
+            POST from a page of another origin gets 403, since a browser would send the visitor's
+            cookies with it. Programs are not concerned.
 
     Raises:
         ValueError: `max_attempts` is below 1, or there is no such profile.
@@ -123,6 +128,7 @@ def create_chat_router(
         keep_alive=keep_alive,
         profile=check_profile(profile),
         max_body_bytes=max_body_bytes,
+        allowed_origins=allowed_origins,
     )
 
     lifespan = _lifespan(runner, lambda: takeover.sweeping(stream_prefix, every=sweep_interval))

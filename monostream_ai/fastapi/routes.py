@@ -4,7 +4,7 @@ No `from __future__ import annotations` here: FastAPI could not resolve annotati
 variables of a function.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, HTTPException, Query, Request, Response
@@ -20,6 +20,7 @@ from monostream_ai.fastapi.requests import (
     ChatRequest,
     RequestRefused,
     check_chat_id,
+    check_origin,
     read_body,
     read_run_to_stop,
 )
@@ -60,6 +61,7 @@ class ChatRoutes:
         keep_alive: float,
         profile: Profile,
         max_body_bytes: int,
+        allowed_origins: Collection[str],
     ) -> None:
         self._service = service
         self._chats = chats
@@ -67,8 +69,10 @@ class ChatRoutes:
         self._keep_alive = keep_alive
         self._profile = profile
         self._max_body_bytes = max_body_bytes
+        self._allowed_origins = frozenset(allowed_origins)
 
     async def answer(self, request: Request) -> Response:
+        check_origin(request, self._allowed_origins)
         asked = ChatRequest.from_body(await read_body(request, self._max_body_bytes))
         turn = await self._chats.begin(asked, request.state.owner)
         return self._stream(
@@ -102,6 +106,7 @@ class ChatRoutes:
         return self._stream(request, found.run, found.stream_id, rest)
 
     async def stop(self, request: Request, chat_id: str) -> Response:
+        check_origin(request, self._allowed_origins)
         run_id = await read_run_to_stop(request, self._max_body_bytes)
         await self._chats.stop(check_chat_id(chat_id), request.state.owner, run_id)
         return JSONResponse({"success": True})

@@ -19,7 +19,10 @@ async def test_a_page_of_another_origin_asks_and_learns_its_run(
     new_service: NewService, serve_app: Callable[[FastAPI], Awaitable[ChatClient]]
 ) -> None:
     app = FastAPI()
-    app.include_router(create_chat_router(new_service(), greet), prefix="/api/chat")
+    app.include_router(
+        create_chat_router(new_service(), greet, allowed_origins=[PAGE["origin"]]),
+        prefix="/api/chat",
+    )
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["https://page.example"],

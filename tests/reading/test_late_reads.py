@@ -189,7 +189,7 @@ def delta(text: str) -> dict[str, Any]:
 
 
 async def test_the_end_of_another_history_is_not_the_end_of_this_one() -> None:
-    """A failover lost two words that a reader has; the stop after it wrote more chunks than that."""
+    """A failover lost two words that a reader has; the stop after it wrote more chunks."""
     inner = MemoryStore()
     store = ForwardingStore(inner)
     writer = DurableStreamService(store, None, UIMessageProtocol())
