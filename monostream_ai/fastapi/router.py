@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
+import inspect
+import math
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from fastapi import APIRouter, Depends
 from starlette.types import Lifespan
@@ -101,10 +103,24 @@ def create_chat_router(
             cookies with it. Programs are not concerned.
 
     Raises:
-        ValueError: `max_attempts` is below 1, or there is no such profile.
+        ValueError: An option has a value that it does not know, or a duration is not one.
+        TypeError: `reply` or `on_finish` is not an async function.
     """
+    _check_word("on_lost", on_lost, ("error", "retry"))
+    _check_word("on_busy", on_busy, get_args(OnBusy))
     if max_attempts < 1:
         raise ValueError("max_attempts counts the first run too: use 1 or more")
+    _check_numbers(
+        replay_window=replay_window,
+        sweep_interval=sweep_interval,
+        drain_timeout=drain_timeout,
+        keep_alive=keep_alive,
+        max_silence=0.0 if max_silence is None else max_silence,
+        max_body_bytes=max_body_bytes,
+    )
+    _check_async("reply", reply)
+    if on_finish is not None:
+        _check_async("on_finish", on_finish)
     finisher = Finisher(service, on_finish)
     runner = TurnRunner(
         service, reply, finisher, max_silence=max_silence, drain_timeout=drain_timeout
@@ -133,6 +149,31 @@ def create_chat_router(
 
     lifespan = _lifespan(runner, lambda: takeover.sweeping(stream_prefix, every=sweep_interval))
     return _routed(routes, prefix, authorize, lifespan)
+
+
+def _check_word(name: str, word: str, known: Sequence[str]) -> None:
+    if word not in known:
+        raise ValueError(f"{name} is {word!r}: use one of {', '.join(map(repr, known))}")
+
+
+def _check_numbers(**numbers: float) -> None:
+    for name, number in numbers.items():
+        if not 0 <= number < math.inf:
+            raise ValueError(f"{name} is {number!r}: use a finite number that is not negative")
+
+
+def _check_async(name: str, function: Callable[..., object]) -> None:
+    """Refuse a function that cannot be awaited while the application starts, not at each turn."""
+    called = function if inspect.isroutine(function) else type(function).__call__
+    if inspect.isasyncgenfunction(called) or inspect.isgeneratorfunction(called):
+        raise TypeError(
+            f"{name} is a generator, and nobody would read what it yields: "
+            "use an async function that writes through turn.callback or turn.pub"
+        )
+    # A lambda or a partial may well return a coroutine.
+    plain = inspect.isfunction(function) and function.__name__ != "<lambda>"
+    if plain and not inspect.iscoroutinefunction(inspect.unwrap(function)):
+        raise TypeError(f"{name} is not async: define it with 'async def'")
 
 
 def _lifespan(

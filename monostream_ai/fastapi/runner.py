@@ -139,7 +139,7 @@ class TurnRunner:
 
     async def _call(self, turn: ChatTurn) -> None:
         try:
-            await self._reply(turn)
+            returned = await self._reply(turn)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -147,6 +147,13 @@ class TurnRunner:
                 raise
             # Released as if by a drain, the turn would run again, and fail again.
             raise RuntimeError("the reply raised CancelledError, but was not cancelled") from error
+        if isinstance(returned, str):
+            await turn.pub.flush()
+            if turn.pub.next_id <= 1:
+                raise TypeError(
+                    "the reply returned its text and wrote nothing: "
+                    "write it through turn.callback or turn.pub"
+                )
 
     def _publisher(self, assignment: Assignment) -> Publisher[Chunk]:
         return self._service.publisher(

@@ -1,0 +1,107 @@
+"""A router refuses options that cannot work while the application starts, not at each turn."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any
+
+import pytest
+
+from monostream_ai import create_service
+from monostream_ai.fastapi import ChatTurn, create_chat_router
+from tests.fastapi.chat_client import question, types_in
+from tests.fastapi.conftest import NewService, Serve
+from tests.fastapi.replies import Held, greet
+
+
+async def generator(turn: ChatTurn) -> AsyncIterator[str]:
+    yield "Hello"
+
+
+def sync_generator(turn: ChatTurn) -> Any:
+    yield "Hello"
+
+
+def sync(turn: ChatTurn) -> None:
+    pass
+
+
+class GeneratingReply:
+    async def __call__(self, turn: ChatTurn) -> AsyncIterator[str]:
+        yield "Hello"
+
+
+def logged(reply: Any) -> Any:
+    @functools.wraps(reply)
+    def call(turn: ChatTurn) -> Awaitable[object]:
+        return reply(turn)
+
+    return call
+
+
+def router(reply: Any = greet, **options: Any) -> Any:
+    return create_chat_router(create_service("memory://"), reply, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"on_busy": "wait"},
+        {"on_lost": "again"},
+        {"replay_window": -1.0},
+        {"sweep_interval": float("nan")},
+        {"drain_timeout": float("inf")},
+        {"keep_alive": -0.1},
+        {"max_silence": -1.0},
+        {"max_body_bytes": -1},
+        {"max_attempts": 0},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_an_option_that_cannot_be_is_refused_by_name(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        router(**options)
+
+
+@pytest.mark.parametrize("reply", [generator, sync_generator, GeneratingReply()], ids=repr)
+def test_a_reply_that_yields_is_refused(reply: Any) -> None:
+    with pytest.raises(TypeError, match="reply is a generator"):
+        router(reply)
+
+
+@pytest.mark.parametrize("name", ["reply", "on_finish"])
+def test_a_function_that_is_not_async_is_refused(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} is not async: define it with 'async def'"):
+        router(**{name: sync})
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [greet, Held(), lambda turn: greet(turn), functools.partial(greet), logged(greet)],
+    ids=["function", "object", "lambda", "partial", "decorated"],
+)
+def test_whatever_can_be_awaited_is_accepted(reply: Any) -> None:
+    assert router(reply).routes
+
+
+async def test_a_reply_that_returns_its_text_has_failed(
+    new_service: NewService, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def reply(turn: ChatTurn) -> str:
+        return "Hello"
+
+    body = (await (await serve(new_service(), reply)).post(question())).text
+    assert types_in(body) == ["start", "error", "finish"]
+    assert "the reply returned its text and wrote nothing" in caplog.text
+
+
+async def test_a_reply_that_wrote_its_text_may_return_it_too(
+    new_service: NewService, serve: Serve
+) -> None:
+    async def reply(turn: ChatTurn) -> str:
+        await greet(turn)
+        return "Hello"
+
+    body = (await (await serve(new_service(), reply)).post(question())).text
+    assert types_in(body)[-1] == "finish" and "error" not in types_in(body)
