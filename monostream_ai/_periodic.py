@@ -30,7 +30,7 @@ async def sweeping(
     *,
     every: float,
     on_error: BackgroundErrors,
-    name: str = "prune",
+    name: str,
     first_after: float = 0.0,
     jitter: tuple[float, float] = (0.9, 1.1),
 ) -> AsyncIterator[None]:

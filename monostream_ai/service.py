@@ -365,7 +365,10 @@ class DurableStreamService(Generic[C]):
         if not all(0 <= seconds < math.inf for seconds in (older_than, every)):
             raise ValueError("older_than and every are finite seconds, not negative")
         return sweeping(
-            lambda: self.prune(older_than=older_than), every=every, on_error=self._runtime.report
+            lambda: self.prune(older_than=older_than),
+            name="prune",
+            every=every,
+            on_error=self._runtime.report,
         )
 
     async def ready(self, *, timeout: float = READY_TIMEOUT) -> None:

@@ -52,7 +52,11 @@ class OutsideError:
             raise self.error from None
 
     def withdraw(self) -> bool:
-        """Take back the cancellation that was sent; return whether somebody else cancelled too."""
+        """Take back the cancellation that was sent, if one was.
+
+        Returns:
+            Whether a cancellation that the block saw was, or may have been, somebody else's.
+        """
         task, self._task = self._task, None
         if not self._cancel_sent or task is None:
             return True

@@ -13,7 +13,7 @@ from monostream_ai.errors import Overflow
 from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.types import Lease
 
-MERGE_BYTES: Final = 256 * 1024
+MERGE_SIZE: Final = 256 * 1024
 """Characters pushed and not yet stored above which adjacent chunks are merged."""
 
 
@@ -66,7 +66,7 @@ class Pushes(Generic[C]):
         whether it did.
         """
         # Fewer and longer chunks say the same in less memory.
-        if outbox.size < MERGE_BYTES or len(chunks) != 1 or self._last is None:
+        if outbox.size < MERGE_SIZE or len(chunks) != 1 or self._last is None:
             return False
         write, earlier = self._last
         if not outbox.is_last(write):

@@ -25,7 +25,8 @@ from monostream_ai.types import Append, Lease, Opening, WakeUp, log_fields
 T = TypeVar("T")
 
 MAX_BATCH_ROWS: Final = 2000
-MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
+MAX_BATCH_SIZE: Final = 4 * 1024 * 1024
+"""Characters in one append of all publishers."""
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ class Writer:
                 asyncio.get_running_loop().call_soon(self._start)
 
     def _take(self) -> list[tuple[Outbox, list[Write]]]:
-        rows, size = MAX_BATCH_ROWS, MAX_BATCH_BYTES
+        rows, size = MAX_BATCH_ROWS, MAX_BATCH_SIZE
         batch: list[tuple[Outbox, list[Write]]] = []
         while self._ready and rows > 0 and size > 0:
             # Each outbox gets an equal share of the room that is left, so that one with a lot to

@@ -1,6 +1,6 @@
 """The work of the SQLite store inside a transaction, on the connection's thread.
 
-A chunk is fenced in `_moves`, and a lease gets its verdict in `check_lease`.
+A chunk is fenced in `_advance`, and a lease gets its verdict in `check_lease`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def append_all(
     rows: list[tuple[str, int, int, str, str]] = []
     verdicts: list[MonostreamError | None] = []
     for append in appends:
-        if _moves(connection, append, lease):
+        if _advance(connection, append, lease):
             stream_id, version, _ = append.lease
             rows += [
                 (stream_id, version, id, now, payload)
@@ -46,8 +46,8 @@ def append_all(
     return verdicts
 
 
-def _moves(connection: sqlite3.Connection, append: Append, lease: float) -> bool:
-    """Move the version on to the end of the append, if the fence lets it."""
+def _advance(connection: sqlite3.Connection, append: Append, lease: float) -> bool:
+    """Advance the version to the end of the append; return False if the fence refuses it."""
     stream_id, version, token = append.lease
     end = append.first + len(append.payloads)
     parameters = {
