@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextvars import Context
 from typing import Final
 
-from monostream_ai._periodic import start_task
 from monostream_ai.interfaces import BackgroundErrors, Notifier
 from monostream_ai.types import WakeUp
 
@@ -35,7 +35,8 @@ class Announcer:
         if known is None or known < wake_up:
             self._pending[wake_up.stream_id] = wake_up
         if self._task is None:
-            self._task = start_task(self._run())
+            # On the way of each chunk, so without a call of `start_task`.
+            self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
 
     async def aclose(self) -> None:
         """Send the wake-ups that are queued."""

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, Self
 
 from monostream_ai._writing.cancelling import OutsideError, finish_despite_cancel
 from monostream_ai._writing.encoding import encode_chunks
-from monostream_ai._writing.outbox import Outbox, Write
+from monostream_ai._writing.outbox import FAIR_SHARE, Outbox, Write
 from monostream_ai._writing.pushes import Pushes
 from monostream_ai._writing.writer import Writer
 from monostream_ai.errors import (
@@ -164,8 +164,10 @@ class Publisher(Generic[C]):
         outbox = self._drained()
         encoded = encode_chunks(self._protocol, chunks)
         failure = outbox.failure or (
-            StreamClosed(*outbox.lease[:2]) if self._ended else self._trouble(outbox) or outbox.full
+            StreamClosed(*outbox.lease[:2]) if self._ended else self._trouble(outbox)
         )
+        if failure is None and outbox.size > FAIR_SHARE:
+            failure = outbox.full
         if failure is not None:
             # One object for all calls: without this, each would add its frames to it.
             raise failure.with_traceback(None)

@@ -14,7 +14,6 @@ from contextvars import Context
 from typing import Final, TypeVar
 
 from monostream_ai import _backoff
-from monostream_ai._periodic import start_task
 from monostream_ai._writing.announcer import Announcer
 from monostream_ai._writing.leases import Holder, LeaseKeeper
 from monostream_ai._writing.outbox import Load, Outbox, Write
@@ -133,7 +132,8 @@ class Writer:
 
     def _start(self) -> None:
         if self._task is None and self._ready:
-            self._task = start_task(self._run())
+            # On the way of each chunk, so without a call of `start_task`.
+            self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
 
     async def _run(self) -> None:
         try:
