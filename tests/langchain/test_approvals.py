@@ -85,7 +85,8 @@ async def test_t17_an_agent_that_must_ask_asks_for_each_call(mode: str) -> None:
         for line in recorder.outline()
         if line.startswith("tool-approval-request")
     ]
-    assert lines == ["c1 c1", "c2 c2"]
+    # Apart, the calls run at once, and ask in the order in which they get there.
+    assert (lines if mode == "batched" else sorted(lines)) == ["c1 c1", "c2 c2"]
     assert recorder.outline()[-1] == "finish tool-calls"
     asked = [part for part in recorder.sink.message()["parts"] if part["type"] == "data-interrupt"]
     assert len(asked) == (1 if mode == "batched" else 2)
