@@ -64,7 +64,9 @@ def test_an_option_that_cannot_be_is_refused_by_name(options: dict[str, Any]) ->
         router(**options)
 
 
-@pytest.mark.parametrize("reply", [generator, sync_generator, GeneratingReply()], ids=repr)
+@pytest.mark.parametrize(
+    "reply", [generator, sync_generator, GeneratingReply()], ids=["async", "sync", "object"]
+)
 def test_a_reply_that_yields_is_refused(reply: Any) -> None:
     with pytest.raises(TypeError, match="reply is a generator"):
         router(reply)
