@@ -85,10 +85,12 @@ def short_size(size: int) -> str:
 
 
 def parsed_duration(context: click.Context, parameter: click.Parameter, value: str) -> float:
-    """Parse seconds, or a number with a unit: `90`, `15m`, `12h`, `30d`, `4w`. A click callback."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", value, re.ASCII)
+    """Parse a number with its unit: `90s`, `15m`, `12h`, `30d`, `4w`. A click callback."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", value, re.ASCII)
     if match is None:
         raise click.BadParameter(
-            f"{value!r} is not a duration such as 90, 15m, 12h or 30d", context, parameter
+            f"{value!r} is not a number with a unit, such as 90s, 15m, 12h or 30d",
+            context,
+            parameter,
         )
-    return float(match[1]) * UNITS[match[2] or "s"]
+    return float(match[1]) * UNITS[match[2]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import time
 from typing import Any
 
@@ -17,6 +18,7 @@ from monostream_ai.cli.formatting import (
     print_json,
     short_duration,
 )
+from monostream_ai.cli.ls import listed
 from monostream_ai.diagnosis import schema_version
 from monostream_ai.protocol import ChunkProtocol
 from monostream_ai.ui_messages import UIMessageProtocol
@@ -86,13 +88,21 @@ def named_protocol(name: str) -> ChunkProtocol[Any]:
     metavar="DURATION",
     help="Time since the last activity, such as 12h, 30d or 4w.",
 )
+@click.option("--dry-run", is_flag=True, help="Count the versions, and remove none.")
+@click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @json_option
-def prune(database: Database, older_than: float, as_json: bool) -> None:
+def prune(database: Database, older_than: float, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Remove old versions that ended or were lost.
 
     Versions that a publisher is writing are never removed.
     """
     database.require_file()
+    if dry_run:
+        run(_count_old(database, older_than, as_json))
+        return
+    if sys.stdin.isatty() and not yes:
+        age = short_duration(older_than)
+        click.confirm(f"Remove all versions older than {age}, for good?", abort=True, err=True)
 
     async def work() -> None:
         started = time.monotonic()
@@ -114,6 +124,19 @@ def prune(database: Database, older_than: float, as_json: bool) -> None:
             click.echo(f"{pruned} versions pruned in {short_duration(time.monotonic() - started)}")
 
     run(work())
+
+
+async def _count_old(database: Database, older_than: float, as_json: bool) -> None:
+    """Count the versions that `prune` would remove now."""
+    count = 0
+    async with database.service() as service:
+        async for info in listed(service, "", None, 0, all_versions=True):
+            ended_for = info.closed_for if info.state == "closed" else -info.lease_left
+            count += info.state != "pruned" and (ended_for or 0.0) > older_than
+    if as_json:
+        print_json({"would_prune": count})
+    else:
+        click.echo(f"{count} versions would be pruned")
 
 
 @click.command()

@@ -46,6 +46,22 @@ async def test_an_interrupted_tail_ends_quietly(tmp_path: Path) -> None:
     assert tail.returncode == 130
 
 
+@pytest.mark.parametrize(("answer", "left"), [(b"n\n", True), (b"y\n", False)], ids=["no", "yes"])
+def test_prune_asks_on_a_terminal(environment: dict[str, str], answer: bytes, left: bool) -> None:
+    terminal, keyboard = os.openpty()
+    try:
+        os.write(terminal, answer)
+        command = [*PROGRAM, "prune", "--older-than", "0s"]
+        pruned = subprocess.run(
+            command, env=environment, stdin=keyboard, capture_output=True, text=True, timeout=20
+        )
+    finally:
+        os.close(terminal)
+        os.close(keyboard)
+    assert "Remove all versions older than" in pruned.stderr
+    assert (pruned.returncode, "versions pruned" in pruned.stdout) == (int(left), not left)
+
+
 def test_a_reader_that_hangs_up_ends_the_command(environment: dict[str, str]) -> None:
     pipe = f"{' '.join(PROGRAM)} ls --json --limit 0 | head -n 1"
     done = subprocess.run(
