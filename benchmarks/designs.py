@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import secrets
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Sequence
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
-from benchmarks.backends import JSONB_TABLE, Backend, Database, Server, durable_streams, redis
+from benchmarks import processes
 from benchmarks.figures import percentile
 from benchmarks.pacing import Load
-from benchmarks.processes import ROOT, finished, killed, node, printed, python, started
+from benchmarks.processes import Database, PortProgram, Server, node, python
 
 INTERVAL = 0.020
 LIMIT = 0.050
@@ -22,6 +23,33 @@ LIMIT = 0.050
 
 SETTLE = 0.3
 """Seconds for the last chunks to arrive."""
+
+JSONB_TABLE = """
+CREATE TABLE stream_chunk (
+  stream_id TEXT NOT NULL, version BIGINT NOT NULL DEFAULT 0, id BIGINT NOT NULL,
+  created_at TIMESTAMP NOT NULL DEFAULT NOW(), chunk JSONB NOT NULL,
+  PRIMARY KEY (stream_id, version, id)
+)
+"""
+"""The table in the README of the TypeScript package."""
+
+Backend = Database | PortProgram
+
+
+def redis(fsync: str | None) -> PortProgram:
+    """A redis-server without snapshots; `fsync` is its appendfsync, None appends nothing."""
+    log = ["--appendonly", "yes", "--appendfsync", fsync] if fsync else ["--appendonly", "no"]
+    options = ["redis-server", "--bind", "127.0.0.1", "--save", "", *log]
+    return PortProgram(
+        "redis", lambda port, folder: [*options, "--port", str(port), "--dir", str(folder)]
+    )
+
+
+def durable_streams(*, files: bool) -> PortProgram:
+    """The reference server of Durable Streams, on files that it syncs, or in memory."""
+    return PortProgram(
+        "http", lambda port, folder: node("durable_server.mjs", str(port), *[str(folder)] * files)
+    )
 
 
 @dataclass(frozen=True)
@@ -41,40 +69,40 @@ class Design:
     needs: str = "monostream_ai"
 
 
-def _jsonb(server: Server) -> Backend:
-    return Database(server, JSONB_TABLE)
-
-
-OURS_PUSHED = Design("monostream_ai, push", python("programs.roles", "ours"), Database, "push")
 OURS_WRITTEN = Design("monostream_ai, await write", python("programs.roles", "ours"), Database)
-OURS_SILENT = Design("monostream_ai, silent", python("programs.roles", "silent"), Database)
-DRIZZLE = Design("Node stand-in, drizzle", node("roles.mjs", "drizzle"), _jsonb)
-PLAIN_PG = Design("Node stand-in, plain pg", node("roles.mjs", "pg"), _jsonb)
+OURS_PUSHED = replace(OURS_WRITTEN, name="monostream_ai, push", writes="push")
+OURS_SILENT = replace(OURS_WRITTEN, command=python("programs.roles", "silent"))
+OURS_IN_MEMORY = replace(
+    OURS_WRITTEN, name="monostream_ai, in memory", command=python("programs.roles", "memory")
+)
+DRIZZLE = Design(
+    "Node stand-in, drizzle",
+    node("roles.mjs", "drizzle"),
+    lambda server: Database(server, JSONB_TABLE),
+)
+PLAIN_PG = replace(DRIZZLE, name="Node stand-in, plain pg", command=node("roles.mjs", "pg"))
 
 
 def _on_redis(
-    name: str, command: tuple[str, ...], fsync: str | None, needs: str = "monostream_ai"
-) -> Design:
-    where = f"Redis fsync {fsync}" if fsync else "Redis in memory"
-    return Design(f"{name}, {where}", command, lambda server: redis(fsync), needs=needs)
-
-
-def _durable(where: str, *, files: bool) -> Design:
-    command = node("roles.mjs", "durable-streams")
-    backend = lambda server: durable_streams(files=files)  # noqa: E731
-    return Design(f"durable-streams, {where}", command, backend)
+    name: str, command: tuple[str, ...], *fsyncs: str | None, needs: str = "monostream_ai"
+) -> Iterator[Design]:
+    for fsync in fsyncs:
+        where = f"Redis fsync {fsync}" if fsync else "Redis in memory"
+        backend = lambda _, fsync=fsync: redis(fsync)  # noqa: E731
+        yield Design(f"{name}, {where}", command, backend, needs=needs)
 
 
 _NPM = ("npm resumable-stream", node("roles.mjs", "resumable-stream"))
 _PYPI = ("PyPI resumable-stream", python("programs.roles", "resumable-stream"))
 _ASSISTANT = ("assistant-stream", python("programs.roles", "assistant-stream"))
+_DURABLE = node("roles.mjs", "durable-streams")
 PEERS = [
     replace(OURS_WRITTEN, name="monostream_ai, Postgres"),
-    *(_on_redis(*_NPM, fsync) for fsync in (None, "always")),
-    *(_on_redis(*_PYPI, fsync, "resumable_stream") for fsync in (None, "always")),
-    *(_on_redis(*_ASSISTANT, fsync, "assistant_stream") for fsync in (None, "everysec", "always")),
-    _durable("in memory", files=False),
-    _durable("synced files", files=True),
+    *_on_redis(*_NPM, None, "always"),
+    *_on_redis(*_PYPI, None, "always", needs="resumable_stream"),
+    *_on_redis(*_ASSISTANT, None, "everysec", "always", needs="assistant_stream"),
+    Design("durable-streams, in memory", _DURABLE, lambda _: durable_streams(files=False)),
+    Design("durable-streams, synced files", _DURABLE, lambda _: durable_streams(files=True)),
 ]
 """Packages from the registries beside this one."""
 
@@ -95,19 +123,12 @@ class Running:
 
     async def ready(self, role: str, load: Load) -> Process:
         """Start a program in a role, and return when it is ready."""
-        program = await started([*self.design.command, role, load.to_json()])
+        program = await processes.started([*self.design.command, role, json.dumps(asdict(load))])
         self._programs.append(program)
         return program
 
-    async def result(self, role: str, load: Load) -> Any:
-        """Run a program in a role that only prints its result."""
-        command = [*self.design.command, role, load.to_json()]
-        program = await asyncio.create_subprocess_exec(*command, stdout=PIPE, cwd=ROOT)
-        self._programs.append(program)
-        return await printed(program)
-
     async def kill(self) -> None:
-        await killed(*self._programs)
+        await processes.killed(*self._programs)
         self._programs.clear()
 
 
@@ -120,10 +141,7 @@ async def running(server: Server, designs: Sequence[Design]) -> AsyncIterator[li
             if importlib.util.find_spec(design.needs) is None:
                 print(f"{design.name} is left out: {design.needs} is not installed")
                 continue
-            backend = design.backend(server)
-            await backend.start()
-            stack.push_async_callback(backend.stop)
-            one = Running(design, backend)
+            one = Running(design, await stack.enter_async_context(design.backend(server)))
             stack.push_async_callback(one.kill)
             started.append(one)
         yield started
@@ -139,10 +157,6 @@ class Delivery(NamedTuple):
     cpu_per_chunk: float
     """Microseconds of all processes for each chunk that arrived."""
 
-    @property
-    def sustained(self) -> bool:
-        return self.in_time >= 0.99
-
 
 async def deliver(server: Server, design: Design, rate: int, seconds: float) -> Delivery:
     """Run a writer and a reader at `rate` chunks/s, on a backend of their own."""
@@ -155,10 +169,10 @@ async def deliver_to(one: Running, streams: int, seconds: float) -> Delivery:
     writer = await one.ready(one.design.writes, load)
     reader = await one.ready("read", load)
     before = one.backend.cpu()
-    wrote = await finished(writer)
+    wrote = await processes.finished(writer)
     await asyncio.sleep(SETTLE)
     used = one.backend.cpu() - before
-    read = await finished(reader)
+    read = await processes.finished(reader)
     await one.kill()
     times = sorted(read["latencies"])
     if len(times) > load.chunks:

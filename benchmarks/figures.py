@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import platform
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
-from benchmarks.backends import Server
+from benchmarks.processes import Server
 
 T = TypeVar("T")
 
@@ -27,7 +30,7 @@ class Figure:
     row: int
     name: str
     unit: str
-    values: list[float] = field(default_factory=list)
+    values: list[float]
     target: str = ""
 
     @property
@@ -52,18 +55,13 @@ class Row:
 
     def __init__(self, number: int, server: Server, *, quick: bool = False) -> None:
         self.server = server
-        self._number = number
-        self._quick = quick
-        self._figures: dict[str, Figure] = {}
-
-    @property
-    def figures(self) -> list[Figure]:
-        return [*self._figures.values()]
+        self._number, self._quick = number, quick
+        self.figures: dict[str, Figure] = {}
 
     def add(self, name: str, value: float, unit: str, target: str = "") -> None:
         """Add the value of this round. Names are listed in the order in which they come up."""
         target = "" if self._quick else target
-        figure = self._figures.setdefault(name, Figure(self._number, name, unit, [], target))
+        figure = self.figures.setdefault(name, Figure(self._number, name, unit, [], target))
         figure.values.append(value)
 
     def seconds(self, full: float) -> float:
@@ -82,23 +80,28 @@ def percentile(values: Sequence[float], part: float) -> float:
 
 
 def table(figures: Sequence[Figure]) -> str:
-    width = max(len(figure.name) for figure in figures)
+    width = max((len(figure.name) for figure in figures), default=0)
     lines = [f"row {'':{width}} {'median':>10} {'min':>10} {'max':>10} {'':9} target"]
     for figure in figures:
         values = (figure.median, min(figure.values), max(figure.values))
-        numbers = " ".join(f"{_short(value):>10}" for value in values)
+        numbers = " ".join(f"{value:>10,.{0 if abs(value) >= 1000 else 2}f}" for value in values)
         end = f"{figure.unit:9} {figure.target:10} {figure.verdict}"
         lines.append(f"{figure.row:3} {figure.name:{width}} {numbers} {end}".rstrip())
     return "\n".join(lines)
 
 
-def report(figures: Sequence[Figure], packages: Sequence[str]) -> dict[str, Any]:
-    """Return the figures and a description of the machine, for `json.dumps`."""
+def arguments(description: str | None, script: str) -> argparse.ArgumentParser:
+    """Return a parser with `--json`, by default a file beside the script and named like it."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=description, formatter_class=form)
+    parser.add_argument("--json", type=Path, default=Path(script).with_suffix(".json"))
+    return parser
+
+
+def store(path: Path, figures: Sequence[Figure], packages: Sequence[str], **more: object) -> None:
+    """Write the figures and a description of the machine as JSON."""
     machine = {"python": platform.python_version(), "processors": os.cpu_count()}
     machine |= {"load": os.getloadavg()[0], **{name: version(name) for name in packages}}
-    stored = [{**asdict(figure), "median": figure.median} for figure in figures]
-    return {"machine": machine, "figures": stored}
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.2f}"
+    values = [{**asdict(figure), "median": figure.median} for figure in figures]
+    stored = {"machine": machine, "figures": values, **more}
+    path.write_text(json.dumps(stored, indent=2, ensure_ascii=False) + "\n")

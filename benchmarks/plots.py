@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 from matplotlib import pyplot
 
 
 def draw(medians: dict[str, float], path: Path) -> None:
-    ranges = {
-        name: (p50, medians[name.removesuffix("50") + "99"])
-        for name, p50 in medians.items()
-        if name.endswith(", p50")
-    }
-    picture, axes = pyplot.subplots(figsize=(9, 0.8 + 0.32 * len(ranges)), layout="constrained")
-    for name, ends in ranges.items():
-        label, color = name.removesuffix(", p50"), "#2563eb" if "monostream" in name else "#9ca3af"
-        axes.plot(ends, [label, label], color=color, linewidth=3, solid_capstyle="butt")
-        axes.plot(ends[:1], [label], "o", color=color)
+    names = [name.removesuffix(", p50") for name in medians if name.endswith(", p50")]
+    pyplot.switch_backend("Agg")
+    picture, axes = pyplot.subplots(figsize=(9, 0.8 + 0.32 * len(names)), layout="constrained")
+    for name in names:
+        ends = [medians[f"{name}, {part}"] for part in ("p50", "p99")]
+        color = "#2563eb" if "monostream" in name else "#9ca3af"
+        axes.plot(ends, [name, name], color=color, linewidth=3, solid_capstyle="butt")
+        axes.plot(ends[:1], [name], "o", color=color)
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.grid(axis="x", color="#e5e7eb")
@@ -32,20 +25,12 @@ def draw(medians: dict[str, float], path: Path) -> None:
     picture.savefig(path, dpi=100)
 
 
-def main() -> None:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("row", type=int)
     parser.add_argument("picture", type=Path)
     parser.add_argument("--json", type=Path, default=Path(__file__).with_name("run.json"))
     options = parser.parse_args()
     figures = json.loads(options.json.read_text())["figures"]
-    medians = {
-        one["name"]: statistics.median(one["values"])
-        for one in figures
-        if one["row"] == options.row
-    }
+    medians = {one["name"]: one["median"] for one in figures if one["row"] == options.row}
     draw(medians, options.picture)
-
-
-if __name__ == "__main__":
-    main()

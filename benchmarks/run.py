@@ -5,34 +5,33 @@ python benchmarks/run.py [--rows 1,2,3] [--rounds 3] [--quick] [--json benchmark
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.backends import Server
-from benchmarks.figures import Figure, Row, report, table
-from benchmarks.rows import appends, delivery, imports, peers, responses, scenarios
+from benchmarks.figures import Figure, Row, arguments, store, table
+from benchmarks.processes import Server
+from benchmarks.rows import capture, delivery, parts, responses
 
 ROWS: dict[int, Callable[[Row], Awaitable[None]]] = {
     1: delivery.sustained_rate,
     2: delivery.latency,
     3: delivery.idle,
-    4: appends.appends,
+    4: parts.appends,
     6: delivery.neighbours,
     7: responses.replay,
     8: responses.fan_out,
     9: responses.silent_readers,
     11: responses.joins,
-    12: peers.crash,
-    13: imports.imports,
-    14: scenarios.scenarios,
-    16: peers.speed,
-    17: peers.faults,
+    12: delivery.crash,
+    13: parts.imports,
+    14: delivery.scenarios,
+    15: capture.cost_of_capture,
+    16: delivery.peers,
+    17: delivery.faults,
 }
 
 
@@ -41,32 +40,21 @@ async def measure(numbers: list[int], rounds: int, *, quick: bool) -> list[Figur
     with Server() as server:
         for number in numbers:
             row = Row(number, server, quick=quick)
-            for _ in range(rounds):
+            for _ in range(1 if quick else rounds):
                 await ROWS[number](row)
-            print(table(row.figures), flush=True)
-            figures += row.figures
+            print(table([*row.figures.values()]), flush=True)
+            figures += row.figures.values()
     return figures
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--rows", type=lambda text: [int(number) for number in text.split(",")], default=[*ROWS]
-    )
+    parser = arguments(__doc__, __file__)
+    parser.add_argument("--rows", type=lambda text: [*map(int, text.split(","))], default=[*ROWS])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="one round at the smallest size: whether the rows run, not what they measure",
-    )
-    parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser.add_argument("--quick", action="store_true", help="one round at the smallest size")
     options = parser.parse_args()
-    rounds = 1 if options.quick else options.rounds
-    figures = asyncio.run(measure(options.rows, rounds, quick=options.quick))
-    stored = report(figures, ("asyncpg", "sqlalchemy", "aiosqlite"))
-    options.json.write_text(json.dumps(stored, indent=2, ensure_ascii=False) + "\n")
+    figures = asyncio.run(measure(options.rows, options.rounds, quick=options.quick))
+    store(options.json, figures, ("asyncpg", "sqlalchemy", "aiosqlite"))
 
 
 if __name__ == "__main__":

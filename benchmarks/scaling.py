@@ -138,34 +138,32 @@ def tables(costs: Costs) -> dict[str, str]:
         pairs = ((cell.database, "backend"), (cell.writers, "publisher"), (cell.readers, "reader"))
         cores = [f"{computed:.2f}, {run[name]:.2f}" for computed, name in pairs]
         runs.append((f"{run['rate']:,}", *cores, f"{cell.delay * 1e3:.1f}, {run['p50']:.1f} ms"))
-    head = ("At once", "chunks/s", "Databases", "Processes")
-    scale = [(*head, *(f"{title} of each" for title in _EACH))]
+    scale: list[tuple[str, ...]] = []
     possible = cells(costs)
     for at_once in AT_ONCE:
         streams = min(at_once, max(possible))
         databases, processes = -(-at_once // streams), -(-streams // STREAMS_PER_PROCESS)
         counts = (at_once, at_once * RATE, databases, databases * processes)
         each = _each(costs, possible[streams], streams, processes)
-        scale.append((*(f"{count:,}" for count in counts), *each))
+        scale.append((*(f"{count:,}" for count in counts), *each.values()))
+    head = ("At once", "chunks/s", "Databases", "Processes")
+    scale.insert(0, (*head, *(f"{title} of each" for title in each)))
     named = {"costs": statements, "sizes": sizes, "runs": runs, "scale": scale}
     return {name: _markdown(rows) for name, rows in named.items()}
 
 
-_EACH = ("Chunks in a batch", "Commits/s", "Cores", "WAL", "Stored", "Connections", "Delay")
-
-
-def _each(costs: Costs, cell: Cell, streams: int, processes: int) -> tuple[str, ...]:
+def _each(costs: Costs, cell: Cell, streams: int, processes: int) -> dict[str, str]:
     stored = streams * RATE * (costs["table"] + costs["index"]) * 86_400 / 1e9
-    return (
-        f"{cell.chunks_per_batch:.0f}",
+    return {
+        "Chunks in a batch": f"{cell.chunks_per_batch:.0f}",
         # A notification is a commit, too.
-        f"{cell.batches * 2:,.0f}",
-        f"{cell.database:.1f}",
-        f"{cell.wal / 1e6:.0f} MB/s",
-        f"{stored:,.0f} GB a day",
-        f"{processes * CONNECTIONS}",
-        f"{cell.delay * 1e3:.0f} ms",
-    )
+        "Commits/s": f"{cell.batches * 2:,.0f}",
+        "Cores": f"{cell.database:.1f}",
+        "WAL": f"{cell.wal / 1e6:.0f} MB/s",
+        "Stored": f"{stored:,.0f} GB a day",
+        "Connections": f"{processes * CONNECTIONS}",
+        "Delay": f"{cell.delay * 1e3:.0f} ms",
+    }
 
 
 def _formula(cost: Sequence[float]) -> str:
@@ -178,10 +176,6 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
 
-def main() -> None:
+if __name__ == "__main__":
     for name, table in tables(json.loads(PATH.read_text())).items():
         print(f"\n{name}\n\n{table}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
-"""Half an hour of use: a chat on two server processes and Postgres, and whether anything grows.
+"""Half an hour of use: a chat on two server processes and Postgres, with stops and SIGKILLs.
 
-python benchmarks/soak.py [--minutes 30] [--seed 1] [--json benchmarks/soak.json] [--again]
+python benchmarks/soak.py [--minutes 30] [--seed 1] [--json benchmarks/soak.json]
 
 The exit code is 1 if a measure grew, something was left at the end, or a reader got another text
 than the stored one.
@@ -8,19 +8,19 @@ than the stored one.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
 import json
+import logging
 import os
-import platform
 import random
+import statistics
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,63 +28,109 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import asyncpg
 import httpx
+import uvicorn
+from fastapi import FastAPI
 
-from benchmarks.backends import Server
-from benchmarks.flatness import Measure, Sample, columns, judge, rows, table
-from benchmarks.processes import python
-from benchmarks.programs.soak_server import HANDED_OVER
-from benchmarks.turns import ChatServer, Reader, Turn
-from monostream_ai import DurableStreamService, create_service
-from monostream_ai.fastapi import chat_stream_id
+from benchmarks.figures import Figure, arguments, store, table
+from benchmarks.processes import Database, PortProgram, Server, python
+from monostream_ai import create_service
+from monostream_ai.fastapi import ChatTurn, FinishedTurn, chat_stream_id, create_chat_router
+from monostream_ai.ui_messages import UIMessage
 
-LEASE = 3.0
-USERS = 10
-SAMPLED_EVERY = 5.0
-JUDGED_FROM = 600.0
-"""Seconds of a run that is long enough to tell whether a measure grows."""
-
+LEASE, USERS = 3.0, 10
 PRUNE_AFTER, DELETE_AFTER = 120.0, 240.0
 """Ages at which the chunks of a version are removed, and a chat that nobody goes on with."""
 
 KILLS = (40.0, 70.0)
 """Seconds between two kills; shorter in a run of less than ten minutes."""
 
-HANDED_OVER_LIMIT, END_LIMIT = 90.0, 30.0
-"""Seconds in which the turn of a dead process is handed over (a minute, and a sweep), and in which
-the processes give everything back."""
+PAUSE = 0.15
+"""Seconds after which a reader comes back to a response that broke off."""
 
-ALLOWED = {"tasks": 0, "threads": 8, "files": 12, "writing": 0, "reading": 0, "streams read": 0}
-"""How much more a process may hold after the load than before: its pools of threads and connections
-fill, and clients keep connections alive."""
+LIMIT = 90.0
+"""Seconds after which a turn, or the end, is stuck; a dead process's turn is handed over in 60."""
 
-STARTED = ("age 1", 10.0, float("inf"))
-"""A process needs a while after its start until it has its connections and threads."""
 
-MEASURES = [
-    Measure("memory 0", "MB", (0.02, 1.0)),
-    Measure("objects 0", "", (0.02, 2000.0)),
-    Measure("tasks 0", "", (0.1, 3.0)),
-    Measure("threads 0", "", (0.0, 4.0)),
-    Measure("files 0", "", (0.1, 3.0)),
-    Measure("tasks 1", "", (0.1, 3.0), only=STARTED),
-    Measure("threads 1", "", (0.0, 4.0), only=STARTED),
-    Measure("files 1", "", (0.1, 3.0), only=STARTED),
-    Measure("connections", "", (0.1, 1.0)),
-    Measure("stream_chunk size", "MB", (0.2, 0.5)),
-    Measure("stream_version size", "MB", (0.2, 0.5)),
-]
+MEASURES = {
+    "memory 0": ("MB", 0.02, 1.0),
+    "tasks 0": ("", 0.1, 3.0),
+    "connections": ("", 0.1, 1.0),
+    "stream_chunk": ("MB", 0.2, 0.5),
+    "stream_version": ("MB", 0.2, 0.5),
+}
+"""The unit of each, and by how much it may grow: a share of itself and an amount."""
 
-CONNECTIONS = """
-SELECT count(*) FROM pg_stat_activity
+Sample = dict[str, Any]
+"""The measures of one moment by name, and its `seconds` since the load began."""
+
+SAMPLE = """
+SELECT count(*) AS connections,
+       CAST(pg_total_relation_size('stream_chunk') AS float8) / 1e6 AS stream_chunk,
+       CAST(pg_total_relation_size('stream_version') AS float8) / 1e6 AS stream_version
+  FROM pg_stat_activity
  WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()
 """
-TABLES = """
-SELECT relname, n_live_tup, n_dead_tup, pg_total_relation_size(relid) FROM pg_stat_user_tables
- WHERE relname IN ('stream_chunk', 'stream_version')
-"""
-FINISHED = """
-SELECT chat_id, version, count(*) FROM handed_over WHERE chat_id NOT LIKE 'warm-up%' GROUP BY 1, 2
-"""
+
+
+def make_app(url: str) -> FastAPI:
+    """Return the chat application; its `/measures` tells what its process holds."""
+    service = create_service(url, lease=LEASE)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with service, asyncpg.create_pool(url, min_size=1, max_size=1) as app.state.pool:
+            yield
+
+    async def reply(turn: ChatTurn) -> None:
+        """Write the words of the request at its pace; each ends with the time of its writing."""
+        await turn.pub.write({"type": "text-start", "id": "t"})
+        for number in range(turn.body["words"]):
+            await asyncio.sleep(turn.body["pause"])
+            word = f"{number}@{time.monotonic():.6f} "
+            turn.pub.push({"type": "text-delta", "id": "t", "delta": word})
+        await turn.pub.write({"type": "text-end", "id": "t"})
+
+    async def keep(message: UIMessage, turn: FinishedTurn) -> None:
+        row = (turn.chat_id, turn.version)
+        await app.state.pool.execute("INSERT INTO handed_over VALUES ($1, $2)", *row)
+
+    app = FastAPI(lifespan=lifespan)
+    router = create_chat_router(
+        service, reply, on_lost="retry", max_attempts=20, on_finish=keep, sweep_interval=2 * LEASE
+    )
+    app.include_router(router, prefix="/api/chat")
+
+    # A coroutine, so that it runs on the event loop whose tasks it counts.
+    @app.get("/measures")
+    async def measures() -> Sample:
+        pages, now = int(Path("/proc/self/statm").read_text().split()[1]), service.statistics()
+        return {
+            "memory": pages * os.sysconf("SC_PAGE_SIZE") / 1e6,
+            "tasks": len(asyncio.all_tasks()),
+            "writing": now.open_versions,
+            "reading": now.readers,
+        }
+
+    return app
+
+
+@dataclass
+class Reading:
+    """One reader's part of an answer.
+
+    Args:
+        question: Posted until it is answered; without one the reader only looks on.
+        by_event: Comes back with `Last-Event-ID` for the rest; otherwise it reads all again.
+        whole: The ending was read.
+    """
+
+    chat_id: str
+    question: dict[str, Any] | None
+    by_event: bool
+    version: int | None = None
+    cursor: str | None = None
+    text: str = ""
+    whole: bool = False
 
 
 class Soak:
@@ -94,209 +140,272 @@ class Soak:
         self._url, self._seed, self._seconds = url, seed, seconds
         self.counts: Counter[str] = Counter()
         self.mismatches: list[str] = []
-        self.kills: list[tuple[float, int]] = []
         self.samples: list[Sample] = []
-        self.open = 0
-        self.servers = [ChatServer("http", self._command) for _ in range(2)]
-        self.http = httpx.AsyncClient(timeout=60.0, limits=httpx.Limits(max_connections=None))
-        self.stored: DurableStreamService[Any] = create_service(url)
-        self._running: dict[str, None] = {}
+        serve = lambda port, _: python("soak", "--serve", url, str(port))  # noqa: E731
+        self._servers = [PortProgram("http", serve) for _ in range(2)]
         self._left: deque[tuple[float, str]] = deque()
         self._ended: set[tuple[str, int]] = set()
 
-    async def run(self) -> dict[str, Any]:
-        """Return how it ended, when nothing was going on any more."""
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self.http)
-            await stack.enter_async_context(self.stored)
-            for server in self.servers:
-                stack.push_async_callback(server.stop)
-            await asyncio.gather(*(server.start() for server in self.servers))
-            self._database = await asyncpg.connect(self._url)
-            stack.push_async_callback(self._database.close)
-            await self._database.execute(HANDED_OVER)
+    async def run(self) -> None:
+        """Put on the load, and wait until nothing is left of it."""
+        async with (
+            httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=None)) as self._http,
+            create_service(self._url) as self._stored,
+            asyncpg.create_pool(self._url, min_size=1, max_size=1) as self._database,
+            self._servers[0],
+            self._servers[1],
+        ):
+            # A row for each call of `on_finish`.
+            await self._database.execute("CREATE TABLE handed_over (chat_id text, version bigint)")
             for number in range(4):
-                await Turn(self, random.Random(number), f"warm-up-{number}", 0).run()
+                await self._turn(random.Random(number), f"warm-up-{number}", 0)
             before = await self._sample()
             self._begin = time.monotonic()
-            sampling = asyncio.create_task(self._sampler())
             async with asyncio.TaskGroup() as group:
                 for number in range(USERS):
-                    group.create_task(self._user(number, self._chance("user", number)))
-                group.create_task(self._passers_by(self._chance("passers-by")))
-                group.create_task(self._killer(self._chance("killer")))
+                    group.create_task(self._user(number, random.Random(f"{self._seed} {number}")))
+                group.create_task(self._killer(random.Random(self._seed)))
                 group.create_task(self._housekeeper())
-            sampling.cancel()
-            return await self._wind_up(before)
+            await self._wind_up(before)
 
-    def _command(self, port: int, directory: Path) -> Sequence[str]:
-        options = {"url": self._url, "port": port, "lease": LEASE}
-        return python("programs.soak_server", json.dumps(options))
-
-    def mismatch(self, text: str) -> None:
-        """Note what must never be: any of them spoils the run."""
+    def _mismatch(self, text: str) -> None:
+        """Note an event that must never happen: any of them spoils the run."""
         self.mismatches.append(text)
         print(f"MISMATCH {text}", file=sys.stderr, flush=True)
 
-    def _chance(self, *parts: object) -> random.Random:
-        return random.Random(f"{self._seed} {parts}")
-
-    def _left_after(self, seconds: float) -> float:
-        """Return the seconds of load that are left after so many more."""
-        return self._begin + self._seconds - time.monotonic() - seconds
+    def _passed(self) -> float:
+        return time.monotonic() - self._begin
 
     async def _user(self, number: int, chance: random.Random) -> None:
-        await asyncio.sleep(chance.uniform(0.0, 3.0))
         for conversation in itertools.count():
             chat_id = f"{number}-{conversation}"
             for turn in range(chance.randint(1, 4)):
-                if self._left_after(0.0) < 0:
-                    return
-                self._running[chat_id] = None
-                version = await Turn(self, chance, chat_id, turn).run()
-                del self._running[chat_id]
-                if version is not None:
-                    self._ended.add((chat_id, version))
                 await asyncio.sleep(chance.uniform(0.5, 3.0))
+                if self._passed() > self._seconds:
+                    return
+                try:
+                    async with asyncio.timeout(LIMIT):
+                        await self._turn(chance, chat_id, turn)
+                except TimeoutError:
+                    self._mismatch(f"a turn of {chat_id} took over {LIMIT:g} s")
             self._left.append((time.monotonic(), chat_id))
 
-    async def _passers_by(self, chance: random.Random) -> None:
-        """Open a running answer several times at once, and leave within 0.3 s."""
-        while self._left_after(0.0) > 0:
-            await asyncio.sleep(chance.uniform(1.0, 4.0))
-            if self._running:
-                chat_id, count = chance.choice([*self._running]), chance.randint(1, 6)
-                self.counts["passers-by"] += count
-                readers = [Reader(self, chat_id, by_event=False) for _ in range(count)]
-                stays = [(chance.randrange(2), chance.uniform(0.0, 0.3)) for _ in readers]
-                reading = (one.read(*stay) for one, stay in zip(readers, stays, strict=True))
-                await asyncio.gather(*reading)
+    async def _turn(self, chance: random.Random, chat_id: str, number: int) -> None:
+        """Ask; readers come and go, perhaps one stops it, and all compare their texts."""
+        load = {"words": chance.randint(20, 160), "pause": chance.choice((0.02, 0.05, 0.08))}
+        parts = [{"type": "text", "text": "Go on."}]
+        message = {"id": f"question-{number}", "role": "user", "parts": parts}
+        question = {"id": chat_id, "messages": [message], "trigger": "submit-message", **load}
+        asker = Reading(chat_id, question, chance.random() < 0.5)
+        readings, length = [asker], load["words"] * load["pause"]
+
+        async def later() -> None:
+            while asker.version is None:
+                await asyncio.sleep(PAUSE)
+            await asyncio.sleep(chance.uniform(0.0, length))
+
+        async def come_and_go(reading: Reading) -> None:
+            place, leaves = chance.randrange(2), chance.random() < 0.4
+            seconds = chance.uniform(0.0, length) if leaves else None
+            while not await self._read(reading, place, seconds):
+                if reading is not asker and chance.random() < 0.5:
+                    # Gone for good.
+                    return
+                # Back at the other process, where the answer comes from the database.
+                place, seconds = place + 1, None
+                await asyncio.sleep(chance.uniform(0.0, 2.0))
+
+        async def look_on() -> None:
+            await later()
+            readings.append(reading := Reading(chat_id, None, chance.random() < 0.5))
+            await come_and_go(reading)
+
+        async def stop() -> None:
+            await later()
+            for server in self._servers * 20:
+                with suppress(httpx.TransportError):
+                    response = await self._http.post(f"{server.url}/api/chat/{chat_id}/stop")
+                    if response.status_code == 200:
+                        self.counts["stops"] += 1
+                        return
+                await asyncio.sleep(PAUSE)
+            self._mismatch(f"{chat_id} could not be stopped")
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(come_and_go(asker))
+            for _ in range(chance.choice((0, 1, 1, 2, 3))):
+                group.create_task(look_on())
+            if chance.random() < 0.15:
+                group.create_task(stop())
+        await self._compare(chat_id, readings)
+
+    async def _read(self, reading: Reading, place: int, seconds: float | None) -> bool:
+        """Read for so many seconds, from both processes in turn; return whether all is read."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for number in itertools.count(place):
+                    with suppress(httpx.TransportError):
+                        if await self._over_at(self._servers[number % 2].url, reading):
+                            return True
+                    await asyncio.sleep(PAUSE)
+        self.counts["left in mid-answer"] += 1
+        return False
+
+    async def _over_at(self, url: str, reading: Reading) -> bool:
+        method, path, options = "GET", f"/api/chat/{reading.chat_id}/stream", {}
+        if reading.question is not None and reading.version is None:
+            method, path, options = "POST", "/api/chat", {"json": reading.question}
+        elif reading.by_event and reading.cursor:
+            options = {"headers": {"last-event-id": reading.cursor}}
+        async with self._http.stream(method, url + path, **options) as response:
+            status = response.status_code
+            self.counts[f"{method}, status {status}"] += 1
+            if status == 200:
+                await _take_all(response, reading)
+                if not reading.whole:
+                    self._mismatch(
+                        f"a response for {reading.chat_id} ended cleanly without an ending"
+                    )
+                return reading.whole
+        if status == 409 and reading.cursor is not None:
+            # Its version was superseded; the next one is replayed from its beginning.
+            reading.cursor = None
+        elif status not in (204, 503):
+            self._mismatch(f"{method} for {reading.chat_id} was answered by {status}")
+        return status == 204
+
+    async def _compare(self, chat_id: str, readings: Sequence[Reading]) -> None:
+        latest = await self._stored.status(chat_stream_id(chat_id))
+        if latest.state != "closed":
+            self._mismatch(f"{chat_id} is {latest.state} after its ending was read")
+        for reading in readings:
+            if reading.version is None:
+                continue
+            chunks = await self._stored.chunks(chat_stream_id(chat_id), reading.version)
+            text = "".join(chunk.get("delta", "") for chunk in chunks)
+            whole = reading.text == text and reading.version == latest.version
+            if not (whole if reading.whole else text.startswith(reading.text)):
+                name, got = f"{chat_id} version {reading.version}", reading.text
+                self._mismatch(f"{name}: {got[-60:]!r} was read of {text[-60:]!r}")
+            self.counts["texts compared"] += 1
+        self.counts["turns"] += 1
+        self._ended.add((chat_id, latest.version))
 
     async def _killer(self, chance: random.Random) -> None:
         haste = min(1.0, self._seconds / 600)
-        # The last one killed must be up again before the end.
-        while self._left_after(pause := chance.uniform(*KILLS) * haste) > KILLS[0] * haste:
-            await asyncio.sleep(pause)
+        while self._passed() < self._seconds - KILLS[1] * haste:
+            await asyncio.sleep(chance.uniform(*KILLS) * haste)
             # After the first sixth process 0 lives on: whether it grows shows only in a long life.
-            seconds = time.monotonic() - self._begin
-            place = chance.randrange(2) if seconds < self._seconds / 6 else 1
-            self.kills.append((round(seconds, 1), place))
+            server = self._servers[chance.randrange(2) if self._passed() < self._seconds / 6 else 1]
             self.counts["kills"] += 1
-            await self.servers[place].kill()
+            await server.kill()
             await asyncio.sleep(chance.uniform(0.0, 3.0))
-            await self.servers[place].start()
+            await server.start()
 
     async def _housekeeper(self) -> None:
-        while self._left_after(15.0) > 0:
-            await asyncio.sleep(15.0)
-            self.counts["versions pruned"] += await self.stored.prune(older_than=PRUNE_AFTER)
+        while self._passed() < self._seconds:
+            self.samples.append({"seconds": self._passed(), **await self._sample()})
+            self.counts["versions pruned"] += await self._stored.prune(older_than=PRUNE_AFTER)
             while self._left and self._left[0][0] < time.monotonic() - DELETE_AFTER:
                 stream_id = chat_stream_id(self._left.popleft()[1])
-                self.counts["chats deleted"] += await self.stored.delete(stream_id)
-
-    async def _sampler(self) -> None:
-        every = min(SAMPLED_EVERY, self._seconds / 36)
-        for number in itertools.count(1):
-            await asyncio.sleep(max(0.0, self._begin + every * number - time.monotonic()))
-            seconds = round(time.monotonic() - self._begin, 2)
-            self.samples.append({"seconds": seconds, **await self._sample()})
+                self.counts["chats deleted"] += await self._stored.delete(stream_id)
+            await asyncio.sleep(5.0)
 
     async def _sample(self) -> Sample:
         """Return what both processes and the database hold; a dead process has no measures."""
-        sample: Sample = {"open responses": self.open, "load": os.getloadavg()[0]}
-        for place, server in enumerate(self.servers):
+        sample = dict(await self._database.fetchrow(SAMPLE))
+        for place, server in enumerate(self._servers):
             with suppress(httpx.TransportError):
-                if server.up:
-                    got = (await self.http.get(f"{server.url}/measures")).json()
-                    got["age"] = time.monotonic() - server.born
-                    sample |= {f"{name} {place}": value for name, value in got.items()}
-        sample["connections"] = await self._database.fetchval(CONNECTIONS)
-        for name, live, dead, size in await self._database.fetch(TABLES):
-            sample |= {f"{name} rows": live, f"{name} dead": dead, f"{name} size": size / 1e6}
+                got = (await self._http.get(f"{server.url}/measures")).json()
+                sample |= {f"{name} {place}": value for name, value in got.items()}
         return sample
 
-    async def _wind_up(self, before: Sample) -> dict[str, Any]:
-        """Wait until nothing is left and every turn is handed over; let both processes leave."""
-        over = time.monotonic()
-        while left := _excess(before, after := await self._sample()):
-            if time.monotonic() > over + END_LIMIT:
+    async def _wind_up(self, before: Sample) -> None:
+        """Wait until nothing is left and every turn is handed over."""
+        over, held = time.monotonic(), ("tasks", "writing", "reading")
+        while time.monotonic() < over + LIMIT:
+            rows = await self._database.fetch("SELECT chat_id, version FROM handed_over")
+            found = Counter(map(tuple, rows))
+            missing = self._ended - found.keys()
+            after = await self._sample()
+            more = [name for name in before if name.startswith(held) and after[name] > before[name]]
+            if not missing and not more:
                 break
             await asyncio.sleep(0.5)
-        settled_after = time.monotonic() - over
-        while True:
-            found = {
-                (chat, version): n for chat, version, n in await self._database.fetch(FINISHED)
-            }
-            missing = self._ended - set(found)
-            if not missing or time.monotonic() > over + HANDED_OVER_LIMIT:
-                break
-            await asyncio.sleep(1.0)
         for chat_id, version in sorted(missing):
-            self.mismatch(f"version {version} of {chat_id} was never handed over")
-        for server in self.servers:
-            await server.leave()
-        again = sum(count > 1 for count in found.values())
-        return {
-            **{"before": before, "after": after, "left": left, "settled_after": settled_after},
-            **{"handed_over": sum(found.values()), "handed_over_again": again},
-        }
+            self._mismatch(f"version {version} of {chat_id} was never handed over")
+        for name in more:
+            self._mismatch(f"{name}: {after[name]} after the load, {before[name]} before it")
+        self.counts["handed over"] = len(found)
+        self.counts["handed over again"] = found.total() - len(found)
 
 
-def _excess(before: Sample, after: Sample) -> list[str]:
-    return [
-        f"process {place} has {after[f'{name} {place}']} {name} after {before[f'{name} {place}']}"
-        for place, (name, more) in itertools.product(range(2), ALLOWED.items())
-        if after[f"{name} {place}"] > before[f"{name} {place}"] + more
-    ]
+async def _take_all(response: httpx.Response, reading: Reading) -> None:
+    version = int(response.headers["x-workflow-run-id"].rpartition("~")[2])
+    if not reading.by_event or reading.cursor is None or version != reading.version:
+        reading.text = ""
+    reading.version, id = version, reading.cursor
+    async for line in response.aiter_lines():
+        field, _, value = line.partition(": ")
+        if field == "id":
+            id = value
+        elif value == "[DONE]":
+            reading.whole = True
+            return
+        elif field == "data":
+            reading.cursor = id
+            reading.text += json.loads(value).get("delta", "")
 
 
-async def soaked(minutes: float, seed: int) -> dict[str, Any]:
+def judge(name: str, samples: Sequence[Sample], length: float) -> list[Figure]:
+    """Return the median of a measure in the second sixth of a run, and the step to the last sixth.
+
+    Args:
+        samples: Those without the measure do not count. Nothing is returned if there are too few.
+        length: Seconds of the run.
+    """
+    unit, share, amount = MEASURES[name]
+    sixths: dict[int, list[float]] = {place: [] for place in range(6)}
+    for sample in samples:
+        if name in sample and sample["seconds"] < length:
+            sixths[int(sample["seconds"] * 6 / length)].append(sample[name])
+    if min(len(sixths[1]), len(sixths[5])) < 4:
+        return []
+    before, after = statistics.median(sixths[1]), statistics.median(sixths[5])
+    allowed = f"<= {share * before + amount:.2f}"
+    growth = Figure(0, f"{name}, growth", unit, [after - before], allowed)
+    return [Figure(0, name, unit, [before]), growth]
+
+
+async def soaked(seed: int, seconds: float) -> Soak:
     with Server() as server:
-        soak = Soak(await server.new_database(), seed, minutes * 60)
-        ending = await soak.run()
-    return {
-        "machine": {"python": platform.python_version(), "processors": os.cpu_count()},
-        **{"minutes": minutes, "seed": seed, "counts": dict(sorted(soak.counts.items()))},
-        **{"mismatches": soak.mismatches, "ending": ending, "kills": soak.kills},
-        "samples": columns(soak.samples),
-    }
-
-
-def conclude(run: dict[str, Any]) -> bool:
-    """Judge a run and print the verdicts, which are added to it; return whether all is well."""
-    samples, ending, seconds = rows(run["samples"]), run["ending"], run["minutes"] * 60
-    # A short run is all warm-up, so nothing can be said of growth.
-    measures = MEASURES if seconds >= JUDGED_FROM else []
-    verdicts = [found for measure in measures if (found := judge(measure, samples, seconds))]
-    run["verdicts"] = [asdict(verdict) for verdict in verdicts]
-    print(", ".join(f"{name} {count:,}" for name, count in run["counts"].items()))
-    print(f"handed over {ending['handed_over']:,}, again {ending['handed_over_again']:,}")
-    print(f"{len(run['mismatches'])} mismatches")
-    nothing = [f"nothing was left {ending['settled_after']:.1f} s after the load"]
-    print(*ending["left"] or nothing, sep="\n")
-    print(table(verdicts))
-    flat = all(verdict.flat for verdict in verdicts)
-    return flat and not run["mismatches"] and not ending["left"]
+        async with Database(server) as database:
+            await (soak := Soak(database.url, seed, seconds)).run()
+    return soak
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments(__doc__, __file__)
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument(
-        "--seed", type=int, default=1, help="of the load; its timing is not repeated"
-    )
-    parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"))
-    parser.add_argument("--again", action="store_true", help="only judge the run in the JSON")
+    parser.add_argument("--seed", type=int, default=1, help="of the load, not of its timing")
+    parser.add_argument("--serve", nargs=2, metavar=("URL", "PORT"), help="be one of the servers")
     options = parser.parse_args()
-    if options.again:
-        run = json.loads(options.json.read_text())
-    else:
-        run = asyncio.run(soaked(options.minutes, options.seed))
-    well = conclude(run)
-    options.json.write_text(json.dumps(run) + "\n")
-    return 0 if well else 1
+    if options.serve:
+        # Kills make errors in the background, each of them a line.
+        logging.disable(logging.CRITICAL)
+        url, port = options.serve
+        uvicorn.run(make_app(url), port=int(port), timeout_graceful_shutdown=5)
+        return 0
+    seconds = options.minutes * 60
+    soak = asyncio.run(soaked(options.seed, seconds))
+    # A short run is all warm-up, so nothing can be said of growth.
+    names = MEASURES if seconds >= 600.0 else ()
+    figures = [line for name in names for line in judge(name, soak.samples, seconds)]
+    print(", ".join(f"{name} {count:,}" for name, count in sorted(soak.counts.items())))
+    print(f"{len(soak.mismatches)} mismatches", table(figures), sep="\n")
+    found = {"counts": soak.counts, "mismatches": soak.mismatches, "samples": soak.samples}
+    store(options.json, figures, (), seed=options.seed, minutes=options.minutes, **found)
+    return bool(soak.mismatches) or any(figure.verdict == "NOT MET" for figure in figures)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ export async function connect(base) {
   return {
     async open(id) {
       const handle = await DurableStream.create({ url: url(id), contentType: "application/json" });
-      return { write: (chunk) => handle.append(JSON.stringify(chunk)), end: () => handle.close() };
+      return { write: (chunk) => handle.append(JSON.stringify(chunk)), close: () => handle.close() };
     },
     async *join(id) {
       const response = await stream({ url: url(id), live: true });

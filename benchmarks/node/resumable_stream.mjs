@@ -27,7 +27,7 @@ function source() {
   };
   const writer = {
     write: (chunk) => new Promise((resolve) => put({ text: JSON.stringify(chunk) + "\n", resolve })),
-    end: async () => put(undefined),
+    close: async () => put(undefined),
   };
   return { stream, writer };
 }

@@ -8,6 +8,8 @@ import { bigint, jsonb, pgTable, primaryKey, text, timestamp } from "drizzle-orm
 import pg from "pg";
 
 const CHANNEL = "stand_in";
+// A bigint is a number, as it is for drizzle.
+pg.types.setTypeParser(20, Number);
 
 const streamChunk = pgTable(
   "stream_chunk",
@@ -55,12 +57,7 @@ function plainStore(pool) {
   return {
     insert: (streamId, version, id, chunk) =>
       run("insert", INSERT, [streamId, version, id, JSON.stringify(chunk)]),
-    listAfter: async (streamId, version, first) =>
-      (await run("list", LIST, [streamId, version, first])).map((row) => ({
-        version: Number(row.version),
-        id: Number(row.id),
-        chunk: row.chunk,
-      })),
+    listAfter: (streamId, version, first) => run("list", LIST, [streamId, version, first]),
     notify: (payload) => run("notify", "SELECT pg_notify($1, $2)", [CHANNEL, payload]),
   };
 }
@@ -83,8 +80,7 @@ class Service {
   }
 
   async latestVersion(streamId) {
-    const { rows } = await this.pool.query(LATEST, [streamId]);
-    return rows[0].version === null ? null : Number(rows[0].version);
+    return (await this.pool.query(LATEST, [streamId])).rows[0].version;
   }
 
   async open(streamId, version = 0) {

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 from assistant_stream.resumable import (
-    RedisResumableStreamStore,
     create_redis_resumable_stream_store,
     create_resumable_stream_context,
 )
 from redis.asyncio import Redis
 
 from benchmarks.pacing import Chunk
-
-
-class StoreWriter:
-    def __init__(self, store: RedisResumableStreamStore, id: str) -> None:
-        self._store = store
-        self._id = id
-
-    async def write(self, chunk: Chunk) -> None:
-        await self._store.append(self._id, json.dumps(chunk).encode())
-
-    async def end(self) -> None:
-        await self._store.finalize(self._id, "done")
 
 
 class AssistantStream:
@@ -34,10 +22,13 @@ class AssistantStream:
         self._store = create_redis_resumable_stream_store(Redis.from_url(url))
         self._context = create_resumable_stream_context(store=self._store)
 
-    async def open(self, id: str) -> StoreWriter:
+    async def open(self, id: str) -> SimpleNamespace:
         if await self._store.acquire(id) != "producer":
             raise RuntimeError(f"{id} has a producer")
-        return StoreWriter(self._store, id)
+        return SimpleNamespace(
+            write=lambda chunk: self._store.append(id, json.dumps(chunk).encode()),
+            close=lambda: self._store.finalize(id, "done"),
+        )
 
     async def join(self, id: str) -> AsyncIterator[Chunk]:
         entries = await self._context.resume(id)

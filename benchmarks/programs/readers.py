@@ -24,12 +24,9 @@ class Reader(asyncio.Protocol):
     """Counts events, and notes the ages of chunks in `lags` if it has one."""
 
     def __init__(self, path: str, lags: array[float] | None, replayed: int) -> None:
-        self.events = 0
+        self.events, self._head = 0, b""
         self.begun = asyncio.get_running_loop().create_future()
-        self._path = path
-        self._lags = lags
-        self._replayed = replayed
-        self._head = b""
+        self._path, self._lags, self._replayed = path, lags, replayed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

@@ -22,7 +22,7 @@ class Source:
         self._lines.put_nowait((json.dumps(chunk) + "\n", passed_on))
         await passed_on
 
-    async def end(self) -> None:
+    async def close(self) -> None:
         self._lines.put_nowait(None)
 
     async def __aiter__(self) -> AsyncIterator[str]:

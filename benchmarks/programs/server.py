@@ -1,21 +1,18 @@
-"""A server of event streams: `python -m benchmarks.programs.server '{"url": …, "port": …, "stack":
-…}'`.
+"""A server of event streams: `python -m benchmarks.programs.server URL PORT STACK`.
 
 `/ours/{id}` is this package's response, `/chat/{id}/stream` its merged replay. `/pages/{id}`,
-`/live/{id}` and `/silent/{id}` are written by hand. `/speak/{id}` adds chunks to the
-first and to `/live`.
+`/live/{id}` and `/silent/{id}` are written by hand. `/speak/{id}` adds chunks to `/ours/{id}` and
+to `/live`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import math
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import asyncpg
 import uvicorn
@@ -23,10 +20,12 @@ from fastapi import FastAPI
 from starlette.responses import Response, StreamingResponse
 
 from benchmarks.pacing import Chunk, allow_many_files, chunk_now
-from benchmarks.sse import FIRST_CHUNKS
 from monostream_ai import Publisher, create_service
 from monostream_ai.fastapi import ChatTurn, create_chat_router, stream_response
 from monostream_ai.ui_messages import KEEP_ALIVE, KEEP_ALIVE_INTERVAL
+
+FIRST_CHUNKS = 102
+"""Chunks that `/open` writes before anybody reads."""
 
 PAGE = 1000
 OPEN = b": stream-open\n\n"
@@ -42,14 +41,12 @@ class Live:
 
     def __init__(self) -> None:
         self._frames: list[bytes] = []
-        self._waiting: list[asyncio.Future[None]] = []
+        self._said = asyncio.Event()
 
     def say(self, frame: bytes) -> None:
         self._frames.append(frame)
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._said.set()
+        self._said = asyncio.Event()
 
     async def frames(self) -> AsyncIterator[bytes]:
         yield OPEN
@@ -58,9 +55,7 @@ class Live:
             while place < len(self._frames):
                 yield self._frames[place]
                 place += 1
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
-            await waiter
+            await self._said.wait()
 
 
 async def silence() -> AsyncIterator[bytes]:
@@ -94,26 +89,19 @@ def make_app(url: str) -> FastAPI:
 
     @app.get("/{way}/{id}")
     async def by_hand(way: str, id: str) -> Response:
-        frames = {
-            "pages": lambda: pages(app.state.pool, id),
-            "live": live.frames,
-            "silent": silence,
-        }[way]()
-        return StreamingResponse(frames, media_type="text/event-stream")
+        ways = {"pages": lambda: pages(app.state.pool, id), "live": live.frames, "silent": silence}
+        return StreamingResponse(ways[way](), media_type="text/event-stream")
 
     async def reply(turn: ChatTurn) -> None:
         """Write nothing: chats are only replayed."""
 
-    app.include_router(create_chat_router(service, reply, replay_window=math.inf), prefix="/chat")
+    app.include_router(create_chat_router(service, reply, replay_window=86_400.0), prefix="/chat")
 
     @app.post("/open/{id}")
     async def open_version(id: str) -> None:
         pubs[id] = await service.publisher(id, 0).open()
-        await pubs[id].write(
-            {"type": "start"},
-            {"type": "text-start", "id": "t1"},
-            *[chunk_now()] * (FIRST_CHUNKS - 2),
-        )
+        start = [{"type": "start"}, {"type": "text-start", "id": "t1"}]
+        await pubs[id].write(*start, *[chunk_now()] * (FIRST_CHUNKS - len(start)))
 
     @app.post("/speak/{id}")
     async def speak(id: str, seconds: float, interval: float) -> None:
@@ -128,13 +116,11 @@ def make_app(url: str) -> FastAPI:
     return app
 
 
-def main(url: str, port: int, stack: str) -> None:
+def main(url: str, port: str, stack: str) -> None:
     allow_many_files()
-    fast = {"http": "httptools", "loop": "uvloop"}
-    config: Any = fast if stack == "fast" else {"http": "h11", "loop": "asyncio"}
-    config |= {"log_level": "critical", "timeout_graceful_shutdown": 1}
-    uvicorn.run(make_app(url), host="127.0.0.1", port=port, **config)
+    http, loop = ("httptools", "uvloop") if stack == "fast" else ("h11", "asyncio")
+    uvicorn.run(make_app(url), port=int(port), log_level="critical", http=http, loop=loop)
 
 
 if __name__ == "__main__":
-    main(**json.loads(sys.argv[1]))
+    main(*sys.argv[1:])

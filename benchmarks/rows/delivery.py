@@ -1,43 +1,43 @@
-"""Rows 1, 2, 3 and 6: from a process that writes to one that reads, under load and at idle."""
+"""Rows 1-3, 6, 12, 14, 16, 17: from writers to readers in other processes, and their crashes."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import statistics
 import time
 
-from benchmarks.designs import (
-    DRIZZLE,
-    INTERVAL,
-    OURS_PUSHED,
-    OURS_SILENT,
-    OURS_WRITTEN,
-    PLAIN_PG,
-    Delivery,
-    Design,
-    deliver,
-    running,
-)
+from benchmarks import designs
 from benchmarks.figures import Row
 from benchmarks.pacing import chunk_now
-from benchmarks.processes import finished, killed, python, started
+from benchmarks.processes import Database, finished, killed, printed, tell
 from monostream_ai import create_service
+from monostream_ai.errors import PublisherLost
 
-RATES: dict[Design, tuple[int, int]] = {
-    OURS_PUSHED: (25_600, 40_000),
-    OURS_WRITTEN: (12_800, 25_600),
-    DRIZZLE: (1_000, 3_200),
-    PLAIN_PG: (2_000, 6_400),
+RATES: dict[designs.Design, tuple[int, int]] = {
+    designs.OURS_PUSHED: (25_600, 40_000),
+    designs.OURS_WRITTEN: (12_800, 25_600),
+    designs.DRIZZLE: (1_000, 3_200),
+    designs.PLAIN_PG: (2_000, 6_400),
 }
 """Chunks/s at which the climb begins, and that are more than the design delivers."""
 
-OVERLOADED = 3.0
-PACED = 4.0
-"""Seconds of a load."""
+OVERLOADED, PACED, SPEAKING, PLAYED = 3.0, 4.0, 2.0, 5.0
+"""Seconds of a load, and of scenarios, `JOBS` at once."""
+
+JOBS = 32
 
 LATENCY_TARGETS = {(3_200, "p50"): "<= 1.2", (3_200, "p99"): "<= 5", (12_800, "p99"): "<= 20"}
 IDLE_RATE = 50
+STORED, SPOKEN, LIFE = 1.0, 0.5, 60.0
+"""Seconds of a load until a reader joins, until its writer is killed, and at most."""
+
+SILENCE = 3.0
+"""Seconds without a chunk after which a reader that joined has all there is."""
+
+CRASH = "a SIGKILL of the backend"
+LEASE = 2.0
+WAIT = 20.0
+"""Seconds that a reader has to learn of a death; our lease is 15 by default."""
 
 
 async def sustained_rate(row: Row) -> None:
@@ -45,53 +45,51 @@ async def sustained_rate(row: Row) -> None:
 
     The CPU hardly depends on who else uses the processors, so its ratios hold on a busy machine.
     """
-    costs: dict[Design, float] = {}
+    costs: dict[designs.Design, float] = {}
     for design, (_, overload) in RATES.items():
-        got = await deliver(row.server, design, overload, row.seconds(OVERLOADED))
+        got = await designs.deliver(row.server, design, overload, row.seconds(OVERLOADED))
         costs[design] = got.cpu_per_chunk
         row.add(f"CPU of a chunk at {overload:,}/s: {design.name}", costs[design], "µs/chunk")
-    rates: dict[Design, int] = {}
+    rates: dict[designs.Design, int] = {}
     for design, (first, _) in RATES.items():
-        rates[design], there = await _highest_rate(row, design, first)
-        target = ">= 40000" if design is OURS_PUSHED else ""
+        rates[design] = await _highest_rate(row, design, first)
+        target = ">= 40000" if design is designs.OURS_PUSHED else ""
         row.add(f"sustained: {design.name}", rates[design], "chunks/s", target)
-        if there is not None:
-            row.add(f"sustained: {design.name}, p99 there", there.p99, "ms")
-            row.add(f"sustained: {design.name}, CPU there", there.cpu_per_chunk, "µs/chunk")
-    for design, target in ((DRIZZLE, ">= 25"), (PLAIN_PG, ">= 10")):
-        ratio = costs[design] / costs[OURS_PUSHED]
+    for design, target in ((designs.DRIZZLE, ">= 25"), (designs.PLAIN_PG, ">= 10")):
+        ratio = costs[design] / costs[designs.OURS_PUSHED]
         row.add(f"CPU of a chunk: {design.name} to ours", ratio, "×")
-        ratio = rates[OURS_PUSHED] / max(rates[design], 1)
+        ratio = rates[designs.OURS_PUSHED] / max(rates[design], 1)
         row.add(f"sustained: ours to {design.name}", ratio, "×", target)
 
 
-async def _highest_rate(row: Row, design: Design, first: int) -> tuple[int, Delivery | None]:
+async def _highest_rate(row: Row, design: designs.Design, rate: int) -> int:
     """Climb by an eighth until a load is late twice; halve where the first one is."""
-    best: tuple[int, Delivery | None] = (0, None)
-    rate = first
+    best = 0
     for _ in range(row.count(50)):
         for _ in range(row.count(2)):
-            delivery = await deliver(row.server, design, rate, row.seconds(OVERLOADED))
-            if delivery.sustained:
+            got = await designs.deliver(row.server, design, rate, row.seconds(OVERLOADED))
+            if got.in_time >= 0.99:
+                best = rate
                 break
-        if delivery.sustained:
-            best = (rate, delivery)
-            rate = round(rate * 1.125 / 50) * 50
-        elif best[0] or rate < 200:
+        if best != rate and (best or rate < 200):
             break
-        else:
-            rate = round(rate / 2 / 50) * 50
+        rate = round(rate * (1.125 if best else 0.5) / 50) * 50
     return best
 
 
 async def latency(row: Row) -> None:
     """Row 2: from `write` to a reader in another process, at two loads."""
     for rate in row.cases((3_200, 12_800)):
-        for design in (OURS_WRITTEN, OURS_PUSHED, DRIZZLE, PLAIN_PG):
-            got = await deliver(row.server, design, rate, row.seconds(PACED))
+        for design in (
+            designs.OURS_WRITTEN,
+            designs.OURS_PUSHED,
+            designs.DRIZZLE,
+            designs.PLAIN_PG,
+        ):
+            got = await designs.deliver(row.server, design, rate, row.seconds(PACED))
             name = f"{rate:,}/s: {design.name}"
             for part, value in (("p50", got.p50), ("p99", got.p99)):
-                ours = design in (OURS_WRITTEN, OURS_PUSHED)
+                ours = design in (designs.OURS_WRITTEN, designs.OURS_PUSHED)
                 target = LATENCY_TARGETS.get((rate, part), "") if ours else ""
                 row.add(f"{name}, {part}", value, "ms", target)
             row.add(f"{name}, in time", got.in_time, "")
@@ -101,20 +99,22 @@ async def latency(row: Row) -> None:
 
 async def idle(row: Row) -> None:
     """Row 3: one chunk at a time, to another process and inside one."""
-    by_hand = await deliver(row.server, PLAIN_PG, IDLE_RATE, row.seconds(PACED))
-    remote = await deliver(row.server, OURS_WRITTEN, IDLE_RATE, row.seconds(PACED))
+    by_hand = await designs.deliver(row.server, designs.PLAIN_PG, IDLE_RATE, row.seconds(PACED))
+    remote = await designs.deliver(row.server, designs.OURS_WRITTEN, IDLE_RATE, row.seconds(PACED))
     local = await _idle_in_one_process(row)
     row.add("idle: plain pg by hand, p50", by_hand.p50, "ms")
-    row.add("idle: to another process, p50", remote.p50, "ms")
-    row.add("idle: to a reader in the same process, p50", local, "ms")
-    row.add("idle: to another process, to by hand", remote.p50 / by_hand.p50, "×", "<= 1.3")
-    row.add("idle: same process, to by hand", local / by_hand.p50, "×", "<= 1.3")
+    for name, p50 in (("to another process", remote.p50), ("in the same process", local)):
+        row.add(f"idle: {name}, p50", p50, "ms")
+        row.add(f"idle: {name}, to by hand", p50 / by_hand.p50, "×", "<= 1.3")
 
 
 async def _idle_in_one_process(row: Row) -> float:
-    url = await row.server.new_database()
     times: list[float] = []
-    async with create_service(url) as service, service.publisher("s", on_cancel="release") as pub:
+    async with (
+        Database(row.server) as database,
+        create_service(database.url) as service,
+        service.publisher("s", on_cancel="release") as pub,
+    ):
         subscription = service.subscribe("s")
         for _ in range(row.count(150)):
             await asyncio.sleep(1 / IDLE_RATE)
@@ -124,14 +124,17 @@ async def _idle_in_one_process(row: Row) -> float:
             times.append(time.monotonic() - before)
             await writing
         subscription.close()
-    await row.server.drop(url)
     return statistics.median(times) * 1e3
 
 
 async def neighbours(row: Row) -> None:
     """Row 6: the commits of 32 other programs at full speed, beside a writer of ours."""
     rates: dict[str, float] = {}
-    for name, design in (("nobody", None), ("ours", OURS_WRITTEN), ("ours, silent", OURS_SILENT)):
+    for name, design in (
+        ("nobody", None),
+        ("ours", designs.OURS_WRITTEN),
+        ("ours, silent", designs.OURS_SILENT),
+    ):
         rates[name] = await _beside(row, design)
         row.add(f"neighbours beside {name}", rates[name], "commits/s")
     row.add("neighbours: ours to nobody", rates["ours"] / rates["nobody"], "×")
@@ -139,17 +142,112 @@ async def neighbours(row: Row) -> None:
     row.add("neighbours: ours to ours without notifications", ratio, "×", ">= 0.95")
 
 
-async def _beside(row: Row, design: Design | None) -> float:
+async def _beside(row: Row, design: designs.Design | None) -> float:
     # Without a reader, which would cost processors that the neighbours want for themselves.
     seconds = row.seconds(PACED)
-    async with running(row.server, [design or OURS_WRITTEN]) as (one,):
-        options = json.dumps({"url": one.backend.url, "seconds": seconds})
-        programs = [await started([*python("programs.neighbours"), options])]
-        try:
-            if design is not None:
-                load = one.new_load(round(3_200 * INTERVAL), seconds + 1.0)
-                programs.append(await one.ready(design.writes, load))
-            result, *_ = await asyncio.gather(*map(finished, programs))
-        finally:
-            await killed(*programs)
+    async with designs.running(row.server, [design or designs.OURS_WRITTEN]) as (one,):
+        programs = [await one.ready("neighbours", one.new_load(1, seconds))]
+        if design is not None:
+            load = one.new_load(round(3_200 * designs.INTERVAL), seconds + 1.0)
+            programs.append(await one.ready(design.writes, load))
+        result, *_ = await asyncio.gather(*map(finished, programs))
     return float(result["commits"])
+
+
+async def scenarios(row: Row) -> None:
+    """Row 14: short scenarios of publishers and readers, here and in the stand-in."""
+    rates: dict[designs.Design, float] = {}
+    for design in (designs.DRIZZLE, designs.OURS_WRITTEN, designs.OURS_IN_MEMORY):
+        async with designs.running(row.server, [design]) as (one,):
+            load = one.new_load(JOBS, row.seconds(PLAYED))
+            got = await finished(await one.ready("scenarios", load))
+        rates[design] = got["rate"]
+        row.add(f"scenarios: {design.name}", got["rate"], "1/s")
+        row.add(f"CPU of a scenario: {design.name}", got["cpu"] / got["scenarios"] * 1e6, "µs")
+    ratio = rates[designs.OURS_WRITTEN] / rates[designs.DRIZZLE]
+    row.add("scenarios on Postgres: ours to the stand-in", ratio, "×", ">= 3")
+
+
+async def crash(row: Row) -> None:
+    """Row 12: from a SIGKILL of a writer to `PublisherLost`, and to the first chunk of a retry."""
+    async with designs.running(row.server, [designs.OURS_WRITTEN]) as (one,):
+        load = one.new_load(1, LIFE, lease=LEASE)
+        writer = await one.ready("publish", load)
+        tell(writer)
+        async with create_service(load.url, lease=LEASE) as service:
+            subscription = service.subscribe(load.streams[0])
+            await anext(subscription)
+            await killed(writer)
+            dead = time.monotonic()
+            try:
+                async for _ in subscription:
+                    pass
+            except PublisherLost:
+                lost = time.monotonic() - dead
+            retried = service.subscribe(load.streams[0], after=subscription.cursor)
+            async with service.publisher(load.streams[0]) as pub:
+                await pub.write(chunk_now())
+                await anext(retried)
+                first = time.monotonic() - dead
+    for event, seconds in (("PublisherLost", lost), ("a retry's first chunk", first)):
+        name = f"SIGKILL with a lease of {LEASE:g} s: to {event}"
+        row.add(name, seconds, "s", f"<= {LEASE + 1:g}")
+
+
+async def peers(row: Row) -> None:
+    """Row 16: how late chunks are in another process, one stream and 64."""
+    async with designs.running(row.server, designs.PEERS) as several:
+        for streams in (1, 64):
+            for peer in several:
+                got = await designs.deliver_to(peer, streams, row.seconds(SPEAKING))
+                name = f"{streams} × 50/s: {peer.design.name}"
+                row.add(f"{name}, p50", got.p50, "ms")
+                row.add(f"{name}, p99", got.p99, "ms")
+                row.add(f"{name}, in time", got.in_time, "")
+
+
+async def faults(row: Row) -> None:
+    """Row 17: what a reader learns of a writer's death, and how much one gets that joins."""
+    async with designs.running(row.server, designs.PEERS) as several:
+        # These mostly wait, so all at once.
+        for case in (_death, _joining):
+            async with asyncio.TaskGroup() as group:
+                for peer in several:
+                    group.create_task(case(row, peer))
+
+
+async def _death(row: Row, peer: designs.Running) -> None:
+    load = peer.new_load(1, LIFE)
+    writer = await peer.ready("publish", load)
+    reader = await peer.ready("watch", load)
+    tell(writer)
+    await asyncio.sleep(SPOKEN)
+    await killed(writer)
+    dead, wait = time.monotonic(), row.seconds(WAIT)
+    try:
+        async with asyncio.timeout(wait):
+            result = await printed(reader)
+        known, outcome = result["at"] - dead, result["outcome"]
+    except TimeoutError:
+        known, outcome = wait, "nothing"
+    name = f"SIGKILL of the writer: {peer.design.name}, until a reader knows ({wait:g}: never)"
+    row.add(name, known, "s")
+    print(f"{peer.design.name}: of the writer's death, a reader learned {outcome}")
+    await peer.kill()
+
+
+async def _joining(row: Row, peer: designs.Running) -> None:
+    for title, ends in (("the writer's SIGKILL", False), ("the end", True), (CRASH, False)):
+        load = peer.new_load(1, row.seconds(STORED), ends=ends, stays=True, silence=SILENCE)
+        writer = await peer.ready("publish", load)
+        tell(writer)
+        sent = (await printed(writer))["sent"]
+        if title == CRASH:
+            await peer.backend.crash()
+        elif not ends:
+            await killed(writer)
+        got = await printed(await peer.ready("watch", load))
+        name = f"joining after {title}: {peer.design.name}"
+        row.add(f"{name}, of what was written", got["chunks"] / sent, "×")
+        print(f"{name}: {got['chunks']} of {sent}, {got['outcome']}")
+        await peer.kill()

@@ -19,7 +19,6 @@ BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 SMALLEST = {
     "benchmarks/scaling.py": [],
-    "benchmarks/capture.py": "--rounds 1 --tokens 50 --seconds 0.2 --json {folder}/c.json".split(),
     "benchmarks/soak.py": "--minutes 0.05 --seed 1 --json {folder}/soak.json".split(),
 }
 RUN_BY_CI = {"scripts/setup-env benchmark", "npm ci --prefix benchmarks/node"}
