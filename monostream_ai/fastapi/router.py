@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Literal, get_args
@@ -158,8 +157,9 @@ def _check_word(name: str, word: str, known: Sequence[str]) -> None:
 
 def _check_numbers(**numbers: float) -> None:
     for name, number in numbers.items():
-        if not 0 <= number < math.inf:
-            raise ValueError(f"{name} is {number!r}: use a finite number that is not negative")
+        # NaN compares false with everything.
+        if not number >= 0:
+            raise ValueError(f"{name} is {number!r}: use a number that is not negative")
 
 
 def _check_async(name: str, function: Callable[..., object]) -> None:

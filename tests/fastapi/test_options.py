@@ -51,7 +51,7 @@ def router(reply: Any = greet, **options: Any) -> Any:
         {"on_lost": "again"},
         {"replay_window": -1.0},
         {"sweep_interval": float("nan")},
-        {"drain_timeout": float("inf")},
+        {"drain_timeout": -10},
         {"keep_alive": -0.1},
         {"max_silence": -1.0},
         {"max_body_bytes": -1},
@@ -85,6 +85,10 @@ def test_a_function_that_is_not_async_is_refused(name: str) -> None:
 )
 def test_whatever_can_be_awaited_is_accepted(reply: Any) -> None:
     assert router(reply).routes
+
+
+def test_an_ended_answer_may_be_replayed_for_ever() -> None:
+    assert router(replay_window=float("inf")).routes
 
 
 async def test_a_reply_that_returns_its_text_has_failed(
