@@ -129,6 +129,7 @@ class Tail:
             and head.state == "closed"
             and self.state == "open"
             and head.version == self.version
+            and self._opener in (None, head.opener)
             and self.last is not None
         )
 
@@ -154,7 +155,7 @@ class Tail:
 
     def clear(self) -> None:
         """Forget the payloads, since nobody reads any more."""
-        self._window, self._window_characters = [], 0
+        self._window, self._window_characters, self.last = [], 0, None
         self._batches.clear()
 
     def fail(self, error: BaseException) -> None:

@@ -281,11 +281,14 @@ class Tailer:
         id, payload = tail.last
         position = Position(tail.stream_id, tail.version, id)
         (stored,) = await self._store.read([position], max_rows=1, max_bytes=1)
-        if stored.head is None or stored.head.version != tail.version:
-            # Deleted, or a newer version was opened meanwhile: the next read shows it.
+        head = stored.head
+        if head is None or page.head is None or head.state != "closed":
+            return
+        if (head.version, head.opener) != (page.head.version, page.head.opener):
+            # Superseded, or deleted and begun anew, meanwhile: the next read shows it.
             return
         if not any(_same(payload, each) for each in stored.payloads):
-            raise ChunksMissing(tail.stream_id, stored.head.version, id)
+            raise ChunksMissing(tail.stream_id, head.version, id)
 
     async def _judged(self, stream_id: str, page: Page) -> Page:
         head = page.head

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from monostream_ai import DurableStreamService
-from monostream_ai.errors import MonostreamError, Overflow, StoreUnavailable
+from monostream_ai.errors import ChunksMissing, MonostreamError, Overflow, StoreUnavailable
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.types import Append, Page, Position
@@ -61,7 +61,8 @@ async def test_a_slow_reader_delays_nobody(service_factory: ServiceFactory) -> N
 
 
 async def test_the_check_for_g9_notices_a_capped_log(service_factory: ServiceFactory) -> None:
-    with pytest.raises(AssertionError):
+    # The reader itself may be first to notice that a chunk it has is another one now.
+    with pytest.raises((AssertionError, ChunksMissing)):
         await check_that_a_slow_reader_delays_nobody(
             service_factory(), service_factory(wrap_store=Capped)
         )
