@@ -13,6 +13,8 @@ from sqlalchemy import text as sql
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from monostream_ai import DurableStreamService, create_service
+from monostream_ai.stores.postgres.statements import LOCK_STREAM
+from monostream_ai.stores.postgres.store import ACQUIRE_LOCK
 from monostream_ai.stores.sql import PostgresStore
 from monostream_ai.types import Append, Lease, Opening, Position
 from tests.chunks import PROTOCOL, Chunk, text
@@ -191,3 +193,40 @@ async def test_a_page_of_big_chunks_unpacks_little_more_than_it_returns(
     assert whole > BIG_CHUNKS
     assert await blocks_of_big_chunks(engine, one_page) < whole / 4
     assert await blocks_of_big_chunks(engine, one_page_of_any_version) < whole / 4
+
+
+async def test_a_process_frozen_while_it_opens_a_version_holds_up_no_other_stream(
+    database: asyncpg.Connection, service: Service, postgres_url: str
+) -> None:
+    frozen = await asyncpg.connect(asyncpg_dsn(postgres_url))
+    try:
+        await frozen.execute("BEGIN")
+        await frozen.execute(f"SELECT pg_advisory_xact_lock({ACQUIRE_LOCK}, hashtext('stuck'))")
+        pub = await service.publisher("free").open()
+        opening = [asyncio.create_task(service.publisher("stuck").open()) for _ in range(20)]
+        await asyncio.sleep(0.1)
+        # Twenty that wait have no connection of the pool's five.
+        async with asyncio.timeout(2):
+            for number in range(20):
+                assert await pub.write(text(number)) == number
+        assert not any(task.done() for task in opening)
+        await frozen.execute("ROLLBACK")
+        opened = await asyncio.gather(*opening)
+        assert sorted(each.version for each in opened) == [*range(20)]
+    finally:
+        await frozen.close()
+
+
+async def test_the_server_ends_the_transaction_of_a_process_that_froze_in_an_opening(
+    database: asyncpg.Connection, postgres_url: str
+) -> None:
+    frozen = await asyncpg.connect(asyncpg_dsn(postgres_url))
+    try:
+        await frozen.execute("BEGIN")
+        values = LOCK_STREAM.arguments({"lock": 1, "stream": "s", "idle": "200"})
+        await frozen.fetch(LOCK_STREAM.sql, *values)
+        async with asyncio.timeout(10):
+            while not await database.fetchval("SELECT pg_try_advisory_lock(1, hashtext('s'))"):
+                await asyncio.sleep(0.05)
+    finally:
+        await frozen.close()

@@ -43,7 +43,15 @@ SELECT greatest((SELECT max(version) FROM stream_version WHERE stream_id = :stre
 # Admits one racer for the versions of a stream at a time, until its transaction ends. ACQUIRE
 # follows in a statement of its own, whose snapshot then shows every version opened before. Without
 # this, racers for 5 and for 7 do not see each other: 5 is neither refused nor fenced.
-LOCK_STREAM = Statement("SELECT pg_advisory_xact_lock(CAST(:lock AS integer), hashtext(:stream))")
+#
+# It does not wait: a racer that is frozen while it holds the lock would keep the connections of
+# all others. The server ends such a transaction after `:idle` milliseconds.
+LOCK_STREAM = Statement(
+    """
+SELECT pg_try_advisory_xact_lock(CAST(:lock AS integer), hashtext(:stream)),
+       set_config('idle_in_transaction_session_timeout', CAST(:idle AS text), true)
+"""
+)
 
 # Opens a version and fences all older ones; runs under LOCK_STREAM. Returns the version, or nothing
 # if a newer one exists, or one that another program opened meanwhile.

@@ -64,9 +64,6 @@ ACQUIRE_LOCK: Final = 0x6D6F6E6F
 of the stream's id.
 """
 
-RACES: Final = 30
-"""Attempts to open a version; each one is lost only to another program that opened one."""
-
 
 class PostgresStore(Store):
     """Keeps streams in Postgres.
@@ -122,24 +119,30 @@ class PostgresStore(Store):
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
         parameters = {**opening_parameters(stream_id, opening), "explicit": version}
         timeout = self._database.statement_timeout
+        lock = {"lock": ACQUIRE_LOCK, "stream": stream_id, "idle": str(int(timeout * 1000))}
 
-        async def work(connection: DriverConnection) -> Sequence[Any]:
-            lock = {"lock": ACQUIRE_LOCK, "stream": stream_id}
-            await connection.execute(sql.LOCK_STREAM, lock, timeout=timeout)
+        async def work(connection: DriverConnection) -> Sequence[Any] | None:
+            ((locked, _),) = await connection.execute(sql.LOCK_STREAM, lock, timeout=timeout)
+            if not locked:
+                return None
             return await connection.execute(sql.ACQUIRE, parameters, timeout=timeout)
 
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
         backoff = Backoff(first=0.002, last=0.05)
-        for _ in range(RACES):
-            for row in await self._database.transaction(work, timeout=timeout):
+        while loop.time() < deadline:
+            opened = await self._database.transaction(work, timeout=timeout)
+            for row in opened or ():
                 return int(row[0])
-            ((latest,),) = await self._database.execute(sql.LATEST, {"stream": stream_id})
-            if latest == MAX_VERSION or version is not None:
-                raise VersionConflict(stream_id, latest if version is None else version, latest)
-            # Another program won this number. The statement that lost may not have seen its row;
-            # a new one does.
-            logger.debug("stream %r: another version was opened first; tries again", stream_id)
+            if opened is not None:
+                ((latest,),) = await self._database.execute(sql.LATEST, {"stream": stream_id})
+                if latest == MAX_VERSION or version is not None:
+                    taken = latest if version is None else version
+                    raise VersionConflict(stream_id, taken, latest)
+            # Another racer holds the lock, or another program has won this number.
+            logger.debug("stream %r: another version is being opened; tries again", stream_id)
             await asyncio.sleep(backoff.next())
-        raise StoreUnavailable(f"{RACES} other versions of stream {stream_id!r} were opened first")
+        raise StoreUnavailable(f"others are opening versions of stream {stream_id!r} all the time")
 
     async def append(
         self, appends: Sequence[Append], *, lease: float
