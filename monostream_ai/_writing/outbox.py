@@ -63,6 +63,7 @@ class Write:
             self.done.set_exception(error)
         if self.on_failure is not None:
             asyncio.get_running_loop().call_soon(self.on_failure, error)
+            self.on_failure = None
 
 
 class Outbox:
@@ -142,7 +143,9 @@ class Outbox:
 
     def landed(self, writes: Sequence[Write]) -> None:
         """Resolve writes that are durable now."""
-        self._in_doubt, self._one_by_one = 0, False
+        self._in_doubt = 0
+        if not self.writes:
+            self._one_by_one = False
         if self._unavailable_since is not None:
             self._unavailable_since = None
             self._backoff.reset()
@@ -150,6 +153,9 @@ class Outbox:
             self.next_id += len(write.payloads)
             self._count(-write.size, -len(write.payloads))
             write.resolved = True
+            # It refers to the publisher, which remembers the write: a cycle would keep a publisher
+            # that was dropped, and its lease, until the garbage collector runs.
+            write.on_failure = None
             if write.done is not None and not write.done.done():
                 write.done.set_result(self.next_id - 1)
 

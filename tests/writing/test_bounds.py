@@ -12,7 +12,7 @@ import pytest
 from monostream_ai import DurableStreamService, InvalidChunk, JSONProtocol, Overflow
 from monostream_ai._writing.encoding import MAX_WRITE_SIZE
 from monostream_ai._writing.outbox import FAIR_SHARE, MAX_WAITING, MAX_WAITING_TOGETHER
-from monostream_ai.errors import MonostreamError, WriteTooLarge
+from monostream_ai.errors import ChunkRefused, MonostreamError, WriteTooLarge
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.stores.memory import MemoryStore
@@ -147,3 +147,32 @@ async def test_a_chunk_that_no_store_can_hold_is_refused_before_it_is_queued(
             pubs[0].push(chunk)
         assert await asyncio.gather(*writing) == [0, 0, 0]
         assert await pubs[0].write(2) == 1
+
+
+class Refusing(ForwardingStore):
+    """Cannot hold the chunk 399, and counts the payloads that it is sent."""
+
+    sent = 0
+
+    async def append(
+        self, appends: Sequence[Append], *, lease: float
+    ) -> list[MonostreamError | None]:
+        self.sent += sum(len(append.payloads) for append in appends)
+        if any('"n":399' in payload for append in appends for payload in append.payloads):
+            return [ChunkRefused("s", 0)]
+        return await super().append(appends, lease=lease)
+
+
+async def test_a_refused_chunk_is_found_in_one_pass() -> None:
+    store = HookedStore(refusing := Refusing(MemoryStore()))
+    async with Service(store, None, PROTOCOL) as service, service.publisher("s") as pub:
+        store.before["append"] = gate = Gate()
+        first = asyncio.create_task(pub.write(text(0)))
+        await gate.reached.wait()
+        writing = [asyncio.create_task(pub.write(text(number))) for number in range(1, 400)]
+        await asyncio.sleep(0)
+        gate.open()
+        outcomes = await asyncio.gather(first, *writing, return_exceptions=True)
+        assert outcomes[:399] == [*range(399)]
+        assert isinstance(outcomes[399], ChunkRefused)
+        assert refusing.sent <= 3 * 400

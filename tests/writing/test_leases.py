@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -11,7 +12,7 @@ from monostream_ai.errors import StreamStopped
 from monostream_ai.notifiers.memory import MemoryNotifier
 from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.types import WakeUp
-from tests.chunks import PROTOCOL, Chunk
+from tests.chunks import PROTOCOL, Chunk, text
 from tests.hooked_store import HookedStore, failing_once
 
 Service = DurableStreamService[Chunk]
@@ -80,3 +81,21 @@ async def test_a_release_that_fails_does_not_keep_a_service_from_closing() -> No
     assert sorted(lost) == [False, True, True]
     assert service.statistics().errors == {"release": 1}
     assert store.calls["aclose"] == 1
+
+
+async def test_a_publisher_that_is_dropped_is_renewed_no_more_though_it_was_pushed_to() -> None:
+    """By its last reference, not by the collector, which an idle process may not run for long."""
+    service: Service = DurableStreamService(MemoryStore(), None, PROTOCOL)
+    gc.disable()
+    try:
+        for chunks in ([text(0)], [text(0), text(1)]):
+            pub = await service.publisher("s").open()
+            pub.push(*chunks)
+            await pub.flush()
+            await pub.write(text(2))
+            assert service.statistics().open_versions == 1
+            del pub
+            assert service.statistics().open_versions == 0
+    finally:
+        gc.enable()
+    await service.aclose()
