@@ -6,6 +6,7 @@ Source: vercel/ai, ai@7.0.173, packages/ai/src/ui/http-chat-transport.ts:171-214
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Self, TypeAlias
@@ -22,6 +23,8 @@ Body: TypeAlias = dict[str, Any]
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 """Uploads travel in the body as data URLs."""
+
+ORIGIN: Final = re.compile(r"(?:http(?!.*:80$)|https(?!.*:443$))://[a-z0-9.:\[\]_-]+", re.ASCII)
 
 ROLES: Final = ("system", "user", "assistant")
 
@@ -135,10 +138,37 @@ def check_origin(request: Request, allowed: Collection[str]) -> None:
         return
     site = request.headers.get("sec-fetch-site")
     if site is None and origin is not None:
-        hosts = [request.headers.get(name) for name in ("host", "x-forwarded-host")]
-        site = "same-origin" if urlsplit(origin).netloc in hosts else "cross-site"
+        # Proxies drop and add ports, and cookies do not heed them either.
+        names = ",".join(request.headers.get(name, "") for name in ("host", "x-forwarded-host"))
+        hosts = {_host_in(f"//{name.strip()}") for name in names.split(",")}
+        site = "same-origin" if _host_in(origin) in hosts - {None} else "cross-site"
     if site not in (None, "same-origin", "none"):
         raise RequestRefused(403, "This page may not ask here: its origin is not allowed.")
+
+
+def checked_origins(origins: Collection[str]) -> frozenset[str]:
+    """Return the origins as browsers send them.
+
+    Raises:
+        TypeError: It is one string instead of a list.
+        ValueError: One of them is not an origin.
+    """
+    if isinstance(origins, str):
+        raise TypeError(f"allowed_origins is a list of origins, not the string {origins!r}")
+    for origin in origins:
+        if origin != "*" and not ORIGIN.fullmatch(origin):
+            raise ValueError(
+                f"allowed_origins holds {origin!r}: write an origin as browsers send it, such as "
+                "'https://app.example.com', in lower case and without a path or a default port"
+            )
+    return frozenset(origins)
+
+
+def _host_in(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def check_chat_id(chat_id: object) -> str:

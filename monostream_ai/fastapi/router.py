@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -110,11 +111,15 @@ def create_chat_router(
     if max_attempts < 1:
         raise ValueError("max_attempts counts the first run too: use 1 or more")
     _check_numbers(
+        or_zero=True,
         replay_window=replay_window,
-        sweep_interval=sweep_interval,
         drain_timeout=drain_timeout,
         keep_alive=keep_alive,
-        max_silence=0.0 if max_silence is None else max_silence,
+    )
+    _check_numbers(
+        or_zero=False,
+        sweep_interval=sweep_interval,
+        max_silence=1.0 if max_silence is None else max_silence,
         max_body_bytes=max_body_bytes,
     )
     _check_async("reply", reply)
@@ -155,24 +160,32 @@ def _check_word(name: str, word: str, known: Sequence[str]) -> None:
         raise ValueError(f"{name} is {word!r}: use one of {', '.join(map(repr, known))}")
 
 
-def _check_numbers(**numbers: float) -> None:
+def _check_numbers(*, or_zero: bool, **numbers: float) -> None:
     for name, number in numbers.items():
         # NaN compares false with everything.
-        if not number >= 0:
-            raise ValueError(f"{name} is {number!r}: use a number that is not negative")
+        if not (number > 0 or (or_zero and number == 0)):
+            raise ValueError(
+                f"{name} is {number!r}: use {'0 or more' if or_zero else 'more than 0'}"
+            )
 
 
 def _check_async(name: str, function: Callable[..., object]) -> None:
     """Refuse a function that cannot be awaited while the application starts, not at each turn."""
-    called = function if inspect.isroutine(function) else type(function).__call__
+    if not callable(function):
+        raise TypeError(f"{name} is {function!r}: use an async function")
+    called: Any = function
+    while isinstance(called, functools.partial):
+        called = called.func
+    if not inspect.isroutine(called):
+        called = type(called).__call__
     if inspect.isasyncgenfunction(called) or inspect.isgeneratorfunction(called):
         raise TypeError(
             f"{name} is a generator, and nobody would read what it yields: "
             "use an async function that writes through turn.callback or turn.pub"
         )
-    # A lambda or a partial may well return a coroutine.
-    plain = inspect.isfunction(function) and function.__name__ != "<lambda>"
-    if plain and not inspect.iscoroutinefunction(inspect.unwrap(function)):
+    # A lambda may well return a coroutine, and so may what a library made in C.
+    plain = hasattr(called, "__code__") and called.__name__ != "<lambda>"
+    if plain and not inspect.iscoroutinefunction(inspect.unwrap(called)):
         raise TypeError(f"{name} is not async: define it with 'async def'")
 
 

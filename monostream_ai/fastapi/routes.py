@@ -21,6 +21,7 @@ from monostream_ai.fastapi.requests import (
     RequestRefused,
     check_chat_id,
     check_origin,
+    checked_origins,
     read_body,
     read_run_to_stop,
 )
@@ -69,7 +70,7 @@ class ChatRoutes:
         self._keep_alive = keep_alive
         self._profile = profile
         self._max_body_bytes = max_body_bytes
-        self._allowed_origins = frozenset(allowed_origins)
+        self._allowed_origins = checked_origins(allowed_origins)
 
     async def answer(self, request: Request) -> Response:
         check_origin(request, self._allowed_origins)

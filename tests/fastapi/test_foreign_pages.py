@@ -23,11 +23,26 @@ ALLOWED = {
         "x-forwarded-host": "chat.example",
     },
 }
+ALLOWED |= {
+    f"an older browser behind {proxy}": {"origin": origin, "x-forwarded-host": host}
+    for proxy, origin, host in [
+        ("a proxy without ports", "http://chat.example:8080", "chat.example"),
+        ("two proxies", "http://chat.example", "chat.example, inner.example"),
+        ("a proxy with the default port", "https://chat.example", "chat.example:443"),
+        ("a proxy in capitals", "http://chat.example", "Chat.Example"),
+    ]
+}
 REFUSED = {
     "another site": {**FOREIGN, "sec-fetch-site": "cross-site"},
     "a sister site": {"origin": "https://other.chat.example", "sec-fetch-site": "same-site"},
     "another site in an older browser": FOREIGN,
     "a page without an origin": {"origin": "null"},
+    "a page without an origin, and no host": {"origin": "null", "x-forwarded-host": ""},
+    "an origin that is none": {"origin": "http://[::1"},
+    "a name that begins alike": {
+        "origin": "http://chat.example.evil",
+        "x-forwarded-host": "chat.example",
+    },
     "another site that hides its origin": {"sec-fetch-site": "cross-site"},
 }
 

@@ -32,6 +32,14 @@ class GeneratingReply:
         yield "Hello"
 
 
+class SyncReply:
+    def __call__(self, turn: ChatTurn) -> None:
+        pass
+
+    def answer(self, turn: ChatTurn) -> None:
+        pass
+
+
 def logged(reply: Any) -> Any:
     @functools.wraps(reply)
     def call(turn: ChatTurn) -> Awaitable[object]:
@@ -51,13 +59,20 @@ def router(reply: Any = greet, **options: Any) -> Any:
         {"on_lost": "again"},
         {"replay_window": -1.0},
         {"sweep_interval": float("nan")},
+        {"sweep_interval": 0},
+        {"max_silence": 0.0},
         {"drain_timeout": -10},
         {"keep_alive": -0.1},
         {"max_silence": -1.0},
         {"max_body_bytes": -1},
         {"max_attempts": 0},
+        {"allowed_origins": ["https://app.example/"]},
+        {"allowed_origins": ["https://App.example"]},
+        {"allowed_origins": ["https://*.app.example"]},
+        {"allowed_origins": ["https://app.example:443"]},
+        {"allowed_origins": ["app.example"]},
     ],
-    ids=lambda options: next(iter(options)),
+    ids=str,
 )
 def test_an_option_that_cannot_be_is_refused_by_name(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
@@ -65,7 +80,9 @@ def test_an_option_that_cannot_be_is_refused_by_name(options: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
-    "reply", [generator, sync_generator, GeneratingReply()], ids=["async", "sync", "object"]
+    "reply",
+    [generator, sync_generator, GeneratingReply(), functools.partial(generator)],
+    ids=["async", "sync", "object", "partial"],
 )
 def test_a_reply_that_yields_is_refused(reply: Any) -> None:
     with pytest.raises(TypeError, match="reply is a generator"):
@@ -85,6 +102,22 @@ def test_a_function_that_is_not_async_is_refused(name: str) -> None:
 )
 def test_whatever_can_be_awaited_is_accepted(reply: Any) -> None:
     assert router(reply).routes
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [None, "reply", SyncReply(), SyncReply().answer],
+    ids=["None", "text", "object", "method"],
+)
+def test_a_reply_that_is_no_async_function_is_refused(reply: Any) -> None:
+    with pytest.raises(TypeError, match="async"):
+        router(reply)
+
+
+def test_origins_are_a_list() -> None:
+    with pytest.raises(TypeError, match="allowed_origins is a list of origins"):
+        router(allowed_origins="https://*.app.example")
+    assert router(allowed_origins=["https://app.example:8443", "http://[::1]:5173", "*"]).routes
 
 
 def test_an_ended_answer_may_be_replayed_for_ever() -> None:
