@@ -233,40 +233,31 @@ class VersionInfo:
 
 def check_stream_id(stream_id: str) -> str:
     """Return the id, or raise InvalidStreamId."""
-    if not isinstance(stream_id, str):
-        raise InvalidStreamId(f"{stream_id!r} is not a string", MAX_STREAM_ID_BYTES)
-    if not stream_id:
-        raise InvalidStreamId("it is empty", MAX_STREAM_ID_BYTES)
-    try:
-        size = len(stream_id.encode())
-    except UnicodeEncodeError as error:
-        raise InvalidStreamId("it holds half a surrogate pair", MAX_STREAM_ID_BYTES) from error
-    if size > MAX_STREAM_ID_BYTES:
-        raise InvalidStreamId(f"it has {size} bytes", MAX_STREAM_ID_BYTES)
-    if "\0" in stream_id:
-        raise InvalidStreamId("it holds NUL", MAX_STREAM_ID_BYTES)
+    problem = "it is empty" if stream_id == "" else _problem_with(stream_id, MAX_STREAM_ID_BYTES)
+    if problem is not None:
+        raise InvalidStreamId(problem, MAX_STREAM_ID_BYTES)
     return stream_id
 
 
 def check_text(name: str, text: str | None) -> str | None:
     """Return the text, or raise InvalidText."""
-    reason = None
-    if text is None:
-        return None
-    if not isinstance(text, str):
-        reason = f"{text!r} is not a string"
-    elif "\0" in text:
-        reason = "it holds NUL"
-    else:
-        try:
-            size = len(text.encode())
-        except UnicodeEncodeError as error:
-            raise InvalidText(name, "it holds half a surrogate pair", MAX_TEXT_BYTES) from error
-        if size > MAX_TEXT_BYTES:
-            reason = f"it has {size} bytes"
-    if reason is not None:
-        raise InvalidText(name, reason, MAX_TEXT_BYTES)
+    problem = None if text is None else _problem_with(text, MAX_TEXT_BYTES)
+    if problem is not None:
+        raise InvalidText(name, problem, MAX_TEXT_BYTES)
     return text
+
+
+def _problem_with(text: object, limit: int) -> str | None:
+    """Return why a column cannot hold the text, whatever the database; None if it can."""
+    if not isinstance(text, str):
+        return f"{text!r} is not a string"
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return "it holds half a surrogate pair"
+    if size > limit:
+        return f"it has {size} bytes"
+    return "it holds NUL" if "\0" in text else None
 
 
 def check_cursor(cursor: Cursor) -> Cursor:

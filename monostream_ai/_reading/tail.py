@@ -116,22 +116,18 @@ class Tail:
             self.waiters.wake()
         return fits
 
-    def must_confirm(self, page: Page) -> bool:
-        """Whether this page ends the version, so that the chunk in `last` must be looked up first.
+    def to_confirm(self, page: Page) -> tuple[int, str] | None:
+        """Return the chunk to look up before this page may end the version; None if it does not.
 
-        A failover may have lost that chunk, and the ending that was written since may be long
-        enough to hide it: the ids go on, and readers would take the end of another history for
-        the end of theirs.
+        A failover may have lost the chunk in `last`, and the ending that was written since may be
+        long enough to hide it: the ids go on, and readers would take the end of another history
+        for the end of theirs.
         """
         head = page.head
-        return (
-            head is not None
-            and head.state == "closed"
-            and self.state == "open"
-            and head.version == self.version
-            and self._opener in (None, head.opener)
-            and self.last is not None
-        )
+        if head is None or head.state != "closed" or self.state != "open":
+            return None
+        same = head.version == self.version and self._opener in (None, head.opener)
+        return self.last if same else None
 
     def landed(self, append: Append, lease_until: float) -> bool:
         """Take in a commit of this process; return False if it does not follow the known chunks,

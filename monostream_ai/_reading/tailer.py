@@ -276,9 +276,10 @@ class Tailer:
             ChunksMissing: The store has lost the last of them.
         """
         # After a local commit the tail knows more than the page.
-        if landings != tail.landings or not tail.must_confirm(page) or tail.last is None:
+        wanted = tail.to_confirm(page) if landings == tail.landings else None
+        if wanted is None:
             return
-        id, payload = tail.last
+        id, payload = wanted
         position = Position(tail.stream_id, tail.version, id)
         (stored,) = await self._store.read([position], max_rows=1, max_bytes=1)
         head = stored.head
