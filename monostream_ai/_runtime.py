@@ -141,6 +141,7 @@ class Runtime:
             streams_read=len(streams),
             reader_lag=self.tailer.reader_lag,
             rescues=self.tailer.rescues,
+            abandoned=self.writer.abandoned,
             errors=self.error_counts.copy(),
         )
 

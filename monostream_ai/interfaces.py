@@ -20,6 +20,7 @@ from monostream_ai.types import (
     StoredChunk,
     VersionInfo,
     WakeUp,
+    WatchedState,
 )
 
 PAGE_ROWS: Final = 1000
@@ -166,22 +167,40 @@ class Store(ABC):
         """
 
     @abstractmethod
-    async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
-        """Return watched versions that nobody looks after, of streams whose id begins with
-        `prefix`.
+    async def request(self, stream_id: str, version: int) -> str | None:
+        """Return the request stored with a version, as JSON text; None if there is none."""
 
-        They are lost, or closed and not settled, and their lease lapsed; a closing append lets it
-        lapse at once. Versions superseded while open are left out: the publisher of the newer one
-        has taken their work over.
+    @abstractmethod
+    async def unattended(
+        self, *, prefix: str, limit: int, state: WatchedState | None = None
+    ) -> list[VersionInfo]:
+        """Return watched versions of one state, or of both, that nobody looks after, of streams
+        whose id begins with `prefix`. Those attended to the fewest times come first, and of these
+        the ones whose lease lapsed the earliest.
+
+        Open ones are lost, closed ones are not settled. Their lease lapsed, and nobody attends to
+        them; a closing append lets the lease lapse at once. Left out are abandoned versions, and
+        those superseded while open: the publisher of the newer one has taken their work over.
         """
 
     @abstractmethod
-    async def attend(self, taker: Lease, *, lease: float) -> bool:
-        """Take a watched version that is closed, not settled and not leased, in order to settle it;
-        return whether it was taken.
+    async def attend(
+        self, taker: Lease, *, lease: float, state: WatchedState = "closed"
+    ) -> int | None:
+        """Take a version of one state as `unattended` lists it, or an abandoned one, to look after
+        it; return how often it was taken so far, or None if it cannot be taken.
 
-        Of many takers at once one gets it. A repeated call by the same token returns the same
-        answer.
+        Of many takers at once one gets it. The n-th taker has it for `lease` * 2 ** (n - 1)
+        seconds, at most `lease` * 2 ** MAX_DOUBLINGS, so that work which fails, or kills its
+        process, waits longer each time; an abandoned one for `lease` seconds. The append that
+        closes a version frees it, and starts the count anew. A repeated call by the same token
+        returns the same answer.
+        """
+
+    @abstractmethod
+    async def abandon(self, taker: Lease) -> None:
+        """List a version that `taker` attends to no longer as unattended. It is not settled, and
+        can be taken at once. Without effect if somebody else attends to it.
         """
 
     @abstractmethod
@@ -192,8 +211,11 @@ class Store(ABC):
 
     @abstractmethod
     async def delete(self, stream_id: str) -> bool:
-        """Delete a stream, all versions, at once; return whether there was one. Version numbers
-        start over.
+        """Delete a stream, all versions, at once; return whether there was one.
+
+        The stream is unknown afterwards, but keeps the number of its newest version: the next one
+        is newer, so that no cursor, stop or publisher of a deleted version can mean it. Of a stream
+        deleted before, nothing changes.
         """
 
     @abstractmethod

@@ -62,8 +62,11 @@ class Statistics:
 
     errors: Mapping[str, int]
     """Numbers of background errors by source: append, read, renew, check, release, notify, listen,
-    prune.
+    recover, settle, prune.
     """
+
+    abandoned: int = 0
+    """Watched versions that this process has given up looking after, after many attempts."""
 
 
 Activity = Statistics

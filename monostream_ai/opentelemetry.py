@@ -114,5 +114,6 @@ _GAUGES: Final[dict[str, Read]] = {
 }
 _COUNTS: Final[dict[str, Read]] = {
     "poll.rescues": _total(lambda service: service.rescues),
+    "versions.abandoned": _total(lambda service: service.abandoned),
     "errors": _errors,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import warnings
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from types import TracebackType
@@ -16,12 +16,13 @@ from monostream_ai._reading.clock import Clock
 from monostream_ai._reading.subscription import OnSuperseded, Subscription
 from monostream_ai._reading.tailer import OURS_LEFT
 from monostream_ai._runtime import Runtime
+from monostream_ai._writing.attending import Work, recover_version, settle_version
 from monostream_ai._writing.cancelling import finish_despite_cancel
-from monostream_ai._writing.endings import end_version, settle_version, stored_chunks
+from monostream_ai._writing.endings import end_version, stored_chunks
 from monostream_ai._writing.publisher import OnCancel, Publisher
 from monostream_ai.errors import ServiceClosed, StoreUnavailable, UnknownStream
 from monostream_ai.interfaces import BackgroundErrors, Notifier, Store
-from monostream_ai.json_text import encode_json
+from monostream_ai.json_text import decode_json, encode_json
 from monostream_ai.observing import ObservedNotifier, ObservedStore, Observer, Statistics
 from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.types import (
@@ -32,6 +33,7 @@ from monostream_ai.types import (
     StoredChunk,
     VersionInfo,
     WakeUp,
+    WatchedState,
     check_cursor,
     check_stream_id,
     check_text,
@@ -267,6 +269,14 @@ class DurableStreamService(Generic[C]):
         info = await self.status(stream_id, version)
         return await stored_chunks(self._runtime.store, self._protocol, info)
 
+    async def request(self, stream_id: str, version: int) -> Any:
+        """Return the JSON value that `publisher` was given as the request of a version; None if it
+        was given none, or there is no such version.
+        """
+        store = await self._connected()
+        text = await store.request(check_stream_id(stream_id), check_version(version))
+        return None if text is None else decode_json(text)
+
     async def streams(
         self, *, prefix: str = "", after: str | None = None, limit: int = 100
     ) -> list[VersionInfo]:
@@ -296,22 +306,52 @@ class DurableStreamService(Generic[C]):
             check_stream_id(stream_id), check_version(version), first, max_rows=limit
         )
 
-    async def unattended(self, *, prefix: str = "", limit: int = 100) -> list[VersionInfo]:
-        """Return watched versions that nobody looks after: lost, or ended and not settled."""
+    async def unattended(
+        self, *, prefix: str = "", limit: int = 100, state: WatchedState | None = None
+    ) -> list[VersionInfo]:
+        """Return watched versions that nobody looks after: lost ones if `state` is `"open"`, ended
+        ones that are not settled if it is `"closed"`, by default both.
+
+        Those that were attended to the fewest times come first. Abandoned ones are left out.
+        """
         store = await self._connected()
-        found = await store.unattended(prefix=prefix, limit=limit)
+        found = await store.unattended(prefix=prefix, limit=limit, state=state)
         return [info for info in found if not info.lost or self._judged(info).lost]
 
+    async def recover(self, stream_id: str, version: int, work: Work) -> bool:
+        """Run the work that is to be done for a lost watched version, such as running a turn again,
+        unless it is being done elsewhere.
+
+        Each attempt keeps others away for one lease, the next one for two, then four, and so on.
+        After 5 attempts the version is ended instead, as by `end_lost`, or else abandoned.
+
+        Returns:
+            Whether this call did it. Of all calls in all processes, one does.
+
+        Raises:
+            Exception: As the work raised it.
+        """
+        check_stream_id(stream_id)
+        check_version(version)
+        await self._connected()
+        return await recover_version(
+            self._runtime.writer,
+            stream_id,
+            version,
+            work,
+            end=lambda: self.end_lost(stream_id, version),
+        )
+
     async def settle(
-        self,
-        stream_id: str,
-        version: int,
-        work: Callable[[], Awaitable[object]],
-        *,
-        timeout: float = SETTLE_TIMEOUT,
+        self, stream_id: str, version: int, work: Work, *, timeout: float = SETTLE_TIMEOUT
     ) -> bool:
         """Run the work to do once after a watched version has ended, unless it is done or being
         done elsewhere.
+
+        If it fails, another call may try again `timeout` seconds after the beginning, then after
+        twice that, and so on. After 12 attempts, which takes 17 hours by default, the version is
+        abandoned: `unattended` leaves it out, `status` says so, and a further call may still settle
+        it.
 
         Returns:
             Whether this call did it. Of all calls in all processes, one does.
@@ -319,7 +359,7 @@ class DurableStreamService(Generic[C]):
         Raises:
             TimeoutError: The work took over `timeout` seconds. From then on another call may do it,
                 as if this process had died.
-            Exception: As the work raised it; another call may try again after `timeout` seconds.
+            Exception: As the work raised it.
         """
         check_stream_id(stream_id)
         check_version(version)

@@ -22,6 +22,9 @@ MAX_CHUNK_BYTES: Final = 1024 * 1024
 
 MAX_VERSION: Final = 2**63 - 1
 
+MAX_DOUBLINGS: Final = 8
+"""Times that the pause between two attempts to look after a version doubles."""
+
 Ending = Literal["finish", "error", "abort", "lost"]
 """Why a version ends: its work is done, it failed, a user stopped it, or its publisher died."""
 
@@ -29,6 +32,9 @@ State = Literal["open", "closed", "pruned"]
 """`closed` has its terminal chunk; `pruned` has lost its chunks to retention and keeps only its
 number.
 """
+
+WatchedState = Literal["open", "closed"]
+"""Of a version that nobody looks after: it is lost, or it is not settled."""
 
 
 class Cursor(NamedTuple):
@@ -132,7 +138,9 @@ class Head:
 
     `lease_left` is in seconds by the store's clock, 0 or less once the lease ran out, and infinite
     for versions that another program wrote without a lease. `opener` is the token that acquired the
-    version: a stream that was deleted and begun anew has another one.
+    version: if an older release deleted a stream and it was begun anew, the number is the same and
+    the opener is not. `deleted_to` is the newest version that was deleted before this one was
+    opened; -1 if there is none.
     """
 
     version: int
@@ -140,6 +148,7 @@ class Head:
     next_id: int
     lease_left: float
     opener: str | None = None
+    deleted_to: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +211,9 @@ class Batch:
 class VersionInfo:
     """One version of a stream as `service.status` reports it. Times are UTC, by the store's clock.
 
-    `closed_for` is how many seconds ago the version was closed.
+    `closed_for` is how many seconds ago the version was closed. `attended` is how often a watched
+    version was attended to, because it was lost or had to be settled; `abandoned_at` is when that
+    had failed so often that it is not tried again. `service.request` reads the request.
     """
 
     stream_id: str
@@ -217,8 +228,9 @@ class VersionInfo:
     message_id: str | None = None
     owner: str | None = None
     attempt: int = 1
-    request: str | None = None
     metadata: str | None = None
+    attended: int = 0
+    abandoned_at: datetime | None = None
 
     @property
     def lost(self) -> bool:

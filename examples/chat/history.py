@@ -7,7 +7,6 @@ one statement writes each row, and only a read puts the conversation together.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from sqlalchemy import (
@@ -90,10 +89,11 @@ class History:
             turn = await self._service.status(stream_id)
         except UnknownStream:
             return
-        if turn.request is not None and not await self._has(stream_id, turn):
-            await self._keep_question(
-                stream_id, turn.version, json.loads(turn.request)["messages"][-1]
-            )
+        if await self._has(stream_id, turn):
+            return
+        request = await self._service.request(stream_id, turn.version)
+        if request is not None:
+            await self._keep_question(stream_id, turn.version, request["messages"][-1])
             if turn.state == "closed":
                 await self._keep_answer(stream_id, turn.version, await self._recorded(turn))
 

@@ -237,6 +237,8 @@ class Subscription(Generic[C]):
 
     def _join(self, tail: Tail, current: int) -> int:
         if self._version is None or self._version < current:
+            if self._version is not None and self._version <= tail.deleted_to:
+                raise StreamDeleted(self._stream_id)
             if self._version is not None and self._on_superseded == "raise":
                 raise Superseded(self._stream_id, self._version, current)
             self._version, self._next_id = current, 0

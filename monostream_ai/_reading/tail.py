@@ -37,6 +37,8 @@ class Tail:
     def __init__(self, asked: Position) -> None:
         self.stream_id = asked.stream_id
         self.version: int | None = None
+        self.deleted_to = -1
+        """The newest version that was deleted before `version` was opened."""
         self.state: State = "open"
         self.next_id = 0
         self.loaded = False
@@ -137,7 +139,7 @@ class Tail:
         self.landings += 1
         if not self.loaded or (self.version is not None and version < self.version):
             return self.loaded
-        if version != self.version and append.first == 0:
+        if self.version is None and append.first == 0:
             self._open(version)
         if version != self.version or append.first != self.next_id or self.state != "open":
             return False
@@ -177,14 +179,14 @@ class Tail:
         if self.version is None or head.version > self.version:
             self._open(head.version)
         elif head.version == self.version and self._opener not in (None, head.opener):
-            # The stream was deleted and begun anew: the same number, another incarnation.
+            # An earlier release deleted the stream, and it was begun anew with the same number.
             self.fail(StreamDeleted(self.stream_id))
             return True
         elif head.version < self.version or head.next_id < self.next_id:
             missing = ChunksMissing(self.stream_id, self.version, self.next_id - 1)
             return self._doubt(now, missing, patience=DOUBT)
         self._doubt_since = None
-        self._opener = head.opener
+        self._opener, self.deleted_to = head.opener, head.deleted_to
         self._extend(page.first, page.payloads)
         self.next_id, self.state = head.next_id, head.state
         self.lease_until = now + head.lease_left

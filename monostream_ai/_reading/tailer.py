@@ -267,6 +267,9 @@ class Tailer:
         if tail is not None:
             await self._confirm(tail, page, landings)
             tail.see(page, asyncio.get_running_loop().time(), landings=landings)
+            if tail.error is not None:
+                # The page may be of another stream of the same name.
+                raise tail.error
         return page
 
     async def _confirm(self, tail: Tail, page: Page, landings: int) -> None:

@@ -1,18 +1,18 @@
-"""Ends a version in its publisher's stead, after a stop or a loss, and settles watched versions."""
+"""Ends a version in its publisher's stead, after a stop or a loss."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
+from functools import partial
 
-from monostream_ai._writing.encoding import encode_chunks
+from monostream_ai._writing.encoding import Encoded, encode_chunks
 from monostream_ai._writing.outbox import Outbox, Write
 from monostream_ai._writing.writer import Writer
-from monostream_ai.errors import PublisherError, StreamDeleted
+from monostream_ai.errors import PublisherError, ServiceClosed, StoreUnavailable, StreamDeleted
 from monostream_ai.interfaces import PAGE_BYTES, PAGE_ROWS, Store
 from monostream_ai.protocol import C, ChunkProtocol
-from monostream_ai.types import Lease, VersionInfo, WakeUp, new_token
+from monostream_ai.types import Ending, Lease, VersionInfo, WakeUp, log_fields, new_token
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,10 @@ async def end_version(
     If this process dies in between, its claim lapses like any lease, and the next caller finishes
     the work: with the abort, if a stop was ever asked.
 
+    The ending always fits. If the one that the stored chunks call for cannot be made or stored, the
+    version gets that of an empty version, and if that fails, it is closed without one: it must not
+    stay open for ever.
+
     Args:
         stop: Take the version from a live publisher. Otherwise it is taken only if it is lost.
     """
@@ -37,15 +41,49 @@ async def end_version(
     logger.debug("took over stream %r version %d to end it", info.stream_id, info.version)
     fenced = await patiently(lambda: store.info(info.stream_id, info.version))
     stopped = fenced is not None and fenced.stop_requested_at is not None
-    transcript = protocol.transcript(info.message_id)
-    for chunk in await patiently(lambda: stored_chunks(store, protocol, info)):
-        transcript.feed(chunk)
-    chunks = transcript.ending("abort" if stopped else "lost")
-    if not chunks and not stopped:
-        await store.release(lease)
-        return False
+    ending: Ending = "abort" if stopped else "lost"
+    for make in (_fitting, _plain):
+        try:
+            chunks = await patiently(partial(make, store, protocol, info, ending))
+            if not chunks and not stopped:
+                await store.release(lease)
+                return False
+            outbox = Outbox(lease, writer.load, next_id)
+            ended = await _close(writer, outbox, encode_chunks(protocol, chunks))
+        except (StoreUnavailable, ServiceClosed):
+            raise
+        # A protocol of the application may raise anything, and a database refuse what it makes.
+        except Exception:
+            logger.exception(
+                "stream %r version %d: its ending cannot be stored; a simpler one is tried",
+                info.stream_id,
+                info.version,
+                extra=log_fields(info.stream_id, info.version),
+            )
+        else:
+            return ended
     outbox = Outbox(lease, writer.load, next_id)
-    write = Write(*encode_chunks(protocol, chunks)._replace(closes=True))
+    return await _close(writer, outbox, Encoded([], closes=True, size=0))
+
+
+async def _fitting(
+    store: Store, protocol: ChunkProtocol[C], info: VersionInfo, ending: Ending
+) -> Sequence[C]:
+    transcript = protocol.transcript(info.message_id)
+    for chunk in await stored_chunks(store, protocol, info):
+        transcript.feed(chunk)
+    return transcript.ending(ending)
+
+
+async def _plain(
+    store: Store, protocol: ChunkProtocol[C], info: VersionInfo, ending: Ending
+) -> Sequence[C]:
+    return protocol.transcript().ending(ending)
+
+
+async def _close(writer: Writer, outbox: Outbox, encoded: Encoded) -> bool:
+    """Append the ending; return False if somebody else has ended or taken the version meanwhile."""
+    write = Write(encoded.payloads, True, encoded.size)
     done = write.future()
     writer.put(outbox, write)
     try:
@@ -53,30 +91,8 @@ async def end_version(
     except (PublisherError, StreamDeleted):
         return False
     # A publisher in this process hears of local commits only from us.
-    writer.leases.on_wake_up(WakeUp(info.stream_id, info.version, outbox.next_id))
-    return True
-
-
-async def settle_version(
-    writer: Writer,
-    stream_id: str,
-    version: int,
-    work: Callable[[], Awaitable[object]],
-    *,
-    timeout: float,
-) -> bool:
-    """Do the work if the version is closed, not settled, and attended by nobody else; return
-    whether it was done here.
-
-    Work that fails or takes too long is left to the first caller after `timeout` seconds.
-    """
-    taker = Lease(stream_id, version, new_token())
-    # The limit begins before the lease, so this work is over before another may begin.
-    async with asyncio.timeout(timeout):
-        if not await writer.patiently(lambda: writer.store.attend(taker, lease=timeout)):
-            return False
-        await work()
-    await writer.patiently(lambda: writer.store.settle(taker))
+    stream_id, version, _ = outbox.lease
+    writer.leases.on_wake_up(WakeUp(stream_id, version, outbox.next_id))
     return True
 
 

@@ -57,13 +57,15 @@ class Writer:
         self.lease = lease
         self.closing = False
         """Set when the service begins to close: no version is opened, no outage waited out."""
+        self.abandoned = 0
+        """Watched versions that this process has given up looking after."""
         self.load = Load()
         self.leases = LeaseKeeper(store, lease=lease, on_error=on_error)
         self._patience = patience
         self._announcer = announcer
         self._on_landed = on_landed
         self._on_wake_up = on_wake_up
-        self._on_error = on_error
+        self.on_error = on_error
         self._ready: dict[Outbox, None] = {}
         self._postponed: dict[Outbox, asyncio.TimerHandle] = {}
         self._task: asyncio.Task[None] | None = None
@@ -222,7 +224,7 @@ class Writer:
             self._ready[outbox] = None
 
     def _postpone(self, outbox: Outbox, writes: list[Write], error: StoreUnavailable) -> None:
-        self._on_error("append", error)
+        self.on_error("append", error)
         self._ready.pop(outbox, None)
         loop = asyncio.get_running_loop()
         delay = outbox.postpone(writes, loop.time(), self._patience)

@@ -15,9 +15,15 @@ from rich.text import Text
 
 from monostream_ai.types import VersionInfo
 
-STYLES: Final = {"open": "green", "closed": "default", "lost": "bold red", "pruned": "dim"}
+STYLES: Final = {
+    "open": "green",
+    "closed": "default",
+    "lost": "bold red",
+    "pruned": "dim",
+    "abandoned": "red",
+}
 UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-PRIVATE: Final = frozenset({"closed_for", "request", "metadata"})
+PRIVATE: Final = frozenset({"closed_for", "metadata"})
 """Fields of a version that are not shown: they may hold prompts, or repeat another field."""
 
 json_option = click.option(
@@ -38,7 +44,8 @@ def print_json(value: Mapping[str, Any]) -> None:
 def as_mapping(info: VersionInfo) -> dict[str, Any]:
     """Return a version for JSON.
 
-    `state` is `lost` for an open version without a lease, `chunks` counts the chunks, and
+    `state` is `lost` for an open version without a lease, and `abandoned` for one that could not be
+    settled; `chunks` counts the chunks, and
     `lease_left` is null unless the version is open and its lease ends.
     """
     fields = {name: value for name, value in asdict(info).items() if name not in PRIVATE}
@@ -50,7 +57,9 @@ def as_mapping(info: VersionInfo) -> dict[str, Any]:
 
 
 def state_of(info: VersionInfo) -> str:
-    """Return the state, or `lost` for an open version whose lease has lapsed."""
+    """Return the state, `lost` for an open version whose lease has lapsed, or `abandoned`."""
+    if info.abandoned_at is not None:
+        return "abandoned"
     return "lost" if info.lost else info.state
 
 

@@ -81,12 +81,11 @@ class Found:
     def stream_id(self) -> str:
         return self.version.stream_id
 
-    @property
-    def replay(self) -> Replay:
+    async def replay(self, service: DurableStreamService[Any]) -> Replay:
         """A client that named a run already has the earlier parts; others get the whole message."""
         if self.is_run:
             return Replay.of_version(self.version.version)
-        return Replay.of_message(self.version)
+        return await Replay.of_message(service, self.version)
 
 
 class Chats:
@@ -202,7 +201,7 @@ class Chats:
         if latest.lost:
             await self._takeover.run_again_or_end(latest)
             return False
-        answered = ChatRequest.stored_with(latest)
+        answered = await ChatRequest.stored_with(self._service, latest)
         repeated = answered is not None and request.asks_the_same_as(answered)
         if self._on_busy == "attach" or repeated:
             return True
@@ -216,7 +215,7 @@ class Chats:
         # Stored requests are large: these checks settle most questions without reading one.
         if not self._is_shown(latest) or request.trigger != "submit-message":
             return False
-        answered = ChatRequest.stored_with(latest)
+        answered = await ChatRequest.stored_with(self._service, latest)
         if answered is None or request.body != answered.body:
             return False
         # A question whose answer failed or was stopped is repeated on purpose.

@@ -91,7 +91,7 @@ class Finisher:
         if self._on_finish is None:
             return
         info = await self._service.status(stream_id, version)
-        request = ChatRequest.stored_with(info)
+        request = await ChatRequest.stored_with(self._service, info)
         if request is not None:
             chunks = await self._service.chunks(stream_id, version)
             await self._on_finish(

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 
 from monostream_ai.errors import MonostreamError
-from monostream_ai.json_text import decode_json
+from monostream_ai.service import DurableStreamService
 from monostream_ai.types import VersionInfo
 from monostream_ai.ui_messages import UIMessage
 
@@ -64,10 +64,12 @@ class ChatRequest:
         return cls(check_chat_id(body.get("id")), messages, body)
 
     @classmethod
-    def stored_with(cls, version: VersionInfo) -> Self | None:
-        """Return the request that a version answers, or None if no chat router opened it."""
+    async def stored_with(
+        cls, service: DurableStreamService[Any], version: VersionInfo
+    ) -> Self | None:
+        """Read the request that a version answers; None if no chat router opened it."""
         try:
-            return cls.from_body(decode_json(version.request or "null"))
+            return cls.from_body(await service.request(version.stream_id, version.version))
         except RequestRefused:
             return None
 

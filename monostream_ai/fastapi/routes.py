@@ -96,12 +96,13 @@ class ChatRoutes:
         if start_index is not None:
             if found is None or not (recent or found.is_run or start_index != "0"):
                 return only_finish()
-            replay, tail_index = from_index(found.replay, found.version, start_index)
+            replay = await found.replay(self._service)
+            replay, tail_index = from_index(replay, found.version, start_index)
             return self._stream(request, found.run, found.stream_id, replay, tail_index)
         event = last_event_id or after
         if found is None or not (recent or event):
             return nothing_to_stream()
-        rest = after_event(found.version, event) if event else found.replay
+        rest = after_event(found.version, event) if event else await found.replay(self._service)
         if rest is None:
             return nothing_to_stream()
         return self._stream(request, found.run, found.stream_id, rest)

@@ -1,37 +1,46 @@
 """Takes over turns whose process died: runs them again, or ends them with an error.
 
-A reader or a new request takes over the turn it meets. A sweep finds the turns that nobody reads,
-and the ended ones whose `on_finish` is still due.
+A reader or a new request takes over the turn it meets. One sweep finds the lost turns that nobody
+reads, and another the ended ones whose `on_finish` is still due, so neither waits for the other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, TypeAlias
 
-from monostream_ai._periodic import sweeping
+from monostream_ai._periodic import start_task, sweeping
 from monostream_ai.errors import (
     Fenced,
+    InvalidArgument,
     PublisherLost,
     ServiceClosed,
     StreamStopped,
     VersionConflict,
 )
 from monostream_ai.fastapi.finishing import Finisher
+from monostream_ai.fastapi.requests import ChatRequest
 from monostream_ai.fastapi.runner import TurnRunner
 from monostream_ai.fastapi.turns import Assignment
 from monostream_ai.service import DurableStreamService
-from monostream_ai.types import VersionInfo, log_fields
+from monostream_ai.types import MAX_VERSION, VersionInfo, WatchedState, log_fields
 
 logger = logging.getLogger(__name__)
 
-SWEEP_LIMIT: Final = 50
-"""Turns that one sweep handles; the next sweep takes the others."""
+AT_ONCE: Final = 50
+"""Turns that one sweep handles at a time."""
+
+PAGE_TIMEOUT: Final = 0.2
+"""Seconds that a sweep waits for these before it looks for more."""
 
 SWEEP_JITTER: Final = (0.5, 1.0)
 """Factors on the pause before a sweep: wide, since all processes look at the same few turns."""
+
+
+Attend: TypeAlias = Callable[[VersionInfo], Awaitable[None]]
 
 
 class Takeover:
@@ -67,17 +76,24 @@ class Takeover:
         """Start the next version for a lost turn, here or elsewhere.
 
         Returns False if the turn must not run again: it has had all its attempts, a user pressed
-        stop, or no chat router opened it.
+        stop, no chat router opened it, or its values are refused today and an earlier release
+        accepted them.
         """
-        assignment = Assignment.again(lost)
-        attempts_left = lost.attempt < self._max_attempts
-        if assignment is None or not attempts_left or lost.stop_requested_at is not None:
+        attempts_left = lost.attempt < self._max_attempts and lost.version < MAX_VERSION
+        if not attempts_left or lost.stop_requested_at is not None or lost.message_id is None:
             return False
+        request = await ChatRequest.stored_with(self._service, lost)
+        if request is None:
+            return False
+        assignment = Assignment.again(lost, request, lost.message_id)
         try:
             # Of all processes that see the loss, one acquires this version; the store decides.
             await self._runner.start(assignment)
         except (VersionConflict, Fenced, StreamStopped):
             _log(lost, "is lost and runs again in another process")
+        except InvalidArgument as error:
+            logger.error("stream %r cannot run again: %s", lost.stream_id, error)
+            return False
         else:
             _log(lost, "is lost and runs again here")
         return True
@@ -87,37 +103,96 @@ class Takeover:
         turn = await self._service.status(lost.stream_id, lost.version)
         return await self.run_again_or_end(turn)
 
-    def sweeping(self, prefix: str, *, every: float) -> AbstractAsyncContextManager[None]:
-        """Return a block in which unattended turns are handled about every `every` seconds.
+    @asynccontextmanager
+    async def sweeping(self, prefix: str, *, every: float) -> AsyncIterator[None]:
+        """Handle unattended turns about every `every` seconds, until the block is left.
 
         Args:
             prefix: Only streams whose id begins with it are looked at.
         """
+        async with (
+            self._sweeping(prefix, every, "open", self._recover),
+            self._sweeping(prefix, every, "closed", self._finish),
+        ):
+            yield
+
+    def _sweeping(
+        self, prefix: str, every: float, state: WatchedState, attend: Attend
+    ) -> AbstractAsyncContextManager[None]:
         return sweeping(
-            lambda: self._sweep(prefix),
+            _Sweep(self._service, prefix, state, attend).run,
             every=every,
             first_after=every,
             jitter=SWEEP_JITTER,
-            name=f"sweep {prefix}",
+            name=f"sweep {prefix} {state}",
             on_error=_warn,
         )
 
-    async def _sweep(self, prefix: str) -> None:
-        if self._service.closing:
-            raise ServiceClosed
-        found = await self._service.unattended(prefix=prefix, limit=SWEEP_LIMIT)
-        if found:
-            logger.debug("a sweep of %r found %d unattended turns", prefix, len(found))
-        # A turn that fails must not keep the sweep from the others; the next sweep tries it again.
-        for result in await asyncio.gather(*map(self._attend, found), return_exceptions=True):
-            if isinstance(result, BaseException):
-                logger.warning("handling an unattended turn failed: %s", type(result).__name__)
+    async def _recover(self, lost: VersionInfo) -> None:
+        if not self._runner.draining:
+            await self._service.recover(
+                lost.stream_id, lost.version, lambda: self.run_again_or_end(lost)
+            )
 
-    async def _attend(self, turn: VersionInfo) -> None:
-        if turn.state != "open":
-            await self._finisher.begin(turn.stream_id, turn.version)
-        elif not self._runner.draining:
-            await self.run_again_or_end(turn)
+    async def _finish(self, ended: VersionInfo) -> None:
+        await self._finisher.begin(ended.stream_id, ended.version)
+
+
+class _Sweep:
+    """Hands over all unattended turns of one state, `AT_ONCE` at a time.
+
+    A turn that hangs keeps its place, and a sweep does not wait for the last ones, so that the next
+    sweep finds what has become due meanwhile.
+    """
+
+    def __init__(
+        self, service: DurableStreamService[Any], prefix: str, state: WatchedState, attend: Attend
+    ) -> None:
+        self._service = service
+        self._prefix = prefix
+        self._state = state
+        self._attend = attend
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        seen: set[tuple[str, int]] = set()
+        while True:
+            if self._service.closing:
+                raise ServiceClosed
+            turns = await self._service.unattended(
+                prefix=self._prefix, limit=AT_ONCE, state=self._state
+            )
+            # A turn that is listed again was not attended to, or not yet: the next sweep has it.
+            fresh = [turn for turn in turns if (turn.stream_id, turn.version) not in seen]
+            if fresh:
+                logger.debug("a sweep of %r found %d unattended turns", self._prefix, len(fresh))
+            for turn in fresh:
+                seen.add((turn.stream_id, turn.version))
+                await self._hand_over(turn)
+            if not fresh or len(turns) < AT_ONCE:
+                return
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=PAGE_TIMEOUT)
+
+    async def _hand_over(self, turn: VersionInfo) -> None:
+        while len(self._tasks) >= AT_ONCE:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        task = start_task(self._handle(turn), name=f"attend {turn.stream_id} {turn.version}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _handle(self, turn: VersionInfo) -> None:
+        try:
+            await self._attend(turn)
+        # The others must not wait for it. The store counts its attempts.
+        except Exception as error:
+            logger.warning(
+                "stream %r version %d could not be handled: %s",
+                turn.stream_id,
+                turn.version,
+                type(error).__name__,
+                extra=log_fields(turn.stream_id, turn.version),
+            )
 
 
 def _warn(source: str, error: BaseException) -> None:

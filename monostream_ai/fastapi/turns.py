@@ -37,13 +37,10 @@ class Assignment:
         return assignment if continued is None else replace(assignment, message_id=continued)
 
     @classmethod
-    def again(cls, lost: VersionInfo) -> Self | None:
-        """Return the same work as the next version, or None if no chat router opened `lost`."""
-        request = ChatRequest.stored_with(lost)
-        if request is None or lost.message_id is None:
-            return None
+    def again(cls, lost: VersionInfo, request: ChatRequest, message_id: str) -> Self:
+        """Return the same work as the next version."""
         return cls(
-            lost.stream_id, lost.version + 1, request, lost.owner, lost.attempt + 1, lost.message_id
+            lost.stream_id, lost.version + 1, request, lost.owner, lost.attempt + 1, message_id
         )
 
 

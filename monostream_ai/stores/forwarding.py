@@ -9,7 +9,16 @@ from typing import ParamSpec, TypeVar
 
 from monostream_ai.errors import MonostreamError
 from monostream_ai.interfaces import Store
-from monostream_ai.types import Append, Lease, Opening, Page, Position, StoredChunk, VersionInfo
+from monostream_ai.types import (
+    Append,
+    Lease,
+    Opening,
+    Page,
+    Position,
+    StoredChunk,
+    VersionInfo,
+    WatchedState,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -76,11 +85,21 @@ class ForwardingStore(Store):
     ) -> list[StoredChunk]:
         return await self._call(self.inner.timeline, stream_id, version, first, max_rows=max_rows)
 
-    async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
-        return await self._call(self.inner.unattended, prefix=prefix, limit=limit)
+    async def request(self, stream_id: str, version: int) -> str | None:
+        return await self._call(self.inner.request, stream_id, version)
 
-    async def attend(self, taker: Lease, *, lease: float) -> bool:
-        return await self._call(self.inner.attend, taker, lease=lease)
+    async def unattended(
+        self, *, prefix: str, limit: int, state: WatchedState | None = None
+    ) -> list[VersionInfo]:
+        return await self._call(self.inner.unattended, prefix=prefix, limit=limit, state=state)
+
+    async def attend(
+        self, taker: Lease, *, lease: float, state: WatchedState = "closed"
+    ) -> int | None:
+        return await self._call(self.inner.attend, taker, lease=lease, state=state)
+
+    async def abandon(self, taker: Lease) -> None:
+        await self._call(self.inner.abandon, taker)
 
     async def settle(self, taker: Lease) -> None:
         await self._call(self.inner.settle, taker)

@@ -6,6 +6,7 @@ and a lease is judged by comparing `lease_until` with the clock.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from monostream_ai.errors import ChunksMissing, MonostreamError, StreamDeleted, 
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.fencing import closed_by, refusal
 from monostream_ai.types import (
+    MAX_DOUBLINGS,
     MAX_VERSION,
     Append,
     Head,
@@ -26,6 +28,7 @@ from monostream_ai.types import (
     State,
     StoredChunk,
     VersionInfo,
+    WatchedState,
 )
 
 
@@ -45,8 +48,14 @@ class _Version:
     stop_requested_at: datetime | None = None
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     closed_at: datetime | None = None
-    # The token that has to settle the version once it is closed; None if nobody has to.
-    settler: str | None = None
+    # The newest version deleted before this one was opened.
+    deleted_to: int = -1
+    # The token that looks after the version, from its opener on; None if it is not watched, or is
+    # settled.
+    attendant: str | None = None
+    attended: int = 0
+    attended_until: float = -math.inf
+    abandoned_at: datetime | None = None
 
 
 class MemoryStore(Store):
@@ -62,6 +71,8 @@ class MemoryStore(Store):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._streams: dict[str, dict[int, _Version]] = {}
+        self._deleted: dict[str, int] = {}
+        """The newest version that each deleted stream had."""
 
     def __repr__(self) -> str:
         count = len(self._streams)
@@ -75,18 +86,23 @@ class MemoryStore(Store):
         for row in versions.values():
             if row.opening.token == opening.token:
                 return row.number
-        latest = max(versions, default=-1)
+        deleted_to = self._deleted.get(stream_id, -1)
+        latest = max(versions, default=deleted_to)
         if latest == MAX_VERSION or (version is not None and version <= latest):
             raise VersionConflict(stream_id, latest if version is None else version, latest)
         # Older versions are fenced here.
         for old in versions.values():
             old.token = None
             if old.state == "open":
-                old.settler = None
+                old.attendant = None
         number = latest + 1 if version is None else version
-        settler = opening.token if opening.watched else None
         versions[number] = _Version(
-            number, opening, opening.token, self._clock() + opening.lease, settler=settler
+            number,
+            opening,
+            opening.token,
+            self._clock() + opening.lease,
+            deleted_to=deleted_to,
+            attendant=opening.token if opening.watched else None,
         )
         self._streams[stream_id] = versions
         return number
@@ -113,6 +129,7 @@ class MemoryStore(Store):
         row.lease_until = self._clock() + (0 if append.closes else lease)
         if append.closes:
             row.state, row.closed, row.closed_at = "closed", self._clock(), datetime.now(UTC)
+            row.attended, row.attended_until = 0, -math.inf
         return None
 
     def _landed_before(self, append: Append, row: _Version) -> bool:
@@ -145,7 +162,12 @@ class MemoryStore(Store):
         first = position.next_id if position.version == row.number else 0
         payloads = _cut(row.payloads[first : first + max_rows], max_bytes)
         head = Head(
-            row.number, row.state, row.next_id, row.lease_until - self._clock(), row.opening.token
+            row.number,
+            row.state,
+            row.next_id,
+            row.lease_until - self._clock(),
+            row.opening.token,
+            row.deleted_to,
         )
         return Page(head, first, payloads)
 
@@ -227,31 +249,55 @@ class MemoryStore(Store):
         )
         return list(islice(chunks, first, first + max_rows))
 
-    async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
-        found = (
-            self._info(name, row)
+    async def request(self, stream_id: str, version: int) -> str | None:
+        row = self._streams.get(stream_id, {}).get(version)
+        return None if row is None or row.state == "pruned" else row.opening.request
+
+    async def unattended(
+        self, *, prefix: str, limit: int, state: WatchedState | None = None
+    ) -> list[VersionInfo]:
+        now = self._clock()
+        found = [
+            (row.attended, row.lease_until, name, row.number)
             for name, versions in self._streams.items()
             if name.startswith(prefix)
             for row in versions.values()
-            if row.settler is not None and row.lease_until <= self._clock()
-        )
-        return list(islice(found, limit))
+            if state in (None, row.state)
+            and row.attendant is not None
+            and row.abandoned_at is None
+            and max(row.lease_until, row.attended_until) <= now
+        ]
+        return [
+            self._info(name, self._streams[name][number])
+            for _, _, name, number in sorted(found)[:limit]
+        ]
 
-    async def attend(self, taker: Lease, *, lease: float) -> bool:
+    async def attend(
+        self, taker: Lease, *, lease: float, state: WatchedState = "closed"
+    ) -> int | None:
         row = self._row(taker)
-        if row is None or row.state != "closed" or row.settler is None:
-            return False
-        if row.settler != taker.token:
-            if row.lease_until > self._clock():
-                return False
-            row.settler = taker.token
-            row.lease_until = self._clock() + lease
-        return True
+        if row is None or row.attendant is None or row.state != state:
+            return None
+        # The opener's token stands there from the start, without having attended.
+        if row.attendant != taker.token or row.attended == 0:
+            if max(row.lease_until, row.attended_until) > self._clock():
+                return None
+            row.attendant = taker.token
+            # An abandoned version is taken by hand only.
+            doublings = 0 if row.abandoned_at else min(row.attended, MAX_DOUBLINGS)
+            row.attended_until = self._clock() + lease * 2**doublings
+            row.attended += 1
+        return row.attended
+
+    async def abandon(self, taker: Lease) -> None:
+        row = self._row(taker)
+        if row is not None and row.attendant == taker.token:
+            row.attended_until, row.abandoned_at = self._clock(), datetime.now(UTC)
 
     async def settle(self, taker: Lease) -> None:
         row = self._row(taker)
-        if row is not None and row.settler == taker.token:
-            row.settler = None
+        if row is not None and row.attendant == taker.token:
+            row.attendant, row.abandoned_at = None, None
 
     def _info(self, stream_id: str, row: _Version) -> VersionInfo:
         return VersionInfo(
@@ -267,12 +313,17 @@ class MemoryStore(Store):
             message_id=row.opening.message_id,
             owner=row.opening.owner,
             attempt=row.opening.attempt,
-            request=row.opening.request,
             metadata=row.opening.metadata,
+            attended=row.attended,
+            abandoned_at=row.abandoned_at,
         )
 
     async def delete(self, stream_id: str) -> bool:
-        return self._streams.pop(stream_id, None) is not None
+        versions = self._streams.pop(stream_id, None)
+        if versions is None:
+            return False
+        self._deleted[stream_id] = max(versions)
+        return True
 
     async def prune(self, *, older_than: float, limit: int) -> int:
         horizon = self._clock() - older_than
@@ -290,7 +341,7 @@ class MemoryStore(Store):
                     del versions[row.number]
                     continue
                 # The newest version keeps its row, so that version numbers never start over.
-                row.state, row.token, row.settler = "pruned", None, None
+                row.state, row.token, row.attendant = "pruned", None, None
                 row.payloads, row.stored_at = [], []
         return pruned
 

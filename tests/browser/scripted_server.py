@@ -8,7 +8,6 @@ question is a script: `20 | 30` stands for 20 words, then 30 more once `/test/go
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -149,7 +148,7 @@ async def history_of(service: DurableStreamService[Any], chat_id: str) -> list[U
         return messages
     for version in range(latest.version + 1):
         turn = await service.status(stream_id, version)
-        asked = json.loads(turn.request or "")["messages"]
+        asked = (await service.request(stream_id, version))["messages"]
         messages = list(asked)
         if turn.state == "closed":
             messages.append(reduce_chunks(await service.chunks(stream_id, version), finished=True))

@@ -53,7 +53,8 @@ async def test_the_service_and_alembic_make_the_same_tables(
     made_by_alembic = await shape_of(sql_backend)
     await execute(
         sql_backend,
-        "DROP TABLE monostream_schema; DROP TABLE stream_chunk; DROP TABLE stream_version",
+        "DROP TABLE monostream_schema; DROP TABLE stream_chunk; DROP TABLE stream_version;"
+        "DROP TABLE stream_request",
     )
     store = sql_backend.new_store()
     await store.setup()

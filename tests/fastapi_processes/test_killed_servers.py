@@ -153,9 +153,9 @@ async def all_handed_over(database: Any, pairs: list[Pair]) -> None:
             ]
         ):
             await database.execute(
-                "UPDATE stream_version SET lease_until = now() - interval '1 second' "
-                "WHERE settler IS NOT NULL AND state = 'closed' "
-                "AND lease_until BETWEEN now() + interval '5 seconds' "
+                "UPDATE stream_version SET attended_until = now() - interval '1 second' "
+                "WHERE attendant IS NOT NULL AND state = 'closed' "
+                "AND attended_until BETWEEN now() + interval '5 seconds' "
                 "AND now() + interval '45 seconds'"
             )
             await asyncio.sleep(0.1)

@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+import sqlalchemy
 from sqlalchemy import inspect
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -31,10 +32,24 @@ def sql_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     return open_backend(request.param, tmp_path, request)
 
 
+@pytest.fixture(params=(1, 2))
+def release(request: pytest.FixtureRequest) -> int:
+    """The schema version of an older release."""
+    version: int = request.param
+    return version
+
+
 @pytest.fixture
-async def old(sql_backend: Backend) -> Backend:
-    """A database with schema version 1, a closed version `done` and an open version `running`."""
-    await execute(sql_backend, (SCHEMAS / f"1.{sql_backend.id}.sql").read_text())
+async def old(sql_backend: Backend, release: int) -> Backend:
+    """A database of an older release, with a closed version `done` and an open one `running`."""
+    await execute(sql_backend, (SCHEMAS / f"{release}.{sql_backend.id}.sql").read_text())
+    return sql_backend
+
+
+@pytest.fixture
+async def watched(sql_backend: Backend) -> Backend:
+    """The same of the release before this one, whose versions are watched and have requests."""
+    await execute(sql_backend, (SCHEMAS / f"2.{sql_backend.id}.sql").read_text())
     return sql_backend
 
 
@@ -60,7 +75,7 @@ async def shape_of(backend: Backend) -> dict[str, Any]:
                 ),
                 inspector.get_pk_constraint(table)["constrained_columns"],
             )
-            for table in ("monostream_schema", "stream_chunk", "stream_version")
+            for table in inspector.get_table_names()
         }
 
     async with engine.connect() as connection:
@@ -92,6 +107,46 @@ async def test_a_publisher_of_an_older_release_goes_on_writing(old: Backend) -> 
         assert [chunk async for chunk in service.subscribe("running")] == [text(0), text(1), FINISH]
 
 
+async def test_what_an_older_release_watched_is_settled_with_its_request(watched: Backend) -> None:
+    told = []
+
+    async def work() -> None:
+        told.append(await service.request("done", 0))
+
+    async with a_service(watched) as service:
+        (due,) = await service.unattended()
+        assert (due.stream_id, due.state, due.attended) == ("done", "closed", 0)
+        assert await service.settle("done", 0, work)
+        assert await service.unattended() == []
+        assert await service.request("running", 0) == {"n": 2}
+    assert told == [{"n": 1}]
+
+
+async def test_an_older_release_does_not_settle_what_it_cannot_read(watched: Backend) -> None:
+    """It knows no table of requests, and would take a turn of this release for one without."""
+    async with a_service(watched) as service:
+        async with service.publisher("new", request={"n": 3}, watched=True) as pub:
+            await pub.write(FINISH)
+        async with service.publisher("lost", request={"n": 4}, watched=True, on_cancel="release"):
+            await execute(
+                watched, "UPDATE stream_version SET lease_until = created_at WHERE state = 'open'"
+            )
+            assert {info.stream_id for info in await service.unattended()} >= {"new", "done"}
+            # The question that the older release asks.
+            found = await rows(
+                watched, "SELECT stream_id FROM stream_version WHERE settler IS NOT NULL"
+            )
+    assert sorted(found) == [("done",), ("running",)]
+
+
+async def test_an_older_release_takes_a_deleted_stream_for_a_pruned_one(watched: Backend) -> None:
+    async with a_service(watched) as service:
+        assert await service.delete("done")
+    query = "SELECT version, state, writer, settler, request, message_id FROM stream_version"
+    (left,) = await rows(watched, f"{query} WHERE stream_id = 'done'")
+    assert left == (0, "pruned", None, None, None, None)
+
+
 async def test_an_upgraded_database_looks_like_a_new_one(
     old: Backend, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -101,10 +156,20 @@ async def test_an_upgraded_database_looks_like_a_new_one(
         new = open_backend("sqlite", tmp_path / "new", request)
         (tmp_path / "new").mkdir()
     else:
-        await execute(old, "DROP TABLE monostream_schema, stream_chunk, stream_version")
+        tables = "monostream_schema, stream_chunk, stream_version, stream_request"
+        await execute(old, f"DROP TABLE {tables}")
         new = old
     await upgraded(new)
     assert await shape_of(new) == upgraded_shape
+
+
+async def rows(backend: Backend, query: str) -> list[tuple[Any, ...]]:
+    """Return what another program reads."""
+    engine = create_async_engine(backend.url.replace("postgresql:", "postgresql+asyncpg:"))
+    async with engine.connect() as connection:
+        found = [tuple(row) for row in await connection.execute(sqlalchemy.text(query))]
+    await engine.dispose()
+    return found
 
 
 async def upgraded(backend: Backend) -> int:
@@ -147,11 +212,13 @@ async def test_a_database_newer_than_the_package_is_refused_and_left_alone(
         await pub.write(FINISH)
 
 
-async def test_an_older_database_is_a_named_error_where_upgrades_are_off(old: Backend) -> None:
+async def test_an_older_database_is_a_named_error_where_upgrades_are_off(
+    old: Backend, release: int
+) -> None:
     async with a_service(old, create_tables=False) as service:
         with pytest.raises(SchemaOutdated, match="monostream-ai migrate") as caught:
             await service.publisher("s").open()
-    assert (caught.value.found, caught.value.needed) == (1, SCHEMA_VERSION)
+    assert (caught.value.found, caught.value.needed) == (release, SCHEMA_VERSION)
 
 
 async def test_an_upgrade_that_fails_changes_nothing(old: Backend) -> None:

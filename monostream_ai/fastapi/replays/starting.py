@@ -51,10 +51,10 @@ class Replay:
         return cls(Cursor(version, -1))
 
     @classmethod
-    def of_message(cls, version: VersionInfo) -> Replay:
+    async def of_message(cls, service: DurableStreamService[Any], version: VersionInfo) -> Replay:
         """Begin at `start` and include what this turn continues, for a client that has nothing."""
         earlier: tuple[str, ...] = ()
-        request = ChatRequest.stored_with(version)
+        request = await ChatRequest.stored_with(service, version)
         if request is not None and request.continued_message_id is not None:
             earlier = _earlier(request.messages[-1])
         return cls(Cursor(version.version, -1), earlier, merge_before=version.next_id, shaped=True)
@@ -123,7 +123,7 @@ async def without_active_message(
         turn = await service.status(stream_id)
     except UnknownStream:
         return [*messages]
-    request = ChatRequest.stored_with(turn) if turn.state == "open" else None
+    request = await ChatRequest.stored_with(service, turn) if turn.state == "open" else None
     if request is None:
         return [*messages]
     for place, message in enumerate(messages):

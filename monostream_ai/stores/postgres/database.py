@@ -42,6 +42,8 @@ SELECT attname FROM pg_attribute
 class PostgresSchema(Schema):
     """Our tables, as the connection's search path finds them."""
 
+    instant = "timestamptz"
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 

@@ -47,6 +47,13 @@ DELETE FROM stream_chunk AS c USING {_THESE}
 """
 )
 
+REQUESTS = Statement(
+    f"""
+DELETE FROM stream_request AS r USING {_THESE}
+ WHERE r.stream_id = t.stream_id AND r.version = t.version
+"""
+)
+
 SUPERSEDED = Statement(
     f"""
 DELETE FROM stream_version AS v USING {_THESE}
@@ -58,7 +65,9 @@ DELETE FROM stream_version AS v USING {_THESE}
 # back to it gets StreamDeleted.
 NEWEST = Statement(
     f"""
-UPDATE stream_version AS v SET state = 'pruned', writer = NULL, settler = NULL FROM {_THESE}
+UPDATE stream_version AS v
+   SET state = 'pruned', writer = NULL, settler = NULL, attendant = NULL, request = NULL
+  FROM {_THESE}
  WHERE v.stream_id = t.stream_id AND v.version = t.version
 """
 )
@@ -86,6 +95,7 @@ async def prune(connection: DriverConnection, *, older_than: float, limit: int) 
     rows = await connection.execute(PRUNABLE, asked)
     if rows:
         await connection.execute(CHUNKS, _these(rows))
+        await connection.execute(REQUESTS, _these(rows))
         await connection.execute(SUPERSEDED, _these([row for row in rows if row["superseded"]]))
         await connection.execute(NEWEST, _these([row for row in rows if not row["superseded"]]))
         await connection.execute(NUMBERS, _these(rows))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from monostream_ai.stores.postgres.connections import Statement
-from monostream_ai.stores.postgres.statements import LAPSES
+from monostream_ai.stores.postgres.statements import LAPSES, STORED
 
 # Chunks up to a bound in bytes. `pg_column_size` knows the stored size, up to 4 bytes of header,
 # without unpacking a value: big values past the end of a page are not unpacked only to be measured.
@@ -58,7 +58,8 @@ SELECT head.version, CASE WHEN foreign_rows.id IS NULL THEN v.state ELSE 'open' 
        coalesce(foreign_rows.id + 1, v.next_id) AS next_id,
        CASE WHEN foreign_rows.id IS NULL
             THEN date_part('epoch', {LAPSES} - clock_timestamp()) END AS lease_left,
-       CASE WHEN foreign_rows.id IS NULL THEN v.opener END AS opener, head.first_id,
+       CASE WHEN foreign_rows.id IS NULL THEN v.opener END AS opener,
+       CASE WHEN foreign_rows.id IS NULL THEN v.deleted_to END AS deleted_to, head.first_id,
        CASE WHEN fit.n > 0 AND fit.size <= CAST(:max_bytes AS bigint)
                  AND fit.last = head.first_id + fit.n - 1
             THEN ARRAY({_PAGE.format(**_ASKED)})
@@ -72,8 +73,8 @@ SELECT head.version, CASE WHEN foreign_rows.id IS NULL THEN v.state ELSE 'open' 
   FROM unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[]), CAST(:nexts AS bigint[]))
        WITH ORDINALITY AS asked (stream_id, version, next_id, place)
   LEFT JOIN LATERAL (
-    SELECT * FROM stream_version AS o
-     WHERE o.stream_id = asked.stream_id ORDER BY o.version DESC LIMIT 1) AS v ON true
+    SELECT * FROM stream_version AS v
+     WHERE v.stream_id = asked.stream_id AND {STORED} ORDER BY v.version DESC LIMIT 1) AS v ON true
   LEFT JOIN LATERAL (
     SELECT c.version, c.id FROM stream_chunk AS c
      WHERE c.stream_id = asked.stream_id AND c.version > coalesce(v.version, -1)

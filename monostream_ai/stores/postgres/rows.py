@@ -37,13 +37,21 @@ def page_of(
     next_id: int,
     lease_left: float | None,
     opener: str | None,
+    deleted_to: int | None,
     first: int,
     payloads: list[str] | None,
 ) -> Page:
     """Return the page of one row of READ."""
     if version is None:
         return Page(None, 0, [])
-    head = Head(version, state, next_id, math.inf if lease_left is None else lease_left, opener)
+    head = Head(
+        version,
+        state,
+        next_id,
+        math.inf if lease_left is None else lease_left,
+        opener,
+        -1 if deleted_to is None else deleted_to,
+    )
     return Page(head, first, payloads or [])
 
 

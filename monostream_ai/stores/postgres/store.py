@@ -47,6 +47,7 @@ from monostream_ai.types import (
     Position,
     StoredChunk,
     VersionInfo,
+    WatchedState,
 )
 
 logger = logging.getLogger(__name__)
@@ -308,12 +309,27 @@ class PostgresStore(Store):
         parameters = {"stream": stream_id, "version": version, "first": first, "max_rows": max_rows}
         return [StoredChunk(*row) for row in await self._database.execute(sql.TIMELINE, parameters)]
 
-    async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
-        rows = await self._database.execute(sql.UNATTENDED, {"prefix": prefix, "limit": limit})
+    async def request(self, stream_id: str, version: int) -> str | None:
+        parameters = {"stream": stream_id, "version": version}
+        rows = await self._database.execute(sql.REQUEST, parameters)
+        return rows[0][0] if rows else None
+
+    async def unattended(
+        self, *, prefix: str, limit: int, state: WatchedState | None = None
+    ) -> list[VersionInfo]:
+        parameters = {"prefix": prefix, "state": state, "limit": limit}
+        rows = await self._database.execute(sql.UNATTENDED, parameters)
         return [VersionInfo(**row) for row in rows]
 
-    async def attend(self, taker: Lease, *, lease: float) -> bool:
-        return bool(await self._database.execute(sql.ATTEND, {**held_by(taker), "lease": lease}))
+    async def attend(
+        self, taker: Lease, *, lease: float, state: WatchedState = "closed"
+    ) -> int | None:
+        parameters = {**held_by(taker), "state": state, "lease": lease}
+        rows = await self._database.execute(sql.ATTEND, parameters)
+        return rows[0][0] if rows else None
+
+    async def abandon(self, taker: Lease) -> None:
+        await self._database.execute(sql.ABANDON, held_by(taker))
 
     async def settle(self, taker: Lease) -> None:
         await self._database.execute(sql.SETTLE, held_by(taker))
@@ -321,9 +337,13 @@ class PostgresStore(Store):
     async def delete(self, stream_id: str) -> bool:
         async def work(connection: DriverConnection) -> bool:
             ((latest,),) = await connection.execute(sql.LATEST, {"stream": stream_id})
-            for statement in (sql.DELETE_VERSIONS, sql.DELETE_CHUNKS):
-                await connection.execute(statement, {"stream": stream_id, "latest": latest})
-            return latest is not None
+            parameters = {"stream": stream_id, "latest": latest}
+            openers = await connection.execute(sql.DELETE_VERSIONS, parameters)
+            ((chunks,),) = await connection.execute(sql.DELETE_CHUNKS, parameters)
+            await connection.execute(sql.DELETE_REQUESTS, parameters)
+            if latest is not None:
+                await connection.execute(sql.KEEP_NUMBER, parameters)
+            return chunks > 0 or any(opener for (opener,) in openers)
 
         return await self._database.transaction(work)
 

@@ -28,12 +28,14 @@ class Step(NamedTuple):
     """The changes that lead to a version: columns as (table, name, type), then statements.
 
     They must suit SQLite and Postgres, and must not disturb processes of the previous version, even
-    if these go on after the step: add nullable columns and indexes only.
+    if these go on after the step: add nullable columns, indexes and tables only. The type `instant`
+    stands for that of the other instants. Tables are made in today's shape before the first step.
     """
 
     version: int
     columns: tuple[tuple[str, str, str], ...]
     statements: tuple[str, ...]
+    tables: tuple[str, ...] = ()
 
 
 STEPS: Final = (
@@ -50,14 +52,33 @@ STEPS: Final = (
             "ON stream_version (created_at) WHERE state = 'open'",
         ),
     ),
+    Step(
+        3,
+        columns=(
+            ("stream_version", "attendant", "text"),
+            ("stream_version", "attended", "integer"),
+            ("stream_version", "attended_until", "instant"),
+            ("stream_version", "abandoned_at", "instant"),
+            ("stream_version", "deleted_to", "bigint"),
+        ),
+        statements=(
+            "CREATE INDEX IF NOT EXISTS stream_version_attended "
+            "ON stream_version (stream_id, version) WHERE attendant IS NOT NULL",
+        ),
+        tables=("stream_request",),
+    ),
 )
 
 SCHEMA_VERSION: Final = STEPS[-1].version
 ADDED: Final = {(table, name) for step in STEPS for table, name, _ in step.columns}
+ADDED_TABLES: Final = {table for step in STEPS for table in step.tables}
 
 
 class Schema(ABC):
     """Our tables in one database, within one transaction."""
+
+    instant: str
+    """The type of an instant's column."""
 
     @abstractmethod
     def columns(self, table: str) -> set[str]:
@@ -85,6 +106,9 @@ def problem_with(schema: Schema) -> MonostreamError | None:
     outdated = False
     for table, required in REQUIRED_COLUMNS.items():
         present = schema.columns(table)
+        if not present and table in ADDED_TABLES:
+            outdated = True
+            continue
         if not present:
             return SchemaMissing(table)
         missing = {name for name in required - present if (table, name) not in ADDED}
@@ -129,7 +153,8 @@ def _problem_to_solve(schema: Schema) -> MonostreamError | None:
 def _take(step: Step, schema: Schema) -> None:
     for table, name, kind in step.columns:
         if name not in schema.columns(table):
-            schema.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+            column_type = schema.instant if kind == "instant" else kind
+            schema.execute(f"ALTER TABLE {table} ADD COLUMN {name} {column_type}")
     for statement in step.statements:
         schema.execute(statement)
     if step.version not in schema.steps_taken():

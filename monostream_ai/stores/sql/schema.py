@@ -2,7 +2,8 @@
 
 `stream_chunk` has one row for each chunk. It is the table of the TypeScript package `monostream`,
 so both packages can read one database. Over there the chunk column is jsonb, which works here too,
-but refuses NUL and lone surrogates. `stream_version` has one row for each version.
+but refuses NUL and lone surrogates. `stream_version` has one row for each version, which every
+append rewrites. `stream_request` holds what is large and never changes.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ stream_version = Table(
     # The token that may write now; NULL once the version is fenced, another one once it is taken
     # over.
     Column("writer", Text),
-    # The token that acquired the version, which never changes: repeating an acquire finds it.
+    # The token that acquired the version, which never changes: repeating an acquire finds it. Empty
+    # for the number that a deleted stream leaves behind.
     Column("opener", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("next_id", BigInteger, nullable=False),
@@ -70,14 +72,33 @@ stream_version = Table(
     Column("message_id", Text),
     Column("owner", Text),
     Column("attempt", Integer, nullable=False),
+    # Where releases before schema version 3 kept the request.
     Column("request", Text),
     Column("metadata", Text),
     Column("created_at", _Instant, nullable=False),
     Column("closed_at", _Instant),
-    # The token that has to settle the version once it is closed; NULL if nobody has to.
+    # The attendant of a version that a release before schema version 3 opened. Such a release
+    # knows no table of requests, so it must not find the versions of later ones here.
     Column("settler", Text),
+    # The token that looks after the version, from its opener on; NULL if it is not watched, or is
+    # settled.
+    Column("attendant", Text),
+    # How often somebody attended to the version, until when nobody else may, and when all gave up.
+    Column("attended", Integer),
+    Column("attended_until", _Instant),
+    Column("abandoned_at", _Instant),
+    # The newest version that was deleted before this one was opened.
+    Column("deleted_to", BigInteger),
     sqlite_with_rowid=False,
     **_LEAVE_ROOM,
+)
+
+stream_request = Table(
+    "stream_request",
+    metadata,
+    Column("stream_id", Text, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("request", Text, nullable=False),
 )
 
 
@@ -91,6 +112,12 @@ _index(
     stream_version.c.stream_id,
     stream_version.c.version,
     where=stream_version.c.settler.is_not(None),
+)
+_index(
+    "attended",
+    stream_version.c.stream_id,
+    stream_version.c.version,
+    where=stream_version.c.attendant.is_not(None),
 )
 _index("closed", stream_version.c.closed_at, where=stream_version.c.state == "closed")
 _index("open", stream_version.c.created_at, where=stream_version.c.state == "open")
@@ -107,4 +134,5 @@ PRUNED_CHUNKS: Final = 20_000
 REQUIRED_COLUMNS: Final = {
     stream_chunk.name: {"stream_id", "version", "id", "chunk"},
     stream_version.name: {column.name for column in stream_version.columns},
+    stream_request.name: {column.name for column in stream_request.columns},
 }

@@ -27,6 +27,8 @@ SELECT v.stream_id, v.version, v.next_id,
  LIMIT :limit
 """
 
+REQUESTS: Final = "DELETE FROM stream_request WHERE stream_id = ? AND version = ?"
+
 CHUNKS: Final = "DELETE FROM stream_chunk WHERE stream_id = ? AND version = ?"
 
 SUPERSEDED: Final = "DELETE FROM stream_version WHERE stream_id = ? AND version = ?"
@@ -34,7 +36,8 @@ SUPERSEDED: Final = "DELETE FROM stream_version WHERE stream_id = ? AND version 
 # The newest version keeps its row, so that version numbers never start over. A publisher that comes
 # back to it gets StreamDeleted.
 NEWEST: Final = """
-UPDATE stream_version SET state = 'pruned', writer = NULL, settler = NULL
+UPDATE stream_version
+   SET state = 'pruned', writer = NULL, settler = NULL, attendant = NULL, request = NULL
  WHERE stream_id = ? AND version = ?
 """
 
@@ -56,7 +59,7 @@ def prune(connection: sqlite3.Connection, *, older_than: float, limit: int) -> i
     ).fetchall():
         if chunks >= PRUNED_CHUNKS:
             break
-        for statement in (CHUNKS, SUPERSEDED if superseded else NEWEST, NUMBERS):
+        for statement in (CHUNKS, REQUESTS, SUPERSEDED if superseded else NEWEST, NUMBERS):
             connection.execute(statement, (stream_id, version))
         pruned += 1
         chunks += next_id

@@ -17,7 +17,7 @@ from monostream_ai.stores.sql.translation import held_by
 from monostream_ai.stores.sqlite import statements as sql
 from monostream_ai.types import Append, Head, Lease, Page, Position, StoredChunk, VersionInfo
 
-_INSTANTS: Final = ("created_at", "closed_at", "stop_requested_at")
+_INSTANTS: Final = ("created_at", "closed_at", "stop_requested_at", "abandoned_at")
 
 
 def append_all(
@@ -94,7 +94,7 @@ def read_info(
     """Return a version, by default the latest."""
     wanted = version
     if wanted is None:
-        ((wanted,),) = connection.execute(sql.LATEST, {"stream": stream_id})
+        ((wanted,),) = connection.execute(sql.LATEST_STORED, {"stream": stream_id})
     for info in read_infos(connection, sql.INFO, {"stream": stream_id, "version": wanted}):
         return info
     ((next_id,),) = connection.execute(sql.FOREIGN_NEXT_ID, (stream_id, wanted))
@@ -129,7 +129,7 @@ def read_page(
 ) -> Page:
     """Return a page; the caller's transaction makes it one snapshot."""
     stream_id = position.stream_id
-    ((version,),) = connection.execute(sql.LATEST, {"stream": stream_id})
+    ((version,),) = connection.execute(sql.LATEST_STORED, {"stream": stream_id})
     if version is None:
         return Page(None, 0, [])
     first = position.next_id if position.version == version else 0

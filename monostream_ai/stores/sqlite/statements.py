@@ -13,13 +13,25 @@ from __future__ import annotations
 
 from typing import Final
 
+from monostream_ai.types import MAX_DOUBLINGS
+
 NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 
-# The newest version of a stream. Other programs write chunks without a version row, so both tables
-# are asked.
+# The newest version of a stream, also the number that a deleted one keeps. Other programs write
+# chunks without a version row, so both tables are asked.
 LATEST: Final = """
 SELECT max(version) FROM (
   SELECT max(version) AS version FROM stream_version WHERE stream_id = :stream
+  UNION ALL SELECT max(version) FROM stream_chunk WHERE stream_id = :stream)
+"""
+
+# Whether `v` is a version: a deleted stream leaves the number of its newest one, without an opener.
+_STORED: Final = "opener <> ''"
+
+# As LATEST, without the number of a deleted stream.
+LATEST_STORED: Final = f"""
+SELECT max(version) FROM (
+  SELECT max(version) AS version FROM stream_version WHERE stream_id = :stream AND {_STORED}
   UNION ALL SELECT max(version) FROM stream_chunk WHERE stream_id = :stream)
 """
 
@@ -31,17 +43,31 @@ SELECT version FROM stream_version WHERE stream_id = :stream AND opener = :write
 
 # Fences all versions of a stream. Runs in one transaction with OPEN, before it.
 FENCE: Final = """
-UPDATE stream_version SET writer = NULL, settler = NULL
+UPDATE stream_version SET writer = NULL, settler = NULL, attendant = NULL
  WHERE stream_id = :stream AND state = 'open' AND writer IS NOT NULL
 """
 
 OPEN: Final = f"""
 INSERT INTO stream_version (stream_id, version, writer, opener, state, next_id, lease_seconds,
                             lease_until, message_id, owner,
-                            attempt, request, metadata, created_at, settler)
+                            attempt, metadata, created_at, attendant, deleted_to)
 VALUES (:stream, :version, :writer, :writer, 'open', 0, :lease,
         {NOW} + :lease, :message_id, :owner,
-        :attempt, :request, :metadata, {NOW}, CASE WHEN :watched THEN :writer END)
+        :attempt, :metadata, {NOW}, CASE WHEN :watched THEN :writer END,
+        (SELECT CASE WHEN {_STORED} THEN deleted_to ELSE version END FROM stream_version
+          WHERE stream_id = :stream ORDER BY version DESC LIMIT 1))
+"""
+
+# An earlier release leaves the request behind when it deletes or prunes a version.
+STORE_REQUEST: Final = """
+INSERT OR REPLACE INTO stream_request (stream_id, version, request)
+VALUES (:stream, :version, :request)
+"""
+
+REQUEST: Final = """
+SELECT coalesce(v.request, r.request) FROM stream_version AS v
+  LEFT JOIN stream_request AS r ON r.stream_id = v.stream_id AND r.version = v.version
+ WHERE v.stream_id = ? AND v.version = ?
 """
 
 # The fence of a chunk: the token holds the version, the chunks follow the stored ones, and the
@@ -63,7 +89,7 @@ UPDATE stream_version
 APPEND_AND_CLOSE: Final = f"""
 UPDATE stream_version
    SET next_id = :end, lease_seconds = :lease, lease_until = {NOW},
-       state = 'closed', closed_at = {NOW} {_APPENDABLE}
+       state = 'closed', closed_at = {NOW}, attended = 0, attended_until = NULL {_APPENDABLE}
 """
 
 INSERT_CHUNKS: Final = """
@@ -71,7 +97,7 @@ INSERT INTO stream_chunk (stream_id, version, id, created_at, chunk) VALUES (?, 
 """
 
 HEAD: Final = f"""
-SELECT state, next_id, lease_until - {NOW}, opener FROM stream_version
+SELECT state, next_id, lease_until - {NOW}, opener, coalesce(deleted_to, -1) FROM stream_version
  WHERE stream_id = ? AND version = ?
 """
 
@@ -122,25 +148,25 @@ UPDATE stream_version SET lease_until = {NOW}
 # The fields of VersionInfo, by name.
 _INFO: Final = f"""
 SELECT stream_id, version, state, next_id, lease_until - {NOW} AS lease_left, created_at, closed_at,
-       {NOW} - closed_at AS closed_for, stop_requested_at, message_id, owner, attempt, request,
-       metadata
+       {NOW} - closed_at AS closed_for, stop_requested_at, message_id, owner, attempt, metadata,
+       coalesce(attended, 0) AS attended, abandoned_at
   FROM stream_version AS v
 """
 
-INFO: Final = f"{_INFO} WHERE stream_id = :stream AND version = :version"
+INFO: Final = f"{_INFO} WHERE stream_id = :stream AND version = :version AND {_STORED}"
 
 # The latest version of each stream with this prefix. `substr` compares exactly; LIKE would ignore
 # case and give `%` and `_` a meaning.
 STREAMS: Final = f"""
 {_INFO} WHERE substr(stream_id, 1, length(:prefix)) = :prefix
-          AND (:after IS NULL OR stream_id > :after)
+          AND (:after IS NULL OR stream_id > :after) AND {_STORED}
           AND NOT EXISTS (SELECT 1 FROM stream_version AS n
                            WHERE n.stream_id = v.stream_id AND n.version > v.version)
  ORDER BY stream_id LIMIT :limit
 """
 
 VERSIONS: Final = f"""
-{_INFO} WHERE stream_id = :stream AND (:before IS NULL OR version < :before)
+{_INFO} WHERE stream_id = :stream AND (:before IS NULL OR version < :before) AND {_STORED}
  ORDER BY version DESC LIMIT :limit
 """
 
@@ -151,24 +177,65 @@ SELECT id, created_at, length(CAST(chunk AS blob)) FROM stream_chunk
  ORDER BY id LIMIT ?
 """
 
-# Watched versions without a running lease, by the index on `settler IS NOT NULL`.
+# Whether somebody looks after the version `v` some time; else it is not watched, or settled.
+_WATCHED: Final = "(attendant IS NOT NULL OR settler IS NOT NULL)"
+
+# Whether the version `v` may be taken: it is lost or closed, and nobody attends to it.
+_FREE: Final = f"lease_until <= {NOW} AND coalesce(attended_until, 0) <= {NOW}"
+
+# An open version that was superseded is the business of the newer one.
+_OWN_BUSINESS: Final = """(state = 'closed' OR NOT EXISTS (
+   SELECT 1 FROM stream_version AS n WHERE n.stream_id = v.stream_id AND n.version > v.version))"""
+
+# By the indexes on `attendant IS NOT NULL` and `settler IS NOT NULL`.
 UNATTENDED: Final = f"""
-{_INFO} WHERE settler IS NOT NULL AND substr(stream_id, 1, length(:prefix)) = :prefix
-          AND lease_until <= {NOW} LIMIT :limit
+{_INFO} WHERE {_WATCHED} AND substr(stream_id, 1, length(:prefix)) = :prefix
+          AND (:state IS NULL OR state = :state)
+          AND {_OWN_BUSINESS} AND abandoned_at IS NULL AND {_FREE}
+ ORDER BY coalesce(attended, 0), lease_until LIMIT :limit
 """
 
-# Takes a closed version that is still to be settled; of many takers one gets it.
+# An abandoned version is taken by hand only, and waits no longer than it is worked on.
+_GROWTH: Final = f"""
+(CASE WHEN abandoned_at IS NULL THEN 1 << min(coalesce(attended, 0), {MAX_DOUBLINGS}) ELSE 1 END)
+"""
+
+# Whether this taker has taken it before. The token of the opener stands there from the start.
+_TAKEN: Final = "(attendant IS :writer AND coalesce(attended, 0) > 0)"
+
+# Takes a version to look after it; of many takers one gets it.
 ATTEND: Final = f"""
-UPDATE stream_version SET settler = :writer, lease_seconds = :lease, lease_until = {NOW} + :lease
- WHERE stream_id = :stream AND version = :version AND state = 'closed' AND settler IS NOT NULL
-   AND (settler = :writer OR lease_until <= {NOW})
+UPDATE stream_version AS v
+   SET attendant = :writer, settler = NULL,
+       attended = coalesce(attended, 0) + (NOT {_TAKEN}),
+       attended_until = CASE WHEN {_TAKEN} THEN attended_until
+                             ELSE {NOW} + :lease * {_GROWTH} END
+ WHERE stream_id = :stream AND version = :version AND state = :state
+   AND {_WATCHED} AND {_OWN_BUSINESS} AND ({_TAKEN} OR {_FREE})
+"""
+
+ATTENDED: Final = """
+SELECT attended FROM stream_version WHERE stream_id = :stream AND version = :version
+"""
+
+ABANDON: Final = f"""
+UPDATE stream_version SET attended_until = {NOW}, abandoned_at = {NOW}
+ WHERE stream_id = :stream AND version = :version AND attendant = :writer
 """
 
 # Ends the watch over a version, if this taker still has it.
 SETTLE: Final = """
-UPDATE stream_version SET settler = NULL
- WHERE stream_id = :stream AND version = :version AND settler = :writer
+UPDATE stream_version SET attendant = NULL, abandoned_at = NULL
+ WHERE stream_id = :stream AND version = :version AND attendant = :writer
 """
 
-DELETE_VERSIONS: Final = "DELETE FROM stream_version WHERE stream_id = ?"
-DELETE_CHUNKS: Final = "DELETE FROM stream_chunk WHERE stream_id = ?"
+# Deletes a stream: all statements in one transaction, after LATEST. KEEP_NUMBER leaves a row that
+# earlier releases take for a pruned version.
+DELETE_VERSIONS: Final = "DELETE FROM stream_version WHERE stream_id = :stream"
+DELETE_CHUNKS: Final = "DELETE FROM stream_chunk WHERE stream_id = :stream"
+DELETE_REQUESTS: Final = "DELETE FROM stream_request WHERE stream_id = :stream"
+KEEP_NUMBER: Final = f"""
+INSERT INTO stream_version (stream_id, version, opener, state, next_id, lease_seconds, lease_until,
+                            attempt, created_at)
+VALUES (:stream, :latest, '', 'pruned', 0, 0, {NOW}, 1, {NOW})
+"""

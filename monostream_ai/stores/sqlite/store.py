@@ -39,6 +39,7 @@ from monostream_ai.types import (
     Position,
     StoredChunk,
     VersionInfo,
+    WatchedState,
 )
 
 
@@ -109,6 +110,8 @@ class SQLiteStore(Store):
             # Older versions are fenced in the transaction that opens the new one.
             connection.execute(sql.FENCE, parameters)
             connection.execute(sql.OPEN, {**parameters, "version": number})
+            if opening.request is not None:
+                connection.execute(sql.STORE_REQUEST, {**parameters, "version": number})
             return number
 
         return await self._writer.write(work)
@@ -202,26 +205,56 @@ class SQLiteStore(Store):
             lambda connection: read_timeline(connection, stream_id, version, first, max_rows)
         )
 
-    async def unattended(self, *, prefix: str, limit: int) -> list[VersionInfo]:
-        parameters = {"prefix": prefix, "limit": limit}
+    async def request(self, stream_id: str, version: int) -> str | None:
+        def work(connection: sqlite3.Connection) -> str | None:
+            for (request,) in connection.execute(sql.REQUEST, (stream_id, version)):
+                return None if request is None else str(request)
+            return None
+
+        return await self._reader.run(work)
+
+    async def unattended(
+        self, *, prefix: str, limit: int, state: WatchedState | None = None
+    ) -> list[VersionInfo]:
+        parameters = {"prefix": prefix, "state": state, "limit": limit}
         return await self._reader.run(
             lambda connection: read_infos(connection, sql.UNATTENDED, parameters)
         )
 
-    async def attend(self, taker: Lease, *, lease: float) -> bool:
-        parameters = {**held_by(taker), "lease": lease}
-        return await self._writer.write(
-            lambda connection: connection.execute(sql.ATTEND, parameters).rowcount > 0
-        )
+    async def attend(
+        self, taker: Lease, *, lease: float, state: WatchedState = "closed"
+    ) -> int | None:
+        parameters = {**held_by(taker), "state": state, "lease": lease}
+
+        def work(connection: sqlite3.Connection) -> int | None:
+            if connection.execute(sql.ATTEND, parameters).rowcount == 0:
+                return None
+            ((attended,),) = connection.execute(sql.ATTENDED, parameters)
+            return int(attended)
+
+        return await self._writer.write(work)
+
+    async def abandon(self, taker: Lease) -> None:
+        await self._writer.write(lambda connection: connection.execute(sql.ABANDON, held_by(taker)))
 
     async def settle(self, taker: Lease) -> None:
         await self._writer.write(lambda connection: connection.execute(sql.SETTLE, held_by(taker)))
 
     async def delete(self, stream_id: str) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
-            versions = connection.execute(sql.DELETE_VERSIONS, (stream_id,)).rowcount
-            chunks = connection.execute(sql.DELETE_CHUNKS, (stream_id,)).rowcount
-            return versions + chunks > 0
+            ((stored,),) = connection.execute(sql.LATEST_STORED, {"stream": stream_id})
+            if stored is None:
+                return False
+            ((latest,),) = connection.execute(sql.LATEST, {"stream": stream_id})
+            parameters = {"stream": stream_id, "latest": latest}
+            for statement in (
+                sql.DELETE_VERSIONS,
+                sql.DELETE_CHUNKS,
+                sql.DELETE_REQUESTS,
+                sql.KEEP_NUMBER,
+            ):
+                connection.execute(statement, parameters)
+            return True
 
         return await self._writer.write(work)
 

@@ -33,6 +33,8 @@ BUSY_TIMEOUT: Final = 2.0
 class SQLiteSchema(Schema):
     """Our tables in a SQLite file."""
 
+    instant = "double"
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 

@@ -192,6 +192,10 @@ class AcquireCases(StoreActs):
         info = await peer.info("s", version)
         assert info is not None
         assert (info.message_id, info.owner, info.attempt) == ("message", "owner's", 3)
-        assert (info.request, info.metadata) == (opening.request, opening.metadata)
+        assert (await peer.request("s", version), info.metadata) == (
+            opening.request,
+            opening.metadata,
+        )
+        assert await peer.request("s", version + 1) is None
         assert info.created_at is not None
         assert info.created_at.utcoffset() == timedelta(0)

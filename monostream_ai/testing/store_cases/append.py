@@ -354,4 +354,4 @@ class PayloadCases(StoreActs):
         await store.acquire(stream_id, None, opening)
         info = await store.info(stream_id)
         assert info is not None
-        assert (info.request, info.metadata) == (text, text)
+        assert (await store.request(stream_id, 0), info.metadata) == (text, text)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from monostream_ai.errors import MonostreamError, StreamDeleted
+import pytest
+
+from monostream_ai.errors import MonostreamError, StreamDeleted, VersionConflict
 from monostream_ai.interfaces import Store
-from monostream_ai.testing.store_cases.acts import SHORT, StoreActs
-from monostream_ai.types import Lease
+from monostream_ai.testing.store_cases.acts import LONG, SHORT, StoreActs, new_token
+from monostream_ai.types import Lease, Opening
 
 AGE = 0.05
 """Age in seconds from which these cases prune a version."""
@@ -32,15 +34,68 @@ class RetentionCases(StoreActs):
         assert await store.info("s") is None
         assert (await self.page(store, "s", 0, 1)).head is None
 
-    async def test_numbers_start_over_after_a_deletion(self, store: Store) -> None:
-        old = await self.acquire(store, "s")
+    async def test_numbers_go_on_after_a_deletion(self, store: Store, peer: Store) -> None:
+        old = await self.acquire(store, "s", 3)
         await self.write(store, old, 0, '"old"')
         await store.delete("s")
-        new = await self.acquire(store, "s")
-        assert new.version == 0
+        new = await self.acquire(peer, "s")
+        assert new.version == 4
         assert isinstance(await self.append(store, old, 1, '"old"'), MonostreamError)
         await self.write(store, new, 0, '"new"')
         assert await self.stored(store, "s") == ['"new"']
+        await store.delete("s")
+        assert (await self.acquire(store, "s")).version == 5
+        with pytest.raises(VersionConflict):
+            await self.acquire(store, "s", 4)
+
+    async def test_a_deleted_stream_is_unknown_until_it_is_begun_anew(
+        self, store: Store, peer: Store
+    ) -> None:
+        old = await self.closed_version(store, "s")
+        await store.delete("s")
+        for each in (store, peer):
+            assert await each.info("s") is None
+            assert await each.info("s", old.version) is None
+            assert await each.streams(prefix="", after=None, limit=10) == []
+            assert await each.versions("s", before=None, limit=10) == []
+            assert await each.payloads("s", 0, 0, max_rows=9, max_bytes=9) == []
+            assert await each.timeline("s", 0, 0, max_rows=9) == []
+            assert await each.request("s", 0) is None
+        new = await self.acquire(store, "s")
+        assert [info.version for info in await peer.versions("s", before=None, limit=10)] == [
+            new.version
+        ]
+        assert [info.version for info in await peer.streams(prefix="", after=None, limit=10)] == [
+            new.version
+        ]
+        assert await peer.info("s", old.version) is None
+
+    async def test_a_head_tells_which_versions_were_deleted_before_it(
+        self, store: Store, peer: Store
+    ) -> None:
+        await self.acquire(store, "s", 2)
+        assert await self._deleted_to(peer, "s") == -1
+        await store.delete("s")
+        await self.acquire(store, "s")
+        assert await self._deleted_to(peer, "s") == 2
+        await self.acquire(peer, "s")
+        assert await self._deleted_to(store, "s") == 2
+
+    async def _deleted_to(self, store: Store, stream_id: str) -> int:
+        head = (await self.page(store, stream_id)).head
+        assert head is not None
+        return head.deleted_to
+
+    async def test_deleting_and_pruning_remove_the_request(self, store: Store) -> None:
+        for name in ("deleted", "pruned"):
+            opening = Opening(new_token(), LONG, request='{"secret":1}')
+            version = await store.acquire(name, None, opening)
+            lease = Lease(name, version, opening.token)
+            await self.write(store, lease, 0, "0", closes=True)
+        await store.delete("deleted")
+        await self._prune(store)
+        assert await store.request("deleted", 0) is None
+        assert await store.request("pruned", 0) is None
 
     async def test_a_deletion_ends_leases_and_claims(self, store: Store) -> None:
         lease = await self.acquire(store, "s")

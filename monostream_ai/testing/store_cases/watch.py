@@ -6,7 +6,7 @@ import asyncio
 
 from monostream_ai.interfaces import Store
 from monostream_ai.testing.store_cases.acts import LONG, SHORT, StoreActs, new_token
-from monostream_ai.types import Lease, Opening
+from monostream_ai.types import Lease, Opening, WatchedState
 
 
 class WatchCases(StoreActs):
@@ -126,6 +126,79 @@ class WatchCases(StoreActs):
         assert not await store.attend(dead, lease=LONG)
         await peer.settle(heir)
         assert not await peer.attend(heir, lease=LONG)
+
+    async def test_each_attempt_keeps_others_away_for_twice_as_long(self, store: Store) -> None:
+        lease = await self._closed(store, "s")
+        for attempt, waiting in enumerate((SHORT, 2 * SHORT, 4 * SHORT), start=1):
+            taker = lease._replace(token=new_token())
+            assert await store.attend(taker, lease=SHORT) == attempt
+            assert await store.attend(taker, lease=SHORT) == attempt
+            assert (await self.info(store, lease)).attended == attempt
+            await self.pass_time(waiting / 2)
+            assert await store.attend(lease._replace(token=new_token()), lease=SHORT) is None
+            assert await self._unattended(store) == []
+            await self.pass_time(waiting / 2 + 0.05)
+            assert await self._unattended(store) == [("s", 0, "closed")]
+
+    async def test_what_was_attended_to_the_fewest_times_comes_first(
+        self, store: Store, peer: Store
+    ) -> None:
+        for name in ("twice", "once", "older", "newer"):
+            lease = await self._closed(store, name)
+            await self.pass_time(0.02)
+            for _ in range({"twice": 2, "once": 1}.get(name, 0)):
+                assert await store.attend(lease._replace(token=new_token()), lease=0.001)
+                await self.pass_time(0.02)
+        found = await peer.unattended(prefix="", limit=3)
+        assert [info.stream_id for info in found] == ["older", "newer", "once"]
+
+    async def test_a_lost_version_is_attended_to_like_an_ended_one(
+        self, store: Store, peer: Store
+    ) -> None:
+        lease = await self._watched(store, "s")
+        taker = lease._replace(token=new_token())
+        assert await store.attend(taker, lease=LONG, state="open") is None
+        await store.release(lease)
+        assert await store.attend(taker, lease=LONG, state="open") == 1
+        assert await peer.attend(taker._replace(token=new_token()), lease=1, state="open") is None
+        assert await self._unattended(peer) == []
+        # It is as lost as before, and may be ended.
+        assert (await self.info(peer, lease)).lost
+        heir = await self.taken(peer, lease)
+        await self.write(peer, heir, 0, "0", closes=True)
+        # Its end is another matter, with its own attempts.
+        assert [info.attended for info in await peer.unattended(prefix="", limit=9)] == [0]
+        assert await peer.attend(taker._replace(token=new_token()), lease=LONG) == 1
+
+    async def test_the_states_are_listed_apart(self, store: Store) -> None:
+        await store.release(await self._watched(store, "lost"))
+        await self._closed(store, "ended")
+        asked: dict[WatchedState | None, list[str]] = {
+            "open": ["lost"],
+            "closed": ["ended"],
+            None: ["ended", "lost"],
+        }
+        for state, names in asked.items():
+            found = await store.unattended(prefix="", limit=9, state=state)
+            assert sorted(info.stream_id for info in found) == names
+
+    async def test_an_abandoned_version_is_listed_no_more_but_can_be_settled(
+        self, store: Store, peer: Store
+    ) -> None:
+        lease = await self._closed(store, "s")
+        taker = lease._replace(token=new_token())
+        assert await store.attend(taker, lease=LONG) == 1
+        await peer.abandon(taker._replace(token=new_token()))
+        assert (await self.info(peer, lease)).abandoned_at is None
+        await peer.abandon(taker)
+        assert (await self.info(store, lease)).abandoned_at is not None
+        assert await self._unattended(store) == []
+        heir = lease._replace(token=new_token())
+        assert await store.attend(heir, lease=SHORT) == 2
+        assert await peer.attend(lease._replace(token=new_token()), lease=SHORT) is None
+        await store.settle(heir)
+        assert (await self.info(store, lease)).abandoned_at is None
+        assert await peer.attend(lease._replace(token=new_token()), lease=LONG) is None
 
     async def test_attending_leaves_the_stored_version_unchanged(self, store: Store) -> None:
         lease = await self._closed(store, "s")
