@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from monostream_ai.errors import InvalidChunk
 from monostream_ai.fastapi.requests import Body, ChatRequest
@@ -15,6 +15,9 @@ from monostream_ai.types import VersionInfo, log_fields
 from monostream_ai.ui_messages import Chunk, MessageReducer, UIMessage
 
 logger = logging.getLogger(__name__)
+
+CANCEL_TIMEOUT: Final = 5.0
+"""Seconds that a cancelled `on_finish` gets to return."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,14 @@ class Finisher:
         # Look again after each wait: another turn may have begun to finish meanwhile.
         while tasks := [task for key, task in self._tasks.items() if stream_id in (None, key[0])]:
             await asyncio.wait(tasks)
+
+    async def cancel(self) -> None:
+        """Break off what still runs; a later sweep calls `on_finish` again."""
+        tasks = [*self._tasks.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCEL_TIMEOUT)
 
     async def _finish(self, stream_id: str, version: int) -> None:
         try:

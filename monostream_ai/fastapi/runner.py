@@ -111,6 +111,7 @@ class TurnRunner:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._drain_timeout):
                 await self._finisher.idle()
+        await self._finisher.cancel()
 
     async def _run(self, assignment: Assignment, opened: asyncio.Future[None]) -> None:
         fields = log_fields(assignment.stream_id, assignment.version)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias
 
 from monostream_ai._periodic import start_task, sweeping
@@ -116,17 +116,21 @@ class Takeover:
         ):
             yield
 
-    def _sweeping(
+    @asynccontextmanager
+    async def _sweeping(
         self, prefix: str, every: float, state: WatchedState, attend: Attend
-    ) -> AbstractAsyncContextManager[None]:
-        return sweeping(
-            _Sweep(self._service, prefix, state, attend).run,
+    ) -> AsyncIterator[None]:
+        sweep = _Sweep(self._service, prefix, state, attend)
+        async with sweeping(
+            sweep.run,
             every=every,
             first_after=every,
             jitter=SWEEP_JITTER,
             name=f"sweep {prefix} {state}",
             on_error=_warn,
-        )
+        ):
+            yield
+        await sweep.cancel()
 
     async def _recover(self, lost: VersionInfo) -> None:
         if not self._runner.draining:
@@ -135,7 +139,8 @@ class Takeover:
             )
 
     async def _finish(self, ended: VersionInfo) -> None:
-        await self._finisher.begin(ended.stream_id, ended.version)
+        # Not awaited: the end of the sweep must not cancel it.
+        await asyncio.wait([self._finisher.begin(ended.stream_id, ended.version)])
 
 
 class _Sweep:
@@ -173,6 +178,13 @@ class _Sweep:
                 return
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=PAGE_TIMEOUT)
+
+    async def cancel(self) -> None:
+        """Stop waiting for turns that were handed over."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _hand_over(self, turn: VersionInfo) -> None:
         while len(self._tasks) >= AT_ONCE:
