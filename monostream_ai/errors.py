@@ -28,6 +28,8 @@ MonostreamError
 ├── ChunksMissing                chunks that were committed are gone, or never came
 ├── StoreError
 │   ├── StoreUnavailable         unreachable for longer than the outage timeout
+│   │   └── FileMoved            …because SQLite's file was moved, deleted or replaced
+│   ├── LogHeld                  a reader keeps SQLite's write-ahead log from being emptied
 │   ├── SchemaMissing            the tables are not there
 │   ├── SchemaMismatch           the tables are not ours
 │   ├── SchemaOutdated           the tables are those of an older release
@@ -327,6 +329,35 @@ class StoreUnavailable(StoreError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"the store is unavailable: {reason}")
         self.reason = reason
+
+
+class FileMoved(StoreUnavailable):
+    """A file of the SQLite database was moved, deleted or replaced while it was open.
+
+    Nothing more is read or written, since another process that opens `path` would not find it. Put
+    the file back, or restart every process that has it open.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"the file {path!r} was moved, deleted or replaced while it was open: "
+            "put it back, or restart the processes that use it"
+        )
+        self.path = path
+
+
+class LogHeld(StoreError):
+    """A process keeps a read transaction open, so SQLite cannot empty the write-ahead log; it has
+    `size` bytes and grows with each write.
+    """
+
+    def __init__(self, path: str, size: int) -> None:
+        super().__init__(
+            f"the write-ahead log {path!r} has {size / 2**20:.0f} MiB and cannot be emptied: "
+            "a process keeps a read transaction open, so end it, or let it go on"
+        )
+        self.path = path
+        self.size = size
 
 
 class SchemaMissing(StoreError):

@@ -27,7 +27,8 @@ RETRY: Final = 1.0
 class SQLiteNotifier(ServingNotifier):
     """Watches the file's data version, which changes with each commit of another connection.
 
-    It does not tell which stream has moved, so each change is a resync.
+    It does not tell which stream has moved, so each change is a resync. A write-ahead log that
+    cannot be emptied is reported as `checkpoint`.
 
     Args:
         store: The source of the data version. Borrowed: `aclose` leaves it open.
@@ -62,4 +63,6 @@ class SQLiteNotifier(ServingNotifier):
                 if self._healthy and changed:
                     listener.on_resync()
                 self._set_healthy(True, listener)
+                if (held := self._store.held_log()) is not None:
+                    on_error("checkpoint", held)
             await asyncio.sleep(delay)

@@ -5,32 +5,29 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from pathlib import Path
-from typing import Final
 
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from monostream_ai.errors import MonostreamError
 from monostream_ai.stores.sql.migrations import finding_on
+from monostream_ai.stores.sqlite.file import DatabaseFile
+from monostream_ai.stores.sqlite.log import LARGE_LOG, pages_left, size_of
 from monostream_ai.stores.sqlite.store import sqlite_url
 from monostream_ai.stores.sqlite.thread import SQLiteSchema, SQLiteThread
 from monostream_ai.types import Finding
-
-LARGE_LOG: Final = 64 * 1024 * 1024
-"""Bytes of the write-ahead log; SQLite empties it at about 4 MiB where nothing prevents it."""
 
 
 async def check_sqlite(url: str) -> AsyncIterator[Finding]:
     """Yield a finding for each check; the first failure ends them."""
     engine = create_async_engine(sqlite_url(url))
-    path = Path(sqlite_url(url).database or "")
+    file = DatabaseFile()
     checks: dict[str, Callable[[sqlite3.Connection], Finding]] = {
         "connect": _connect,
         "schema": lambda connection: finding_on(SQLiteSchema(connection)),
-        "journal": lambda connection: _journal(connection, path),
+        "journal": lambda connection: _journal(connection, file),
         "lock": _lock,
     }
-    async with aclosing(SQLiteThread(engine)) as thread:
+    async with aclosing(SQLiteThread(engine, file)) as thread:
         for name, check in checks.items():
             try:
                 yield await thread.run(check)
@@ -49,12 +46,13 @@ def _connect(connection: sqlite3.Connection) -> Finding:
     )
 
 
-def _journal(connection: sqlite3.Connection, path: Path) -> Finding:
-    log = Path(f"{path}-wal")
-    size = log.stat().st_size if log.exists() else 0
-    if size > LARGE_LOG:
-        advice = "a process that hangs in a read keeps the log from being emptied: look for it"
-        return Finding("journal", "warn", f"the write-ahead log has {size / 2**20:.0f} MiB", advice)
+def _journal(connection: sqlite3.Connection, file: DatabaseFile) -> Finding:
+    left = pages_left(connection)
+    size = size_of(file.log)
+    if size > LARGE_LOG and left:
+        advice = "a process keeps a read transaction open: end it, or let it go on"
+        found = f"the write-ahead log has {size / 2**20:.0f} MiB and cannot be emptied"
+        return Finding("journal", "warn", found, advice)
     return Finding("journal", "ok", f"write-ahead log, {size / 2**20:.1f} MiB")
 
 

@@ -14,11 +14,12 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from monostream_ai.errors import Fenced, InvalidURL, MonostreamError, VersionConflict
+from monostream_ai.errors import Fenced, InvalidURL, LogHeld, MonostreamError, VersionConflict
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.sql.migrations import upgrade
 from monostream_ai.stores.sql.translation import held_by, opening_parameters
 from monostream_ai.stores.sqlite import statements as sql
+from monostream_ai.stores.sqlite.file import DatabaseFile
 from monostream_ai.stores.sqlite.pruning import prune
 from monostream_ai.stores.sqlite.rows import (
     append_all,
@@ -74,8 +75,9 @@ class SQLiteStore(Store):
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._owned = False
-        self._writer = SQLiteThread(engine)
-        self._reader = SQLiteThread(engine)
+        self._file = DatabaseFile()
+        self._writer = SQLiteThread(engine, self._file)
+        self._reader = SQLiteThread(engine, self._file)
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -134,17 +136,18 @@ class SQLiteStore(Store):
     async def read(
         self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
     ) -> list[Page]:
-        def work(connection: sqlite3.Connection) -> list[Page]:
-            # In one transaction each page is one snapshot.
+        def page(connection: sqlite3.Connection, position: Position) -> Page:
+            # In one transaction a page is one snapshot. Each has its own: a reader holds up the
+            # emptying of the write-ahead log for one page at most.
             connection.execute("BEGIN")
             try:
-                return [
-                    read_page(connection, position, max_rows, max_bytes) for position in positions
-                ]
+                return read_page(connection, position, max_rows, max_bytes)
             finally:
                 connection.execute("COMMIT")
 
-        return await self._reader.run(work)
+        return await self._reader.run(
+            lambda connection: [page(connection, position) for position in positions]
+        )
 
     async def payloads(
         self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int
@@ -269,12 +272,25 @@ class SQLiteStore(Store):
         The writing connection asks, so this store's own commits leave the number as it is. Source:
         SQLite, "PRAGMA data_version".
         """
-        return await self._writer.run(
-            lambda connection: int(next(connection.execute("PRAGMA data_version"))[0])
-        )
+
+        def work(connection: sqlite3.Connection) -> int:
+            # Asked many times a second, also where nobody writes any more.
+            self._writer.log.tend(connection)
+            ((version,),) = connection.execute("PRAGMA data_version").fetchall()
+            return int(version)
+
+        return await self._writer.run(work)
+
+    def held_log(self) -> LogHeld | None:
+        """Return that a reader keeps the write-ahead log from being emptied; once for each doubling
+        of its size.
+        """
+        held, self._writer.log.held = self._writer.log.held, None
+        return held
 
     async def aclose(self) -> None:
         await self._writer.aclose()
         await self._reader.aclose()
+        self._file.forget()
         if self._owned:
             await self._engine.dispose()

@@ -17,10 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.schema import CreateTable
 
 from monostream_ai._periodic import start_task
-from monostream_ai.errors import MonostreamError
+from monostream_ai.errors import FileMoved, MonostreamError
 from monostream_ai.stores.sql.migrations import Schema, problem_with
 from monostream_ai.stores.sql.schema import metadata
 from monostream_ai.stores.sql.translation import as_unavailable
+from monostream_ai.stores.sqlite.file import DatabaseFile
+from monostream_ai.stores.sqlite.log import LOG_LIMIT, WriteAheadLog
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +62,15 @@ class SQLiteThread:
 
     Connects on first use. The connection leaves the engine's pool and takes no slot in it. Its
     fields are set on the event loop only; the connection itself is touched on its thread only.
+
+    Args:
+        file: Shared by all connections of a store, so that they agree on the file.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, file: DatabaseFile) -> None:
+        self.log = WriteAheadLog(file, BUSY_TIMEOUT)
         self._engine = engine
+        self._file = file
         self._connection: AsyncConnection | None = None
         self._driver: Any = None
         self._connecting: asyncio.Task[None] | None = None
@@ -73,20 +80,18 @@ class SQLiteThread:
 
         Raises:
             StoreUnavailable: The database is locked, full, or cannot be opened.
+            FileMoved: The path leads to another file by now, or to none.
             SchemaMissing, SchemaMismatch, SchemaOutdated: The tables do not exist, are not ours, or
                 are older than this package.
         """
-        try:
-            if self._connection is None:
-                await self._connected()
-            return await self._hop(work)
-        except MonostreamError:
-            raise
-        except Exception as error:
-            translated = await self._translated(error)
-            if translated is None:
-                raise
-            raise translated from error
+
+        def checked(connection: sqlite3.Connection) -> T:
+            result = work(connection)
+            # After the work: rows that were read before the file was moved are still true.
+            self._file.check()
+            return result
+
+        return await self._run(checked)
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run the work in one transaction that holds the write lock from its start; raises as
@@ -99,14 +104,17 @@ class SQLiteThread:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 result = work(connection)
+                # Behind the wait for the lock: nothing is acknowledged in a file that is gone.
+                self._file.check()
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            self.log.tend(connection)
             return result
 
-        return await self.run(transaction)
+        return await self._run(transaction)
 
     async def aclose(self) -> None:
         """Close the connection and end its thread, after the work that is queued on it."""
@@ -115,6 +123,19 @@ class SQLiteThread:
         connection, self._connection, self._driver = self._connection, None, None
         if connection is not None:
             await connection.close()
+
+    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            if self._connection is None:
+                await self._connected()
+            return await self._hop(work)
+        except MonostreamError:
+            raise
+        except Exception as error:
+            translated = await self._translated(error)
+            if translated is None:
+                raise
+            raise translated from error
 
     async def _connected(self) -> None:
         if self._connecting is None:
@@ -129,6 +150,7 @@ class SQLiteThread:
                 self._driver = (await connection.get_raw_connection()).driver_connection
                 await connection.run_sync(lambda sync: sync.detach())
                 await self._hop(_configure)
+                await self._hop(self._file.recognise)
             except BaseException:
                 # The engine does not know a detached connection: only we can end its thread.
                 if self._driver is not None:
@@ -147,6 +169,11 @@ class SQLiteThread:
         return result
 
     async def _translated(self, error: Exception) -> MonostreamError | None:
+        try:
+            # SQLite may notice it too, and then speaks of a read-only file or of the disk.
+            self._file.check()
+        except FileMoved as moved:
+            return moved
         if (
             isinstance(error, sqlite3.OperationalError)
             and error.sqlite_errorcode == sqlite3.SQLITE_ERROR
@@ -162,6 +189,7 @@ def _configure(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
     _use_wal(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}").fetchall()
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
