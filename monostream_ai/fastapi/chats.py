@@ -122,13 +122,19 @@ class Chats:
         """
         stream_id = chat_stream_id(request.chat_id, owner=owner, prefix=self._stream_prefix)
         # Another request or process may take the next version at any time; then look again.
+        taken = -1
         for _ in range(RACES):
             latest = await self._stored(stream_id)
             if latest is not None and latest.owner != owner:
                 raise RequestRefused(404, "There is no such chat.")
-            version = await self._begin_after(latest, stream_id, request, owner)
-            if version is not None:
-                return Begun(stream_id, version)
+            try:
+                version = await self._begin_after(latest, stream_id, request, owner, taken)
+            except VersionConflict as conflict:
+                # A chat that was deleted has no latest version, but its numbers are taken.
+                taken = conflict.latest
+            else:
+                if version is not None:
+                    return Begun(stream_id, version)
         raise RequestRefused(409, BUSY)
 
     async def find(self, name: str, owner: str | None) -> Found | None:
@@ -176,8 +182,16 @@ class Chats:
         stream_id: str,
         request: ChatRequest,
         owner: str | None,
+        taken: int,
     ) -> int | None:
-        """Return the version that answers the request, or None to look again at the chat."""
+        """Return the version that answers the request, or None to look again at the chat.
+
+        Args:
+            taken: The newest number that another request or a deleted turn is known to have.
+
+        Raises:
+            VersionConflict: Another one has the next number.
+        """
         if latest is not None and latest.state == "open":
             return latest.version if await self._joins(latest, request) else None
         if latest is not None and await self._answered_just_now(latest, request):
@@ -187,12 +201,12 @@ class Chats:
         if latest is not None:
             self._finisher.begin(stream_id, latest.version)
         await self._finisher.idle(stream_id)
-        version = 0 if latest is None else latest.version + 1
+        version = taken + 1 if latest is None else latest.version + 1
         try:
             # The version is explicit, so that of two requests at once one starts the turn and the
             # other finds it running.
             await self._runner.start(Assignment.first(stream_id, version, request, owner))
-        except (VersionConflict, Fenced, StreamStopped):
+        except (Fenced, StreamStopped):
             return None
         return version
 

@@ -26,6 +26,9 @@ MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 
 ORIGIN: Final = re.compile(r"(?:http(?!.*:80$)|https(?!.*:443$))://[a-z0-9.:\[\]_-]+", re.ASCII)
 
+CONTINUED: Final = "continued"
+"""Key in the metadata of a version: whether its turn continues an assistant message."""
+
 ROLES: Final = ("system", "user", "assistant")
 
 

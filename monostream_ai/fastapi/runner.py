@@ -164,6 +164,7 @@ class TurnRunner:
             owner=assignment.owner,
             attempt=assignment.attempt,
             request=assignment.request.body,
+            metadata=assignment.metadata,
             watched=True,
             # Only a drain cancels a turn without ending its version.
             on_cancel="release",

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from monostream_ai._writing.publisher import Publisher
-from monostream_ai.fastapi.requests import Body, ChatRequest
+from monostream_ai.fastapi.requests import CONTINUED, Body, ChatRequest
 from monostream_ai.types import VersionInfo
 from monostream_ai.ui_messages import Chunk, UIMessage
 
@@ -29,6 +29,11 @@ class Assignment:
     attempt: int = 1
     # Fixed before the model is called: every replay, retry and history knows the message by it.
     message_id: str = field(default_factory=lambda: f"msg_{secrets.token_hex(12)}")
+
+    @property
+    def metadata(self) -> dict[str, bool]:
+        """The facts that a replay needs of the request, so that it need not read all of it."""
+        return {CONTINUED: self.request.continued_message_id is not None}
 
     @classmethod
     def first(cls, stream_id: str, version: int, request: ChatRequest, owner: str | None) -> Self:

@@ -181,6 +181,25 @@ async def test_an_event_id_never_stands_for_another_event(
     assert (await client.get(headers={"last-event-id": event_id})).status_code == status
 
 
+async def test_an_event_of_a_deleted_answer_never_stands_for_one_of_a_later_answer(
+    new_service: NewService, serve: Serve
+) -> None:
+    service = new_service()
+    client = await serve(service, greet)
+    await client.post(question())
+    await service.delete("chat:c1")
+    for event_id in ("0.1", "0.4", "1.1"):
+        assert (await client.get(headers={"last-event-id": event_id})).status_code == 204
+    await client.post(question(id="u2"))
+
+    for event_id in ("0.1", "0.4"):
+        assert (await client.get(headers={"last-event-id": event_id})).status_code == 409
+    assert (await client.get(headers={"last-event-id": "1.1"})).status_code == 200
+    # Nor does its run.
+    for path in ("/api/chat/c1~0/stream", "/api/chat/c1~0/stream?startIndex=1"):
+        assert (await client.http.get(path)).status_code == 409
+
+
 async def test_a_stop_of_another_run_stops_nothing(new_service: NewService, serve: Serve) -> None:
     held = Held()
     client = await serve(new_service(), held)

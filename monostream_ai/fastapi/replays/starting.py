@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from monostream_ai.errors import UnknownStream
-from monostream_ai.fastapi.requests import ChatRequest, RequestRefused
-from monostream_ai.json_text import encode_json
+from monostream_ai.fastapi.requests import CONTINUED, ChatRequest, RequestRefused
+from monostream_ai.json_text import decode_json, encode_json
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import Cursor, VersionInfo
 from monostream_ai.ui_messages import UIMessage, chunks_of_message
@@ -54,7 +54,9 @@ class Replay:
     async def of_message(cls, service: DurableStreamService[Any], version: VersionInfo) -> Replay:
         """Begin at `start` and include what this turn continues, for a client that has nothing."""
         earlier: tuple[str, ...] = ()
-        request = await ChatRequest.stored_with(service, version)
+        request = (
+            await ChatRequest.stored_with(service, version) if _may_continue(version) else None
+        )
         if request is not None and request.continued_message_id is not None:
             earlier = _earlier(request.messages[-1])
         return cls(Cursor(version.version, -1), earlier, merge_before=version.next_id, shaped=True)
@@ -132,6 +134,12 @@ async def without_active_message(
         if message.get("id") == request.messages[-1].get("id"):
             return [*messages[: place + 1]]
     return [*messages]
+
+
+def _may_continue(version: VersionInfo) -> bool:
+    # An earlier release stored no metadata; then the request itself has to tell.
+    metadata = decode_json(version.metadata or "{}")
+    return not isinstance(metadata, dict) or metadata.get(CONTINUED) is not False
 
 
 def _earlier(message: UIMessage) -> tuple[str, ...]:

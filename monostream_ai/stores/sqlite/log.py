@@ -45,7 +45,7 @@ class WriteAheadLog:
         self._backoff = Backoff()
         self._reported = 0
         self.held: LogHeld | None = None
-        """What is to be reported: set at `LARGE_LOG` bytes, and at each doubling."""
+        """A report that is due: set at `LARGE_LOG` bytes, and at each doubling."""
 
     def tend(self, connection: sqlite3.Connection) -> None:
         """Empty the log if it has outgrown its limit, and not too often if that fails.
@@ -71,7 +71,7 @@ class WriteAheadLog:
                 _set_busy_timeout(connection, WAIT)
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.OperationalError:
-            # A lock or a full disk. What is committed is in the log, and there it stays.
+            # A lock or a full disk. Commits are in the log, and stay there.
             pass
         finally:
             _set_busy_timeout(connection, self._busy_timeout)
