@@ -6,6 +6,8 @@ MonostreamError
 │   ├── InvalidVersion
 │   ├── InvalidCursor
 │   ├── InvalidText              a name stored with a version, such as its owner or message id
+│   ├── InvalidNumber            a count, position or duration out of its range
+│   ├── InvalidWord              an option that is none of the words it may be
 │   ├── InvalidChunk             not JSON, NaN, or refused by the protocol: names the path
 │   ├── ChunkTooLarge
 │   ├── WriteTooLarge            one call has more chunks than fit into one append
@@ -44,6 +46,7 @@ MonostreamError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 MASKED_ERROR_TEXT: Final = "An error occurred."
@@ -99,6 +102,24 @@ class InvalidText(InvalidArgument):
         )
         self.name = name
         self.limit = limit
+
+
+class InvalidNumber(InvalidArgument):
+    """A count, position or duration is not a number of its range."""
+
+    def __init__(self, name: str, value: object, allowed: str) -> None:
+        super().__init__(f"invalid {name} {value!r}: use {allowed}")
+        self.name = name
+        self.value = value
+
+
+class InvalidWord(InvalidArgument):
+    """An option is none of the words that it may be."""
+
+    def __init__(self, name: str, value: object, words: Sequence[object]) -> None:
+        super().__init__(f"invalid {name} {value!r}: use {' or '.join(map(repr, words))}")
+        self.name = name
+        self.value = value
 
 
 class InvalidChunk(InvalidArgument):

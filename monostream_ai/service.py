@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, Generic, Literal, Self
+from typing import Any, Final, Generic, Literal, Self, get_args
 
 from monostream_ai._periodic import sweeping
 from monostream_ai._reading.clock import Clock
@@ -26,6 +26,10 @@ from monostream_ai.json_text import decode_json, encode_json
 from monostream_ai.observing import ObservedNotifier, ObservedStore, Observer, Statistics
 from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.types import (
+    MAX_ATTEMPT,
+    MAX_LIMIT,
+    MAX_METADATA_BYTES,
+    MAX_REQUEST_BYTES,
     MAX_VERSION,
     Cursor,
     Opening,
@@ -34,10 +38,14 @@ from monostream_ai.types import (
     VersionInfo,
     WakeUp,
     WatchedState,
+    check_count,
     check_cursor,
+    check_json,
+    check_seconds,
     check_stream_id,
     check_text,
     check_version,
+    check_word,
     new_token,
 )
 
@@ -167,19 +175,21 @@ class DurableStreamService(Generic[C]):
                 lease without an ending.
 
         Raises:
-            InvalidStreamId, InvalidVersion, InvalidText, InvalidChunk: The last for a request or
-                metadata that is not JSON.
+            InvalidStreamId, InvalidVersion, InvalidText, InvalidNumber, InvalidWord: Of a value
+                that no store could hold.
+            InvalidChunk: The request or the metadata is not JSON.
         """
         opening = Opening(
             token=new_token(),
             lease=self._runtime.writer.lease,
             message_id=check_text("message id", message_id),
             owner=check_text("owner", owner),
-            attempt=attempt,
-            request=None if request is None else encode_json(request),
-            metadata=None if metadata is None else encode_json(metadata),
-            watched=watched,
+            attempt=check_count("attempt", attempt, least=1, most=MAX_ATTEMPT),
+            request=_encoded("request", request, MAX_REQUEST_BYTES),
+            metadata=_encoded("metadata", metadata, MAX_METADATA_BYTES),
+            watched=bool(watched),
         )
+        check_word("on_cancel", on_cancel, get_args(OnCancel))
         return Publisher(
             self._runtime.writer,
             self._runtime.ready,
@@ -210,14 +220,16 @@ class DurableStreamService(Generic[C]):
 
         Raises:
             InvalidStreamId, InvalidCursor: Neither could ever exist.
+            InvalidNumber, InvalidWord: Of the timeout or `on_superseded`.
         """
+        check_word("on_superseded", on_superseded, get_args(OnSuperseded))
         return Subscription(
             self._runtime.tailer,
             self._runtime.ready,
             self._protocol,
             check_stream_id(stream_id),
             after=None if after is None else check_cursor(after),
-            timeout=timeout,
+            timeout=None if timeout is None else check_seconds("timeout", timeout),
             on_superseded=on_superseded,
         )
 
@@ -283,6 +295,8 @@ class DurableStreamService(Generic[C]):
         """Return the latest version of streams whose id begins with `prefix`, always in the same
         order; `after` is the last stream seen.
         """
+        check_text("after", after)
+        _check_listing(prefix, limit)
         store = await self._connected()
         return await store.streams(prefix=prefix, after=after, limit=limit)
 
@@ -292,6 +306,9 @@ class DurableStreamService(Generic[C]):
         """Return versions of a stream, the newest first; `before` is the last version seen. Empty
         if there is no such stream.
         """
+        check_count("limit", limit, most=MAX_LIMIT)
+        if before is not None:
+            check_version(before)
         store = await self._connected()
         return await store.versions(check_stream_id(stream_id), before=before, limit=limit)
 
@@ -301,6 +318,8 @@ class DurableStreamService(Generic[C]):
         """Return when the chunks of a version from id `first` on were stored, and their sizes.
         Empty past the end.
         """
+        check_count("first", first)
+        check_count("limit", limit, most=MAX_LIMIT)
         store = await self._connected()
         return await store.timeline(
             check_stream_id(stream_id), check_version(version), first, max_rows=limit
@@ -314,6 +333,8 @@ class DurableStreamService(Generic[C]):
 
         Those that were attended to the fewest times come first. Abandoned ones are left out.
         """
+        _check_listing(prefix, limit)
+        check_word("state", state, (None, *get_args(WatchedState)))
         store = await self._connected()
         found = await store.unattended(prefix=prefix, limit=limit, state=state)
         return [info for info in found if not info.lost or self._judged(info).lost]
@@ -363,6 +384,7 @@ class DurableStreamService(Generic[C]):
         """
         check_stream_id(stream_id)
         check_version(version)
+        check_seconds("timeout", timeout)
         await self._connected()
         writer = self._runtime.writer
         return await settle_version(writer, stream_id, version, work, timeout=timeout)
@@ -386,6 +408,7 @@ class DurableStreamService(Generic[C]):
         Works in small batches, after each of which `on_batch` is called with the number so far.
         Versions that are being written are never touched.
         """
+        check_seconds("older_than", older_than)
         store = await self._connected()
         total = 0
         while pruned := await store.prune(older_than=older_than, limit=PRUNE_BATCH):
@@ -402,8 +425,8 @@ class DurableStreamService(Generic[C]):
         Any number of processes may do so at once. Errors go to `on_error` as `prune`, and the next
         run tries again.
         """
-        if not all(0 <= seconds < math.inf for seconds in (older_than, every)):
-            raise ValueError("older_than and every are finite seconds, not negative")
+        check_seconds("older_than", older_than)
+        check_seconds("every", every)
         return sweeping(
             lambda: self.prune(older_than=older_than),
             name="prune",
@@ -480,6 +503,15 @@ class DurableStreamService(Generic[C]):
     async def _connected(self) -> Store:
         await self._runtime.ready()
         return self._runtime.store
+
+
+def _encoded(name: str, value: Any, limit: int) -> str | None:
+    return None if value is None else check_json(name, encode_json(value), limit)
+
+
+def _check_listing(prefix: str, limit: int) -> None:
+    check_text("prefix", prefix)
+    check_count("limit", limit, most=MAX_LIMIT)
 
 
 def _warn_of_alias(old: str, new: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from collections.abc import Sequence
@@ -9,13 +10,31 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
-from monostream_ai.errors import InvalidCursor, InvalidStreamId, InvalidText, InvalidVersion
+from monostream_ai.errors import (
+    InvalidCursor,
+    InvalidNumber,
+    InvalidStreamId,
+    InvalidText,
+    InvalidVersion,
+    InvalidWord,
+)
 
 MAX_STREAM_ID_BYTES: Final = 2048
 """Bytes of UTF-8. A Postgres index row holds about 2,700 bytes and a NOTIFY payload 7,999."""
 
 MAX_TEXT_BYTES: Final = 2048
 """Bytes of UTF-8 of an owner or a message id."""
+
+MAX_METADATA_BYTES: Final = 1024 * 1024
+"""Bytes of UTF-8 of the metadata of a version, which each append rewrites with its row."""
+
+MAX_REQUEST_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of UTF-8 of the request of a version."""
+
+MAX_ATTEMPT: Final = 2**31 - 1
+
+MAX_LIMIT: Final = 100_000
+"""Rows of one listing."""
 
 MAX_CHUNK_BYTES: Final = 1024 * 1024
 """Bytes of UTF-8 of one encoded chunk."""
@@ -257,6 +276,35 @@ def check_text(name: str, text: str | None) -> str | None:
     if problem is not None:
         raise InvalidText(name, problem, MAX_TEXT_BYTES)
     return text
+
+
+def check_json(name: str, text: str | None, limit: int) -> str | None:
+    """Return the text of a JSON value, or raise InvalidText if it has over `limit` bytes."""
+    # At most 4 bytes each: most texts need no look at their letters.
+    if text is not None and len(text) * 4 > limit and (size := len(text.encode())) > limit:
+        raise InvalidText(name, f"it has {size} bytes", limit)
+    return text
+
+
+def check_count(name: str, count: int, *, least: int = 0, most: int = MAX_VERSION) -> int:
+    """Return the count or position, or raise InvalidNumber."""
+    if not isinstance(count, int) or isinstance(count, bool) or not least <= count <= most:
+        raise InvalidNumber(name, count, f"an integer from {least} to {most}")
+    return count
+
+
+def check_seconds(name: str, seconds: float) -> float:
+    """Return the duration, or raise InvalidNumber."""
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not 0 <= seconds < math.inf:
+        raise InvalidNumber(name, seconds, "finite seconds, not negative")
+    return seconds
+
+
+def check_word(name: str, word: object, words: Sequence[object]) -> None:
+    """Raise InvalidWord unless it is one of the words."""
+    if word not in words:
+        raise InvalidWord(name, word, words)
 
 
 def _problem_with(text: object, limit: int) -> str | None:

@@ -17,9 +17,11 @@ from monostream_ai.errors import (
     InvalidArgument,
     InvalidChunk,
     InvalidCursor,
+    InvalidNumber,
     InvalidStreamId,
     InvalidText,
     InvalidVersion,
+    InvalidWord,
     PublisherClosed,
     ServiceClosed,
     StreamClosed,
@@ -28,7 +30,13 @@ from monostream_ai.errors import (
     UnknownStream,
     VersionConflict,
 )
-from monostream_ai.types import MAX_CHUNK_BYTES, Cursor
+from monostream_ai.types import (
+    MAX_CHUNK_BYTES,
+    MAX_LIMIT,
+    MAX_METADATA_BYTES,
+    MAX_REQUEST_BYTES,
+    Cursor,
+)
 from tests.chunks import FINISH, Chunk, text, texts
 from tests.plugins.services import ServiceFactory
 
@@ -113,6 +121,106 @@ async def test_a_bad_stream_id_is_refused(service: Service, door: str, stream_id
 async def test_a_bad_version_is_refused(service: Service, door: str, version: Any) -> None:
     with pytest.raises(InvalidVersion, match="0 to 2"):
         await VERSION_DOORS[door](service, version)
+
+
+BAD_COUNTS = {"bool": True, "float": 1.0, "text": "1", "none": None, "negative": -1, "huge": 2**70}
+COUNT_DOORS: dict[str, Callable[[Service, Any], Awaitable[Any]]] = {
+    "attempt": lambda service, count: service.publisher("s", attempt=count).open(),
+    "streams": lambda service, count: service.streams(limit=count),
+    "unattended": lambda service, count: service.unattended(limit=count),
+    "versions": lambda service, count: service.versions("s", limit=count),
+    "timeline": lambda service, count: service.timeline("s", 0, first=count),
+    "timeline limit": lambda service, count: service.timeline("s", 0, limit=count),
+}
+BAD_SECONDS = {"NaN": math.nan, "infinity": math.inf, "negative": -1.0, "text": "1", "bool": True}
+SECONDS_DOORS: dict[str, Callable[[Service, Any], Awaitable[Any]]] = {
+    "subscribe": lambda service, seconds: anext(service.subscribe("s", timeout=seconds)),
+    "prune": lambda service, seconds: service.prune(older_than=seconds),
+    "pruning": lambda service, seconds: service.pruning(older_than=seconds).__aenter__(),
+    "pruning every": lambda service, seconds: service.pruning(
+        older_than=1, every=seconds
+    ).__aenter__(),
+    "settle": lambda service, seconds: service.settle("s", 0, never, timeout=seconds),
+}
+WORD_DOORS: dict[str, Callable[[Service], Awaitable[Any]]] = {
+    "on_cancel": lambda service: service.publisher("s", on_cancel="relase").open(),  # type: ignore[arg-type]
+    "on_superseded": lambda service: anext(service.subscribe("s", on_superseded="ignore")),  # type: ignore[arg-type]
+    "state": lambda service: service.unattended(state="lost"),  # type: ignore[arg-type]
+}
+BAD_TEXTS = {"NUL": "a\0b", "surrogate": "\ud800", "too long": "x" * 2049, "bytes": b"x"}
+TEXT_DOORS: dict[str, Callable[[Service, Any], Awaitable[Any]]] = {
+    "owner": lambda service, value: service.publisher("s", owner=value).open(),
+    "message id": lambda service, value: service.publisher("s", message_id=value).open(),
+    "prefix": lambda service, value: service.streams(prefix=value),
+    "after": lambda service, value: service.streams(after=value),
+    "unattended prefix": lambda service, value: service.unattended(prefix=value),
+}
+
+
+async def never() -> None:
+    raise AssertionError("called all the same")
+
+
+@pytest.mark.parametrize("backend", ["memory"], indirect=True)
+@pytest.mark.parametrize("count", list(BAD_COUNTS.values()), ids=list(BAD_COUNTS))
+@pytest.mark.parametrize("door", list(COUNT_DOORS))
+async def test_a_bad_count_is_refused(service: Service, door: str, count: Any) -> None:
+    with pytest.raises(InvalidNumber, match="use an integer from"):
+        await COUNT_DOORS[door](service, count)
+
+
+@pytest.mark.parametrize("backend", ["memory"], indirect=True)
+@pytest.mark.parametrize("seconds", list(BAD_SECONDS.values()), ids=list(BAD_SECONDS))
+@pytest.mark.parametrize("door", list(SECONDS_DOORS))
+async def test_bad_seconds_are_refused(service: Service, door: str, seconds: Any) -> None:
+    with pytest.raises(InvalidNumber, match="use finite seconds"):
+        await SECONDS_DOORS[door](service, seconds)
+
+
+@pytest.mark.parametrize("backend", ["memory"], indirect=True)
+@pytest.mark.parametrize("door", list(WORD_DOORS))
+async def test_an_unknown_word_is_refused(service: Service, door: str) -> None:
+    with pytest.raises(InvalidWord, match="use "):
+        await WORD_DOORS[door](service)
+
+
+@pytest.mark.parametrize("backend", ["memory"], indirect=True)
+@pytest.mark.parametrize("value", list(BAD_TEXTS.values()), ids=list(BAD_TEXTS))
+@pytest.mark.parametrize("door", list(TEXT_DOORS))
+async def test_a_bad_text_is_refused(service: Service, door: str, value: Any) -> None:
+    with pytest.raises(InvalidText, match="bytes of UTF-8 without NUL"):
+        await TEXT_DOORS[door](service, value)
+
+
+async def test_values_at_their_limits_are_stored(service: Service) -> None:
+    """On each backend: the limits are those of its columns, not of this package's memory."""
+    text_value = "é" * 1024
+    attempt = 2**31 - 1
+    metadata = "x" * (MAX_METADATA_BYTES - 2)
+    pub = await service.publisher(
+        text_value,
+        2**63 - 1,
+        owner=text_value,
+        message_id=text_value,
+        attempt=attempt,
+        metadata=metadata,
+        request={"big": "é" * 5_000_000},
+    ).open()
+    await pub.write(FINISH)
+    (info,) = await service.streams(prefix=text_value, after="x", limit=MAX_LIMIT)
+    assert (info.owner, info.message_id, info.attempt) == (text_value, text_value, attempt)
+    assert info.metadata == f'"{metadata}"'
+    assert await service.request(text_value, 2**63 - 1) == {"big": "é" * 5_000_000}
+    assert await service.timeline(text_value, 2**63 - 1, first=2**63 - 1) == []
+    assert await service.versions(text_value, before=2**63 - 1) == []
+
+
+@pytest.mark.parametrize("backend", ["memory"], indirect=True)
+async def test_a_request_or_metadata_over_its_limit_is_refused(service: Service) -> None:
+    for name, limit in (("metadata", MAX_METADATA_BYTES), ("request", MAX_REQUEST_BYTES)):
+        with pytest.raises(InvalidText, match=f"invalid {name}: it has"):
+            service.publisher("s", **{name: "é" * (limit // 2)})
+        service.publisher("s", **{name: "x" * (limit - 2)})
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
 
 from monostream_ai.errors import ChunksMissing, MonostreamError, StreamDeleted, VersionConflict
 from monostream_ai.interfaces import Store
@@ -242,12 +241,10 @@ class MemoryStore(Store):
         row = self._streams.get(stream_id, {}).get(version)
         if row is None:
             return []
-        stored = zip(row.stored_at, row.payloads, strict=True)
-        chunks = (
-            StoredChunk(id, stored_at, len(payload.encode()))
-            for id, (stored_at, payload) in enumerate(stored)
-        )
-        return list(islice(chunks, first, first + max_rows))
+        return [
+            StoredChunk(id, row.stored_at[id], len(row.payloads[id].encode()))
+            for id in range(first, min(first + max_rows, len(row.payloads)))
+        ]
 
     async def request(self, stream_id: str, version: int) -> str | None:
         row = self._streams.get(stream_id, {}).get(version)
