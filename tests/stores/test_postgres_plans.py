@@ -21,6 +21,7 @@ LEASES = [Lease(f"s{n}", 0, "w") for n in range(3)]
 PARAMETERS: dict[str, Any] = {
     "lease": 15.0,
     "stop": False,
+    "state": "closed",
     "nexts": [0] * 3,
     "max_rows": 9,
     "max_bytes": 99,
