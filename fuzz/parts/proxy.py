@@ -28,6 +28,10 @@ class Proxy:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
+    def point_to(self, path: str) -> None:
+        """Forward new connections to another server's socket, as a failover does."""
+        self._path = path
+
     def freeze(self) -> None:
         """Forward nothing and signal nothing: no FIN, no reset."""
         self._flowing.clear()

@@ -46,7 +46,7 @@ class Tail:
         self.error: BaseException | None = None
         self.readers = 0
         self.landings = 0
-        """Local commits so far."""
+        """Local commits that moved it so far."""
         self.reads_begun = 0
         self.reads_done = 0
         """The number of the latest read that was taken in."""
@@ -136,13 +136,15 @@ class Tail:
         so that a read is due.
         """
         version = append.lease.version
-        self.landings += 1
         if not self.loaded or (self.version is not None and version < self.version):
             return self.loaded
         if self.version is None and append.first == 0:
             self._open(version)
         if version != self.version or append.first != self.next_id or self.state != "open":
             return False
+        # One that does not follow excuses no page: it may be the ending of a history that a
+        # failover cut short.
+        self.landings += 1
         self._extend(append.first, append.payloads)
         self.next_id = append.first + len(append.payloads)
         self.lease_until, self.lost, self._doubt_since = lease_until, False, None

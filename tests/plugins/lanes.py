@@ -26,6 +26,7 @@ SLOW_TO_START: Final = (
     "tests/cli/test_program.py",
     "tests/doors/test_openapi.py",
     "tests/examples/",
+    "tests/failover/",
     "tests/fastapi_processes/",
     "tests/fuzz/",
     "tests/plugins/",
