@@ -10,12 +10,14 @@ from rich.table import Table
 
 from monostream_ai.cli.database import Database, database_options, run
 from monostream_ai.cli.formatting import (
+    STYLES,
     as_mapping,
     console,
     json_option,
     lease_of,
     print_json,
     short_size,
+    state_of,
     styled_state,
 )
 from monostream_ai.service import DurableStreamService
@@ -42,6 +44,13 @@ NO_LIMIT: Final = 2**31
     is_flag=True,
     help="List all stored versions, not only the latest.",
 )
+@click.option(
+    "--state",
+    "states",
+    type=click.Choice(list(STYLES)),
+    multiple=True,
+    help="List only versions of this state; may be repeated.",
+)
 @click.option("--sizes", is_flag=True, help="Show sizes too; this reads every chunk.")
 @json_option
 def ls(
@@ -50,6 +59,7 @@ def ls(
     after: str | None,
     limit: int,
     all_versions: bool,
+    states: tuple[str, ...],
     sizes: bool,
     as_json: bool,
 ) -> None:
@@ -67,8 +77,10 @@ def ls(
         async with database.service() as service:
             last = None
             async for info in listed(service, prefix, after, limit, all_versions):
-                size = await size_of(service, info) if sizes else None
                 last = info.stream_id
+                if states and state_of(info) not in states:
+                    continue
+                size = await size_of(service, info) if sizes else None
                 if as_json:
                     print_json(as_mapping(info) | ({"size": size} if sizes else {}))
                 else:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from monostream_ai import DurableStreamService
+from monostream_ai.stores.sql import PostgresStore, SQLiteStore
 from monostream_ai.stores.sql.migrations import SCHEMA_VERSION
+from monostream_ai.types import Lease, new_token
 from tests.cli.conftest import Command, do
 
 
@@ -53,6 +55,30 @@ def test_ls_adds_up_sizes(command: Command) -> None:
     (chat,) = command.json("ls", "chat:1", "--sizes")
     (inspected,) = command.json("inspect", "chat:1")
     assert chat["size"] == inspected["size"] > 100
+
+
+def test_ls_finds_the_versions_that_were_given_up(command: Command) -> None:
+    async def give_up(service: DurableStreamService[Any]) -> None:
+        async with service.publisher("chat:bad", watched=True) as pub:
+            await pub.write({"type": "start"})
+        sqlite = command.url.startswith("sqlite")
+        store = (SQLiteStore if sqlite else PostgresStore).from_url(command.url)
+        taker = Lease("chat:bad", 0, new_token())
+        assert await store.attend(taker, lease=1.0) == 1
+        await store.abandon(taker)
+        await store.aclose()
+
+    do(command.url, give_up)
+    (bad,) = command.json("ls", "--versions", "--state", "abandoned", "--limit", "0")
+    assert (bad["stream_id"], bad["version"], bad["state"]) == ("chat:bad", 0, "abandoned")
+    assert bad["abandoned_at"] is not None
+    assert "abandoned" in command("ls", "chat:bad").stdout
+    states = ("--state", "abandoned", "--state", "closed")
+    assert {row["stream_id"] for row in command.json("ls", *states)} == {
+        "chat:1",
+        "chat:bad",
+        "job:1",
+    }
 
 
 def test_ls_shows_lost_publishers(command: Command) -> None:
