@@ -8,6 +8,7 @@ from typing import Protocol
 from monostream_ai.errors import ChunkTooLarge
 from monostream_ai.ui_messages.chunks import DELTA_KEYS, Chunk
 from monostream_ai.ui_messages.texts import INPUT_TOO_LARGE_TEXT, TOO_LARGE_TEXT
+from monostream_ai.ui_messages.unread import UNREAD_NAME
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,8 @@ class Sink(Protocol):
 def push_fitting(sink: Sink, chunks: list[Chunk], *, refuse: bool = False) -> None:
     """Push the chunks, and make those over the size limit smaller first.
 
-    A delta is split. A tool's input or result is replaced by an error that says it is too large.
+    A delta is split. A tool's input or result is replaced by an error that says it is too large,
+    and an unread value by such a text.
     Any other chunk is left out with a warning. Later chunks proceed as if it had been sent, so
     every tool call still gets an input and a result.
 
@@ -70,4 +72,6 @@ def _smaller(chunk: Chunk) -> list[Chunk]:
         ]
     if kind == "tool-output-error" and chunk["errorText"] != TOO_LARGE_TEXT:
         return [{**chunk, "errorText": TOO_LARGE_TEXT}]
+    if kind == f"data-{UNREAD_NAME}" and chunk["data"]["value"] != TOO_LARGE_TEXT:
+        return [{**chunk, "data": {**chunk["data"], "value": TOO_LARGE_TEXT}}]
     return []
