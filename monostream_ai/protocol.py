@@ -8,7 +8,7 @@ The core knows no chunk type. A protocol brings one; `JSONProtocol` covers any J
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from monostream_ai.errors import MASKED_ERROR_TEXT
 from monostream_ai.json_text import decode_json, encode_json
@@ -33,6 +33,17 @@ class Transcript(Protocol[C]):
         Empty if the protocol has no chunk for this ending. The version is then closed without one
         if it is finished or stopped. Otherwise it is left without an ending and counts as lost: a
         clean close would look like success.
+        """
+
+
+@runtime_checkable
+class CompletingTranscript(Transcript[C], Protocol[C]):
+    """A transcript that also completes endings which a program writes itself."""
+
+    def before_terminal(self, terminal: C) -> Sequence[C]:
+        """Return the chunks to store before this terminal chunk; none of them is terminal.
+
+        Called when the chunks before it were fed.
         """
 
 

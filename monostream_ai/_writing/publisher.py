@@ -22,7 +22,7 @@ from monostream_ai.errors import (
     StreamClosed,
     WrongEventLoop,
 )
-from monostream_ai.protocol import C, ChunkProtocol
+from monostream_ai.protocol import C, ChunkProtocol, CompletingTranscript
 from monostream_ai.types import Cursor, Ending, Opening, log_fields
 
 logger = logging.getLogger(__name__)
@@ -371,13 +371,29 @@ class Publisher(Generic[C]):
                 self._outside.throw(overflow)
 
     def _queue(self, outbox: Outbox, chunks: Sequence[C], write: Write) -> None:
-        for chunk in chunks:
+        for chunk in chunks[:-1]:
+            self._transcript.feed(chunk)
+        if write.closes and chunks:
+            self._complete(chunks[-1], write)
+        for chunk in chunks[-1:]:
             self._transcript.feed(chunk)
         self._last_write = write
         if write.closes:
             self._ended = True
             write.future().add_done_callback(self._on_close_resolved)
         self._writer.put(outbox, write)
+
+    def _complete(self, terminal: C, write: Write) -> None:
+        """Put the chunks before a terminal chunk that its writer left out."""
+        transcript = self._transcript
+        if isinstance(transcript, CompletingTranscript) and (
+            lead := transcript.before_terminal(terminal)
+        ):
+            encoded = encode_chunks(self._protocol, lead)
+            write.payloads = [*write.payloads[:-1], *encoded.payloads, write.payloads[-1]]
+            write.size += encoded.size
+            for chunk in lead:
+                transcript.feed(chunk)
 
     async def _last_write_resolved(self) -> None:
         if self._last_write is not None and not self._last_write.resolved:

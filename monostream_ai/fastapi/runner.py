@@ -20,6 +20,7 @@ from monostream_ai.fastapi.turns import Assignment, ChatTurn
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import log_fields
 from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.protocol import note_continued
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +119,8 @@ class TurnRunner:
         try:
             async with self._publisher(assignment) as pub:
                 await pub.write({"type": "start", "messageId": assignment.message_id})
+                if assignment.request.continued_message_id is not None:
+                    note_continued(pub, assignment.request.messages[-1])
                 opened.set_result(None)
                 async with _silence_limit(pub, self._max_silence):
                     await self._call(ChatTurn(assignment, pub))

@@ -118,17 +118,14 @@ class AgentMessage(UIMessageBuilder):
         parts, metadata = message.get("parts"), message.get("metadata")
         if isinstance(metadata, Mapping):
             self.earlier_reason = metadata.get("finishReason")
-        for chunk in chunks_of_message({"parts": parts if isinstance(parts, list) else []}):
-            if "toolCallId" in chunk:
-                self._adopt_call(chunk)
+        chunks = chunks_of_message({"parts": parts if isinstance(parts, list) else []})
+        calls = [chunk for chunk in chunks if "toolCallId" in chunk]
+        self._open.adopt(calls)
+        for chunk in calls:
+            self._adopt_call(chunk)
         self.earlier_calls = list(self._open.calls)
-        for call in self._open.calls.values():
-            if call.state == "streaming":
-                # Its input never arrived, so no tool can run it any more.
-                call.state = "done"
 
     def _adopt_call(self, chunk: Chunk) -> None:
-        self._open.feed(chunk)
         if chunk["type"] == "tool-input-available":
             self._inputs[chunk["toolCallId"]] = chunk["input"]
         elif chunk["type"] == "tool-approval-request":

@@ -23,6 +23,7 @@ from langchain_core.tracers.context import register_configure_hook
 from monostream_ai.langchain.mapper import LangChainMapper
 from monostream_ai.langchain.runs import Include, Runs
 from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.protocol import note_continued
 from monostream_ai.ui_messages.size_limit import Sink, push_fitting
 
 H = TypeVar("H", bound=BaseCallbackHandler)
@@ -101,6 +102,8 @@ class StreamCallbackHandler(BaseCallbackHandler):
             error_text=error_text,
             tool_output=tool_output,
         )
+        if continued is not None:
+            note_continued(pub, continued)
         self._begin_message(pub)
         self._lock, self._waiting = threading.Lock(), deque[Event]()
         self._holder: int | None = None

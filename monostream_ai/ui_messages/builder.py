@@ -259,7 +259,7 @@ class UIMessageBuilder:
             "finishReason": reason or self._open.finish_reason or "stop",
             "messageMetadata": metadata,
         }
-        return self._last(_chunk("finish", optional=optional))
+        return self._last(_chunk("finish", optional=optional), sealed=True)
 
     def error(self, error_text: str) -> list[Chunk]:
         """End the message as failed. The text is shown to the user."""
@@ -304,10 +304,11 @@ class UIMessageBuilder:
         if call is None or call.state != "called" or call.running:
             raise InvalidChunk("$.toolCallId", f"call {call_id!r} is not waiting for a result")
 
-    def _last(self, *chunks: Chunk) -> list[Chunk]:
+    def _last(self, *chunks: Chunk, sealed: bool = False) -> list[Chunk]:
         for chunk in chunks:
             check_chunk(chunk)
-        return [*self.start(), *self.finish_step(), *self._note([*chunks])]
+        closed = [*self.start(), *self.finish_step()]
+        return [*closed, *self._note([*(self._open.seal() if sealed else []), *chunks])]
 
     def _send(self, chunk: Chunk, *, in_step: bool = False) -> list[Chunk]:
         # Check first: a refused chunk must not leave a step open that was never sent.

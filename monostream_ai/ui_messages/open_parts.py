@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
@@ -52,6 +52,10 @@ class OpenParts:
         """The call that waits for each approval id, or None once it was answered or withdrawn."""
         self._asked: dict[str, str] = {}
         self._step = 0
+        self._shown_step = 0
+        """The last step that a client shows: one appears with its first part, or with metadata."""
+        self._answered_and_reset = -1
+        """The last step that lost calls with results to `reset-step`. Older clients keep them."""
 
     def feed(self, chunk: Chunk) -> None:
         self.empty = False
@@ -79,12 +83,68 @@ class OpenParts:
             chunks.append({"type": "finish-step"})
         return chunks
 
+    def adopt(self, calls: Iterable[Chunk]) -> None:
+        """Take note of calls in a message that the chunks here continue, unless they are known."""
+        empty, shown_step, known = self.empty, self._shown_step, frozenset(self.calls)
+        for chunk in calls:
+            if chunk.get("toolCallId") not in known:
+                self.feed(chunk)
+        self.empty, self._shown_step = empty, shown_step
+        for call in [call for call_id, call in self.calls.items() if call_id not in known]:
+            call.step = 0
+            if call.state == "streaming":
+                # Its input never arrived, so nothing can answer it any more.
+                call.state = "done"
+
+    def seal(self) -> list[Chunk]:
+        """Return the chunks to send before `finish`, so that no client sends the message again.
+
+        A client sends a message again if its last step has tool calls and each of them has its
+        result, or the user's answer (`sendAutomaticallyWhen`). An empty last step prevents that.
+        Returns nothing if the client may still answer a call: it then sends that answer.
+        """
+        calls = self._last_calls()
+        if any(self._waits_for_client(call_id, call) for call_id, call in calls.items()):
+            return []
+        if self._answered_and_reset != self._shown_step and not any(
+            not call.provider_executed or self._is_approved(call_id, call)
+            for call_id, call in calls.items()
+        ):
+            return []
+        # Metadata makes the client store the message with a step that has no part.
+        shown: Chunk = {"type": "message-metadata", "messageMetadata": {}}
+        if self._shown_step != self._step:
+            return [shown]
+        return [{"type": "start-step"}, shown, {"type": "finish-step"}]
+
+    def stop_seal(self) -> list[Chunk]:
+        """Return the chunks to send before an `abort` whose writer did not send `stop_mark`."""
+        return stop_mark() if self._last_calls() or self.seal() else []
+
+    def _last_calls(self) -> dict[str, Call]:
+        return {
+            call_id: call for call_id, call in self.calls.items() if call.step == self._shown_step
+        }
+
+    def _waits_for_client(self, call_id: str, call: Call) -> bool:
+        if call.state != "called" or call.running:
+            return False
+        approval_id = self._asked.get(call_id)
+        if approval_id is not None:
+            return self.approvals[approval_id] is not None
+        return not call.provider_executed
+
+    def _is_approved(self, call_id: str, call: Call) -> bool:
+        return call.state == "called" and call_id in self._asked
+
     def _start(self, chunk: Chunk) -> None:
         self.started = True
         self._metadata(chunk)
 
     def _metadata(self, chunk: Chunk) -> None:
         metadata = chunk.get("messageMetadata")
+        if metadata is not None:
+            self._shown_step = self._step
         reason = metadata.get("finishReason") if isinstance(metadata, dict) else None
         if isinstance(reason, str) and reason in FINISH_REASONS:
             self.finish_reason = reason
@@ -100,6 +160,9 @@ class OpenParts:
 
     def _reset_step(self, chunk: Chunk) -> None:
         self.parts.clear()
+        removed = [call for call in self.calls.values() if call.step == self._step]
+        if removed and all(call.state in ("failed", "done") for call in removed):
+            self._answered_and_reset = self._step
         self.calls = {
             call_id: call for call_id, call in self.calls.items() if call.step != self._step
         }
@@ -107,6 +170,7 @@ class OpenParts:
             self._withdraw_approval(call_id)
 
     def _open_part(self, chunk: Chunk) -> None:
+        self._shown_step = self._step
         if isinstance(part_id := chunk.get("id"), str):
             self.parts[(_kind_of(chunk), part_id)] = None
 
@@ -115,6 +179,7 @@ class OpenParts:
             self.parts.pop((_kind_of(chunk), part_id), None)
 
     def _call(self, chunk: Chunk) -> None:
+        self._shown_step = self._step
         call_id, name = chunk.get("toolCallId"), chunk.get("toolName")
         if isinstance(call_id, str) and isinstance(name, str):
             self.calls[call_id] = Call(
@@ -146,6 +211,7 @@ class OpenParts:
         call = self.calls.get(call_id) if isinstance(call_id, str) else None
         if call is None:
             return
+        self._shown_step = self._step
         call.running = bool(chunk.get("preliminary"))
         if not call.running:
             call.state = "failed" if chunk["type"] == "tool-output-error" else "done"

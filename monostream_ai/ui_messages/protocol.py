@@ -9,6 +9,7 @@ from monostream_ai.errors import MASKED_ERROR_TEXT, InvalidChunk
 from monostream_ai.json_text import decode_json, encode_json
 from monostream_ai.types import Ending
 from monostream_ai.ui_messages.chunks import DELTA_KEYS, Chunk
+from monostream_ai.ui_messages.message_chunks import chunks_of_message
 from monostream_ai.ui_messages.open_parts import OpenParts, stop_mark
 
 MERGED_CHARACTERS: Final = 4096
@@ -68,6 +69,19 @@ class UIMessageTranscript:
     def feed(self, chunk: Chunk) -> None:
         self._parts.feed(chunk)
 
+    def continues(self, message: Mapping[str, Any]) -> None:
+        """Take note of the calls in an assistant message that this version continues.
+
+        The message may come from a client, so malformed parts are ignored.
+        """
+        self._parts.adopt(_calls_of_last_step(message.get("parts")))
+
+    def before_terminal(self, terminal: Chunk) -> list[Chunk]:
+        """Return the chunks that a page needs before a terminal chunk that a program wrote."""
+        lead = {"finish": self._parts.seal, "abort": self._parts.stop_seal}.get(terminal["type"])
+        chunks = [] if lead is None else lead()
+        return [{"type": "finish-step"}, *chunks] if chunks and self._parts.step_open else chunks
+
     def ending(self, ending: Ending, error_text: str = MASKED_ERROR_TEXT) -> list[Chunk]:
         """Return the chunks that end the version.
 
@@ -85,8 +99,18 @@ class UIMessageTranscript:
         ]
 
 
+def note_continued(pub: object, message: Mapping[str, Any]) -> None:
+    """Tell the publisher of a version which message it continues, since its ending depends on it.
+
+    Does nothing for a sink that keeps no transcript of UI messages.
+    """
+    transcript = getattr(pub, "_transcript", None)
+    if isinstance(transcript, UIMessageTranscript):
+        transcript.continues(message)
+
+
 def _finish(parts: OpenParts, error_text: str) -> list[Chunk]:
-    return [{"type": "finish", "finishReason": parts.finish_reason or "stop"}]
+    return [*parts.seal(), {"type": "finish", "finishReason": parts.finish_reason or "stop"}]
 
 
 def _error(parts: OpenParts, error_text: str) -> list[Chunk]:
@@ -95,6 +119,18 @@ def _error(parts: OpenParts, error_text: str) -> list[Chunk]:
 
 def _abort(parts: OpenParts, error_text: str) -> list[Chunk]:
     return [*stop_mark(), {"type": "abort"}]
+
+
+def _calls_of_last_step(parts: Any) -> list[Chunk]:
+    """Return the chunks of the calls that a client finds behind the last `step-start`."""
+    calls: list[Any] = []
+    for part in parts if isinstance(parts, list) else ():
+        if isinstance(part, Mapping) and part.get("type") == "step-start":
+            calls.clear()
+        elif isinstance(part, Mapping) and "toolCallId" in part:
+            # A result may be large, and only its presence matters.
+            calls.append({**part, "output": None} if "output" in part else part)
+    return chunks_of_message({"parts": calls})[1:]
 
 
 _ENDINGS: Final[Mapping[Ending, Callable[[OpenParts, str], list[Chunk]]]] = {

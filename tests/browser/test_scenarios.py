@@ -75,6 +75,17 @@ async def test_two_reloads_lose_and_repeat_nothing(
     assert scripted.requests("GET") == [204, 200, 200]
 
 
+async def test_a_page_that_sends_tool_results_by_itself_asks_once(
+    act: Play, scripted: Scripted
+) -> None:
+    result = await act("resultAtTheEnd", STOCK)
+
+    await assert_shows(result["ended"], scripted, 20)
+    assert result["other"] == result["reloaded"] == result["ended"]
+    assert scripted.requests("POST") == [200]
+    assert scripted.requests("GET") == [204, 200, 200]
+
+
 @on_each_page
 async def test_a_broken_stream_reconnects_when_its_window_is_back(
     act: Play, scripted: Scripted, page: str

@@ -19,6 +19,9 @@ from monostream_ai.ui_messages import (
 )
 from tests.plugins.recorded_chunks import record
 
+LAST_STEP = ["start-step", "message-metadata {}", "finish-step"]
+"""Lines of the empty step that keeps a page from sending a message with tool results again."""
+
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 

@@ -145,9 +145,9 @@ def test_without_index_and_id_the_last_call_goes_on() -> None:
 
 
 def test_a_streamed_call_that_the_message_does_not_have_is_an_error() -> None:
-    assert said(call(0, "call_1", "weather", "{"), last=AIMessage("x"))[-1] == (
-        "tool-input-error call_1 weather None The arguments of the call are not valid."
-    )
+    lines = said(call(0, "call_1", "weather", "{"), last=AIMessage("x"))
+
+    assert "tool-input-error call_1 weather None The arguments of the call are not valid." in lines
 
 
 def test_empty_tokens_show_nothing() -> None:

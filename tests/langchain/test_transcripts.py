@@ -12,7 +12,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableParallel
 from langchain_core.tools import BaseTool, tool
 
-from tests.langchain.recording import Recorder
+from tests.langchain.recording import LAST_STEP, Recorder
 from tests.langchain.scripted import (
     USER,
     ScriptedModel,
@@ -228,16 +228,14 @@ async def test_t13_a_tool_that_fails_ends_its_call_without_revealing_why() -> No
     with pytest.raises(RuntimeError):
         await graph.ainvoke(USER, recorder.config)
 
-    assert (
-        recorder.outline()[-4:]
-        == [
-            "tool-input-available call_1 broken {}",
-            "tool-output-error call_1 An error occurred.",
-            "message-metadata {'finishReason': 'tool-calls'}",
-            "finish-step",
-            "finish tool-calls",
-        ][-4:]
-    )
+    assert recorder.outline()[-8:] == [
+        "tool-input-available call_1 broken {}",
+        "tool-output-error call_1 An error occurred.",
+        "message-metadata {'finishReason': 'tool-calls'}",
+        "finish-step",
+        *LAST_STEP,
+        "finish tool-calls",
+    ]
 
 
 async def test_t13_arguments_that_do_not_fit_are_an_error_and_the_model_goes_on() -> None:

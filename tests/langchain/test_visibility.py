@@ -17,7 +17,7 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import BaseTool, tool
 
 from tests.langchain.one_model import new_mapper
-from tests.langchain.recording import Recorder
+from tests.langchain.recording import LAST_STEP, Recorder
 from tests.langchain.scripted import USER, ScriptedModel, agent, broken, calls, says, weather
 
 
@@ -148,6 +148,7 @@ async def test_m11_a_tool_that_no_model_called_is_announced() -> None:
         "tool-input-available A weather {'city': 'Paris'}",
         "tool-output-available A {'city': 'Paris', 'temp': 21}",
         "finish-step",
+        *LAST_STEP,
         "finish stop",
     ]
 

@@ -218,3 +218,73 @@ def test_a_message_cut_anywhere_and_ended_has_nothing_streaming(how: Ending, cut
     assert [
         part for part in message["parts"] if part.get("state") in ("streaming", "input-streaming")
     ] == []
+
+
+CALL: Chunk = {"type": "tool-input-available", "toolCallId": "c", "toolName": "n", "input": {}}
+RESULT: Chunk = {"type": "tool-output-available", "toolCallId": "c", "output": 1}
+LAST_STEP: list[Chunk] = [
+    {"type": "start-step"},
+    {"type": "message-metadata", "messageMetadata": {}},
+    {"type": "finish-step"},
+]
+FINISH: Chunk = {"type": "finish", "finishReason": "stop"}
+
+
+def test_a_message_that_ends_with_a_result_gets_an_empty_last_step() -> None:
+    assert ending("finish", CALL, RESULT) == [*LAST_STEP, FINISH]
+
+
+def test_a_message_whose_call_waits_for_the_client_gets_no_empty_step() -> None:
+    other: Chunk = {**CALL, "toolCallId": "d"}
+
+    assert ending("finish", CALL, RESULT, other) == [FINISH]
+
+
+def test_a_call_of_the_provider_waits_for_no_client() -> None:
+    provided: Chunk = {**CALL, "toolCallId": "d", "providerExecuted": True}
+
+    assert ending("finish", provided) == [FINISH]
+    assert ending("finish", CALL, RESULT, provided) == [*LAST_STEP, FINISH]
+
+
+def test_an_empty_last_step_that_is_already_there_is_only_shown() -> None:
+    shown = LAST_STEP[1]
+
+    assert ending("finish", CALL, RESULT, {"type": "start-step"}) == [
+        {"type": "finish-step"},
+        shown,
+        FINISH,
+    ]
+    assert ending("finish", CALL, RESULT, *LAST_STEP) == [FINISH]
+
+
+@pytest.mark.parametrize(
+    ("state", "sealed"),
+    [
+        ({"state": "output-available", "output": 1}, True),
+        ({"state": "output-error", "errorText": "It broke."}, True),
+        ({"state": "output-denied", "approval": {"id": "a", "approved": False}}, True),
+        ({"state": "approval-responded", "approval": {"id": "a", "approved": True}}, True),
+        ({"state": "approval-requested", "approval": {"id": "a"}}, False),
+        ({"state": "input-available"}, False),
+        ({"state": "input-streaming"}, True),
+        ({"state": "input-available", "toolCallId": 1}, False),
+    ],
+)
+def test_the_calls_of_a_continued_message_count(state: dict[str, Any], sealed: bool) -> None:
+    waiting = {"type": "tool-n", "toolCallId": "earlier", "state": "input-available", "input": {}}
+    step = {"type": "step-start"}
+    parts = [step, waiting, step, {"type": "tool-n", "toolCallId": "c", "input": {}, **state}]
+    transcript = PROTOCOL.transcript("m1")
+    transcript.feed({"type": "start", "messageId": "m1"})
+    transcript.continues({"id": "m1", "role": "assistant", "parts": parts})
+
+    assert list(transcript.ending("finish")) == [*(LAST_STEP if sealed else []), FINISH]
+
+
+@pytest.mark.parametrize("parts", [None, 1, [1, None, {}, {"type": 1, "toolCallId": "c"}]])
+def test_a_continued_message_may_be_malformed(parts: Any) -> None:
+    transcript = PROTOCOL.transcript()
+    transcript.continues({"parts": parts})
+
+    assert list(transcript.ending("finish")) == [{"type": "start"}, FINISH]

@@ -40,6 +40,22 @@ export async function reloadTwice(stage) {
   return { ended: await tab.rests() };
 }
 
+/** The answer ends with the result of a tool. The page is loaded while it runs, and after it. */
+export async function resultAtTheEnd(stage) {
+  const { newTab } = await stage();
+  const tab = await newTab();
+  await ask(tab, "20 | =");
+  await tab.words(20);
+  const other = await newTab();
+  await other.words(20);
+  await tab.go();
+  const ended = await tab.rests();
+  await other.rests();
+  await tab.reload();
+  await resumed(tab);
+  return { ended, other: await other.rests(), reloaded: await tab.rests() };
+}
+
 /** The page's timers stand still, so only a switch back to the window can reconnect the stream. */
 export async function killThenVisible(stage) {
   const { newTab } = await stage();

@@ -1,5 +1,7 @@
 // The chat of each release of `ai`, over plain memory instead of React.
 
+export const QUESTION = { id: 'u1', role: 'user', parts: [{ type: 'text', text: 'hi' }] };
+
 class MemoryState {
   status = 'ready';
   error = undefined;
@@ -39,6 +41,16 @@ export async function release(version) {
     }
   }
   return options => new HeadlessChat(options);
+}
+
+// Gives the calls of the last message the user's answers: {outputs by call id, approvals by approval id, or `any`}.
+export async function answer(chat, { outputs = {}, approvals = {} }) {
+  for (const part of chat.messages.at(-1).parts) {
+    const { toolCallId, toolName: tool = part.type.slice('tool-'.length) } = part;
+    if (toolCallId in outputs) await (chat.addToolOutput ?? chat.addToolResult)({ tool, toolCallId, output: outputs[toolCallId] });
+    const decision = part.approval && (approvals[part.approval.id] ?? approvals.any);
+    if (decision) await chat.addToolApprovalResponse({ id: part.approval.id, ...decision });
+  }
 }
 
 export async function workflowTransport(network, { startIndex, replays }) {

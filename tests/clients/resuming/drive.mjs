@@ -5,11 +5,10 @@
 // says, see networks.mjs. Then each view of `views` comes back at the same time. Chats use the default transport, or that of
 // `workflow` and, in a page of its own, of `viewWorkflow`: {startIndex, replays}.
 import { createInterface } from 'node:readline';
-import { release, report, workflowTransport } from './chats.mjs';
+import { answer, QUESTION, release, report, workflowTransport } from './chats.mjs';
 import { cutting, goingOn, plainErrors } from './networks.mjs';
 
 const AT_ONCE = 12;
-const QUESTION = { id: 'u1', role: 'user', parts: [{ type: 'text', text: 'hi' }] };
 
 const VIEWS = {
   'same tab': ({ chat }) => chat,
@@ -25,14 +24,6 @@ const VIEWS = {
 
 // The transport of @ai-sdk/workflow says on the console that a connection broke, and that a tail begins inside a part.
 console.error = console.warn = () => {};
-
-async function answer(chat, { outputs = {}, approvals = {} }) {
-  for (const part of chat.messages.at(-1).parts) {
-    const { toolCallId, toolName: tool = part.type.slice('tool-'.length) } = part;
-    if (toolCallId in outputs) await (chat.addToolOutput ?? chat.addToolResult)({ tool, toolCallId, output: outputs[toolCallId] });
-    if (part.approval?.id in approvals) await chat.addToolApprovalResponse({ id: part.approval.id, ...approvals[part.approval.id] });
-  }
-}
 
 function opener({ id, api, headers }, openChat) {
   return async (messages, cuts, workflow, wrap = fetch => fetch) => {

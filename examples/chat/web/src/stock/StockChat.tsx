@@ -1,5 +1,5 @@
 import { useChat } from "@ai-sdk/react";
-import { isTextUIPart } from "ai";
+import { isTextUIPart, lastAssistantMessageIsCompleteWithToolCalls } from "ai";
 import type { FormEvent } from "react";
 import type { ChatMessage } from "../api";
 
@@ -12,6 +12,7 @@ export function StockChat({ id, messages: known }: { id: string; messages: ChatM
     id,
     messages: known,
     resume: true,
+    sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithToolCalls,
     onFinish: ({ isDisconnect }) => {
       if (isDisconnect) setTimeout(() => void resumeStream(), 1000);
     },

@@ -1,0 +1,204 @@
+"""Pages that ask by themselves (`sendAutomaticallyWhen`): never behind a turn that has finished,
+and once behind an answer that the turn waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pytest
+from fastapi import FastAPI
+
+from monostream_ai import DurableStreamService
+from monostream_ai.fastapi import ChatTurn, FinishedTurn, create_chat_router
+from monostream_ai.ui_messages import UIMessage, UIMessageProtocol
+from tests.backends import Backend, open_backend
+from tests.clients.asking.replies import ASKED, FINISHED, GOT, STEP, Reply, waiting
+from tests.clients.resuming.releases import OLD, RELEASES
+from tests.clients.resuming.stories import run
+from tests.fastapi.conftest import Server
+from tests.plugins.services import ServiceFactory
+
+PROGRAM: Final = Path(__file__).parent / "ask.mjs"
+QUESTION: Final[UIMessage] = {
+    "id": "u1",
+    "role": "user",
+    "parts": [{"type": "text", "text": "hi"}],
+}
+
+
+class Pages(NamedTuple):
+    """A server, the messages that `on_finish` got by chat, and the service."""
+
+    url: str
+    histories: dict[str, UIMessage]
+    finished: asyncio.Condition
+    service: DurableStreamService[Any]
+
+    async def ask(self, release: str, stories: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Tell ask.mjs these stories; return what it saw of each."""
+        lines = [
+            {
+                "client": release,
+                "api": f"{self.url}/api/chat",
+                "headers": {"x-ui-message-profile": f"v{release[0]}"},
+                **story,
+            }
+            for story in stories
+        ]
+        told = await run(PROGRAM, "".join(json.dumps(line) + "\n" for line in lines))
+        return sorted(told, key=lambda each: str(each["key"]))
+
+    async def history(self, chat_id: str) -> list[UIMessage]:
+        async with self.finished:
+            await self.finished.wait_for(lambda: chat_id in self.histories)
+        return [QUESTION, self.histories[chat_id]]
+
+
+Open = Callable[..., Awaitable[Pages]]
+
+
+@pytest.fixture
+def backend(tmp_path: Path, request: pytest.FixtureRequest) -> Backend:
+    return open_backend("memory", tmp_path, request)
+
+
+@pytest.fixture
+async def open_pages(packages: Path, service_factory: ServiceFactory) -> AsyncIterator[Open]:
+    """Serve the replies of `replies`, chosen by `cause` in the request."""
+    async with AsyncExitStack() as stack:
+
+        async def open(replies: Mapping[str, Reply], **options: Any) -> Pages:
+            service, histories, finished = (
+                service_factory(protocol=UIMessageProtocol()),
+                dict[str, UIMessage](),
+                asyncio.Condition(),
+            )
+
+            async def reply(turn: ChatTurn) -> None:
+                await replies[turn.body["cause"]](turn)
+
+            async def on_finish(message: UIMessage, turn: FinishedTurn) -> None:
+                async with finished:
+                    histories[turn.chat_id] = message
+                    finished.notify_all()
+
+            app = FastAPI()
+            router = create_chat_router(service, reply, on_finish=on_finish, **options)
+            app.include_router(router, prefix="/api/chat")
+            server = Server(app)
+            running = asyncio.create_task(server.serve())
+            await server.ready.wait()
+
+            async def shut_down() -> None:
+                server.should_exit = True
+                await running
+
+            stack.push_async_callback(shut_down)
+            return Pages(server.url, histories, finished, service)
+
+        yield open
+
+
+def seen(told: Iterable[dict[str, Any]], what: str) -> dict[str, Any]:
+    return {each["key"]: each[what] for each in told}
+
+
+@pytest.mark.sweep(6)
+@pytest.mark.parametrize("window", [60.0, 0.0], ids=["in the replay window", "after it"])
+@pytest.mark.parametrize("release", RELEASES)
+async def test_a_turn_that_finished_never_asks_again(
+    open_pages: Open, release: str, window: float
+) -> None:
+    pages = await open_pages(FINISHED, replay_window=window)
+    chats = {cause: {"key": cause, "id": cause, "cause": cause} for cause in FINISHED}
+
+    asked = await pages.ask(release, chats.values())
+    histories = {cause: await pages.history(cause) for cause in FINISHED}
+    reloaded = await pages.ask(
+        release, ({**chat, "history": [QUESTION]} for chat in chats.values())
+    )
+    shown = await pages.ask(
+        release, ({**chat, "history": histories[cause]} for cause, chat in chats.items())
+    )
+
+    once, never = dict.fromkeys(FINISHED, [1]), dict.fromkeys(FINISHED, [0])
+    assert seen(asked, "posts") == once
+    assert seen(asked, "error") == dict.fromkeys(FINISHED)
+    assert seen(reloaded, "posts") == never
+    assert seen(shown, "posts") == never
+    resumed = dict.fromkeys(FINISHED, [200] if window else [204])
+    assert seen(reloaded, "statuses") == seen(shown, "statuses") == resumed
+
+
+@pytest.mark.sweep(6)
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("view", ["live", "reloaded", "from the history"])
+async def test_a_turn_that_waits_for_the_page_goes_on_once_with_its_answer(
+    open_pages: Open, release: str, view: str
+) -> None:
+    replies = waiting(release)
+    # Old releases show a replay over its history twice: they want no window.
+    late = view == "from the history" and release in OLD
+    pages = await open_pages(replies, replay_window=0.0 if late else 60.0)
+    chats: dict[str, dict[str, Any]] = {
+        cause: {"key": cause, "id": cause, "cause": cause} for cause in replies
+    }
+
+    if view != "live":
+        asked = await pages.ask(release, chats.values())
+        assert seen(asked, "posts") == dict.fromkeys(replies, [1])
+        for cause, chat in chats.items():
+            history = await pages.history(cause)
+            chat["history"] = history if view == "from the history" else [QUESTION]
+    answered = await pages.ask(
+        release, ({**chat, "answers": replies[cause].answers} for cause, chat in chats.items())
+    )
+
+    expected = dict.fromkeys(replies, [1 if view == "live" else 0, 1])
+    assert seen(answered, "posts") == expected
+    assert seen(answered, "error") == dict.fromkeys(replies)
+
+
+@pytest.mark.parametrize("release", ["5.0.277", "6.0.326", "7.0.173"])
+async def test_a_turn_that_was_stopped_or_failed_never_asks_again(
+    open_pages: Open, release: str
+) -> None:
+    async def stopped(turn: ChatTurn) -> None:
+        await turn.pub.write(STEP, ASKED, GOT)
+        await pages.service.stop(turn.stream_id, turn.version)
+        await asyncio.Event().wait()
+
+    async def failed(turn: ChatTurn) -> None:
+        await turn.pub.write(STEP, ASKED, GOT)
+        raise RuntimeError("the model is away")
+
+    async def says_it_failed(turn: ChatTurn) -> None:
+        await turn.pub.write(STEP, ASKED, GOT, {"type": "error", "errorText": "Sorry."})
+
+    replies: dict[str, Reply] = {"stopped": stopped, "failed": failed, "said": says_it_failed}
+    pages = await open_pages(replies, replay_window=60.0)
+    chats = [{"key": cause, "id": cause, "cause": cause} for cause in replies]
+
+    asked = await pages.ask(release, chats)
+    histories = {cause: await pages.history(cause) for cause in replies}
+    again = [
+        each
+        for history in ({cause: [QUESTION] for cause in replies}, histories)
+        for each in await pages.ask(
+            release, ({**chat, "history": history[str(chat["id"])]} for chat in chats)
+        )
+    ]
+
+    assert seen(asked, "posts") == dict.fromkeys(replies, [1])
+    assert [each["posts"] for each in again] == [[0]] * 6
+    assert seen(asked, "error") == {
+        "stopped": None,
+        "failed": "An error occurred.",
+        "said": "Sorry.",
+    }
