@@ -146,12 +146,12 @@ UPDATE stream_version SET lease_until = {NOW}
 """
 
 # The fields of VersionInfo, by name.
-_INFO: Final = f"""
-SELECT stream_id, version, state, next_id, lease_until - {NOW} AS lease_left, created_at, closed_at,
+_FIELDS: Final = f"""
+stream_id, version, state, next_id, lease_until - {NOW} AS lease_left, created_at, closed_at,
        {NOW} - closed_at AS closed_for, stop_requested_at, message_id, owner, attempt, metadata,
        coalesce(attended, 0) AS attended, abandoned_at
-  FROM stream_version AS v
 """
+_INFO: Final = f"SELECT {_FIELDS} FROM stream_version AS v"
 
 INFO: Final = f"{_INFO} WHERE stream_id = :stream AND version = :version AND {_STORED}"
 
@@ -187,11 +187,17 @@ _FREE: Final = f"lease_until <= {NOW} AND coalesce(attended_until, 0) <= {NOW}"
 _OWN_BUSINESS: Final = """(state = 'closed' OR NOT EXISTS (
    SELECT 1 FROM stream_version AS n WHERE n.stream_id = v.stream_id AND n.version > v.version))"""
 
-# By the indexes on `attendant IS NOT NULL` and `settler IS NOT NULL`.
+# Watched versions, found by the two indexes on them: with OR, SQLite would take neither. CROSS JOIN
+# keeps it from reading the other table first.
 UNATTENDED: Final = f"""
-{_INFO} WHERE {_WATCHED} AND substr(stream_id, 1, length(:prefix)) = :prefix
-          AND (:state IS NULL OR state = :state)
-          AND {_OWN_BUSINESS} AND abandoned_at IS NULL AND {_FREE}
+SELECT {_FIELDS}
+  FROM (SELECT stream_id AS watched, version AS number FROM stream_version
+         WHERE attendant IS NOT NULL
+        UNION ALL SELECT stream_id, version FROM stream_version
+         WHERE settler IS NOT NULL AND attendant IS NULL)
+ CROSS JOIN stream_version AS v ON v.stream_id = watched AND v.version = number
+ WHERE substr(stream_id, 1, length(:prefix)) = :prefix AND (:state IS NULL OR state = :state)
+   AND {_OWN_BUSINESS} AND abandoned_at IS NULL AND {_FREE}
  ORDER BY coalesce(attended, 0), lease_until LIMIT :limit
 """
 
