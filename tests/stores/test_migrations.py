@@ -147,6 +147,28 @@ async def test_an_older_release_takes_a_deleted_stream_for_a_pruned_one(watched:
     assert left == (0, "pruned", None, None, None, None)
 
 
+async def test_an_older_release_prunes_beside_this_one(watched: Backend) -> None:
+    """It knows neither the attendant nor the request of a version."""
+    async with a_service(watched) as service:
+        for _ in range(2):
+            async with service.publisher("s", request={"n": 3}, watched=True) as pub:
+                await pub.write(FINISH)
+        await execute(
+            watched,
+            "DELETE FROM stream_version WHERE stream_id = 's' AND version = 0;"
+            "DELETE FROM stream_chunk WHERE stream_id = 's';"
+            "UPDATE stream_version SET state = 'pruned', writer = NULL, settler = NULL "
+            "WHERE stream_id = 's'",
+        )
+        assert "s" not in {info.stream_id for info in await service.unattended()}
+        assert not await service.settle("s", 1, asyncio.Event().wait)
+        async with service.publisher("s", request={"n": 4}) as pub:
+            await pub.write(FINISH)
+        await service.prune(older_than=0.0)
+        requests = await rows(watched, "SELECT version FROM stream_request WHERE stream_id = 's'")
+    assert requests == []
+
+
 async def test_an_upgraded_database_looks_like_a_new_one(
     old: Backend, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

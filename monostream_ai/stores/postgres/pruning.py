@@ -47,10 +47,14 @@ DELETE FROM stream_chunk AS c USING {_THESE}
 """
 )
 
+# Also those that an earlier release left behind when it pruned older versions.
 REQUESTS = Statement(
     f"""
 DELETE FROM stream_request AS r USING {_THESE}
- WHERE r.stream_id = t.stream_id AND r.version = t.version
+ WHERE r.stream_id = t.stream_id
+   AND (r.version = t.version OR r.version < t.version AND NOT EXISTS (
+     SELECT 1 FROM stream_version AS v
+      WHERE v.stream_id = r.stream_id AND v.version = r.version AND v.state <> 'pruned'))
 """
 )
 

@@ -291,8 +291,11 @@ _FREE: Final = (
     f"{LAPSES} <= clock_timestamp() AND coalesce(v.attended_until <= clock_timestamp(), true)"
 )
 
-# An open version that was superseded is the business of the newer one.
-_OWN_BUSINESS: Final = f"(v.state || '' = 'closed' OR NOT EXISTS ({NEWER}))"
+# An open version that was superseded is the business of the newer one. A process of an earlier
+# release that prunes a version leaves its attendant.
+_OWN_BUSINESS: Final = (
+    f"(v.state || '' = 'closed' OR v.state || '' = 'open' AND NOT EXISTS ({NEWER}))"
+)
 
 # By the indexes on `attendant IS NOT NULL` and `settler IS NOT NULL`.
 UNATTENDED = Statement(

@@ -27,7 +27,13 @@ SELECT v.stream_id, v.version, v.next_id,
  LIMIT :limit
 """
 
-REQUESTS: Final = "DELETE FROM stream_request WHERE stream_id = ? AND version = ?"
+# Also those that an earlier release left behind when it pruned older versions.
+REQUESTS: Final = """
+DELETE FROM stream_request AS r
+ WHERE r.stream_id = ?1 AND (r.version = ?2 OR r.version < ?2 AND NOT EXISTS (
+   SELECT 1 FROM stream_version AS v
+    WHERE v.stream_id = r.stream_id AND v.version = r.version AND v.state <> 'pruned'))
+"""
 
 CHUNKS: Final = "DELETE FROM stream_chunk WHERE stream_id = ? AND version = ?"
 

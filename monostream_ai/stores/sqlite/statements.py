@@ -183,8 +183,9 @@ _WATCHED: Final = "(attendant IS NOT NULL OR settler IS NOT NULL)"
 # Whether the version `v` may be taken: it is lost or closed, and nobody attends to it.
 _FREE: Final = f"lease_until <= {NOW} AND coalesce(attended_until, 0) <= {NOW}"
 
-# An open version that was superseded is the business of the newer one.
-_OWN_BUSINESS: Final = """(state = 'closed' OR NOT EXISTS (
+# An open version that was superseded is the business of the newer one. A process of an earlier
+# release that prunes a version leaves its attendant.
+_OWN_BUSINESS: Final = """(state = 'closed' OR state = 'open' AND NOT EXISTS (
    SELECT 1 FROM stream_version AS n WHERE n.stream_id = v.stream_id AND n.version > v.version))"""
 
 # Watched versions, found by the two indexes on them: with OR, SQLite would take neither. CROSS JOIN
