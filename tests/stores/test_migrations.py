@@ -164,6 +164,7 @@ async def test_an_older_release_prunes_beside_this_one(watched: Backend) -> None
         assert not await service.settle("s", 1, asyncio.Event().wait)
         async with service.publisher("s", request={"n": 4}) as pub:
             await pub.write(FINISH)
+        await asyncio.sleep(0.01)
         await service.prune(older_than=0.0)
         requests = await rows(watched, "SELECT version FROM stream_request WHERE stream_id = 's'")
     assert requests == []

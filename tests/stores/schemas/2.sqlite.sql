@@ -37,7 +37,7 @@ CREATE INDEX stream_version_open ON stream_version (created_at) WHERE state = 'o
 INSERT INTO monostream_schema (version) VALUES (1), (2);
 INSERT INTO stream_version (stream_id, version, writer, opener, state, next_id, lease_seconds, lease_until, attempt, created_at,
   closed_at, message_id, settler, request)
-VALUES ('done', 0, 'w0', 'w0', 'closed', 2, 15, 1700000000, 1, 1700000000, 1700000010, 'm0', 'w0', '{"n":1}'),
+VALUES ('done', 0, 'w0', 'w0', 'closed', 2, 0, 1700000000, 1, 1700000000, 1700000010, 'm0', 'w0', '{"n":1}'),
        ('running', 0, 'w1', 'w1', 'open', 1, 600, (julianday('now') - 2440587.5) * 86400.0 + 600, 1, 1700000000, NULL, NULL, 'w1', '{"n":2}');
 INSERT INTO stream_chunk (stream_id, version, id, chunk)
 VALUES ('done', 0, 0, '{"type":"text","n":0}'), ('done', 0, 1, '{"type":"finish"}'),
