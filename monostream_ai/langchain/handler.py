@@ -154,8 +154,12 @@ class StreamCallbackHandler(BaseCallbackHandler):
     def on_chain_start(
         self, serialized: dict[str, Any], inputs: dict[str, Any], *, run_id: UUID, **kwargs: Any
     ) -> None:
-        origin = _origin(kwargs)
-        self._record(run_id, lambda mapper: mapper.run_start("chain", run_id, *origin), starts=True)
+        origin, node = _origin(kwargs), _is_node(kwargs)
+        self._record(
+            run_id,
+            lambda mapper: mapper.run_start("chain", run_id, *origin, inputs=inputs, node=node),
+            starts=True,
+        )
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         self._record(run_id, lambda mapper: mapper.run_end(run_id, outputs), ends=True)
@@ -259,6 +263,15 @@ def _origin(
     kwargs: Mapping[str, Any],
 ) -> tuple[UUID | None, list[str] | None, dict[str, Any] | None]:
     return kwargs.get("parent_run_id"), kwargs.get("tags"), kwargs.get("metadata")
+
+
+def _is_node(kwargs: Mapping[str, Any]) -> bool:
+    """Whether the run is a node of a graph, and not a chain inside the node.
+
+    Source: langgraph 1.2.24, pregel/_messages.py, `StreamMessagesHandler.on_chain_start`.
+    """
+    node = (kwargs.get("metadata") or {}).get("langgraph_node")
+    return node is not None and kwargs.get("name") == node
 
 
 def _unchanged(run_id: UUID, output: T) -> T:

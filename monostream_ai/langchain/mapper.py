@@ -5,11 +5,12 @@ It does no I/O: the handler calls it for each callback, and pushes the chunks th
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 from uuid import UUID
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.outputs import (
     ChatGeneration,
     ChatGenerationChunk,
@@ -19,7 +20,10 @@ from langchain_core.outputs import (
 )
 
 from monostream_ai.langchain.agent_message import AgentMessage
+from monostream_ai.langchain.answers import Answers
 from monostream_ai.langchain.approvals import Interrupt, ask, interrupts_of
+from monostream_ai.langchain.content_blocks import blocks_of
+from monostream_ai.langchain.messages_in import Found, messages_in
 from monostream_ai.langchain.model_output import ModelOutput
 from monostream_ai.langchain.runs import Kind, Run, Runs
 from monostream_ai.langchain.sources_and_files import SourcesAndFiles
@@ -59,6 +63,8 @@ class LangChainMapper:
         self._sources_and_files = SourcesAndFiles(message)
         self._steps = Steps(message, self._sources_and_files)
         self._usage = Usage(message)
+        self._answers = Answers()
+        self._answer_numbers = itertools.count()
         self._speaking: dict[UUID, ModelOutput] = {}
         # The interrupts shown, by the root run that they passed through.
         self._asked: set[tuple[UUID, str]] = set()
@@ -87,20 +93,30 @@ class LangChainMapper:
         parent_id: UUID | None = None,
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        inputs: Any = None,
+        node: bool = False,
     ) -> list[Chunk]:
         """Follow a chain or a retriever. The first run starts the message, to give it its id."""
-        self._runs.start(kind, run_id, parent_id, tags, metadata)
+        run = self._runs.start(kind, run_id, parent_id, tags, metadata, node=node)
+        if node or run.parent is None:
+            run.asked = self._answers.given(inputs)
         return self._message.start()
 
     def run_end(self, run_id: UUID, outputs: Any = None) -> list[Chunk]:
-        """Map the end of a chain, with tool results that a graph's node made itself.
+        """Map the end of a chain, with answers and tool results that no model or tool has made.
 
-        The outputs of a root are not searched: they hold the whole history, where old messages may
-        carry the same ids.
+        The outputs of a root are searched for answers only: they hold the whole history, where old
+        messages may carry the ids of new calls.
         """
         ended, chunks = self._end(run_id)
-        if ended and not ended[-1].hidden and ended[-1].parent is not None:
-            chunks += self._results.of_node(outputs)
+        run = ended[-1] if ended else None
+        if run is not None and run.parent is None and not run.node:
+            for message in self._answers.of_root(run, outputs):
+                chunks += self._answer(run, message)
+        elif run is not None and (run.node or run.hidden or self._calls.unanswered):
+            for found in messages_in(outputs):
+                chunks += self._returned(run, found)
         return [*chunks, *self._sum_up(ended)]
 
     def run_error(self, run_id: UUID, error: BaseException) -> list[Chunk]:
@@ -125,22 +141,19 @@ class LangChainMapper:
         run = self._runs.start("model", run_id, parent_id, tags, metadata)
         if run.hidden:
             return self._message.start()
-        together = bool(self._speaking) and self._message.step_open
-        self._speaking[run_id] = ModelOutput(
-            str(run_id), self._message, self._calls, self._sources_and_files
-        )
-        if not together:
-            return self._steps.begin(run_id)
-        self._steps.join(run_id)
-        return []
+        chunks = self._begin_step(run_id)
+        self._speaking[run_id] = self._new_output(str(run_id))
+        return chunks
 
     def token(
         self, run_id: UUID, token: Any, chunk: GenerationChunk | ChatGenerationChunk | None
     ) -> list[Chunk]:
+        message = chunk.message if isinstance(chunk, ChatGenerationChunk) else None
+        if message is not None:
+            self._answers.spoken(message.id)
         output = self._speaking.get(run_id)
         if output is None or output.source == "events":
             return []
-        message = chunk.message if isinstance(chunk, ChatGenerationChunk) else None
         if isinstance(message, AIMessage):
             chunks = output.token(message)
         else:
@@ -151,6 +164,8 @@ class LangChainMapper:
         return chunks
 
     def stream_event(self, run_id: UUID, event: Mapping[str, Any]) -> list[Chunk]:
+        if event.get("event") == "message-start":
+            self._answers.spoken(event.get("id"))
         output = self._speaking.get(run_id)
         if output is None or output.source == "tokens":
             return []
@@ -166,8 +181,12 @@ class LangChainMapper:
         message = generation.message if isinstance(generation, ChatGeneration) else None
         if isinstance(message, AIMessage):
             self._usage.count(message)
-        chunks = [] if output is None else self._complete(output, generation, message)
-        return [*chunks, *self._sum_up(ended)]
+        if message is not None:
+            self._answers.given(message)
+        if output is None or not ended:
+            return self._sum_up(ended)
+        ended[-1].note("" if generation is None else generation.text)
+        return [*self._complete(output, generation, message), *self._sum_up(ended)]
 
     def model_error(self, run_id: UUID, error: BaseException) -> list[Chunk]:
         """End the parts that a failed model left open. A retry or a fallback gets its own step."""
@@ -218,6 +237,52 @@ class LangChainMapper:
         return self._message.data(
             name, value, data_id=data_id if isinstance(data_id, str) else None
         )
+
+    def _returned(self, run: Run, found: Found) -> list[Chunk]:
+        message = found.message
+        if run.hidden:
+            # The node around a hidden run, which is not hidden itself, returns the message too.
+            if self._answers.is_new(found):
+                run.note(message.text)
+            return []
+        if isinstance(message, ToolMessage):
+            return self._results.of_message(message)
+        if run.node and isinstance(message, AIMessage) and self._answers.is_new(found):
+            return self._answer(run, message)
+        return []
+
+    def _answer(self, run: Run, message: AIMessage) -> list[Chunk]:
+        """Show a message that no model has spoken as if a model had.
+
+        A node often wraps the text of its model into a message of its own: it is shown already, and
+        so are the calls that wait for their tools.
+        """
+        new_calls = [
+            call
+            for call in message.tool_calls
+            if self._calls.find_unanswered(call["id"] or "", call["name"]) is None
+        ]
+        self._usage.stopped(message)
+        if not (new_calls or message.invalid_tool_calls or blocks_of(message)):
+            return []
+        output = self._new_output(f"{run.id}:answer-{next(self._answer_numbers)}")
+        chunks: list[Chunk] = []
+        if message.text and message.text in run.said:
+            output.source = "tokens"
+        else:
+            chunks = self._begin_step(run.id)
+            run.note(message.text)
+        return chunks + output.complete(message.model_copy(update={"tool_calls": new_calls}))
+
+    def _begin_step(self, run_id: UUID) -> list[Chunk]:
+        """Begin a step, or share the open one while a model is speaking in it."""
+        if self._speaking and self._message.step_open:
+            self._steps.join(run_id)
+            return []
+        return self._steps.begin(run_id)
+
+    def _new_output(self, prefix: str) -> ModelOutput:
+        return ModelOutput(prefix, self._message, self._calls, self._sources_and_files)
 
     def _interrupted(self, root_id: UUID, interrupt: Interrupt) -> list[Chunk]:
         # An interrupt passes through every graph around it, and each of them reports it.

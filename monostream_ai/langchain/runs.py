@@ -23,7 +23,9 @@ Include: TypeAlias = Callable[[Sequence[str], Mapping[str, Any]], bool]
 class Run:
     """One open run. A `hidden` run is followed but not shown.
 
-    `call_id` is the published id of the tool call that a tool run answers.
+    `call_id` is the published id of the tool call that a tool run answers. A `node` is one of
+    LangGraph's: the messages that it returns belong to the conversation. `asked` says whether the
+    inputs hold a human's message, and `said` has the texts of the answers of this run.
     """
 
     id: UUID
@@ -31,6 +33,9 @@ class Run:
     kind: Kind
     hidden: bool
     call_id: str | None = None
+    node: bool = False
+    asked: bool = False
+    said: set[str] = field(default_factory=set, repr=False)
     # A dict and not a set, so that runs end in the order in which they began.
     children: dict[UUID, Run] = field(default_factory=dict, repr=False)
 
@@ -40,6 +45,13 @@ class Run:
         while run.parent is not None:
             run = run.parent
         return run
+
+    def note(self, text: str) -> None:
+        """Note an answer, for this run and the runs around it."""
+        run: Run | None = self
+        while run is not None and text:
+            run.said.add(text)
+            run = run.parent
 
 
 class Runs:
@@ -73,6 +85,8 @@ class Runs:
         parent_id: UUID | None,
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        node: bool = False,
     ) -> Run:
         parent = None if parent_id is None else self._open.get(parent_id)
         hidden = not self._hidden_tags.isdisjoint(tags or ())
@@ -80,7 +94,7 @@ class Runs:
             hidden = hidden or parent.hidden or (parent.kind == "tool" and self._hide_nested)
         if kind == "model" and self._include is not None and not hidden:
             hidden = not self._include(tags or [], metadata or {})
-        run = self._open[run_id] = Run(run_id, parent, kind, hidden)
+        run = self._open[run_id] = Run(run_id, parent, kind, hidden, node=node)
         if parent is not None:
             parent.children[run_id] = run
         return run

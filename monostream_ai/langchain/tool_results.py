@@ -7,27 +7,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any
 
 from langchain_core.messages import ToolMessage
 
 from monostream_ai.errors import MASKED_ERROR_TEXT
 from monostream_ai.langchain.agent_message import AgentMessage
+from monostream_ai.langchain.messages_in import is_command, messages_in
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.call_ids import CallIds
 from monostream_ai.ui_messages.texts import NOT_SHOWN_TEXT
 
 logger = logging.getLogger(__name__)
-
-MAX_DEPTH: Final = 5
-"""Levels of updates, lists and commands that are searched for a tool's message."""
-
-MAX_ITEMS: Final = 1000
-"""Items of one list or mapping that are searched, the newest of a list. A node may return anything,
-and a model waits while this runs.
-"""
 
 
 class ToolResults:
@@ -54,7 +46,9 @@ class ToolResults:
 
     def of_tool(self, call_id: str, output: Any) -> list[Chunk]:
         """Map the return value of a tool that ran for this call."""
-        messages = list(tool_messages(output))
+        messages = [
+            found.message for found in messages_in(output) if isinstance(found.message, ToolMessage)
+        ]
         if not messages and not is_command(output):
             return self._answer(call_id, output)
         if len(messages) == 1:
@@ -66,18 +60,12 @@ class ToolResults:
             for chunk in self._answer(self._unanswered(message), message)
         ]
 
-    def of_node(self, outputs: Any) -> list[Chunk]:
-        """Map results that a node makes itself, as for an unknown tool or a rejected call."""
-        if not self._calls.unanswered:
-            return []
-        chunks: list[Chunk] = []
-        for message in tool_messages(outputs):
-            call_id = self._unanswered(message)
-            if call_id is not None and self._is_refusal(call_id, message):
-                chunks += self._message.refuse(call_id)
-            else:
-                chunks += self._answer(call_id, message)
-        return chunks
+    def of_message(self, message: ToolMessage) -> list[Chunk]:
+        """Map a result that a node makes itself, as for an unknown tool or a rejected call."""
+        call_id = self._unanswered(message)
+        if call_id is not None and self._is_refusal(call_id, message):
+            return self._message.refuse(call_id)
+        return self._answer(call_id, message)
 
     def of_failure(self, call_id: str, error: BaseException) -> list[Chunk]:
         """Map an exception of a tool that ran for this call.
@@ -121,22 +109,6 @@ class ToolResults:
             return MASKED_ERROR_TEXT
 
 
-def tool_messages(output: Any, depth: int = MAX_DEPTH) -> Iterator[ToolMessage]:
-    """Yield the tool messages in a return value: a message, a `Command`, an update, or lists."""
-    if isinstance(output, ToolMessage):
-        yield output
-    elif depth == 0:
-        return
-    elif isinstance(output, Mapping):
-        for value in islice(output.values(), MAX_ITEMS):
-            yield from tool_messages(value, depth - 1)
-    elif isinstance(output, list | tuple):
-        for item in output[-MAX_ITEMS:]:
-            yield from tool_messages(item, depth - 1)
-    elif is_command(output):
-        yield from tool_messages(output.update, depth - 1)
-
-
 def output_value(output: Any) -> Any:
     """Return a tool's message or plain return value as JSON.
 
@@ -156,11 +128,6 @@ def output_value(output: Any) -> Any:
 def error_text_of(message: ToolMessage) -> str:
     """Return the model's own view of the failure."""
     return message.content if isinstance(message.content, str) else message.text
-
-
-def is_command(output: Any) -> bool:
-    """Whether this is a LangGraph `Command`, told by its shape: LangGraph need not be installed."""
-    return hasattr(output, "update") and hasattr(output, "goto")
 
 
 def is_control_flow(error: BaseException) -> bool:

@@ -1,0 +1,79 @@
+"""Finds the messages in a value that a run was given or returned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from langchain_core.messages import BaseMessage, convert_to_messages
+from pydantic import BaseModel
+
+MAX_DEPTH: Final = 5
+"""Levels of updates, lists and commands that are searched for a message."""
+
+MAX_ITEMS: Final = 1000
+"""Items of one list or mapping that are searched, the newest of a list. A node may return anything,
+and a model waits while this runs.
+"""
+
+_ROLES: Final = frozenset({"user", "human", "assistant", "ai", "tool"})
+
+
+class Found(NamedTuple):
+    """A message, and the object that stood for it: LangGraph also takes mappings and pairs."""
+
+    message: BaseMessage
+    origin: object
+
+
+def messages_in(value: Any, depth: int = MAX_DEPTH) -> Iterator[Found]:
+    """Yield the messages in a message, a `Command`, a state or its update, or lists of these."""
+    if isinstance(value, BaseMessage):
+        yield Found(value, value)
+    elif depth == 0 or value is None or isinstance(value, str | bytes):
+        return
+    elif (message := _message_like(value)) is not None:
+        yield Found(message, value)
+    else:
+        for item in _items(value):
+            yield from messages_in(item, depth - 1)
+
+
+def is_command(output: Any) -> bool:
+    """Whether this is a LangGraph `Command`, told by its shape: LangGraph need not be installed."""
+    return hasattr(output, "update") and hasattr(output, "goto")
+
+
+def _items(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        return islice(value.values(), MAX_ITEMS)
+    if isinstance(value, list | tuple):
+        return iter(value[-MAX_ITEMS:])
+    if is_command(value):
+        return iter([value.update])
+    if isinstance(value, BaseModel):
+        names: Sequence[str] = list(type(value).model_fields)
+    elif is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in fields(value)]
+    else:
+        return iter(())
+    return (getattr(value, name, None) for name in names[:MAX_ITEMS])
+
+
+def _message_like(value: Any) -> BaseMessage | None:
+    """Return the message that LangGraph's reducer makes of `{role, content}` or `(role, text)`."""
+    if isinstance(value, Mapping):
+        role = value.get("role", value.get("type"))
+        like = "content" in value
+    else:
+        pair = isinstance(value, list | tuple) and len(value) == 2
+        role = value[0] if pair else None
+        like = pair and isinstance(value[1], str)
+    if not like or not isinstance(role, str) or role not in _ROLES:
+        return None
+    try:
+        return convert_to_messages([value])[0]
+    except Exception:  # LangChain's own checks of a foreign mapping
+        return None
