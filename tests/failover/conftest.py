@@ -30,6 +30,7 @@ class Server:
     def __init__(self, directory: Path, postgres: Any) -> None:
         self.directory = directory
         self.socket = f"{directory}/.s.PGSQL.5432"
+        self.url = f"postgresql+asyncpg://postgres@/postgres?host={directory}"
         self._postgres = postgres
 
     def copy_of(self, port: int) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from monostream_ai.errors import StoreUnavailable
+from monostream_ai.stores.postgres.failovers import Failovers
 
 logger = logging.getLogger(__name__)
 
@@ -38,15 +39,23 @@ class Statement:
         self.sql: Final = _PARAMETER.sub(lambda match: f"${self._names.index(match[1]) + 1}", sql)
 
     def arguments(self, parameters: Mapping[str, Any]) -> list[Any]:
-        """Return the values in the order of their numbers; surplus parameters are ignored."""
-        return [parameters[name] for name in self._names]
+        """Return the values in the order of their numbers; surplus parameters are ignored, and
+        `promoted_at` is None unless it is given.
+        """
+        values = {"promoted_at": None, **parameters}
+        return [values[name] for name in self._names]
 
 
 class DriverConnection:
-    """An asyncpg connection, in autocommit outside of `transaction`."""
+    """An asyncpg connection, in autocommit outside of `transaction`.
 
-    def __init__(self, driver: Any) -> None:
+    Args:
+        failovers: Gives the parameter `promoted_at` of the statements that judge leases.
+    """
+
+    def __init__(self, driver: Any, failovers: Failovers | None) -> None:
         self.driver = driver
+        self._promoted_at = None if failovers is None else failovers.promoted_at
 
     async def execute(
         self, statement: Statement, parameters: Mapping[str, Any], *, timeout: float | None = None
@@ -60,7 +69,9 @@ class DriverConnection:
             TimeoutError: The statement took longer.
         """
         rows: Sequence[Any] = await self.driver.fetch(
-            statement.sql, *statement.arguments(parameters), timeout=timeout
+            statement.sql,
+            *statement.arguments({"promoted_at": self._promoted_at, **parameters}),
+            timeout=timeout,
         )
         return rows
 
@@ -85,10 +96,15 @@ class DriverConnection:
 
 
 class Connections:
-    """Lends connections of an engine's pool."""
+    """Lends connections of an engine's pool.
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    Args:
+        failovers: Looks at each connection that is lent to judge leases.
+    """
+
+    def __init__(self, engine: AsyncEngine, failovers: Failovers | None = None) -> None:
         self._engine = engine
+        self._failovers = failovers
         # By the monotonic clock: connections opened before this moment are dropped, not lent.
         self._trusted_from = 0.0
 
@@ -106,7 +122,9 @@ class Connections:
             pooled = await self._engine.raw_connection()
         driver: Any = pooled.driver_connection
         try:
-            yield DriverConnection(driver)
+            if self._failovers is not None:
+                await self._failovers.look(driver, pooled.info)
+            yield DriverConnection(driver, self._failovers)
         except BaseException as error:
             broken = driver.is_closed()
             if isinstance(error, TimeoutError):

@@ -13,6 +13,7 @@ from sqlalchemy.schema import CreateTable
 from monostream_ai.errors import MonostreamError, StoreUnavailable
 from monostream_ai.stores.postgres.connections import Connections, DriverConnection, Statement
 from monostream_ai.stores.postgres.engine import address_of
+from monostream_ai.stores.postgres.failovers import Failovers
 from monostream_ai.stores.sql.migrations import Schema, is_current, problem_with, upgrade
 from monostream_ai.stores.sql.schema import metadata, schema_version
 from monostream_ai.stores.sql.translation import (
@@ -76,7 +77,8 @@ class PostgresDatabase:
         self, engine: AsyncEngine, *, owned: bool, statement_timeout: float, pooler: bool = False
     ) -> None:
         self._engine = engine
-        self._connections = Connections(engine)
+        failovers = Failovers(pooler=pooler, timeout=statement_timeout)
+        self._connections = Connections(engine, failovers)
         self.statement_timeout = statement_timeout
         self._pooler = pooler
         self._transactional = engine.execution_options(isolation_level="READ COMMITTED")

@@ -28,10 +28,11 @@ SELECT 1 FROM stream_version AS newer
          WHERE newer.stream_id = v.stream_id AND newer.version > v.version"""
 
 # When the lease of `v` lapses: the only place that judges a lease. After a restart of the server
-# every publisher has one more lease to come back, since none could renew while it was down.
-LAPSES: Final = (
-    "greatest(v.lease_until, pg_postmaster_start_time() + make_interval(secs => v.lease_seconds))"
-)
+# every publisher has one more lease to come back, since none could renew while it was down. So it
+# has after a failover; `connections` adds the moment when the standby was first seen in charge.
+LAPSES: Final = """greatest(v.lease_until,
+         greatest(pg_postmaster_start_time(), CAST(:promoted_at AS timestamptz))
+         + make_interval(secs => v.lease_seconds))"""
 
 _LEASE_END: Final = "clock_timestamp() + make_interval(secs => CAST(:lease AS double precision))"
 

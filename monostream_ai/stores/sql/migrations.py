@@ -65,7 +65,7 @@ STEPS: Final = (
             "CREATE INDEX IF NOT EXISTS stream_version_attended "
             "ON stream_version (stream_id, version) WHERE attendant IS NOT NULL",
         ),
-        tables=("stream_request",),
+        tables=("stream_request", "monostream_timeline"),
     ),
 )
 

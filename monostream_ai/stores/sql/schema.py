@@ -3,7 +3,8 @@
 `stream_chunk` has one row for each chunk. It is the table of the TypeScript package `monostream`,
 so both packages can read one database. Over there the chunk column is jsonb, which works here too,
 but refuses NUL and lone surrogates. `stream_version` has one row for each version, which every
-append rewrites. `stream_request` holds what is large and never changes.
+append rewrites. `stream_request` holds what is large and never changes. `monostream_schema` and
+`monostream_timeline` are about the database, not about streams.
 """
 
 from __future__ import annotations
@@ -121,6 +122,15 @@ _index(
 )
 _index("closed", stream_version.c.closed_at, where=stream_version.c.state == "closed")
 _index("open", stream_version.c.created_at, where=stream_version.c.state == "open")
+
+# When each timeline of a Postgres cluster was first seen; a standby that is promoted begins a new
+# one. It stays empty on SQLite and where there never was a failover.
+timeline = Table(
+    "monostream_timeline",
+    metadata,
+    Column("timeline", Integer, primary_key=True, autoincrement=False),
+    Column("seen_at", _Instant, nullable=False),
+)
 
 schema_version = Table(
     "monostream_schema",
