@@ -55,9 +55,13 @@ class Answers:
             return
         for found in lists:
             for one in _after_question(found):
-                if self.is_new(one) and one.message.text not in run.said:
-                    assert isinstance(one.message, AIMessage)
-                    yield one.message
+                message = one.message
+                if (
+                    isinstance(message, AIMessage)
+                    and self.is_new(one)
+                    and message.text not in run.said
+                ):
+                    yield message
 
     def _is_new(self, found: Found) -> bool:
         message_id, identity = found.message.id, id(found.origin)

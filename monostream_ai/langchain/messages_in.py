@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from langchain_core.messages import BaseMessage, convert_to_messages
-from pydantic import BaseModel
 
 MAX_DEPTH: Final = 5
 """Levels of updates, lists and commands that are searched for a message."""
@@ -53,8 +52,9 @@ def _items(value: Any) -> Iterator[Any]:
         return iter(value[-MAX_ITEMS:])
     if is_command(value):
         return iter([value.update])
-    if isinstance(value, BaseModel):
-        names: Sequence[str] = list(type(value).model_fields)
+    if isinstance(declared := getattr(type(value), "model_fields", None), Mapping):
+        # A pydantic model, as a state may be.
+        names: Sequence[str] = list(declared)
     elif is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in fields(value)]
     else:
