@@ -114,6 +114,9 @@ class SyncPublisher:
             raise PublisherClosed(self._stream_id, None)
         return self._opened.result()[0]
 
+    def _check_open(self) -> None:
+        self.publisher._check_open()
+
     def wait_for(self, work: Awaitable[T]) -> T:
         """Await `work` on the thread's loop, and return its result.
 

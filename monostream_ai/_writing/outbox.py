@@ -44,6 +44,8 @@ class Write:
     done: asyncio.Future[int] | None = None
     on_failure: Callable[[BaseException], None] | None = None
     pushed: bool = False
+    pushed_chunks: int = 0
+    """Chunks that were pushed, before some of them were merged."""
     resolved: bool = False
 
     def future(self) -> asyncio.Future[int]:
@@ -87,6 +89,8 @@ class Outbox:
         """Characters queued or in flight."""
         self.waiting = 0
         """Chunks queued or in flight."""
+        self.dropped = 0
+        """Pushed chunks that were queued or in flight when they failed."""
         self._load = load
         self._in_doubt = 0
         self._one_by_one = False
@@ -108,7 +112,7 @@ class Outbox:
     def put(self, write: Write) -> bool:
         """Queue a write; return False if the outbox has failed, and with it the write."""
         if self.failure is not None:
-            write.fail(self.failure)
+            self._drop(write, self.failure)
             return False
         self.writes.append(write)
         self._count(write.size, len(write.payloads))
@@ -178,7 +182,7 @@ class Outbox:
             self.writes.clear()
         for write in refused:
             self._count(-write.size, -len(write.payloads))
-            write.fail(error)
+            self._drop(write, error)
 
     def put_back(self, writes: Sequence[Write]) -> None:
         """Take back writes whose outcome is unknown."""
@@ -203,8 +207,13 @@ class Outbox:
         if self.failure is None:
             self.failure = error
         for write in [*writes, *self.writes]:
-            write.fail(self.failure)
+            self._drop(write, self.failure)
         self.writes.clear()
+
+    def _drop(self, write: Write, error: BaseException) -> None:
+        if not write.resolved:
+            self.dropped += write.pushed_chunks
+        write.fail(error)
 
     def _count(self, characters: int, chunks: int) -> None:
         if self.failure is not None:

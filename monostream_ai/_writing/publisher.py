@@ -72,6 +72,8 @@ class Publisher(Generic[C]):
         """Whether the end is written or on its way, or the version was given up."""
         self._released = False
         self._dropped = 0
+        self._in_block = False
+        self._warned_of_drop = False
         self._last_write: Write | None = None
         self._adapter_state: dict[type[Any], Any] = {}
         """State that capture adapters keep between calls, keyed by type."""
@@ -120,8 +122,11 @@ class Publisher(Generic[C]):
 
     @property
     def dropped(self) -> int:
-        """How many chunks were pushed after the end, or after a failure, and not stored."""
-        return self._dropped
+        """How many chunks were pushed after the end, or before or after a failure, and not stored.
+
+        After `StoreUnavailable`, some of those queued before may have been stored all the same.
+        """
+        return self._dropped + (0 if self._outbox is None else self._outbox.dropped)
 
     async def open(self) -> Self:
         """Acquire the version; older ones are fenced when it returns. Safe to repeat after a
@@ -163,9 +168,7 @@ class Publisher(Generic[C]):
         """
         outbox = self._drained()
         encoded = encode_chunks(self._protocol, chunks)
-        failure = outbox.failure or (
-            StreamClosed(*outbox.lease[:2]) if self._ended else self._trouble(outbox)
-        )
+        failure = self._failure(outbox)
         if failure is None and outbox.size > FAIR_SHARE:
             failure = outbox.full
         if failure is not None:
@@ -255,6 +258,7 @@ class Publisher(Generic[C]):
 
     async def __aenter__(self) -> Self:
         self._outside.enter()
+        self._in_block = True
         return await self.open()
 
     async def __aexit__(
@@ -289,6 +293,7 @@ class Publisher(Generic[C]):
         finally:
             # Without an ending, the lease lapses.
             self._ended = True
+            self._in_block = False
             self._writer.let_go(self._opened.lease)
 
     async def _end_as(self, error: BaseException | None) -> None:
@@ -335,6 +340,18 @@ class Publisher(Generic[C]):
             raise PublisherClosed(self._stream_id, None)
         return self._outbox
 
+    def _check_open(self) -> None:
+        """Raise the error that `write` would, in any thread."""
+        failure = self._failure(self._opened)
+        if failure is not None:
+            raise failure.with_traceback(None)
+
+    def _failure(self, outbox: Outbox) -> BaseException | None:
+        """Return why nothing may be written any more."""
+        return outbox.failure or (
+            StreamClosed(*outbox.lease[:2]) if self._ended else self._trouble(outbox)
+        )
+
     def _trouble(self, outbox: Outbox) -> BaseException | None:
         """Return why the version may only end with an error."""
         return self._outside.error or outbox.incomplete or self._pushes.overflow
@@ -354,21 +371,42 @@ class Publisher(Generic[C]):
         while self._pushes.waiting:
             chunks, encoded = self._pushes.take()
             if self.closed or self._trouble(outbox) is not None:
-                self._dropped += len(chunks)
+                self._drop(len(chunks))
                 continue
             try:
                 if self._pushes.merge(outbox, chunks):
                     self._transcript.feed(chunks[0])
                 else:
-                    write = Write(*encoded, on_failure=self._on_push_failed, pushed=True)
+                    write = Write(
+                        *encoded,
+                        on_failure=self._on_push_failed,
+                        pushed=True,
+                        pushed_chunks=len(chunks),
+                    )
                     self._pushes.remember(chunks, write)
                     self._queue(outbox, chunks, write)
             # From another thread nobody would hear of an error that the protocol raises.
             except Exception as error:
+                self._dropped += len(chunks)
                 self._outside.throw(error)
                 continue
             if (overflow := outbox.full) is not None:
                 self._outside.throw(overflow)
+
+    def _drop(self, count: int) -> None:
+        """Count pushed chunks that come too late, and warn of the first ones."""
+        self._dropped += count
+        # A stop or a newer version cancels the block. The code in it may then push some last
+        # chunks, such as the end of a text, before it has left the block: no reason to warn.
+        if not self._warned_of_drop and not (self._in_block and self._outside.error is not None):
+            self._warned_of_drop = True
+            logger.warning(
+                "chunks pushed to stream %r version %d after its end are dropped; "
+                "this is said once for each publisher",
+                self._stream_id,
+                self.version,
+                extra=log_fields(self._stream_id, self.version),
+            )
 
     def _queue(self, outbox: Outbox, chunks: Sequence[C], write: Write) -> None:
         for chunk in chunks[:-1]:

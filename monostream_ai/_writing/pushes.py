@@ -75,5 +75,6 @@ class Pushes(Generic[C]):
         if len(merged) != 1:
             return False
         outbox.replace(write, encode_chunks(self._protocol, merged).payloads[0])
+        write.pushed_chunks += 1
         self._last = (write, merged[0])
         return True

@@ -20,11 +20,20 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
 from langchain_core.tracers.context import register_configure_hook
 
+from monostream_ai.errors import MonostreamError
 from monostream_ai.langchain.mapper import LangChainMapper
 from monostream_ai.langchain.runs import Include, Runs
+from monostream_ai.types import check_word
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.protocol import note_continued
-from monostream_ai.ui_messages.size_limit import Sink, push_fitting
+from monostream_ai.ui_messages.sinks import (
+    Sink,
+    check_function,
+    check_open,
+    check_sink,
+    check_texts,
+)
+from monostream_ai.ui_messages.size_limit import push_fitting
 
 H = TypeVar("H", bound=BaseCallbackHandler)
 T = TypeVar("T")
@@ -77,6 +86,12 @@ class StreamCallbackHandler(BaseCallbackHandler):
             text, since an exception may reveal secrets.
         tool_output: Makes the JSON value that a user sees for the return value of a tool: a
             `ToolMessage`, or the plain value of a tool that ran without a tool call.
+
+    Raises (also from a run that begins later, in place of a record that nobody would get):
+        StreamClosed, StreamStopped, Fenced, PublisherClosed: The publisher has ended. Make a new
+            handler for each publisher.
+        TypeError, InvalidWord: An argument is none that works, such as a service in place of a
+            publisher.
     """
 
     run_inline = True
@@ -94,6 +109,14 @@ class StreamCallbackHandler(BaseCallbackHandler):
         error_text: Callable[[BaseException], str] | None = None,
         tool_output: Callable[[Any], Any] | None = None,
     ) -> None:
+        check_sink(type(self).__name__, pub)
+        check_word("nested", nested, ("hide", "show"))
+        check_function("include", include)
+        check_function("error_text", error_text)
+        check_function("tool_output", tool_output)
+        check_texts("exclude_tags", exclude_tags)
+        if not isinstance(continued, Mapping | None):
+            raise TypeError(f"continued is one message, not {type(continued).__name__}")
         self._new_mapper = partial(
             LangChainMapper.for_message,
             send_start=send_start,
@@ -122,13 +145,13 @@ class StreamCallbackHandler(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         origin = _origin(kwargs)
-        self._record(run_id, lambda mapper: mapper.model_start(run_id, *origin), starts=True)
+        self._start(run_id, origin[0], lambda mapper: mapper.model_start(run_id, *origin))
 
     def on_llm_start(
         self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **kwargs: Any
     ) -> None:
         origin = _origin(kwargs)
-        self._record(run_id, lambda mapper: mapper.model_start(run_id, *origin), starts=True)
+        self._start(run_id, origin[0], lambda mapper: mapper.model_start(run_id, *origin))
 
     def on_llm_new_token(
         self,
@@ -155,10 +178,10 @@ class StreamCallbackHandler(BaseCallbackHandler):
         self, serialized: dict[str, Any], inputs: dict[str, Any], *, run_id: UUID, **kwargs: Any
     ) -> None:
         origin, node = _origin(kwargs), _is_node(kwargs)
-        self._record(
+        self._start(
             run_id,
+            origin[0],
             lambda mapper: mapper.run_start("chain", run_id, *origin, inputs=inputs, node=node),
-            starts=True,
         )
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
@@ -180,10 +203,10 @@ class StreamCallbackHandler(BaseCallbackHandler):
         call_id: str | None = kwargs.get("tool_call_id")
         parent_id, tags, _ = _origin(kwargs)
         arguments = input_str if inputs is None else inputs
-        self._record(
+        self._start(
             run_id,
+            parent_id,
             lambda mapper: mapper.tool_start(run_id, parent_id, tags, name, call_id, arguments),
-            starts=True,
         )
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
@@ -198,8 +221,8 @@ class StreamCallbackHandler(BaseCallbackHandler):
         self, serialized: dict[str, Any], query: str, *, run_id: UUID, **kwargs: Any
     ) -> None:
         origin = _origin(kwargs)
-        self._record(
-            run_id, lambda mapper: mapper.run_start("retriever", run_id, *origin), starts=True
+        self._start(
+            run_id, origin[0], lambda mapper: mapper.run_start("retriever", run_id, *origin)
         )
 
     def on_retriever_end(self, documents: Any, *, run_id: UUID, **kwargs: Any) -> None:
@@ -211,17 +234,26 @@ class StreamCallbackHandler(BaseCallbackHandler):
     def on_custom_event(self, name: str, data: Any, *, run_id: UUID, **kwargs: Any) -> None:
         self._record(run_id, lambda mapper: mapper.custom_event(name, data))
 
+    def _start(self, run_id: UUID, parent_id: UUID | None, map: Map) -> None:
+        # The program asks for a record of a root run, and would not get one. A run that only finds
+        # the handler attached to its context, such as one in the background, goes on without.
+        if not self._mapper.follows(parent_id) and _ATTACHED.get() is not self:
+            self._check_open()
+        self._enter(Event(run_id, map, starts=True))
+
     def _record(
         self,
         run_id: UUID,
         map: Map,
         *,
-        starts: bool = False,
         ends: bool = False,
         error: BaseException | None = None,
     ) -> None:
+        self._enter(Event(run_id, map, ends=ends, error=error))
+
+    def _enter(self, event: Event) -> None:
         # Any thread may append: a deque's append and popleft are atomic.
-        self._waiting.append(Event(run_id, map, starts, ends, error))
+        self._waiting.append(event)
         # Read without the lock: only this thread ever writes its own id there.
         if self._holder == threading.get_ident():
             # The garbage collector may close a forgotten generator, and so report its end, in the
@@ -243,6 +275,14 @@ class StreamCallbackHandler(BaseCallbackHandler):
     def _take(self, event: Event) -> None:
         push_fitting(self._pub, event.map(self._mapper))
 
+    def _check_open(self) -> None:
+        try:
+            check_open(self._pub)
+        except MonostreamError:
+            # Otherwise LangChain logs the error, and the run goes on.
+            self.raise_error = True
+            raise
+
 
 @contextmanager
 def attached(handler: H) -> Iterator[H]:
@@ -251,7 +291,15 @@ def attached(handler: H) -> Iterator[H]:
     That includes runs in tasks and `asyncio.to_thread` calls that the block starts. An inner block
     replaces the handler of an outer one. A handler that is also among a run's callbacks records
     once.
+
+    Raises:
+        TypeError: This is no callback handler.
+        StreamClosed, StreamStopped, Fenced, PublisherClosed: Its publisher has ended.
     """
+    if not isinstance(handler, BaseCallbackHandler):
+        raise TypeError(f"attached needs a callback handler, not {type(handler).__name__}")
+    if isinstance(handler, StreamCallbackHandler):
+        check_sink(type(handler).__name__, handler._pub)
     token = _ATTACHED.set(handler)
     try:
         yield handler

@@ -86,6 +86,10 @@ class LangChainMapper:
             **options,
         )
 
+    def follows(self, run_id: UUID | None) -> bool:
+        """Whether this run is open, so that runs which it starts belong to its message."""
+        return run_id in self._runs
+
     def run_start(
         self,
         kind: Kind,

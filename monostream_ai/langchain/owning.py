@@ -41,6 +41,8 @@ class OwningCallbackHandler(StreamCallbackHandler):
 
     Raises:
         RuntimeError: No event loop runs here. Use `SyncPublisher` in a program without one.
+        TypeError, InvalidArgument: An argument is none that works, such as a publisher in place of
+            a service, or a stream id that no store can hold.
     """
 
     def __init__(
@@ -51,10 +53,17 @@ class OwningCallbackHandler(StreamCallbackHandler):
         opening: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
+        if not isinstance(service, DurableStreamService):
+            raise TypeError(
+                f"OwningCallbackHandler needs a service, not {type(service).__name__}: "
+                "to record to a publisher, use StreamCallbackHandler"
+            )
         super().__init__(_Nowhere(), **options)
         self._loop = asyncio.get_running_loop()
         self._stream_id = stream_id
         self._new_publisher = partial(service.publisher, stream_id, **(opening or {}))
+        # LangChain would only log the error of a run that begins.
+        self._new_publisher()
         self._root: UUID | None = None
         self._stream: _OwnedStream | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
@@ -125,9 +134,11 @@ class _OwnedStream:
 
     def push(self, *chunks: Chunk) -> None:
         with self._lock:
+            if self._over:
+                return
             if self._open:
                 self._publisher.push(*chunks)
-            elif not self._over:
+            else:
                 self._early += chunks
 
     def end(self, ending: Ending) -> None:

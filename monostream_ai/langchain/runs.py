@@ -78,6 +78,9 @@ class Runs:
         self._include = include
         self._open: dict[UUID, Run] = {}
 
+    def __contains__(self, run_id: object) -> bool:
+        return run_id in self._open
+
     def start(
         self,
         kind: Kind,

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Protocol
 
 from monostream_ai.errors import ChunkTooLarge
 from monostream_ai.ui_messages.chunks import DELTA_KEYS, Chunk
+from monostream_ai.ui_messages.sinks import Sink
 from monostream_ai.ui_messages.texts import INPUT_TOO_LARGE_TEXT, TOO_LARGE_TEXT
 from monostream_ai.ui_messages.unread import UNREAD_NAME
 
 logger = logging.getLogger(__name__)
-
-
-class Sink(Protocol):
-    """The part of a publisher that a capture writes to."""
-
-    @property
-    def message_id(self) -> str | None: ...
-
-    def push(self, *chunks: Chunk) -> None: ...
 
 
 def push_fitting(sink: Sink, chunks: list[Chunk], *, refuse: bool = False) -> None:

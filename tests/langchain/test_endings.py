@@ -241,16 +241,26 @@ async def test_the_reason_and_usage_of_the_model_reach_the_ending(service: Servi
     ]
 
 
-async def test_a_handler_that_outlives_its_block_is_harmless(service: Service) -> None:
-    async with service.publisher("chat") as pub:
-        handler = StreamCallbackHandler(pub)
-        await ScriptedModel(scripts=[says("one")]).ainvoke("hi", {"callbacks": [handler]})
-    answer = await ScriptedModel(scripts=[says("late")]).ainvoke("hi", {"callbacks": [handler]})
+async def test_a_run_that_outlives_its_block_is_harmless(service: Service) -> None:
+    started, go_on = asyncio.Event(), asyncio.Event()
 
-    assert answer.text == "late"
-    assert [line for line in outline(await recorded(service)) if "delta" in line] == [
-        "text-delta A:0 one"
-    ]
+    @tool
+    async def hold() -> str:
+        """Wait until the block has ended."""
+        started.set()
+        await go_on.wait()
+        return "held"
+
+    graph = agent(ScriptedModel(scripts=[calls(("call_1", "hold", "{}")), says("late")]), [hold])
+    async with service.publisher("chat") as pub:
+        config: Any = {"callbacks": [StreamCallbackHandler(pub)]}
+        running = asyncio.create_task(graph.ainvoke(USER, config))
+        await started.wait()
+    go_on.set()
+
+    assert (await running)["messages"][-1].text == "late"
+    assert [chunk["type"] for chunk in await recorded(service)][-2:] == ["finish-step", "finish"]
+    assert pub.dropped > 0
 
 
 async def test_a_chain_in_a_thread_and_one_on_the_loop_make_one_message(service: Service) -> None:

@@ -1,0 +1,76 @@
+"""The part of a publisher that a capture writes to, and checks of what a capture was given."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
+
+from monostream_ai.ui_messages.chunks import Chunk
+
+
+class Sink(Protocol):
+    """The part of a publisher that a capture writes to."""
+
+    @property
+    def message_id(self) -> str | None: ...
+
+    def push(self, *chunks: Chunk) -> None: ...
+
+
+def check_sink(taker: str, pub: object) -> None:
+    """Refuse an object that is no publisher, or one whose version has ended.
+
+    A publisher that is not open yet passes, since it may be opened before it is used.
+
+    Raises:
+        TypeError: It is no publisher.
+        StreamClosed, StreamStopped, Fenced, PublisherClosed: It has ended.
+    """
+    if (
+        isinstance(pub, type)
+        or not callable(getattr(pub, "push", None))
+        or not hasattr(pub, "message_id")
+    ):
+        kind = f"the class {pub.__name__}" if isinstance(pub, type) else type(pub).__name__
+        raise TypeError(
+            f"{taker} needs a publisher, not {kind}: pass the one that "
+            "'async with service.publisher(...) as pub' opens, or turn.pub"
+        )
+    if getattr(pub, "closed", False):
+        check_open(pub)
+
+
+def check_open(pub: object) -> None:
+    """Raise the error that a write to this publisher would; does nothing for other sinks."""
+    check = getattr(pub, "_check_open", None)
+    if check is not None:
+        check()
+
+
+def check_function(name: str, function: Callable[..., Any] | None) -> None:
+    """Refuse an option that is called later, where its failure would be lost.
+
+    Raises:
+        TypeError: It is no function, or one that must be awaited.
+    """
+    if function is None:
+        return
+    if not callable(function):
+        raise TypeError(f"{name} is {function!r:.80}: use a function")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name} is async, and nobody would await it: define it with 'def'")
+
+
+def check_texts(name: str, texts: object) -> None:
+    """Refuse an option that is no collection of texts, such as one text.
+
+    Raises:
+        TypeError
+    """
+    if (
+        isinstance(texts, str)
+        or not isinstance(texts, Collection)
+        or not all(isinstance(text, str) for text in texts)
+    ):
+        raise TypeError(f"{name} is {texts!r:.80}: use a list of strings")
