@@ -55,13 +55,9 @@ class Answers:
             return
         for found in lists:
             for one in _after_question(found):
-                message = one.message
-                if (
-                    isinstance(message, AIMessage)
-                    and self.is_new(one)
-                    and message.text not in run.said
-                ):
-                    yield message
+                new = self.is_new(one) and one.message.text not in run.said
+                if new and isinstance(one.message, AIMessage):
+                    yield one.message
 
     def _is_new(self, found: Found) -> bool:
         message_id, identity = found.message.id, id(found.origin)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -52,14 +52,18 @@ def _items(value: Any) -> Iterator[Any]:
         return iter(value[-MAX_ITEMS:])
     if is_command(value):
         return iter([value.update])
-    if isinstance(declared := getattr(type(value), "model_fields", None), Mapping):
-        # A pydantic model, as a state may be.
-        names: Sequence[str] = list(declared)
-    elif is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in fields(value)]
-    else:
-        return iter(())
-    return (getattr(value, name, None) for name in names[:MAX_ITEMS])
+    return (getattr(value, name, None) for name in islice(_field_names(value), MAX_ITEMS))
+
+
+def _field_names(state: Any) -> Iterable[str]:
+    """Return the fields of a state that is a pydantic model or a dataclass."""
+    if isinstance(state, type):
+        return ()
+    if is_dataclass(state):
+        return (field.name for field in fields(state))
+    # A pydantic model, which this package recognises without importing pydantic.
+    names = getattr(type(state), "model_fields", None)
+    return names if isinstance(names, Mapping) else ()
 
 
 def _message_like(value: Any) -> BaseMessage | None:
