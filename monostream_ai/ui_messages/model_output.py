@@ -6,6 +6,7 @@ which know the part, the call or the metadata that a piece belongs to.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +16,13 @@ from monostream_ai.ui_messages.chunks import Chunk
 from monostream_ai.ui_messages.open_parts import PartKind
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class StreamedCall:
     """A tool call whose input arrives in pieces.
 
     Vendors may send its id and name late. `published` is its id in the message, None until the
-    message announces it.
+    message announces it. `index` is the vendor's position of the call, which some servers leave out
+    or give to every call.
     """
 
     call_id: str | None = None
@@ -28,54 +30,89 @@ class StreamedCall:
     arguments: str = ""
     provider_executed: bool = False
     published: str | None = None
+    index: object = None
+
+    def add(self, call_id: str | None, name: str | None, arguments: str) -> None:
+        """Append a piece.
+
+        A name may come in pieces until the first argument; a server may also repeat it.
+        """
+        self.call_id = self.call_id or call_id or None
+        if name and not self.arguments:
+            so_far = self.name or ""
+            self.name = name if name.startswith(so_far) else so_far + name
+        self.name = self.name or name or None
+        self.arguments += arguments
+
+    @property
+    def whole(self) -> bool:
+        """Whether the arguments are complete JSON."""
+        try:
+            json.loads(self.arguments)
+        except (ValueError, RecursionError):
+            return False
+        return True
 
 
 class StreamedCalls:
     """The unfinished tool calls of one model call, in the order in which they began."""
 
     def __init__(self) -> None:
-        self._calls: dict[tuple[bool, object], StreamedCall] = {}
+        self._calls: list[StreamedCall] = []
 
     def __iter__(self) -> Iterator[StreamedCall]:
-        return iter(self._calls.values())
+        return iter(self._calls)
 
     def find(
-        self, index: object, call_id: str | None, *, provider_executed: bool = False
+        self,
+        index: object,
+        call_id: str | None,
+        name: str | None = None,
+        *,
+        provider_executed: bool = False,
     ) -> StreamedCall:
         """Return the call that a piece continues, or a new one.
 
         Without an index, an id begins a call, and a piece without an id continues the last call.
+        Calls of one index are told apart by their ids, or else by a name after whole arguments.
         Calls that the provider executes are indexed on their own.
         """
-        place = index if index is not None else call_id or self._last_place(provider_executed)
-        call = self._calls.get((provider_executed, place))
-        if call is not None and call_id and call.call_id and call_id != call.call_id:
-            # Some servers give every call the index 0.
-            place = (index, call_id)
-            call = self._calls.get((provider_executed, place))
-        if call is None:
-            call = StreamedCall(provider_executed=provider_executed)
-            self._calls[provider_executed, place] = call
-        return call
+        newest_first = [
+            call
+            for call in reversed(self._calls)
+            if call.provider_executed is provider_executed
+            and (index is None or call.index is None or call.index == index)
+        ]
+        found = next(iter(newest_first), None)
+        if call_id:
+            same = (call for call in newest_first if call.call_id == call_id)
+            found = next(same, found if found and not found.call_id and index is not None else None)
+        elif found is not None and index is not None and found.index is None:
+            found = None
+        if found is None or _begins_another(found, call_id, name):
+            found = StreamedCall(provider_executed=provider_executed, index=index)
+            self._calls.append(found)
+        return found
 
     def remove(self, call: StreamedCall) -> None:
-        del self._calls[next(key for key, known in self._calls.items() if known is call)]
+        self._calls.remove(call)
 
     def clear(self) -> None:
         self._calls.clear()
 
-    def _last_place(self, provider_executed: bool) -> object:
-        places = (
-            place for provider, place in reversed(self._calls) if provider is provider_executed
-        )
-        return next(places, None)
+
+def _begins_another(call: StreamedCall, call_id: str | None, name: str | None) -> bool:
+    if not name or not call.arguments or (call_id and call_id == call.call_id):
+        return False
+    return name != call.name or call.whole
 
 
 class Speech:
     """The text and reasoning of one model call; at most one part is open.
 
     A place is the vendor's position of a part, such as its index. Deltas of one place make one
-    part; another place, another kind or a tool call ends it.
+    part; another place, another kind or a tool call ends it. Some vendors send a place only
+    sometimes: a delta without one continues the open part of its kind.
 
     Args:
         new_part_id: Makes an id that no other part of the message has.
@@ -124,8 +161,11 @@ class Speech:
         return [*start, *self._builder.reasoning(self._part_id, ""), *self.end()]
 
     def _turn_to(self, kind: PartKind, place: object) -> list[Chunk]:
-        if self._open == (kind, place):
-            return []
+        if self._open is not None and self._open[0] == kind:
+            known = self._open[1]
+            if place is None or known is None or place == known:
+                self._open = (kind, known if place is None else place)
+                return []
         chunks = self.end()
         self._open, self._part_id = (kind, place), self._new_part_id(kind)
         return chunks

@@ -25,17 +25,63 @@ NOT_SHOWN_TEXT: Final = "The result cannot be shown."
 TOO_LARGE_TEXT: Final = "The result is too large to show."
 
 _FINISH_REASONS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("stop", "end_turn", "stop_sequence", "STOP", "completed"), "stop"),
-    **dict.fromkeys(("length", "max_tokens", "MAX_TOKENS", "max_output_tokens"), "length"),
-    **dict.fromkeys(("tool_calls", "tool_use", "function_call"), "tool-calls"),
-    **dict.fromkeys(("content_filter", "refusal", "SAFETY"), "content-filter"),
+    **dict.fromkeys(("stop", "end_turn", "stop_sequence", "completed", "complete"), "stop"),
+    **dict.fromkeys(
+        (
+            "length",
+            "max_tokens",
+            "max_output_tokens",
+            "model_length",
+            "model_context_window_exceeded",
+        ),
+        "length",
+    ),
+    **dict.fromkeys(("tool_calls", "tool_use", "tool_call", "function_call"), "tool-calls"),
+    **dict.fromkeys(
+        (
+            "content_filter",
+            "content_filtered",
+            "refusal",
+            "safety",
+            "image_safety",
+            "recitation",
+            "image_recitation",
+            "blocklist",
+            "prohibited_content",
+            "image_prohibited_content",
+            "spii",
+            "guardrail_intervened",
+            "error_toxic",
+        ),
+        "content-filter",
+    ),
+    **dict.fromkeys(
+        (
+            "error",
+            "failed",
+            "malformed_function_call",
+            "unexpected_tool_call",
+            "malformed_model_output",
+            "malformed_tool_use",
+        ),
+        "error",
+    ),
 }
-"""Finish reasons of OpenAI, Anthropic and Gemini.
+"""Finish reasons in lower case, of OpenAI, Anthropic, Gemini, Bedrock, Cohere, Mistral and Ollama.
 
-Servers that copy OpenAI's API pass on the words of other vendors.
+Servers that copy OpenAI's API pass on the words of other vendors. A pause (`pause_turn` of
+Anthropic) is `other`, since the answer is not complete.
 """
 
 
 def finish_reason_of(vendor_word: str) -> str:
-    """Translate a vendor's finish reason to one of `FINISH_REASONS`, or `other` if unknown."""
-    return _FINISH_REASONS.get(vendor_word, "other")
+    """Translate a vendor's finish reason to one of `FINISH_REASONS`, or `other` if unknown.
+
+    A word may be repeated, as in `stopstop`: LangChain joins the words of two chunks. An enum may
+    have its class before the word, as in `FinishReason.STOP`.
+    """
+    word = vendor_word.rpartition(".")[2].lower().replace("-", "_")
+    for known, reason in _FINISH_REASONS.items():
+        if word and word == known * (len(word) // len(known)):
+            return reason
+    return "other"
