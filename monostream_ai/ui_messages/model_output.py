@@ -104,7 +104,8 @@ class StreamedCalls:
 def _begins_another(call: StreamedCall, call_id: str | None, name: str | None) -> bool:
     if not name or not call.arguments or (call_id and call_id == call.call_id):
         return False
-    return name != call.name or call.whole
+    # A name may follow the first arguments of its call.
+    return call.whole or call.name not in (None, "", name)
 
 
 class Speech:

@@ -1,4 +1,4 @@
-"""The part of a publisher that a capture writes to, and checks of what a capture was given."""
+"""The part of a publisher that a capture writes to, and checks of a capture's arguments."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ SELECT coalesce(t.seen_at, clock_timestamp())
 
 
 class Failovers:
-    """What this process knows of failovers of its database.
+    """Failovers of a database, as far as this process has noticed them.
 
     Args:
         pooler: Whether a pooler may switch the server behind an open connection.
@@ -64,7 +64,7 @@ class Failovers:
 
         Args:
             driver: An asyncpg connection outside of a transaction.
-            info: What the pool keeps with that connection.
+            info: The dictionary that the pool keeps with that connection.
         """
         now = time.monotonic()
         if now - info.get(_LOOKED, -math.inf) < self._look_again:
