@@ -7,16 +7,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.engine import make_url
 
+from fuzz.parts.pooler import PORT, pgbouncer_program
 from monostream_ai import DurableStreamService, create_service
 from monostream_ai.errors import PublisherLost
 from monostream_ai.stores.sql import PostgresStore
 from monostream_ai.types import Position
 from tests.chunks import ERROR, FINISH, PROTOCOL, Chunk, text
 from tests.failover.conftest import Cluster
+from tests.stores.test_pooler import pooler_before
 
 Service = DurableStreamService[Chunk]
 
@@ -55,6 +58,12 @@ async def sweeping(services: Sequence[Service]) -> AsyncIterator[None]:
         assert not task.done()
         task.cancel()
     await asyncio.wait(tasks)
+
+
+async def lease_left(store: PostgresStore) -> float:
+    (page,) = await store.read([Position("s0", 0, 0)], max_rows=1, max_bytes=1)
+    assert page.head is not None
+    return page.head.lease_left
 
 
 async def fail_over_after_all_leases(cluster: Cluster) -> None:
@@ -109,14 +118,29 @@ async def test_a_connection_to_the_standby_notices_its_promotion(
     pub = await services[0].publisher("s0").open()
     await pub.write(text(0))
     await cluster.replicated()
-    engine = create_async_engine(cluster.standby.url, pool_size=1, max_overflow=0)
-    store = PostgresStore(engine)
-    position = Position("s0", 0, 0)
-    async with asyncio.timeout(PATIENCE):
-        (page,) = await store.read([position], max_rows=1, max_bytes=1)
-        await fail_over_after_all_leases(cluster)
-        (page,) = await store.read([position], max_rows=1, max_bytes=1)
-    assert page.head is not None
-    assert page.head.lease_left > 0
+    store = PostgresStore.from_url(cluster.standby.url, pool_size=1)
+    assert await lease_left(store) > 0
+    await fail_over_after_all_leases(cluster)
+    assert await lease_left(store) > 0
     await store.aclose()
-    await engine.dispose()
+
+
+async def test_a_connection_through_a_pooler_notices_a_failover(
+    cluster: Cluster, services: list[Service], short_directory: Path
+) -> None:
+    if pgbouncer_program() is None:
+        pytest.skip("no pgbouncer: install the package of that name")
+    pub = await services[0].publisher("s0").open()
+    await pub.write(text(0))
+    pooler = pooler_before(make_url(cluster.url), short_directory)
+    await pooler.start()
+    try:
+        url = f"postgresql://postgres@/postgres?host={short_directory}&port={PORT}"
+        store = PostgresStore.from_url(url, pool_size=1, pooler=True)
+        assert await lease_left(store) > 0
+        await fail_over_after_all_leases(cluster)
+        async with asyncio.timeout(PATIENCE):
+            assert await lease_left(store) > 0
+        await store.aclose()
+    finally:
+        await pooler.kill()

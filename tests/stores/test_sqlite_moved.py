@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 async def service(path: Path, no_task_is_left: None) -> AsyncIterator[Service]:
     path.parent.mkdir()
     url = f"sqlite:///{path}"
-    async with create_service(url, PROTOCOL, lease=60.0, outage_timeout=1.0) as service:
+    async with create_service(url, PROTOCOL, lease=60.0, outage_timeout=0.5) as service:
         yield service
 
 
@@ -134,7 +134,7 @@ async def test_a_file_that_is_put_back_in_time_goes_on(service: Service, path: P
     assert await service.chunks("s") == [*texts(4), FINISH]
 
 
-async def test_connections_of_a_store_agree_on_the_file(path: Path) -> None:
+async def test_connections_of_a_store_agree_on_the_file(path: Path, no_task_is_left: None) -> None:
     path.parent.mkdir()
     store = SQLiteStore.from_url(f"sqlite:///{path}")
     # This opens the connection that writes; the one that reads finds another file.
@@ -147,7 +147,9 @@ async def test_connections_of_a_store_agree_on_the_file(path: Path) -> None:
     await store.aclose()
 
 
-async def test_a_folder_that_was_never_there_is_another_error(tmp_path: Path) -> None:
+async def test_a_folder_that_was_never_there_is_another_error(
+    tmp_path: Path, no_task_is_left: None
+) -> None:
     store = SQLiteStore.from_url(f"sqlite:///{tmp_path}/no/streams.db")
     with pytest.raises(MonostreamError, match="does its folder exist") as raised:
         await store.setup()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import PoolProxiedConnection
@@ -18,7 +19,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from monostream_ai.errors import StoreUnavailable
-from monostream_ai.stores.postgres.failovers import Failovers
 
 logger = logging.getLogger(__name__)
 
@@ -50,12 +50,14 @@ class DriverConnection:
     """An asyncpg connection, in autocommit outside of `transaction`.
 
     Args:
-        failovers: Gives the parameter `promoted_at` of the statements that judge leases.
+        info: The dictionary that the pool keeps with the connection.
     """
 
-    def __init__(self, driver: Any, failovers: Failovers | None) -> None:
+    def __init__(self, driver: Any, info: MutableMapping[Any, Any]) -> None:
         self.driver = driver
-        self._promoted_at = None if failovers is None else failovers.promoted_at
+        self.info = info
+        self.promoted_at: datetime | None = None
+        """When a failover was noticed: a parameter of the statements that judge leases."""
 
     async def execute(
         self, statement: Statement, parameters: Mapping[str, Any], *, timeout: float | None = None
@@ -70,7 +72,7 @@ class DriverConnection:
         """
         rows: Sequence[Any] = await self.driver.fetch(
             statement.sql,
-            *statement.arguments({"promoted_at": self._promoted_at, **parameters}),
+            *statement.arguments({"promoted_at": self.promoted_at, **parameters}),
             timeout=timeout,
         )
         return rows
@@ -96,15 +98,10 @@ class DriverConnection:
 
 
 class Connections:
-    """Lends connections of an engine's pool.
+    """Lends connections of an engine's pool."""
 
-    Args:
-        failovers: Looks at each connection that is lent to judge leases.
-    """
-
-    def __init__(self, engine: AsyncEngine, failovers: Failovers | None = None) -> None:
+    def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._failovers = failovers
         # By the monotonic clock: connections opened before this moment are dropped, not lent.
         self._trusted_from = 0.0
 
@@ -122,9 +119,7 @@ class Connections:
             pooled = await self._engine.raw_connection()
         driver: Any = pooled.driver_connection
         try:
-            if self._failovers is not None:
-                await self._failovers.look(driver, pooled.info)
-            yield DriverConnection(driver, self._failovers)
+            yield DriverConnection(driver, pooled.info)
         except BaseException as error:
             broken = driver.is_closed()
             if isinstance(error, TimeoutError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, select, text
@@ -77,8 +78,8 @@ class PostgresDatabase:
         self, engine: AsyncEngine, *, owned: bool, statement_timeout: float, pooler: bool = False
     ) -> None:
         self._engine = engine
-        failovers = Failovers(pooler=pooler, timeout=statement_timeout)
-        self._connections = Connections(engine, failovers)
+        self._connections = Connections(engine)
+        self._failovers = Failovers(pooler=pooler, timeout=statement_timeout)
         self.statement_timeout = statement_timeout
         self._pooler = pooler
         self._transactional = engine.execution_options(isolation_level="READ COMMITTED")
@@ -100,7 +101,7 @@ class PostgresDatabase:
         timeout = self.statement_timeout
 
         async def attempt() -> Sequence[Any]:
-            async with self._connections.lend() as connection:
+            async with self._lend() as connection:
                 if not self._pooler:
                     return await connection.execute(statement, parameters, timeout=timeout)
                 async with connection.transaction(timeout=timeout):
@@ -118,7 +119,7 @@ class PostgresDatabase:
         """
 
         async def attempt() -> T:
-            async with self._connections.lend() as connection:
+            async with self._lend() as connection:
                 async with connection.transaction(timeout=timeout):
                     return await work(connection)
 
@@ -156,6 +157,12 @@ class PostgresDatabase:
         """Close the engine if it is ours."""
         if self._owned:
             await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _lend(self) -> AsyncIterator[DriverConnection]:
+        async with self._connections.lend() as connection:
+            await self._failovers.look(connection)
+            yield connection
 
     async def _schema_transaction(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         async def attempt() -> T:

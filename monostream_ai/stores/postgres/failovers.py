@@ -11,10 +11,10 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import MutableMapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
+from monostream_ai.stores.postgres.connections import DriverConnection, Statement
 from monostream_ai.stores.sql.translation import sqlstate
 
 logger = logging.getLogger(__name__)
@@ -24,13 +24,14 @@ LOOK_AGAIN: Final = 1.0
 direct connection does not, so it is asked once.
 """
 
-_LOOKED: Final = "monostream_ai.looked_for_failovers"
+_ASKED: Final = "monostream_ai.asked_for_failovers"
 _READ_ONLY: Final = "25006"
 
 # Timeline 1 is the one that a cluster begins with: there was no promotion. A row that another
 # process is just inserting is not visible yet; it is of this moment. Source of the name's format:
 # Postgres, "WAL Internals".
-_NOTE: Final = """
+_NOTE = Statement(
+    """
 WITH current AS (
   SELECT CAST(CAST('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8) AS bit(32)) AS integer)
          AS timeline),
@@ -41,6 +42,7 @@ SELECT coalesce(t.seen_at, clock_timestamp())
   FROM current LEFT JOIN monostream_timeline AS t ON t.timeline = current.timeline
  WHERE current.timeline > 1
 """
+)
 
 
 class Failovers:
@@ -56,30 +58,42 @@ class Failovers:
         """When a standby was first seen in charge, by its own clock; None if there was no failover,
         or the database does not tell.
         """
+        self._pooler = pooler
         self._look_again = LOOK_AGAIN if pooler else math.inf
         self._timeout = timeout
 
-    async def look(self, driver: Any, info: MutableMapping[Any, Any]) -> None:
-        """Ask a connection, unless that was done.
+    async def look(self, connection: DriverConnection) -> None:
+        """Ask a connection unless that was done, and give it `promoted_at`.
 
-        Args:
-            driver: An asyncpg connection outside of a transaction.
-            info: The dictionary that the pool keeps with that connection.
+        Raises:
+            TimeoutError: It took too long.
         """
         now = time.monotonic()
-        if now - info.get(_LOOKED, -math.inf) < self._look_again:
-            return
+        asked: float = connection.info.get(_ASKED, -math.inf)
+        if now - asked >= self._look_again and await self._answers(connection):
+            connection.info[_ASKED] = now
+        connection.promoted_at = self.promoted_at
+
+    async def _answers(self, connection: DriverConnection) -> bool:
+        """Ask the connection; return False if it may answer differently later."""
         try:
-            seen = await driver.fetchval(_NOTE, timeout=self._timeout)
+            seen = await self._ask(connection)
         except Exception as error:
             state = sqlstate(error)
-            if state is None or driver.is_closed():
+            if state is None or connection.driver.is_closed():
                 raise
             # The table or a privilege is missing, or the engine has no timelines.
             logger.debug("no failover can be noticed on this connection: SQLSTATE %s", state)
-            if state == _READ_ONLY:
-                # A standby, which may be promoted while the connection lasts.
-                return
+            # A standby may be promoted while the connection lasts.
+            return state != _READ_ONLY
+        self.promoted_at = max(filter(None, (self.promoted_at, seen)), default=None)
+        return True
+
+    async def _ask(self, connection: DriverConnection) -> datetime | None:
+        if not self._pooler:
+            rows = await connection.execute(_NOTE, {}, timeout=self._timeout)
         else:
-            self.promoted_at = max(filter(None, (self.promoted_at, seen)), default=None)
-        info[_LOOKED] = now
+            # Or the pooler may switch the server between preparing the statement and running it.
+            async with connection.transaction(timeout=self._timeout):
+                rows = await connection.execute(_NOTE, {}, timeout=self._timeout)
+        return rows[0][0] if rows else None
