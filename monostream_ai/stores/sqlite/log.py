@@ -27,6 +27,9 @@ LARGE_LOG: Final = 64 * 1024 * 1024
 WAIT: Final = 0.1
 """Seconds that a checkpoint waits for readers to finish their page; writers wait as long."""
 
+SLOWEST: Final = 0.5
+"""Seconds between two tries at most: as long as this, the log may go on growing by mischance."""
+
 _NEARLY: Final = 1000
 """Pages that may be left to copy when a checkpoint waits for readers."""
 
@@ -42,7 +45,7 @@ class WriteAheadLog:
         self._file = file
         self._busy_timeout = busy_timeout
         self._try_at = 0.0
-        self._backoff = Backoff()
+        self._backoff = Backoff(last=SLOWEST)
         self._reported = 0
         self.held: LogHeld | None = None
         """A report that is due: set at `LARGE_LOG` bytes, and at each doubling."""
