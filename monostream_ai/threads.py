@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -11,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from monostream_ai._writing.publisher import Publisher
 from monostream_ai.connect import create_service
-from monostream_ai.errors import MonostreamError, PublisherClosed
+from monostream_ai.errors import MonostreamError, PublisherClosed, WrongEventLoop
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import Ending
 
@@ -29,11 +30,21 @@ class SyncPublisher:
         service: A URL as for `create_service`, or a function that returns a new service. The
             service is closed after the block.
         options: As for `service.publisher`.
+
+    Raises:
+        TypeError: `service` is neither, such as a service that is already made.
     """
 
     def __init__(
         self, service: str | Callable[[], DurableStreamService[Any]], stream_id: str, **options: Any
     ) -> None:
+        if not isinstance(service, str) and (
+            not callable(service) or inspect.iscoroutinefunction(service)
+        ):
+            raise TypeError(
+                f"SyncPublisher needs a URL, or a function that returns a new service, not "
+                f"{service!r:.80}"
+            )
         self._service = service
         self._stream_id = stream_id
         self._options = options
@@ -82,6 +93,10 @@ class SyncPublisher:
         self.wait_for(self.publisher.flush())
 
     def __enter__(self) -> Self:
+        if self._thread.ident is not None:
+            raise RuntimeError(
+                f"{self!r} was entered before: make a new SyncPublisher for each version"
+            )
         self._thread.start()
         try:
             self._opened.result()
@@ -121,7 +136,14 @@ class SyncPublisher:
         """Await `work` on the thread's loop, and return its result.
 
         If an exception such as KeyboardInterrupt ends the wait, `work` is cancelled.
+
+        Raises:
+            WrongEventLoop: This is that thread, which would wait for itself.
         """
+        if threading.current_thread() is self._thread:
+            if inspect.iscoroutine(work):
+                work.close()
+            raise WrongEventLoop
 
         async def waiting() -> T:
             return await work
@@ -138,7 +160,7 @@ class SyncPublisher:
             async with (
                 create_service(self._service)
                 if isinstance(self._service, str)
-                else self._service() as service
+                else _made_by(self._service) as service
             ):
                 await self._publish(service, left)
                 # A stop ends the version before the block, which still calls the publisher. So the
@@ -161,3 +183,10 @@ class SyncPublisher:
         self._failure = self._failure or error
         if not self._opened.done():
             self._opened.set_exception(error)
+
+
+def _made_by(function: Callable[[], DurableStreamService[Any]]) -> DurableStreamService[Any]:
+    service = function()
+    if not isinstance(service, DurableStreamService):
+        raise TypeError(f"the function for SyncPublisher returned {type(service).__name__}")
+    return service

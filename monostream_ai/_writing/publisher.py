@@ -133,6 +133,8 @@ class Publisher(Generic[C]):
         failure.
 
         Raises:
+            StreamClosed, StreamStopped, Fenced, PublisherClosed: This publisher was open and has
+                ended. Make a new one for each version.
             VersionConflict: The explicit version, or a newer one, exists.
             StoreUnavailable: The store did not answer; a version may have been opened and will
                 count as lost.
@@ -147,6 +149,8 @@ class Publisher(Generic[C]):
                 self._pushes = Pushes(self._protocol, lease)
                 self._outbox = Outbox(lease, self._writer.load)
                 self._writer.hold(lease, self)
+            elif self.closed:
+                self._check_open()
         return self
 
     async def write(self, *chunks: C) -> int:
@@ -257,9 +261,15 @@ class Publisher(Generic[C]):
         await self._writer.release(outbox)
 
     async def __aenter__(self) -> Self:
+        if self._in_block:
+            raise RuntimeError(f"{self!r} is in a block already: use one block for each publisher")
         self._outside.enter()
         self._in_block = True
-        return await self.open()
+        try:
+            return await self.open()
+        except BaseException:
+            self._in_block = False
+            raise
 
     async def __aexit__(
         self,

@@ -12,11 +12,13 @@ from types import TracebackType
 from typing import Any, Final, Generic, Self
 
 from monostream_ai._writing.publisher import Publisher
-from monostream_ai.errors import MASKED_ERROR_TEXT, InvalidChunk, StreamClosed
+from monostream_ai.errors import MASKED_ERROR_TEXT, InvalidArgument, InvalidChunk, StreamClosed
 from monostream_ai.openai.events import EventMapper
 from monostream_ai.openai.recording import recording_of
-from monostream_ai.openai.streams import E, Stream, check_stream, events_of
+from monostream_ai.openai.streams import E, Stream, check_stream, close_stream, events_of
+from monostream_ai.threads import SyncPublisher
 from monostream_ai.ui_messages import Chunk, to_json_value
+from monostream_ai.ui_messages.sinks import check_sink
 from monostream_ai.ui_messages.size_limit import push_fitting
 
 AHEAD: Final = 2 * 1024 * 1024
@@ -56,9 +58,11 @@ def capture(
             as `data-openai-item`.
 
     Raises:
-        TypeError: `stream` is no stream: `stream=True` or an `await` is missing.
+        TypeError: `stream` is no stream: `stream=True` or an `await` is missing. Or `pub` is no
+            publisher.
     """
     check_stream(stream)
+    _check_publisher(pub)
     return Capture(stream, pub, encrypted_reasoning=encrypted_reasoning, other_items=other_items)
 
 
@@ -98,6 +102,7 @@ class Capture(Generic[E]):
         ResponseFailed: The model reported an error, which the SDK yields as an event. Raised at the
             end of the stream.
         StreamClosed, StreamStopped, Fenced, StoreUnavailable: As `pub.write`.
+        RuntimeError: Two loops read it at once.
         Any error that the stream raises.
     """
 
@@ -111,7 +116,10 @@ class Capture(Generic[E]):
     ) -> None:
         self._over = False
         self._pub = pub
+        self._stream: Stream[E] | None = stream
+        """The stream until it is read. From then on `_events` closes it."""
         self._events: AsyncGenerator[E, None] = events_of(stream)
+        self._reading = False
         self._options = {"encrypted_reasoning": encrypted_reasoning, "other_items": other_items}
         self._mapper: EventMapper | None = None
         self._ahead = 0
@@ -130,8 +138,11 @@ class Capture(Generic[E]):
             error: Text about the failure of the tool, shown to the user instead of an output.
 
         Raises:
+            InvalidArgument: Both an output and an error are given.
             InvalidChunk: This message has no such call, or the call has its result already.
         """
+        if error is not None and output is not None:
+            raise InvalidArgument(f"call {call_id!r} has an output and an error: give one of them")
         if self._mapper is None:
             raise InvalidChunk(
                 "$.toolCallId", f"nothing was captured yet, so there is no call {call_id!r}"
@@ -151,11 +162,21 @@ class Capture(Generic[E]):
     async def __anext__(self) -> E:
         if self._over:
             raise StopAsyncIteration
+        if self._reading:
+            raise RuntimeError(f"{self!r} is read by two loops at once: use one")
+        self._reading = True
+        try:
+            return await self._next()
+        finally:
+            self._reading = False
+
+    async def _next(self) -> E:
         try:
             mapper = self._mapper or await self._begin()
             if self._pub.closed:
                 await self._pub.flush()
                 raise StreamClosed(self._pub.stream_id, self._pub.version)
+            self._stream = None
             event = await anext(self._events)
             self._push(mapper.feed(event))
             if self._ahead > AHEAD:
@@ -165,14 +186,14 @@ class Capture(Generic[E]):
             raise
         except BaseException:
             self._give_up()
-            await self._events.aclose()
+            await self._close()
             raise
         return event
 
     async def aclose(self) -> None:
         """Close the HTTP stream; if the response is not complete, end the version."""
         self._leave()
-        await self._events.aclose()
+        await self._close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -202,6 +223,13 @@ class Capture(Generic[E]):
         if self._mapper is not None and self._mapper.output.failure is not None:
             return "failed"
         return "closed" if self._over else "open"
+
+    async def _close(self) -> None:
+        await self._events.aclose()
+        # A generator that never began closes nothing.
+        unread, self._stream = self._stream, None
+        if unread is not None:
+            await close_stream(unread)
 
     async def _begin(self) -> EventMapper:
         await self._pub.flush()
@@ -238,6 +266,14 @@ class Capture(Generic[E]):
     def _push(self, chunks: list[Chunk]) -> None:
         push_fitting(self._pub, chunks, refuse=True)
         self._ahead += sum(map(_weight, chunks))
+
+
+def _check_publisher(pub: object) -> None:
+    if isinstance(pub, SyncPublisher):
+        raise TypeError("capture needs a Publisher, not SyncPublisher: use capture_sync")
+    if not isinstance(pub, Publisher):
+        check_sink("capture", pub)
+        raise TypeError(f"capture needs a Publisher, not {type(pub).__name__}")
 
 
 def _weight(chunk: Chunk) -> int:

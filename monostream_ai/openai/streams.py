@@ -62,7 +62,7 @@ async def events_of(stream: Stream[E]) -> AsyncGenerator[E, None]:
             while (event := await asyncio.to_thread(next, iterator, _END)) is not _END:
                 yield event
     finally:
-        cancellation = await finish_despite_cancel(_close(opened))
+        cancellation = await finish_despite_cancel(close_stream(opened))
         if cancellation is not None:
             raise cancellation
 
@@ -75,7 +75,8 @@ async def _opened(stream: Any) -> Any:
     return await asyncio.to_thread(stream.__enter__)
 
 
-async def _close(opened: Any) -> None:
+async def close_stream(opened: Any) -> None:
+    """Close a stream, whether or not it was read; does nothing for an object without a `close`."""
     close = getattr(opened, "aclose", None) or getattr(opened, "close", None)
     if close is None:
         return

@@ -28,7 +28,15 @@ def capture_sync(
         for event in capture_sync(client.responses.create(..., stream=True), pub): ...
 
     Arguments and errors are those of `capture`.
+
+    Raises:
+        PublisherClosed: The publisher's `with` block has not begun, or has ended.
     """
+    if not isinstance(pub, SyncPublisher):
+        raise TypeError(
+            f"capture_sync needs a SyncPublisher, not {type(pub).__name__}: "
+            "a Publisher takes capture"
+        )
     return SyncCapture(
         capture(
             stream, pub.publisher, encrypted_reasoning=encrypted_reasoning, other_items=other_items
