@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from monostream_ai.errors import MASKED_ERROR_TEXT
 from monostream_ai.json_text import decode_json, encode_json
-from monostream_ai.types import Ending
+from monostream_ai.types import Ending, check_function
 
 C = TypeVar("C")
 
@@ -87,6 +87,9 @@ class JSONProtocol(Generic[C]):
             closes it.
         ending: Makes the chunks that end a version that did not end itself; the last one must be
             terminal.
+
+    Raises:
+        TypeError: One of them is no function, or is async.
     """
 
     def __init__(
@@ -95,6 +98,8 @@ class JSONProtocol(Generic[C]):
         *,
         ending: Callable[[Ending], Sequence[C]] | None = None,
     ) -> None:
+        check_function("is_terminal", is_terminal)
+        check_function("ending", ending)
         self._is_terminal = is_terminal
         self._ending = ending
 
@@ -123,4 +128,7 @@ class _NoTranscript(Generic[C]):
         pass
 
     def ending(self, ending: Ending, error_text: str = MASKED_ERROR_TEXT) -> Sequence[C]:
-        return [] if self._ending is None else self._ending(ending)
+        chunks = [] if self._ending is None else self._ending(ending)
+        if isinstance(chunks, str | bytes) or not isinstance(chunks, Sequence):
+            raise TypeError(f"ending returned {chunks!r:.80}: return a list of chunks")
+        return chunks

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
@@ -305,6 +306,34 @@ def check_word(name: str, word: object, words: Sequence[object]) -> None:
     """Raise InvalidWord unless it is one of the words."""
     if word not in words:
         raise InvalidWord(name, word, words)
+
+
+def check_function(name: str, function: object) -> None:
+    """Refuse an option that is called later, where its failure may be lost; None passes.
+
+    Raises:
+        TypeError: It is no function, or one that must be awaited.
+    """
+    if function is None:
+        return
+    if not callable(function):
+        raise TypeError(f"{name} is {function!r:.80}: use a function")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name} is async, and nobody would await it: define it with 'def'")
+
+
+def check_texts(name: str, texts: object) -> None:
+    """Refuse an option that is no collection of texts, such as one text.
+
+    Raises:
+        TypeError
+    """
+    if (
+        isinstance(texts, str)
+        or not isinstance(texts, Collection)
+        or not all(isinstance(text, str) for text in texts)
+    ):
+        raise TypeError(f"{name} is {texts!r:.80}: use a list of strings")
 
 
 def _problem_with(text: object, limit: int) -> str | None:

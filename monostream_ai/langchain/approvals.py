@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from monostream_ai.errors import InvalidArgument
 from monostream_ai.langchain.agent_message import AgentMessage, PendingCall
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.call_ids import CallIds
@@ -72,7 +73,12 @@ def resume_value(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None
 
     Returns:
         None if there is nothing to resume.
+
+    Raises:
+        InvalidArgument: This is no list of messages.
     """
+    if isinstance(messages, str | bytes) or not isinstance(messages, Sequence):
+        raise InvalidArgument("the messages are not a list of UI messages")
     parts = _parts_of_last(messages)
     answers: dict[str, list[dict[str, Any] | None]] = {}
     for answer in _answers(parts):

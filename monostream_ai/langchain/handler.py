@@ -23,16 +23,10 @@ from langchain_core.tracers.context import register_configure_hook
 from monostream_ai.errors import MonostreamError
 from monostream_ai.langchain.mapper import LangChainMapper
 from monostream_ai.langchain.runs import Include, Runs
-from monostream_ai.types import check_word
+from monostream_ai.types import check_function, check_texts, check_word
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.protocol import note_continued
-from monostream_ai.ui_messages.sinks import (
-    Sink,
-    check_function,
-    check_open,
-    check_sink,
-    check_texts,
-)
+from monostream_ai.ui_messages.sinks import Sink, check_open, check_sink
 from monostream_ai.ui_messages.size_limit import push_fitting
 
 H = TypeVar("H", bound=BaseCallbackHandler)

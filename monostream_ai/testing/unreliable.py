@@ -22,9 +22,14 @@ class UnreliableStore(ForwardingStore):
 
     Args:
         seed: Seed of the random numbers that decide which calls fail.
+
+    Raises:
+        TypeError: `inner` is no store.
     """
 
     def __init__(self, inner: Store, seed: int = 0) -> None:
+        if not isinstance(inner, Store):
+            raise TypeError(f"UnreliableStore needs a store, not {type(inner).__name__}")
         super().__init__(inner)
         self.refused = 0.0
         """Share of calls that fail before they reach the store, from 0 to 1."""
@@ -71,9 +76,15 @@ class UnreliableStore(ForwardingStore):
 
 
 class UnheardNotifier(ForwardingNotifier):
-    """Forwards the wake-ups of its inner notifier, and drops them while `loses` is True."""
+    """Forwards the wake-ups of its inner notifier, and drops them while `loses` is True.
+
+    Raises:
+        TypeError: `inner` is no notifier.
+    """
 
     def __init__(self, inner: Notifier) -> None:
+        if not isinstance(inner, Notifier):
+            raise TypeError(f"UnheardNotifier needs a notifier, not {type(inner).__name__}")
         super().__init__(inner)
         self.loses = False
 

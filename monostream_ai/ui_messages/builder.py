@@ -215,6 +215,8 @@ class UIMessageBuilder:
             data_id: A later chunk with the same name and id replaces the data.
             transient: The client gets the data once, and does not keep it in the message.
         """
+        if not isinstance(name, str) or not name:
+            raise InvalidChunk("$.type", f"the name of a data part is {name!r:.100}: use a text")
         optional = {"id": data_id, "transient": transient or None}
         return self._send(_chunk(f"data-{name}", {"data": data}, optional))
 
@@ -271,7 +273,7 @@ class UIMessageBuilder:
 
     def _delta(self, kind: PartKind, part_id: str, delta: str) -> list[Chunk]:
         chunk: Chunk = {"type": f"{kind}-delta", "id": part_id, "delta": delta}
-        if (kind, part_id) in self._open.parts:
+        if (kind, part_id) in self._open.parts and isinstance(delta, str):
             return [chunk]
         check_chunk(chunk)
         return [*self._send({"type": f"{kind}-start", "id": part_id}, in_step=True), chunk]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from monostream_ai.errors import InvalidChunk
+from monostream_ai.errors import InvalidArgument, InvalidChunk
 from monostream_ai.json_text import encode_json
 from monostream_ai.ui_messages.chunks import Chunk, check_chunk
 from monostream_ai.ui_messages.reducer import COPIED_KEYS, UIMessage
@@ -21,7 +21,12 @@ def chunks_of_message(message: UIMessage) -> list[Chunk]:
     `reduce_chunks` turns them into an equal message if the message was settled. They make no client
     run a tool again: a call with a result gets no `tool-input-available`, unless it was denied.
     Parts that a client would refuse are left out, so the message may come from an untrusted source.
+
+    Raises:
+        InvalidArgument: This is no message, such as a list of them.
     """
+    if not isinstance(message, Mapping):
+        raise InvalidArgument(f"{type(message).__name__} is not a UI message")
     start: Chunk = {"type": "start", **_pick(message, messageId="id", messageMetadata="metadata")}
     chunks, step_open = _checked(iter([start])) or [{"type": "start"}], False
     parts = message.get("parts")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypedDict
@@ -11,11 +12,14 @@ from urllib.parse import unquote_to_bytes
 
 from monostream_ai.errors import InvalidArgument
 from monostream_ai.json_text import encode_json
+from monostream_ai.types import check_count, check_function, check_texts
 from monostream_ai.ui_messages.texts import DENIED_TEXT, FAILED_TEXT
 
 URL_SCHEMES: Final = frozenset({"https", "data"})
 MAX_BYTES: Final = 32 * 1024 * 1024
 """UTF-8 bytes of text, URLs, tool inputs and tool results, for all messages together."""
+
+_SCHEME: Final = re.compile("[a-z][a-z0-9+.-]*")
 
 Part: TypeAlias = Mapping[str, Any]
 ConvertDataPart: TypeAlias = Callable[[Part], dict[str, Any] | None]
@@ -103,8 +107,16 @@ def read_model_input(
 
     Raises:
         InvalidArgument: This is no list of UI messages, a file is not allowed, or the messages are
-            too large. The text names the message and part.
+            too large. The text names the message and part. Or an option has a value that cannot
+            work, such as a scheme with a colon.
+        TypeError: An option is not of its type, or `convert_data_part` is async or returns anything
+            but an object or None.
     """
+    check_texts("url_schemes", url_schemes)
+    if wrong := [scheme for scheme in url_schemes if not _SCHEME.fullmatch(scheme)]:
+        raise InvalidArgument(f"url_schemes holds {wrong[0]!r}: use schemes such as 'https'")
+    check_count("max_bytes", max_bytes)
+    check_function("convert_data_part", convert_data_part)
     if isinstance(messages, str | bytes) or not isinstance(messages, Sequence):
         raise InvalidArgument("the messages are not a list of UI messages")
     for index, message in enumerate(messages):
@@ -155,7 +167,10 @@ def _content(
     if kind == "file":
         return _file(part, place, url_schemes)
     if kind.startswith("data-") and convert is not None:
-        return convert(part)
+        converted = convert(part)
+        if converted is not None and not isinstance(converted, Mapping):
+            raise TypeError(f"convert_data_part returned {converted!r:.80}: return a dict or None")
+        return converted
     return _text(part)
 
 

@@ -105,7 +105,7 @@ def check_profile(name: str) -> Profile:
     for profile in PROFILES:
         if profile == name:
             return profile
-    raise InvalidArgument(f"unknown profile {name[:40]!r}: use one of {', '.join(PROFILES)}")
+    raise InvalidArgument(f"unknown profile {str(name)[:40]!r}: use one of {', '.join(PROFILES)}")
 
 
 class ProfileFilter:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from monostream_ai.errors import InvalidChunk
+from monostream_ai.errors import InvalidArgument, InvalidChunk
 from monostream_ai.ui_messages.chunks import Chunk, check_chunk
 from monostream_ai.ui_messages.tool_parts import Part, ToolParts, current_step
 
@@ -55,10 +55,13 @@ class MessageReducer:
 
     Args:
         message: An assistant message that the chunks continue. It is copied, not changed.
+
+    Raises:
+        InvalidArgument: `message` is no assistant message with parts.
     """
 
     def __init__(self, message: Mapping[str, Any] | None = None) -> None:
-        self._message: UIMessage = {"id": "", "role": "assistant", **(message or {})}
+        self._message: UIMessage = {"id": "", "role": "assistant", **_checked(message)}
         self._parts: list[Part] = [dict(part) for part in self._message.get("parts", [])]
         self._growing: dict[tuple[str, str], _Growing] = {}
         self._named: dict[tuple[str, str], Part] = {}
@@ -246,6 +249,21 @@ _TOOL_EFFECTS: Final[Mapping[str, Callable[[ToolParts, Chunk], None]]] = {
     "tool-approval-request": ToolParts.approval_request,
     "tool-approval-response": ToolParts.approval_response,
 }
+
+
+def _checked(message: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if message is None:
+        return {}
+    if not isinstance(message, Mapping):
+        raise InvalidArgument(f"{type(message).__name__} is not a UI message")
+    role, parts = message.get("role", "assistant"), message.get("parts", [])
+    if role != "assistant":
+        raise InvalidArgument(f"a message of {role!r} cannot be continued")
+    if not isinstance(parts, list) or not all(
+        isinstance(part, Mapping) and isinstance(part.get("type"), str) for part in parts
+    ):
+        raise InvalidArgument("the message needs a list of parts, each with a type")
+    return message
 
 
 def _merge(base: Any, overrides: Any) -> Any:

@@ -1,10 +1,8 @@
-"""The part of a publisher that a capture writes to, and checks of a capture's arguments."""
+"""The part of a publisher that a capture writes to, and checks of the publisher it is given."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Collection
-from typing import Any, Protocol
+from typing import Protocol
 
 from monostream_ai.ui_messages.chunks import Chunk
 
@@ -46,31 +44,3 @@ def check_open(pub: object) -> None:
     check = getattr(pub, "_check_open", None)
     if check is not None:
         check()
-
-
-def check_function(name: str, function: Callable[..., Any] | None) -> None:
-    """Refuse an option that is called later, where its failure would be lost.
-
-    Raises:
-        TypeError: It is no function, or one that must be awaited.
-    """
-    if function is None:
-        return
-    if not callable(function):
-        raise TypeError(f"{name} is {function!r:.80}: use a function")
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{name} is async, and nobody would await it: define it with 'def'")
-
-
-def check_texts(name: str, texts: object) -> None:
-    """Refuse an option that is no collection of texts, such as one text.
-
-    Raises:
-        TypeError
-    """
-    if (
-        isinstance(texts, str)
-        or not isinstance(texts, Collection)
-        or not all(isinstance(text, str) for text in texts)
-    ):
-        raise TypeError(f"{name} is {texts!r:.80}: use a list of strings")

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from monostream_ai.json_text import decode_json
+from monostream_ai.types import check_texts
 from monostream_ai.ui_messages.profiles import Profile, ProfileFilter
 
 STREAM_OPEN: Final = ": stream-open\n\n"
@@ -93,8 +94,14 @@ class SSEEncoder:
         )
 
     def frames_without_id(self, payloads: Iterable[str]) -> str:
-        """Return one event for each payload, for payloads that are not part of a version."""
-        return "".join([f"data: {payload}\n\n" for payload in self._sent([*payloads])])
+        """Return one event for each payload, for payloads that are not part of a version.
+
+        Raises:
+            TypeError: This is one payload, or one of them is a chunk and not its JSON text.
+        """
+        texts = payloads if isinstance(payloads, str) else [*payloads]
+        check_texts("payloads", texts)
+        return "".join([f"data: {payload}\n\n" for payload in self._sent([*texts])])
 
     def end(self, last_payload: str | None) -> str:
         """Return the frames that follow the last chunk of a closed version.
