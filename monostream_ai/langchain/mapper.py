@@ -32,6 +32,7 @@ from monostream_ai.langchain.tool_results import ToolResults
 from monostream_ai.langchain.usage import Usage
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.call_ids import CallIds
+from monostream_ai.ui_messages.unread import Unread
 
 
 class LangChainMapper:
@@ -63,6 +64,7 @@ class LangChainMapper:
         self._sources_and_files = SourcesAndFiles(message)
         self._steps = Steps(message, self._sources_and_files)
         self._usage = Usage(message)
+        self.unread = Unread(message, "langchain")
         self._answers = Answers()
         self._answer_numbers = itertools.count()
         self._speaking: dict[UUID, ModelOutput] = {}
@@ -161,7 +163,7 @@ class LangChainMapper:
         if isinstance(message, AIMessage):
             chunks = output.token(message)
         else:
-            chunks = output.speech.text(None, _plain_text(token, chunk))
+            chunks = output.text(None, _plain_text(token, chunk))
         if chunks:
             # An empty token says nothing about where the output will come from.
             output.source = "tokens"
@@ -272,7 +274,7 @@ class LangChainMapper:
         output = self._new_output(f"{run.id}:answer-{next(self._answer_numbers)}")
         chunks: list[Chunk] = []
         if message.text and message.text in run.said:
-            output.source = "tokens"
+            output.shown(message.text)
         else:
             chunks = self._begin_step(run.id)
             run.note(message.text)
@@ -286,7 +288,7 @@ class LangChainMapper:
         return self._steps.begin(run_id)
 
     def _new_output(self, prefix: str) -> ModelOutput:
-        return ModelOutput(prefix, self._message, self._calls, self._sources_and_files)
+        return ModelOutput(prefix, self._message, self._calls, self._sources_and_files, self.unread)
 
     def _interrupted(self, root_id: UUID, interrupt: Interrupt) -> list[Chunk]:
         # An interrupt passes through every graph around it, and each of them reports it.
@@ -304,7 +306,7 @@ class LangChainMapper:
             return output.complete(message)
         self._usage.completed(generation)
         text = generation.text if generation is not None and output.source is None else ""
-        return [*output.speech.text(None, text), *output.fail()]
+        return [*output.text(None, text), *output.fail()]
 
     def _end(self, run_id: UUID) -> tuple[list[Run], list[Chunk]]:
         """Forget a run and all runs below it, and end the parts that they left open."""

@@ -12,12 +12,16 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage, AIMessageChunk
 
 from monostream_ai.langchain.agent_message import AgentMessage
-from monostream_ai.langchain.content_blocks import blocks_of
+from monostream_ai.langchain.content_blocks import blocks_of, listed_calls
+from monostream_ai.langchain.endings import refusal_text
+from monostream_ai.langchain.provider_blocks import PROGRAM_CALL, UNREAD, read_block
 from monostream_ai.langchain.sources_and_files import FILE_KINDS, SourcesAndFiles
 from monostream_ai.langchain.tool_calls import ToolCalls
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.call_ids import CallIds
 from monostream_ai.ui_messages.model_output import Speech
+from monostream_ai.ui_messages.open_parts import PartKind
+from monostream_ai.ui_messages.unread import Unread
 
 Source = Literal["tokens", "events"]
 
@@ -30,17 +34,26 @@ class ModelOutput:
     """
 
     def __init__(
-        self, run_id: str, message: AgentMessage, calls: CallIds, sources_and_files: SourcesAndFiles
+        self,
+        run_id: str,
+        message: AgentMessage,
+        calls: CallIds,
+        sources_and_files: SourcesAndFiles,
+        unread: Unread,
     ) -> None:
         numbers = itertools.count()
         self.source: Source | None = None
         self.speech = Speech(message, lambda kind: f"{run_id}:{next(numbers)}")
+        self._heard = Heard()
         self._sources_and_files = sources_and_files
+        self._unread = unread
         self._tool_calls = ToolCalls(run_id, message, calls, self.speech)
         # Ids of the calls that an event has given their whole input.
         self._whole: set[str] = set()
         # Kind and index of the files shown, which the final message repeats.
         self._files: set[tuple[object, object]] = set()
+        # Blocks that nobody reads. The final message has them joined from their pieces.
+        self._waiting: list[Mapping[str, Any]] = []
 
     def token(self, message: AIMessage) -> list[Chunk]:
         """Map one streamed message chunk."""
@@ -52,9 +65,17 @@ class ModelOutput:
         if isinstance(message, AIMessageChunk):
             for call in message.tool_call_chunks:
                 chunks += self._tool_calls.chunk(
-                    call["index"], call["id"], call["name"], call["args"] or ""
+                    call["index"], call["id"], call["name"], call["args"]
                 )
         return chunks
+
+    def shown(self, text: str) -> None:
+        """Note that this text of the message is shown already."""
+        self.source = "tokens"
+        self._heard.add("text", None, text)
+
+    def text(self, index: object, text: str) -> list[Chunk]:
+        return self._say("text", index, text)
 
     def event(self, event: Mapping[str, Any]) -> list[Chunk]:
         """Map an event of the `v3` streaming protocol.
@@ -63,22 +84,34 @@ class ModelOutput:
         """
         kind, index, content = event.get("event"), event.get("index"), event.get("content") or {}
         if kind == "content-block-delta":
-            return self._delta(index, event["delta"])
+            return self._delta(index, event.get("delta") or {})
         if kind == "content-block-start" and content.get("type") == "tool_call_chunk":
             return self._tool_calls.chunk(index, content.get("id"), content.get("name"), "")
         if kind != "content-block-finish":
             return []
         if content.get("type") == "tool_call":
             self._whole.add(content.get("id") or "")
-            return self._tool_calls.whole(content.get("id"), content["name"], content["args"])
-        return self._finished(content)
+            return self._tool_calls.whole(
+                content.get("id"), content.get("name") or "", content.get("args")
+            )
+        return [
+            chunk
+            for block in read_block({"index": index, **content}, AIMessage(""))
+            for chunk in self._rest(block)
+        ]
 
     def complete(self, message: AIMessage) -> list[Chunk]:
         """Map the whole message: content that was not streamed, then the tool calls."""
+        blocks = blocks_of(message, whole=True)
         show = self._block if self.source is None else self._rest
-        chunks = [chunk for block in blocks_of(message) for chunk in show(block)]
+        waiting, self._waiting = self._waiting, []
+        chunks = [chunk for block in blocks for chunk in show(block)]
+        self._waiting = self._waiting or waiting
+        chunks += self._sources_and_files.beside(message)
+        if not self._heard and (refusal := refusal_text(message)) is not None:
+            chunks += self.text(None, refusal)
         chunks += self.speech.end()
-        for call in message.tool_calls:
+        for call in listed_calls(message, blocks):
             if (call["id"] or "") not in self._whole:
                 chunks += self._tool_calls.whole(call["id"], call["name"], call["args"])
         for invalid in message.invalid_tool_calls:
@@ -87,56 +120,100 @@ class ModelOutput:
 
     def fail(self) -> list[Chunk]:
         """End everything that is open; unfinished tool calls get no result."""
-        return [*self.speech.end(), *self._tool_calls.fail()]
+        chunks = self.speech.end()
+        for block in self._waiting:
+            chunks += self._unread.keep(block["kind"], block["value"])
+        self._waiting = []
+        return [*chunks, *self._tool_calls.fail()]
+
+    def _say(self, kind: PartKind, index: object, text: str) -> list[Chunk]:
+        self._heard.add(kind, index, text)
+        say = self.speech.text if kind == "text" else self.speech.reasoning
+        return say(index, text)
 
     def _block(self, block: Mapping[str, Any]) -> list[Chunk]:
         """Map a content block. Calls of the program's tools come elsewhere, as chunks or whole."""
         kind, index = block.get("type"), block.get("index")
         if kind == "text":
-            text = self.speech.text(index, block.get("text") or "")
+            text = self._say("text", index, block.get("text") or "")
             return [*text, *self._sources_and_files.sources(block)]
         if kind == "reasoning":
-            return self.speech.reasoning(index, block.get("reasoning") or "")
+            return self._say("reasoning", index, block.get("reasoning") or "")
         if kind == "server_tool_call_chunk":
             return self._tool_calls.chunk(
-                index, block.get("id"), block.get("name"), block.get("args") or "", provider=True
+                index, block.get("id"), block.get("name"), block.get("args"), provider=True
             )
-        return self._finished(block)
+        return self._whole_block(block)
 
-    def _finished(self, block: Mapping[str, Any]) -> list[Chunk]:
+    def _rest(self, block: Mapping[str, Any]) -> list[Chunk]:
         """Map the remainder of a streamed block, or a block that comes in one piece.
 
         Mapping the same block again sends nothing.
         """
-        kind = block.get("type")
+        kind, index = block.get("type"), block.get("index")
         if kind == "text":
-            return self._sources_and_files.sources(block)
+            rest = self._heard.rest("text", index, block.get("text") or "")
+            return [*self._say("text", index, rest), *self._sources_and_files.sources(block)]
+        if kind == "reasoning":
+            rest = self._heard.rest("reasoning", index, block.get("reasoning") or "")
+            return self._say("reasoning", index, rest)
+        if index is not None and (kind, index) in self._files:
+            # LangChain concatenates the files of one index, and the result is no file.
+            return []
+        return self._whole_block(block)
+
+    def _whole_block(self, block: Mapping[str, Any]) -> list[Chunk]:
+        kind = block.get("type")
         if kind == "server_tool_call":
             return self._tool_calls.provider_call(block)
         if kind == "server_tool_result":
             return self._tool_calls.provider_result(block)
-        if kind in FILE_KINDS and (file := self._sources_and_files.file(block)):
+        if kind == PROGRAM_CALL:
+            return self._tool_calls.program_call(block)
+        if kind == UNREAD:
+            self._waiting.append(block)
+        if kind not in FILE_KINDS:
+            return []
+        if not self._sources_and_files.is_readable(block):
+            self._waiting.append({"kind": f"block {kind}", "value": block})
+        elif file := self._sources_and_files.file(block):
             self._files.add((kind, block.get("index")))
             return [*self.speech.end(), *file]
         return []
 
-    def _rest(self, block: Mapping[str, Any]) -> list[Chunk]:
-        index = block.get("index")
-        if index is not None and (block.get("type"), index) in self._files:
-            # LangChain concatenates the files of one index, and the result is no file.
-            return []
-        return self._finished(block)
-
     def _delta(self, index: object, delta: Mapping[str, Any]) -> list[Chunk]:
-        if delta["type"] == "text-delta":
-            return self.speech.text(index, delta["text"])
-        if delta["type"] == "reasoning-delta":
-            return self.speech.reasoning(index, delta["reasoning"])
-        if delta["type"] == "tool-call-delta":
-            return self._tool_calls.chunk(index, None, None, delta["args"])
-        fields = delta.get("fields") or {}
-        if delta["type"] == "block-delta" and fields.get("type") == "tool_call_chunk":
+        kind, fields = delta.get("type"), delta.get("fields") or {}
+        if kind == "text-delta":
+            return self._say("text", index, delta.get("text") or "")
+        if kind == "reasoning-delta":
+            return self._say("reasoning", index, delta.get("reasoning") or "")
+        if kind == "tool-call-delta":
+            return self._tool_calls.chunk(index, None, None, delta.get("args"))
+        if kind == "block-delta" and fields.get("type") == "tool_call_chunk":
             return self._tool_calls.so_far(
                 index, fields.get("id"), fields.get("name"), fields.get("args") or ""
             )
         return []
+
+
+class Heard:
+    """The text and reasoning that a model has streamed, to find what its whole message adds."""
+
+    def __init__(self) -> None:
+        self._all: dict[PartKind, list[str]] = {"text": [], "reasoning": []}
+        self._placed: dict[tuple[PartKind, object], list[str]] = {}
+
+    def __bool__(self) -> bool:
+        return any(self._all.values())
+
+    def add(self, kind: PartKind, index: object, text: str) -> None:
+        if text:
+            self._all[kind].append(text)
+            self._placed.setdefault((kind, index), []).append(text)
+
+    def rest(self, kind: PartKind, index: object, text: str) -> str:
+        """Return the end of a whole block that was not streamed, or all of it."""
+        placed = "".join(self._placed.get((kind, index), ()))
+        if placed and text.startswith(placed):
+            return text[len(placed) :]
+        return "" if text in "".join(self._all[kind]) else text

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import mimetypes
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
+
+from langchain_core.messages import AIMessage
 
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
 from monostream_ai.ui_messages.browser_safety import is_link
@@ -24,8 +26,8 @@ FILE_KINDS: Final[Mapping[str, str]] = {
 """The types of content blocks that are files, and the media type to assume for each."""
 
 DOCUMENT_TITLE: Final = "Source"
-MAX_TITLE: Final = 200
-"""Characters of the cited text that serve as the title of a document without one."""
+_ID_KEYS: Final = ("id", "file_id", "source")
+"""Names of a document's id, by vendor: LangChain, OpenAI, then Anthropic."""
 
 
 class SourcesAndFiles:
@@ -48,42 +50,52 @@ class SourcesAndFiles:
 
     def sources(self, block: Mapping[str, Any]) -> list[Chunk]:
         """Map the citations of a text block."""
-        annotations = block.get("annotations")
-        if not isinstance(annotations, list):
-            return []
-        cited = [one for one in annotations if isinstance(one, Mapping)]
-        return [chunk for one in cited for chunk in self._source(one)]
+        annotations = block.get("annotations") or block.get("citations")
+        return self._all(annotations if isinstance(annotations, list) else ())
+
+    def beside(self, message: AIMessage) -> list[Chunk]:
+        """Map the sources that a message names beside its content."""
+        return self._all(
+            cited
+            for fields in (message.additional_kwargs, message.response_metadata)
+            for cited in _beside(fields)
+        )
+
+    def is_readable(self, block: Mapping[str, Any]) -> bool:
+        """Whether a browser can open a file, image, audio or video block."""
+        return _url(block) is not None
 
     def file(self, block: Mapping[str, Any]) -> list[Chunk]:
         """Map a file, image, audio or video block; left out if only the provider can open it."""
-        media_type = _media_type(block)
-        data, url = block.get("base64"), block.get("url")
-        if isinstance(data, str) and data:
-            url = f"data:{media_type};base64,{data}"
-        if not isinstance(url, str) or not (url.startswith("data:") or is_link(url)):
-            logger.debug("leaving out a %s block that no browser can open", block.get("type"))
-            return []
+        url = _url(block)
         # A hash instead of the URL, which may hold megabytes.
-        if not self._is_new(("file", hash(url), len(url))):
+        if url is None or not self._is_new(("file", hash(url), len(url))):
             return []
-        return self._builder.file(url, media_type=media_type)
+        return self._builder.file(url, media_type=_media_type(block))
+
+    def _all(self, cited: Iterable[Any]) -> list[Chunk]:
+        return [
+            chunk for one in cited if isinstance(one, Mapping) for chunk in self._source(_sent(one))
+        ]
 
     def _source(self, citation: Mapping[str, Any]) -> list[Chunk]:
-        url, title = citation.get("url"), citation.get("title")
-        title = title if isinstance(title, str) and title else None
+        url, title = citation.get("url"), _text(citation.get("title"))
         if isinstance(url, str) and is_link(url):
             new = self._is_new(("url", url))
-            return self._builder.source_url(url, url, title=title) if new else []
-        text = citation.get("cited_text")
-        name = title or (text[:MAX_TITLE] if isinstance(text, str) and text else None)
-        source_id = citation.get("id") if isinstance(citation.get("id"), str) else name
-        if not isinstance(source_id, str):
+            return self._builder.source_url(url, url, title=title or None) if new else []
+        filename, quoted = _text(citation.get("filename")), _text(citation.get("cited_text"))
+        title = title or filename
+        source_id = next(filter(None, (_text(citation.get(key)) for key in _ID_KEYS)), title)
+        if not source_id and isinstance(number := citation.get("document_index"), int):
+            source_id = f"document-{number}"
+        if not source_id and not quoted:
             logger.debug("leaving out a citation that has no link, title, text or id")
             return []
+        source_id, title = source_id or DOCUMENT_TITLE, title or DOCUMENT_TITLE
         if not self._is_new(("document", source_id, title)):
             return []
         return self._builder.source_document(
-            source_id, media_type="text/plain", title=name or DOCUMENT_TITLE
+            source_id, media_type="text/plain", title=title, filename=filename or None
         )
 
     def _is_new(self, key: object) -> bool:
@@ -92,6 +104,44 @@ class SourcesAndFiles:
             self._seen.add(key)
             self._in_step.add(key)
         return new
+
+
+def _sent(citation: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return all fields of a citation on one level, in its provider's form too."""
+    nested = [citation.get(key) for key in ("value", "extras", "url_citation")]
+    fields = [field for field in nested if isinstance(field, Mapping)]
+    return {key: value for field in [*fields, citation] for key, value in field.items()}
+
+
+def _beside(fields: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the sources in the fields of a message.
+
+    Those are the search results and citations of Perplexity and xAI, and Gemini's grounding.
+    """
+    for key in ("search_results", "citations"):
+        listed = fields.get(key)
+        for source in listed if isinstance(listed, list) else ():
+            yield {"url": source} if isinstance(source, str) else source
+    grounding = fields.get("grounding_metadata") or fields.get("groundingMetadata")
+    if not isinstance(grounding, Mapping):
+        return
+    pieces = grounding.get("grounding_chunks") or grounding.get("groundingChunks")
+    for piece in pieces if isinstance(pieces, list) else ():
+        for place in piece.values() if isinstance(piece, Mapping) else ():
+            if isinstance(place, Mapping):
+                yield {"url": place.get("uri"), "title": place.get("title")}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _url(block: Mapping[str, Any]) -> str | None:
+    data, url = block.get("base64"), block.get("url")
+    if isinstance(data, str) and data:
+        return f"data:{_media_type(block)};base64,{data}"
+    readable = isinstance(url, str) and (url.startswith("data:") or is_link(url))
+    return url if readable and isinstance(url, str) else None
 
 
 def _media_type(block: Mapping[str, Any]) -> str:

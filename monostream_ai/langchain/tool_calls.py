@@ -9,10 +9,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from monostream_ai.json_text import encode_json
 from monostream_ai.langchain.agent_message import AgentMessage
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.call_ids import CallIds
-from monostream_ai.ui_messages.model_output import Speech, StreamedCalls
+from monostream_ai.ui_messages.model_output import Speech, StreamedCall, StreamedCalls
 from monostream_ai.ui_messages.texts import FAILED_TEXT, INVALID_INPUT_TEXT
 
 
@@ -33,28 +34,31 @@ class ToolCalls:
         self._streamed = StreamedCalls()
         # Published ids of calls that the provider executes, by the model's own ids.
         self._provider_calls: dict[str, str] = {}
+        self._provider_results: dict[str, str] = {}
 
     def chunk(
         self,
         index: object,
         call_id: str | None,
         name: str | None,
-        arguments: str,
+        arguments: Any,
         *,
         provider: bool = False,
     ) -> list[Chunk]:
-        """Append to the input of a call, which `StreamedCalls.find` picks."""
-        call = self._streamed.find(index, call_id, provider_executed=provider)
-        call.call_id, call.name = call.call_id or call_id, call.name or name
-        call.arguments += arguments
+        """Append to the input of a call, which `StreamedCalls.find` picks.
+
+        Args:
+            arguments: JSON text, or the whole input as some servers send it.
+        """
+        text = arguments if isinstance(arguments, str) else _as_json_text(arguments)
+        call = self._streamed.find(index, call_id, name, provider_executed=provider)
+        call.add(call_id, name, text)
         if call.published is not None:
-            return self._message.tool_input(call.published, call.name or "", arguments)
-        if not call.call_id or not call.name:
+            return self._message.tool_input(call.published, call.name or "", text)
+        if not call.call_id or not call.name or not call.arguments:
+            # More of the name may come until the first argument.
             return []
-        published = self._calls.publish(call.call_id)
-        if provider:
-            self._provider_calls[call.call_id] = published
-        return self._speech.announce(call, published)
+        return self._announce(call)
 
     def so_far(
         self, index: object, call_id: str | None, name: str | None, arguments: str
@@ -63,16 +67,34 @@ class ToolCalls:
 
         langchain-core 1.4 streams inputs like that in its `v3` events.
         """
-        known = self._streamed.find(index, call_id).arguments
-        return self.chunk(index, call_id, name, arguments.removeprefix(known))
+        call = self._streamed.find(index, call_id)
+        news = arguments.removeprefix(call.arguments)
+        return self.chunk(index, call_id, None if call.name else name, news)
 
     def whole(self, call_id: str | None, name: str, arguments: Any) -> list[Chunk]:
-        """Give a call its whole input."""
-        published, value = self._published(call_id, name), to_json_value(arguments)
+        """Give a call its whole input; text is parsed as JSON."""
+        published, value = self._published(call_id, name), to_json_value(_as_input(arguments))
         return [*self._speech.end(), *self._message.tool_call(published, name, value)]
 
+    def program_call(self, block: Mapping[str, Any]) -> list[Chunk]:
+        """Map a call for the program that the message does not list, unless it was mapped before.
+
+        The tool message that answers it carries the same id.
+        """
+        call_id = str(block.get("id") or "")
+        if self._calls.find(call_id) is not None:
+            return []
+        return self.whole(call_id, str(block.get("name")), block.get("args"))
+
     def invalid(self, call_id: str | None, name: str | None, arguments: str | None) -> list[Chunk]:
-        """End a call whose input is no valid JSON."""
+        """End a call whose input is no valid JSON.
+
+        LangChain joins the pieces of calls that share an index and have no ids. Such a call is left
+        to `fail`, which ends the calls that were streamed.
+        """
+        streamed = [call for call in self._streamed if not call.provider_executed]
+        if len(streamed) > 1 and arguments == "".join(call.arguments for call in streamed):
+            return []
         published = self._published(call_id, name or "")
         chunks = self._speech.end()
         return chunks + self._message.tool_input_error(
@@ -83,46 +105,81 @@ class ToolCalls:
         """End the calls whose input never became whole; they get no result."""
         chunks: list[Chunk] = []
         for call in self._streamed:
+            if call.published is None and (call.name or call.arguments):
+                chunks += self._announce(call)
             if call.published is not None and self._calls.state(call.published) == "streaming":
                 chunks += self._message.tool_input_error(
-                    call.published, call.name or "", None, INVALID_INPUT_TEXT
+                    call.published, call.name or "unknown", None, INVALID_INPUT_TEXT
                 )
         self._streamed.clear()
         return chunks
 
     def provider_call(self, block: Mapping[str, Any]) -> list[Chunk]:
         """Map a whole call that the provider executes; the final message repeats it."""
-        call_id = str(block.get("id") or "")
+        arguments = _as_input(block.get("args"))
+        call_id = str(block.get("id") or f"{block.get('name')} {_as_json_text(arguments)}")
         published = self._provider_calls.get(call_id)
         if published is None:
-            published = self._provider_calls[call_id] = self._publish(call_id)
+            published = self._provider_calls[call_id] = self._publish(block.get("id"))
         elif self._calls.state(published) != "streaming":
             return []
-        name, value = str(block.get("name") or "unknown"), to_json_value(block.get("args"))
+        name, value = str(block.get("name") or "unknown"), to_json_value(arguments)
         chunks = self._speech.end()
         return chunks + self._message.tool_call(published, name, value, provider_executed=True)
 
     def provider_result(self, block: Mapping[str, Any]) -> list[Chunk]:
-        """Map the result of a call that the provider executed."""
-        published = self._provider_calls.get(str(block.get("tool_call_id") or ""))
-        if published is None or self._calls.state(published) == "done":
-            return []
-        chunks = self._end_provider_input(published)
+        """Map the result of a call that the provider executed; the final message repeats it.
+
+        A result whose id is that of no call belongs to the last call of its tool that waits, or
+        else to a call of its own.
+        """
+        call_id, output = block.get("tool_call_id"), to_json_value(block.get("output"))
+        key = str(call_id or _as_json_text(output))
+        published = self._provider_results.get(key)
+        if published is None:
+            published, chunks = self._find_provider_call(block)
+            self._provider_results[key] = published
+        else:
+            chunks = []
+        if self._calls.state(published) == "done":
+            return chunks
+        chunks += self._end_provider_input(published)
         if block.get("status") == "error":
             return [*chunks, *self._message.tool_error(published, FAILED_TEXT)]
-        return [*chunks, *self._message.tool_output(published, to_json_value(block.get("output")))]
+        return [*chunks, *self._message.tool_output(published, output)]
+
+    def _find_provider_call(self, block: Mapping[str, Any]) -> tuple[str, list[Chunk]]:
+        call_id, tool = str(block.get("tool_call_id") or ""), _tool_of(block)
+        # An earlier model call of a paused turn may have made the call.
+        found = self._provider_calls.get(call_id) or self._calls.find_unanswered(call_id)
+        if found is not None:
+            return found, []
+        for published in reversed(self._provider_calls.values()):
+            call = self._message.call(published)
+            waits = call is not None and call.state in ("streaming", "called")
+            if waits and call is not None and (not call_id or call.name == tool):
+                return published, []
+        published = self._publish(call_id)
+        chunks = self._speech.end()
+        return published, chunks + self._message.tool_call(
+            published, tool, {}, provider_executed=True
+        )
 
     def _end_provider_input(self, published: str) -> list[Chunk]:
         call = next((call for call in self._streamed if call.published == published), None)
         if call is None or self._calls.state(published) != "streaming":
             return []
-        try:
-            arguments = to_json_value(json.loads(call.arguments or "{}"))
-        except (ValueError, RecursionError):
-            arguments = call.arguments
+        arguments = to_json_value(_as_input(call.arguments or "{}"))
         return self._message.tool_call(
             published, call.name or "", arguments, provider_executed=True
         )
+
+    def _announce(self, call: StreamedCall) -> list[Chunk]:
+        published = self._publish(call.call_id)
+        if call.provider_executed and call.call_id:
+            self._provider_calls[call.call_id] = published
+        call.name = call.name or "unknown"
+        return self._speech.announce(call, published)
 
     def _published(self, call_id: str | None, name: str) -> str:
         """Return the message's id of a call that is whole now: streamed before, or new.
@@ -141,3 +198,24 @@ class ToolCalls:
             self._unnamed += 1
             call_id = f"{self._run_id}:call-{self._unnamed}"
         return self._calls.publish(call_id)
+
+
+def _as_json_text(arguments: Any) -> str:
+    return "" if arguments is None else encode_json(to_json_value(arguments))
+
+
+def _as_input(arguments: Any) -> Any:
+    if not isinstance(arguments, str):
+        return arguments
+    try:
+        return json.loads(arguments)
+    except (ValueError, RecursionError):
+        return arguments
+
+
+def _tool_of(result: Mapping[str, Any]) -> str:
+    """Return the name of the tool that a result comes from, as far as the block tells."""
+    extras = result.get("extras")
+    told: Mapping[str, Any] = extras if isinstance(extras, Mapping) else {}
+    name = result.get("name") or told.get("name") or told.get("block_type") or "unknown"
+    return str(name).removesuffix("_tool_result")

@@ -13,10 +13,9 @@ from langchain_core.messages import AIMessage
 from langchain_core.outputs import Generation
 
 from monostream_ai.langchain.agent_message import AgentMessage
-from monostream_ai.langchain.content_blocks import refuses
+from monostream_ai.langchain.endings import finish_reason, is_refused
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.model_output import Summary
-from monostream_ai.ui_messages.texts import finish_reason_of
 
 _COUNTS: Final = (
     ("inputTokens", "input_tokens"),
@@ -45,7 +44,7 @@ class Usage:
     def stopped(self, message: AIMessage) -> None:
         """Take the finish reason from a chat model's message."""
         reason = finish_reason(message.response_metadata, calls_tools=bool(message.tool_calls))
-        self._reason = "content-filter" if refuses(message) else reason
+        self._reason = "content-filter" if is_refused(message) else reason
 
     def completed(self, generation: Generation | None) -> None:
         """Take the finish reason from the result of a completion model."""
@@ -63,22 +62,3 @@ def token_counts(message: AIMessage) -> dict[str, int]:
     counts = {name: usage.get(key) for name, key in _COUNTS}
     counts |= {name: (usage.get(details) or {}).get(key) for name, details, key in _DETAILS}
     return {name: count for name, count in counts.items() if count}
-
-
-def finish_reason(metadata: Mapping[str, Any], *, calls_tools: bool = False) -> str:
-    """Return the finish reason in a model's metadata, `stop` if it has none.
-
-    Args:
-        metadata: `response_metadata` of a message, or `generation_info` of a completion.
-    """
-    if calls_tools:
-        return "tool-calls"
-    incomplete = metadata.get("incomplete_details")
-    given = incomplete.get("reason") if isinstance(incomplete, dict) else None
-    given = (
-        given
-        or metadata.get("finish_reason")
-        or metadata.get("stop_reason")
-        or metadata.get("status")
-    )
-    return finish_reason_of(str(given)) if given else "stop"

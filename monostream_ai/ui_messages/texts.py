@@ -22,6 +22,8 @@ INVALID_INPUT_TEXT: Final = "The arguments of the call are not valid."
 
 NOT_SHOWN_TEXT: Final = "The result cannot be shown."
 
+REFUSED_TEXT: Final = "The model refused to answer."
+
 TOO_LARGE_TEXT: Final = "The result is too large to show."
 
 _FINISH_REASONS: Final[Mapping[str, str]] = {

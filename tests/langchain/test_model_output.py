@@ -13,9 +13,9 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
 from langchain_core.outputs import ChatGenerationChunk, Generation, GenerationChunk, LLMResult
 
+from monostream_ai.langchain.endings import finish_reason
 from monostream_ai.langchain.mapper import LangChainMapper
 from monostream_ai.langchain.tool_results import output_value
-from monostream_ai.langchain.usage import finish_reason
 from monostream_ai.ui_messages import Chunk
 from tests.langchain.one_model import block, call, new_mapper, said
 from tests.langchain.recording import outline

@@ -65,7 +65,7 @@ async def test_a_page_that_a_failed_attempt_cited_is_shown_again() -> None:
     [
         ({"id": "d1", "title": "Report"}, ["source-document d1 text/plain Report"]),
         ({"title": "Report"}, ["source-document Report text/plain Report"]),
-        ({"cited_text": "As said"}, ["source-document As said text/plain As said"]),
+        ({"cited_text": "As said"}, ["source-document Source text/plain Source"]),
         ({"id": "d1"}, ["source-document d1 text/plain Source"]),
         ({"url": "javascript:alert(1)", "title": "Evil"}, ["source-document Evil text/plain Evil"]),
         ({}, []),
