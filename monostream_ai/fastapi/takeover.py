@@ -124,7 +124,8 @@ class Takeover:
         async with sweeping(
             sweep.run,
             every=every,
-            first_after=every,
+            # Turns of a process that was killed and started again are waiting already.
+            first_after=0.0 if state == "open" else every,
             jitter=SWEEP_JITTER,
             name=f"sweep {prefix} {state}",
             on_error=_warn,

@@ -27,8 +27,8 @@ RETRY: Final = 1.0
 class SQLiteNotifier(ServingNotifier):
     """Watches the file's data version, which changes with each commit of another connection.
 
-    It does not tell which stream has moved, so each change is a resync. A write-ahead log that
-    cannot be emptied is reported as `checkpoint`.
+    It does not tell which stream has moved, so each change is a resync. So is the death of a
+    process that was writing. A write-ahead log that cannot be emptied is reported as `checkpoint`.
 
     Args:
         store: The source of the data version. Borrowed: `aclose` leaves it open.
@@ -57,7 +57,9 @@ class SQLiteNotifier(ServingNotifier):
                 known, delay = None, RETRY
                 logger.debug("%r looks again in %.1f s", self, delay)
             else:
-                changed = current != known
+                # The end of a process is no commit, but its versions are lost now.
+                died = self._store.somebody_died()
+                changed = current != known or died
                 known = current
                 delay = FASTEST if changed else min(delay * 1.5, SLOWEST)
                 if self._healthy and changed:

@@ -160,7 +160,7 @@ async def test_a_reader_of_such_a_turn_is_told_its_end(
     backend: Backend, new_service: NewService, serve: Serve
 ) -> None:
     await poisoned(backend)
-    client = await serve(new_service(lease=LEASE), greet, sweep_interval=60.0)
+    client = await serve(new_service(lease=LEASE), greet, sweep_interval=60.0, replay_window=60.0)
     assert types_in((await client.get()).text) == ["start", "error", "finish"]
 
 

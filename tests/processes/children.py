@@ -85,6 +85,9 @@ class Child:
             say("read", subscription.cursor, chunk.get("n", chunk["type"]))
         say("ended")
 
+    async def end(self, stream_id: str) -> None:
+        say("ended", await self._service.end_lost(stream_id, 0))
+
     async def stop(self, stream_id: str) -> None:
         say("stopped", await self._service.stop(stream_id))
 

@@ -56,6 +56,7 @@ STEPS: Final = (
         3,
         columns=(
             ("stream_version", "attendant", "text"),
+            ("stream_version", "holder", "text"),
             ("stream_version", "attended", "integer"),
             ("stream_version", "attended_until", "instant"),
             ("stream_version", "abandoned_at", "instant"),

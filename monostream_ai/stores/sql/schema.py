@@ -84,6 +84,8 @@ stream_version = Table(
     # The token that looks after the version, from its opener on; NULL if it is not watched, or is
     # settled.
     Column("attendant", Text),
+    # The process that writes the version, where its death can be seen; NULL elsewhere.
+    Column("holder", Text),
     # How often somebody attended to the version, until when nobody else may, and when all gave up.
     Column("attended", Integer),
     Column("attended_until", _Instant),

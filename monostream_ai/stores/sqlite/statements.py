@@ -2,7 +2,7 @@
 
 The write lock makes a fence simple: nobody commits between a check and the write after it. A chunk
 is fenced in `_APPENDABLE`, older versions are fenced in `FENCE`, and a stop is stored by `CLAIM`.
-A lease is judged by comparing `lease_until` with `NOW`.
+A lease is judged by comparing `LAPSES` with `NOW`.
 
 Instants are seconds since 1970 by the host's clock, which all processes of a file share.
 """
@@ -16,6 +16,10 @@ from typing import Final
 from monostream_ai.types import MAX_DOUBLINGS
 
 NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
+
+# When the lease of `v` lapses: at once if its process is known to be dead. `lives` is a function of
+# ours (see `presence`).
+LAPSES: Final = f"(CASE WHEN lives(holder) THEN lease_until ELSE min(lease_until, {NOW}) END)"
 
 # The newest version of a stream, also the number that a deleted one keeps. Other programs write
 # chunks without a version row, so both tables are asked.
@@ -50,10 +54,10 @@ UPDATE stream_version SET writer = NULL, settler = NULL, attendant = NULL
 OPEN: Final = f"""
 INSERT INTO stream_version (stream_id, version, writer, opener, state, next_id, lease_seconds,
                             lease_until, message_id, owner,
-                            attempt, metadata, created_at, attendant, deleted_to)
+                            attempt, metadata, created_at, attendant, holder, deleted_to)
 VALUES (:stream, :version, :writer, :writer, 'open', 0, :lease,
         {NOW} + :lease, :message_id, :owner,
-        :attempt, :metadata, {NOW}, CASE WHEN :watched THEN :writer END,
+        :attempt, :metadata, {NOW}, CASE WHEN :watched THEN :writer END, :holder,
         (SELECT CASE WHEN {_STORED} THEN deleted_to ELSE version END FROM stream_version
           WHERE stream_id = :stream ORDER BY version DESC LIMIT 1))
 """
@@ -97,7 +101,7 @@ INSERT INTO stream_chunk (stream_id, version, id, created_at, chunk) VALUES (?, 
 """
 
 HEAD: Final = f"""
-SELECT state, next_id, lease_until - {NOW}, opener, coalesce(deleted_to, -1) FROM stream_version
+SELECT state, next_id, {LAPSES} - {NOW}, opener, coalesce(deleted_to, -1) FROM stream_version
  WHERE stream_id = ? AND version = ?
 """
 
@@ -127,12 +131,13 @@ UPDATE stream_version SET lease_seconds = :lease, lease_until = {NOW} + :lease
 # `writer` fences the publisher. A repeated call by the same taker matches its own token.
 CLAIM: Final = f"""
 UPDATE stream_version
-   SET writer = :writer, lease_seconds = :lease, lease_until = {NOW} + :lease,
+   SET writer = :writer, holder = :holder,
+       lease_seconds = :lease, lease_until = {NOW} + :lease,
        stop_requested_at = CASE WHEN :stop THEN coalesce(stop_requested_at, {NOW})
                                 ELSE stop_requested_at END
  WHERE stream_id = :stream AND version = :version AND state = 'open'
    AND NOT EXISTS (SELECT 1 FROM stream_version WHERE stream_id = :stream AND version > :version)
-   AND (writer = :writer OR lease_until <= {NOW} OR (:stop AND stop_requested_at IS NULL))
+   AND (writer = :writer OR {LAPSES} <= {NOW} OR (:stop AND stop_requested_at IS NULL))
 """
 
 NEXT_ID: Final = """
@@ -147,7 +152,7 @@ UPDATE stream_version SET lease_until = {NOW}
 
 # The fields of VersionInfo, by name.
 _FIELDS: Final = f"""
-stream_id, version, state, next_id, lease_until - {NOW} AS lease_left, created_at, closed_at,
+stream_id, version, state, next_id, {LAPSES} - {NOW} AS lease_left, created_at, closed_at,
        {NOW} - closed_at AS closed_for, stop_requested_at, message_id, owner, attempt, metadata,
        coalesce(attended, 0) AS attended, abandoned_at
 """
@@ -181,7 +186,7 @@ SELECT id, created_at, length(CAST(chunk AS blob)) FROM stream_chunk
 _WATCHED: Final = "(attendant IS NOT NULL OR settler IS NOT NULL)"
 
 # Whether the version `v` may be taken: it is lost or closed, and nobody attends to it.
-_FREE: Final = f"lease_until <= {NOW} AND coalesce(attended_until, 0) <= {NOW}"
+_FREE: Final = f"{LAPSES} <= {NOW} AND coalesce(attended_until, 0) <= {NOW}"
 
 # An open version that was superseded is the business of the newer one. A process of an earlier
 # release that prunes a version leaves its attendant.

@@ -111,7 +111,8 @@ class SQLiteStore(Store):
             number = newest + 1 if version is None else version
             # Older versions are fenced in the transaction that opens the new one.
             connection.execute(sql.FENCE, parameters)
-            connection.execute(sql.OPEN, {**parameters, "version": number})
+            held = {**parameters, "version": number, "holder": self._file.holder}
+            connection.execute(sql.OPEN, held)
             if opening.request is not None:
                 connection.execute(sql.STORE_REQUEST, {**parameters, "version": number})
             return number
@@ -174,7 +175,8 @@ class SQLiteStore(Store):
 
         def work(connection: sqlite3.Connection) -> int | None:
             # A stop is stored here.
-            if connection.execute(sql.CLAIM, parameters).rowcount == 0:
+            held = {**parameters, "holder": self._file.holder}
+            if connection.execute(sql.CLAIM, held).rowcount == 0:
                 return None
             ((next_id,),) = connection.execute(sql.NEXT_ID, parameters)
             return int(next_id)
@@ -265,6 +267,10 @@ class SQLiteStore(Store):
         return await self._writer.write(
             lambda connection: prune(connection, older_than=older_than, limit=limit)
         )
+
+    def somebody_died(self) -> bool:
+        """Whether a process has died since the last call that wrote a version read here."""
+        return self._file.somebody_died()
 
     async def data_version(self) -> int:
         """Return a number that changes whenever another store commits, here or in any process.

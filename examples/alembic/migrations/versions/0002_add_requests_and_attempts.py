@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream_id", "version", name=op.f("stream_request_pkey")),
     )
     op.add_column("stream_version", sa.Column("attendant", sa.Text(), nullable=True))
+    op.add_column("stream_version", sa.Column("holder", sa.Text(), nullable=True))
     op.add_column("stream_version", sa.Column("attended", sa.Integer(), nullable=True))
     op.add_column(
         "stream_version",
@@ -70,6 +71,7 @@ def downgrade() -> None:
     op.drop_column("stream_version", "abandoned_at")
     op.drop_column("stream_version", "attended_until")
     op.drop_column("stream_version", "attended")
+    op.drop_column("stream_version", "holder")
     op.drop_column("stream_version", "attendant")
     op.drop_table("stream_request")
     op.drop_table("monostream_timeline")
