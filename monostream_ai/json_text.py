@@ -6,6 +6,7 @@ server-sent events, and NUL travels as an escape, so it fits a `json` or `text` 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Iterable
@@ -15,6 +16,9 @@ from monostream_ai.errors import InvalidChunk
 
 MAX_DEPTH: Final = 200
 """Levels of nesting. Python's own decoder gives up near 1,000 frames of the reader's stack."""
+
+LARGE_TEXT: Final = 256 * 1024
+"""Characters. To decode or encode more takes milliseconds, for which no other task should wait."""
 
 # json.dumps would make a new one for each call.
 _ENCODER: Final = json.JSONEncoder(
@@ -46,6 +50,13 @@ def encode_json(value: object) -> str:
 def decode_json(text: str) -> Any:
     """Decode text that `encode_json` made."""
     return json.loads(text)
+
+
+async def decode_json_aside(text: str) -> Any:
+    """Decode text that `encode_json` made; a large one in another thread."""
+    if len(text) <= LARGE_TEXT:
+        return decode_json(text)
+    return await asyncio.to_thread(decode_json, text)
 
 
 def _is_plain(value: object, depth: int) -> bool:

@@ -22,7 +22,7 @@ from monostream_ai._writing.endings import end_version, stored_chunks
 from monostream_ai._writing.publisher import OnCancel, Publisher
 from monostream_ai.errors import ServiceClosed, StoreUnavailable, UnknownStream
 from monostream_ai.interfaces import BackgroundErrors, Notifier, Store
-from monostream_ai.json_text import decode_json, encode_json
+from monostream_ai.json_text import decode_json_aside, encode_json
 from monostream_ai.observing import ObservedNotifier, ObservedStore, Observer, Statistics
 from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.types import (
@@ -287,7 +287,7 @@ class DurableStreamService(Generic[C]):
         """
         store = await self._connected()
         text = await store.request(check_stream_id(stream_id), check_version(version))
-        return None if text is None else decode_json(text)
+        return None if text is None else await decode_json_aside(text)
 
     async def streams(
         self, *, prefix: str = "", after: str | None = None, limit: int = 100

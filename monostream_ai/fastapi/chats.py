@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import quote, unquote
 
 from monostream_ai.errors import Fenced, StreamStopped, UnknownStream, VersionConflict
+from monostream_ai.fastapi.continuing import verified
 from monostream_ai.fastapi.finishing import Finisher
 from monostream_ai.fastapi.replays.starting import SUPERSEDED, Replay
 from monostream_ai.fastapi.requests import ChatRequest, RequestRefused
@@ -118,7 +119,8 @@ class Chats:
         """Start a turn, or find the one that already answers this request.
 
         Raises:
-            RequestRefused: Another turn runs, or the chat has another owner.
+            RequestRefused: Another turn runs, the chat has another owner, or the request continues
+                a message that it may not continue; see `verified`.
         """
         stream_id = chat_stream_id(request.chat_id, owner=owner, prefix=self._stream_prefix)
         # Another request or process may take the next version at any time; then look again.
@@ -201,6 +203,7 @@ class Chats:
         if latest is not None:
             self._finisher.begin(stream_id, latest.version)
         await self._finisher.idle(stream_id)
+        request = await verified(self._service, request, latest)
         version = taken + 1 if latest is None else latest.version + 1
         try:
             # The version is explicit, so that of two requests at once one starts the turn and the
@@ -215,22 +218,20 @@ class Chats:
         if latest.lost:
             await self._takeover.run_again_or_end(latest)
             return False
-        answered = await ChatRequest.stored_with(self._service, latest)
-        repeated = answered is not None and request.asks_the_same_as(answered)
-        if self._on_busy == "attach" or repeated:
+        if self._on_busy == "attach" or await request.repeats(self._service, latest):
             return True
         if self._on_busy == "refuse":
             raise RequestRefused(409, BUSY)
+        # A request that will be refused must stop nothing.
+        await verified(self._service, request, latest)
         await self._stop(latest)
         return False
 
     async def _answered_just_now(self, latest: VersionInfo, request: ChatRequest) -> bool:
         """Return whether a browser or proxy that got no response repeats an answered request."""
-        # Stored requests are large: these checks settle most questions without reading one.
         if not self._is_shown(latest) or request.trigger != "submit-message":
             return False
-        answered = await ChatRequest.stored_with(self._service, latest)
-        if answered is None or request.body != answered.body:
+        if not await request.repeats(self._service, latest):
             return False
         # A question whose answer failed or was stopped is repeated on purpose.
         last = self._service.subscribe(

@@ -35,7 +35,7 @@ class FinishedTurn:
     owner: str | None
     ending: Literal["finish", "error", "abort"]
     messages: list[UIMessage]
-    """The messages that the client had sent; they may be forged."""
+    """The messages that the client had sent, as in `ChatTurn.messages`; most may be forged."""
     body: Body
     """The whole JSON body of the request."""
 
@@ -110,13 +110,17 @@ class Finisher:
             )
 
 
-def finished_message(request: ChatRequest, chunks: list[Chunk]) -> UIMessage:
+def finished_message(request: ChatRequest | None, chunks: list[Chunk]) -> UIMessage:
     """Return the whole message of a turn, including the parts that the turn continued.
 
     No part is left streaming. A stopped message has `metadata.stopped`, a failed one
     `metadata.failed`.
+
+    Args:
+        request: None if no chat router opened the version.
     """
-    reducer = MessageReducer(None if request.continued_message_id is None else request.messages[-1])
+    continued = None if request is None else request.continued_message
+    reducer = MessageReducer(continued)
     failed = _ending(chunks) == "error"
     for chunk in chunks:
         try:

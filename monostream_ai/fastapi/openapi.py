@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from monostream_ai.fastapi.messages import MAX_PARTS, Options, message_schema
+from monostream_ai.fastapi.requests import MAX_VALUES
+
 _REFUSAL: Final[dict[str, Any]] = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 _STREAM: Final[dict[str, Any]] = {
     "description": (
@@ -17,26 +20,34 @@ _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     403: {"description": "Not allowed.", **_REFUSAL},
     503: {"description": "The store does not answer, or the process is shutting down.", **_REFUSAL},
 }
-_MESSAGE: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["role", "parts"],
-    "properties": {
-        "id": {"type": "string"},
-        "role": {"enum": ["system", "user", "assistant"]},
-        "parts": {"type": "array", "items": {"type": "object"}},
-    },
+_MESSAGE: Final = message_schema()
+_CHAT_ID: Final[dict[str, Any]] = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 1000,
+    "not": {"enum": [".", ".."]},
+    "description": "The chat.",
 }
 _QUESTION: Final[dict[str, Any]] = {
     "type": "object",
+    "description": (
+        f"At most {MAX_PARTS:,} parts in all messages, and {MAX_VALUES:,} JSON values. If the last "
+        "message is the assistant's, it is the latest answer of the chat, with the results and "
+        "decisions that the answer waits for. Your own keys reach the reply."
+    ),
     "required": ["id"],
-    "properties": {
-        "id": {"type": "string", "minLength": 1, "maxLength": 1000, "description": "The chat."},
-        "messages": {"type": "array", "minItems": 1, "items": _MESSAGE},
-        "message": _MESSAGE,
-        "trigger": {"enum": ["submit-message", "regenerate-message"]},
-        "messageId": {"type": "string"},
-    },
-    "anyOf": [{"required": ["messages"]}, {"required": ["message"]}],
+    "properties": {"id": _CHAT_ID, **Options.model_json_schema()["properties"]},
+    "anyOf": [
+        {
+            "required": ["messages"],
+            "properties": {"messages": {"type": "array", "minItems": 1, "items": _MESSAGE}},
+        },
+        {
+            "required": ["message"],
+            "properties": {"message": _MESSAGE},
+            "not": {"required": ["messages"]},
+        },
+    ],
 }
 
 ANSWER: Final[dict[str, Any]] = {
@@ -44,8 +55,17 @@ ANSWER: Final[dict[str, Any]] = {
     "responses": {
         200: _STREAM,
         **_REFUSALS,
-        404: {"description": "The chat belongs to another user.", **_REFUSAL},
-        409: {"description": "Another question is being answered.", **_REFUSAL},
+        404: {
+            "description": "The chat belongs to another user, or has no answer to continue.",
+            **_REFUSAL,
+        },
+        409: {
+            "description": (
+                "Another question is being answered, or the message to continue is not the latest "
+                "answer, is no longer kept, or does not wait for this."
+            ),
+            **_REFUSAL,
+        },
         413: {"description": "The request is too large.", **_REFUSAL},
     },
     "openapi_extra": {

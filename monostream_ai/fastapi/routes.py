@@ -22,12 +22,12 @@ from monostream_ai.fastapi.requests import (
     check_chat_id,
     check_origin,
     checked_origins,
-    read_body,
     read_run_to_stop,
 )
 from monostream_ai.fastapi.responses import TurnResponse, nothing_to_stream, only_finish
 from monostream_ai.fastapi.takeover import Takeover
 from monostream_ai.service import DurableStreamService
+from monostream_ai.types import check_text
 from monostream_ai.ui_messages.profiles import Profile, check_profile
 
 RUN_ID: Final = "x-workflow-run-id"
@@ -74,7 +74,7 @@ class ChatRoutes:
 
     async def answer(self, request: Request) -> Response:
         check_origin(request, self._allowed_origins)
-        asked = ChatRequest.from_body(await read_body(request, self._max_body_bytes))
+        asked = await ChatRequest.read(request, self._max_body_bytes)
         turn = await self._chats.begin(asked, request.state.owner)
         return self._stream(
             request,
@@ -162,7 +162,8 @@ def owned_by(authorize: Callable[..., Any] | None) -> Callable[..., Awaitable[No
                 "authorize must return the owner as a string that is not empty, "
                 f"not {type(owner).__name__}"
             )
-        request.state.owner = owner
+        # Here, so that each route refuses it, and none builds the id of a stream from it.
+        request.state.owner = check_text("owner", owner)
 
     return store_owner
 

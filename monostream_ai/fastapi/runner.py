@@ -7,6 +7,7 @@ nothing.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -117,10 +118,10 @@ class TurnRunner:
     async def _run(self, assignment: Assignment, opened: asyncio.Future[None]) -> None:
         fields = log_fields(assignment.stream_id, assignment.version)
         try:
-            async with self._publisher(assignment) as pub:
+            async with await self._publisher(assignment) as pub:
                 await pub.write({"type": "start", "messageId": assignment.message_id})
-                if assignment.request.continued_message_id is not None:
-                    note_continued(pub, assignment.request.messages[-1])
+                if assignment.request.continued_message is not None:
+                    note_continued(pub, assignment.request.continued_message)
                 opened.set_result(None)
                 async with _silence_limit(pub, self._max_silence):
                     await self._call(ChatTurn(assignment, pub))
@@ -159,19 +160,23 @@ class TurnRunner:
                     "write it through turn.callback or turn.pub"
                 )
 
-    def _publisher(self, assignment: Assignment) -> Publisher[Chunk]:
-        return self._service.publisher(
+    async def _publisher(self, assignment: Assignment) -> Publisher[Chunk]:
+        # It encodes the request.
+        request = assignment.request
+        make = functools.partial(
+            self._service.publisher,
             assignment.stream_id,
             assignment.version,
             message_id=assignment.message_id,
             owner=assignment.owner,
             attempt=assignment.attempt,
-            request=assignment.request.body,
-            metadata=assignment.metadata,
+            request=request.body,
+            metadata=request.metadata,
             watched=True,
             # Only a drain cancels a turn without ending its version.
             on_cancel="release",
         )
+        return await asyncio.to_thread(make) if request.large else make()
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from monostream_ai._writing.publisher import Publisher
-from monostream_ai.fastapi.requests import CONTINUED, Body, ChatRequest
+from monostream_ai.fastapi.requests import Body, ChatRequest
 from monostream_ai.types import VersionInfo
 from monostream_ai.ui_messages import Chunk, UIMessage
 
@@ -29,11 +29,6 @@ class Assignment:
     attempt: int = 1
     # Fixed before the model is called: every replay, retry and history knows the message by it.
     message_id: str = field(default_factory=lambda: f"msg_{secrets.token_hex(12)}")
-
-    @property
-    def metadata(self) -> dict[str, bool]:
-        """The facts that a replay needs of the request, so that it need not read all of it."""
-        return {CONTINUED: self.request.continued_message_id is not None}
 
     @classmethod
     def first(cls, stream_id: str, version: int, request: ChatRequest, owner: str | None) -> Self:
@@ -93,7 +88,9 @@ class ChatTurn:
     def messages(self) -> list[UIMessage]:
         """The whole conversation or its last message, whichever the client's transport sends.
 
-        A client may forge them.
+        If the last message is the assistant's, this turn continues it, and it is verified: its
+        text, calls and results are those that the chat's latest version stored, and the client has
+        added answers to open calls and approvals only. A client may forge all others.
         """
         return self._assignment.request.messages
 
@@ -104,7 +101,10 @@ class ChatTurn:
 
     @property
     def body(self) -> Body:
-        """The whole JSON body of the request, with your own keys; stored with the version."""
+        """The whole JSON body of the request, with your own keys; stored with the version.
+
+        Its messages are those of `messages`.
+        """
         return self._assignment.request.body
 
     @cached_property
@@ -116,9 +116,8 @@ class ChatTurn:
         # Imported here, so that an application without LangChain does not load it.
         from monostream_ai.langchain import StreamCallbackHandler
 
-        continues = self._assignment.request.continued_message_id == self.message_id
         return StreamCallbackHandler(
-            self.pub, send_start=False, continued=self.messages[-1] if continues else None
+            self.pub, send_start=False, continued=self._assignment.request.continued_message
         )
 
     def langchain_messages(self) -> list[BaseMessage]:
@@ -130,7 +129,8 @@ class ChatTurn:
     def resume_value(self) -> dict[str, Any] | None:
         """Return the value for `Command(resume=…)` after an approval or rejection, else None.
 
-        See `monostream_ai.langchain.resume_value`. Check yourself that this user may decide.
+        The question was asked by this chat's latest version. Check yourself that this user may
+        decide. See `monostream_ai.langchain.resume_value`.
         """
         from monostream_ai.langchain import resume_value
 

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+from monostream_ai import DurableStreamService
 from monostream_ai.fastapi import ChatTurn
+from monostream_ai.ui_messages import UIMessage, chunks_of_message
+from tests.fastapi.chat_client import question
 
 TEXT = [
     {"type": "text-start", "id": "t"},
     {"type": "text-delta", "id": "t", "delta": "Hello"},
     {"type": "text-end", "id": "t"},
 ]
+
+
+async def store_answer(service: DurableStreamService[Any], message: UIMessage) -> None:
+    """Store a message as the latest answer of the chat `c1`."""
+    async with service.publisher(
+        "chat:c1", message_id=message["id"], request=question(id="u0")
+    ) as pub:
+        await pub.write(*chunks_of_message(message))
 
 
 async def greet(turn: ChatTurn) -> None:

@@ -9,7 +9,7 @@ import pytest
 from monostream_ai.fastapi import ChatTurn
 from tests.fastapi.chat_client import chunks_in, question, types_in, user_message
 from tests.fastapi.conftest import NewService, Serve
-from tests.fastapi.replies import TEXT, Held, greet
+from tests.fastapi.replies import TEXT, Held, greet, store_answer
 
 
 async def test_an_answer_is_streamed_from_start_to_done(
@@ -198,10 +198,12 @@ async def test_a_message_id_that_no_row_can_hold_is_refused_and_the_chat_goes_on
 async def test_a_continuation_keeps_the_id_of_its_message(
     new_service: NewService, serve: Serve
 ) -> None:
+    service = new_service()
     assistant = {"id": "a1", "role": "assistant", "parts": []}
+    await store_answer(service, assistant)
     body = question(messageId="a1") | {"messages": [user_message(), assistant]}
 
-    answer = (await (await serve(new_service(), greet)).post(body)).text
+    answer = (await (await serve(service, greet)).post(body)).text
 
     assert chunks_in(answer)[0] == {"type": "start", "messageId": "a1"}
 

@@ -7,7 +7,7 @@ from monostream_ai.fastapi import ChatTurn
 from monostream_ai.ui_messages import reduce_chunks
 from tests.fastapi.chat_client import chunks_in, question, user_message
 from tests.fastapi.conftest import NewService, Serve
-from tests.fastapi.replies import Held
+from tests.fastapi.replies import Held, store_answer
 
 CALL = {"toolCallId": "c1", "toolName": "ask", "type": "dynamic-tool", "input": {"city": "Rome"}}
 PARTS: list[dict[str, Any]] = [
@@ -53,13 +53,15 @@ def message(parts: list[dict[str, Any]]) -> dict[str, Any]:
 async def test_a_continuation_streams_new_chunks_and_replays_the_whole_message(
     new_service: NewService, serve: Serve
 ) -> None:
-    held = Held()
+    service, held = new_service(), Held()
+    await store_answer(service, message(PARTS[:4]))
+    earlier = reduce_chunks(await service.chunks("chat:c1"))["parts"]
 
     async def reply(turn: ChatTurn) -> None:
         await turn.pub.write({"type": "start-step"})
         await held(turn)
 
-    client = await serve(new_service(), reply)
+    client = await serve(service, reply)
     body = {
         "id": "c1",
         "messages": [user_message(), message(PARTS[:4])],
@@ -73,7 +75,8 @@ async def test_a_continuation_streams_new_chunks_and_replays_the_whole_message(
 
     assert [new[0], whole[0]] == [{"type": "start", "messageId": "a1"}] * 2
     added = reduce_chunks(new)["parts"]
-    assert reduce_chunks(whole)["parts"] == PARTS[:4] + added
+    assert earlier[:4] == PARTS[:4]
+    assert reduce_chunks(whole)["parts"] == earlier + added
     assert whole[-len(new) + 1 :] == new[1:]
     assert [chunk["type"] for chunk in whole].count("start") == 1
 
@@ -81,8 +84,9 @@ async def test_a_continuation_streams_new_chunks_and_replays_the_whole_message(
 async def test_a_replay_of_a_continuation_can_be_cut_anywhere(
     new_service: NewService, serve: Serve
 ) -> None:
-    held = Held()
-    client = await serve(new_service(), held)
+    service, held = new_service(), Held()
+    await store_answer(service, message(PARTS[:4]))
+    client = await serve(service, held)
     body = {
         "id": "c1",
         "messages": [user_message(), message(PARTS[:4])],

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fastapi.chat_client import ChatClient, chunks_in, question, types_in, user_message
 from tests.fastapi.conftest import NewService, Serve
-from tests.fastapi.replies import TEXT, Held, greet
+from tests.fastapi.replies import TEXT, Held, greet, store_answer
 
 ONLY_FINISH = [{"type": "finish"}]
 
@@ -60,13 +60,14 @@ async def test_a_running_turn_is_joined_at_an_index(
 async def test_an_index_of_a_chat_counts_the_whole_message(
     new_service: NewService, serve: Serve, index: int
 ) -> None:
-    held = Held()
-    client = await serve(new_service(), held)
+    service, held = new_service(), Held()
+    client = await serve(service, held)
     assistant = {
         "id": "a1",
         "role": "assistant",
         "parts": [{"type": "text", "text": "Earlier.", "state": "done"}],
     }
+    await store_answer(service, assistant)
 
     async with (
         client.ask(question() | {"messages": [user_message(), assistant]}) as asked,

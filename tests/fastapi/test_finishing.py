@@ -13,7 +13,7 @@ from monostream_ai.fastapi import ChatTurn, FinishedTurn, without_active_message
 from monostream_ai.ui_messages import UIMessage
 from tests.fastapi.chat_client import question, user_message
 from tests.fastapi.conftest import NewService, Serve
-from tests.fastapi.replies import TEXT, Held, greet
+from tests.fastapi.replies import TEXT, Held, greet, store_answer
 
 
 class Kept:
@@ -168,13 +168,14 @@ async def test_another_process_calls_on_finish_for_one_that_died_after_the_end(
 async def test_on_finish_gets_the_whole_message_of_a_continuation(
     new_service: NewService, serve: Serve
 ) -> None:
-    kept = Kept()
-    client = await serve(new_service(), greet, on_finish=kept)
+    kept, service = Kept(), new_service()
+    client = await serve(service, greet, on_finish=kept)
     earlier = {
         "id": "a1",
         "role": "assistant",
         "parts": [{"type": "text", "text": "Well. ", "state": "done"}],
     }
+    await store_answer(service, earlier)
 
     await client.post(
         {
@@ -301,6 +302,7 @@ async def test_a_history_for_a_page_leaves_out_the_message_being_continued(
         user_message(),
         {"id": "a1", "role": "assistant", "parts": [{"type": "text", "text": "Well."}]},
     )
+    await store_answer(service, earlier)
 
     async with client.ask({"id": "c1", "messages": [asked, earlier], "messageId": "a1"}) as stream:
         await held.started.wait()

@@ -10,7 +10,7 @@ from monostream_ai.errors import InvalidArgument
 from monostream_ai.fastapi import ChatTurn, create_chat_router, stream_response
 from tests.fastapi.chat_client import chunks_in, question, types_in, user_message
 from tests.fastapi.conftest import NewService, Serve
-from tests.fastapi.replies import Held
+from tests.fastapi.replies import Held, store_answer
 
 HEADER = "x-ui-message-profile"
 CALL = {"toolCallId": "c", "toolName": "pay", "dynamic": True}
@@ -76,16 +76,18 @@ async def test_earlier_parts_of_a_message_are_filtered_like_new_ones(
         await held(turn)
         await turn.pub.write({"type": "tool-output-denied", "toolCallId": "c"})
 
-    client = await serve(new_service(), reply, profile="v5")
-    approval = {"id": "a", "approved": False}
+    service = new_service()
+    client = await serve(service, reply, profile="v5")
     part = {
         "type": "tool-pay",
         "toolCallId": "c",
         "input": {},
-        "state": "approval-responded",
-        "approval": approval,
+        "state": "approval-requested",
+        "approval": {"id": "a"},
     }
     earlier = {"id": "a1", "role": "assistant", "parts": [{"type": "step-start"}, part]}
+    await store_answer(service, earlier)
+    part |= {"state": "approval-responded", "approval": {"id": "a", "approved": False}}
     body = {
         "id": "c1",
         "messages": [user_message(), earlier],

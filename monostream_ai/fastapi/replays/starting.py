@@ -9,6 +9,7 @@ Sources: @ai-sdk/workflow@2.0.43, src/workflow-chat-transport.ts (`startIndex`);
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -57,8 +58,8 @@ class Replay:
         request = (
             await ChatRequest.stored_with(service, version) if _may_continue(version) else None
         )
-        if request is not None and request.continued_message_id is not None:
-            earlier = _earlier(request.messages[-1])
+        if request is not None and request.continued_message is not None:
+            earlier = await asyncio.to_thread(_earlier, request.continued_message)
         return cls(Cursor(version.version, -1), earlier, merge_before=version.next_id, shaped=True)
 
     def skip(self, count: int) -> Replay:

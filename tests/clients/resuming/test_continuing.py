@@ -95,6 +95,10 @@ EXCHANGES: Final = {
             *text("t", "Again ", "t."),
             *call("c3", **DYNAMIC),
             {**OUTPUT, "toolCallId": "c3"},
+            # A turn whose last step has a result only would get one more.
+            {"type": "finish-step"},
+            STEP,
+            *text("v", "So."),
             *END,
         ],
     ),

@@ -1,0 +1,131 @@
+"""Requests whose messages have a wrong shape are refused before anything is stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from monostream_ai.errors import UnknownStream
+from tests.fastapi.chat_client import question, types_in, user_message
+from tests.fastapi.conftest import NewService, Serve
+from tests.fastapi.replies import greet
+
+CALL = {"type": "tool-ask", "toolCallId": "c", "state": "input-available", "input": {}}
+MALFORMED: dict[str, Any] = {
+    "messages[0].parts[0].type: field required": {},
+    "messages[0].parts[0].type: input should be a valid string": {"type": 7},
+    "messages[0].parts[0].type: string should have at least 1 character": {"type": ""},
+    "messages[0].parts[0]: input should be an object": "text",
+    "messages[0].parts[0].text: input should be a valid string": {"type": "text", "text": 7},
+    "messages[0].parts[0].text: field required": {"type": "reasoning"},
+    "messages[0].parts[0].url: field required": {"type": "file", "mediaType": "text/plain"},
+    "messages[0].parts[0].sourceId: field required": {"type": "source-url", "url": "https://a"},
+    "messages[0].parts[0].title: field required": {
+        "type": "source-document",
+        "sourceId": "s",
+        "mediaType": "text/plain",
+    },
+    "messages[0].parts[0].id: input should be a valid string": {"type": "data-x", "id": 7},
+    "messages[0].parts[0].toolCallId: field required": {
+        "type": "tool-ask",
+        "state": "input-available",
+    },
+    "messages[0].parts[0].toolName: field required": CALL | {"type": "dynamic-tool"},
+    "messages[0].parts[0].errorText: field required": CALL | {"state": "output-error"},
+    "messages[0].parts[0].approval: field required": CALL | {"state": "approval-responded"},
+    "messages[0].parts[0].approval.approved: input should be a valid boolean": CALL
+    | {"state": "approval-responded", "approval": {"id": "p", "approved": "yes"}},
+    "messages[0].parts[0].providerMetadata: input should be a valid dictionary": {
+        "type": "text",
+        "text": "hi",
+        "providerMetadata": [],
+    },
+    "messages[0].parts[0].parts[0]: input should be a text or a file": {
+        "type": "steering-message",
+        "id": "s",
+        "parts": [{"type": "<script>"}],
+    },
+}
+
+
+@pytest.mark.parametrize(("fault", "part"), MALFORMED.items(), ids=list(MALFORMED))
+@pytest.mark.parametrize("shape", ["messages", "message"])
+async def test_a_malformed_part_is_named_in_plain_text_and_nothing_is_stored(
+    new_service: NewService, serve: Serve, fault: str, part: Any, shape: str
+) -> None:
+    service = new_service()
+    client = await serve(service, greet)
+    message = {"id": "u1", "role": "user", "parts": [part]}
+
+    refused = await client.post({"id": "c1", shape: [message] if shape == "messages" else message})
+
+    assert (refused.status_code, refused.headers["content-type"]) == (
+        400,
+        "text/plain; charset=utf-8",
+    )
+    assert refused.text == f"The request has no valid messages. See {fault}."
+    with pytest.raises(UnknownStream):
+        await service.status("chat:c1")
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"messages": [{"role": "tool", "parts": []}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "parts": {}}]}, "messages[0].parts"),
+        ({"messages": [{"role": "user", "id": 7, "parts": []}]}, "messages[0].id"),
+        ({"messages": [user_message(), {"role": "user"}]}, "messages[1].parts"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": None}, "messages"),
+        ({"trigger": "regenerate"}, "trigger"),
+        ({"trigger": ["submit-message"]}, "trigger"),
+        ({"messageId": 7}, "messageId"),
+    ],
+)
+async def test_a_malformed_message_or_option_is_named(
+    new_service: NewService, serve: Serve, changed: dict[str, Any], named: str
+) -> None:
+    refused = await (await serve(new_service(), greet)).post(question() | changed)
+
+    assert refused.status_code == 400
+    assert refused.text.startswith(f"The request has no valid messages. See {named}: ")
+
+
+async def test_what_a_later_release_adds_passes(new_service: NewService, serve: Serve) -> None:
+    service = new_service()
+    client = await serve(service, greet)
+    parts = [
+        {"type": "hologram", "volume": 3},
+        {"type": "text", "text": "hi", "tone": {"warm": True}, "state": None},
+        {"type": "data-x"},
+        CALL | {"approval": None, "later": 1},
+    ]
+    body = question() | {
+        "messages": [{"id": "u1", "role": "user", "metadata": 7, "mood": "good", "parts": parts}],
+        "trigger": None,
+        "message": "a key of the application",
+    }
+
+    answer = await client.post(body)
+
+    assert types_in(answer.text)[-1] == "finish"
+    assert await service.request("chat:c1", 0) == body
+
+
+@pytest.mark.parametrize("owner", ["half \ud800", "a\0b", "x" * 3000], ids=["half", "NUL", "long"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", ""), ("GET", "/c1/stream"), ("POST", "/c1/stop"), ("GET", "/c1/status")],
+)
+async def test_an_owner_that_no_row_can_hold_is_refused_by_every_route(
+    new_service: NewService, serve: Serve, owner: str, method: str, path: str
+) -> None:
+    async def authorize() -> str:
+        return owner
+
+    client = await serve(new_service(), greet, authorize=authorize)
+
+    refused = await client.http.request(method, f"/api/chat{path}", json=question())
+
+    assert (refused.status_code, refused.text) == (400, "The request is not valid.")
