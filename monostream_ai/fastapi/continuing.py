@@ -1,4 +1,4 @@
-"""Continues a message with what its own stream says, and not with what a client says of it.
+"""Continues a message as its own stream has it, and not as a client claims it to be.
 
 A page that has answered a tool call or an approval sends the whole assistant message back. Only the
 answers are the page's to give: the text, the calls and the results come from the store.
@@ -68,7 +68,7 @@ async def _written(service: DurableStreamService[Any], version: VersionInfo) -> 
     if not chunks:
         return None
     message = finished_message(request, chunks)
-    # It failed, and what goes on has not.
+    # The turn that goes on has not failed, even if this one did.
     metadata = {key: value for key, value in message.pop("metadata", {}).items() if key != "failed"}
     return {**message, **({"metadata": metadata} if metadata else {})}
 

@@ -1,4 +1,4 @@
-"""A turn continues what its own chat has stored; of a client it takes only answers to what is open.
+"""A turn continues the message that its chat has stored; a client adds answers to open calls only.
 
 Here `a1` is the answer that the chat has stored, and a client's copy of it says something else.
 """
