@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder, chunks_of_message
+from monostream_ai.ui_messages.json_values import MAX_SAFE_INTEGER
 
 
 class PendingCall(NamedTuple):
@@ -43,8 +44,22 @@ class AgentMessage(UIMessageBuilder):
         """Ids of the calls in the continued message."""
         self.earlier_reason: Any = None
         """The finish reason in the metadata of the continued message, unchecked."""
+        self.earlier_usage: dict[str, int] = {}
+        """Token counts in the metadata of the continued message."""
         if continued is not None:
             self._adopt(continued)
+
+    def end_provider_calls(self) -> list[Chunk]:
+        """Give the calls of the provider that have no result an empty one.
+
+        A call that waits for an approval is left open.
+        """
+        waiting = [
+            call_id
+            for call_id, call in self._open.calls.items()
+            if call.provider_executed and self._waits(call_id) and call_id not in self._undecided
+        ]
+        return [chunk for call_id in waiting for chunk in self.tool_output(call_id, None)]
 
     @property
     def pending(self) -> list[PendingCall]:
@@ -118,6 +133,7 @@ class AgentMessage(UIMessageBuilder):
         parts, metadata = message.get("parts"), message.get("metadata")
         if isinstance(metadata, Mapping):
             self.earlier_reason = metadata.get("finishReason")
+            self.earlier_usage = _counts(metadata.get("usage"))
         chunks = chunks_of_message({"parts": parts if isinstance(parts, list) else []})
         calls = [chunk for chunk in chunks if "toolCallId" in chunk]
         self._open.adopt(calls)
@@ -130,3 +146,13 @@ class AgentMessage(UIMessageBuilder):
             self._inputs[chunk["toolCallId"]] = chunk["input"]
         elif chunk["type"] == "tool-approval-request":
             self._undecided[chunk["toolCallId"]] = None
+
+
+def _counts(usage: Any) -> dict[str, int]:
+    if not isinstance(usage, Mapping):
+        return {}
+    return {
+        str(name): count
+        for name, count in usage.items()
+        if isinstance(count, int) and not isinstance(count, bool) and 0 < count <= MAX_SAFE_INTEGER
+    }

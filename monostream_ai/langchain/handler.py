@@ -130,6 +130,14 @@ class StreamCallbackHandler(BaseCallbackHandler):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._pub!r}>"
 
+    @property
+    def unread(self) -> Mapping[str, int]:
+        """Number of values in the message that this release cannot read, by kind.
+
+        Each is a `data-unread` part of the message, and the first of a kind is logged.
+        """
+        return self._mapper.unread.counts
+
     def on_chat_model_start(
         self,
         serialized: dict[str, Any],
@@ -138,8 +146,14 @@ class StreamCallbackHandler(BaseCallbackHandler):
         run_id: UUID,
         **kwargs: Any,
     ) -> None:
+        # Set by `with_structured_output`. Source: langchain-core 1.8.3, chat_models.py.
+        structured = "ls_structured_output_format" in (kwargs.get("options") or {})
         origin = _origin(kwargs)
-        self._start(run_id, origin[0], lambda mapper: mapper.model_start(run_id, *origin))
+        self._start(
+            run_id,
+            origin[0],
+            lambda mapper: mapper.model_start(run_id, *origin, structured=structured),
+        )
 
     def on_llm_start(
         self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **kwargs: Any

@@ -130,7 +130,7 @@ class LangChainMapper:
         ended, chunks = self._end(run_id)
         for interrupt in interrupts_of(error) if ended else ():
             chunks += self._interrupted(ended[-1].root.id, interrupt)
-        return [*chunks, *self._sum_up(ended)]
+        return [*chunks, *self._sum_up(ended, failed=True)]
 
     def model_start(
         self,
@@ -138,17 +138,22 @@ class LangChainMapper:
         parent_id: UUID | None = None,
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        structured: bool = False,
     ) -> list[Chunk]:
         """Begin a step, unless another model is speaking in the open one.
 
         Models that speak at the same time share a step, since the results of a step's calls belong
         to it.
+
+        Args:
+            structured: The calls of this model are its answer, and no tool runs for them.
         """
         run = self._runs.start("model", run_id, parent_id, tags, metadata)
         if run.hidden:
             return self._message.start()
         chunks = self._begin_step(run_id)
-        self._speaking[run_id] = self._new_output(str(run_id))
+        self._speaking[run_id] = self._new_output(str(run_id), structured=structured)
         return chunks
 
     def token(
@@ -199,7 +204,7 @@ class LangChainMapper:
         output = self._speaking.get(run_id)
         if output is not None and output.source is not None and isinstance(error, Exception):
             self._steps.fail(run_id)
-        return self.run_end(run_id)
+        return self.run_error(run_id, error)
 
     def tool_start(
         self,
@@ -233,7 +238,7 @@ class LangChainMapper:
         ended, chunks = self._end(run_id)
         if ended and (call_id := ended[-1].call_id) is not None:
             chunks += self._results.of_failure(call_id, error)
-        return [*chunks, *self._sum_up(ended)]
+        return [*chunks, *self._sum_up(ended, failed=True)]
 
     def custom_event(self, name: str, data: Any) -> list[Chunk]:
         """Send `data-<name>`. A later event with the same name and string `id` replaces it."""
@@ -287,8 +292,15 @@ class LangChainMapper:
             return []
         return self._steps.begin(run_id)
 
-    def _new_output(self, prefix: str) -> ModelOutput:
-        return ModelOutput(prefix, self._message, self._calls, self._sources_and_files, self.unread)
+    def _new_output(self, prefix: str, *, structured: bool = False) -> ModelOutput:
+        return ModelOutput(
+            prefix,
+            self._message,
+            self._calls,
+            self._sources_and_files,
+            self.unread,
+            structured=structured,
+        )
 
     def _interrupted(self, root_id: UUID, interrupt: Interrupt) -> list[Chunk]:
         # An interrupt passes through every graph around it, and each of them reports it.
@@ -302,7 +314,7 @@ class LangChainMapper:
         self, output: ModelOutput, generation: Generation | None, message: Any
     ) -> list[Chunk]:
         if isinstance(message, AIMessage):
-            self._usage.stopped(message)
+            self._usage.stopped(message, structured=output.structured)
             return output.complete(message)
         self._usage.completed(generation)
         text = generation.text if generation is not None and output.source is None else ""
@@ -315,9 +327,12 @@ class LangChainMapper:
         chunks = [chunk for output in outputs if output is not None for chunk in output.fail()]
         return ended, chunks
 
-    def _sum_up(self, ended: Sequence[Run]) -> list[Chunk]:
-        is_root = bool(ended) and ended[-1].parent is None
-        return self._usage.tell() if is_root else []
+    def _sum_up(self, ended: Sequence[Run], *, failed: bool = False) -> list[Chunk]:
+        if not ended or ended[-1].parent is not None:
+            return []
+        # Some packages report a provider's call and never its result.
+        chunks = [] if failed else self._message.end_provider_calls()
+        return [*chunks, *self._usage.tell()]
 
 
 def _plain_text(token: Any, chunk: GenerationChunk | ChatGenerationChunk | None) -> str:

@@ -31,6 +31,9 @@ class ModelOutput:
 
     `source` says where the output is taken from, once that is known: a model may report the same
     output both as tokens and as events.
+
+    Args:
+        structured: The calls are the answer, so each gets its own input as its result.
     """
 
     def __init__(
@@ -40,14 +43,17 @@ class ModelOutput:
         calls: CallIds,
         sources_and_files: SourcesAndFiles,
         unread: Unread,
+        *,
+        structured: bool = False,
     ) -> None:
         numbers = itertools.count()
         self.source: Source | None = None
+        self.structured = structured
         self.speech = Speech(message, lambda kind: f"{run_id}:{next(numbers)}")
         self._heard = Heard()
         self._sources_and_files = sources_and_files
         self._unread = unread
-        self._tool_calls = ToolCalls(run_id, message, calls, self.speech)
+        self._tool_calls = ToolCalls(run_id, message, calls, self.speech, answers=structured)
         # Ids of the calls that an event has given their whole input.
         self._whole: set[str] = set()
         # Kind and index of the files shown, which the final message repeats.
@@ -89,8 +95,8 @@ class ModelOutput:
             return self._tool_calls.chunk(index, content.get("id"), content.get("name"), "")
         if kind != "content-block-finish":
             return []
-        if content.get("type") == "tool_call":
-            self._whole.add(content.get("id") or "")
+        if content.get("type") == "tool_call" and content.get("id"):
+            self._whole.add(content["id"])
             return self._tool_calls.whole(
                 content.get("id"), content.get("name") or "", content.get("args")
             )
@@ -116,7 +122,7 @@ class ModelOutput:
                 chunks += self._tool_calls.whole(call["id"], call["name"], call["args"])
         for invalid in message.invalid_tool_calls:
             chunks += self._tool_calls.invalid(invalid["id"], invalid["name"], invalid["args"])
-        return [*chunks, *self.fail()]
+        return [*chunks, *self._tool_calls.end_provider_inputs(), *self.fail()]
 
     def fail(self) -> list[Chunk]:
         """End everything that is open; unfinished tool calls get no result."""

@@ -23,9 +23,19 @@ class ToolCalls:
     Args:
         run_id: Prefix of the ids given to calls that have none.
         speech: Its open part is ended before a call.
+        answers: No tool runs for the calls, so each gets its own input as its result.
     """
 
-    def __init__(self, run_id: str, message: AgentMessage, calls: CallIds, speech: Speech) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        message: AgentMessage,
+        calls: CallIds,
+        speech: Speech,
+        *,
+        answers: bool = False,
+    ) -> None:
+        self._answers = answers
         self._run_id = run_id
         self._message = message
         self._calls = calls
@@ -73,8 +83,11 @@ class ToolCalls:
 
     def whole(self, call_id: str | None, name: str, arguments: Any) -> list[Chunk]:
         """Give a call its whole input; text is parsed as JSON."""
+        if self._is_joined(name):
+            return []
         published, value = self._published(call_id, name), to_json_value(_as_input(arguments))
-        return [*self._speech.end(), *self._message.tool_call(published, name, value)]
+        chunks = [*self._speech.end(), *self._message.tool_call(published, name, value)]
+        return chunks + (self._message.tool_output(published, value) if self._answers else [])
 
     def program_call(self, block: Mapping[str, Any]) -> list[Chunk]:
         """Map a call for the program that the message does not list, unless it was mapped before.
@@ -87,19 +100,23 @@ class ToolCalls:
         return self.whole(call_id, str(block.get("name")), block.get("args"))
 
     def invalid(self, call_id: str | None, name: str | None, arguments: str | None) -> list[Chunk]:
-        """End a call whose input is no valid JSON.
-
-        LangChain joins the pieces of calls that share an index and have no ids. Such a call is left
-        to `fail`, which ends the calls that were streamed.
-        """
-        streamed = [call for call in self._streamed if not call.provider_executed]
-        if len(streamed) > 1 and arguments == "".join(call.arguments for call in streamed):
+        """End a call whose input is no valid JSON."""
+        if self._is_joined(name or ""):
             return []
         published = self._published(call_id, name or "")
         chunks = self._speech.end()
         return chunks + self._message.tool_input_error(
             published, name or "unknown", arguments, INVALID_INPUT_TEXT
         )
+
+    def end_provider_inputs(self) -> list[Chunk]:
+        """Give the provider's calls whose streamed input is whole that input."""
+        return [
+            chunk
+            for call in self._streamed
+            if call.provider_executed and call.published is not None and call.whole
+            for chunk in self._end_provider_input(call.published)
+        ]
 
     def fail(self) -> list[Chunk]:
         """End the calls whose input never became whole; they get no result."""
@@ -180,6 +197,14 @@ class ToolCalls:
             self._provider_calls[call.call_id] = published
         call.name = call.name or "unknown"
         return self._speech.announce(call, published)
+
+    def _is_joined(self, name: str) -> bool:
+        """Whether LangChain has joined several calls, which share an index and have no ids.
+
+        No tool has such a name. `fail` ends the calls that were streamed.
+        """
+        names = [call.name or "" for call in self._streamed if not call.provider_executed]
+        return len(names) > 1 and "" not in names and name == "".join(names)
 
     def _published(self, call_id: str | None, name: str) -> str:
         """Return the message's id of a call that is whole now: streamed before, or new.

@@ -29,21 +29,39 @@ _DETAILS: Final = (
 """Names of `LanguageModelUsage` (vercel/ai, ai@7.0.173, src/types/usage.ts), then LangChain's."""
 
 
+_NAMES: Final = frozenset(name for name, *_ in (*_COUNTS, *_DETAILS))
+
+
 class Usage:
-    """The finish reason of the last model shown, and the tokens of all models, hidden ones too."""
+    """The finish reason of the last model shown, and the tokens of all models, hidden ones too.
+
+    The counts of an earlier turn that this one continues are added: the client merges metadata key
+    by key, and would mix the counts of two turns.
+    """
 
     def __init__(self, message: AgentMessage) -> None:
-        self._tokens: Counter[str] = Counter()
+        self._tokens: Counter[str] = Counter(
+            {name: count for name, count in message.earlier_usage.items() if name in _NAMES}
+        )
         self._reason = "stop"
-        self._summary = Summary(message, {"finishReason": message.earlier_reason or "stop"})
+        told: dict[str, Any] = {"finishReason": message.earlier_reason or "stop"}
+        if self._tokens:
+            told["usage"] = dict(self._tokens)
+        self._summary = Summary(message, told)
 
     def count(self, message: AIMessage) -> None:
         """Add the tokens of one model run."""
         self._tokens.update(token_counts(message))
 
-    def stopped(self, message: AIMessage) -> None:
-        """Take the finish reason from a chat model's message."""
-        reason = finish_reason(message.response_metadata, calls_tools=bool(message.tool_calls))
+    def stopped(self, message: AIMessage, *, structured: bool = False) -> None:
+        """Take the finish reason from a chat model's message.
+
+        Args:
+            structured: The calls of the message are its answer, and call no tools.
+        """
+        calls_tools = bool(message.tool_calls) and not structured
+        reason = finish_reason(message.response_metadata, calls_tools=calls_tools)
+        reason = "stop" if structured and reason == "tool-calls" else reason
         self._reason = "content-filter" if is_refused(message) else reason
 
     def completed(self, generation: Generation | None) -> None:

@@ -61,7 +61,7 @@ def test_m7_a_call_that_the_provider_streams_is_whole_when_its_result_comes() ->
     ]
 
 
-def test_m7_a_call_of_the_provider_without_a_result_is_whole_at_the_end() -> None:
+def test_m7_a_call_of_the_provider_without_a_result_ends_without_one() -> None:
     start = {
         "type": "server_tool_call_chunk",
         "id": "srv_1",
@@ -72,7 +72,8 @@ def test_m7_a_call_of_the_provider_without_a_result_is_whole_at_the_end() -> Non
     whole = {"type": "server_tool_call", "id": "srv_1", "name": "web_search", "args": {}}
 
     assert said(AIMessageChunk([start]), last=AIMessage([whole]))[2:] == [
-        "tool-input-available srv_1 True web_search {}"
+        "tool-input-available srv_1 True web_search {}",
+        "tool-output-available srv_1 True None",
     ]
 
 
@@ -108,4 +109,5 @@ def test_the_provider_and_the_program_may_use_the_same_call_id() -> None:
     assert [line for line in lines if "available" in line] == [
         "tool-input-available srv_1 True web_search {}",
         "tool-input-available call_1 weather {}",
+        "tool-output-available srv_1 True None",
     ]
