@@ -51,6 +51,8 @@ def create_chat_router(
 
     - `POST` stores the request and the answer's `start`, runs the reply in a task of its own, and
       streams its chunks. A repeated request joins the turn that runs, or that has just answered it.
+      If its last message is the assistant's, the turn continues the chat's latest answer as it is
+      stored; the client adds results and decisions that the answer waits for, and nothing else.
     - `GET /{chat_id}/stream` replays the running answer and tails it, or replays one that has just
       ended; 204 if there is neither. It continues after an event with `Last-Event-ID` or `?after=`,
       and from `?startIndex=` for `WorkflowChatTransport`.
@@ -79,7 +81,7 @@ def create_chat_router(
             process run it again.
         max_attempts: Runs of one turn, including the first; lost in the last one, it ends with an
             error.
-        on_busy: How to treat another question while a turn runs. `refuse`: 409. `attach`: stream
+        on_busy: How to treat a request of other content while a turn runs. `refuse`: 409. `attach`: stream
             the running turn and leave the question unanswered. `stop`: stop the running turn, then
             answer the question.
         on_finish: Called with each turn's message and a `FinishedTurn` once the turn has ended, in
