@@ -6,9 +6,10 @@ answers are the page's to give: the text, the calls and the results come from th
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterable, Mapping
-from itertools import zip_longest
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile, zip_longest
 from typing import Any, Final
 
 from monostream_ai.errors import UnknownStream
@@ -67,7 +68,7 @@ async def _written(service: DurableStreamService[Any], version: VersionInfo) -> 
         return None
     if not chunks:
         return None
-    message = finished_message(request, chunks)
+    message = await asyncio.to_thread(finished_message, request, chunks)
     # The turn that goes on has not failed, even if this one did.
     metadata = {key: value for key, value in message.pop("metadata", {}).items() if key != "failed"}
     return {**message, **({"metadata": metadata} if metadata else {})}
@@ -77,7 +78,8 @@ def with_answers(written: UIMessage, claimed: Mapping[str, Any]) -> UIMessage:
     """Return the written message with the answers that a client's copy of it holds.
 
     Raises:
-        RequestRefused: 409 if the copy has a result or a decision that was not asked for.
+        RequestRefused: 409 if the copy has a result or a decision that was not asked for, or was
+            given before.
     """
     parts: list[Part] = [dict(part) for part in written["parts"]]
     calls, claims = _by_call(parts), _by_call(claimed["parts"])
@@ -87,7 +89,24 @@ def with_answers(written: UIMessage, claimed: Mapping[str, Any]) -> UIMessage:
         for claim, part in pairs:
             if _is_answer(claim) and not (part is not None and _accept(part, claim)):
                 raise RequestRefused(409, NOT_ASKED)
+    if parts == written["parts"] and _is_behind(claimed["parts"], parts):
+        raise RequestRefused(409, NOT_ASKED)
     return {**written, "parts": parts}
+
+
+def _is_behind(copied: Sequence[Part], parts: Sequence[Part]) -> bool:
+    """Return whether a copy ends with an answer after which the message has gone on: the page sends
+    the answer once more.
+    """
+    last = next(filter(_is_said, reversed(copied)), None)
+    if last is None or not is_tool_part(last) or not _is_answer(last):
+        return False
+    later = takewhile(lambda part: part.get("toolCallId") != last["toolCallId"], reversed(parts))
+    return any(map(_is_said, later))
+
+
+def _is_said(part: Part) -> bool:
+    return part["type"] in ("text", "reasoning") or is_tool_part(part)
 
 
 def _by_call(parts: Iterable[Part]) -> dict[str, list[Part]]:

@@ -153,7 +153,7 @@ class ChatRequest:
         else:
             changed = {"message": message}
         messages = [*self.messages[:-1], message]
-        return replace(self, messages=messages, body={**self.body, **changed})
+        return replace(self, messages=messages, body={**self.body, **changed}, large=True)
 
 
 async def read_body(request: Request, limit: int) -> bytearray:

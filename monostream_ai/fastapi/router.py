@@ -81,9 +81,9 @@ def create_chat_router(
             process run it again.
         max_attempts: Runs of one turn, including the first; lost in the last one, it ends with an
             error.
-        on_busy: How to treat a request of other content while a turn runs. `refuse`: 409. `attach`: stream
-            the running turn and leave the question unanswered. `stop`: stop the running turn, then
-            answer the question.
+        on_busy: How to treat a request of other content while a turn runs. `refuse`: 409. `attach`:
+            stream the running turn and leave the question unanswered. `stop`: stop the running
+            turn, then answer the question.
         on_finish: Called with each turn's message and a `FinishedTurn` once the turn has ended, in
             whatever way and whatever process. It is called once for each turn, and again only if it
             raises, takes over a minute, or its process dies before it returns.

@@ -271,6 +271,30 @@ async def test_a_pruned_answer_does_not_go_on_and_a_deleted_one_is_unknown(
     assert types_in(after.text)[-1] == "finish"
 
 
+@pytest.mark.parametrize("given", [result(OPEN), decided(ASKING)], ids=["result", "approval"])
+async def test_an_answer_that_was_given_before_does_not_run_the_reply_again(
+    client: ChatClient, seen: Seen, given: Part
+) -> None:
+    asked = sent(answer([*copy_with(given)[:2], given, {"type": "data-interrupt", "data": 1}]))
+
+    first, again = await client.post(asked), await client.post(asked)
+
+    assert types_in(first.text)[-1] == "finish"
+    assert (again.status_code, len(seen.turns)) == (409, 1)
+
+
+async def test_a_whole_message_may_go_on_without_an_answer(
+    new_service: NewService, serve: Serve, seen: Seen
+) -> None:
+    client = await serve(new_service(), seen)
+    page = reduce_chunks(chunks_in((await client.post(question())).text))
+
+    answers = [types_in((await client.post(sent(page, n=n))).text)[-1] for n in range(2)]
+
+    assert answers == ["finish", "finish"]
+    assert [len(turn.messages[-1]["parts"]) for turn in seen.turns[1:]] == [1, 2]
+
+
 async def test_a_message_goes_on_as_often_as_it_asks(new_service: NewService, serve: Serve) -> None:
     service, kept = new_service(), Kept()
 
