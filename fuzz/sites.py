@@ -59,6 +59,10 @@ class Site(ABC):
         """
 
     @abstractmethod
+    async def lose(self, stream_id: str, version: int, kept: int) -> None:
+        """Lose the commits of an open version behind its first chunks, as a failover may."""
+
+    @abstractmethod
     def shared_service(self, process: int) -> Service | None:
         """Return the service that scenarios share, if this site has one."""
 
@@ -80,6 +84,11 @@ class MemorySite(Site):
 
     def notifier(self, process: int, topic: str) -> Notifier:
         return self._notifier
+
+    async def lose(self, stream_id: str, version: int, kept: int) -> None:
+        row = self._store._streams[stream_id][version]  # type: ignore[attr-defined]  # only here
+        del row.payloads[kept:], row.stored_at[kept:]
+        row.next_id = kept
 
     def shared_service(self, process: int) -> None:
         return None
@@ -129,6 +138,10 @@ class RealSite(Site):
 
     def notifier(self, process: int, topic: str) -> Notifier:
         return self._relays[process % PROCESSES].on_topic(topic)
+
+    async def lose(self, stream_id: str, version: int, kept: int) -> None:
+        if self.tables is not None:
+            await self.tables.lose(stream_id, version, kept)
 
     def shared_service(self, process: int) -> Service:
         return self.services[process % PROCESSES]

@@ -19,6 +19,11 @@ AT_ONCE: Final = 50
 FORGOTTEN: Final = 500
 """Streams that are deleted at once."""
 
+LOSSES: Final = (
+    "DELETE FROM stream_chunk WHERE stream_id = :stream AND version = :version AND id >= :kept",
+    "UPDATE stream_version SET next_id = :kept WHERE stream_id = :stream AND version = :version",
+)
+
 VersionRow = tuple[str, int, str, int]
 ChunkRow = tuple[str, int, int, str]
 
@@ -64,6 +69,10 @@ class Tables(ABC):
     @abstractmethod
     async def _read(self, streams: list[str]) -> tuple[Iterable[VersionRow], Iterable[ChunkRow]]:
         """Read the versions, and the chunks in order, in one snapshot."""
+
+    @abstractmethod
+    async def lose(self, stream_id: str, version: int, kept: int) -> None:
+        """Remove the chunks of a version from the id `kept` on."""
 
     @abstractmethod
     async def _delete(self, streams: list[str]) -> None: ...
@@ -117,7 +126,7 @@ class PostgresTables(Tables):
     )
     DELETIONS = [
         text(f"DELETE FROM {table} WHERE stream_id = ANY(:streams)")
-        for table in ("stream_version", "stream_chunk")
+        for table in ("stream_version", "stream_chunk", "stream_request")
     ]
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -134,6 +143,13 @@ class PostgresTables(Tables):
         async with self._engine.begin() as connection:
             for deletion in self.DELETIONS:
                 await connection.execute(deletion, {"streams": streams})
+
+    async def lose(self, stream_id: str, version: int, kept: int) -> None:
+        async with self._engine.begin() as connection:
+            for loss in LOSSES:
+                await connection.execute(
+                    text(loss), {"stream": stream_id, "version": version, "kept": kept}
+                )
 
     async def aclose(self) -> None:
         await super().aclose()
@@ -152,6 +168,19 @@ class SQLiteTables(Tables):
 
     async def _delete(self, streams: list[str]) -> None:
         await asyncio.to_thread(self._delete_here, streams)
+
+    async def lose(self, stream_id: str, version: int, kept: int) -> None:
+        await asyncio.to_thread(self._lose_here, stream_id, version, kept)
+
+    def _lose_here(self, stream_id: str, version: int, kept: int) -> None:
+        connection = sqlite3.connect(self._path, timeout=60.0, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for loss in LOSSES:
+                connection.execute(loss, {"stream": stream_id, "version": version, "kept": kept})
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
 
     def _read_here(self, streams: list[str]) -> tuple[Iterable[VersionRow], Iterable[ChunkRow]]:
         among = f"WHERE stream_id IN ({','.join('?' * len(streams))})"
@@ -175,7 +204,7 @@ class SQLiteTables(Tables):
         connection = sqlite3.connect(self._path, timeout=60.0, isolation_level=None)
         try:
             connection.execute("BEGIN IMMEDIATE")
-            for table in ("stream_version", "stream_chunk"):
+            for table in ("stream_version", "stream_chunk", "stream_request"):
                 connection.executemany(
                     f"DELETE FROM {table} WHERE stream_id = ?", [(stream,) for stream in streams]
                 )

@@ -45,6 +45,16 @@ def page_of_another_place(begin: Any, pages: Any, position: Any) -> Any:
     return begin(pages, position)
 
 
+def deletion_not_noticed(join: Any, subscription: Any, tail: Any, current: int) -> Any:
+    """A reader of a deleted stream goes on with the one that was begun under its name."""
+    tail.deleted_to = -1
+    return join(subscription, tail, current)
+
+
+def ending_not_confirmed(to_confirm: Any, tail: Any, page: Any) -> None:
+    """After a failover that lost chunks, a reader takes the end of another history for its own."""
+
+
 def loss_not_told(judge: Any, subscription: Any, tail: Any, version: int) -> None:
     """Readers of a lost publisher wait for ever."""
     with suppress(PublisherLost):

@@ -38,6 +38,24 @@ def _without(statement: str, part: str) -> str:
     return statement.replace(part, "")
 
 
+async def number_of_a_deleted_stream_forgotten(delete: Any, store: Any, stream_id: str) -> Any:
+    """A cursor of a deleted stream names a chunk of its successor."""
+    deleted = await delete(store, stream_id)
+    store._deleted.clear()
+    return deleted
+
+
+async def attempts_not_counted(
+    attend: Any, store: Any, taker: Any, *, lease: float, state: Any = "closed"
+) -> Any:
+    """Work that fails is tried again and again, as soon as its time is over."""
+    attempt = await attend(store, taker, lease=lease, state=state)
+    if attempt is not None:
+        row = store._row(taker)
+        row.attended, row.attended_until = 1, store._clock() + lease
+    return attempt
+
+
 async def listening_connection_never_probed(
     watch: Any, notifier: Any, subscription: Any, listener: Any
 ) -> None:

@@ -22,11 +22,15 @@ POLLS: Final = "_reading.polls.PollSchedule"
 SUBSCRIPTION: Final = "_reading.subscription.Subscription"
 TAIL: Final = "_reading.tail.Tail"
 TAILER: Final = "_reading.tailer.Tailer"
+MEMORY_STORE: Final = "stores.memory.MemoryStore"
 SQLITE: Final = "stores.sqlite.statements"
 POSTGRES: Final = "stores.postgres.statements"
 LISTENING: Final = "notifiers.postgres.PostgresNotifier"
 SERVING: Final = "notifiers.serving.ServingNotifier"
 
+ANEW: Final = f"{MEMORY} --only begun-anew"
+FAILOVERS: Final = f"{MEMORY} --only lost-commits"
+WATCHED: Final = f"{MEMORY} --only watched"
 BEHIND: Final = f"{MEMORY} --only behind-the-window"
 CANCELLED: Final = f"{MEMORY} --only cancelled-block"
 JOINS: Final = f"{MEMORY} --only crash-live,reuse,mixed"
@@ -52,6 +56,9 @@ BREAKAGES: Final = {
         Breakage("G2", f"{WRITER}.put", writing.two_appends_in_flight),
         Breakage("G2", f"{PUBLISHER}._drained", writing.write_overtakes_push, PUSHES),
         Breakage("G2", f"{SUBSCRIPTION}.__init__", reading.cursor_off_by_one),
+        Breakage("G2", f"{SUBSCRIPTION}._join", reading.deletion_not_noticed, ANEW),
+        Breakage("G2", f"{TAIL}.to_confirm", reading.ending_not_confirmed, FAILOVERS),
+        Breakage("G2", f"{MEMORY_STORE}.delete", stores.number_of_a_deleted_stream_forgotten, ANEW),
         Breakage("G2", f"{PAGES}.begin", reading.page_of_another_place, BEHIND),
         Breakage("G3", "stores.fencing.refusal", stores.fence_skipped),
         Breakage("G3", f"{SQLITE}.APPEND", stores.sqlite_append_without_token, SQLITE_TOKENS),
@@ -82,6 +89,7 @@ BREAKAGES: Final = {
         Breakage("G8", f"{OUTBOX}.take", writing.retry_takes_more, LOST_ANSWERS),
         Breakage("G8", f"{OUTBOX}.landed", writing.outage_clock_of_the_writer_kept, OUTAGES),
         Breakage("G8", f"{TAILER}._outage", reading.outage_clock_of_the_tailer_kept, OUTAGES),
+        Breakage("G9", f"{MEMORY_STORE}.attend", stores.attempts_not_counted, WATCHED),
         Breakage("G9", f"{TAILER}.detach", reading.no_reader_is_detached, HELD),
         Breakage("G10", "json_text.encode_json", writing.values_json_lacks_are_stored, BAD_INPUT),
     )

@@ -9,6 +9,7 @@ from fuzz.scenarios import (
     answers,
     cancelling,
     fencing,
+    histories,
     idle,
     leases,
     notifications,
@@ -17,6 +18,7 @@ from fuzz.scenarios import (
     retention,
     shutdown,
     stopping,
+    watched,
 )
 from fuzz.scenarios.nine import NINE, crowd
 from fuzz.world import World
@@ -27,6 +29,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     **NINE,
     "zombie": fencing.zombie,
     "racers": fencing.racers,
+    "racing-versions": fencing.racing_versions,
     "fenced-in-flight": fencing.fenced_in_flight,
     "stop-race": stopping.stop_race,
     "dead-stopper": stopping.dead_stopper,
@@ -47,6 +50,9 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "this-turn-only": reading.this_turn_only,
     "deleted": retention.deleted,
     "pruned": retention.pruned,
+    "begun-anew": histories.begun_anew,
+    "lost-commits": histories.lost_commits,
+    "watched": watched.watched,
     "odd-payloads": payloads.odd_payloads,
     "shutdown": shutdown.shutdown,
     "stopped-while-idle": idle.stopped_while_idle,
@@ -71,6 +77,8 @@ ON_A_DATABASE: Final = _weighted(
             ("paused-publisher", "short-pause", "dropped", "dead-stopper", "stopped-while-idle"), 4
         ),
         **dict.fromkeys(("odd-payloads", "join-at-every-instant", "crowd"), 4),
+        **dict.fromkeys(("begun-anew", "watched"), 4),
+        "lost-commits": 1,
         "behind-the-window": 1,
     },
     others=8,

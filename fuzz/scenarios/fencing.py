@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Literal
 
+from fuzz.chunks import plain_chunks
 from fuzz.reader import Reader, all_ended
 from fuzz.world import Told, World
 from fuzz.writer import Attempt, opened, publish, settle, try_to_publish
-from monostream_ai.errors import Fenced, VersionConflict
+from monostream_ai.errors import Fenced, PublisherError, VersionConflict
 from monostream_ai.json_text import encode_json
 
 
@@ -77,6 +78,49 @@ async def racers(world: World) -> None:
     world.require(reader.ended, f"the reader got {reader.error!r}")
     reader.check()
     await world.verify()
+
+
+async def racing_versions(world: World) -> None:
+    """Publishers race for versions that they name: once one is open, nothing lands below it, and
+    the highest of them is whole.
+    """
+    frozen: dict[int, dict[int, list[str]]] = {}
+    count = world.number("racers", 2, 6)
+    attempts = await asyncio.gather(*(_race_for(world, n, frozen) for n in range(count)))
+    for version, below in frozen.items():
+        for lower, rows in below.items():
+            world.require(
+                await world.rows(lower) == rows,
+                f"version {lower} grew after version {version} was open",
+            )
+    for attempt in attempts:
+        world.require_error("a racer", attempt.outcome, (Fenced, VersionConflict, type(None)))
+        await settle(world, attempt)
+    highest = next(each for each in attempts if each.version == max(frozen))
+    world.require(highest.outcome is None, f"the highest racer got {highest.outcome!r}")
+    await all_ended([Reader(world, world.service(0))])
+    await world.verify()
+
+
+async def _race_for(world: World, number: int, frozen: dict[int, dict[int, list[str]]]) -> Attempt:
+    draws, attempt = world.actor("racer"), Attempt([])
+    version = draws.number("version", 0, 9)
+    chunks = plain_chunks(draws, draws.number("chunks", 1, 6))
+    attempt.payloads.extend(map(encode_json, chunks))
+    await world.pause(draws)
+    try:
+        async with world.service(number % 3).publisher(world.stream, version) as pub:
+            attempt.version = version
+            frozen[version] = {}
+            opened(world, pub)
+            for lower in range(version):
+                frozen[version][lower] = await world.rows(lower)
+            for chunk in chunks:
+                attempt.acknowledged = await pub.write(chunk) + 1
+                await world.pause(draws)
+    except PublisherError as error:
+        attempt.outcome = error
+    return attempt
 
 
 async def _race(world: World, number: int, version: Literal["next"] | int) -> Attempt:

@@ -40,8 +40,9 @@ async def odd_payloads(world: World) -> None:
         "chunks() returned other chunks",
     )
     info = await world.service(1).status(world.stream)
-    asked = await world.service(1).request(world.stream, info.version)
-    told = (encode_json(asked), info.metadata) == tuple(map(encode_json, (chunks[0], chunks[-1])))
+    # A service decodes a large request in a thread, which virtual time does not have.
+    asked = await world.site.store(1).request(world.stream, info.version)
+    told = (asked, info.metadata) == (encode_json(chunks[0]), encode_json(chunks[-1]))
     world.require(told, "the request or the metadata came back changed")
     await world.verify()
 

@@ -1,0 +1,111 @@
+"""Streams that become others: deleted and begun anew, or set back by a failover."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fuzz.reader import Reader
+from fuzz.sites import Service
+from fuzz.world import World
+from fuzz.writer import opened
+from monostream_ai import Cursor, Subscription
+from monostream_ai.errors import (
+    ChunksMissing,
+    CursorNotFound,
+    MonostreamError,
+    PublisherError,
+    StreamDeleted,
+)
+from monostream_ai.json_text import encode_json
+
+OLD, NEW = "old", "new"
+
+
+async def begun_anew(world: World) -> None:
+    """A stream that is deleted and begun anew is another one: a reader gets a beginning of the one
+    that it began with, then an error, and no number comes back.
+    """
+    world.chunks_may_go = True
+    count = world.draws.choice("count", (3, 30, 30, 1500))
+    old = await _write(world, world.service(0), OLD, count)
+    readers = [
+        await _started(world, n, world.number("read", 1, count))
+        for n in range(world.number("readers", 1, 3))
+    ]
+    for n in range(world.number("deletions", 1, 2)):
+        world.require(await world.service(n).delete(world.stream), "there was nothing to delete")
+        world.truth.clear()
+        world.newest = -1
+        await world.pause()
+        version = await _write(world, world.service(n + 1), NEW, count)
+        world.require(version > old, f"version {version} follows the deleted version {old}")
+    for subscription, seen in readers:
+        error = await _read_on(subscription, seen)
+        # Its process may have had the rest of the old one already, with its finish.
+        whole = [*(f"{OLD} {n}" for n in range(count)), ""]
+        world.require(seen == whole[: len(seen)], f"a reader of a deleted stream got {seen[-3:]}")
+        fitting = (type(None),) if seen == whole else (StreamDeleted, ChunksMissing)
+        world.require_error("a reader", error, fitting)
+    cursor = Cursor(old, world.number("cursor", -1, count))
+    late = world.service(world.number("late", 0, 2)).subscribe(world.stream, after=cursor)
+    error = await _read_on(late, seen := list[str]())
+    world.require(seen == [], f"a cursor of a deleted version led to {seen[:3]}")
+    world.require_error("a cursor of a deleted version", error, StreamDeleted | CursorNotFound)
+    await world.verify()
+
+
+async def _write(world: World, service: Service, author: str, count: int) -> int:
+    chunks = [{"type": "text", "text": f"{author} {n}"} for n in range(count)]
+    async with service.publisher(world.stream) as pub:
+        opened(world, pub, chunks, finished=True)
+        for start in range(0, count, 500):
+            await pub.write(*chunks[start : start + 500])
+    return pub.version
+
+
+async def _started(world: World, process: int, count: int) -> tuple[Subscription, list[str]]:
+    subscription = world.service(process).subscribe(world.stream)
+    return subscription, [(await anext(subscription))["text"] for _ in range(count)]
+
+
+async def _read_on(subscription: Subscription, seen: list[str]) -> MonostreamError | None:
+    try:
+        seen += [chunk.get("text", "") async for chunk in subscription]
+    except MonostreamError as error:
+        return error
+    return None
+
+
+async def lost_commits(world: World) -> None:
+    """A failover loses the last commits of a version that is then stopped: each reader gets one
+    history to its end, or `ChunksMissing`, and never the end of another one.
+    """
+    world.chunks_may_go = world.expects_errors = True
+    service, _ = world.own_service(0)
+    pub = await service.publisher(world.stream).open()
+    opened(world, pub)
+    count = world.number("chunks", 2, 9)
+    for n in range(count):
+        await pub.write({"type": "text", "n": n})
+    readers = [Reader(world, world.own_service(n)[0]) for n in range(world.few("readers", 1, 3))]
+    while not all(len(reader.seen) == count for reader in readers):
+        await asyncio.sleep(0.01)
+    kept = world.number("kept", 0, count - 1)
+    await world.site.lose(world.stream, pub.version, kept)
+    world.require(await world.service(1).stop(world.stream), "the version could not be stopped")
+    try:
+        await pub.close()
+    except (PublisherError, ChunksMissing):
+        pass
+    rows = await world.rows(pub.version)
+    world.truth[pub.version].payloads = rows
+    world.truth[pub.version].state = "closed"
+    expected = [encode_json({"type": "text", "n": n}) for n in range(kept)]
+    world.require(rows[:-1] == expected, f"version {pub.version} holds {rows}")
+    for reader in readers:
+        await reader.task
+        world.require_error("a reader", reader.error, ChunksMissing)
+    late = Reader(world, world.service(1))
+    await late.task
+    late.check_ended()
+    await world.verify()
