@@ -15,9 +15,9 @@ VIEWS: Final = (SAME_TAB, REFRESH, OVER_PARTIAL)
 KEEPS_FAILING: Final = frozenset({"6.0.100", "6.0.230", "7.0.0", "7.0.31"})
 """They stay in status `error` when there is nothing to come back to."""
 
-ENDED: Final = {
-    "ended": [START, STEP, *text("t", "Hel", "lo"), *call("c1", **DYNAMIC), OUTPUT, *END]
-}
+CALLED: Final = [STEP, *text("t", "Hel", "lo"), *call("c1", **DYNAMIC), OUTPUT]
+# A turn whose last step has a result only would get one more.
+ENDED: Final = {"ended": [START, *CALLED, {"type": "finish-step"}, STEP, *text("u", "So."), *END]}
 
 
 async def ended(serve: Serve, release: str, window: float) -> list[Told]:
