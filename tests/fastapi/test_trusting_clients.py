@@ -6,6 +6,8 @@ Here `a1` is the answer that the chat has stored, and a client's copy of it says
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from random import Random
 from typing import Any
 
 import httpx
@@ -13,11 +15,15 @@ import pytest
 
 from monostream_ai.errors import UnknownStream
 from monostream_ai.fastapi import ChatTurn
+from monostream_ai.fastapi.continuing import with_answers
+from monostream_ai.fastapi.messages import fault_in
+from monostream_ai.fastapi.requests import RequestRefused
 from monostream_ai.ui_messages import UIMessage, chunks_of_message, reduce_chunks
 from tests.fastapi.chat_client import ChatClient, chunks_in, question, types_in, user_message
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import TEXT, Held, greet, store_answer
 from tests.fastapi.test_finishing import Kept
+from tests.ui_messages.random_messages import random_message
 
 Part = dict[str, Any]
 CALL: Part = {"type": "tool-ask", "state": "input-available", "input": {"city": "Rome"}}
@@ -360,3 +366,56 @@ async def test_a_message_that_failed_may_go_on_and_has_then_not_failed(
 
     assert [message.get("metadata") for message in kept.messages] == [{"failed": True}, None]
     assert [part["text"] for part in kept.messages[1]["parts"]] == ["Hello", "Hello"]
+
+
+OPEN_STATES = ("input-available", "approval-requested", "approval-responded")
+ANSWER_KEYS = {"state", "output", "errorText", "approval"}
+RESULTS: list[Part] = [
+    {"state": "output-available", "output": 1},
+    {"state": "output-error", "errorText": "No."},
+    {"state": "output-denied"},
+    {"state": "approval-responded", "approval": {"id": "p", "approved": True}},
+]
+
+
+def tampered(message: UIMessage, random: Random) -> UIMessage:
+    """Return a copy with parts left out, repeated, moved, and given other states and values."""
+    parts: list[Part] = []
+    for part in random.choices(message["parts"], k=len(message["parts"])):
+        if "toolCallId" in part and random.random() < 0.7:
+            part = part | random.choice(RESULTS) | {"input": "forged"}
+            if "approval" in part and random.random() < 0.7:
+                given = {"id": "p", **part["approval"], "approved": random.random() < 0.5}
+                part = part | {"approval": given}
+        elif "text" in part:
+            part = part | {"text": "forged"}
+        parts.append(part)
+    return {**message, "parts": parts}
+
+
+def test_no_copy_changes_more_than_what_is_open() -> None:
+    outcomes = Counter[str]()
+    for seed in range(3000):
+        random = Random(seed)
+        written = reduce_chunks(random_message(random)[: random.randrange(5, 60)], finished=True)
+        copied = tampered(written, random)
+        assert fault_in({}, [copied]) is None
+        try:
+            merged = with_answers(written, copied)
+        except RequestRefused as refused:
+            assert refused.status == 409
+            outcomes["refused"] += 1
+            continue
+        changes = [
+            (before, {key for key in after if after[key] != before.get(key)})
+            for before, after in zip(written["parts"], merged["parts"], strict=True)
+            if before != after
+        ]
+        assert {**merged, "parts": 0} == {**written, "parts": 0}
+        for before, keys in changes:
+            assert before["state"] in OPEN_STATES
+            # The page may allow a call that the provider runs, and has no result of it.
+            elsewhere = before.get("providerExecuted")
+            assert keys <= ({"state", "approval"} if elsewhere else ANSWER_KEYS)
+        outcomes["answered" if changes else "unchanged"] += 1
+    assert min(outcomes[each] for each in ("refused", "answered", "unchanged")) > 20
