@@ -13,7 +13,17 @@ from typing import Any, Final
 from langchain_core.messages import AIMessage
 
 from monostream_ai.langchain.endings import is_refusal
-from monostream_ai.langchain.provider_blocks import read_block, spoken_block, texts_of
+from monostream_ai.langchain.provider_blocks import (
+    CALLS,
+    SPOKEN,
+    as_provider_sent,
+    content_strings,
+    read_block,
+    spoken_block,
+    texts_of,
+    told_strings,
+    unread_block,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +41,11 @@ def blocks_of(message: AIMessage, *, whole: bool = False) -> Sequence[Mapping[st
     Args:
         whole: Read what the metadata adds to the content too, such as the reason of a refusal.
     """
-    content = message.content
-    # Most tokens are plain text, for which `content_blocks` would take ten times as long.
-    plain = isinstance(content, str) and not message.additional_kwargs
-    if plain and not (whole and message.response_metadata):
-        return [{"type": "text", "text": content}] if content else []
+    # Most tokens are plain, and `content_blocks` would take ten times as long.
+    if not message.additional_kwargs and not (whole and message.response_metadata):
+        plain = _plain_blocks(message)
+        if plain is not None:
+            return plain
     blocks = _translated(message)
     refusal = message.additional_kwargs.get("refusal")
     if isinstance(refusal, str):
@@ -45,23 +55,65 @@ def blocks_of(message: AIMessage, *, whole: bool = False) -> Sequence[Mapping[st
             {"type": "refusal", "refusal": refusal},
         ]
     read = [shown for block in blocks for shown in read_block(block, message)]
-    known = set(_strings(read))
     beside = [
         spoken_block("reasoning", text)
         for field in _REASONING_FIELDS
         for text in texts_of(message.additional_kwargs.get(field))
     ]
-    # A translator of LangChain leaves out the forms that its own package never makes.
-    left_out = (shown for raw in _raw(message) for shown in read_block(raw, message))
-    return [
-        *(block for block in beside if not _is_known(block, known)),
-        *read,
-        *(
-            block
-            for block in left_out
-            if block["type"] in ("text", "reasoning") and not _is_known(block, known)
-        ),
-    ]
+    told = set(told_strings(read))
+    left_out = [shown for raw in _raw(message) for shown in _left_out(raw, message, told)]
+    return [*(block for block in beside if block["reasoning"] not in told), *read, *left_out]
+
+
+def _plain_blocks(message: AIMessage) -> Sequence[Mapping[str, Any]] | None:
+    content: Any = message.content
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    if len(content) != 1 or not isinstance(content[0], dict):
+        return None
+    block = content[0]
+    kind, index = block.get("type"), block.get("index")
+    if kind not in ("text", "thinking") or not block.keys() <= {"type", kind, "index"}:
+        return None
+    if not isinstance(text := block.get(kind), str):
+        return None
+    if kind == "text" and index is not None:
+        # The same place as in LangChain's translation, which a block with citations gets.
+        openai = message.response_metadata.get("model_provider") == "openai"
+        index = f"lc_txt_{index}" if openai else index
+    return [spoken_block("text" if kind == "text" else "reasoning", text, index)]
+
+
+def _left_out(
+    raw: Mapping[str, Any], message: AIMessage, told: set[str]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the blocks of a raw block that LangChain's translator has left out.
+
+    It leaves out the forms that its own package never makes.
+    """
+    strings = set(content_strings(raw))
+    if strings <= told or raw.get("type") in CALLS:
+        return
+    sent = as_provider_sent(raw)
+    if not told.isdisjoint(strings):
+        yield from _rest_of(sent, raw.get("index"), strings - told)
+        return
+    blocks = list(read_block(raw, message))
+    if strings.isdisjoint(told_strings(blocks)):
+        yield unread_block(sent)
+    yield from blocks
+
+
+def _rest_of(
+    sent: Mapping[str, Any], index: object, untold: set[str]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the rest of a block that was told in part."""
+    kind = str(sent.get("type"))
+    texts = [text for text in texts_of(sent) if text in untold]
+    for text in texts:
+        yield spoken_block(SPOKEN.get(kind, "text"), text, index)
+    if kind in SPOKEN and not untold <= set(texts):
+        yield unread_block(sent)
 
 
 def listed_calls(
@@ -101,18 +153,3 @@ def _raw(message: AIMessage) -> list[dict[str, Any]]:
         for item in items
         if item != ""
     ]
-
-
-def _is_known(block: Mapping[str, Any], known: set[str]) -> bool:
-    return not block[block["type"]] or block[block["type"]] in known
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _strings(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _strings(item)

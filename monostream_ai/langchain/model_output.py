@@ -14,7 +14,13 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from monostream_ai.langchain.agent_message import AgentMessage
 from monostream_ai.langchain.content_blocks import blocks_of, listed_calls
 from monostream_ai.langchain.endings import refusal_text
-from monostream_ai.langchain.provider_blocks import PROGRAM_CALL, UNREAD, read_block
+from monostream_ai.langchain.provider_blocks import (
+    PROGRAM_CALL,
+    UNREAD,
+    read_block,
+    told_strings,
+    unread_block,
+)
 from monostream_ai.langchain.sources_and_files import FILE_KINDS, SourcesAndFiles
 from monostream_ai.langchain.tool_calls import ToolCalls
 from monostream_ai.ui_messages import Chunk
@@ -112,7 +118,10 @@ class ModelOutput:
         show = self._block if self.source is None else self._rest
         waiting, self._waiting = self._waiting, []
         chunks = [chunk for block in blocks for chunk in show(block)]
-        self._waiting = self._waiting or waiting
+        joined = "".join(told_strings(self._waiting))
+        self._waiting += [
+            piece for piece in waiting if any(text not in joined for text in told_strings([piece]))
+        ]
         chunks += self._sources_and_files.beside(message)
         if not self._heard and (refusal := refusal_text(message)) is not None:
             chunks += self.text(None, refusal)
@@ -181,7 +190,7 @@ class ModelOutput:
         if kind not in FILE_KINDS:
             return []
         if not self._sources_and_files.is_readable(block):
-            self._waiting.append({"kind": f"block {kind}", "value": block})
+            self._waiting.append(unread_block(block))
         elif file := self._sources_and_files.file(block):
             self._files.add((kind, block.get("index")))
             return [*self.speech.end(), *file]

@@ -6,7 +6,7 @@ LangChain translates the blocks of providers that it knows by name, and passes o
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from langchain_core.messages import AIMessage
@@ -42,7 +42,7 @@ _TEXT_KEYS: Final = (
     "summary",
     "content",
 )
-_CALLS: Final = frozenset(
+CALLS: Final = frozenset(
     {
         "tool_call",
         "tool_call_chunk",
@@ -54,6 +54,43 @@ _CALLS: Final = frozenset(
     }
 )
 """Blocks that repeat the calls which a message also lists in `tool_calls`."""
+
+_FILE_KEYS: Final = ("url", "base64", "file_id")
+_TOLD_KEYS: Final[Mapping[object, tuple[str, ...]]] = {
+    "text": ("text",),
+    "reasoning": ("reasoning",),
+    "server_tool_call": ("args",),
+    "server_tool_call_chunk": ("args",),
+    "server_tool_result": ("output",),
+    PROGRAM_CALL: ("args",),
+    UNREAD: ("value",),
+    **dict.fromkeys(("image", "audio", "video", "file"), _FILE_KEYS),
+}
+"""Keys of each uniform block that a user gets to see."""
+
+_NO_CONTENT_KEYS: Final = frozenset(
+    {
+        "type",
+        "id",
+        "index",
+        "name",
+        "call_id",
+        "tool_call_id",
+        "tool_use_id",
+        "status",
+        "phase",
+        "mime_type",
+        "language",
+        "annotations",
+        "citations",
+        "extras",
+        "signature",
+        "encrypted_content",
+        "data",
+        "cache_control",
+    }
+)
+"""Keys whose strings are no content, or are read elsewhere: sources, and state of reasoning."""
 
 _PROVIDERS: Final = ("anthropic", "openai", "google_genai", "bedrock_converse")
 _RESULT_KEYS: Final = ("output", "outputs", "result", "results", "tools", "error")
@@ -75,7 +112,7 @@ def read_block(block: Mapping[str, Any], message: AIMessage) -> Iterator[Mapping
     elif kind == "input_json_delta" and not getattr(message, "tool_call_chunks", None):
         arguments = sent.get("partial_json") or ""
         yield {"type": "server_tool_call_chunk", "args": arguments, "index": index}
-    elif kind in _CALLS or (kind in KNOWN_BLOCK_TYPES and kind != "non_standard"):
+    elif kind in CALLS or (kind in KNOWN_BLOCK_TYPES and kind != "non_standard"):
         yield sent
     elif (translated := _translated(sent, message)) is not None:
         yield from translated
@@ -86,13 +123,42 @@ def read_block(block: Mapping[str, Any], message: AIMessage) -> Iterator[Mapping
     elif isinstance(text := sent.get("text"), str) and text:
         yield {**sent, **spoken_block("text", text, index)}
     elif sent:
-        yield {"type": UNREAD, "kind": f"block {kind}", "value": sent}
+        yield unread_block(sent)
 
 
 def as_provider_sent(block: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the block inside a `non_standard` one, or the block itself."""
     value = block.get("value")
     return value if block.get("type") == "non_standard" and isinstance(value, Mapping) else block
+
+
+def unread_block(sent: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": UNREAD, "kind": f"block {sent.get('type')}", "value": sent}
+
+
+def told_strings(blocks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the strings in uniform blocks that a user gets to see."""
+    for block in blocks:
+        for key in _TOLD_KEYS.get(block.get("type"), ()):
+            yield from _strings(block.get(key))
+
+
+def content_strings(sent: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the strings in a provider's block, except names and its state for later calls."""
+    yield from _strings(as_provider_sent(sent), skipping=_NO_CONTENT_KEYS)
+
+
+def _strings(value: Any, skipping: Collection[str] = ()) -> Iterator[str]:
+    if isinstance(value, str):
+        if value:
+            yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if key not in skipping:
+                yield from _strings(item, skipping)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _strings(item, skipping)
 
 
 def spoken_block(kind: str, text: str, index: object = None) -> dict[str, Any]:
