@@ -21,6 +21,7 @@ from monostream_ai.langchain.provider_blocks import (
     told_strings,
     unread_block,
 )
+from monostream_ai.langchain.reasoning_state import call_state, state_of
 from monostream_ai.langchain.sources_and_files import FILE_KINDS, SourcesAndFiles
 from monostream_ai.langchain.tool_calls import ToolCalls
 from monostream_ai.ui_messages import Chunk
@@ -62,6 +63,12 @@ class ModelOutput:
         self._tool_calls = ToolCalls(run_id, message, calls, self.speech, answers=structured)
         # Ids of the calls that an event has given their whole input.
         self._whole: set[str] = set()
+        self._provider: object = None
+        # State of the reasoning that was said last, until its part ends.
+        self._state: dict[str, dict[str, str]] = {}
+        self._state_index: object = None
+        # States that the message has, which the final message repeats.
+        self._states: list[dict[str, dict[str, str]]] = []
         # Kind and index of the files shown, which the final message repeats.
         self._files: set[tuple[object, object]] = set()
         # Blocks that nobody reads. The final message has them joined from their pieces.
@@ -73,9 +80,11 @@ class ModelOutput:
         blocks = [
             block for block in blocks_of(message) if block.get("type") not in ("audio", "video")
         ]
+        self._provider = message.response_metadata.get("model_provider", self._provider)
         chunks = [chunk for block in blocks for chunk in self._block(block)]
         if isinstance(message, AIMessageChunk):
             for call in message.tool_call_chunks:
+                chunks += self._end_reasoning()
                 chunks += self._tool_calls.chunk(
                     call["index"], call["id"], call["name"], call["args"]
                 )
@@ -115,6 +124,7 @@ class ModelOutput:
     def complete(self, message: AIMessage) -> list[Chunk]:
         """Map the whole message: content that was not streamed, then the tool calls."""
         blocks = blocks_of(message, whole=True)
+        self._provider = message.response_metadata.get("model_provider", self._provider)
         show = self._block if self.source is None else self._rest
         waiting, self._waiting = self._waiting, []
         chunks = [chunk for block in blocks for chunk in show(block)]
@@ -125,26 +135,55 @@ class ModelOutput:
         chunks += self._sources_and_files.beside(message)
         if not self._heard and (refusal := refusal_text(message)) is not None:
             chunks += self.text(None, refusal)
-        chunks += self.speech.end()
+        chunks += [*self._end_reasoning(), *self.speech.end()]
         for call in listed_calls(message, blocks):
             if (call["id"] or "") not in self._whole:
-                chunks += self._tool_calls.whole(call["id"], call["name"], call["args"])
+                state = call_state(message, call["id"])
+                chunks += self._tool_calls.whole(
+                    call["id"], call["name"], call["args"], state=state
+                )
         for invalid in message.invalid_tool_calls:
             chunks += self._tool_calls.invalid(invalid["id"], invalid["name"], invalid["args"])
         return [*chunks, *self._tool_calls.end_provider_inputs(), *self.fail()]
 
     def fail(self) -> list[Chunk]:
         """End everything that is open; unfinished tool calls get no result."""
-        chunks = self.speech.end()
+        chunks = [*self._end_reasoning(), *self.speech.end()]
         for block in self._waiting:
             chunks += self._unread.keep(block["kind"], block["value"])
         self._waiting = []
         return [*chunks, *self._tool_calls.fail()]
 
     def _say(self, kind: PartKind, index: object, text: str) -> list[Chunk]:
+        if not text:
+            return []
         self._heard.add(kind, index, text)
+        goes_on = kind == "reasoning" and index is not None and index == self._state_index
+        chunks = [] if goes_on else self._end_reasoning()
         say = self.speech.text if kind == "text" else self.speech.reasoning
-        return say(index, text)
+        return chunks + say(index, text)
+
+    def _note_state(self, block: Mapping[str, Any]) -> list[Chunk]:
+        """Keep the state in a reasoning block for the end of its part; it may come in pieces."""
+        state, index = state_of(block, self._provider), block.get("index")
+        if not state or state in self._states:
+            return []
+        goes_on = bool(self._state) and index is not None and index == self._state_index
+        chunks = [] if goes_on else self._end_reasoning()
+        if goes_on:
+            self._states.remove(self._state)
+            state = _joined(self._state, state)
+        self._state, self._state_index = state, index
+        self._states.append(state)
+        return chunks
+
+    def _end_reasoning(self) -> list[Chunk]:
+        """End the reasoning that has state, and give the state to its part."""
+        state, self._state = self._state, {}
+        if not state:
+            return []
+        *before, end = self.speech.end_reasoning()
+        return [*before, {**end, "providerMetadata": state}]
 
     def _block(self, block: Mapping[str, Any]) -> list[Chunk]:
         """Map a content block. Calls of the program's tools come elsewhere, as chunks or whole."""
@@ -153,9 +192,11 @@ class ModelOutput:
             text = self._say("text", index, block.get("text") or "")
             return [*text, *self._sources_and_files.sources(block)]
         if kind == "reasoning":
-            return self._say("reasoning", index, block.get("reasoning") or "")
+            said = self._say("reasoning", index, block.get("reasoning") or "")
+            return [*said, *self._note_state(block)]
         if kind == "server_tool_call_chunk":
-            return self._tool_calls.chunk(
+            ended = self._end_reasoning()
+            return ended + self._tool_calls.chunk(
                 index, block.get("id"), block.get("name"), block.get("args"), provider=True
             )
         return self._whole_block(block)
@@ -171,7 +212,7 @@ class ModelOutput:
             return [*self._say("text", index, rest), *self._sources_and_files.sources(block)]
         if kind == "reasoning":
             rest = self._heard.rest("reasoning", index, block.get("reasoning") or "")
-            return self._say("reasoning", index, rest)
+            return [*self._say("reasoning", index, rest), *self._note_state(block)]
         if index is not None and (kind, index) in self._files:
             # LangChain concatenates the files of one index, and the result is no file.
             return []
@@ -179,12 +220,13 @@ class ModelOutput:
 
     def _whole_block(self, block: Mapping[str, Any]) -> list[Chunk]:
         kind = block.get("type")
-        if kind == "server_tool_call":
-            return self._tool_calls.provider_call(block)
-        if kind == "server_tool_result":
-            return self._tool_calls.provider_result(block)
-        if kind == PROGRAM_CALL:
-            return self._tool_calls.program_call(block)
+        mapped = {
+            "server_tool_call": self._tool_calls.provider_call,
+            "server_tool_result": self._tool_calls.provider_result,
+            PROGRAM_CALL: self._tool_calls.program_call,
+        }.get(str(kind))
+        if mapped is not None:
+            return [*self._end_reasoning(), *mapped(block)]
         if kind == UNREAD:
             self._waiting.append(block)
         if kind not in FILE_KINDS:
@@ -193,7 +235,7 @@ class ModelOutput:
             self._waiting.append(unread_block(block))
         elif file := self._sources_and_files.file(block):
             self._files.add((kind, block.get("index")))
-            return [*self.speech.end(), *file]
+            return [*self._end_reasoning(), *self.speech.end(), *file]
         return []
 
     def _delta(self, index: object, delta: Mapping[str, Any]) -> list[Chunk]:
@@ -209,6 +251,18 @@ class ModelOutput:
                 index, fields.get("id"), fields.get("name"), fields.get("args") or ""
             )
         return []
+
+
+def _joined(
+    state: Mapping[str, Mapping[str, str]], more: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, str]]:
+    """Join two pieces of a state, whose ids are repeated and whose other values are continued."""
+    joined = {provider: dict(values) for provider, values in state.items()}
+    for provider, values in more.items():
+        known = joined.setdefault(provider, {})
+        for key, value in values.items():
+            known[key] = value if key == "itemId" else known.get(key, "") + value
+    return joined
 
 
 class Heard:

@@ -18,10 +18,12 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
+from monostream_ai.langchain.reasoning_state import provider_of, reasoning_block, state_beside
 from monostream_ai.ui_messages.model_input import (
     AnsweredCall,
     FileInput,
     InputOptions,
+    Reasoning,
     Said,
     Step,
     read_model_input,
@@ -38,8 +40,9 @@ def to_langchain_messages(
     """Return the messages to give to a model.
 
     Each step of an assistant message becomes one `AIMessage` with its tool calls, followed by their
-    `ToolMessage`s. Left out are calls without a result, since providers refuse them, and reasoning,
-    sources, and parts of unknown types.
+    `ToolMessage`s. Reasoning is given back with the state that its provider wants back, such as a
+    signature. Left out are calls without a result, since providers refuse them, and other
+    reasoning, sources, and parts of unknown types.
 
     Args:
         messages: `UIMessage`s as JSON: `{id, role, parts}`. They come from a client, which may have
@@ -90,16 +93,48 @@ def _file(file: FileInput) -> Block:
 
 
 def _step(step: Step) -> Iterator[BaseMessage]:
-    calls = [
-        ToolCall(type="tool_call", id=call.call_id, name=call.name, args=call.arguments)
-        for call in step.calls
-    ]
-    yield AIMessage(step.text, tool_calls=calls, id=step.step_id)
+    yield _answer(step)
     for call in step.calls:
         status: Any = "error" if call.failed else "success"
         yield ToolMessage(
             _output_text(call), tool_call_id=call.call_id, name=call.name, status=status
         )
+
+
+def _answer(step: Step) -> AIMessage:
+    calls = [_call(call) for call in step.calls]
+    if not _needs_blocks(step):
+        return AIMessage(step.text, tool_calls=calls, id=step.step_id)
+    provider = provider_of(step.contents)
+    content: Any = [
+        {"type": "text", "text": part}
+        if isinstance(part, str)
+        else reasoning_block(part)
+        if isinstance(part, Reasoning)
+        else _call(part)
+        for part in step.contents
+    ]
+    # LangChain's packages turn these blocks into those of their own provider.
+    metadata = {"output_version": "v1", **({"model_provider": provider} if provider else {})}
+    return AIMessage(
+        content,
+        tool_calls=calls,
+        id=step.step_id,
+        response_metadata=metadata,
+        additional_kwargs=state_beside(step.calls),
+    )
+
+
+def _call(call: AnsweredCall) -> ToolCall:
+    return ToolCall(type="tool_call", id=call.call_id, name=call.name, args=call.arguments)
+
+
+def _needs_blocks(step: Step) -> bool:
+    """Whether a plain text would lose the state of reasoning, or the order of text and calls."""
+    kinds = [type(content) for content in step.contents]
+    first_call = kinds.index(AnsweredCall) if AnsweredCall in kinds else len(kinds)
+    has_state = any(not isinstance(content, str) and content.state for content in step.contents)
+    return has_state or str in kinds[first_call:]
 
 
 def _output_text(call: AnsweredCall) -> str:

@@ -13,6 +13,7 @@ from monostream_ai.json_text import encode_json
 from monostream_ai.langchain.agent_message import AgentMessage
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.call_ids import CallIds
+from monostream_ai.ui_messages.model_input import ProviderState
 from monostream_ai.ui_messages.model_output import Speech, StreamedCall, StreamedCalls
 from monostream_ai.ui_messages.texts import FAILED_TEXT, INVALID_INPUT_TEXT
 
@@ -81,12 +82,27 @@ class ToolCalls:
         news = arguments.removeprefix(call.arguments)
         return self.chunk(index, call_id, None if call.name else name, news)
 
-    def whole(self, call_id: str | None, name: str, arguments: Any) -> list[Chunk]:
-        """Give a call its whole input; text is parsed as JSON."""
+    def whole(
+        self,
+        call_id: str | None,
+        name: str,
+        arguments: Any,
+        *,
+        state: ProviderState | None = None,
+    ) -> list[Chunk]:
+        """Give a call its whole input; text is parsed as JSON.
+
+        Args:
+            state: Values that the provider wants back with the call.
+        """
         if self._is_joined(name):
             return []
         published, value = self._published(call_id, name), to_json_value(_as_input(arguments))
-        chunks = [*self._speech.end(), *self._message.tool_call(published, name, value)]
+        chunks = self._speech.end()
+        *before, called = self._message.tool_call(published, name, value)
+        if state:
+            called = {**called, "providerMetadata": state}
+        chunks += [*before, called]
         return chunks + (self._message.tool_output(published, value) if self._answers else [])
 
     def program_call(self, block: Mapping[str, Any]) -> list[Chunk]:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypedDict
 from urllib.parse import unquote_to_bytes
 
@@ -22,6 +22,9 @@ MAX_BYTES: Final = 32 * 1024 * 1024
 _SCHEME: Final = re.compile("[a-z][a-z0-9+.-]*")
 
 Part: TypeAlias = Mapping[str, Any]
+ProviderState: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""The `providerMetadata` of a part: values by name, for each provider. It comes from a client."""
+
 ConvertDataPart: TypeAlias = Callable[[Part], dict[str, Any] | None]
 
 
@@ -59,6 +62,14 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class Reasoning:
+    """Reasoning with the state that its provider wants back, such as a signature."""
+
+    text: str
+    state: ProviderState
+
+
+@dataclass(frozen=True, slots=True)
 class AnsweredCall:
     """A tool call with its result: any JSON value, or if it `failed` a text for the model."""
 
@@ -67,6 +78,7 @@ class AnsweredCall:
     arguments: dict[str, Any]
     output: Any
     failed: bool
+    state: ProviderState = field(default_factory=dict)
 
     @property
     def arguments_text(self) -> str:
@@ -85,6 +97,9 @@ class Step:
     calls: list[AnsweredCall]
     step_id: str | None
     """The message id and the 0-based number of the step: `<message id>-<number>`."""
+
+    contents: tuple[str | Reasoning | AnsweredCall, ...] = ()
+    """The text, the reasoning that has state, and the calls, in their order."""
 
 
 def read_model_input(
@@ -210,10 +225,29 @@ def _base64(rest: str, place: str) -> str:
 
 def _steps(parts: Sequence[Part], message_id: str | None) -> Iterator[Step]:
     for number, step in enumerate(_split(parts)):
-        text = "".join(map(_text, step))
-        calls = [call for part in step if (call := _call(part)) is not None]
+        contents = tuple(content for part in step if (content := _said_by_model(part)))
+        text = "".join(content for content in contents if isinstance(content, str))
+        calls = [content for content in contents if isinstance(content, AnsweredCall)]
         if text or calls:
-            yield Step(text, calls, None if message_id is None else f"{message_id}-{number}")
+            step_id = None if message_id is None else f"{message_id}-{number}"
+            yield Step(text, calls, step_id, contents)
+
+
+def _said_by_model(part: Part) -> str | Reasoning | AnsweredCall | None:
+    if part.get("type") != "reasoning":
+        return _text(part) or _call(part)
+    text, state = part.get("text"), _state(part.get("providerMetadata"))
+    return Reasoning(text if isinstance(text, str) else "", state) if state else None
+
+
+def _state(metadata: Any) -> ProviderState:
+    if not isinstance(metadata, Mapping):
+        return {}
+    return {
+        str(provider): values
+        for provider, values in metadata.items()
+        if isinstance(values, Mapping) and values
+    }
 
 
 def _split(parts: Sequence[Part]) -> list[list[Part]]:
@@ -240,7 +274,7 @@ def _call(part: Part) -> AnsweredCall | None:
     arguments = (
         {} if given is None else dict(given) if isinstance(given, Mapping) else {"input": given}
     )
-    return AnsweredCall(call_id, name, arguments, *answer)
+    return AnsweredCall(call_id, name, arguments, *answer, _state(part.get("callProviderMetadata")))
 
 
 def _answer(part: Part) -> tuple[Any, bool] | None:
@@ -259,14 +293,16 @@ def _answer(part: Part) -> tuple[Any, bool] | None:
 
 
 def _size(said: Said | Step) -> int:
-    if isinstance(said, Step):
-        texts = [
-            said.text,
-            *(text for call in said.calls for text in (call.arguments_text, call.output_text)),
-        ]
-    else:
-        texts = [
-            content.url if isinstance(content, FileInput) else str(content)
-            for content in said.contents
-        ]
+    texts: list[str] = []
+    for content in said.contents:
+        if isinstance(content, AnsweredCall):
+            texts += [content.arguments_text, content.output_text, _state_text(content.state)]
+        elif isinstance(content, Reasoning):
+            texts += [content.text, _state_text(content.state)]
+        else:
+            texts.append(content.url if isinstance(content, FileInput) else str(content))
     return sum(len(text.encode(errors="surrogatepass")) for text in texts)
+
+
+def _state_text(state: ProviderState) -> str:
+    return encode_json(state) if state else ""
