@@ -19,7 +19,7 @@ FACES = (
     "monostream_ai",
     *(
         f"monostream_ai.{name}"
-        for name in ("fastapi", "langchain", "openai", "testing", "ui_messages")
+        for name in ("fastapi", "langchain", "openai", "recording", "testing", "ui_messages")
     ),
 )
 

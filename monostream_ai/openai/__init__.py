@@ -3,10 +3,11 @@
 The `openai` package itself is not imported.
 """
 
-from monostream_ai.openai.capture import Capture, capture, consume
-from monostream_ai.openai.model_output import ResponseFailed, TruncatedStream
-from monostream_ai.openai.sync_capture import SyncCapture, capture_sync
+from monostream_ai.openai.capture import capture, capture_sync, consume
 from monostream_ai.openai.to_openai import to_openai_input, to_openai_messages
+from monostream_ai.recording.capture import Capture
+from monostream_ai.recording.model_output import ResponseFailed, TruncatedStream
+from monostream_ai.recording.sync_capture import SyncCapture
 
 __all__ = [
     "Capture",

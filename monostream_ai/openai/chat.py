@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from monostream_ai.openai.fields import get, get_index, get_list, get_text
-from monostream_ai.openai.model_output import ModelOutput, ResponseFailed
-from monostream_ai.openai.recording import Recording
+from monostream_ai.openai.sources import source_of
+from monostream_ai.openai.usage import usage_of
+from monostream_ai.recording.fields import get, get_index, get_list, get_text
+from monostream_ai.recording.message import Recording
+from monostream_ai.recording.model_output import ModelOutput, ResponseFailed
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.model_output import StreamedCalls
 
@@ -32,7 +34,7 @@ class ChatMapper:
             code = str(get(error, "code") or "") or None
             return [*chunks, *self.output.fail(ResponseFailed(code, get_text(error, "message")))]
         if usage := get(chunk, "usage"):
-            chunks += self.output.use(usage)
+            chunks += self.output.use(usage_of(usage))
         for choice in get_list(chunk, "choices"):
             if not get(choice, "index"):
                 chunks += self._choice(choice)
@@ -50,7 +52,7 @@ class ChatMapper:
         if legacy := get(delta, "function_call"):
             chunks += self._call_piece(_LEGACY_CALL, _LEGACY_CALL, legacy)
         for annotation in get_list(delta, "annotations"):
-            chunks += self._recording.source(annotation)
+            chunks += source_of(self._recording, annotation)
         reason = get_text(choice, "finish_reason")
         return [*chunks, *self._finish(reason)] if reason and not output.complete else chunks
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from monostream_ai.openai.chat import ChatMapper
-from monostream_ai.openai.fields import get, get_text
-from monostream_ai.openai.model_output import ModelOutput
-from monostream_ai.openai.recording import Recording
 from monostream_ai.openai.responses import ResponsesMapper
+from monostream_ai.recording.fields import get, get_text
+from monostream_ai.recording.message import Recording
+from monostream_ai.recording.model_output import ModelOutput
 from monostream_ai.ui_messages import Chunk
 
 

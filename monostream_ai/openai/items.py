@@ -8,9 +8,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from monostream_ai.openai.fields import get, get_index, get_list, get_text, to_json
-from monostream_ai.openai.model_output import ModelOutput
-from monostream_ai.openai.recording import Recording
 from monostream_ai.openai.server_tools import (
     RESULT_ITEMS,
     failed,
@@ -22,6 +19,10 @@ from monostream_ai.openai.server_tools import (
     tool_name,
     tool_output,
 )
+from monostream_ai.openai.sources import source_of
+from monostream_ai.recording.fields import get, get_index, get_list, get_text, to_json
+from monostream_ai.recording.message import Recording
+from monostream_ai.recording.model_output import ModelOutput
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.model_output import StreamedCall
 from monostream_ai.ui_messages.texts import FAILED_TEXT
@@ -92,7 +93,7 @@ class Items:
                 chunks += self._output.speech.text(place, get_text(content, "text"))
                 chunks += self._output.refusal(place, get_text(content, "refusal"))
             for annotation in get_list(content, "annotations"):
-                chunks += self._recording.source(annotation)
+                chunks += source_of(self._recording, annotation)
         return chunks
 
     def _rest_of_reasoning(self, index: int | None, item: Any) -> list[Chunk]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from monostream_ai.openai.fields import get, get_index, get_text
 from monostream_ai.openai.items import Items
-from monostream_ai.openai.model_output import ModelOutput, ResponseFailed
-from monostream_ai.openai.recording import Recording
+from monostream_ai.openai.sources import source_of
+from monostream_ai.openai.usage import usage_of
+from monostream_ai.recording.fields import get, get_index, get_text
+from monostream_ai.recording.message import Recording
+from monostream_ai.recording.model_output import ModelOutput, ResponseFailed
 from monostream_ai.ui_messages import Chunk
 
 
@@ -80,18 +82,18 @@ class ResponsesMapper:
         return [] if self._options["encrypted_reasoning"] else self.output.speech.end()
 
     def _annotation(self, event: Any) -> list[Chunk]:
-        return self._recording.source(get(event, "annotation"))
+        return source_of(self._recording, get(event, "annotation"))
 
     def _completed(self, event: Any) -> list[Chunk]:
         response = get(event, "response")
-        self.output.use(get(response, "usage"))
+        self.output.use(usage_of(get(response, "usage")))
         reason = get_text(response, "incomplete_details", "reason")
         reason = reason or get_text(event, "type").removeprefix("response.")
         response_id = get_text(response, "id")
         return self.output.finish(reason, **({"responseId": response_id} if response_id else {}))
 
     def _failed(self, event: Any) -> list[Chunk]:
-        self.output.use(get(event, "response", "usage"))
+        self.output.use(usage_of(get(event, "response", "usage")))
         error = get(event, "response", "error") or get(event, "error") or event
         code = get(error, "code") or get(event, "response", "status")
         return self.output.fail(

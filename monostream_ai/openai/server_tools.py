@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from monostream_ai.openai.fields import get, get_text, to_json
+from monostream_ai.recording.fields import get, get_text, to_json
 
 CLIENT_TOOLS: Final = frozenset({"local_shell_call", "apply_patch_call", "computer_call"})
 """Calls that the program itself has to execute, like functions."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from monostream_ai.openai.events import EventMapper
-from monostream_ai.openai.recording import Recording
+from monostream_ai.recording.message import Recording
 from monostream_ai.ui_messages import UIMessageBuilder
 from tests.openai.recordings import NAMES, events_of
 from tests.openai.storing import check_message

@@ -1,38 +1,19 @@
 """One response of a model as parts of the message: its text, its tool calls, and how it ended.
 
-The mappers of both APIs share it. A response may fail although the SDK raises nothing.
+The mappers of all SDKs share it. A response may fail although the SDK raises nothing.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 from monostream_ai.errors import MonostreamError
-from monostream_ai.openai.fields import get
-from monostream_ai.openai.recording import Recording
+from monostream_ai.recording.message import Recording
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.model_output import Speech, StreamedCall
 from monostream_ai.ui_messages.texts import INVALID_INPUT_TEXT, finish_reason_of
-
-_COUNTS: Final = (
-    ("inputTokens", ("input_tokens",), ("prompt_tokens",)),
-    ("outputTokens", ("output_tokens",), ("completion_tokens",)),
-    ("totalTokens", ("total_tokens",), ("total_tokens",)),
-    (
-        "cachedInputTokens",
-        ("input_tokens_details", "cached_tokens"),
-        ("prompt_tokens_details", "cached_tokens"),
-    ),
-    (
-        "reasoningTokens",
-        ("output_tokens_details", "reasoning_tokens"),
-        ("completion_tokens_details", "reasoning_tokens"),
-    ),
-)
-"""Names of `LanguageModelUsage` (vercel/ai, ai@7.0.173, src/types/usage.ts), then those of a
-response and of a chat completion.
-"""
 
 
 class ResponseFailed(MonostreamError):
@@ -50,7 +31,7 @@ class ResponseFailed(MonostreamError):
 
 
 class TruncatedStream(ResponseFailed):
-    """The stream ended before a `finish_reason` or `response.completed`.
+    """The stream ended before the model said why it stopped.
 
     A server or a proxy broke it off, and the SDK raises nothing.
     """
@@ -115,12 +96,12 @@ class ModelOutput:
             return self._refuse_call(call, arguments)
         return self.call_with(call, input)
 
-    def use(self, usage: Any) -> list[Chunk]:
-        """Take the token counts of this response so far.
+    def use(self, counts: Mapping[str, int]) -> list[Chunk]:
+        """Take the token counts of this response so far, under names of `LanguageModelUsage`.
 
         They may come before or after the finish reason.
         """
-        if counts := usage_of(usage):
+        if counts:
             self._usage.clear()
             self._usage.update(counts)
         return self._recording.tell({}) if self.complete else []
@@ -165,12 +146,3 @@ class ModelOutput:
     def _takes_input(self, call: StreamedCall) -> bool:
         known = None if call.published is None else self._builder.call(call.published)
         return known is None or known.state == "streaming"
-
-
-def usage_of(usage: Any) -> dict[str, int]:
-    """Return the token counts above zero."""
-    counts = {
-        name: get(usage, *response) or get(usage, *completion)
-        for name, response, completion in _COUNTS
-    }
-    return {name: count for name, count in counts.items() if isinstance(count, int) and count}

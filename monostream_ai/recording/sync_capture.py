@@ -1,4 +1,4 @@
-"""Captures OpenAI streams in a program without an event loop.
+"""Captures streams in a program without an event loop.
 
 Each step runs on the loop of the `SyncPublisher`, in its thread.
 """
@@ -9,25 +9,17 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, Generic, Self
 
-from monostream_ai.openai.capture import Capture, capture
-from monostream_ai.openai.streams import E, Stream
+from monostream_ai.recording.capture import Capture, NewMapper, record
+from monostream_ai.recording.streams import E, Stream
 from monostream_ai.threads import SyncPublisher
 
 _END: Final[Any] = object()
 
 
-def capture_sync(
-    stream: Stream[E],
-    pub: SyncPublisher,
-    *,
-    encrypted_reasoning: bool = False,
-    other_items: bool = False,
-) -> SyncCapture[E]:
-    """Iterate over the stream's own events, and record them to a `SyncPublisher`.
+def record_sync(stream: Stream[E], pub: SyncPublisher, mapper: NewMapper) -> SyncCapture[E]:
+    """Iterate over the events of any SDK, and record them to a `SyncPublisher`.
 
-        for event in capture_sync(client.responses.create(..., stream=True), pub): ...
-
-    Arguments and errors are those of `capture`.
+    Arguments and errors are those of `record`.
 
     Raises:
         PublisherClosed: The publisher's `with` block has not begun, or has ended.
@@ -37,16 +29,11 @@ def capture_sync(
             f"capture_sync needs a SyncPublisher, not {type(pub).__name__}: "
             "a Publisher takes capture"
         )
-    return SyncCapture(
-        capture(
-            stream, pub.publisher, encrypted_reasoning=encrypted_reasoning, other_items=other_items
-        ),
-        pub,
-    )
+    return SyncCapture(record(stream, pub.publisher, mapper), pub)
 
 
 class SyncCapture(Iterator[E], Generic[E]):
-    """An iterator that passes events through and records them; made by `capture_sync`.
+    """An iterator that records the events it passes through; made by `record_sync`.
 
     It ends and fails as `Capture` does.
     """

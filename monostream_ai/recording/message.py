@@ -9,7 +9,6 @@ from collections import Counter
 from typing import Any
 
 from monostream_ai._writing.publisher import Publisher
-from monostream_ai.openai.fields import get, get_text
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
 from monostream_ai.ui_messages.browser_safety import is_link
 from monostream_ai.ui_messages.call_ids import CallIds
@@ -51,23 +50,20 @@ class Recording:
         self._calls_made += 1
         return self.calls.publish(call_id or f"call-{self._calls_made}")
 
-    def source(self, annotation: Any) -> list[Chunk]:
-        """Map a citation, unless its source was shown before or its URL is no link."""
-        cited = get(annotation, "url_citation") or annotation
-        url, file_id = get_text(cited, "url"), get_text(cited, "file_id")
-        url = url if is_link(url) else ""
-        if not (url or file_id) or (url or file_id) in self._sources:
+    def source_url(self, url: str, title: str = "") -> list[Chunk]:
+        """Cite a page, unless it was cited before or its URL is no link."""
+        if not is_link(url) or not self._is_new_source(url):
             return []
-        self._sources.add(url or file_id)
-        title = get_text(cited, "title")
-        if url:
-            return self.builder.source_url(url, url, title=title or None)
-        filename = get_text(cited, "filename")
+        return self.builder.source_url(url, url, title=title or None)
+
+    def source_document(
+        self, document_id: str, *, media_type: str, title: str, filename: str | None = None
+    ) -> list[Chunk]:
+        """Cite a document, unless it was cited before."""
+        if not document_id or not self._is_new_source(document_id):
+            return []
         return self.builder.source_document(
-            file_id,
-            media_type="text/plain",
-            title=title or filename or file_id,
-            filename=filename or None,
+            document_id, media_type=media_type, title=title, filename=filename
         )
 
     def tell(self, metadata: dict[str, Any]) -> list[Chunk]:
@@ -76,6 +72,11 @@ class Recording:
         for usage in self._usages:
             total.update(usage)
         return self._summary.tell(metadata, total)
+
+    def _is_new_source(self, source_id: str) -> bool:
+        new = source_id not in self._sources
+        self._sources.add(source_id)
+        return new
 
 
 def recording_of(pub: Publisher[Chunk]) -> Recording:
