@@ -20,7 +20,7 @@ class WorkFailed(Exception):
 
 @dataclass(slots=True)
 class Job:
-    """A watched version, and what became of the work for it."""
+    """A watched version, and the attempts at the work for it."""
 
     stream_id: str
     kind: str
@@ -45,7 +45,7 @@ class Job:
 
 async def watched(world: World) -> None:
     """Work that fails or hangs takes nothing from other versions. Each of these has its work done
-    once, and what fails waits longer each time.
+    once, and failing work waits longer each time.
     """
     world.expects_errors = True
     jobs = {}
@@ -127,7 +127,7 @@ def _require_no_end(world: World, tasks: list[asyncio.Task[None]]) -> None:
 
 
 async def _until_given_up(world: World, jobs: dict[str, Job]) -> None:
-    """Wait until nothing is listed any more, and insist on the ends of what fails."""
+    """Wait until nothing is listed any more, and insist that all failing work was given up."""
     service, prefix = world.service(), f"{world.topic}/w"
     while True:
         infos = await service.streams(prefix=prefix)
