@@ -41,9 +41,9 @@ async def paused_publisher(world: World) -> None:
         _check_time(world, reader.over_at - paused_at)
     await _end_it(world, world.draws.choice("end", ("error", "next")))
     store.resume()
-    for call in (pub.write({"type": "text"}), pub.close()):
+    for write in (lambda: pub.write({"type": "text"}), pub.close):
         await world.require_refusal(
-            call, Fenced, StreamClosed, complaint="a publisher that was replaced could write"
+            write(), Fenced, StreamClosed, complaint="a publisher that was replaced could write"
         )
     await all_ended([Reader(world, world.service(1))])
     await world.verify()
