@@ -57,6 +57,8 @@ async def verified(
         raise RequestRefused(409, GONE)
     if request.continued_message_id not in (latest.message_id, written["id"]):
         raise RequestRefused(409, MOVED_ON)
+    # An application's own publisher may have left the id out of its `start`.
+    written["id"] = request.continued_message_id
     return request.with_last(with_answers(written, claimed))
 
 
@@ -69,9 +71,13 @@ async def _written(service: DurableStreamService[Any], version: VersionInfo) -> 
     if not chunks:
         return None
     message = await asyncio.to_thread(finished_message, request, chunks)
-    # The turn that goes on has not failed, even if this one did.
-    metadata = {key: value for key, value in message.pop("metadata", {}).items() if key != "failed"}
-    return {**message, **({"metadata": metadata} if metadata else {})}
+    metadata = message.get("metadata")
+    if isinstance(metadata, dict) and "failed" in metadata:
+        # The turn that goes on has not failed, even if this one did.
+        del message["metadata"]
+        kept = {key: value for key, value in metadata.items() if key != "failed"}
+        return {**message, "metadata": kept} if kept else message
+    return message
 
 
 def with_answers(written: UIMessage, claimed: Mapping[str, Any]) -> UIMessage:

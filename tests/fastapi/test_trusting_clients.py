@@ -348,6 +348,24 @@ async def test_a_turn_that_runs_again_continues_the_same_message(
     assert reduce_chunks(whole)["parts"][: len(STORED)] == copied["parts"]
 
 
+@pytest.mark.parametrize("metadata", [["list"], "text", 7, {"mood": "good"}])
+@pytest.mark.parametrize("start", [{}, {"messageId": "a1"}], ids=["nameless", "named"])
+async def test_an_answer_of_a_publisher_of_your_own_may_go_on(
+    new_service: NewService, serve: Serve, seen: Seen, metadata: object, start: dict[str, str]
+) -> None:
+    service = new_service()
+    client = await serve(service, seen)
+    async with service.publisher("chat:c1", message_id="a1") as pub:
+        await pub.write({"type": "start", "messageMetadata": metadata, **start}, *TEXT)
+
+    streamed = await client.post(sent(answer([SAID])))
+
+    assert types_in(streamed.text)[-1] == "finish"
+    message = seen.turns[0].messages[-1]
+    assert (message["id"], message.get("metadata")) == ("a1", metadata)
+    assert [part["text"] for part in message["parts"]] == ["Hello"]
+
+
 async def test_a_message_that_failed_may_go_on_and_has_then_not_failed(
     new_service: NewService, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
