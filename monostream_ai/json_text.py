@@ -17,7 +17,7 @@ from monostream_ai.errors import InvalidChunk
 MAX_DEPTH: Final = 200
 """Levels of nesting. Python's own decoder gives up near 1,000 frames of the reader's stack."""
 
-LARGE_TEXT: Final = 256 * 1024
+LARGE_TEXT: Final = 64 * 1024
 """Characters. To decode or encode more takes milliseconds, for which no other task should wait."""
 
 # json.dumps would make a new one for each call.

@@ -26,7 +26,7 @@ _CHAT_ID: Final[dict[str, Any]] = {
     "minLength": 1,
     "maxLength": 1000,
     "not": {"enum": [".", ".."]},
-    "description": "The chat.",
+    "description": "The chat. With its owner, under 2,048 bytes of UTF-8, and without NUL.",
 }
 _QUESTION: Final[dict[str, Any]] = {
     "type": "object",
