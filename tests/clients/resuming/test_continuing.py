@@ -46,6 +46,14 @@ def call(id: str, **keys: Any) -> list[Chunk]:
 
 STEP: Final[Chunk] = {"type": "start-step"}
 END: Final[list[Chunk]] = [{"type": "finish-step"}, {"type": "finish", "finishReason": "stop"}]
+END_AFTER_A_RESULT: Final[list[Chunk]] = [
+    {"type": "finish-step"},
+    {"type": "start-step"},
+    {"type": "message-metadata", "messageMetadata": {}},
+    *END,
+]
+"""An empty step keeps the page from asking again; the publisher would add it."""
+
 ASKED: Final[list[Chunk]] = [
     {"type": "finish-step"},
     {"type": "finish", "finishReason": "tool-calls"},
@@ -95,11 +103,7 @@ EXCHANGES: Final = {
             *text("t", "Again ", "t."),
             *call("c3", **DYNAMIC),
             {**OUTPUT, "toolCallId": "c3"},
-            # A turn whose last step has a result only would get one more.
-            {"type": "finish-step"},
-            STEP,
-            *text("v", "So."),
-            *END,
+            *END_AFTER_A_RESULT,
         ],
     ),
     "a call that is approved": Exchange(

@@ -9,15 +9,30 @@ import pytest
 from tests.clients.resuming.conftest import Serve
 from tests.clients.resuming.releases import OLD, OVER_PARTIAL, REFRESH, RELEASES, SAME_TAB
 from tests.clients.resuming.stories import Cut, Story, Told, tell
-from tests.clients.resuming.test_continuing import DYNAMIC, END, OUTPUT, START, STEP, call, text
+from tests.clients.resuming.test_continuing import (
+    DYNAMIC,
+    END_AFTER_A_RESULT,
+    OUTPUT,
+    START,
+    STEP,
+    call,
+    text,
+)
 
 VIEWS: Final = (SAME_TAB, REFRESH, OVER_PARTIAL)
 KEEPS_FAILING: Final = frozenset({"6.0.100", "6.0.230", "7.0.0", "7.0.31"})
 """They stay in status `error` when there is nothing to come back to."""
 
-CALLED: Final = [STEP, *text("t", "Hel", "lo"), *call("c1", **DYNAMIC), OUTPUT]
-# A turn whose last step has a result only would get one more.
-ENDED: Final = {"ended": [START, *CALLED, {"type": "finish-step"}, STEP, *text("u", "So."), *END]}
+ENDED: Final = {
+    "ended": [
+        START,
+        STEP,
+        *text("t", "Hel", "lo"),
+        *call("c1", **DYNAMIC),
+        OUTPUT,
+        *END_AFTER_A_RESULT,
+    ]
+}
 
 
 async def ended(serve: Serve, release: str, window: float) -> list[Told]:
