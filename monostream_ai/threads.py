@@ -132,6 +132,10 @@ class SyncPublisher:
     def _check_open(self) -> None:
         self.publisher._check_open()
 
+    @property
+    def _adapter_state(self) -> dict[type[Any], Any]:
+        return self.publisher._adapter_state
+
     def wait_for(self, work: Awaitable[T]) -> T:
         """Await `work` on the thread's loop, and return its result.
 

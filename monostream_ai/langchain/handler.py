@@ -7,6 +7,7 @@ come from.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
 from langchain_core.tracers.context import register_configure_hook
 
-from monostream_ai.errors import MonostreamError
+from monostream_ai.errors import InvalidArgument, MonostreamError
 from monostream_ai.langchain.mapper import LangChainMapper
 from monostream_ai.langchain.runs import Include, Runs
 from monostream_ai.types import check_function, check_texts, check_word
@@ -84,6 +85,7 @@ class StreamCallbackHandler(BaseCallbackHandler):
     Raises (also from a run that begins later, in place of a record that nobody would get):
         StreamClosed, StreamStopped, Fenced, PublisherClosed: The publisher has ended. Make a new
             handler for each publisher.
+        InvalidArgument: Another handler of the publisher records the same run.
         TypeError, InvalidWord: An argument is none that works, such as a service in place of a
             publisher.
     """
@@ -247,6 +249,7 @@ class StreamCallbackHandler(BaseCallbackHandler):
         # the handler attached to its context, such as one in the background, goes on without.
         if not self._mapper.follows(parent_id) and _ATTACHED.get() is not self:
             self._check_open()
+        self._check_alone(run_id)
         self._enter(Event(run_id, map, starts=True))
 
     def _record(
@@ -282,6 +285,19 @@ class StreamCallbackHandler(BaseCallbackHandler):
 
     def _take(self, event: Event) -> None:
         push_fitting(self._pub, event.map(self._mapper))
+
+    def _check_alone(self, run_id: UUID) -> None:
+        """Refuse a run that another handler of this publisher records already."""
+        state: dict[type[Any], Any] = getattr(self._pub, "_adapter_state", {})
+        latest = state.get(StreamCallbackHandler)
+        other = None if latest is None else latest()
+        if other is self:
+            return
+        if other is not None and other._mapper.follows(run_id):
+            self.raise_error = True
+            raise InvalidArgument("two handlers of one publisher record the same run: use one")
+        # Weak, since the handler holds the publisher, which a cycle would keep alive.
+        state[StreamCallbackHandler] = weakref.ref(self)
 
     def _check_open(self) -> None:
         try:

@@ -132,6 +132,34 @@ async def test_a_background_run_that_has_inherited_its_handler_goes_on(service: 
     assert await background == "A title"
 
 
+@pytest.mark.parametrize("run", RUNS)
+async def test_two_handlers_of_one_publisher_do_not_record_one_run_twice(
+    service: Service, run: Callable[[Any], Any]
+) -> None:
+    """Each would begin the same parts, and every client would fail at the message."""
+    with pytest.raises(InvalidArgument, match="two handlers of one publisher"):
+        async with service.publisher("chat") as pub:
+            await run({"callbacks": [StreamCallbackHandler(pub), StreamCallbackHandler(pub)]})
+
+    assert (await service.chunks("chat"))[-1]["type"] == "error"
+
+
+async def test_a_handler_of_the_model_beside_one_of_the_chain_is_refused(service: Service) -> None:
+    with pytest.raises(InvalidArgument, match="two handlers of one publisher"):
+        async with service.publisher("chat") as pub:
+            model = ScriptedModel(scripts=[says("hi")], callbacks=[StreamCallbackHandler(pub)])
+            await agent(model, []).ainvoke(USER, {"callbacks": [StreamCallbackHandler(pub)]})
+
+
+async def test_handlers_of_one_publisher_may_record_one_after_another(service: Service) -> None:
+    async with service.publisher("chat") as pub:
+        for _ in range(2):
+            await ask_a_model({"callbacks": [StreamCallbackHandler(pub)]})
+
+    texts = [chunk["delta"] for chunk in await service.chunks("chat") if "delta" in chunk]
+    assert texts == ["hi", "hi"]
+
+
 @pytest.mark.parametrize("name", ["service", "turn", "stream id", "nothing", "class", "coroutine"])
 async def test_what_is_no_publisher_is_refused_by_name(service: Service, name: str) -> None:
     opening = service.publisher("chat").open()
