@@ -340,7 +340,8 @@ async def test_a_turn_that_runs_again_continues_the_same_message(
     await held.started.wait()
     await first.shut_down()
     await asking
-    second = await serve(services[1], seen, on_lost="retry")
+    # The turn may end before the page is back.
+    second = await serve(services[1], seen, on_lost="retry", replay_window=60.0)
     async with second.resume() as stream:
         whole = chunks_in(await stream.rest())
 
