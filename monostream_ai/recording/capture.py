@@ -17,6 +17,7 @@ from monostream_ai.recording.message import Recording, recording_of
 from monostream_ai.recording.model_output import ModelOutput
 from monostream_ai.recording.streams import E, Stream, check_stream, close_stream, events_of
 from monostream_ai.threads import SyncPublisher
+from monostream_ai.types import check_function
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.sinks import check_sink
 from monostream_ai.ui_messages.size_limit import push_fitting
@@ -77,6 +78,7 @@ def record(stream: Stream[E], pub: Publisher[Chunk], mapper: NewMapper) -> Captu
     _check_publisher(pub)
     if not callable(mapper):
         raise TypeError(f"mapper is a {type(mapper).__name__}: pass a class or function")
+    check_function("mapper", mapper)
     return Capture(stream, pub, mapper)
 
 

@@ -26,8 +26,8 @@ def record_sync(stream: Stream[E], pub: SyncPublisher, mapper: NewMapper) -> Syn
     """
     if not isinstance(pub, SyncPublisher):
         raise TypeError(
-            f"capture_sync needs a SyncPublisher, not {type(pub).__name__}: "
-            "a Publisher takes capture"
+            f"a sync capture needs a SyncPublisher, not {type(pub).__name__}: "
+            "a Publisher takes capture or record"
         )
     return SyncCapture(record(stream, pub.publisher, mapper), pub)
 

@@ -11,6 +11,7 @@ import pytest
 from monostream_ai import DurableStreamService, Fenced, PublisherClosed, StreamClosed, StreamStopped
 from monostream_ai.errors import InvalidArgument
 from monostream_ai.openai import TruncatedStream, capture, capture_sync, consume
+from monostream_ai.recording import record
 from monostream_ai.threads import SyncPublisher
 from tests.openai.recordings import events_of
 from tests.openai.storing import Service, stored
@@ -63,10 +64,21 @@ async def test_swapped_arguments_are_refused(service: Service) -> None:
 
 async def test_a_sync_capture_needs_a_sync_publisher(service: Service) -> None:
     async with service.publisher("chat") as pub:
-        with pytest.raises(TypeError, match="capture_sync needs a SyncPublisher, not Publisher"):
+        with pytest.raises(TypeError, match="sync capture needs a SyncPublisher, not Publisher"):
             capture_sync(events_of("chat/text"), pub)  # type: ignore[arg-type]  # the fault tested
     with pytest.raises(PublisherClosed):
         capture_sync(events_of("chat/text"), SyncPublisher("memory://", "chat"))
+
+
+async def awaited(recording: Any) -> Any:
+    """Stand in for a mapper that must not be async."""
+
+
+@pytest.mark.parametrize("mapper", [None, object(), "OpenAI", awaited])
+async def test_a_record_needs_a_mapper(service: Service, mapper: Any) -> None:
+    async with service.publisher("chat") as pub:
+        with pytest.raises(TypeError, match="mapper is"):
+            record(events_of("chat/text"), pub, mapper)
 
 
 async def test_a_capture_of_an_answer_that_has_ended_is_refused_and_closes_its_stream(
