@@ -91,10 +91,10 @@ def _left_out(
 
     It leaves out the forms that its own package never makes.
     """
-    strings = set(content_strings(raw))
-    if strings <= told or raw.get("type") in CALLS:
-        return
     sent = as_provider_sent(raw)
+    strings = set(content_strings(sent))
+    if strings <= told or sent.get("type") in CALLS:
+        return
     if not told.isdisjoint(strings):
         yield from _rest_of(sent, raw.get("index"), strings - told)
         return
@@ -129,6 +129,11 @@ def listed_calls(
             known.add(call_id)
             given: Any = next((block[key] for key in _ARGUMENTS if key in block), {})
             listed.append({"id": call_id, "name": str(name), "args": given})
+    legacy = message.additional_kwargs.get("function_call")
+    if not listed and isinstance(legacy, Mapping) and legacy.get("name"):
+        # OpenAI's calls before `tool_calls`, which have no id.
+        arguments = legacy.get("arguments") or {}
+        listed.append({"id": None, "name": str(legacy["name"]), "args": arguments})
     return listed
 
 

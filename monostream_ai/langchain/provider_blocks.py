@@ -88,9 +88,20 @@ _NO_CONTENT_KEYS: Final = frozenset(
         "encrypted_content",
         "data",
         "cache_control",
+        "arguments",
+        "partial_json",
+        "error",
+        "error_code",
+        "server_label",
+        "approval_request_id",
+        "execution",
+        "container_id",
+        "outcome",
     }
 )
-"""Keys whose strings are no content, or are read elsewhere: sources, and state of reasoning."""
+"""Keys whose strings are no content, or are read elsewhere: sources, arguments as JSON text, and
+state of reasoning. An error of a provider's tool is not shown to users.
+"""
 
 _PROVIDERS: Final = ("anthropic", "openai", "google_genai", "bedrock_converse")
 _RESULT_KEYS: Final = ("output", "outputs", "result", "results", "tools", "error")

@@ -185,6 +185,10 @@ class ToolCalls:
         call_id, tool = str(block.get("tool_call_id") or ""), _tool_of(block)
         # An earlier model call of a paused turn may have made the call.
         found = self._provider_calls.get(call_id) or self._calls.find_unanswered(call_id)
+        if found is None:
+            # LangChain joins the ids of an item that a server reports twice.
+            known = self._provider_calls.items()
+            found = next((call for one, call in known if _repeats(call_id, one)), None)
         if found is not None:
             return found, []
         for published in reversed(self._provider_calls.values()):
@@ -239,6 +243,10 @@ class ToolCalls:
             self._unnamed += 1
             call_id = f"{self._run_id}:call-{self._unnamed}"
         return self._calls.publish(call_id)
+
+
+def _repeats(call_id: str, known: str) -> bool:
+    return bool(known and call_id) and call_id == known * (len(call_id) // len(known))
 
 
 def _as_json_text(arguments: Any) -> str:

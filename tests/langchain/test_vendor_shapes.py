@@ -567,3 +567,35 @@ async def test_a_continued_turn_adds_up_the_tokens_of_all_its_models() -> None:
         "totalTokens": 22,
         "reasoningTokens": 3,
     }
+
+
+@both
+async def test_a_call_of_the_older_kind_is_shown(model: type[SilentModel]) -> None:
+    legacy = [
+        chunk(additional_kwargs={"function_call": {"name": "weather", "arguments": '{"a"'}}),
+        chunk(additional_kwargs={"function_call": {"name": "", "arguments": ":1}"}}),
+    ]
+
+    assert tools(await message_of(legacy, model)) == [
+        ("weather", "input-available", {"a": 1}, None)
+    ]
+
+
+@both
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "mcp_call", "id": "m1", "name": "find", "arguments": '{"q":2}', "error": "down"},
+        {"type": "mcp_list_tools", "id": "m1", "server_label": "docs", "tools": []},
+        {"type": "tool_search_output", "id": "t1", "execution": "server", "tools": []},
+    ],
+    ids=lambda block: block["type"],
+)
+async def test_an_item_that_is_shown_is_not_kept_again(
+    block: dict[str, Any], model: type[SilentModel]
+) -> None:
+    metadata = {"model_provider": "openai", "status": "completed"}
+
+    message = await message_of([chunk([block], response_metadata=metadata)], model)
+
+    assert [part["type"] for part in message["parts"]] == ["step-start", "dynamic-tool"]
