@@ -8,6 +8,7 @@ except ImportError as error:
     ) from error
 
 from monostream_ai.langchain.approvals import resume_value
+from monostream_ai.langchain.graph_stream import record_graph
 from monostream_ai.langchain.handler import StreamCallbackHandler, attached
 from monostream_ai.langchain.owning import OwningCallbackHandler
 from monostream_ai.langchain.to_langchain import to_langchain_messages
@@ -16,6 +17,7 @@ __all__ = [
     "OwningCallbackHandler",
     "StreamCallbackHandler",
     "attached",
+    "record_graph",
     "resume_value",
     "to_langchain_messages",
 ]

@@ -38,7 +38,11 @@ def interrupts_of(error: BaseException) -> Iterator[Interrupt]:
     """
     if not any(kind.__name__ == "GraphInterrupt" for kind in type(error).__mro__):
         return
-    interrupts = error.args[0] if error.args else ()
+    yield from interrupts_in(error.args[0] if error.args else ())
+
+
+def interrupts_in(interrupts: Any) -> Iterator[Interrupt]:
+    """Yield LangGraph's interrupts as the message shows them."""
     for interrupt in interrupts if isinstance(interrupts, Sequence) else ():
         interrupt_id = getattr(interrupt, "id", None)
         if isinstance(interrupt_id, str):

@@ -21,7 +21,7 @@ from langchain_core.outputs import (
 
 from monostream_ai.langchain.agent_message import AgentMessage
 from monostream_ai.langchain.answers import Answers
-from monostream_ai.langchain.approvals import Interrupt, ask, interrupts_of
+from monostream_ai.langchain.approvals import Interrupt, ask, interrupts_in, interrupts_of
 from monostream_ai.langchain.content_blocks import blocks_of
 from monostream_ai.langchain.messages_in import Found, messages_in
 from monostream_ai.langchain.model_output import ModelOutput
@@ -248,6 +248,34 @@ class LangChainMapper:
         return self._message.data(
             name, value, data_id=data_id if isinstance(data_id, str) else None
         )
+
+    def written(self, data: Any) -> list[Chunk]:
+        """Map what a node has written with `get_stream_writer`, if it says its `type`.
+
+        A part of the AI SDK (`{"type": "data-…", "data": …}`) is sent as it is; of another object,
+        all keys but the type are the data.
+        """
+        kind = data.get("type") if isinstance(data, Mapping) else None
+        if not isinstance(kind, str) or not kind:
+            return []
+        rest = {key: value for key, value in data.items() if key != "type"}
+        if not kind.startswith("data-") or "data" not in data:
+            return self.custom_event(kind.removeprefix("data-"), rest)
+        data_id = data.get("id")
+        self._steps.join(None)
+        return self._message.data(
+            kind.removeprefix("data-"),
+            to_json_value(data["data"]),
+            data_id=data_id if isinstance(data_id, str) else None,
+        )
+
+    def interrupted(self, root_id: UUID, interrupts: Any) -> list[Chunk]:
+        """Map the interrupts that a graph's stream reports."""
+        return [
+            chunk
+            for interrupt in interrupts_in(interrupts)
+            for chunk in self._interrupted(root_id, interrupt)
+        ]
 
     def _returned(self, run: Run, found: Found) -> list[Chunk]:
         message = found.message

@@ -1,0 +1,152 @@
+"""A graph's stream makes the same message as its callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware, ModelCallLimitMiddleware
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.config import get_stream_writer
+from langgraph.graph import START, MessagesState, StateGraph
+
+from monostream_ai import create_service
+from monostream_ai.langchain import StreamCallbackHandler, record_graph
+from monostream_ai.ui_messages import reduce_chunks
+from tests.langchain.scripted import (
+    USER,
+    ScriptedModel,
+    SilentModel,
+    broken,
+    calls,
+    says,
+    weather,
+)
+
+MODES = ["messages", "updates", "custom"]
+
+
+async def recorded(record: Callable[[Any], Any]) -> list[dict[str, Any]]:
+    """Return the parts of the message that this function writes, without ids of parts."""
+    async with create_service("memory://") as service:
+        async with service.publisher("s") as pub:
+            await record(pub)
+        chunks = [chunk async for chunk in service.subscribe("s")]
+    return [dict(part) for part in reduce_chunks(chunks)["parts"]]
+
+
+def tool_agent(model: type[SilentModel]) -> Any:
+    script = [calls(("c1", "weather", '{"city": "Bern"}')), says("Warm", ".", tokens=3)]
+    return create_agent(model(scripts=script), [weather])
+
+
+def canned(model: type[SilentModel]) -> Any:
+    graph = StateGraph(MessagesState)
+    graph.add_node("guard", lambda state: {"messages": [AIMessage("No.")]})
+    graph.add_edge(START, "guard")
+    return graph.compile()
+
+
+def limited(model: type[SilentModel]) -> Any:
+    script = [calls(("c1", "weather", '{"city": "Bern"}'))]
+    limit = ModelCallLimitMiddleware(run_limit=1)
+    return create_agent(model(scripts=script), [weather], middleware=[limit])
+
+
+def asking(model: type[SilentModel]) -> Any:
+    script = [calls(("c1", "weather", '{"city": "Bern"}'))]
+    human: Any = HumanInTheLoopMiddleware(interrupt_on={"weather": True})
+    return create_agent(
+        model(scripts=script), [weather], middleware=[human], checkpointer=InMemorySaver()
+    )
+
+
+@pytest.mark.parametrize("agent", [tool_agent, canned, limited, asking])
+@pytest.mark.parametrize("model", [ScriptedModel, SilentModel], ids=["streamed", "at once"])
+async def test_a_graph_stream_makes_the_message_of_the_callbacks(
+    agent: Callable[..., Any], model: type[SilentModel]
+) -> None:
+    thread: Any = {"configurable": {"thread_id": "t"}}
+
+    async def by_stream(pub: Any) -> None:
+        await record_graph(agent(model).astream(USER, thread, stream_mode=MODES), pub)
+
+    async def by_callbacks(pub: Any) -> None:
+        handler = StreamCallbackHandler(pub)
+        await agent(model).ainvoke(USER, {**thread, "callbacks": [handler]})
+
+    ours, theirs = await recorded(by_stream), await recorded(by_callbacks)
+
+    assert without_ids(ours) == without_ids(theirs)
+
+
+def without_ids(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out the ids of interrupts, which LangGraph makes anew for each run."""
+    return [
+        {key: value for key, value in part.items() if key not in ("id", "approval")}
+        for part in parts
+    ]
+
+
+@pytest.mark.parametrize("modes", ["messages", "updates", ["messages"], ["updates", "values"]])
+@pytest.mark.parametrize("subgraphs", [True, False])
+async def test_any_mode_brings_the_answer(modes: Any, subgraphs: bool) -> None:
+    stream = tool_agent(ScriptedModel).astream(USER, stream_mode=modes, subgraphs=subgraphs)
+
+    parts = await recorded(lambda pub: record_graph(stream, pub))
+
+    assert [part["text"] for part in parts if part["type"] == "text"] == ["Warm."]
+    [call] = [part for part in parts if part["type"] == "dynamic-tool"]
+    assert (call["state"], call["output"]) == ("output-available", {"city": "Bern", "temp": 21})
+
+
+async def test_what_a_node_writes_becomes_data_parts() -> None:
+    def work(state: MessagesState) -> dict[str, Any]:
+        write = get_stream_writer()
+        write({"type": "progress", "percent": 50, "id": "p"})
+        write({"type": "progress", "percent": 100, "id": "p"})
+        write({"type": "data-chart", "data": [1, 2]})
+        write({"percent": 1})
+        write("no type")
+        return {"messages": [AIMessage("Done.")]}
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("work", work)
+    graph.add_edge(START, "work")
+    stream = graph.compile().astream(USER, stream_mode=MODES)
+
+    parts = await recorded(lambda pub: record_graph(stream, pub))
+
+    assert [part for part in parts if part["type"].startswith("data-")] == [
+        {"type": "data-progress", "id": "p", "data": {"percent": 100, "id": "p"}},
+        {"type": "data-chart", "data": [1, 2]},
+    ]
+
+
+async def test_the_items_pass_through() -> None:
+    items = []
+
+    async def record(pub: Any) -> None:
+        stream = tool_agent(ScriptedModel).astream(USER, stream_mode=MODES)
+        async for item in record_graph(stream, pub):
+            items.append(item)
+
+    await recorded(record)
+
+    assert {mode for mode, _ in items} == {"messages", "updates"}
+
+
+async def test_an_error_of_the_graph_leaves_the_loop() -> None:
+    model = ScriptedModel(scripts=[[AIMessageChunk("par"), ConnectionError("down")]])
+    stream = create_agent(model, [broken]).astream(USER, stream_mode=MODES)
+
+    with pytest.raises(ConnectionError):
+        await recorded(lambda pub: record_graph(stream, pub))
+
+
+def test_a_service_is_no_publisher() -> None:
+    with pytest.raises(TypeError, match="record_graph needs a publisher"):
+        record_graph(None, create_service("memory://"))  # type: ignore[arg-type]
