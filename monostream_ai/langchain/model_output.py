@@ -15,6 +15,7 @@ from monostream_ai.langchain.agent_message import AgentMessage
 from monostream_ai.langchain.content_blocks import blocks_of, listed_calls
 from monostream_ai.langchain.endings import refusal_text
 from monostream_ai.langchain.provider_blocks import (
+    APPROVAL_REQUEST,
     PROGRAM_CALL,
     UNREAD,
     read_block,
@@ -224,6 +225,7 @@ class ModelOutput:
             "server_tool_call": self._tool_calls.provider_call,
             "server_tool_result": self._tool_calls.provider_result,
             PROGRAM_CALL: self._tool_calls.program_call,
+            APPROVAL_REQUEST: self._tool_calls.approval_request,
         }.get(str(kind))
         if mapped is not None:
             return [*self._end_reasoning(), *mapped(block)]

@@ -20,6 +20,9 @@ UNREAD: Final = "unread"
 PROGRAM_CALL: Final = "program_call"
 """Type of the block of a call that the program must run and `tool_calls` does not list."""
 
+APPROVAL_REQUEST: Final = "mcp_approval_request"
+"""Type of the block that asks whether a provider may call a tool of an MCP server."""
+
 SPOKEN: Final[Mapping[str, str]] = {
     "text": "text",
     "output_text": "text",
@@ -63,6 +66,7 @@ _TOLD_KEYS: Final[Mapping[object, tuple[str, ...]]] = {
     "server_tool_call_chunk": ("args",),
     "server_tool_result": ("output",),
     PROGRAM_CALL: ("args",),
+    APPROVAL_REQUEST: ("arguments",),
     UNREAD: ("value",),
     **dict.fromkeys(("image", "audio", "video", "file"), _FILE_KEYS),
 }
@@ -123,7 +127,11 @@ def read_block(block: Mapping[str, Any], message: AIMessage) -> Iterator[Mapping
     elif kind == "input_json_delta" and not getattr(message, "tool_call_chunks", None):
         arguments = sent.get("partial_json") or ""
         yield {"type": "server_tool_call_chunk", "args": arguments, "index": index}
-    elif kind in CALLS or (kind in KNOWN_BLOCK_TYPES and kind != "non_standard"):
+    elif (
+        kind in CALLS
+        or kind == APPROVAL_REQUEST
+        or (kind in KNOWN_BLOCK_TYPES and kind != "non_standard")
+    ):
         yield sent
     elif (translated := _translated(sent, message)) is not None:
         yield from translated

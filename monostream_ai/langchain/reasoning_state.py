@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, TypeGuard
 
 from langchain_core.messages import AIMessage
 
-from monostream_ai.ui_messages.model_input import AnsweredCall, Reasoning
+from monostream_ai.ui_messages.model_input import AnsweredCall, Content, Reasoning
 
 
 class _Names(NamedTuple):
@@ -59,7 +59,7 @@ def call_state(message: AIMessage, call_id: str | None) -> dict[str, dict[str, s
     return {"google": {"thoughtSignature": signature}} if _is_text(signature) else {}
 
 
-def provider_of(contents: Iterable[str | Reasoning | AnsweredCall]) -> str | None:
+def provider_of(contents: Iterable[Content]) -> str | None:
     """Return LangChain's name of the provider that gave the state, if one is known."""
     for content in contents:
         if not isinstance(content, str):

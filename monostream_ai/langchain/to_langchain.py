@@ -18,9 +18,12 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
+from monostream_ai.langchain.mcp_approvals import approval_request, approval_response
 from monostream_ai.langchain.reasoning_state import provider_of, reasoning_block, state_beside
 from monostream_ai.ui_messages.model_input import (
     AnsweredCall,
+    ApprovalAnswer,
+    Content,
     FileInput,
     InputOptions,
     Reasoning,
@@ -41,8 +44,9 @@ def to_langchain_messages(
 
     Each step of an assistant message becomes one `AIMessage` with its tool calls, followed by their
     `ToolMessage`s. Reasoning is given back with the state that its provider wants back, such as a
-    signature. Left out are calls without a result, since providers refuse them, and other
-    reasoning, sources, and parts of unknown types.
+    signature. An answer to a provider that asked before a call to an MCP server follows as a
+    `HumanMessage` with OpenAI's `mcp_approval_response`. Left out are calls without a result, since
+    providers refuse them, and other reasoning, sources, and parts of unknown types.
 
     Args:
         messages: `UIMessage`s as JSON: `{id, role, parts}`. They come from a client, which may have
@@ -99,6 +103,13 @@ def _step(step: Step) -> Iterator[BaseMessage]:
         yield ToolMessage(
             _output_text(call), tool_call_id=call.call_id, name=call.name, status=status
         )
+    answers: Any = [
+        approval_response(content)
+        for content in step.contents
+        if isinstance(content, ApprovalAnswer)
+    ]
+    if answers:
+        yield HumanMessage(answers)
 
 
 def _answer(step: Step) -> AIMessage:
@@ -106,14 +117,7 @@ def _answer(step: Step) -> AIMessage:
     if not _needs_blocks(step):
         return AIMessage(step.text, tool_calls=calls, id=step.step_id)
     provider = provider_of(step.contents)
-    content: Any = [
-        {"type": "text", "text": part}
-        if isinstance(part, str)
-        else reasoning_block(part)
-        if isinstance(part, Reasoning)
-        else _call(part)
-        for part in step.contents
-    ]
+    content: Any = [_answer_block(part) for part in step.contents]
     # LangChain's packages turn these blocks into those of their own provider.
     metadata = {"output_version": "v1", **({"model_provider": provider} if provider else {})}
     return AIMessage(
@@ -125,6 +129,14 @@ def _answer(step: Step) -> AIMessage:
     )
 
 
+def _answer_block(content: Content) -> Any:
+    if isinstance(content, str):
+        return {"type": "text", "text": content}
+    if isinstance(content, Reasoning):
+        return reasoning_block(content)
+    return approval_request(content) if isinstance(content, ApprovalAnswer) else _call(content)
+
+
 def _call(call: AnsweredCall) -> ToolCall:
     return ToolCall(type="tool_call", id=call.call_id, name=call.name, args=call.arguments)
 
@@ -134,7 +146,7 @@ def _needs_blocks(step: Step) -> bool:
     kinds = [type(content) for content in step.contents]
     first_call = kinds.index(AnsweredCall) if AnsweredCall in kinds else len(kinds)
     has_state = any(not isinstance(content, str) and content.state for content in step.contents)
-    return has_state or str in kinds[first_call:]
+    return has_state or ApprovalAnswer in kinds or str in kinds[first_call:]
 
 
 def _output_text(call: AnsweredCall) -> str:

@@ -147,11 +147,32 @@ class ToolCalls:
         self._streamed.clear()
         return chunks
 
+    def approval_request(self, block: Mapping[str, Any]) -> list[Chunk]:
+        """Ask whether a provider may make a call to an MCP server; nothing if it was asked before.
+
+        The approval has the id of the provider's request.
+        """
+        request_id = str(block.get("id") or "")
+        if not request_id or self._calls.find(request_id) is not None:
+            return []
+        published = self._publish(request_id)
+        name, value = str(block.get("name") or "unknown"), _as_input(block.get("arguments") or {})
+        chunks = self._speech.end()
+        *before, called = self._message.tool_call(
+            published, name, to_json_value(value), provider_executed=True
+        )
+        state = {"itemId": request_id, "serverLabel": str(block.get("server_label") or "")}
+        chunks += [*before, {**called, "providerMetadata": {"openai": state}}]
+        return chunks + self._message.ask(published, request_id)
+
     def provider_call(self, block: Mapping[str, Any]) -> list[Chunk]:
         """Map a whole call that the provider executes; the final message repeats it."""
         arguments = _as_input(block.get("args"))
         call_id = str(block.get("id") or f"{block.get('name')} {_as_json_text(arguments)}")
         published = self._provider_calls.get(call_id)
+        if published is None and (approved := self._approved(block)) is not None:
+            self._provider_calls[call_id] = approved
+            return []
         if published is None:
             published = self._provider_calls[call_id] = self._publish(block.get("id"))
         elif self._calls.state(published) != "streaming":
@@ -180,6 +201,13 @@ class ToolCalls:
         if block.get("status") == "error":
             return [*chunks, *self._message.tool_error(published, FAILED_TEXT)]
         return [*chunks, *self._message.tool_output(published, output)]
+
+    def _approved(self, block: Mapping[str, Any]) -> str | None:
+        """Return the call that asked for an approval, if the provider makes it now."""
+        extras = block.get("extras")
+        told: Mapping[str, Any] = extras if isinstance(extras, Mapping) else {}
+        request_id = block.get("approval_request_id") or told.get("approval_request_id")
+        return self._calls.find_unanswered(request_id) if isinstance(request_id, str) else None
 
     def _find_provider_call(self, block: Mapping[str, Any]) -> tuple[str, list[Chunk]]:
         call_id, tool = str(block.get("tool_call_id") or ""), _tool_of(block)

@@ -90,6 +90,21 @@ class AnsweredCall:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalAnswer:
+    """A user's answer to a provider that asked before a call, as of an MCP server."""
+
+    approval_id: str
+    approved: bool
+    name: str
+    arguments: dict[str, Any]
+    state: ProviderState
+
+
+Content: TypeAlias = str | Reasoning | AnsweredCall | ApprovalAnswer
+"""A piece of an answer of a model."""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """The text of one model call, and the tools it called with their results."""
 
@@ -98,8 +113,8 @@ class Step:
     step_id: str | None
     """The message id and the 0-based number of the step: `<message id>-<number>`."""
 
-    contents: tuple[str | Reasoning | AnsweredCall, ...] = ()
-    """The text, the reasoning that has state, and the calls, in their order."""
+    contents: tuple[Content, ...] = ()
+    """The text, the reasoning that has state, the calls and the approvals, in their order."""
 
 
 def read_model_input(
@@ -228,14 +243,15 @@ def _steps(parts: Sequence[Part], message_id: str | None) -> Iterator[Step]:
         contents = tuple(content for part in step if (content := _said_by_model(part)))
         text = "".join(content for content in contents if isinstance(content, str))
         calls = [content for content in contents if isinstance(content, AnsweredCall)]
-        if text or calls:
+        asked = any(isinstance(content, ApprovalAnswer) for content in contents)
+        if text or calls or asked:
             step_id = None if message_id is None else f"{message_id}-{number}"
             yield Step(text, calls, step_id, contents)
 
 
-def _said_by_model(part: Part) -> str | Reasoning | AnsweredCall | None:
+def _said_by_model(part: Part) -> Content | None:
     if part.get("type") != "reasoning":
-        return _text(part) or _call(part)
+        return _text(part) or _call(part) or _approval_answer(part)
     text, state = part.get("text"), _state(part.get("providerMetadata"))
     return Reasoning(text if isinstance(text, str) else "", state) if state else None
 
@@ -269,12 +285,32 @@ def _call(part: Part) -> AnsweredCall | None:
     answer = None if part.get("providerExecuted") is True else _answer(part)
     if answer is None:
         return None
-    name = str(part.get("toolName")) if kind == "dynamic-tool" else kind.removeprefix("tool-")
+    state = _state(part.get("callProviderMetadata"))
+    return AnsweredCall(call_id, _tool_name(part), _arguments(part), *answer, state)
+
+
+def _approval_answer(part: Part) -> ApprovalAnswer | None:
+    approval = part.get("approval")
+    if (
+        part.get("providerExecuted") is not True
+        or part.get("state") != "approval-responded"
+        or not isinstance(approval, Mapping)
+        or not isinstance(approval_id := approval.get("id"), str)
+    ):
+        return None
+    # Exactly True: a client that sends "false" must not approve.
+    approved, state = approval.get("approved") is True, _state(part.get("callProviderMetadata"))
+    return ApprovalAnswer(approval_id, approved, _tool_name(part), _arguments(part), state)
+
+
+def _tool_name(part: Part) -> str:
+    kind = str(part.get("type"))
+    return str(part.get("toolName")) if kind == "dynamic-tool" else kind.removeprefix("tool-")
+
+
+def _arguments(part: Part) -> dict[str, Any]:
     given = part.get("input", part.get("rawInput"))
-    arguments = (
-        {} if given is None else dict(given) if isinstance(given, Mapping) else {"input": given}
-    )
-    return AnsweredCall(call_id, name, arguments, *answer, _state(part.get("callProviderMetadata")))
+    return {} if given is None else dict(given) if isinstance(given, Mapping) else {"input": given}
 
 
 def _answer(part: Part) -> tuple[Any, bool] | None:
@@ -299,6 +335,8 @@ def _size(said: Said | Step) -> int:
             texts += [content.arguments_text, content.output_text, _state_text(content.state)]
         elif isinstance(content, Reasoning):
             texts += [content.text, _state_text(content.state)]
+        elif isinstance(content, ApprovalAnswer):
+            texts += [encode_json(content.arguments), _state_text(content.state)]
         else:
             texts.append(content.url if isinstance(content, FileInput) else str(content))
     return sum(len(text.encode(errors="surrogatepass")) for text in texts)
