@@ -55,7 +55,7 @@ class Answers:
             return
         for found in lists:
             for one in _after_question(found):
-                new = self.is_new(one) and one.message.text not in run.said
+                new = self.is_new(one) and not run.has_said(one.message.text)
                 if new and isinstance(one.message, AIMessage):
                     yield one.message
 

@@ -83,8 +83,21 @@ def _reasons(metadata: Mapping[str, Any]) -> Iterator[str]:
                 yield str(getattr(given, "name", given))
 
 
+def with_feedback(message: AIMessage, llm_output: Mapping[str, Any] | None) -> AIMessage:
+    """Return the message with the feedback on its prompt, which Gemini's package put beside it.
+
+    Source: langchain-google-genai 2, `_response_to_result`.
+    """
+    given = (llm_output or {}).get("prompt_feedback")
+    feedback = given[0] if isinstance(given, list) and given else given
+    if not isinstance(feedback, Mapping) or "prompt_feedback" in message.response_metadata:
+        return message
+    metadata = {**message.response_metadata, "prompt_feedback": feedback}
+    return message.model_copy(update={"response_metadata": metadata})
+
+
 def _block_reason(message: AIMessage) -> str | None:
-    """Return the reason for which Gemini blocked the prompt."""
+    """Return the reason for which Gemini blocked the prompt; empty if it has only a number."""
     metadata = message.response_metadata
     feedback = metadata.get("prompt_feedback") or metadata.get("promptFeedback")
     if not isinstance(feedback, Mapping):
@@ -94,8 +107,10 @@ def _block_reason(message: AIMessage) -> str | None:
         or feedback.get("block_reason")
         or feedback.get("blockReason")
     )
-    name = str(getattr(given, "name", given or ""))
-    return name if name and not name.endswith("UNSPECIFIED") else None
+    name = getattr(given, "name", given)
+    if isinstance(name, str):
+        return name if name and not name.endswith("UNSPECIFIED") else None
+    return "" if name else None
 
 
 _GIVES_A_REASON: Final = frozenset(

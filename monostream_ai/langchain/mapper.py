@@ -23,6 +23,7 @@ from monostream_ai.langchain.agent_message import AgentMessage
 from monostream_ai.langchain.answers import Answers
 from monostream_ai.langchain.approvals import Interrupt, ask, interrupts_in, interrupts_of
 from monostream_ai.langchain.content_blocks import blocks_of
+from monostream_ai.langchain.endings import with_feedback
 from monostream_ai.langchain.messages_in import Found, messages_in
 from monostream_ai.langchain.model_output import ModelOutput
 from monostream_ai.langchain.runs import Kind, Run, Runs
@@ -190,10 +191,11 @@ class LangChainMapper:
         generations = response.generations[0] if response.generations else ()
         generation = generations[0] if generations else None
         message = generation.message if isinstance(generation, ChatGeneration) else None
-        if isinstance(message, AIMessage):
-            self._usage.count(message)
         if message is not None:
             self._answers.given(message)
+        if isinstance(message, AIMessage):
+            self._usage.count(message)
+            message = with_feedback(message, response.llm_output)
         if output is None or not ended:
             return self._sum_up(ended)
         ended[-1].note("" if generation is None else generation.text)
@@ -306,7 +308,7 @@ class LangChainMapper:
             return []
         output = self._new_output(f"{run.id}:answer-{next(self._answer_numbers)}")
         chunks: list[Chunk] = []
-        if message.text and message.text in run.said:
+        if run.has_said(message.text):
             output.shown(message.text)
         else:
             chunks = self._begin_step(run.id)

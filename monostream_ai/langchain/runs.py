@@ -49,9 +49,13 @@ class Run:
     def note(self, text: str) -> None:
         """Note an answer, for this run and the runs around it."""
         run: Run | None = self
-        while run is not None and text:
-            run.said.add(text)
+        while run is not None and text.strip():
+            run.said.add(text.strip())
             run = run.parent
+
+    def has_said(self, text: str) -> bool:
+        """Whether this run or one inside it has given this answer, up to the space around it."""
+        return text.strip() in self.said
 
 
 class Runs:

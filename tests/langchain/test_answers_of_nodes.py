@@ -93,7 +93,7 @@ class Same(AgentMiddleware):
     """Returns the model's answer under another id."""
 
     async def awrap_model_call(self, request: ModelRequest, handler: Any) -> Any:
-        return AIMessage((await handler(request)).result[0].content, name="expert")
+        return AIMessage(f"{(await handler(request)).result[0].content}\n", name="expert")
 
 
 @pytest.mark.parametrize(

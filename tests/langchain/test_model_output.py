@@ -11,7 +11,13 @@ from uuid import UUID, uuid4
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
-from langchain_core.outputs import ChatGenerationChunk, Generation, GenerationChunk, LLMResult
+from langchain_core.outputs import (
+    ChatGeneration,
+    ChatGenerationChunk,
+    Generation,
+    GenerationChunk,
+    LLMResult,
+)
 
 from monostream_ai.langchain.endings import finish_reason
 from monostream_ai.langchain.mapper import LangChainMapper
@@ -148,6 +154,30 @@ def test_a_streamed_call_that_the_message_does_not_have_is_an_error() -> None:
     lines = said(call(0, "call_1", "weather", "{"), last=AIMessage("x"))
 
     assert "tool-input-error call_1 weather None The arguments of the call are not valid." in lines
+
+
+@pytest.mark.parametrize(
+    ("feedback", "text"),
+    [
+        ({"block_reason": "SAFETY"}, "The model refused to answer. (SAFETY)"),
+        ([{"block_reason": 2}], "The model refused to answer."),
+    ],
+)
+def test_a_blocked_prompt_that_is_told_beside_the_message_is_shown(
+    feedback: Any, text: str
+) -> None:
+    mapper, run_id = new_mapper(), uuid4()
+    chunks = mapper.model_start(run_id)
+    empty = ChatGeneration(message=AIMessage(""))
+    result = LLMResult(generations=[[empty]], llm_output={"prompt_feedback": feedback})
+
+    lines = outline([*chunks, *mapper.model_end(run_id, result)])
+
+    assert lines[3:] == [
+        f"text-delta A:0 {text}",
+        "text-end A:0",
+        "message-metadata {'finishReason': 'content-filter'}",
+    ]
 
 
 def test_empty_tokens_show_nothing() -> None:
