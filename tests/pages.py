@@ -1,8 +1,9 @@
 """The fenced blocks of the README and of the pages in docs/.
 
 A comment just above a fence, `<!-- run: word -->`, says how to run a block that is not a program of
-its own: it `continues` the program before it, needs `postgres` or `openai`, is a `server` of
-chats, a `plain` server, or a `suite` of tests. Lines that start with `#>` are its output.
+its own: it `continues` the program before it, needs `postgres`, `openai` or `anthropic`, is a
+`server` of chats, a `plain` server, or a `suite` of tests. Lines that start with `#>` are its
+output.
 """
 
 from __future__ import annotations

@@ -11,15 +11,23 @@ import monostream_ai
 
 OUTSIDE = set(
     (
-        "aiosqlite asyncpg click fastapi langchain_core langgraph openai pydantic redis rich "
-        "sqlalchemy starlette"
+        "aiosqlite anthropic asyncpg click fastapi langchain_core langgraph openai pydantic "
+        "redis rich sqlalchemy starlette"
     ).split()
 )
 FACES = (
     "monostream_ai",
     *(
         f"monostream_ai.{name}"
-        for name in ("fastapi", "langchain", "openai", "recording", "testing", "ui_messages")
+        for name in (
+            "anthropic",
+            "fastapi",
+            "langchain",
+            "openai",
+            "recording",
+            "testing",
+            "ui_messages",
+        )
     ),
 )
 
@@ -47,8 +55,9 @@ def test_the_chat_routes_load_langchain_only_when_a_turn_asks_for_it() -> None:
     assert loaded_by("import monostream_ai.fastapi") == {"fastapi", "pydantic", "starlette"}
 
 
-def test_the_openai_capture_loads_no_outside_package() -> None:
-    assert loaded_by("import monostream_ai.openai") == set()
+@pytest.mark.parametrize("name", ["anthropic", "openai", "recording"])
+def test_a_capture_loads_no_outside_package(name: str) -> None:
+    assert loaded_by(f"import monostream_ai.{name}") == set()
 
 
 @pytest.mark.parametrize("name", FACES)

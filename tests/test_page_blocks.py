@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ import httpx
 import pytest
 from packaging.requirements import Requirement
 
+from tests.anthropic import recordings as anthropic_recordings
 from tests.fastapi.chat_client import chunks_in, question
 from tests.pages import BLOCKS, PAGES, ROOT, Block, blocks
 
@@ -40,6 +41,7 @@ CHECKERS: Final = {
     ("python", "continues"): "test_a_program_prints_what_it_says",
     ("python", "postgres"): "test_the_postgres_program_prints_what_it_says",
     ("python", "openai"): "test_the_openai_program_captures_an_answer",
+    ("python", "anthropic"): "test_the_anthropic_program_captures_an_answer",
     ("python", "server"): "test_a_server_answers_resumes_and_stops",
     ("python", "plain"): "test_the_plain_server_answers_and_no_more",
     ("python", "suite"): "test_the_suite_passes",
@@ -132,10 +134,10 @@ RECORDING: Final[list[dict[str, Any]]] = [
 ]
 
 
-@pytest.fixture
-async def openai_url() -> AsyncIterator[str]:
+@asynccontextmanager
+async def answering(recording: Sequence[dict[str, Any]]) -> AsyncIterator[str]:
     """A server that answers every request with the recorded events."""
-    events = "".join(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in RECORDING)
+    events = "".join(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in recording)
     head = f"content-type: text/event-stream\r\ncontent-length: {len(events)}"
     answer = f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n{events}"
 
@@ -147,17 +149,21 @@ async def openai_url() -> AsyncIterator[str]:
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 @pytest.mark.parametrize("block", placed(blocks("python", "openai")))
-async def test_the_openai_program_captures_an_answer(
-    block: Block, openai_url: str, tmp_path: Path
-) -> None:
-    assert (
-        await run(block.text, tmp_path, OPENAI_BASE_URL=openai_url, OPENAI_API_KEY="none")
-        == "Hello there\n"
-    )
+async def test_the_openai_program_captures_an_answer(block: Block, tmp_path: Path) -> None:
+    async with answering(RECORDING) as url:
+        settings = {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "none"}
+        assert await run(block.text, tmp_path, **settings) == "Hello there\n"
+
+
+@pytest.mark.parametrize("block", placed(blocks("python", "anthropic")))
+async def test_the_anthropic_program_captures_an_answer(block: Block, tmp_path: Path) -> None:
+    async with answering(anthropic_recordings.events_of("text")) as url:
+        settings = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "none"}
+        assert await run(block.text, tmp_path, **settings) == "Hello there\n"
 
 
 @asynccontextmanager

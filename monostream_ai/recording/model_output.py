@@ -135,7 +135,7 @@ class ModelOutput:
     def _refuse_call(self, call: StreamedCall, arguments: str) -> list[Chunk]:
         if not self._takes_input(call):
             return []
-        self._calls_tools = True
+        self._calls_tools = self._calls_tools or not call.provider_executed
         chunks = [] if call.published else self.announce(call)
         published = call.published or ""
         self._recording.refused_calls.add(published)

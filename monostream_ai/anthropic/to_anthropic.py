@@ -1,0 +1,142 @@
+"""Turns the UI messages that a client sends into messages for Anthropic's API.
+
+The other direction, from Anthropic to the client, is `capture`.
+
+Source: anthropic-sdk-python 2.14.0, types/message_param.py.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias, Unpack
+
+from monostream_ai.errors import InvalidArgument
+from monostream_ai.ui_messages.model_input import (
+    AnsweredCall,
+    FileInput,
+    InputOptions,
+    Reasoning,
+    Step,
+    read_model_input,
+)
+
+Item: TypeAlias = dict[str, Any]
+
+IMAGES: Final = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
+PDF: Final = "application/pdf"
+
+
+def to_anthropic_messages(
+    ui_messages: Sequence[Mapping[str, Any]], **options: Unpack[InputOptions]
+) -> list[Any]:
+    """Return the `messages` for `messages.create` and `messages.stream`.
+
+    Each step of an assistant message becomes one assistant message, and the results of its calls a
+    user message after it. Thinking goes back with its signature, or redacted; without either it is
+    left out, as the API refuses it. Also left out are calls without a result, calls of server
+    tools with their results, sources, and parts of unknown types. Messages of one role that follow
+    each other become one.
+
+    Args:
+        ui_messages: `UIMessage`s as JSON: `{id, role, parts}`. They come from a client, so trust
+            them no further than that.
+        allow_system: Not accepted: the API takes its instructions as `system`, apart.
+        url_schemes: URL schemes allowed for a user's files; `https` and `data` by default.
+        max_bytes: UTF-8 bytes that may reach the model, all messages together; 32 MiB by default.
+            The API charges for each of them.
+        convert_data_part: Returns the content block, in the API's format, for a user's `data-*`
+            part, or None to leave it out. Without it all are left out.
+
+    Raises:
+        InvalidArgument: This is no list of UI messages, a file has a forbidden URL or a type that
+            the API does not accept, or the messages are too large. The text names the place.
+    """
+    if options.get("allow_system"):
+        raise InvalidArgument(
+            "allow_system is set, but the messages of this API have no system role: "
+            "pass your instructions as system="
+        )
+    messages: list[Item] = []
+    for said in read_model_input(ui_messages, **options):
+        if isinstance(said, Step):
+            for role, blocks in _step(said):
+                _append(messages, role, blocks)
+        else:
+            _append(messages, "user", [_content(content) for content in said.contents])
+    return messages
+
+
+def _append(messages: list[Item], role: str, blocks: list[Item]) -> None:
+    if messages and messages[-1]["role"] == role:
+        messages[-1]["content"] += blocks
+    elif blocks:
+        messages.append({"role": role, "content": blocks})
+
+
+def _step(step: Step) -> Iterator[tuple[str, list[Item]]]:
+    yield "assistant", [block for content in step.contents if (block := _said_by_model(content))]
+    yield "user", [_result(call) for call in step.calls]
+
+
+def _said_by_model(content: str | Reasoning | AnsweredCall) -> Item | None:
+    if isinstance(content, str):
+        # The API refuses a text of spaces.
+        return {"type": "text", "text": content} if content.strip() else None
+    state = content.state.get("anthropic", {})
+    if isinstance(content, AnsweredCall):
+        return _call(content, state)
+    signature, redacted = state.get("signature"), state.get("redactedData")
+    if isinstance(signature, str):
+        return {"type": "thinking", "thinking": content.text, "signature": signature}
+    if isinstance(redacted, str):
+        return {"type": "redacted_thinking", "data": redacted}
+    return None
+
+
+def _call(call: AnsweredCall, state: Mapping[str, Any]) -> Item:
+    block = {"type": "tool_use", "id": call.call_id, "name": call.name, "input": call.arguments}
+    toolset, action = state.get("toolsetName"), call.arguments.get("action")
+    if isinstance(toolset, str) and isinstance(action, str):
+        input = {name: value for name, value in call.arguments.items() if name != "action"}
+        block |= {"name": action, "toolset_name": toolset, "input": input}
+    return block
+
+
+def _result(call: AnsweredCall) -> Item:
+    result = {"type": "tool_result", "tool_use_id": call.call_id, "content": call.output_text}
+    return {**result, "is_error": True} if call.failed else result
+
+
+def _content(content: str | FileInput | Item) -> Item:
+    if isinstance(content, str):
+        return {"type": "text", "text": content}
+    if isinstance(content, dict):
+        return content
+    title = {"title": content.filename} if content.filename else {}
+    if content.media_type in IMAGES or (
+        content.base64 is None and content.media_type.startswith("image/")
+    ):
+        return {"type": "image", "source": _source(content)}
+    if content.media_type == PDF:
+        return {"type": "document", "source": _source(content), **title}
+    if content.media_type.startswith("text/") and content.base64 is not None:
+        return {"type": "document", "source": _plain_text(content), **title}
+    raise InvalidArgument(
+        f"{content.place} is a {content.media_type[:80]!r} file that the API does not take: "
+        "messages accept GIF, JPEG, PNG, WebP and PDF, and text as a data URL"
+    )
+
+
+def _source(file: FileInput) -> Item:
+    if file.base64 is None:
+        return {"type": "url", "url": file.url}
+    return {"type": "base64", "media_type": file.media_type, "data": file.base64}
+
+
+def _plain_text(file: FileInput) -> Item:
+    try:
+        text = base64.b64decode(file.base64 or "").decode()
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(f"{file.place} is a text file that is not UTF-8") from error
+    return {"type": "text", "media_type": "text/plain", "data": text}

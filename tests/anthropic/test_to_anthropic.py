@@ -1,0 +1,149 @@
+"""Messages of a page as Anthropic's API takes them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from monostream_ai import DurableStreamService, InvalidArgument
+from monostream_ai.anthropic import capture, consume, to_anthropic_messages
+from monostream_ai.ui_messages import Chunk, reduce_chunks
+from tests.anthropic.recordings import events_of
+
+Service = DurableStreamService[Chunk]
+
+
+def user(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"id": "u1", "role": "user", "parts": list(parts)}
+
+
+def text(words: str) -> dict[str, Any]:
+    return {"type": "text", "text": words}
+
+
+def file(url: str, media_type: str, **more: str) -> dict[str, Any]:
+    return {"type": "file", "url": url, "mediaType": media_type, **more}
+
+
+async def recorded(service: Service, name: str) -> dict[str, Any]:
+    async with service.publisher("chat", message_id="m1") as pub:
+        asked = capture(events_of(name), pub)
+        async for _ in asked:
+            pass
+        if name == "tool_use":
+            asked.tool_result("toolu_1", output={"degrees": 21})
+            asked.tool_result("toolu_2", error="no city")
+            await consume(events_of("text"), pub)
+    message = reduce_chunks(await service.chunks("chat"))
+    # As the page sends it.
+    return json.loads(json.dumps(message))
+
+
+async def test_a_tool_loop_comes_back_as_calls_and_results(service: Service) -> None:
+    message = await recorded(service, "tool_use")
+    assert to_anthropic_messages([user(text("Hi")), message]) == [
+        {"role": "user", "content": [text("Hi")]},
+        {
+            "role": "assistant",
+            "content": [
+                text("I will look."),
+                {
+                    "type": "tool_use",
+                    "id": "toolu_1",
+                    "name": "weather",
+                    "input": {"city": "Paris"},
+                },
+                {"type": "tool_use", "id": "toolu_2", "name": "weather", "input": {}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "toolu_1", "content": '{"degrees":21}'},
+                {
+                    "type": "tool_result",
+                    "tool_use_id": "toolu_2",
+                    "content": "no city",
+                    "is_error": True,
+                },
+            ],
+        },
+        {"role": "assistant", "content": [text("Hello there")]},
+    ]
+
+
+async def test_thinking_comes_back_signed_or_redacted(service: Service) -> None:
+    message = await recorded(service, "redacted_thinking")
+    [said] = to_anthropic_messages([message])
+    assert said["content"] == [
+        {"type": "redacted_thinking", "data": "EmwKAhgB"},
+        {"type": "thinking", "thinking": "Then this.", "signature": "Sig2"},
+        text("Yes"),
+    ]
+
+
+def test_thinking_without_a_signature_stays_away() -> None:
+    parts = [{"type": "reasoning", "text": "Hm"}, text("Yes")]
+    [said] = to_anthropic_messages([{"id": "m1", "role": "assistant", "parts": parts}])
+    assert said["content"] == [text("Yes")]
+
+
+def test_messages_of_one_role_become_one() -> None:
+    [said] = to_anthropic_messages([user(text("One")), user(text("Two"))])
+    assert said["content"] == [text("One"), text("Two")]
+
+
+@pytest.mark.parametrize(
+    ("given", "block"),
+    [
+        (
+            file("data:image/png;base64,AAAA", "image/png"),
+            {
+                "type": "image",
+                "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"},
+            },
+        ),
+        (
+            file("https://example.com/a.png", "image/png"),
+            {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}},
+        ),
+        (
+            file("https://example.com/a.pdf", "application/pdf", filename="a.pdf"),
+            {
+                "type": "document",
+                "source": {"type": "url", "url": "https://example.com/a.pdf"},
+                "title": "a.pdf",
+            },
+        ),
+        (
+            file("data:text/markdown,%23%20Hi", "text/markdown"),
+            {
+                "type": "document",
+                "source": {"type": "text", "media_type": "text/plain", "data": "# Hi"},
+            },
+        ),
+    ],
+)
+def test_files_become_blocks(given: dict[str, Any], block: dict[str, Any]) -> None:
+    [said] = to_anthropic_messages([user(given)])
+    assert said["content"] == [block]
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (file("data:audio/mpeg;base64,AAAA", "audio/mpeg"), "audio/mpeg"),
+        (file("data:image/tiff;base64,AAAA", "image/tiff"), "image/tiff"),
+        (file("data:text/plain;base64,/w==", "text/plain"), "not UTF-8"),
+    ],
+)
+def test_a_file_that_the_api_refuses_is_named(given: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidArgument, match=named):
+        to_anthropic_messages([user(given)])
+
+
+def test_a_system_message_has_no_place() -> None:
+    with pytest.raises(InvalidArgument, match="system="):
+        to_anthropic_messages([user(text("Hi"))], allow_system=True)

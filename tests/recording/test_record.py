@@ -1,0 +1,120 @@
+"""A stream of any SDK, recorded by a mapper of a few lines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monostream_ai import DurableStreamService, InvalidChunk
+from monostream_ai.openai import capture
+from monostream_ai.recording import (
+    ModelOutput,
+    Recording,
+    ResponseFailed,
+    TruncatedStream,
+    consume_stream,
+    record,
+    record_sync,
+)
+from monostream_ai.threads import SyncPublisher
+from monostream_ai.ui_messages import Chunk, reduce_chunks
+from tests.openai.recordings import events_of
+from tests.openai.storing import check_message
+
+Service = DurableStreamService[Chunk]
+
+
+class LineMapper:
+    def __init__(self, recording: Recording) -> None:
+        self.output = ModelOutput(recording)
+
+    def feed(self, event: str) -> list[Chunk]:
+        if event == "END":
+            return self.output.finish("stop")
+        if event == "FAIL":
+            return self.output.fail(ResponseFailed("busy", "try later"))
+        return self.output.speech.text(None, event)
+
+
+async def message_of(service: Service) -> dict[str, Any]:
+    chunks = await service.chunks("chat")
+    check_message(chunks)
+    return reduce_chunks(chunks)
+
+
+async def test_events_pass_through_and_are_recorded(service: Service) -> None:
+    async with service.publisher("chat") as pub:
+        seen = [event async for event in record(["Hello ", "there", "END"], pub, LineMapper)]
+
+    assert seen == ["Hello ", "there", "END"]
+    [_, part] = (await message_of(service))["parts"]
+    assert part["text"] == "Hello there"
+
+
+async def test_two_sdks_make_one_message(service: Service) -> None:
+    async with service.publisher("chat") as pub:
+        await consume_stream(["Hi", "END"], pub, LineMapper)
+        async for _ in capture(events_of("chat/text"), pub):
+            pass
+        await consume_stream(["Bye", "END"], pub, LineMapper)
+
+    texts = [part["text"] for part in (await message_of(service))["parts"] if "text" in part]
+    assert (texts[0], texts[-1], len(texts)) == ("Hi", "Bye", 3)
+
+
+@pytest.mark.parametrize(
+    ("events", "error"), [(["Hel"], TruncatedStream), (["Hel", "FAIL"], ResponseFailed)]
+)
+async def test_an_answer_that_is_not_whole_is_an_error(
+    service: Service, events: list[str], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        async with service.publisher("chat") as pub:
+            await consume_stream(events, pub, LineMapper)
+
+    assert (await service.chunks("chat"))[-1]["type"] == "error"
+
+
+async def test_an_error_of_the_mapper_ends_the_version_and_closes_the_stream(
+    service: Service,
+) -> None:
+    closed = asyncio.Event()
+
+    async def events() -> AsyncIterator[Any]:
+        try:
+            yield "Hel"
+            yield 5
+        finally:
+            closed.set()
+
+    with pytest.raises(InvalidChunk):
+        async with service.publisher("chat") as pub:
+            await consume_stream(events(), pub, LineMapper)
+
+    assert closed.is_set()
+    assert (await service.chunks("chat"))[-1]["type"] == "error"
+
+
+async def test_leaving_early_ends_the_version_with_abort(service: Service) -> None:
+    async with service.publisher("chat") as pub:
+        async with record(["Hel", "lo", "END"], pub, LineMapper) as events:
+            async for _ in events:
+                break
+
+    assert (await service.chunks("chat"))[-1]["type"] == "abort"
+
+
+async def test_a_mapper_that_is_made_already_is_refused(service: Service) -> None:
+    async with service.publisher("chat") as pub:
+        with pytest.raises(TypeError, match="pass a class or function"):
+            record(["END"], pub, 5)  # type: ignore[arg-type]
+
+
+def test_a_sync_program_records_with_the_same_mapper(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'chat.db'}"
+    with SyncPublisher(url, "chat") as pub:
+        assert list(record_sync(["Hello", "END"], pub, LineMapper)) == ["Hello", "END"]
