@@ -14,9 +14,10 @@ from typing import Any, Final, TypeAlias, Unpack
 from monostream_ai.errors import InvalidArgument
 from monostream_ai.ui_messages.model_input import (
     AnsweredCall,
+    ApprovalAnswer,
+    Content,
     FileInput,
     InputOptions,
-    Reasoning,
     Step,
     read_model_input,
 )
@@ -79,7 +80,10 @@ def _step(step: Step) -> Iterator[tuple[str, list[Item]]]:
     yield "user", [_result(call) for call in step.calls]
 
 
-def _said_by_model(content: str | Reasoning | AnsweredCall) -> Item | None:
+def _said_by_model(content: Content) -> Item | None:
+    if isinstance(content, ApprovalAnswer):
+        # Anthropic's server asks for no approval of its own calls.
+        return None
     if isinstance(content, str):
         # The API refuses a text of spaces.
         return {"type": "text", "text": content} if content.strip() else None
