@@ -68,7 +68,9 @@ def refusal_text(message: AIMessage) -> str | None:
         return None
     details = message.response_metadata.get("stop_details")
     told: Mapping[str, Any] = details if isinstance(details, Mapping) else {}
-    reason = _block_reason(message) or told.get("explanation") or told.get("category")
+    if explanation := told.get("explanation"):
+        return str(explanation)
+    reason = _block_reason(message) or told.get("category")
     return f"{REFUSED_TEXT} ({reason})" if reason else REFUSED_TEXT
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessageChunk
-from langchain_openai.chat_models.base import _construct_responses_api_input
 
 from monostream_ai.langchain import to_langchain_messages
 from tests.langchain.recording import Recorder
@@ -53,11 +52,12 @@ async def test_the_answer_of_the_user_goes_back_to_openai(
 ) -> None:
     message = answered(await turn(REQUEST, None, model), approved)
 
-    items = _construct_responses_api_input(to_langchain_messages([message]))
+    asked, answer = to_langchain_messages([message])
 
-    assert items == [
-        REQUEST,
-        {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": approved},
+    assert asked.content == [{"type": "non_standard", "value": REQUEST}]
+    assert answer.type == "human"
+    assert answer.content == [
+        {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": approved}
     ]
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
-from langchain_openai.chat_models.base import _construct_responses_api_input
 
 from monostream_ai.langchain import to_langchain_messages
 from tests.langchain.recording import Recorder
@@ -73,11 +72,16 @@ ENCRYPTED = chunks(
 async def test_encrypted_reasoning_of_openai_comes_back() -> None:
     answer = await history(ENCRYPTED, ScriptedModel)
 
-    reasoning, text = _construct_responses_api_input([answer], store=False)
-    assert (reasoning["type"], reasoning["id"]) == ("reasoning", "rs_1")
-    assert reasoning["encrypted_content"] == "enc"
-    assert reasoning["summary"] == [{"type": "summary_text", "text": "Plan."}]
-    assert text["role"] == "assistant"
+    # langchain-openai makes a reasoning item with a summary and `encrypted_content` of this.
+    assert answer.content == [
+        {
+            "type": "reasoning",
+            "reasoning": "Plan.",
+            "extras": {"encrypted_content": "enc"},
+            "id": "rs_1",
+        },
+        {"type": "text", "text": "Hello"},
+    ]
 
 
 @both
@@ -89,9 +93,10 @@ async def test_encrypted_reasoning_without_a_summary_comes_before_the_text(
 
     answer = await history(script, model)
 
-    reasoning, _ = _construct_responses_api_input([answer], store=False)
-    assert (reasoning["id"], reasoning["encrypted_content"]) == ("rs_1", "enc")
-    assert reasoning["summary"] == []
+    assert answer.content == [
+        {"type": "reasoning", "extras": {"encrypted_content": "enc"}, "id": "rs_1"},
+        {"type": "text", "text": "Hello"},
+    ]
 
 
 @both
