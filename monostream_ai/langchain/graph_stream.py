@@ -16,7 +16,9 @@ from monostream_ai._writing.publisher import Publisher
 from monostream_ai.langchain.mapper import LangChainMapper
 from monostream_ai.langchain.messages_in import messages_in
 from monostream_ai.langchain.runs import Include, Runs
+from monostream_ai.types import check_function, check_texts
 from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.protocol import note_continued
 from monostream_ai.ui_messages.sinks import check_sink
 from monostream_ai.ui_messages.size_limit import push_fitting
 
@@ -55,9 +57,22 @@ def record_graph(
         send_start, continued, exclude_tags, include, tool_output: As for `StreamCallbackHandler`.
 
     Raises:
-        TypeError: The publisher is none.
+        TypeError: The stream is none that can be awaited, such as that of `graph.stream`, the
+            publisher is none, or an option has a value that cannot work.
+        StreamClosed, StreamStopped, Fenced, PublisherClosed: The publisher has ended.
     """
     check_sink("record_graph", pub)
+    if not hasattr(stream, "__anext__"):
+        raise TypeError(
+            f"record_graph needs the stream of graph.astream(...), not {type(stream).__name__}"
+        )
+    check_function("include", include)
+    check_function("tool_output", tool_output)
+    check_texts("exclude_tags", exclude_tags)
+    if not isinstance(continued, Mapping | None):
+        raise TypeError(f"continued is one message, not {type(continued).__name__}")
+    if continued is not None:
+        note_continued(pub, continued)
     mapper = LangChainMapper.for_message(
         pub.message_id,
         send_start=send_start,

@@ -150,3 +150,23 @@ async def test_an_error_of_the_graph_leaves_the_loop() -> None:
 def test_a_service_is_no_publisher() -> None:
     with pytest.raises(TypeError, match="record_graph needs a publisher"):
         record_graph(None, create_service("memory://"))  # type: ignore[arg-type]
+
+
+async def test_a_stream_that_cannot_be_awaited_is_refused() -> None:
+    stream: Any = canned(SilentModel).stream(USER)
+
+    with pytest.raises(TypeError, match=r"needs the stream of graph\.astream"):
+        await recorded(lambda pub: record_graph(stream, pub))
+
+
+async def test_a_graph_stream_continues_a_message() -> None:
+    asked = await recorded(
+        lambda pub: record_graph(tool_agent(SilentModel).astream(USER, stream_mode=MODES), pub)
+    )
+    earlier = {"id": "m1", "role": "assistant", "parts": asked, "metadata": {"usage": {}}}
+    more = ScriptedModel(scripts=[says("More.")])
+    stream = create_agent(more, []).astream(USER, stream_mode=MODES)
+
+    parts = await recorded(lambda pub: record_graph(stream, pub, continued=earlier))
+
+    assert [part["text"] for part in parts if part["type"] == "text"] == ["More."]
