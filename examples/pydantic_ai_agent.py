@@ -4,13 +4,13 @@ python examples/pydantic_ai_agent.py    # runs offline with the test model of Py
 """
 
 import asyncio
-import json
 
 from pydantic_ai import Agent
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.ui.vercel_ai import VercelAIAdapter
 
 from monostream_ai import Publisher, create_service
+from monostream_ai.pydantic_ai import consume
 from monostream_ai.ui_messages import Chunk
 
 agent = Agent(TestModel(custom_output_text="In Rome it is sunny, 21 °C."))
@@ -24,17 +24,13 @@ def get_weather(city: str) -> str:
 
 
 async def answer(request: bytes, pub: Publisher[Chunk]) -> None:
-    adapter = VercelAIAdapter(
-        agent, VercelAIAdapter.build_run_input(request), sdk_version=6, server_message_id="answer-1"
-    )
-    async for event in adapter.run_stream():
-        if event.type != "done":
-            pub.push(json.loads(event.encode(sdk_version=6)))
+    adapter = VercelAIAdapter(agent, VercelAIAdapter.build_run_input(request), sdk_version=6)
+    await consume(adapter.run_stream(), pub)
 
 
 async def main() -> None:
     async with create_service("memory://") as service:
-        async with service.publisher("chat:1") as pub:
+        async with service.publisher("chat:1", message_id="answer-1") as pub:
             await answer(QUESTION, pub)
         async for chunk in service.subscribe("chat:1"):
             print(chunk)

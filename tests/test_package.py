@@ -12,7 +12,7 @@ import monostream_ai
 OUTSIDE = set(
     (
         "aiosqlite anthropic asyncpg click fastapi langchain_core langgraph openai pydantic "
-        "redis rich sqlalchemy starlette"
+        "pydantic_ai redis rich sqlalchemy starlette"
     ).split()
 )
 FACES = (
@@ -24,6 +24,7 @@ FACES = (
             "fastapi",
             "langchain",
             "openai",
+            "pydantic_ai",
             "recording",
             "testing",
             "ui_messages",
@@ -55,7 +56,7 @@ def test_the_chat_routes_load_langchain_only_when_a_turn_asks_for_it() -> None:
     assert loaded_by("import monostream_ai.fastapi") == {"fastapi", "pydantic", "starlette"}
 
 
-@pytest.mark.parametrize("name", ["anthropic", "openai", "recording"])
+@pytest.mark.parametrize("name", ["anthropic", "openai", "pydantic_ai", "recording"])
 def test_a_capture_loads_no_outside_package(name: str) -> None:
     assert loaded_by(f"import monostream_ai.{name}") == set()
 

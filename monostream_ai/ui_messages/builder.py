@@ -251,6 +251,15 @@ class UIMessageBuilder:
         _check_metadata(metadata)
         return self._send({"type": "message-metadata", "messageMetadata": metadata})
 
+    def chunk(self, chunk: Chunk) -> list[Chunk]:
+        """Send a chunk that was made elsewhere, of any type that neither begins nor ends a message.
+
+        Its order is not checked, except that nothing may follow the end.
+        """
+        if check_chunk(chunk)["type"] in ("start", "finish", "error", "abort"):
+            raise InvalidChunk("$.type", f"{chunk['type']!r} has a method of its own")
+        return self._send(chunk)
+
     def finish(self, reason: str | None = None, *, metadata: Any = None) -> list[Chunk]:
         """End the message as complete.
 
