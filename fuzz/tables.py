@@ -145,7 +145,9 @@ class PostgresTables(Tables):
                 await connection.execute(deletion, {"streams": streams})
 
     async def lose(self, stream_id: str, version: int, kept: int) -> None:
-        async with self._engine.begin() as connection:
+        # A renewal may change the row meanwhile.
+        engine = self._engine.execution_options(isolation_level="READ COMMITTED")
+        async with engine.begin() as connection:
             for loss in LOSSES:
                 await connection.execute(
                     text(loss), {"stream": stream_id, "version": version, "kept": kept}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import UnionType
 from typing import Any, Final
 
-from fuzz.chunks import PROTOCOL
+from fuzz.chunks import PROTOCOL, Chunk
 from fuzz.draws import Draws
 from fuzz.faults import FaultyStore, Log, ignore
 from fuzz.sites import Service, Site
@@ -18,6 +18,7 @@ from fuzz.tables import Stored
 from fuzz.virtual_time import turns
 from monostream_ai import DurableStreamService
 from monostream_ai.interfaces import Notifier
+from monostream_ai.protocol import ChunkProtocol
 from monostream_ai.types import MAX_CHUNK_BYTES, State, VersionInfo
 
 PAGE: Final = 1000
@@ -160,6 +161,7 @@ class World:
         notifier: Notifier | bool = True,
         lease: float | None = None,
         slow: int = 0,
+        protocol: ChunkProtocol[Chunk] = PROTOCOL,
     ) -> tuple[Service, FaultyStore]:
         """Return a new process, and its way to the store, which can be made to fail.
 
@@ -175,7 +177,7 @@ class World:
         service = DurableStreamService(
             store,
             told,
-            PROTOCOL,
+            protocol,
             lease=lease or times.patient_lease,
             poll_interval=times.poll_interval,
             outage_timeout=times.outage,

@@ -30,6 +30,8 @@ SERVING: Final = "notifiers.serving.ServingNotifier"
 
 ANEW: Final = f"{MEMORY} --only begun-anew"
 FAILOVERS: Final = f"{MEMORY} --only lost-commits"
+POISONED: Final = f"{MEMORY} --only poisoned"
+RACING: Final = "fuzz/pg.py --only racing-versions --jobs 16"
 WATCHED: Final = f"{MEMORY} --only watched"
 BEHIND: Final = f"{MEMORY} --only behind-the-window"
 CANCELLED: Final = f"{MEMORY} --only cancelled-block"
@@ -63,6 +65,7 @@ BREAKAGES: Final = {
         Breakage("G3", "stores.fencing.refusal", stores.fence_skipped),
         Breakage("G3", f"{SQLITE}.APPEND", stores.sqlite_append_without_token, SQLITE_TOKENS),
         Breakage("G3", f"{POSTGRES}.APPEND", stores.postgres_append_without_token, POSTGRES_TOKENS),
+        Breakage("G3", f"{POSTGRES}.LOCK_STREAM", stores.versions_opened_without_a_lock, RACING),
         Breakage("G4", f"{TAILER}.attach", reading.joined_without_a_read, JOINS),
         Breakage("G4", f"{TAILER}._judged", reading.foreign_version_judged_at_first_sight, FOREIGN),
         Breakage("G5", f"{WRITER}.__init__", writing.closed_in_a_second_commit),
@@ -75,6 +78,7 @@ BREAKAGES: Final = {
         Breakage(
             "G5", f"{ENDINGS}.stored_chunks", writing.ending_read_before_the_fence, LATE_ENDINGS
         ),
+        Breakage("G5", f"{ENDINGS}._close", writing.version_without_an_ending_left_open, POISONED),
         Breakage("G6", f"{POLLS}.schedule", reading.nothing_is_polled),
         Breakage("G6", f"{SUBSCRIPTION}._judge", reading.loss_not_told),
         Breakage("G6", f"{TAIL}.landed", reading.local_commit_renews_no_lease, LOSSES),

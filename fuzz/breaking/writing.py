@@ -150,3 +150,13 @@ def nothing_is_announced(add: Any, announcer: Any, wake_up: Any) -> None:
 def harmless(put: Any, outbox: Any, write: Any) -> Any:
     """Nothing goes wrong: the original is called."""
     return put(outbox, write)
+
+
+async def version_without_an_ending_left_open(
+    close: Any, writer: Any, outbox: Any, encoded: Any
+) -> bool:
+    """A version whose ending cannot be made stays open, and is looked after for ever."""
+    if not encoded.payloads:
+        return False
+    closed: bool = await close(writer, outbox, encoded)
+    return closed

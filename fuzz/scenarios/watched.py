@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
+from fuzz.faults import FaultyStore
 from fuzz.sites import Service
 from fuzz.world import World
 from fuzz.writer import publish
 from monostream_ai._writing.attending import RECOVER_ATTEMPTS, SETTLE_ATTEMPTS
-from monostream_ai.types import VersionInfo
+from monostream_ai.types import VersionInfo, WatchedState
 
-KINDS = ("good", "good", "flaky", "hangs", "raises")
+KINDS = ("good", "good", "flaky", "kills", "hangs", "raises")
+
+STATES: Final[Sequence[WatchedState | None]] = (None, "open", "closed")
+
+Process = tuple[Service, FaultyStore]
+
+DEATHS: Final = 2
+"""Attempts at work that kill their process, before one does not."""
 
 
 class WorkFailed(Exception):
     """The work of a scenario fails on purpose."""
+
+
+class ProcessDied(Exception):
+    """The work of a scenario takes its process with it."""
 
 
 @dataclass(slots=True)
@@ -28,6 +42,8 @@ class Job:
     begun: list[float] = field(default_factory=list)
     """Loop times at which an attempt began."""
     done: int = 0
+    late: bool = False
+    """Whether a process was so slow that its time was over before it could say that it was done."""
 
     @property
     def fails(self) -> bool:
@@ -37,6 +53,8 @@ class Job:
         self.begun.append(asyncio.get_running_loop().time())
         if self.kind == "raises" or (self.kind == "flaky" and len(self.begun) == 1):
             raise WorkFailed
+        if self.kind == "kills" and len(self.begun) <= DEATHS:
+            raise ProcessDied
         if self.kind == "hangs":
             await asyncio.Event().wait()
         await asyncio.sleep(0)
@@ -44,15 +62,15 @@ class Job:
 
 
 async def watched(world: World) -> None:
-    """Work that fails or hangs takes nothing from other versions. Each of these has its work done
-    once, and failing work waits longer each time.
+    """Work that fails, hangs or kills its process takes nothing from other versions. Each of these
+    has its work done once, and failing work waits longer each time.
     """
     world.expects_errors = True
     jobs = {}
     for n in range(world.number("versions", 2, 9)):
         kind = world.draws.choice("kind", KINDS)
         # Only an ended version has a limit for its work.
-        lost = kind != "hangs" and world.draws.chance("lost", 50)
+        lost = kind not in ("hangs", "kills") and world.draws.chance("lost", 50)
         job = Job(f"{world.topic}/w{n}", kind, lost)
         jobs[job.stream_id] = job
         await _leave(world.service(n), job)
@@ -85,35 +103,56 @@ async def _leave(service: Service, job: Job) -> None:
     await (pub.release() if job.lost else pub.close())
 
 
-async def _sweep(world: World, process: int, jobs: dict[str, Job], timeout: float) -> None:
-    draws, service = world.actor("sweeper"), world.service(process)
+async def _sweep(world: World, number: int, jobs: dict[str, Job], timeout: float) -> None:
+    draws, process = world.actor("sweeper"), world.own_service(number)
     prefix = f"{world.topic}/w"
     while True:
-        state = draws.choice("state", (None, "open", "closed"))
-        found = await service.unattended(
+        state = draws.choice("state", STATES)
+        found = await process[0].unattended(
             prefix=prefix, limit=draws.number("limit", 1, 4), state=state
         )
         for info in found:
             try:
-                await _look_after(service, info, jobs[info.stream_id], timeout)
+                await _look_after(world, process, info, jobs[info.stream_id], timeout)
             except (WorkFailed, TimeoutError):
                 world.log("work failed", info.stream_id)
+            except ProcessDied:
+                world.log("a process died of", info.stream_id)
+                process = world.own_service(number)
+                break
         await asyncio.sleep(0.1 if found else 0.4)
 
 
-async def _look_after(service: Service, info: VersionInfo, job: Job, timeout: float) -> None:
-    if info.state == "closed" and job.lost and job.kind != "raises":
-        # Its work was to be ended.
-        await service.settle(info.stream_id, info.version, _nothing, timeout=timeout)
-    elif info.state == "closed":
-        await service.settle(info.stream_id, info.version, job.work, timeout=timeout)
-    else:
+async def _look_after(
+    world: World, process: Process, info: VersionInfo, job: Job, timeout: float
+) -> None:
+    service, store = process
 
-        async def work() -> None:
+    async def settling() -> None:
+        try:
             await job.work()
-            await service.end_lost(info.stream_id, info.version)
+        except ProcessDied:
+            # Nothing that the core does about the failure reaches the store.
+            store.kill()
+            raise
 
-        await service.recover(info.stream_id, info.version, work)
+    async def recovering() -> None:
+        await job.work()
+        await service.end_lost(info.stream_id, info.version)
+
+    loop = asyncio.get_running_loop()
+    began, lease = loop.time(), timeout
+    try:
+        if info.state == "closed" and job.lost and job.kind != "raises":
+            # Its work was to be ended.
+            await service.settle(info.stream_id, info.version, _nothing, timeout=timeout)
+        elif info.state == "closed":
+            await service.settle(info.stream_id, info.version, settling, timeout=timeout)
+        else:
+            lease = world.site.times.patient_lease
+            await service.recover(info.stream_id, info.version, recovering)
+    finally:
+        job.late |= loop.time() - began > lease
 
 
 async def _nothing() -> None:
@@ -145,7 +184,8 @@ async def _until_given_up(world: World, jobs: dict[str, Job]) -> None:
 
 def _check(world: World, job: Job, timeout: float) -> None:
     world.require(
-        job.done == (0 if job.fails else 1), f"work that {job.kind} was done {job.done} times"
+        job.done == (0 if job.fails else 1) or (job.late and job.done > 1),
+        f"work that {job.kind} was done {job.done} times",
     )
     if job.kind == "raises" and job.lost:
         begun = job.begun[:RECOVER_ATTEMPTS]
