@@ -11,7 +11,7 @@ import monostream_ai
 
 OUTSIDE = set(
     (
-        "aiosqlite anthropic asyncpg click fastapi langchain_core langgraph openai pydantic "
+        "agents aiosqlite anthropic asyncpg click fastapi langchain_core langgraph openai pydantic "
         "pydantic_ai redis rich sqlalchemy starlette"
     ).split()
 )
@@ -24,6 +24,7 @@ FACES = (
             "fastapi",
             "langchain",
             "openai",
+            "openai_agents",
             "pydantic_ai",
             "recording",
             "testing",
@@ -56,7 +57,9 @@ def test_the_chat_routes_load_langchain_only_when_a_turn_asks_for_it() -> None:
     assert loaded_by("import monostream_ai.fastapi") == {"fastapi", "pydantic", "starlette"}
 
 
-@pytest.mark.parametrize("name", ["anthropic", "openai", "pydantic_ai", "recording"])
+@pytest.mark.parametrize(
+    "name", ["anthropic", "openai", "openai_agents", "pydantic_ai", "recording"]
+)
 def test_a_capture_loads_no_outside_package(name: str) -> None:
     assert loaded_by(f"import monostream_ai.{name}") == set()
 

@@ -23,6 +23,7 @@ from packaging.requirements import Requirement
 
 from tests.anthropic import recordings as anthropic_recordings
 from tests.fastapi.chat_client import chunks_in, question
+from tests.openai_agents.responses import saying
 from tests.pages import BLOCKS, PAGES, ROOT, Block, blocks
 
 WEB: Final = ROOT / "examples" / "chat" / "web"
@@ -41,6 +42,7 @@ CHECKERS: Final = {
     ("python", "continues"): "test_a_program_prints_what_it_says",
     ("python", "postgres"): "test_the_postgres_program_prints_what_it_says",
     ("python", "openai"): "test_the_openai_program_captures_an_answer",
+    ("python", "agents"): "test_the_agents_program_captures_a_run",
     ("python", "anthropic"): "test_the_anthropic_program_captures_an_answer",
     ("python", "server"): "test_a_server_answers_resumes_and_stops",
     ("python", "plain"): "test_the_plain_server_answers_and_no_more",
@@ -157,6 +159,14 @@ async def test_the_openai_program_captures_an_answer(block: Block, tmp_path: Pat
     async with answering(RECORDING) as url:
         settings = {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "none"}
         assert await run(block.text, tmp_path, **settings) == "Hello there\n"
+
+
+@pytest.mark.parametrize("block", placed(blocks("python", "agents")))
+async def test_the_agents_program_captures_a_run(block: Block, tmp_path: Path) -> None:
+    async with answering(saying("Hello there")) as url:
+        settings = {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "none"}
+        quiet = {"OPENAI_AGENTS_DISABLE_TRACING": "1"}
+        assert await run(block.text, tmp_path, **settings, **quiet) == "Hello there\n"
 
 
 @pytest.mark.parametrize("block", placed(blocks("python", "anthropic")))
