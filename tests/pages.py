@@ -1,8 +1,8 @@
 """The fenced blocks of the README and of the pages in docs/.
 
 A comment just above a fence, `<!-- run: word -->`, says how to run a block that is not a program of
-its own: it `continues` the program before it, needs `postgres`, `openai`, `agents` or
-`anthropic`, is a
+its own: it `continues` the program before it, needs `postgres`, `openai`, `agents`, `gemini`
+or `anthropic`, is a
 `server` of chats, a `plain` server, or a `suite` of tests. Lines that start with `#>` are its
 output.
 """

@@ -11,8 +11,8 @@ import monostream_ai
 
 OUTSIDE = set(
     (
-        "agents aiosqlite anthropic asyncpg click fastapi langchain_core langgraph openai pydantic "
-        "pydantic_ai redis rich sqlalchemy starlette"
+        "agents aiosqlite anthropic asyncpg click fastapi google langchain_core langgraph openai "
+        "pydantic pydantic_ai redis rich sqlalchemy starlette"
     ).split()
 )
 FACES = (
@@ -22,6 +22,7 @@ FACES = (
         for name in (
             "anthropic",
             "fastapi",
+            "google_genai",
             "langchain",
             "openai",
             "openai_agents",
@@ -58,7 +59,7 @@ def test_the_chat_routes_load_langchain_only_when_a_turn_asks_for_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["anthropic", "openai", "openai_agents", "pydantic_ai", "recording"]
+    "name", ["anthropic", "google_genai", "openai", "openai_agents", "pydantic_ai", "recording"]
 )
 def test_a_capture_loads_no_outside_package(name: str) -> None:
     assert loaded_by(f"import monostream_ai.{name}") == set()

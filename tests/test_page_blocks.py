@@ -43,6 +43,7 @@ CHECKERS: Final = {
     ("python", "postgres"): "test_the_postgres_program_prints_what_it_says",
     ("python", "openai"): "test_the_openai_program_captures_an_answer",
     ("python", "agents"): "test_the_agents_program_captures_a_run",
+    ("python", "gemini"): "test_the_gemini_program_captures_an_answer",
     ("python", "anthropic"): "test_the_anthropic_program_captures_an_answer",
     ("python", "server"): "test_a_server_answers_resumes_and_stops",
     ("python", "plain"): "test_the_plain_server_answers_and_no_more",
@@ -139,7 +140,10 @@ RECORDING: Final[list[dict[str, Any]]] = [
 @asynccontextmanager
 async def answering(recording: Sequence[dict[str, Any]]) -> AsyncIterator[str]:
     """A server that answers every request with the recorded events."""
-    events = "".join(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in recording)
+    events = "".join(
+        (f"event: {each['type']}\n" if "type" in each else "") + f"data: {json.dumps(each)}\n\n"
+        for each in recording
+    )
     head = f"content-type: text/event-stream\r\ncontent-length: {len(events)}"
     answer = f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n{events}"
 
@@ -167,6 +171,15 @@ async def test_the_agents_program_captures_a_run(block: Block, tmp_path: Path) -
         settings = {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "none"}
         quiet = {"OPENAI_AGENTS_DISABLE_TRACING": "1"}
         assert await run(block.text, tmp_path, **settings, **quiet) == "Hello there\n"
+
+
+@pytest.mark.parametrize("block", placed(blocks("python", "gemini")))
+async def test_the_gemini_program_captures_an_answer(block: Block, tmp_path: Path) -> None:
+    content = {"role": "model", "parts": [{"text": "Hello there"}]}
+    said = {"candidates": [{"content": content, "finishReason": "STOP"}]}
+    async with answering([said]) as url:
+        settings = {"GOOGLE_GEMINI_BASE_URL": url, "GEMINI_API_KEY": "none"}
+        assert await run(block.text, tmp_path, **settings) == "Hello there\n"
 
 
 @pytest.mark.parametrize("block", placed(blocks("python", "anthropic")))

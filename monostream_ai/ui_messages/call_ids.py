@@ -69,6 +69,11 @@ class CallIds:
             (published for published, called in waiting if name is None or called == name), None
         )
 
+    def find_by_name(self, name: str) -> str | None:
+        """Return the first call of this tool that lacks a result, for results without an id."""
+        found = (self.find_unanswered(call_id, name) for call_id in self._published)
+        return next((published for published in found if published is not None), None)
+
     def state(self, published: str) -> str | None:
         call = self._message.call(published)
         return None if call is None else call.state
