@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Literal, TypedDict, Unpack, overload
 
-from monostream_ai.errors import InvalidURL
+from monostream_ai.errors import InvalidSchema, InvalidURL
 from monostream_ai.interfaces import Notifier, Store
 from monostream_ai.observing import Observer
 from monostream_ai.protocol import C, ChunkProtocol
@@ -41,6 +41,7 @@ class _Options(TypedDict, total=False):
     listen_url: str | None
     notifier: str | None
     pooler: bool
+    schema: str | None
     create_tables: bool
     observer: Observer | None
 
@@ -65,6 +66,7 @@ def create_service(
     listen_url: str | None = None,
     notifier: str | None = None,
     pooler: bool = False,
+    schema: str | None = None,
     create_tables: bool = True,
     observer: Observer | None = None,
 ) -> DurableStreamService[Any]:
@@ -77,20 +79,22 @@ def create_service(
         protocol: By default the UI message protocol of the AI SDK.
         lease, poll_interval, outage_timeout: In seconds, as for `DurableStreamService`.
         listen_url: Where to LISTEN, when `url` leads through a pooler in transaction mode such as
-            pgbouncer, which swallows notifications; implies `pooler`.
+            pgbouncer, which swallows notifications. Without one, readers poll.
         notifier: `redis://host`, `rediss://…` or `unix://…` to send wake-ups through Redis instead
             of the database.
         pooler: `url` leads through a pooler in transaction mode, so that no statement may stay
-            prepared.
+            prepared. The first connection shows it by itself, unless the pooler passes on the
+            server's process number.
+        schema: The Postgres schema of the tables, created if it is not there; by default the search
+            path finds them. Two schemas are as separate as two databases.
         observer: As for `DurableStreamService`.
         create_tables: False leaves the tables to your migrations.
 
     Raises:
-        InvalidURL: The URL names no backend.
+        InvalidURL: The URL names no backend, or has a parameter that cannot be served.
+        InvalidSchema: The schema has no possible name, or the database has no schemas.
     """
-    store, own_notifier = _backend(
-        url, listen_url, lease=lease, pooler=pooler or listen_url is not None
-    )
+    store, own_notifier = _backend(url, listen_url, lease=lease, pooler=pooler, schema=schema)
     return DurableStreamService(
         store,
         own_notifier() if notifier is None else redis_notifier(notifier),
@@ -105,6 +109,8 @@ def create_service(
 
 def kind_of(url: str) -> Kind:
     """Return which backend a URL names. Raises InvalidURL."""
+    if not isinstance(url, str):
+        raise InvalidURL(f"a URL is a text, not {type(url).__name__}")
     scheme, separator, _ = url.partition("://")
     if not separator:
         raise InvalidURL("the URL has no scheme")
@@ -124,10 +130,12 @@ def redis_notifier(url: str) -> Notifier:
 
 
 def _backend(
-    url: str, listen_url: str | None, *, lease: float, pooler: bool
+    url: str, listen_url: str | None, *, lease: float, pooler: bool, schema: str | None
 ) -> tuple[Store, Callable[[], Notifier]]:
     # Imported here, so that a service in memory loads no database library.
     kind = kind_of(url)
+    if schema is not None and kind != "postgresql":
+        raise InvalidSchema(schema, "only Postgres has schemas")
     if kind == "memory":
         from monostream_ai.notifiers.memory import MemoryNotifier
         from monostream_ai.stores.memory import MemoryStore
@@ -139,10 +147,14 @@ def _backend(
 
         sqlite = SQLiteStore.from_url(url)
         return sqlite, lambda: SQLiteNotifier(sqlite)
-    from monostream_ai.notifiers.postgres import PostgresNotifier
+    from monostream_ai.notifiers.postgres import PostgresNotifier, channel_of
     from monostream_ai.stores.postgres.store import PostgresStore
+    from monostream_ai.stores.postgres.urls import read_url
 
     # A third, so that a renewal on a connection that has gone silent leaves time for another one.
     timeout = min(max(MIN_STATEMENT_TIMEOUT, lease / 3), MAX_STATEMENT_TIMEOUT)
-    store = PostgresStore.from_url(url, pooler=pooler, statement_timeout=timeout)
-    return store, lambda: PostgresNotifier.from_url(listen_url or url)
+    address = read_url(url)
+    listening = address if listen_url is None else read_url(listen_url)
+    schema = address.schema if schema is None else schema
+    store = PostgresStore.from_url(address, pooler=pooler, statement_timeout=timeout, schema=schema)
+    return store, lambda: PostgresNotifier.from_url(listening, channel=channel_of(schema))

@@ -11,7 +11,9 @@ MonostreamError
 │   ├── InvalidChunk             not JSON, NaN, or refused by the protocol: names the path
 │   ├── ChunkTooLarge
 │   ├── WriteTooLarge            one call has more chunks than fit into one append
-│   └── InvalidURL
+│   ├── InvalidURL
+│   ├── InvalidEngine            not an async engine of the store's driver
+│   └── InvalidSchema            not the name of a Postgres schema
 ├── PublisherError               the publisher may not, or no longer, write
 │   ├── VersionConflict          this version, or a newer one, exists already
 │   ├── Fenced                   a newer version was opened, or this one was taken over
@@ -30,7 +32,9 @@ MonostreamError
 ├── ChunksMissing                chunks that were committed are gone, or never came
 ├── StoreError
 │   ├── StoreUnavailable         unreachable for longer than the outage timeout
-│   │   └── FileMoved            …because SQLite's file was moved, deleted or replaced
+│   │   ├── FileMoved            …because SQLite's file was moved, deleted or replaced
+│   │   └── ReadOnlyDatabase     …because nothing may be written there, as on a standby
+│   ├── MissingPrivilege         the database role may not do it: names the GRANT
 │   ├── LogHeld                  a reader keeps SQLite's write-ahead log from being emptied
 │   ├── SchemaMissing            the tables are not there
 │   ├── SchemaMismatch           the tables are not ours
@@ -158,13 +162,35 @@ class WriteTooLarge(InvalidArgument):
 
 
 class InvalidURL(InvalidArgument):
-    """A URL names no backend of this package."""
+    """A URL names no backend of this package, or has a parameter, `key`, that cannot be served."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(
-            f"{reason}; use memory://, sqlite+aiosqlite:///file.db "
-            "or postgresql+asyncpg://user@host/database"
-        )
+    def __init__(
+        self,
+        reason: str,
+        advice: str = "use memory://, sqlite+aiosqlite:///file.db "
+        "or postgresql+asyncpg://user@host/database",
+        *,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(f"{reason}; {advice}")
+        self.key = key
+
+
+class InvalidEngine(InvalidArgument):
+    """An engine that is not an async engine of the driver that a store needs."""
+
+    def __init__(self, user: str, found: str, needed: str) -> None:
+        super().__init__(f"{user} cannot use {found}: pass create_async_engine({needed!r})")
+        self.found = found
+        self.needed = needed
+
+
+class InvalidSchema(InvalidArgument):
+    """A schema that cannot hold the tables."""
+
+    def __init__(self, schema: object, reason: str) -> None:
+        super().__init__(f"invalid schema {schema!r}: {reason}")
+        self.schema = schema
 
 
 class PublisherError(MonostreamError):
@@ -365,6 +391,25 @@ class FileMoved(StoreUnavailable):
             "put it back, or restart the processes that use it"
         )
         self.path = path
+
+
+class ReadOnlyDatabase(StoreUnavailable):
+    """The database takes no writes: a standby, a read-only session, or a write-protected file.
+
+    After a failover it may take them again, so the call is repeated like one that found no server.
+    """
+
+
+class MissingPrivilege(StoreError):
+    """The database refused a statement to its `role`; `grants` are the statements that allow it, if
+    they are known.
+    """
+
+    def __init__(self, role: str, grants: Sequence[str]) -> None:
+        advice = "; ".join(grants) or "let the owner of the tables run it, or look at row security"
+        super().__init__(f"the database role {role!r} lacks a privilege: {advice}")
+        self.role = role
+        self.grants = tuple(grants)
 
 
 class LogHeld(StoreError):

@@ -7,13 +7,14 @@ commits of the whole database.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple, Self
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from monostream_ai.interfaces import Listener
 from monostream_ai.notifiers.packing import pack, unpack
@@ -25,13 +26,22 @@ from monostream_ai.notifiers.serving import (
     SubscribingNotifier,
 )
 from monostream_ai.stores.postgres.connections import Connections, Statement
-from monostream_ai.stores.postgres.engine import address_of, make_engine
-from monostream_ai.stores.sql.translation import sqlstate
+from monostream_ai.stores.postgres.engine import (
+    address_of,
+    make_engine,
+    require_asyncpg,
+    servers_of,
+)
+from monostream_ai.stores.postgres.urls import PostgresURL, read_url
+from monostream_ai.stores.sql.translation import as_unavailable, driver_error, sqlstate
 from monostream_ai.types import WakeUp
 
 logger = logging.getLogger(__name__)
 
 CHANNEL: Final = "monostream"
+
+MAX_CHANNEL: Final = 63
+"""Bytes. Source: PostgreSQL 18, `src/backend/commands/async.c`, `Async_Notify`."""
 
 NOTIFY_TIMEOUT: Final = 2.0
 """Seconds after which a sending connection counts as silent. Readers poll, so they miss the wake-up
@@ -45,6 +55,19 @@ _NOTIFY = Statement(
     "SELECT set_config('synchronous_commit', 'off', true), count(pg_notify(:channel, p)) "
     "FROM unnest(CAST(:payloads AS text[])) AS p"
 )
+
+
+def channel_of(schema: str | None) -> str:
+    """Return the channel of the stores whose tables are in this schema.
+
+    Most search paths find `public`, so stores with and without that name hear each other.
+    """
+    if schema is None or schema == "public":
+        return CHANNEL
+    channel = f"{CHANNEL}:{schema}"
+    if len(channel.encode()) <= MAX_CHANNEL:
+        return channel
+    return f"{CHANNEL}:{hashlib.sha256(schema.encode()).hexdigest()[:32]}"
 
 
 class _Listening(NamedTuple):
@@ -61,20 +84,31 @@ class PostgresNotifier(SubscribingNotifier):
         engine: Borrowed: `aclose` leaves it open. It must not lead through a pooler in transaction
             mode, which accepts LISTEN and delivers nothing. The self-test notices that, and readers
             poll.
-        channel: Processes hear each other on the same channel of the same database.
+        channel: Processes hear each other on the same channel of the same database. Stores in
+            different schemas have different ones: see `channel_of`.
+
+    Raises:
+        InvalidEngine: The engine is not an async one of asyncpg.
     """
 
     def __init__(self, engine: AsyncEngine, *, channel: str = CHANNEL) -> None:
+        require_asyncpg(engine, type(self).__name__)
         super().__init__(channel)
         self._engine = engine
         self._connections = Connections(engine)
 
     @classmethod
-    def from_url(cls, url: str, *, channel: str = CHANNEL) -> Self:
+    def from_url(cls, url: str | PostgresURL, *, channel: str | None = None) -> Self:
         """Return a notifier with an engine of its own, closed by `aclose`; URLs as for
         `PostgresStore.from_url`.
+
+        Args:
+            channel: By default that of the URL's `schema`.
         """
-        notifier = cls(make_engine(url, pool_size=2), channel=channel)
+        address = read_url(url)
+        if channel is None:
+            channel = channel_of(address.schema)
+        notifier = cls(make_engine(address, pool_size=2), channel=channel)
         notifier._owned = True
         return notifier
 
@@ -110,7 +144,7 @@ class PostgresNotifier(SubscribingNotifier):
             elif not payload.startswith("?"):
                 self._deliver(payload, listener)
 
-        connection = await self._engine.connect()
+        connection = await self._connect()
         driver: Any = None
         try:
             driver = (await connection.get_raw_connection()).driver_connection
@@ -128,6 +162,16 @@ class PostgresNotifier(SubscribingNotifier):
             with suppress(Exception):
                 await connection.close()
 
+    async def _connect(self) -> AsyncConnection:
+        try:
+            return await self._engine.connect()
+        except Exception as error:
+            cause = driver_error(error)
+            translated = as_unavailable(error, servers_of(self._engine))
+        if translated is None:
+            raise cause
+        raise translated from cause
+
     async def _start_listening(self, driver: Any, callback: Callable[..., None]) -> None:
         try:
             await driver.add_listener(self._channel, callback)
@@ -136,7 +180,7 @@ class PostgresNotifier(SubscribingNotifier):
                 raise
             # Before November 2025, Postgres could lose the file at the tail of the queue. Asking
             # for the usage moves the tail past it.
-            await driver.fetchval("SELECT pg_notification_queue_usage()")
+            await driver.execute("SELECT pg_notification_queue_usage()")
             await driver.add_listener(self._channel, callback)
 
     async def _self_test(self, nonce: str, heard: asyncio.Event) -> None:
@@ -160,7 +204,7 @@ class PostgresNotifier(SubscribingNotifier):
                 async with asyncio.timeout(PROBE_INTERVAL):
                     await subscription.lost.wait()
             except TimeoutError:
-                await subscription.driver.fetchval("SELECT 1", timeout=PROBE_TIMEOUT)
+                await subscription.driver.execute("SELECT 1", timeout=PROBE_TIMEOUT)
         logger.warning("the listening connection broke")
 
     def _deliver(self, payload: str, listener: Listener) -> None:

@@ -2,6 +2,10 @@
 
 The pool, its settings and its events stay the engine's. Past the checkout, a statement costs as
 much as with asyncpg alone, some 200 µs less than through a SQLAlchemy connection.
+
+A pooler in transaction mode, such as pgbouncer, gives a client another server connection for each
+transaction. It is recognised by itself: behind it, each statement gets a transaction, and none
+stays prepared.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -19,12 +23,35 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from monostream_ai.errors import StoreUnavailable
+from monostream_ai.stores.sql.schema import metadata
 
 logger = logging.getLogger(__name__)
 
 _SINCE: Final = "monostream_ai.since"
 _PARAMETER: Final = re.compile(r"(?<!:):([a-z_]+)")
 _ARRAY: Final = re.compile(r"CAST\(:[a-z_]+ AS [a-z]+\[\]\)")
+
+
+_TABLE: Final = re.compile(rf"\b({'|'.join(metadata.tables)})\b")
+
+LOOK_TIMEOUT: Final = 5.0
+"""Seconds that a new connection has to say whether it leads through a pooler."""
+
+
+def in_schema(sql: str, schema: str | None) -> str:
+    """Return the SQL with our tables qualified, unless the search path is to find them.
+
+    A search path set in the session would be lost behind a pooler, with the server connection.
+    """
+    if schema is None:
+        return sql
+    prefix = quoted(schema)
+    return _TABLE.sub(lambda match: f"{prefix}.{match[0]}", sql)
+
+
+def quoted(name: str) -> str:
+    """Return a name as an identifier."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 class Statement:
@@ -51,18 +78,30 @@ class DriverConnection:
 
     Args:
         info: The dictionary that the pool keeps with the connection.
+        text_of: Gives the SQL of a statement, qualified.
+        pooled: It leads through a pooler.
     """
 
-    def __init__(self, driver: Any, info: MutableMapping[Any, Any]) -> None:
+    def __init__(
+        self,
+        driver: Any,
+        info: MutableMapping[Any, Any],
+        text_of: Callable[[Statement], str],
+        *,
+        pooled: bool,
+    ) -> None:
         self.driver = driver
         self.info = info
+        self.pooled = pooled
         self.promoted_at: datetime | None = None
         """When a failover was noticed: a parameter of the statements that judge leases."""
+        self._text_of = text_of
+        self._in_transaction = False
 
     async def execute(
         self, statement: Statement, parameters: Mapping[str, Any], *, timeout: float | None = None
     ) -> Sequence[Any]:
-        """Run one statement and return its rows; it stays prepared on the connection.
+        """Run one statement and return its rows; it stays prepared on a direct connection.
 
         Args:
             timeout: In seconds, by default the engine's.
@@ -70,11 +109,17 @@ class DriverConnection:
         Raises:
             TimeoutError: The statement took longer.
         """
-        rows: Sequence[Any] = await self.driver.fetch(
-            statement.sql,
-            *statement.arguments({"promoted_at": self.promoted_at, **parameters}),
-            timeout=timeout,
-        )
+        sql = self._text_of(statement)
+        arguments = statement.arguments({"promoted_at": self.promoted_at, **parameters})
+        if not self.pooled:
+            rows: Sequence[Any] = await self.driver.fetch(sql, *arguments, timeout=timeout)
+            return rows
+        if not self._in_transaction:
+            async with self.transaction(timeout=timeout):
+                return await self.execute(statement, parameters, timeout=timeout)
+        # Without a name, so that it lives no longer than this transaction.
+        prepared = await self.driver.prepare(sql, name="", timeout=timeout)
+        rows = await prepared.fetch(*arguments, timeout=timeout)
         return rows
 
     @asynccontextmanager
@@ -85,6 +130,7 @@ class DriverConnection:
             timeout: Seconds for each of BEGIN, COMMIT and ROLLBACK; by default the engine's.
         """
         await self.driver.execute("BEGIN ISOLATION LEVEL READ COMMITTED", timeout=timeout)
+        self._in_transaction = True
         try:
             yield
         # A silent connection would not answer ROLLBACK either. Its lender drops it, which rolls
@@ -94,16 +140,40 @@ class DriverConnection:
         except Exception:
             await self.driver.execute("ROLLBACK", timeout=timeout)
             raise
+        finally:
+            self._in_transaction = False
         await self.driver.execute("COMMIT", timeout=timeout)
 
 
 class Connections:
-    """Lends connections of an engine's pool."""
+    """Lends connections of an engine's pool.
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    Args:
+        schema: Of the tables; by default the search path finds them.
+        pooler: They lead through a pooler. Otherwise the first connection shows it.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, *, schema: str | None = None, pooler: bool = False
+    ) -> None:
         self._engine = engine
+        self._schema = schema
+        self._texts: dict[Statement, str] = {}
+        self._pooled = True if pooler else None
         # By the monotonic clock: connections opened before this moment are dropped, not lent.
         self._trusted_from = 0.0
+
+    def forgets_statements(self) -> bool:
+        """Note that a prepared statement was lost, as behind a pooler that we did not recognise.
+
+        Returns:
+            Whether it is news: a repeated call will not prepare it.
+        """
+        news = not self._pooled
+        self._pooled = True
+        if news:
+            logger.info("the server forgets prepared statements: uses none from now on")
+        return news
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[DriverConnection]:
@@ -119,7 +189,11 @@ class Connections:
             pooled = await self._engine.raw_connection()
         driver: Any = pooled.driver_connection
         try:
-            yield DriverConnection(driver, pooled.info)
+            if self._pooled is None:
+                self._pooled = await leads_through_pooler(driver)
+                if self._pooled:
+                    logger.info("the connection leads through a pooler: prepares no statements")
+            yield DriverConnection(driver, pooled.info, self._text_of, pooled=self._pooled)
         except BaseException as error:
             broken = driver.is_closed()
             if isinstance(error, TimeoutError):
@@ -144,3 +218,23 @@ class Connections:
             bool(driver.is_closed())
             or pooled.info.setdefault(_SINCE, time.monotonic()) < self._trusted_from
         )
+
+    def _text_of(self, statement: Statement) -> str:
+        text = self._texts.get(statement)
+        if text is None:
+            text = self._texts[statement] = in_schema(statement.sql, self._schema)
+        return text
+
+
+async def leads_through_pooler(driver: Any) -> bool:
+    """Return whether a pooler stands between us and the server: it tells its clients a process
+    number that it made up, since the processes behind it change.
+    """
+    answer = bytearray()
+
+    async def keep(data: bytes) -> None:
+        answer.extend(data)
+
+    # COPY is one message that prepares nothing, so that a pooler cannot take it apart.
+    await driver.copy_from_query("SELECT pg_backend_pid()", output=keep, timeout=LOOK_TIMEOUT)
+    return int(answer) != driver.get_server_pid()

@@ -7,20 +7,30 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.schema import CreateTable
 
-from monostream_ai.errors import MonostreamError, StoreUnavailable
-from monostream_ai.stores.postgres.connections import Connections, DriverConnection, Statement
-from monostream_ai.stores.postgres.engine import address_of
+from monostream_ai.errors import InvalidSchema, MonostreamError, StoreUnavailable
+from monostream_ai.stores.postgres.connections import (
+    Connections,
+    DriverConnection,
+    Statement,
+    in_schema,
+    quoted,
+)
+from monostream_ai.stores.postgres.engine import address_of, servers_of
 from monostream_ai.stores.postgres.failovers import Failovers
+from monostream_ai.stores.postgres.privileges import missing_privilege
 from monostream_ai.stores.sql.migrations import Schema, is_current, problem_with, upgrade
-from monostream_ai.stores.sql.schema import metadata, schema_version
+from monostream_ai.stores.sql.schema import metadata_in
 from monostream_ai.stores.sql.translation import (
+    INSUFFICIENT_PRIVILEGE,
+    LOST_STATEMENTS,
     UNDEFINED_COLUMN,
     UNDEFINED_TABLE,
     as_unavailable,
+    driver_error,
     sqlstate,
 )
 
@@ -33,34 +43,60 @@ SETUP_LOCK: Final = 0x6D6F6E6F73747265
 
 STEP_LOCK_TIMEOUT: Final = "5s"
 
+MAX_NAME: Final = 63
+"""Bytes of a name in Postgres, which cuts a longer one short."""
+
 _COLUMNS = text(
     """
 SELECT attname FROM pg_attribute
- WHERE attrelid = to_regclass(quote_ident(:table)) AND attnum > 0 AND NOT attisdropped
+ WHERE attrelid = to_regclass(:table) AND attnum > 0 AND NOT attisdropped
 """
 )
 
 
 class PostgresSchema(Schema):
-    """Our tables, as the connection's search path finds them."""
+    """Our tables.
+
+    Args:
+        schema: Where they are; by default the connection's search path finds them.
+    """
 
     instant = "timestamptz"
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, schema: str | None = None) -> None:
         self._connection = connection
+        self._schema = schema
 
     def columns(self, table: str) -> set[str]:
-        return set(self._connection.scalars(_COLUMNS, {"table": table}))
+        return set(self._connection.scalars(_COLUMNS, {"table": in_schema(table, self._schema)}))
 
     def create_missing(self) -> None:
-        for table in metadata.sorted_tables:
+        if self._schema is not None and not self._schema_exists():
+            self._connection.exec_driver_sql(f"CREATE SCHEMA {quoted(self._schema)}")
+        for table in metadata_in(self._schema).sorted_tables:
             self._connection.execute(CreateTable(table, if_not_exists=True))
 
     def execute(self, statement: str) -> None:
-        self._connection.execute(text(statement))
+        self._connection.exec_driver_sql(in_schema(statement, self._schema))
 
     def steps_taken(self) -> set[int]:
-        return set(self._connection.scalars(select(schema_version.c.version)))
+        taken = in_schema("SELECT version FROM monostream_schema", self._schema)
+        return {version for (version,) in self._connection.exec_driver_sql(taken)}
+
+    def _schema_exists(self) -> bool:
+        asked = text("SELECT to_regnamespace(quote_ident(:schema)) IS NOT NULL")
+        return bool(self._connection.scalar(asked, {"schema": self._schema}))
+
+
+def checked_schema(schema: str | None) -> str | None:
+    """Return the name of a schema. Raises InvalidSchema."""
+    if schema is None:
+        return None
+    if not isinstance(schema, str) or not schema or "\0" in schema or not schema.isprintable():
+        raise InvalidSchema(schema, "use the name of a Postgres schema")
+    if len(schema.encode()) > MAX_NAME:
+        raise InvalidSchema(schema, f"a name in Postgres has at most {MAX_NAME} bytes")
+    return schema
 
 
 class PostgresDatabase:
@@ -70,18 +106,24 @@ class PostgresDatabase:
         owned: Whether `aclose` disposes of the engine.
         statement_timeout: Seconds for a single statement. Transactions and the schema have the
             engine's timeout.
-        pooler: Run single statements in a transaction too. Without one, a pooler in transaction
-            mode may switch the server connection between preparing a statement and running it.
+        schema: Of the tables; by default the search path finds them.
+        pooler: The engine leads through a pooler, which is recognised otherwise.
     """
 
     def __init__(
-        self, engine: AsyncEngine, *, owned: bool, statement_timeout: float, pooler: bool = False
+        self,
+        engine: AsyncEngine,
+        *,
+        owned: bool,
+        statement_timeout: float,
+        schema: str | None = None,
+        pooler: bool = False,
     ) -> None:
         self._engine = engine
-        self._connections = Connections(engine)
-        self._failovers = Failovers(pooler=pooler, timeout=statement_timeout)
+        self.schema = checked_schema(schema)
+        self._connections = Connections(engine, schema=schema, pooler=pooler)
+        self._failovers = Failovers(timeout=statement_timeout)
         self.statement_timeout = statement_timeout
-        self._pooler = pooler
         self._transactional = engine.execution_options(isolation_level="READ COMMITTED")
         self._owned = owned
 
@@ -89,6 +131,10 @@ class PostgresDatabase:
     def address(self) -> str:
         """The URL without its secrets."""
         return address_of(self._engine)
+
+    def lock_name(self, stream_id: str) -> str:
+        """Return the name under which a stream is locked; advisory locks know no schemas."""
+        return stream_id if self.schema is None else f"{quoted(self.schema)}.{stream_id}"
 
     async def execute(self, statement: Statement, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """Run one statement, which must be safe to repeat, and return its rows.
@@ -102,10 +148,7 @@ class PostgresDatabase:
 
         async def attempt() -> Sequence[Any]:
             async with self._lend() as connection:
-                if not self._pooler:
-                    return await connection.execute(statement, parameters, timeout=timeout)
-                async with connection.transaction(timeout=timeout):
-                    return await connection.execute(statement, parameters, timeout=timeout)
+                return await connection.execute(statement, parameters, timeout=timeout)
 
         return await self._run(attempt)
 
@@ -128,7 +171,9 @@ class PostgresDatabase:
     async def setup(self) -> None:
         """Create or upgrade the tables. Raises SchemaMismatch, SchemaTooNew, StoreUnavailable."""
         if await self._schema_transaction(
-            lambda connection: connection.run_sync(lambda sync: is_current(PostgresSchema(sync)))
+            lambda connection: connection.run_sync(
+                lambda sync: is_current(PostgresSchema(sync, self.schema))
+            )
         ):
             return
 
@@ -143,14 +188,16 @@ class PostgresDatabase:
                 text("SELECT set_config('lock_timeout', :timeout, true)"),
                 {"timeout": STEP_LOCK_TIMEOUT},
             )
-            await connection.run_sync(lambda sync: upgrade(PostgresSchema(sync)))
+            await connection.run_sync(lambda sync: upgrade(PostgresSchema(sync, self.schema)))
 
-        await self._schema_transaction(work)
+        await self._schema_transaction(work, setup=True)
 
     async def schema_version(self) -> int:
         """Return the version of the schema; 0 if there is none."""
         return await self._schema_transaction(
-            lambda connection: connection.run_sync(lambda sync: PostgresSchema(sync).version())
+            lambda connection: connection.run_sync(
+                lambda sync: PostgresSchema(sync, self.schema).version()
+            )
         )
 
     async def aclose(self) -> None:
@@ -164,36 +211,55 @@ class PostgresDatabase:
             await self._failovers.look(connection)
             yield connection
 
-    async def _schema_transaction(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def _schema_transaction(
+        self, work: Callable[[AsyncConnection], Awaitable[T]], *, setup: bool = False
+    ) -> T:
         async def attempt() -> T:
             async with self._transactional.begin() as connection:
                 return await work(connection)
 
-        return await self._run(attempt)
+        return await self._run(attempt, setup=setup)
 
-    async def _run(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def _run(self, attempt: Callable[[], Awaitable[T]], *, setup: bool = False) -> T:
         try:
             try:
                 return await attempt()
             except Exception as error:
-                # A connection that died in the pool says nothing about the server: try once more.
-                if not isinstance(error, StoreUnavailable) and not getattr(
-                    error, "connection_invalidated", False
-                ):
+                if not self._may_repeat(error):
                     raise
-                logger.debug("a connection to Postgres broke: tries again on another one")
             return await attempt()
         except MonostreamError:
             raise
         except Exception as error:
-            translated = await self._translated(error)
-            if translated is None:
-                raise
-            raise translated from error
+            # SQLAlchemy's error shows the statement and its values, so it is not even the cause.
+            cause = driver_error(error)
+            translated = await self._translated(error, setup=setup)
+        if translated is None:
+            raise cause
+        raise translated from cause
 
-    async def _translated(self, error: Exception) -> MonostreamError | None:
+    def _may_repeat(self, error: Exception) -> bool:
+        """Return whether a second attempt may succeed at once."""
+        if sqlstate(error) in LOST_STATEMENTS:
+            return self._connections.forgets_statements()
+        # A connection that died in the pool says nothing about the server.
+        broken = isinstance(error, StoreUnavailable) or getattr(
+            error, "connection_invalidated", False
+        )
+        if broken:
+            logger.debug("a connection to Postgres broke: tries again on another one")
+        return broken
+
+    async def _translated(self, error: Exception, *, setup: bool) -> MonostreamError | None:
         state = sqlstate(error)
         if state in (UNDEFINED_TABLE, UNDEFINED_COLUMN):
             async with self._transactional.connect() as connection:
-                return await connection.run_sync(lambda sync: problem_with(PostgresSchema(sync)))
-        return as_unavailable(error)
+                return await connection.run_sync(
+                    lambda sync: problem_with(PostgresSchema(sync, self.schema))
+                )
+        if state == INSUFFICIENT_PRIVILEGE:
+            async with self._transactional.connect() as connection:
+                return await connection.run_sync(
+                    lambda sync: missing_privilege(sync, self.schema, setup=setup)
+                )
+        return as_unavailable(error, servers_of(self._engine))

@@ -1,4 +1,4 @@
-"""Postgres URLs, and the engines made from them, which never wait for a silent connection.
+"""Engines for asyncpg that never wait for a silent connection.
 
 A connection is silent when a firewall forgot it or the server froze: nothing closes it, and
 nothing answers. The store and the notifier both connect through here.
@@ -6,15 +6,17 @@ nothing answers. The store and the notifier both connect through here.
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import uuid4
 
-from sqlalchemy import URL, event, make_url
-from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import event
+from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from monostream_ai.errors import InvalidURL
+from monostream_ai.errors import InvalidEngine
+from monostream_ai.stores.postgres.urls import PostgresURL, read_url
 
 CONNECT_ARGUMENTS: Final[dict[str, Any]] = {
     # Seconds to connect, and for any one statement. A server that freezes without closing its
@@ -25,35 +27,40 @@ CONNECT_ARGUMENTS: Final[dict[str, Any]] = {
     # it was made: a plan for an empty table scans every row of one that has filled since.
     "max_cached_statement_lifetime": 10,
     "server_settings": {"application_name": "monostream_ai"},
-}
-
-POOLER_ARGUMENTS: Final[dict[str, Any]] = {
-    "statement_cache_size": 0,
-    # Two clients of a pooler share a server connection, so their statements need distinct names.
+    # SQLAlchemy prepares the few statements on the schema. Two clients of a pooler share a server
+    # connection, so these need distinct names and must not be kept.
+    "prepared_statement_cache_size": 0,
     "prepared_statement_name_func": lambda: f"__monostream_{uuid4().hex}__",
 }
 
+_SOCKET_OPTIONS: Final = {
+    "keepalives_idle": "TCP_KEEPIDLE",
+    "keepalives_interval": "TCP_KEEPINTVL",
+    "keepalives_count": "TCP_KEEPCNT",
+    "tcp_user_timeout": "TCP_USER_TIMEOUT",
+}
+"""Names in libpq and in `socket`; not every system has all of them."""
 
-def postgres_url(url: str, *, pooler: bool = False) -> URL:
-    """Return the URL for asyncpg; accepts `postgresql://` and `postgres://` too.
+_NEEDED: Final = "postgresql+asyncpg://…"
 
-    Args:
-        pooler: Keep SQLAlchemy from caching prepared statements.
 
-    Raises:
-        InvalidURL: The URL cannot be parsed, or it names another driver.
-    """
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        raise InvalidURL("the URL cannot be read") from error
-    if parsed.drivername not in ("postgresql", "postgres", "postgresql+asyncpg"):
-        raise InvalidURL(f"the driver {parsed.drivername!r} is not asyncpg")
-    # Hosted databases hand out URLs with libpq's `sslmode`; asyncpg calls the same setting `ssl`.
-    query = {("ssl" if key == "sslmode" else key): value for key, value in parsed.query.items()}
-    if pooler:
-        query["prepared_statement_cache_size"] = "0"
-    return parsed.set(drivername="postgresql+asyncpg", query=query)
+def connect_arguments(url: PostgresURL) -> dict[str, Any]:
+    """Return the arguments of `asyncpg.connect`, beyond those in `url.url`."""
+    arguments = {**CONNECT_ARGUMENTS, **url.arguments}
+    arguments["server_settings"] = {
+        **CONNECT_ARGUMENTS["server_settings"],
+        **url.arguments["server_settings"],
+    }
+    return arguments
+
+
+def require_asyncpg(engine: object, user: str) -> None:
+    """Raise InvalidEngine unless the engine is an async one of asyncpg."""
+    if not isinstance(engine, AsyncEngine):
+        raise InvalidEngine(user, f"an object of {type(engine).__name__}", _NEEDED)
+    if (engine.dialect.name, engine.dialect.driver) != ("postgresql", "asyncpg"):
+        found = f"an engine of {engine.dialect.name}+{engine.dialect.driver}"
+        raise InvalidEngine(user, found, _NEEDED)
 
 
 def address_of(engine: AsyncEngine) -> str:
@@ -67,18 +74,42 @@ def address_of(engine: AsyncEngine) -> str:
     return address.render_as_string()
 
 
-def make_engine(url: str, *, pool_size: int, pooler: bool = False) -> AsyncEngine:
-    """Return an engine; arguments as for `PostgresStore.from_url`."""
+def servers_of(engine: AsyncEngine) -> str:
+    """Return the addresses of an engine's URL, for messages."""
+    return read_url(address_of(engine)).servers
+
+
+def make_engine(url: PostgresURL, *, pool_size: int) -> AsyncEngine:
+    """Return an engine with at most this many connections."""
     engine = create_async_engine(
-        postgres_url(url, pooler=pooler),
+        url.url,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,
-        connect_args=CONNECT_ARGUMENTS | (POOLER_ARGUMENTS if pooler else {}),
+        connect_args=connect_arguments(url),
     )
     event.listen(engine.sync_engine, "handle_error", _distrust_the_pool)
     event.listen(engine.sync_engine, "close", _hang_up)
+    if url.keepalives:
+        event.listen(
+            engine.sync_engine,
+            "connect",
+            lambda connection, record: _keep_alive(connection.driver_connection, url.keepalives),
+        )
     return engine
+
+
+def _keep_alive(driver: Any, keepalives: Mapping[str, int]) -> None:
+    # asyncpg has no public way to its socket.
+    found = driver._transport.get_extra_info("socket")
+    if found is None or found.family == socket.AF_UNIX:
+        return
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for key, number in keepalives.items():
+        option = getattr(socket, _SOCKET_OPTIONS[key], None)
+        # 0 stands for the system's own, as in libpq.
+        if option is not None and number:
+            found.setsockopt(socket.IPPROTO_TCP, option, number)
 
 
 def _distrust_the_pool(context: ExceptionContext) -> None:

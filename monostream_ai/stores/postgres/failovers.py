@@ -49,17 +49,14 @@ class Failovers:
     """Failovers of a database, as far as this process has noticed them.
 
     Args:
-        pooler: Whether a pooler may switch the server behind an open connection.
         timeout: Seconds that asking a connection may take.
     """
 
-    def __init__(self, *, pooler: bool, timeout: float) -> None:
+    def __init__(self, *, timeout: float) -> None:
         self.promoted_at: datetime | None = None
         """When a standby was first seen in charge, by its own clock; None if there was no failover,
         or the database does not tell.
         """
-        self._pooler = pooler
-        self._look_again = LOOK_AGAIN if pooler else math.inf
         self._timeout = timeout
 
     async def look(self, connection: DriverConnection) -> None:
@@ -70,7 +67,8 @@ class Failovers:
         """
         now = time.monotonic()
         asked: float = connection.info.get(_ASKED, -math.inf)
-        if now - asked >= self._look_again and await self._answers(connection):
+        look_again = LOOK_AGAIN if connection.pooled else math.inf
+        if now - asked >= look_again and await self._answers(connection):
             connection.info[_ASKED] = now
         connection.promoted_at = self.promoted_at
 
@@ -90,10 +88,5 @@ class Failovers:
         return True
 
     async def _ask(self, connection: DriverConnection) -> datetime | None:
-        if not self._pooler:
-            rows = await connection.execute(_NOTE, {}, timeout=self._timeout)
-        else:
-            # Or the pooler may switch the server between preparing the statement and running it.
-            async with connection.transaction(timeout=self._timeout):
-                rows = await connection.execute(_NOTE, {}, timeout=self._timeout)
+        rows = await connection.execute(_NOTE, {}, timeout=self._timeout)
         return rows[0][0] if rows else None

@@ -27,10 +27,11 @@ from monostream_ai.stores.fencing import closed_by, refusal
 from monostream_ai.stores.postgres import reads
 from monostream_ai.stores.postgres import statements as sql
 from monostream_ai.stores.postgres.connections import DriverConnection
-from monostream_ai.stores.postgres.database import PostgresDatabase
-from monostream_ai.stores.postgres.engine import make_engine
+from monostream_ai.stores.postgres.database import PostgresDatabase, checked_schema
+from monostream_ai.stores.postgres.engine import make_engine, require_asyncpg
 from monostream_ai.stores.postgres.pruning import prune
 from monostream_ai.stores.postgres.rows import append_parameters, lease_parameters, page_of
+from monostream_ai.stores.postgres.urls import PostgresURL, read_url
 from monostream_ai.stores.sql.translation import (
     DATA_ERROR_CLASS,
     UNIQUE_VIOLATION,
@@ -75,35 +76,61 @@ class PostgresStore(Store):
         statement_timeout: Seconds after which a read or a write is abandoned together with its
             connection; at most a third of the lease. Pruning, deleting and upgrading have the
             engine's timeout.
+        schema: Of the tables. By default the search path finds them.
+
+    Raises:
+        InvalidEngine: The engine is not an async one of asyncpg.
+        InvalidSchema
     """
 
     def __init__(
-        self, engine: AsyncEngine, *, statement_timeout: float = STATEMENT_TIMEOUT
+        self,
+        engine: AsyncEngine,
+        *,
+        statement_timeout: float = STATEMENT_TIMEOUT,
+        schema: str | None = None,
     ) -> None:
-        self._database = PostgresDatabase(engine, owned=False, statement_timeout=statement_timeout)
+        require_asyncpg(engine, type(self).__name__)
+        self._database = PostgresDatabase(
+            engine, owned=False, statement_timeout=statement_timeout, schema=schema
+        )
 
     @classmethod
     def from_url(
         cls,
-        url: str,
+        url: str | PostgresURL,
         *,
         pool_size: int = 5,
         pooler: bool = False,
         statement_timeout: float = STATEMENT_TIMEOUT,
+        schema: str | None = None,
     ) -> Self:
         """Return a store with an engine of its own, closed by `aclose`.
 
         Args:
-            url: `postgresql+asyncpg://…`, `postgresql://…` or `postgres://…`.
+            url: `postgresql+asyncpg://…`, `postgresql://…` or `postgres://…`, with the parameters
+                of libpq.
             pool_size: The most connections it opens.
             pooler: The URL leads through a pooler in transaction mode, such as pgbouncer. Every
-                statement then gets a transaction, and none stays prepared.
+                statement then gets a transaction, and none stays prepared. The first connection
+                shows it by itself, unless the pooler passes on the server's process number.
             statement_timeout: In seconds, as for the class.
+            schema: As for the class; by default the URL's `schema`.
+
+        Raises:
+            InvalidURL: The URL has a parameter that cannot be served.
+            InvalidSchema
         """
-        engine = make_engine(url, pool_size=pool_size, pooler=pooler)
+        address = read_url(url)
+        schema = checked_schema(address.schema if schema is None else schema)
+        engine = make_engine(address, pool_size=pool_size)
         store = cls(engine)
         store._database = PostgresDatabase(
-            engine, owned=True, statement_timeout=statement_timeout, pooler=pooler
+            engine,
+            owned=True,
+            statement_timeout=statement_timeout,
+            schema=schema,
+            pooler=pooler or address.pooler,
         )
         return store
 
@@ -120,7 +147,11 @@ class PostgresStore(Store):
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
         parameters = {**opening_parameters(stream_id, opening), "explicit": version}
         timeout = self._database.statement_timeout
-        lock = {"lock": ACQUIRE_LOCK, "stream": stream_id, "idle": str(int(timeout * 1000))}
+        lock = {
+            "lock": ACQUIRE_LOCK,
+            "stream": self._database.lock_name(stream_id),
+            "idle": str(int(timeout * 1000)),
+        }
 
         async def work(connection: DriverConnection) -> Sequence[Any] | None:
             ((locked, _),) = await connection.execute(sql.LOCK_STREAM, lock, timeout=timeout)

@@ -5,13 +5,13 @@ This is the public path of both stores; they live in `stores.sqlite` and `stores
 
 from typing import TYPE_CHECKING, Any
 
-from monostream_ai.stores.sql.schema import metadata
+from monostream_ai.stores.sql.schema import metadata, metadata_in
 
 if TYPE_CHECKING:
     from monostream_ai.stores.postgres.store import PostgresStore
     from monostream_ai.stores.sqlite.store import SQLiteStore
 
-__all__ = ["PostgresStore", "SQLiteStore", "metadata"]
+__all__ = ["PostgresStore", "SQLiteStore", "metadata", "metadata_in"]
 
 
 def __getattr__(name: str) -> Any:

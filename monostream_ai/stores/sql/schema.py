@@ -1,4 +1,5 @@
-"""The tables. With Alembic, add `metadata` to `target_metadata`; otherwise call `store.setup()`.
+"""The tables. With Alembic, add `metadata`, or `metadata_in(schema)`, to `target_metadata`; otherwise
+call `store.setup()`.
 
 `stream_chunk` has one row for each chunk. It is the table of the TypeScript package `monostream`,
 so both packages can read one database. Over there the chunk column is jsonb, which works here too,
@@ -139,6 +140,17 @@ schema_version = Table(
     metadata,
     Column("version", Integer, primary_key=True, autoincrement=False),
 )
+
+
+def metadata_in(schema: str | None) -> MetaData:
+    """Return the tables as they are in a Postgres schema; None means the search path."""
+    if schema is None:
+        return metadata
+    copies = MetaData(schema=schema, naming_convention=metadata.naming_convention)
+    for table in metadata.sorted_tables:
+        table.to_metadata(copies)
+    return copies
+
 
 PRUNED_CHUNKS: Final = 20_000
 """Chunks after which a pruning transaction takes no further version, so that it stays short."""

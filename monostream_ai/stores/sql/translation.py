@@ -6,19 +6,19 @@ Errors are told apart by code and class, never by text.
 from __future__ import annotations
 
 import sqlite3
+import ssl
 from typing import Any, Final
 
 from sqlalchemy import exc
 
-from monostream_ai.errors import StoreUnavailable
+from monostream_ai.errors import ReadOnlyDatabase, StoreUnavailable
 from monostream_ai.types import Lease, Opening
 
 # https://www.postgresql.org/docs/18/errcodes-appendix.html
 _UNAVAILABLE_CLASSES: Final = {
     "08": "the connection broke",
     "25": "the transaction was left in a wrong state",
-    "26": "a pooler in transaction mode has switched the connection: "
-    "pass listen_url= with a direct one",
+    "26": "a prepared statement was lost",
     "28": "the login was refused: check the user and password in the URL",
     "3D": "there is no database of this name: create it, or check the URL",
     "40": "a deadlock or serialization failure",
@@ -30,6 +30,12 @@ _UNAVAILABLE_CLASSES: Final = {
 }
 UNDEFINED_TABLE: Final = "42P01"
 UNDEFINED_COLUMN: Final = "42703"
+READ_ONLY: Final = "25006"
+PROTOCOL_VIOLATION: Final = "08P01"
+INSUFFICIENT_PRIVILEGE: Final = "42501"
+LOST_STATEMENTS: Final = ("26000", "42P05")
+"""A prepared statement is not there, or one of its name is."""
+
 UNIQUE_VIOLATION: Final = "23505"
 DATA_ERROR_CLASS: Final = "22"
 
@@ -37,10 +43,10 @@ DATA_ERROR_CLASS: Final = "22"
 _UNAVAILABLE_CODES: Final = {
     sqlite3.SQLITE_BUSY: "another process holds the database locked",
     sqlite3.SQLITE_LOCKED: "another connection holds the table locked",
-    sqlite3.SQLITE_READONLY: "the database file cannot be written",
     sqlite3.SQLITE_IOERR: "the disk reported an error",
     sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_CANTOPEN: "the database file cannot be opened: does its folder exist?",
+    sqlite3.SQLITE_CANTOPEN: "the database file cannot be opened: does its folder exist, "
+    "and may this process write there?",
     sqlite3.SQLITE_PROTOCOL: "the locking protocol failed",
     sqlite3.SQLITE_CORRUPT: "the database file is damaged",
     sqlite3.SQLITE_NOTADB: "the file is not a SQLite database",
@@ -74,16 +80,37 @@ def sqlstate(error: BaseException) -> str | None:
     return state if isinstance(state, str) else None
 
 
-def as_unavailable(error: BaseException) -> StoreUnavailable | None:
-    """Return the error as StoreUnavailable if a retry may help, else None."""
+def as_unavailable(error: BaseException, server: str | None = None) -> StoreUnavailable | None:
+    """Return the error as StoreUnavailable if a retry may help, else None.
+
+    Args:
+        server: Its address, without secrets.
+    """
     if isinstance(error, exc.TimeoutError):
         return StoreUnavailable("no connection became free in time")
+    where = "" if server is None else f" ({server})"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return StoreUnavailable(
+            f"the server's certificate was not verified: {error.verify_message}{where}"
+        )
     if isinstance(error, OSError | TimeoutError):
-        return StoreUnavailable(f"{type(error).__name__} while connecting or waiting")
+        return StoreUnavailable(f"{type(error).__name__} while connecting or waiting{where}")
     state = sqlstate(error)
+    if state == READ_ONLY:
+        return ReadOnlyDatabase(
+            "the server takes no writes: it is a standby, or the session is read-only; "
+            f"name the primary, or add target_session_attrs=read-write{where}"
+        )
+    if state == PROTOCOL_VIOLATION:
+        return StoreUnavailable(
+            "the server or a pooler before it refused the connection: a pooler must be in "
+            f"transaction or session mode, and accept the parameters of the URL{where}"
+        )
     if state is not None and (reason := _UNAVAILABLE_CLASSES.get(state[:2])) is not None:
         return StoreUnavailable(f"{reason} (SQLSTATE {state})")
     code = sqlite_code(error)
+    if code == sqlite3.SQLITE_READONLY:
+        return ReadOnlyDatabase("the file, or the folder around it, is write-protected")
     if code is not None and code in _UNAVAILABLE_CODES:
         return StoreUnavailable(_UNAVAILABLE_CODES[code])
     if isinstance(error, exc.DBAPIError) and (
@@ -91,6 +118,15 @@ def as_unavailable(error: BaseException) -> StoreUnavailable | None:
     ):
         return StoreUnavailable("the connection broke")
     return None
+
+
+def driver_error(error: Exception) -> Exception:
+    """Return the driver's own error: that of SQLAlchemy shows statements and their values."""
+    original = getattr(error, "orig", None)
+    if isinstance(original, Exception):
+        cause = original.__cause__
+        return cause if isinstance(cause, Exception) else original
+    return error
 
 
 def sqlite_code(error: BaseException) -> int | None:

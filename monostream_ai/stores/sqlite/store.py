@@ -14,7 +14,14 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from monostream_ai.errors import Fenced, InvalidURL, LogHeld, MonostreamError, VersionConflict
+from monostream_ai.errors import (
+    Fenced,
+    InvalidEngine,
+    InvalidURL,
+    LogHeld,
+    MonostreamError,
+    VersionConflict,
+)
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.sql.migrations import upgrade
 from monostream_ai.stores.sql.translation import held_by, opening_parameters
@@ -50,6 +57,8 @@ def sqlite_url(url: str) -> URL:
     Raises:
         InvalidURL: The URL cannot be parsed, names another driver, or names no file.
     """
+    if not isinstance(url, str):
+        raise InvalidURL(f"a URL is a text, not {type(url).__name__}")
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
@@ -70,9 +79,20 @@ class SQLiteStore(Store):
 
     Args:
         engine: Borrowed: `aclose` leaves it open.
+
+    Raises:
+        InvalidEngine: The engine is not an async one of aiosqlite.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
+        needed = "sqlite+aiosqlite:///file.db"
+        if not isinstance(engine, AsyncEngine):
+            raise InvalidEngine(
+                type(self).__name__, f"an object of {type(engine).__name__}", needed
+            )
+        if (engine.dialect.name, engine.dialect.driver) != ("sqlite", "aiosqlite"):
+            found = f"an engine of {engine.dialect.name}+{engine.dialect.driver}"
+            raise InvalidEngine(type(self).__name__, found, needed)
         self._engine = engine
         self._owned = False
         self._file = DatabaseFile()
