@@ -94,7 +94,9 @@ def create_service(
         InvalidURL: The URL names no backend, or has a parameter that cannot be served.
         InvalidSchema: The schema has no possible name, or the database has no schemas.
     """
-    store, own_notifier = _backend(url, listen_url, lease=lease, pooler=pooler, schema=schema)
+    store, own_notifier = _backend(
+        url, listen_url, lease=lease, pooler=pooler or listen_url is not None, schema=schema
+    )
     return DurableStreamService(
         store,
         own_notifier() if notifier is None else redis_notifier(notifier),

@@ -180,7 +180,7 @@ class PostgresNotifier(SubscribingNotifier):
                 raise
             # Before November 2025, Postgres could lose the file at the tail of the queue. Asking
             # for the usage moves the tail past it.
-            await driver.execute("SELECT pg_notification_queue_usage()")
+            await driver.fetchval("SELECT pg_notification_queue_usage()")
             await driver.add_listener(self._channel, callback)
 
     async def _self_test(self, nonce: str, heard: asyncio.Event) -> None:

@@ -80,6 +80,7 @@ async def test_every_check_of_postgres_has_a_name(
     assert list(found) == [
         "connect",
         "schema",
+        "privileges",
         "pooler",
         "durability",
         "locks",

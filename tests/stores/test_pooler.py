@@ -101,6 +101,16 @@ async def test_services_with_a_listen_url_work_behind_a_pooler(
         assert writer.statistics().errors == reader.statistics().errors == {}
 
 
+async def test_services_without_a_listen_url_recognise_a_pooler_and_poll(
+    pooled_url: str, no_task_is_left: None
+) -> None:
+    writer, reader = [create_service(pooled_url, PROTOCOL) for _ in range(2)]
+    async with writer, reader:
+        await check_two_services(writer, reader)
+        for service in (writer, reader):
+            assert set(service.statistics().errors) <= {"listen", "notify"}
+
+
 async def test_wake_ups_arrive_over_the_listen_url(
     pooled_url: str, postgres_url: str, no_task_is_left: None
 ) -> None:

@@ -15,6 +15,7 @@ async def test_a_sweep_reads_watched_versions_only(tmp_path: Path) -> None:
     await store.aclose()
     parameters = {"prefix": "chat:", "state": "open", "limit": 50}
     connection = sqlite3.connect(tmp_path / "streams.db")
+    connection.create_function("lives", 1, lambda holder: True)
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {UNATTENDED}", parameters)]
     connection.close()
     scans = [step for step in plan if step.startswith("SCAN") and "subquery" not in step]

@@ -6,11 +6,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
-from sqlalchemy import NullPool, text
+from sqlalchemy import Connection, NullPool, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from monostream_ai.stores.postgres.database import PostgresSchema
-from monostream_ai.stores.postgres.engine import CONNECT_ARGUMENTS, POOLER_ARGUMENTS, postgres_url
+from monostream_ai.stores.postgres.engine import connect_arguments
+from monostream_ai.stores.postgres.privileges import missing_grants
+from monostream_ai.stores.postgres.urls import read_url
 from monostream_ai.stores.sql.migrations import finding_on
 from monostream_ai.stores.sql.translation import as_unavailable
 from monostream_ai.types import Finding
@@ -54,10 +56,10 @@ async def check_postgres(url: str, *, has_listen_url: bool) -> AsyncIterator[Fin
     Args:
         has_listen_url: Wake-ups do not go through `url`.
     """
-    parsed = postgres_url(url, pooler=True)
-    engine = create_async_engine(
-        parsed, poolclass=NullPool, connect_args=CONNECT_ARGUMENTS | POOLER_ARGUMENTS
-    )
+    address = read_url(url)
+    # A statement cache of asyncpg's own would not survive a pooler.
+    arguments = connect_arguments(address) | {"statement_cache_size": 0}
+    engine = create_async_engine(address.url, poolclass=NullPool, connect_args=arguments)
 
     async def pooler(connection: AsyncConnection) -> Finding:
         return await _pooler(connection, has_listen_url)
@@ -65,7 +67,10 @@ async def check_postgres(url: str, *, has_listen_url: bool) -> AsyncIterator[Fin
     checks: dict[str, Callable[[AsyncConnection], Awaitable[Finding]]] = {
         "connect": _connect,
         "schema": lambda connection: connection.run_sync(
-            lambda sync: finding_on(PostgresSchema(sync))
+            lambda sync: finding_on(PostgresSchema(sync, address.schema))
+        ),
+        "privileges": lambda connection: connection.run_sync(
+            lambda sync: _privileges(sync, address.schema)
         ),
         "pooler": pooler,
         "durability": _durability,
@@ -80,7 +85,7 @@ async def check_postgres(url: str, *, has_listen_url: bool) -> AsyncIterator[Fin
                 finding = await check(connection)
         # Any failure is the finding of its check.
         except Exception as error:
-            unavailable = as_unavailable(error)
+            unavailable = as_unavailable(error, address.servers)
             finding = Finding(
                 name, "fail", type(error).__name__ if unavailable is None else unavailable.reason
             )
@@ -102,6 +107,13 @@ async def _connect(connection: AsyncConnection) -> Finding:
     return Finding("connect", "ok", found)
 
 
+def _privileges(connection: Connection, schema: str | None) -> Finding:
+    grants = missing_grants(connection, schema, setup=False)
+    if grants:
+        return Finding("privileges", "fail", "the database role lacks some", "; ".join(grants))
+    return Finding("privileges", "ok", "the database role may read and write the tables")
+
+
 async def _pooler(connection: AsyncConnection, has_listen_url: bool) -> Finding:
     driver = (await connection.get_raw_connection()).driver_connection
     # A pooler tells its clients a process number that it made up.
@@ -111,8 +123,8 @@ async def _pooler(connection: AsyncConnection, has_listen_url: bool) -> Finding:
     if has_listen_url:
         return Finding("pooler", "ok", "a pooler, and wake-ups do not go through it")
     advice = (
-        "if it pools transactions, pass a direct connection as listen_url, "
-        "which also stops statements from staying prepared"
+        "if it pools transactions, it delivers no wake-ups, and readers poll: "
+        "pass a direct connection as listen_url"
     )
     return Finding("pooler", "warn", "the connection leads through a pooler", advice)
 

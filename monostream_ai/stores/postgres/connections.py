@@ -193,6 +193,10 @@ class Connections:
                 self._pooled = await leads_through_pooler(driver)
                 if self._pooled:
                     logger.info("the connection leads through a pooler: prepares no statements")
+            if self._pooled:
+                # asyncpg takes this at the connect only, before a pooler can be recognised. It
+                # prepares statements of its own, which look up types.
+                driver._stmt_cache_enabled = False
             yield DriverConnection(driver, pooled.info, self._text_of, pooled=self._pooled)
         except BaseException as error:
             broken = driver.is_closed()
@@ -237,4 +241,4 @@ async def leads_through_pooler(driver: Any) -> bool:
 
     # COPY is one message that prepares nothing, so that a pooler cannot take it apart.
     await driver.copy_from_query("SELECT pg_backend_pid()", output=keep, timeout=LOOK_TIMEOUT)
-    return int(answer) != driver.get_server_pid()
+    return int(answer) != int(driver.get_server_pid())

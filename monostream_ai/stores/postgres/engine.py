@@ -79,14 +79,21 @@ def servers_of(engine: AsyncEngine) -> str:
     return read_url(address_of(engine)).servers
 
 
-def make_engine(url: PostgresURL, *, pool_size: int) -> AsyncEngine:
-    """Return an engine with at most this many connections."""
+def make_engine(url: PostgresURL, *, pool_size: int, pooler: bool = False) -> AsyncEngine:
+    """Return an engine with at most this many connections.
+
+    Args:
+        pooler: It is known to lead through a pooler, as `url.pooler` says too.
+    """
+    arguments = connect_arguments(url)
+    if pooler or url.pooler:
+        arguments["statement_cache_size"] = 0
     engine = create_async_engine(
         url.url,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,
-        connect_args=connect_arguments(url),
+        connect_args=arguments,
     )
     event.listen(engine.sync_engine, "handle_error", _distrust_the_pool)
     event.listen(engine.sync_engine, "close", _hang_up)

@@ -123,7 +123,7 @@ class PostgresStore(Store):
         """
         address = read_url(url)
         schema = checked_schema(address.schema if schema is None else schema)
-        engine = make_engine(address, pool_size=pool_size)
+        engine = make_engine(address, pool_size=pool_size, pooler=pooler)
         store = cls(engine)
         store._database = PostgresDatabase(
             engine,

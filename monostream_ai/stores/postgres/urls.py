@@ -70,7 +70,7 @@ KEEPALIVES: Final = (
     "tcp_user_timeout",
 )
 
-# What SQLAlchemy's own pattern reads as one host and a bad port.
+# SQLAlchemy's own pattern takes a list of hosts for one host and a bad port.
 _HOSTS: Final = re.compile(r"(?P<head>[\w+]+://(?:[^:/]*(?::[^@]*)?@)?)(?P<hosts>[^/?@]+)")
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
 
@@ -307,11 +307,10 @@ class _Reader:
         binding = ignored.get("channel_binding") == "require"
         ssl = query.take("ssl")
         # As libpq reads the URLs of JDBC.
-        mode = "require" if ssl in ("true", "1") else ssl
-        mode = query.take("sslmode") or mode
+        mode = query.take("sslmode") or ("require" if ssl in ("true", "1") else ssl)
         if mode is not None and mode not in SSL_MODES:
             raise invalid("sslmode", f"is not {', '.join(SSL_MODES[:-1])} or {SSL_MODES[-1]}")
-        values = {key: value for key in TLS_KEYS if (value := query.take(key)) is not None}
+        values = {key: found for key in TLS_KEYS if (found := query.take(key)) is not None}
         if mode is not None:
             values["sslmode"] = mode
         sockets = bool(addresses) and all(host.startswith("/") for host, _ in addresses)

@@ -1,4 +1,4 @@
-"""The tables. With Alembic, add `metadata`, or `metadata_in(schema)`, to `target_metadata`; otherwise
+"""The tables. With Alembic, add `metadata` or `metadata_in(schema)` to `target_metadata`; otherwise
 call `store.setup()`.
 
 `stream_chunk` has one row for each chunk. It is the table of the TypeScript package `monostream`,
