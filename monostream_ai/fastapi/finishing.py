@@ -57,6 +57,8 @@ class Finisher:
         self._service = service
         self._on_finish = on_finish
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
+        # Calls that go on although they were cancelled: nobody waits for them.
+        self._left: set[asyncio.Future[object]] = set()
 
     def begin(self, stream_id: str, version: int) -> asyncio.Task[None]:
         """Finish a turn in its own task; does nothing if the turn still runs."""
@@ -105,9 +107,34 @@ class Finisher:
         request = await ChatRequest.stored_with(self._service, info)
         if request is not None:
             chunks = await self._service.chunks(stream_id, version)
-            await self._on_finish(
-                finished_message(request, chunks), _finished_turn(info, request, chunks)
-            )
+            message = finished_message(request, chunks)
+            turn = _finished_turn(info, request, chunks)
+            await self._await(self._on_finish(message, turn), turn)
+
+    async def _await(self, call: Awaitable[object], turn: FinishedTurn) -> None:
+        """Await a call of `on_finish`; if it outlives its cancellation, leave it behind."""
+        task: asyncio.Future[object] = asyncio.ensure_future(call)
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait([task], timeout=CANCEL_TIMEOUT)
+            if not task.done():
+                self._left.add(task)
+                task.add_done_callback(self._left.discard)
+                logger.error(
+                    "on_finish of stream %r version %d goes on although it was cancelled",
+                    turn.stream_id,
+                    turn.version,
+                    extra=log_fields(turn.stream_id, turn.version),
+                )
+            if not task.done() or task.cancelled():
+                raise
+        else:
+            if task.cancelled():
+                # It would pass for a drain, and nobody would hear of it.
+                raise RuntimeError("on_finish raised CancelledError, but was not cancelled")
+        task.result()
 
 
 def finished_message(request: ChatRequest | None, chunks: list[Chunk]) -> UIMessage:

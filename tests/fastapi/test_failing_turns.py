@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from monostream_ai import DurableStreamService
-from monostream_ai.fastapi import ChatTurn, FinishedTurn
+from monostream_ai.fastapi import ChatTurn, FinishedTurn, finishing
 from monostream_ai.json_text import encode_json
 from monostream_ai.types import Append, Lease, Opening, new_token
 from monostream_ai.ui_messages import UIMessage
@@ -124,6 +125,46 @@ async def test_an_on_finish_that_hangs_does_not_hold_up_the_others(
         await arrived.wait()
     assert had == ["good"]
     await client.shut_down()
+
+
+async def test_an_on_finish_that_outlives_its_cancellation_holds_up_no_question(
+    new_service: NewService,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert DurableStreamService.settle.__kwdefaults__ is not None
+    monkeypatch.setitem(DurableStreamService.settle.__kwdefaults__, "timeout", 0.5)
+    monkeypatch.setattr(finishing, "CANCEL_TIMEOUT", 0.1)
+    released = asyncio.Event()
+
+    async def stubborn(message: UIMessage, turn: FinishedTurn) -> None:
+        while turn.version == 0 and not released.is_set():
+            with suppress(asyncio.CancelledError):
+                await released.wait()
+
+    client = await serve(new_service(), greet, on_finish=stubborn, drain_timeout=0.1)
+    try:
+        async with asyncio.timeout(10):
+            await client.post(question())
+            second = await client.post(question(id="u2"))
+            await client.shut_down()
+    finally:
+        released.set()
+    assert types_in(second.text)[-1] == "finish"
+    assert "goes on although it was cancelled" in caplog.text
+
+
+async def test_an_on_finish_that_raises_a_cancellation_is_reported(
+    new_service: NewService, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def give_up(message: UIMessage, turn: FinishedTurn) -> None:
+        raise asyncio.CancelledError
+
+    client = await serve(new_service(), greet, on_finish=give_up)
+    await client.post(question())
+    await client.shut_down()
+    assert "on_finish raised CancelledError, but was not cancelled" in caplog.text
 
 
 async def poisoned(backend: Backend) -> None:
