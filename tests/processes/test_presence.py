@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import runpy
 import signal
 import sqlite3
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 from monostream_ai import DurableStreamService
 from monostream_ai.errors import PublisherLost
+from monostream_ai.stores.sqlite import presence
 from monostream_ai.stores.sqlite.presence import Presence
 from tests.backends import Backend, sqlite_backend
 from tests.chunks import FINISH, Chunk, text
@@ -125,6 +128,114 @@ async def test_other_connections_of_the_process_that_close_give_nothing_up(
         await asyncio.sleep(0.5)
         await pub.write(text(1), FINISH)
         assert await other.until("ended") == "ended"
+
+
+async def test_reading_the_presence_file_gives_nothing_up(
+    spawn: Spawn, service_factory: ServiceFactory, tmp_path: Path
+) -> None:
+    """A program that copies its folder opens and closes each file."""
+    service = service_factory(lease=LEASE)
+    async with service.publisher("ours") as pub:
+        await pub.write(text(0))
+        (tmp_path / "streams.db-presence").read_bytes()
+        ender = await spawn(lease=LEASE)
+        assert await ender.ask("end", "ours") == "ended False"
+        await pub.write(FINISH)
+
+
+async def test_a_second_import_of_the_package_gives_nothing_up(
+    spawn: Spawn, service_factory: ServiceFactory, tmp_path: Path
+) -> None:
+    service = service_factory(lease=LEASE)
+    path = tmp_path / "streams.db"
+    async with service.publisher("ours") as pub:
+        await pub.write(text(0))
+        ours, again = Presence.beside(str(path)), runpy.run_path(presence.__file__)
+        other = again["Presence"].beside(str(path))
+        assert ours is not None
+        assert other.holder != ours.holder
+        assert other.lives(ours.holder)
+        assert ours.lives(other.holder)
+        ender = await spawn(lease=LEASE)
+        assert await ender.ask("end", "ours") == "ended False"
+        await pub.write(FINISH)
+
+
+def test_a_process_that_closed_all_its_files_takes_nobody_for_dead(tmp_path: Path) -> None:
+    """Their numbers may lead to other files, which nobody has locked."""
+    path = str(tmp_path / "streams.db")
+    first = Presence.beside(path)
+    assert first is not None
+    inode = first.holder.partition(":")[0]
+    with (tmp_path / "other").open("w") as other:
+        os.dup2(other.fileno(), first._descriptor)
+    assert first.lives(f"{inode}:12345")
+    second = Presence.beside(path)
+    assert second is not None
+    assert second is not first
+    assert not second.lives(f"{inode}:12345")
+    first.close()
+    os.close(first._descriptor)
+
+
+@pytest.mark.parametrize("kind", ["open file", "process"])
+async def test_either_kind_of_lock_tells(
+    spawn: Spawn,
+    service_factory: ServiceFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    if kind == "process":
+        monkeypatch.setattr(presence, "OFD", None)
+    publisher, service = await writing(spawn), service_factory(lease=LEASE)
+    assert (await service.status("s")).active
+    publisher.signal(signal.SIGKILL)
+    await publisher.rest()
+    assert (await service.status("s")).lost
+
+
+async def test_a_forked_child_that_outlives_the_process_keeps_nothing_alive(
+    tmp_path: Path,
+) -> None:
+    """A pre-fork server, or a worker of `multiprocessing`."""
+    path = str(tmp_path / "streams.db")
+    os_pipe, code = (
+        os.pipe(),
+        (
+            "import os, sys, time\n"
+            "from monostream_ai.stores.sqlite.presence import Presence\n"
+            "ours = Presence.beside(sys.argv[1])\n"
+            "if os.fork(): print(ours.holder, flush=True); os._exit(0)\n"
+            "child = Presence.beside(sys.argv[1])\n"
+            "os.write(int(sys.argv[2]), child.holder.encode())\n"
+            "os.close(int(sys.argv[2]))\n"
+            "os.close(1)  # whoever waits for the parent waits for this too\n"
+            "time.sleep(60)\n"
+        ),
+    )
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        code,
+        path,
+        str(os_pipe[1]),
+        stdout=asyncio.subprocess.PIPE,
+        pass_fds=[os_pipe[1]],
+        process_group=0,
+    )
+    try:
+        os.close(os_pipe[1])
+        assert child.stdout is not None
+        dead = (await child.stdout.readline()).decode().strip()
+        living = (await asyncio.to_thread(os.read, os_pipe[0], 100)).decode()
+        await child.wait()
+        ours = Presence.beside(path)
+        assert ours is not None
+        assert not ours.lives(dead)
+        assert ours.lives(living)
+    finally:
+        os.close(os_pipe[0])
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 async def test_a_presence_file_that_was_deleted_tells_nothing(

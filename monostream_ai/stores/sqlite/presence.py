@@ -7,14 +7,19 @@ byte is still locked; if it is not, the lease is over, however long it would run
 A process that is frozen keeps its lock, and only its lease tells. So does one whose file is on a
 file system without locks, and one on Windows.
 
-Source: fcntl(2), "Advisory record locking": such a lock belongs to a process, ends with it, is not
-inherited by fork, and is lost when the process closes any descriptor of the file.
+Source: fcntl(2), "Open file description locks": such a lock belongs to an open file, whatever other
+descriptors of it the process opens and closes, and ends with the last process that has it open. A
+forked child has it open too, so the child closes it. Where the system knows no such locks, those of
+"Advisory record locking" do: they belong to the process, and are lost when it closes any descriptor
+of the file.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+import struct
+import sys
 import threading
 from typing import Final
 
@@ -25,10 +30,12 @@ except ImportError:  # Windows
 
 SUFFIX: Final = "-presence"
 
-_mutex: Final = threading.Lock()
-# By process, and by device and inode of the file. Never closed: a process that closes any
-# descriptor of a file gives up all its locks on it.
-_presences: dict[tuple[int, int, int], Presence] = {}
+# Elsewhere `struct flock` has other fields.
+OFD: Final = getattr(fcntl, "F_OFD_SETLK", None) if sys.platform == "linux" else None
+
+_mutex = threading.Lock()
+# By device and inode of the file. Never closed, since versions of this process name them.
+_presences: dict[tuple[int, int], Presence] = {}
 
 
 class Presence:
@@ -38,7 +45,7 @@ class Presence:
         self._descriptor = descriptor
         self._inode = inode
         self._place = secrets.randbits(62)
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._place)
+        _lock(descriptor, fcntl.F_WRLCK, self._place)
 
     @classmethod
     def beside(cls, database: str) -> Presence | None:
@@ -50,7 +57,8 @@ class Presence:
         path = f"{database}{SUFFIX}"
         with _mutex:
             try:
-                if (found := _presences.get(_key(os.stat(path)))) is not None:
+                found = _presences.get(_key(os.stat(path)))
+                if found is not None and found._is_open():
                     return found
             except OSError:
                 # The first process creates the file.
@@ -63,6 +71,18 @@ class Presence:
                 return None
             return presence
 
+    def close(self) -> None:
+        """Close a file that a fork has inherited; the lock stays with the parent."""
+        if self._is_open():
+            os.close(self._descriptor)
+
+    def _is_open(self) -> bool:
+        # A program may close all its descriptors, and give their numbers to other files.
+        try:
+            return os.fstat(self._descriptor).st_ino == self._inode
+        except OSError:
+            return False
+
     @property
     def holder(self) -> str:
         """The name under which versions refer to this process: inode and place of its lock."""
@@ -72,21 +92,46 @@ class Presence:
         """Whether the process of this name may be alive.
 
         True if nothing is known of it: there is no name, or it holds a lock on another file, since
-        this one was deleted and made anew.
+        this one was deleted and made anew, or this process has closed its own.
         """
         if holder is None or holder == self.holder:
             return True
         inode, _, place = holder.partition(":")
-        if inode != str(self._inode) or not place.isdecimal():
+        if inode != str(self._inode) or not place.isdecimal() or not self._is_open():
             return True
         # Shared, so that two processes which ask at once do not take each other for the holder.
         try:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, int(place))
+            _lock(self._descriptor, fcntl.F_RDLCK, int(place))
         except OSError:
             return True
-        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, int(place))
+        _lock(self._descriptor, fcntl.F_UNLCK, int(place))
         return False
 
 
-def _key(status: os.stat_result) -> tuple[int, int, int]:
-    return os.getpid(), status.st_dev, status.st_ino
+def _key(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _lock(descriptor: int, kind: int, place: int) -> None:
+    """Lock or unlock one byte of an open file without waiting; raises `OSError` if that fails."""
+    if OFD is None:
+        words = {fcntl.F_WRLCK: fcntl.LOCK_EX, fcntl.F_RDLCK: fcntl.LOCK_SH}
+        word = words[kind] | fcntl.LOCK_NB if kind in words else fcntl.LOCK_UN
+        fcntl.lockf(descriptor, word, 1, place)
+        return
+    # struct flock of Linux: type, whence, start, length, process.
+    request = struct.pack("hhqqi", kind, os.SEEK_SET, place, 1, 0)
+    fcntl.fcntl(descriptor, OFD, request)
+
+
+def _forget_parent() -> None:
+    global _mutex
+    # Another thread of the parent may have held it.
+    _mutex = threading.Lock()
+    for presence in _presences.values():
+        presence.close()
+    _presences.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)
