@@ -10,6 +10,7 @@ import sqlite3
 import sys
 import time
 import warnings
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -209,7 +210,7 @@ async def test_a_forked_child_that_outlives_the_process_keeps_nothing_alive(
             "child = Presence.beside(sys.argv[1])\n"
             "os.write(int(sys.argv[2]), child.holder.encode())\n"
             "os.close(int(sys.argv[2]))\n"
-            "os.close(1)  # whoever waits for the parent waits for this too\n"
+            "os.close(1)  # a wait for the parent includes it\n"
             "time.sleep(60)\n"
         ),
     )
@@ -282,6 +283,32 @@ async def test_a_process_that_dies_while_it_ends_a_version_is_noticed_too(
     async with asyncio.timeout(SOON):
         while (await service.status("s")).state == "open":
             await service.end_lost("s", 0)
+
+
+async def test_a_turn_that_an_earlier_release_settles_is_left_to_it(
+    spawn: Spawn, service_factory: ServiceFactory, tmp_path: Path
+) -> None:
+    """That release opened it, a process of this one ended it and died, and the first settles it."""
+    service = service_factory(lease=LEASE)
+    await writing(spawn)
+    with closing(sqlite3.connect(tmp_path / "streams.db")) as database:
+        database.execute("UPDATE stream_version SET settler = writer, holder = NULL")
+        database.commit()
+        ender = await spawn(lease=LEASE)
+        await ender.ask("stop", "s")
+        ender.signal(signal.SIGKILL)
+        await ender.rest()
+        database.execute("UPDATE stream_version SET settler = 'earlier', lease_until = 1e11")
+        database.commit()
+
+    calls = list[str]()
+
+    async def work() -> None:
+        calls.append("settled")
+
+    assert await service.unattended() == []
+    assert not await service.settle("s", 0, work)
+    assert calls == []
 
 
 def test_a_process_has_one_lock_beside_each_database(tmp_path: Path) -> None:

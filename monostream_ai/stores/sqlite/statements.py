@@ -18,8 +18,11 @@ from monostream_ai.types import MAX_DOUBLINGS
 NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 
 # When the lease of `v` lapses: at once if its process is known to be dead. `lives` is a function of
-# ours (see `presence`).
-LAPSES: Final = f"(CASE WHEN lives(holder) THEN lease_until ELSE min(lease_until, {NOW}) END)"
+# ours (see `presence`). The lease of a closed version is that of an earlier release, which settles
+# it and names no holder.
+LAPSES: Final = f"""
+(CASE WHEN state <> 'open' OR lives(holder) THEN lease_until ELSE min(lease_until, {NOW}) END)
+"""
 
 # The newest version of a stream, also the number that a deleted one keeps. Other programs write
 # chunks without a version row, so both tables are asked.
