@@ -6,7 +6,6 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -17,7 +16,7 @@ from openai.types.chat import ChatCompletionChunk
 from openai.types.responses import ResponseTextDeltaEvent
 
 from benchmarks.figures import Row
-from monostream_ai import DurableStreamService
+from monostream_ai import DurableStreamService, Publisher
 from monostream_ai.langchain import StreamCallbackHandler
 from monostream_ai.openai import capture
 from monostream_ai.stores.memory import MemoryStore
@@ -74,13 +73,19 @@ class Nothing(BaseCallbackHandler):
     tap_output_iter = tap_output_aiter
 
 
+class Sink(Publisher[Any]):
+    """Takes chunks and does nothing with them, where only the mapping is measured."""
+
+    def push(self, *chunks: Any) -> None: ...
+
+    async def flush(self) -> None: ...
+
+
 def sink() -> Any:
-    """Return a stand-in for a publisher where only the mapping is measured."""
-
-    async def flush() -> None: ...
-
-    fields = {"message_id": "m", "stream_id": "s", "version": 0, "next_id": 0, "closed": False}
-    return SimpleNamespace(**fields, _adapter_state={}, push=lambda *chunks: None, flush=flush)
+    service = DurableStreamService(MemoryStore(), None, UIMessageProtocol())
+    pub: Any = service.publisher("s", message_id="m")
+    pub.__class__ = Sink
+    return pub
 
 
 def chat_events(tokens: Iterable[str]) -> Iterator[Any]:

@@ -101,6 +101,13 @@ class Tail:
             return False
         return (version, id) >= (self.version, self.next_id)
 
+    def hear_of(self, version: int) -> None:
+        """Take a hint of a newer version: the one before it is not told as lost until the next read
+        has shown which of them is the latest.
+        """
+        if self.version is not None and version > self.version:
+            self.lost = False
+
     def see(self, page: Page, now: float, *, landings: int, read: int = 0) -> bool:
         """Take a page in; return False if it contradicts earlier ones and must be read again.
 
@@ -140,6 +147,7 @@ class Tail:
             return self.loaded
         if self.version is None and append.first == 0:
             self._open(version)
+        self.hear_of(version)
         if version != self.version or append.first != self.next_id or self.state != "open":
             return False
         # One that does not follow excuses no page: it may be the ending of a history that a

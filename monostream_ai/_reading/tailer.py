@@ -144,6 +144,7 @@ class Tailer:
     def on_wake_up(self, wake_up: WakeUp) -> None:
         tail = self._tails.get(wake_up.stream_id)
         if tail is not None and tail.is_behind(wake_up.version, wake_up.id):
+            tail.hear_of(wake_up.version)
             self._mark(tail, polled=False)
 
     def on_resync(self) -> None:

@@ -198,8 +198,8 @@ class Chats:
             return latest.version if await self._joins(latest, request) else None
         if latest is not None and await self._answered_just_now(latest, request):
             return latest.version
-        # The reply may read the history, so `on_finish` of the previous turn should be done, also if
-        # its process died before. Another process that is calling it right now is not waited for.
+        # The reply may read the history, so `on_finish` of the previous turn should be done, also
+        # if its process died. Another process that is calling it right now is not waited for.
         if latest is not None:
             self._finisher.begin(stream_id, latest.version)
         await self._finisher.idle(stream_id)

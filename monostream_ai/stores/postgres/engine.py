@@ -79,12 +79,21 @@ def servers_of(engine: AsyncEngine) -> str:
     return read_url(address_of(engine)).servers
 
 
-def make_engine(url: PostgresURL, *, pool_size: int, pooler: bool = False) -> AsyncEngine:
+def postgres_url(url: str) -> URL:
+    """Return the address for an engine of your own. Raises InvalidURL."""
+    return read_url(url).url
+
+
+def make_engine(url: str | PostgresURL, *, pool_size: int, pooler: bool = False) -> AsyncEngine:
     """Return an engine with at most this many connections.
 
     Args:
-        pooler: It is known to lead through a pooler, as `url.pooler` says too.
+        pooler: It is known to lead through a pooler, as the URL may say too.
+
+    Raises:
+        InvalidURL
     """
+    url = read_url(url)
     arguments = connect_arguments(url)
     if pooler or url.pooler:
         arguments["statement_cache_size"] = 0
