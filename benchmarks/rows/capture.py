@@ -80,6 +80,20 @@ class Sink(Publisher[Any]):
 
     async def flush(self) -> None: ...
 
+    def _check_open(self) -> None: ...
+
+    @property
+    def version(self) -> int:
+        return 0
+
+    @property
+    def next_id(self) -> int:
+        return 0
+
+    @property
+    def closed(self) -> bool:
+        return False
+
 
 def sink() -> Any:
     service = DurableStreamService(MemoryStore(), None, UIMessageProtocol())
