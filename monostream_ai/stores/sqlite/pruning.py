@@ -30,26 +30,26 @@ SELECT v.stream_id, v.version, v.next_id,
 # Also those that an earlier release left behind when it pruned older versions.
 REQUESTS: Final = """
 DELETE FROM stream_request AS r
- WHERE r.stream_id = ?1 AND (r.version = ?2 OR r.version < ?2 AND NOT EXISTS (
+ WHERE r.stream_id = :stream AND (r.version = :version OR r.version < :version AND NOT EXISTS (
    SELECT 1 FROM stream_version AS v
     WHERE v.stream_id = r.stream_id AND v.version = r.version AND v.state <> 'pruned'))
 """
 
-CHUNKS: Final = "DELETE FROM stream_chunk WHERE stream_id = ? AND version = ?"
+CHUNKS: Final = "DELETE FROM stream_chunk WHERE stream_id = :stream AND version = :version"
 
-SUPERSEDED: Final = "DELETE FROM stream_version WHERE stream_id = ? AND version = ?"
+SUPERSEDED: Final = "DELETE FROM stream_version WHERE stream_id = :stream AND version = :version"
 
 # The newest version keeps its row, so that version numbers never start over. A publisher that comes
 # back to it gets StreamDeleted.
 NEWEST: Final = """
 UPDATE stream_version
    SET state = 'pruned', writer = NULL, settler = NULL, attendant = NULL, request = NULL
- WHERE stream_id = ? AND version = ?
+ WHERE stream_id = :stream AND version = :version
 """
 
 # Rows that earlier runs kept for their number. The newer version keeps it now.
 NUMBERS: Final = """
-DELETE FROM stream_version WHERE stream_id = ? AND version < ? AND state = 'pruned'
+DELETE FROM stream_version WHERE stream_id = :stream AND version < :version AND state = 'pruned'
 """
 
 
@@ -66,7 +66,7 @@ def prune(connection: sqlite3.Connection, *, older_than: float, limit: int) -> i
         if chunks >= PRUNED_CHUNKS:
             break
         for statement in (CHUNKS, REQUESTS, SUPERSEDED if superseded else NEWEST, NUMBERS):
-            connection.execute(statement, (stream_id, version))
+            connection.execute(statement, {"stream": stream_id, "version": version})
         pruned += 1
         chunks += next_id
     return pruned
