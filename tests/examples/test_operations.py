@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from monostream_ai import DurableStreamService, create_service
+from monostream_ai.stores.sql import PostgresStore, metadata_in
 from tests.backends import DURABLE_BACKENDS, Backend, open_backend
 from tests.chunks import FINISH, PROTOCOL
 from tests.stores.test_migrations import shape_of
@@ -91,3 +94,26 @@ async def test_the_operated_app_is_ready_until_it_shuts_down(
         refused = await client.get("/ready")
         assert (refused.status_code, refused.json()) == (503, {"detail": "ServiceClosed"})
         assert (await client.get("/live")).status_code == 200
+
+
+async def test_alembic_finds_the_tables_of_a_schema_as_they_should_be(postgres_url: str) -> None:
+    # Imported here: the quick lane collects this file where Alembic is not installed.
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    store = PostgresStore.from_url(postgres_url, schema="chat")
+    await store.setup()
+    await store.aclose()
+    engine = create_async_engine(postgres_url.replace("postgresql:", "postgresql+asyncpg:"))
+
+    def differences(connection: Any) -> list[Any]:
+        options = {
+            "include_schemas": True,
+            "include_name": lambda name, kind, parents: kind != "schema" or name == "chat",
+        }
+        context = MigrationContext.configure(connection, opts=options)
+        return list(compare_metadata(context, metadata_in("chat")))
+
+    async with engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+    await engine.dispose()

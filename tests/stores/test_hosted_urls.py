@@ -10,8 +10,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -26,7 +24,7 @@ from monostream_ai.errors import (
 )
 from monostream_ai.notifiers.postgres import PostgresNotifier
 from monostream_ai.stores.postgres.urls import read_url
-from monostream_ai.stores.sql import PostgresStore, SQLiteStore, metadata_in
+from monostream_ai.stores.sql import PostgresStore, SQLiteStore
 from tests.chunks import FINISH, PROTOCOL, text
 from tests.plugins.postgres import asyncpg_dsn
 
@@ -257,22 +255,3 @@ def test_an_engine_of_another_kind_is_refused_when_it_is_given(make: Any, tmp_pa
         make(create_async_engine(other))
     with pytest.raises(InvalidEngine):
         make("postgresql://me@localhost/db")
-
-
-async def test_alembic_finds_the_tables_of_a_schema_as_they_should_be(postgres_url: str) -> None:
-    store = PostgresStore.from_url(postgres_url, schema="chat")
-    await store.setup()
-    await store.aclose()
-    engine = create_async_engine(postgres_url.replace("postgresql:", "postgresql+asyncpg:"))
-
-    def differences(connection: Any) -> list[Any]:
-        options = {
-            "include_schemas": True,
-            "include_name": lambda name, kind, parents: kind != "schema" or name == "chat",
-        }
-        context = MigrationContext.configure(connection, opts=options)
-        return list(compare_metadata(context, metadata_in("chat")))
-
-    async with engine.connect() as connection:
-        assert await connection.run_sync(differences) == []
-    await engine.dispose()
