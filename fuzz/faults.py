@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Final, ParamSpec, Protocol, TypeVar
 
 from fuzz.draws import Draws
@@ -14,10 +15,13 @@ from monostream_ai.errors import StoreUnavailable
 from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier, Store
 from monostream_ai.notifiers.forwarding import ForwardingNotifier
 from monostream_ai.testing.unreliable import UnreliableStore
-from monostream_ai.types import Append, Lease, Position, WakeUp
+from monostream_ai.types import Append, Lease, Position, VersionInfo, WakeUp
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+SHOWN: Final = 40
+"""Characters of a message id that a trace shows."""
 
 FATES: Final = ("delivered", "lost", "doubled", "late", "stale", "invented", "lost")
 
@@ -62,7 +66,7 @@ class FaultyStore(UnreliableStore):
         except StoreUnavailable as error:
             self._log("store", name, "FAILS:", error)
             raise
-        self._log("store", name, "->", result)
+        self._log("store", name, "->", _shortened(result))
         return result
 
     async def _pass(self, share: float) -> None:
@@ -90,6 +94,18 @@ def _details(args: Sequence[object]) -> list[object]:
             case int():
                 details.append(arg)
     return details
+
+
+def _shortened(result: object) -> object:
+    """Return a result as a trace shows it. A message id of a megabyte takes a trace of a thousand
+    lines a minute to print.
+    """
+    match result:
+        case list():
+            return [_shortened(each) for each in result]
+        case VersionInfo(message_id=str(text)) if len(text) > SHOWN:
+            return replace(result, message_id=text[:SHOWN])
+    return result
 
 
 class FaultyNotifier(ForwardingNotifier):

@@ -17,6 +17,7 @@ MonostreamError
 ├── PublisherError               the publisher may not, or no longer, write
 │   ├── VersionConflict          this version, or a newer one, exists already
 │   ├── Fenced                   a newer version was opened, or this one was taken over
+│   ├── NotLost                  the version has a publisher, so nobody can go on with it
 │   ├── StreamClosed             the version has its terminal chunk
 │   │   └── StreamStopped        …because a user pressed stop
 │   ├── PublisherClosed          this object was closed, or never opened
@@ -226,6 +227,20 @@ class Fenced(PublisherError):
             f"stream {stream_id!r} version {version} was fenced by {cause}", stream_id, version
         )
         self.current = current
+
+
+class NotLost(PublisherError):
+    """Nobody can go on with the version: its publisher lives, another one took it over, it has
+    ended, or a stop was asked.
+    """
+
+    def __init__(self, stream_id: str, version: int) -> None:
+        super().__init__(
+            f"stream {stream_id!r} version {version} is not lost, so nobody can go on with it: "
+            "look at its status",
+            stream_id,
+            version,
+        )
 
 
 class StreamClosed(PublisherError):

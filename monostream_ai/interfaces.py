@@ -117,19 +117,24 @@ class Store(ABC):
         """As `renew`, without writing anything."""
 
     @abstractmethod
-    async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
-        """Take over an open version to end it: its publisher is fenced, `taker` holds it.
+    async def claim(
+        self, taker: Lease, *, lease: float, stop: bool, attempt: int | None = None
+    ) -> int | None:
+        """Take over an open version, to end it or to go on with it: its publisher is fenced,
+        `taker` holds it.
 
         Args:
             taker: The version, and the token that takes it.
             lease: Seconds that the taker has before somebody else may claim.
             stop: Take it from a live publisher, and store that a stop was asked. Otherwise only a
                 lapsed lease is taken.
+            attempt: Go on with it as this attempt: it is stored, and the attempts to attend to the
+                version are forgotten. It must have the attempt before, and no stop asked.
 
         Returns:
             The next id, or None if there is nothing to take: closed, superseded, unknown, still
-            leased (unless `stop`), or being stopped by somebody whose lease has not lapsed. A
-            repeated claim by the same token returns the same answer.
+            leased (unless `stop`), of another attempt, or being stopped by somebody whose lease has
+            not lapsed. A repeated claim by the same token returns the same answer.
         """
 
     @abstractmethod

@@ -120,8 +120,10 @@ class ObservedStore(ForwardingStore):
                 self._count_lost(position.stream_id, page.head.version)
         return pages
 
-    async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
-        next_id = await self.inner.claim(taker, lease=lease, stop=stop)
+    async def claim(
+        self, taker: Lease, *, lease: float, stop: bool, attempt: int | None = None
+    ) -> int | None:
+        next_id = await self.inner.claim(taker, lease=lease, stop=stop, attempt=attempt)
         if next_id is not None and not stop:
             self._count_lost(taker.stream_id, taker.version)
         return next_id

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, Self, get_args
 
@@ -17,6 +18,7 @@ from monostream_ai._reading.subscription import OnSuperseded, Subscription
 from monostream_ai._reading.tailer import OURS_LEFT
 from monostream_ai._runtime import Runtime
 from monostream_ai._writing.attending import Work, recover_version, settle_version
+from monostream_ai._writing.beginning import open_new, take_over
 from monostream_ai._writing.cancelling import finish_despite_cancel
 from monostream_ai._writing.endings import end_version, stored_chunks
 from monostream_ai._writing.publisher import OnCancel, Publisher
@@ -190,13 +192,48 @@ class DurableStreamService(Generic[C]):
             watched=bool(watched),
         )
         check_word("on_cancel", on_cancel, get_args(OnCancel))
+        check_stream_id(stream_id)
+        number = None if version == "next" else check_version(version)
         return Publisher(
             self._runtime.writer,
             self._runtime.ready,
             self._protocol,
-            check_stream_id(stream_id),
-            None if version == "next" else check_version(version),
-            opening,
+            stream_id,
+            partial(open_new, self._runtime.writer, stream_id, number, opening),
+            message_id=message_id,
+            attempt=attempt,
+            on_cancel=on_cancel,
+        )
+
+    def successor(
+        self, stream_id: str, version: int, *, on_cancel: OnCancel = "abort"
+    ) -> Publisher[C]:
+        """Return a publisher that goes on with a lost version, as its next attempt; `async with` or
+        `open` takes it over.
+
+        Its predecessor is fenced then, `written` holds the chunks that are stored, and readers see
+        a pause and nothing else. Of many successors in many processes, one gets the version.
+
+        Args:
+            on_cancel: As for `publisher`.
+
+        Raises (from `open`):
+            UnknownStream: There is no such version.
+            NotLost: Its publisher lives, it has ended, a stop was asked, or another successor has
+                it.
+
+        Raises:
+            InvalidStreamId, InvalidVersion, InvalidWord: Of a value that no version could have.
+        """
+        check_word("on_cancel", on_cancel, get_args(OnCancel))
+        check_stream_id(stream_id)
+        check_version(version)
+        return Publisher(
+            self._runtime.writer,
+            self._runtime.ready,
+            self._protocol,
+            stream_id,
+            partial(take_over, self._runtime.writer, self._protocol, stream_id, version),
             on_cancel=on_cancel,
         )
 

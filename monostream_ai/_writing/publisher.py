@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Generic, Literal, Self
 
+from monostream_ai._writing.beginning import Beginning
 from monostream_ai._writing.cancelling import OutsideError, finish_despite_cancel
 from monostream_ai._writing.encoding import encode_chunks
 from monostream_ai._writing.outbox import FAIR_SHARE, Outbox, Write
@@ -23,7 +24,7 @@ from monostream_ai.errors import (
     WrongEventLoop,
 )
 from monostream_ai.protocol import C, ChunkProtocol, CompletingTranscript
-from monostream_ai.types import Cursor, Ending, Opening, log_fields
+from monostream_ai.types import Cursor, Ending, log_fields
 
 logger = logging.getLogger(__name__)
 
@@ -48,20 +49,23 @@ class Publisher(Generic[C]):
         ready: Callable[[], Awaitable[None]],
         protocol: ChunkProtocol[C],
         stream_id: str,
-        version: int | None,
-        opening: Opening,
+        begin: Callable[[], Awaitable[Beginning[C]]],
         *,
+        message_id: str | None = None,
+        attempt: int = 1,
         on_cancel: OnCancel,
     ) -> None:
         self._writer = writer
         self._ready = ready
         self._protocol = protocol
         self._stream_id = stream_id
-        self._asked_version = version
-        self._opening = opening
+        self._begin = begin
+        self._message_id = message_id
+        self._attempt = attempt
         self._on_cancel = on_cancel
         self._outside = OutsideError()
-        self._transcript = protocol.transcript(opening.message_id)
+        self._transcript = protocol.transcript(message_id)
+        self._written: Sequence[C] = ()
         self._opening_lock = asyncio.Lock()
         self._outbox: Outbox | None = None
         # Set by `open`, with the outbox.
@@ -98,12 +102,20 @@ class Publisher(Generic[C]):
 
     @property
     def message_id(self) -> str | None:
-        return self._opening.message_id
+        """The id that the version was opened with; of a successor, known once it is open."""
+        return self._message_id
 
     @property
     def attempt(self) -> int:
-        """1 for a first run, more for a version that repeats a lost one."""
-        return self._opening.attempt
+        """1 for a first run; more for a version that repeats or goes on with a lost one."""
+        return self._attempt
+
+    @property
+    def written(self) -> Sequence[C]:
+        """The chunks of this version that another publisher wrote before it was lost; empty for a
+        new version.
+        """
+        return self._written
 
     @property
     def next_id(self) -> int:
@@ -129,25 +141,28 @@ class Publisher(Generic[C]):
         return self._dropped + (0 if self._outbox is None else self._outbox.dropped)
 
     async def open(self) -> Self:
-        """Acquire the version; older ones are fenced when it returns. Safe to repeat after a
-        failure.
+        """Open the version, or take it over; other publishers are fenced when it returns. Safe to
+        repeat after a failure.
 
         Raises:
             StreamClosed, StreamStopped, Fenced, PublisherClosed: This publisher was open and has
                 ended. Make a new one for each version.
             VersionConflict: The explicit version, or a newer one, exists.
-            StoreUnavailable: The store did not answer; a version may have been opened and will
-                count as lost.
+            UnknownStream, NotLost: There is no such version to take over, or it is not lost.
+            StoreUnavailable: The store did not answer; a version may have been opened or taken
+                over, and will count as lost.
         """
         async with self._opening_lock:
             if self._outbox is None:
                 await self._ready()
-                acquire = self._writer.acquire
-                lease = await acquire(self._stream_id, self._asked_version, self._opening)
+                lease, self._message_id, self._attempt, self._written = await self._begin()
+                self._transcript = self._protocol.transcript(self._message_id)
+                for chunk in self._written:
+                    self._transcript.feed(chunk)
                 self._loop = asyncio.get_running_loop()
                 self._thread = threading.get_ident()
                 self._pushes = Pushes(self._protocol, lease)
-                self._outbox = Outbox(lease, self._writer.load)
+                self._outbox = Outbox(lease, self._writer.load, len(self._written))
                 self._writer.hold(lease, self)
             elif self.closed:
                 self._check_open()

@@ -26,14 +26,14 @@ from monostream_ai.ui_messages.sse import KEEP_ALIVE, STREAM_OPEN, SSEEncoder
 logger = logging.getLogger(__name__)
 
 LOST_PAUSE: Final = 0.25
-"""Seconds between looks at a lost version that another process is ending."""
+"""Seconds between looks at a lost version that another process has taken over."""
 
 LOST_LOOKS: Final = 40
-"""Looks after which a response stops waiting for that ending."""
+"""Looks without a chunk after which a response stops waiting for that process."""
 
 OnLost: TypeAlias = Callable[[PublisherLost], Awaitable[bool]]
-"""Deals with a lost version. Returns True if its ending follows and can be tailed, False if the
-response must break off.
+"""Deals with a lost version. Returns True if more of its chunks follow and can be tailed, at least
+its ending; False if the response must break off.
 """
 
 
@@ -121,6 +121,7 @@ class TurnBody:
             except MonostreamError as error:
                 self._break_off(str(error))
             if batch.payloads:
+                self._lost_looks = 0
                 if batch.first < self._first_id:
                     batch = _from(batch, self._first_id)
                     if not batch.payloads:
@@ -159,16 +160,17 @@ class TurnBody:
         return [self._encoder.frames(part).encode() for part in parts]
 
     async def _follow_lost(self, lost: PublisherLost) -> None:
-        """Have the lost version ended, and subscribe again to see its ending."""
+        """Have the lost version taken over, and subscribe again to see the rest of it."""
         try:
-            ending_follows = await self._on_lost(lost)
+            more_follows = await self._on_lost(lost)
         except MonostreamError as error:
             self._break_off(str(error))
-        self._lost_looks += 1
-        if not ending_follows or self._lost_looks > LOST_LOOKS:
+        if not more_follows or self._lost_looks > LOST_LOOKS:
             self._break_off(str(lost))
-        # Another process may be writing the ending at this moment.
-        await asyncio.sleep(LOST_PAUSE)
+        if self._lost_looks > 0:
+            # Another process has it.
+            await asyncio.sleep(LOST_PAUSE)
+        self._lost_looks += 1
         self._subscription = self._subscribe(self._subscription.cursor or Cursor(lost.version, -1))
 
     async def _end_lost(self, lost: PublisherLost) -> bool:

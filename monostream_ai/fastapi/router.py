@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from fastapi import APIRouter, Depends
 from starlette.types import Lifespan
@@ -23,6 +23,8 @@ from monostream_ai.service import DurableStreamService
 from monostream_ai.ui_messages.profiles import Profile, check_profile
 from monostream_ai.ui_messages.sse import KEEP_ALIVE_INTERVAL
 
+OnLost: TypeAlias = Literal["error", "retry", "continue"]
+
 REPLAY_WINDOW: Final = 10.0
 SWEEP_INTERVAL: Final = 15.0
 
@@ -34,7 +36,7 @@ def create_chat_router(
     authorize: Callable[..., Any] | None = None,
     prefix: str = "",
     stream_prefix: str = STREAM_PREFIX,
-    on_lost: Literal["error", "retry"] = "error",
+    on_lost: OnLost = "error",
     max_attempts: int = 3,
     on_busy: OnBusy = "refuse",
     on_finish: OnFinish | None = None,
@@ -69,16 +71,18 @@ def create_chat_router(
 
     Args:
         reply: Writes an answer, through `turn.callback` or `turn.pub`. The turn ends when it
-            returns, or with a masked error when it raises. With `on_lost="retry"` it may run again
-            for the same turn.
+            returns, or with a masked error when it raises. With `on_lost="retry"` or `"continue"`
+            it may run again for the same turn.
         authorize: A FastAPI dependency that returns the owner of the request as a string, or raises
             `HTTPException`. Each owner has their own chats: the same chat id under another owner is
             another stream. To share a chat, return the same owner.
         stream_prefix: The stream of a chat is `chat_stream_id(chat_id, owner=owner,
             prefix=stream_prefix)`. Each router of a service needs a prefix of its own, and none may
             be the beginning of another.
-        on_lost: How to treat a turn whose process died: end it with an error, or let exactly one
-            process run it again.
+        on_lost: How to treat a turn whose process died. `error`: end it with an error. `retry`: let
+            exactly one process run it again, as a new answer in place of the lost one. `continue`:
+            let exactly one process run the reply with `turn.written`, and write the rest of the
+            same answer.
         max_attempts: Runs of one turn, including the first; lost in the last one, it ends with an
             error.
         on_busy: How to treat a request of other content while a turn runs. `refuse`: 409. `attach`:
@@ -108,7 +112,7 @@ def create_chat_router(
         ValueError: An option has a value that it does not know, or a duration is not one.
         TypeError: `reply` or `on_finish` is not an async function.
     """
-    _check_word("on_lost", on_lost, ("error", "retry"))
+    _check_word("on_lost", on_lost, get_args(OnLost))
     _check_word("on_busy", on_busy, get_args(OnBusy))
     if max_attempts < 1:
         raise ValueError("max_attempts counts the first run too: use 1 or more")
@@ -132,7 +136,11 @@ def create_chat_router(
         service, reply, finisher, max_silence=max_silence, drain_timeout=drain_timeout
     )
     takeover = Takeover(
-        service, runner, finisher, max_attempts=max_attempts if on_lost == "retry" else 1
+        service,
+        runner,
+        finisher,
+        max_attempts=1 if on_lost == "error" else max_attempts,
+        goes_on=on_lost == "continue",
     )
     chats = Chats(
         service,

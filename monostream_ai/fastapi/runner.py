@@ -71,6 +71,7 @@ class TurnRunner:
 
         Raises:
             VersionConflict: This version or a newer one is taken.
+            NotLost: Another process goes on with this version, or has ended it.
             StoreUnavailable: The version could not be acquired.
             RequestRefused: The process is shutting down.
         """
@@ -119,12 +120,13 @@ class TurnRunner:
         fields = log_fields(assignment.stream_id, assignment.version)
         try:
             async with await self._publisher(assignment) as pub:
-                await pub.write({"type": "start", "messageId": assignment.message_id})
+                if pub.next_id == 0:
+                    await pub.write({"type": "start", "messageId": assignment.message_id})
                 if assignment.request.continued_message is not None:
                     note_continued(pub, assignment.request.continued_message)
                 opened.set_result(None)
                 async with _silence_limit(pub, self._max_silence):
-                    await self._call(ChatTurn(assignment, pub))
+                    await self._call(ChatTurn(assignment, pub, self._service.chunks))
         except (StreamStopped, Fenced) as ended:
             logger.info("turn ended: %s", ended, extra=fields)
             _fail(opened, ended)
@@ -154,13 +156,17 @@ class TurnRunner:
             raise RuntimeError("the reply raised CancelledError, but was not cancelled") from error
         if isinstance(returned, str):
             await turn.pub.flush()
-            if turn.pub.next_id <= 1:
+            if turn.pub.next_id <= max(1, len(turn.pub.written)):
                 raise TypeError(
                     "the reply returned its text and wrote nothing: "
                     "write it through turn.callback or turn.pub"
                 )
 
     async def _publisher(self, assignment: Assignment) -> Publisher[Chunk]:
+        if assignment.goes_on:
+            return self._service.successor(
+                assignment.stream_id, assignment.version, on_cancel="release"
+            )
         # It encodes the request.
         request = assignment.request
         make = functools.partial(

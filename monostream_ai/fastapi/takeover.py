@@ -1,4 +1,4 @@
-"""Takes over turns whose process died: runs them again, or ends them with an error.
+"""Takes over turns whose process died: goes on with them, runs them again, or ends them.
 
 A reader or a new request takes over the turn it meets. One sweep finds the lost turns that nobody
 reads, and another the ended ones whose `on_finish` is still due, so neither waits for the other.
@@ -16,6 +16,7 @@ from monostream_ai._periodic import start_task, sweeping
 from monostream_ai.errors import (
     Fenced,
     InvalidArgument,
+    NotLost,
     PublisherLost,
     ServiceClosed,
     StreamStopped,
@@ -48,6 +49,7 @@ class Takeover:
 
     Args:
         max_attempts: Runs of one turn, including the first.
+        goes_on: A further run goes on with the same version, where the lost one broke off.
     """
 
     def __init__(
@@ -57,39 +59,44 @@ class Takeover:
         finisher: Finisher,
         *,
         max_attempts: int,
+        goes_on: bool = False,
     ) -> None:
         self._service = service
         self._runner = runner
         self._finisher = finisher
         self._max_attempts = max_attempts
+        self._goes_on = goes_on
 
     async def run_again_or_end(self, turn: VersionInfo) -> bool:
-        """Run a lost turn again, or end it; return whether it has, or soon gets, an ending."""
+        """Run a lost turn again, or end it; return whether its version has, or soon gets, more
+        chunks.
+        """
         if turn.lost and await self.run_again(turn):
-            return False
+            return self._goes_on
         if await self._service.end_lost(turn.stream_id, turn.version):
             _log(turn, "is lost and was ended here")
             self._finisher.begin(turn.stream_id, turn.version)
         return True
 
     async def run_again(self, lost: VersionInfo) -> bool:
-        """Start the next version for a lost turn, here or elsewhere.
+        """Run a lost turn as the next version, or go on with its version, here or elsewhere.
 
         Returns False if the turn must not run again: it has had all its attempts, a user pressed
         stop, no chat router opened it, or its values are refused today and an earlier release
         accepted them.
         """
-        attempts_left = lost.attempt < self._max_attempts and lost.version < MAX_VERSION
-        if not attempts_left or lost.stop_requested_at is not None or lost.message_id is None:
+        attempts_left = lost.attempt < self._max_attempts
+        numbers_left = self._goes_on or lost.version < MAX_VERSION
+        if not (attempts_left and numbers_left) or lost.stop_requested_at is not None:
             return False
         request = await ChatRequest.stored_with(self._service, lost)
-        if request is None:
+        if request is None or lost.message_id is None:
             return False
-        assignment = Assignment.again(lost, request, lost.message_id)
+        assign = Assignment.onward if self._goes_on else Assignment.again
         try:
             # Of all processes that see the loss, one acquires this version; the store decides.
-            await self._runner.start(assignment)
-        except (VersionConflict, Fenced, StreamStopped):
+            await self._runner.start(assign(lost, request, lost.message_id))
+        except (VersionConflict, NotLost, Fenced, StreamStopped):
             _log(lost, "is lost and runs again in another process")
         except InvalidArgument as error:
             logger.error("stream %r cannot run again: %s", lost.stream_id, error)
@@ -99,7 +106,9 @@ class Takeover:
         return True
 
     async def follow(self, lost: PublisherLost) -> bool:
-        """Take over a turn that a response was reading; return whether its ending follows."""
+        """Take over a turn that a response was reading; return whether its version has more chunks
+        to come.
+        """
         turn = await self._service.status(lost.stream_id, lost.version)
         return await self.run_again_or_end(turn)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from monostream_ai._writing.publisher import Publisher
+from monostream_ai.errors import UnknownStream
 from monostream_ai.fastapi.requests import Body, ChatRequest
+from monostream_ai.fastapi.written import Written
 from monostream_ai.types import VersionInfo
 from monostream_ai.ui_messages import Chunk, UIMessage
 
@@ -27,6 +30,8 @@ class Assignment:
     request: ChatRequest
     owner: str | None
     attempt: int = 1
+    goes_on: bool = False
+    """Whether the version exists, and is taken over from a publisher that was lost."""
     # Fixed before the model is called: every replay, retry and history knows the message by it.
     message_id: str = field(default_factory=lambda: f"msg_{secrets.token_hex(12)}")
 
@@ -40,15 +45,39 @@ class Assignment:
     def again(cls, lost: VersionInfo, request: ChatRequest, message_id: str) -> Self:
         """Return the same work as the next version."""
         return cls(
-            lost.stream_id, lost.version + 1, request, lost.owner, lost.attempt + 1, message_id
+            lost.stream_id,
+            lost.version + 1,
+            request,
+            lost.owner,
+            lost.attempt + 1,
+            message_id=message_id,
+        )
+
+    @classmethod
+    def onward(cls, lost: VersionInfo, request: ChatRequest, message_id: str) -> Self:
+        """Return the rest of the work, in the same version."""
+        return cls(
+            lost.stream_id,
+            lost.version,
+            request,
+            lost.owner,
+            lost.attempt + 1,
+            goes_on=True,
+            message_id=message_id,
         )
 
 
 class ChatTurn:
     """One answer of a chat, stored as one version of the chat's stream."""
 
-    def __init__(self, assignment: Assignment, pub: Publisher[Chunk]) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        pub: Publisher[Chunk],
+        stored: Callable[[str, int], Awaitable[list[Chunk]]],
+    ) -> None:
         self._assignment = assignment
+        self._stored = stored
         self.pub = pub
         """Takes chunks. Its version is open and has its `start`; it ends when the reply returns or
         raises.
@@ -81,8 +110,33 @@ class ChatTurn:
 
     @property
     def attempt(self) -> int:
-        """1 for the first run; higher when a lost turn runs again."""
+        """1 for the first run; higher when a lost turn runs again or goes on."""
         return self._assignment.attempt
+
+    @cached_property
+    def written(self) -> Written:
+        """The part of the answer that is stored already, with `on_lost="continue"`: the page shows
+        it, and `pub` writes behind it. Empty in a first run and with `on_lost="retry"`.
+        """
+        return Written(self.pub.written, continued=self._assignment.request.continued_message)
+
+    async def previous(self) -> Written:
+        """Return the chunks of the attempt before this one, above all the results of its tools.
+
+        With `on_lost="retry"` that is another version, which this one replaces on the page. Empty
+        in a first run.
+
+        Raises:
+            StoreUnavailable: The store did not answer.
+        """
+        if self.attempt == 1 or self._assignment.goes_on:
+            return self.written
+        try:
+            chunks = await self._stored(self.stream_id, self.version - 1)
+        except UnknownStream:
+            # It was pruned.
+            chunks = []
+        return Written(chunks, continued=self._assignment.request.continued_message)
 
     @property
     def messages(self) -> list[UIMessage]:

@@ -63,8 +63,10 @@ class ForwardingStore(Store):
     async def check(self, leases: Sequence[Lease]) -> list[MonostreamError | None]:
         return await self._call(self.inner.check, leases)
 
-    async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
-        return await self._call(self.inner.claim, taker, lease=lease, stop=stop)
+    async def claim(
+        self, taker: Lease, *, lease: float, stop: bool, attempt: int | None = None
+    ) -> int | None:
+        return await self._call(self.inner.claim, taker, lease=lease, stop=stop, attempt=attempt)
 
     async def release(self, lease: Lease) -> None:
         await self._call(self.inner.release, lease)

@@ -39,6 +39,7 @@ class _Version:
     token: str | None
     # By the store's clock, as `closed` is.
     lease_until: float
+    attempt: int = 1
     state: State = "open"
     payloads: list[str] = field(default_factory=list)
     stored_at: list[datetime] = field(default_factory=list)
@@ -101,6 +102,7 @@ class MemoryStore(Store):
             opening.token,
             self._clock() + opening.lease,
             deleted_to=deleted_to,
+            attempt=opening.attempt,
             attendant=opening.token if opening.watched else None,
         )
         self._streams[stream_id] = versions
@@ -187,7 +189,9 @@ class MemoryStore(Store):
     async def check(self, leases: Sequence[Lease]) -> list[MonostreamError | None]:
         return [self._refusal(lease) for lease in leases]
 
-    async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
+    async def claim(
+        self, taker: Lease, *, lease: float, stop: bool, attempt: int | None = None
+    ) -> int | None:
         row = self._row(taker)
         if row is None or row.state != "open":
             return None
@@ -197,6 +201,10 @@ class MemoryStore(Store):
             leased = row.lease_until > self._clock()
             if leased and (not stop or row.stop_requested_at is not None):
                 return None
+            if attempt is not None:
+                if row.stop_requested_at is not None or row.attempt != attempt - 1:
+                    return None
+                row.attempt, row.attended, row.attended_until = attempt, 0, -math.inf
             # Replacing the token fences the publisher. A stop is stored here.
             row.token = taker.token
             row.lease_until = self._clock() + lease
@@ -309,7 +317,7 @@ class MemoryStore(Store):
             stop_requested_at=row.stop_requested_at,
             message_id=row.opening.message_id,
             owner=row.opening.owner,
-            attempt=row.opening.attempt,
+            attempt=row.attempt,
             metadata=row.opening.metadata,
             attended=row.attended,
             abandoned_at=row.abandoned_at,

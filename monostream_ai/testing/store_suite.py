@@ -11,6 +11,7 @@ guarantees in the README; these parts of them rest on the store:
     G4  a reader gets the latest version only                     read.ReadCases
     G5  the last chunk and the closed state are one commit        append.AppendCases
     G6  a lapsed lease shows, and one process takes it over       lease.LeaseCases, ClaimCases
+        a successor goes on at the next id                        going_on.GoingOnCases
     G7  a stop ends a version once                                lease.ClaimCases
     G8  an unfinished watched version is found again              watch.WatchCases
     G9  pages are bounded in rows and bytes                       read.ReadCases
@@ -30,6 +31,7 @@ import pytest_asyncio
 from monostream_ai.interfaces import Store
 from monostream_ai.testing.store_cases.acquire import AcquireCases
 from monostream_ai.testing.store_cases.append import AppendCases, PayloadCases, RetryCases
+from monostream_ai.testing.store_cases.going_on import GoingOnCases
 from monostream_ai.testing.store_cases.lease import ClaimCases, LeaseCases
 from monostream_ai.testing.store_cases.read import HistoryCases, ReadCases
 from monostream_ai.testing.store_cases.retention import RetentionCases
@@ -43,6 +45,7 @@ class StoreConformance(
     ReadCases,
     LeaseCases,
     ClaimCases,
+    GoingOnCases,
     WatchCases,
     HistoryCases,
     RetentionCases,

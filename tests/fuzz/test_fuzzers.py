@@ -94,7 +94,9 @@ class WritesBehindTheEnd(MemoryStore):
 
 
 class ClaimsForAll(MemoryStore):
-    async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
+    async def claim(
+        self, taker: Lease, *, lease: float, stop: bool, attempt: int | None = None
+    ) -> int | None:
         row = self._row(taker)
         return None if row is None else row.next_id
 

@@ -78,8 +78,22 @@ BROKEN_STORES = {
         return await self.check(leases)
 """,
     "claims from the living": """
-    async def claim(self, taker, *, lease, stop):
-        return await super().claim(taker, lease=lease, stop=True)
+    async def claim(self, taker, *, lease, stop, attempt=None):
+        return await super().claim(taker, lease=lease, stop=True, attempt=attempt)
+""",
+    "goes on in any attempt": """
+    async def claim(self, taker, *, lease, stop, attempt=None):
+        row = self._row(taker)
+        if row is not None and attempt is not None:
+            row.attempt = attempt - 1
+        return await super().claim(taker, lease=lease, stop=stop, attempt=attempt)
+""",
+    "goes on with what was stopped": """
+    async def claim(self, taker, *, lease, stop, attempt=None):
+        row = self._row(taker)
+        if row is not None and attempt is not None:
+            row.stop_requested_at = None
+        return await super().claim(taker, lease=lease, stop=stop, attempt=attempt)
 """,
     "prunes what is leased": """
     async def prune(self, *, older_than, limit):
@@ -132,7 +146,7 @@ STORES_WITH_A_FAULT = {
         ]
 """,
     "lets everybody end what was lost": """
-    async def claim(self, taker, *, lease, stop):
+    async def claim(self, taker, *, lease, stop, attempt=None):
         row = self._row(taker)
         row.token = taker.token
         return row.next_id

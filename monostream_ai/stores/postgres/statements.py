@@ -196,11 +196,17 @@ UPDATE stream_version AS v
        lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END},
        stop_requested_at = CASE WHEN CAST(:stop AS boolean)
                                 THEN coalesce(v.stop_requested_at, clock_timestamp())
-                                ELSE v.stop_requested_at END
+                                ELSE v.stop_requested_at END,
+       attempt = coalesce(CAST(:attempt AS integer), v.attempt),
+       attended = CASE WHEN CAST(:attempt AS integer) IS NULL THEN v.attended ELSE 0 END,
+       attended_until = CASE WHEN CAST(:attempt AS integer) IS NULL THEN v.attended_until END
  WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint)
    AND {OPEN} AND NOT EXISTS ({NEWER})
    AND (v.writer = :writer OR {LAPSES} <= clock_timestamp()
         OR (CAST(:stop AS boolean) AND v.stop_requested_at IS NULL))
+   AND (v.writer = :writer OR CAST(:attempt AS integer) IS NULL
+        OR (v.stop_requested_at IS NULL
+            AND coalesce(v.attempt, 1) = CAST(:attempt AS integer) - 1))
 RETURNING v.next_id
 """
 )

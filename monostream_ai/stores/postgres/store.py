@@ -306,10 +306,12 @@ class PostgresStore(Store):
             for lease, (writer, state, _, stopped, latest) in zip(leases, rows, strict=True)
         ]
 
-    async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
+    async def claim(
+        self, taker: Lease, *, lease: float, stop: bool, attempt: int | None = None
+    ) -> int | None:
         # A stop is stored here.
         rows = await self._database.execute(
-            sql.CLAIM, {**held_by(taker), "lease": lease, "stop": stop}
+            sql.CLAIM, {**held_by(taker), "lease": lease, "stop": stop, "attempt": attempt}
         )
         return rows[0][0] if rows else None
 

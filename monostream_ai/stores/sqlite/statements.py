@@ -137,10 +137,15 @@ UPDATE stream_version
    SET writer = :writer, holder = :holder,
        lease_seconds = :lease, lease_until = {NOW} + :lease,
        stop_requested_at = CASE WHEN :stop THEN coalesce(stop_requested_at, {NOW})
-                                ELSE stop_requested_at END
+                                ELSE stop_requested_at END,
+       attempt = coalesce(:attempt, attempt),
+       attended = CASE WHEN :attempt IS NULL THEN attended ELSE 0 END,
+       attended_until = CASE WHEN :attempt IS NULL THEN attended_until END
  WHERE stream_id = :stream AND version = :version AND state = 'open'
    AND NOT EXISTS (SELECT 1 FROM stream_version WHERE stream_id = :stream AND version > :version)
    AND (writer = :writer OR {LAPSES} <= {NOW} OR (:stop AND stop_requested_at IS NULL))
+   AND (writer = :writer OR :attempt IS NULL
+        OR (stop_requested_at IS NULL AND coalesce(attempt, 1) = :attempt - 1))
 """
 
 NEXT_ID: Final = """

@@ -190,8 +190,10 @@ class SQLiteStore(Store):
             lambda connection: [check_lease(connection, lease) for lease in leases]
         )
 
-    async def claim(self, taker: Lease, *, lease: float, stop: bool) -> int | None:
-        parameters = {**held_by(taker), "lease": lease, "stop": stop}
+    async def claim(
+        self, taker: Lease, *, lease: float, stop: bool, attempt: int | None = None
+    ) -> int | None:
+        parameters = {**held_by(taker), "lease": lease, "stop": stop, "attempt": attempt}
 
         def work(connection: sqlite3.Connection) -> int | None:
             # A stop is stored here.

@@ -141,11 +141,18 @@ class StoreActs:
         return lease
 
     async def taken(
-        self, store: Store, lease: Lease, *, stop: bool = False, seconds: float = LONG
+        self,
+        store: Store,
+        lease: Lease,
+        *,
+        stop: bool = False,
+        seconds: float = LONG,
+        attempt: int | None = None,
     ) -> Lease:
         """Claim a version, and fail unless the claim succeeded."""
         taker = lease._replace(token=new_token())
-        assert await store.claim(taker, lease=seconds, stop=stop) is not None
+        claimed = await store.claim(taker, lease=seconds, stop=stop, attempt=attempt)
+        assert claimed is not None
         return taker
 
 
