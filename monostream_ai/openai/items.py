@@ -93,7 +93,7 @@ class Items:
                 chunks += self._output.speech.text(place, get_text(content, "text"))
                 chunks += self._output.refusal(place, get_text(content, "refusal"))
             for annotation in get_list(content, "annotations"):
-                chunks += source_of(self._recording, annotation)
+                chunks += source_of(self._recording, self._recording.unread("openai"), annotation)
         return chunks
 
     def _rest_of_reasoning(self, index: int | None, item: Any) -> list[Chunk]:

@@ -82,7 +82,9 @@ class ResponsesMapper:
         return [] if self._options["encrypted_reasoning"] else self.output.speech.end()
 
     def _annotation(self, event: Any) -> list[Chunk]:
-        return source_of(self._recording, get(event, "annotation"))
+        return source_of(
+            self._recording, self._recording.unread("openai"), get(event, "annotation")
+        )
 
     def _completed(self, event: Any) -> list[Chunk]:
         response = get(event, "response")

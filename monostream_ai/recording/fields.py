@@ -34,6 +34,17 @@ def get_list(value: Any, *path: str) -> Sequence[Any]:
     return found if isinstance(found, list | tuple) else ()
 
 
+def named_fields(value: Any) -> Mapping[str, Any]:
+    """Return the fields that the API has sent, by name."""
+    if isinstance(value, Mapping):
+        return value
+    sent = getattr(value, "model_fields_set", None)
+    if sent is None:
+        return dict(vars(value)) if hasattr(value, "__dict__") else {}
+    extra = getattr(value, "model_extra", None) or {}
+    return {**{name: getattr(value, name) for name in sent}, **extra}
+
+
 def to_json(value: Any) -> Any:
     """Return the value as JSON, with only those fields of an SDK object that the API has sent."""
     if isinstance(value, list | tuple):

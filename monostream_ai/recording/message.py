@@ -13,12 +13,13 @@ from monostream_ai.ui_messages import Chunk, UIMessageBuilder
 from monostream_ai.ui_messages.browser_safety import is_link
 from monostream_ai.ui_messages.call_ids import CallIds
 from monostream_ai.ui_messages.model_output import Summary
+from monostream_ai.ui_messages.unread import Unread
 
 
 class Recording:
     """State shared by the captures of one publisher.
 
-    It keeps ids unique in the message, shows each source once, and adds up the usage.
+    It keeps ids unique in the message, shows each source and file once, and adds up the usage.
     """
 
     def __init__(self, builder: UIMessageBuilder) -> None:
@@ -26,11 +27,18 @@ class Recording:
         self.refused_calls: set[str] = set()
         """Published ids of calls whose arguments are no JSON. That error is their result."""
         self.calls = CallIds(builder)
+        self.state: dict[type[Any], Any] = {}
+        """State that the mappers of one SDK share, by its class."""
         self._calls_made = 0
         self._parts = 0
         self._sources: set[str] = set()
         self._usages: list[dict[str, int]] = []
         self._summary = Summary(builder)
+        self._unread: dict[str, Unread] = {}
+
+    def unread(self, sdk: str) -> Unread:
+        """Return the keeper of the values that no capture of this SDK can read."""
+        return self._unread.setdefault(sdk, Unread(self.builder, sdk))
 
     def new_part_id(self, kind: str) -> str:
         self._parts += 1
@@ -49,6 +57,17 @@ class Recording:
         """
         self._calls_made += 1
         return self.calls.publish(call_id or f"call-{self._calls_made}")
+
+    def file(self, url: str, media_type: str) -> list[Chunk]:
+        """Show a file, unless it was shown before; all captures that use this send files here.
+
+        Args:
+            url: A link, or a data URL. One that is too large to store becomes a text that says so.
+        """
+        # A hash instead of the URL, which may hold megabytes.
+        if not self._is_new_source(f"file {hash(url)} {len(url)}"):
+            return []
+        return self.builder.file(url, media_type=media_type)
 
     def source_url(self, url: str, title: str = "") -> list[Chunk]:
         """Cite a page, unless it was cited before or its URL is no link."""

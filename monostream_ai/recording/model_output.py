@@ -6,7 +6,7 @@ The mappers of all SDKs share it. A response may fail although the SDK raises no
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from monostream_ai.errors import MonostreamError
@@ -44,11 +44,13 @@ class ModelOutput:
     """Maps one response.
 
     `complete` is True once the model has said why it stopped; `failure` is set if it never will.
+    `leftovers` returns what its mapper still holds back, if the response is cut or fails.
     """
 
     def __init__(self, recording: Recording) -> None:
         self.complete = False
-        self.failure: ResponseFailed | None = None
+        self.failure: MonostreamError | None = None
+        self.leftovers: Callable[[], list[Chunk]] = list
         self.speech = Speech(recording.builder, recording.new_part_id)
         self._recording = recording
         self._builder = recording.builder
@@ -128,7 +130,7 @@ class ModelOutput:
         """
         self.failure = self.failure or failure or TruncatedStream()
         self.complete = False
-        chunks = self._builder.finish_step()
+        chunks = [*self.leftovers(), *self._builder.finish_step()]
         # The end of the step has closed the open part, so this adds nothing: it only forgets it.
         return [*chunks, *self.speech.end()]
 

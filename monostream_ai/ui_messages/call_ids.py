@@ -36,6 +36,12 @@ class CallIds:
         others.append(published)
         return published
 
+    def rename(self, published: str, call_id: str) -> None:
+        """Let a call of the message be found under another id, which its vendor gave it later."""
+        others = self._published.setdefault(call_id, [])
+        if published not in others:
+            others.append(published)
+
     def find(self, call_id: str, name: str | None = None) -> str | None:
         """Return the published id of the call that a running tool belongs to, or None.
 

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from monostream_ai.errors import ChunkTooLarge
 from monostream_ai.ui_messages.chunks import DELTA_KEYS, Chunk
 from monostream_ai.ui_messages.sinks import Sink
-from monostream_ai.ui_messages.texts import INPUT_TOO_LARGE_TEXT, TOO_LARGE_TEXT
+from monostream_ai.ui_messages.texts import (
+    FILE_TOO_LARGE_TEXT,
+    INPUT_TOO_LARGE_TEXT,
+    TOO_LARGE_TEXT,
+)
 from monostream_ai.ui_messages.unread import UNREAD_NAME
 
 logger = logging.getLogger(__name__)
+
+_TEXT_ID: Final = "too-large"
+"""Id of a text that stands for a file. It ends at once, so the next one may have it again."""
 
 
 def push_fitting(sink: Sink, chunks: list[Chunk], *, refuse: bool = False) -> None:
     """Push the chunks, and make those over the size limit smaller first.
 
     A delta is split. A tool's input or result is replaced by an error that says it is too large,
-    and an unread value by such a text.
+    and an unread value or a file by such a text.
     Any other chunk is left out with a warning. Later chunks proceed as if it had been sent, so
     every tool call still gets an input and a result.
 
     Args:
-        refuse: Leave out files only, and raise for other chunks. For captures whose caller sees
-            the error; a callback has no such caller.
+        refuse: Raise for other chunks. For captures whose caller sees the error; a callback has no
+            such caller.
 
     Raises:
         ChunkTooLarge: With `refuse`, a chunk cannot be made smaller.
@@ -39,7 +47,7 @@ def push_fitting(sink: Sink, chunks: list[Chunk], *, refuse: bool = False) -> No
                 push_fitting(sink, [chunk], refuse=refuse)
             return
         smaller, kind = _smaller(chunks[0]), chunks[0]["type"]
-        if not smaller and refuse and kind != "file":
+        if not smaller and refuse:
             raise
         if not smaller:
             logger.warning("a %s chunk was left out: %s", kind, error)
@@ -65,4 +73,15 @@ def _smaller(chunk: Chunk) -> list[Chunk]:
         return [{**chunk, "errorText": TOO_LARGE_TEXT}]
     if kind == f"data-{UNREAD_NAME}" and chunk["data"]["value"] != TOO_LARGE_TEXT:
         return [{**chunk, "data": {**chunk["data"], "value": TOO_LARGE_TEXT}}]
+    if kind in ("file", "reasoning-file"):
+        logger.warning("a %s chunk is too large: a text stands in its place", kind)
+        return _text_part(FILE_TOO_LARGE_TEXT.format(media_type=chunk["mediaType"][:100]))
     return []
+
+
+def _text_part(text: str) -> list[Chunk]:
+    return [
+        {"type": "text-start", "id": _TEXT_ID},
+        {"type": "text-delta", "id": _TEXT_ID, "delta": text},
+        {"type": "text-end", "id": _TEXT_ID},
+    ]

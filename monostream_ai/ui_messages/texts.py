@@ -13,6 +13,8 @@ DENIED_TEXT: Final = "Tool execution denied."
 
 FAILED_TEXT: Final = "The tool failed."
 
+FILE_TOO_LARGE_TEXT: Final = "A file ({media_type}) is too large to show."
+
 INCOMPLETE_INPUT_TEXT: Final = "The call was not completed."
 """Error of a tool call whose input stopped arriving."""
 
@@ -82,7 +84,8 @@ def finish_reason_of(vendor_word: str) -> str:
     A word may be repeated, as in `stopstop`: LangChain joins the words of two chunks. An enum may
     have its class before the word, as in `FinishReason.STOP`.
     """
-    word = vendor_word.rpartition(".")[2].lower().replace("-", "_")
+    # Gemini's copy of OpenAI's API adds its own word: `content_filter: PROHIBITED_CONTENT`.
+    word = vendor_word.partition(":")[0].strip().rpartition(".")[2].lower().replace("-", "_")
     for known, reason in _FINISH_REASONS.items():
         if word and word == known * (len(word) // len(known)):
             return reason

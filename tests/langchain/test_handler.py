@@ -204,7 +204,7 @@ async def test_input_over_the_limit_is_an_error_and_its_call_goes_on() -> None:
     assert "tool-output-error call_1 The result is too large to show." in lines
 
 
-async def test_a_chunk_that_cannot_shrink_is_left_out_with_a_warning(
+async def test_a_file_over_the_limit_leaves_a_text_and_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     image = AIMessageChunk(
@@ -215,8 +215,12 @@ async def test_a_chunk_that_cannot_shrink_is_left_out_with_a_warning(
     )
     lines = await narrowly([image, AIMessageChunk("b")])
 
-    assert [line.split()[-1] for line in lines if "delta" in line] == ["a", "b"]
-    assert "a file chunk was left out" in caplog.text
+    assert [line.split(maxsplit=2)[-1] for line in lines if "delta" in line] == [
+        "a",
+        "A file (image/png) is too large to show.",
+        "b",
+    ]
+    assert "a file chunk is too large" in caplog.text
 
 
 def test_an_event_in_the_middle_of_another_waits_for_its_turn() -> None:

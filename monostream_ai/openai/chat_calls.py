@@ -1,0 +1,121 @@
+"""Assembles the tool calls of one chat completion from their pieces."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from monostream_ai.json_text import encode_json
+from monostream_ai.openai.remains import Remains
+from monostream_ai.recording.fields import get, get_index, get_text, to_json
+from monostream_ai.recording.message import Recording
+from monostream_ai.recording.model_output import ModelOutput
+from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.model_output import StreamedCall, StreamedCalls
+
+_LEGACY_CALL: Final = "function_call"
+CUSTOM: Final[dict[str, Any]] = {"openai": {"type": "custom_tool_call"}}
+"""State of a call whose input is a text, and no JSON."""
+
+
+class ChatCalls:
+    """Maps the calls of one completion; a call is announced with the first piece of its input."""
+
+    def __init__(self, recording: Recording, output: ModelOutput, remains: Remains) -> None:
+        self.in_message = False
+        """Whether the pieces come in a message, which repeats calls that were streamed."""
+        self._recording = recording
+        self._output = output
+        self._remains = remains
+        self._calls = StreamedCalls()
+        self._states: dict[StreamedCall, dict[str, Any]] = {}
+
+    def pieces(self, given: Any) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        for piece in given if isinstance(given, list | tuple) else (given,):
+            custom = get(piece, "custom")
+            function = get(piece, "function") or custom or piece
+            if isinstance(function, str | int | float | list) or not _is_call(function):
+                if piece:
+                    self._remains.add("delta.tool_calls", piece)
+                continue
+            call, more = self._piece(get_index(piece, "index"), get_text(piece, "id"), function)
+            chunks += more
+            if custom:
+                self._states[call] = CUSTOM
+            if signature := get_text(piece, "extra_content", "google", "thought_signature"):
+                self._states[call] = {"google": {"thoughtSignature": signature}}
+        return chunks
+
+    def legacy(self, function: Any) -> list[Chunk]:
+        if not _is_call(function):
+            self._remains.add("delta.function_call", function)
+            return []
+        return self._piece(_LEGACY_CALL, _LEGACY_CALL, function)[1]
+
+    def announce(self) -> list[Chunk]:
+        """Begin the calls that were held back, since the response was cut."""
+        return [
+            chunk
+            for call in self._calls
+            if call.published is None and (call.name or call.arguments)
+            for chunk in self._named(call)
+        ]
+
+    def end(self) -> list[Chunk]:
+        """Give all calls their input."""
+        chunks: list[Chunk] = []
+        for call in self._calls:
+            call.name = call.name or "unknown"
+            state = self._states.get(call)
+            if state is CUSTOM:
+                chunks += with_state(self._output.call_with(call, call.arguments), state)
+            else:
+                chunks += with_state(self._output.call_with_json(call, call.arguments), state)
+        return chunks
+
+    def _piece(
+        self, index: int | str | None, call_id: str, function: Any
+    ) -> tuple[StreamedCall, list[Chunk]]:
+        name = get_text(function, "name")
+        given = get(function, "arguments")
+        arguments = arguments_text(get(function, "input") if given is None else given)
+        call = self._calls.find(index, call_id, name)
+        if (self.in_message or not isinstance(given, str)) and call.arguments:
+            arguments = arguments.removeprefix(call.arguments)
+        if call.published is not None:
+            return call, self._output.extend(call, arguments)
+        call.add(call_id, name, arguments)
+        # More of the name may come until the first piece of the input.
+        ready = call.call_id and call.name and call.arguments
+        return call, self._output.announce(call) if ready else []
+
+    def _named(self, call: StreamedCall) -> list[Chunk]:
+        call.name = call.name or "unknown"
+        return self._output.announce(call)
+
+
+def arguments_text(given: Any) -> str:
+    """Return arguments as JSON text, which some servers send as an object.
+
+    An empty object stands for arguments that are still to come.
+    """
+    if isinstance(given, str):
+        return given
+    value = to_json(given)
+    return encode_json(value) if value not in (None, {}) else ""
+
+
+def with_state(chunks: list[Chunk], state: dict[str, Any] | None) -> list[Chunk]:
+    """Put state that goes back to the model with a call on the chunk of its input."""
+    if not state:
+        return chunks
+    return [
+        {**chunk, "providerMetadata": state}
+        if chunk["type"] in ("tool-input-available", "tool-input-error")
+        else chunk
+        for chunk in chunks
+    ]
+
+
+def _is_call(function: Any) -> bool:
+    return any(get(function, key) is not None for key in ("name", "arguments", "input"))

@@ -1,0 +1,48 @@
+"""Gathers the values of a stream that nobody reads, to keep each kind once."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from monostream_ai.recording.fields import to_json
+from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.unread import Unread
+
+MAX_PIECES: Final = 10_000
+"""Values of one kind that are gathered; a stream has at most one in each of its chunks."""
+MAX_CHARACTERS: Final = 256 * 1024
+"""Characters of texts that are gathered, all kinds together."""
+
+
+class Remains:
+    """What a response holds besides the content that its mapper reads."""
+
+    def __init__(self, unread: Unread) -> None:
+        self._unread = unread
+        self._gathered: dict[str, list[Any]] = {}
+        self._characters = 0
+
+    def add(self, kind: str, value: Any) -> None:
+        """Take a value; beyond the limits it is only counted."""
+        pieces = self._gathered.setdefault(kind, [])
+        self._characters += len(value) if isinstance(value, str) else 0
+        if len(pieces) >= MAX_PIECES or self._characters > MAX_CHARACTERS:
+            self._unread.lose(kind)
+        else:
+            pieces.append(to_json(value))
+
+    def keep(self) -> list[Chunk]:
+        """Return a `data-unread` part for each kind: its texts joined, or a list of its values."""
+        gathered, self._gathered = self._gathered, {}
+        return [
+            chunk
+            for kind, pieces in gathered.items()
+            if pieces
+            for chunk in self._unread.keep(kind, _joined(pieces))
+        ]
+
+
+def _joined(pieces: list[Any]) -> Any:
+    if all(isinstance(piece, str) for piece in pieces):
+        return "".join(pieces)
+    return pieces[0] if len(pieces) == 1 else pieces

@@ -1,0 +1,423 @@
+"""Servers that imitate chat completions send content, calls and endings in shapes of their own."""
+
+from __future__ import annotations
+
+import base64
+import io
+import wave
+from typing import Any
+
+import pytest
+
+from monostream_ai.openai import ResponseFailed, TruncatedStream, capture
+from monostream_ai.ui_messages import reduce_chunks
+from tests.openai.storing import Service
+from tests.openai.streaming import (
+    Event,
+    called,
+    calls,
+    chunk,
+    delta,
+    message_of,
+    parts,
+    shown,
+    stream_of,
+)
+from tests.openai.vendor import Vendor
+
+STOP = delta("stop")
+CALLED = delta("tool_calls")
+PNG = "data:image/png;base64,AAAA"
+CUSTOM = {"index": 0, "id": "c1", "custom": {"name": "run", "input": "print(1)"}}
+GROUNDING = {"grounding_chunks": [{"web": {"uri": "https://a.test/", "title": "A"}}]}
+
+
+def thinking(text: str) -> Event:
+    return {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
+
+
+def said(text: str) -> Event:
+    return {"type": "text", "text": text}
+
+
+@pytest.mark.parametrize(
+    ("deltas", "expected"),
+    [
+        (
+            [{"content": [thinking("Fir")]}, {"content": [thinking("st"), said("An")]}]
+            + [{"content": "swer"}],
+            [("reasoning", "First"), ("text", "Answer")],
+        ),
+        ([{"content": ["He", said("llo")]}], [("text", "Hello")]),
+        ([{"content": said("Hello")}], [("text", "Hello")]),
+        ([{"content": [{"type": "hologram", "text": "Hi"}]}], [("text", "Hi")]),
+        ([{"content": [{"type": "refusal", "refusal": "No."}]}], [("text", "No.")]),
+        ([{"reasoning_content": "a"}, {"content": "b"}], [("reasoning", "a"), ("text", "b")]),
+        ([{"reasoning": "a", "reasoning_content": "a"}], [("reasoning", "a")]),
+        (
+            [{"reasoning": "a", "reasoning_details": [{"type": "reasoning.text", "text": "a"}]}],
+            [("reasoning", "a")],
+        ),
+        (
+            [{"reasoning_details": [{"type": "reasoning.summary", "summary": "a"}]}],
+            [("reasoning", "a")],
+        ),
+        ([{"thinking_blocks": [{"type": "thinking", "thinking": "a"}]}], [("reasoning", "a")]),
+        ([{"thinking": "a"}], [("reasoning", "a")]),
+        (
+            [{"content": "a", "extra_content": {"google": {"thought": True}}}, {"content": "b"}],
+            [("reasoning", "a"), ("text", "b")],
+        ),
+        (
+            [{"audio": {"id": "a", "transcript": "Hel"}}, {"audio": {"transcript": "lo"}}],
+            [("text", "Hello")],
+        ),
+    ],
+)
+async def test_content_of_any_shape_is_shown(
+    service: Service, vendor: Vendor, deltas: list[Event], expected: Any
+) -> None:
+    message = await message_of(service, vendor, *(delta(**each) for each in deltas), STOP)
+
+    assert shown(message) == expected
+
+
+def choice(text: str, reason: str | None = None) -> Event:
+    return chunk({"index": 0, "message": {"content": text}, "finish_reason": reason})
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [choice("Hello", "stop")],
+        [choice("Hel"), choice("lo", "stop")],
+        [choice("Hel"), choice("Hello", "stop")],
+        [choice("Hello"), choice("Hello", "stop")],
+        [delta(content="Hello"), choice("Hello", "stop")],
+        [delta(content="Hel"), choice("Hello", "stop")],
+        [
+            chunk(
+                {"index": 0, "delta": {"content": "Hel"}, "message": {"content": "Hello"}},
+            ),
+            STOP,
+        ],
+    ],
+)
+async def test_a_message_in_place_of_a_delta_is_shown_once(
+    service: Service, vendor: Vendor, events: list[Event]
+) -> None:
+    assert shown(await message_of(service, vendor, *events)) == [("text", "Hello")]
+
+
+async def test_a_message_that_differs_from_its_deltas_is_kept(
+    service: Service, vendor: Vendor
+) -> None:
+    message = await message_of(service, vendor, delta(content="Hello [1]"), choice("Bye", "stop"))
+
+    assert shown(message) == [("text", "Hello [1]")]
+    [part] = parts(message, "data-unread")
+    assert part["data"]["value"] == "Bye"
+
+
+async def test_a_whole_message_does_not_repeat_its_calls(service: Service, vendor: Vendor) -> None:
+    function = {"name": "f", "arguments": '{"a":1}'}
+    whole = {"content": None, "tool_calls": [{"id": "c1", "function": function}]}
+    message = await message_of(
+        service,
+        vendor,
+        called(id="c1", name="f", arguments='{"a"'),
+        called(arguments=":1}"),
+        chunk({"index": 0, "message": whole, "finish_reason": "tool_calls"}),
+    )
+
+    assert calls(message) == [("c1", "f", {"a": 1})]
+
+
+async def test_the_older_completions_api_is_read(service: Service, vendor: Vendor) -> None:
+    def piece(text: str, reason: str | None = None) -> Event:
+        one = {"index": 0, "text": text, "finish_reason": reason, "logprobs": None}
+        return {"id": "cmpl-1", "object": "text_completion", "choices": [one]}
+
+    message = await message_of(service, vendor, piece("Hel"), piece("lo"), piece("", "length"))
+
+    assert shown(message) == [("text", "Hello")]
+    assert message["metadata"]["finishReason"] == "length"
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([called(id="c1", name="f", arguments={"a": 1})], [("c1", "f", {"a": 1})]),
+        ([called(id="c1", name="f", arguments={})], [("c1", "f", {})]),
+        (
+            [called(id="c1", name="f", arguments={}), called(arguments='{"a":1}')],
+            [("c1", "f", {"a": 1})],
+        ),
+        (
+            [called(id="c1", name="f", arguments={"a": 1})] * 2,
+            [("c1", "f", {"a": 1})],
+        ),
+        (
+            [
+                called(id="", name="f", arguments='{"a":1}'),
+                called(id="", name="g", arguments='{"b":2}'),
+            ],
+            [("call-1", "f", {"a": 1}), ("call-2", "g", {"b": 2})],
+        ),
+        (
+            [called(name="f", arguments='{"a"'), called(arguments=":1}"), called(name="f")]
+            + [called(arguments='{"a":2}')],
+            [("call-1", "f", {"a": 1}), ("call-2", "f", {"a": 2})],
+        ),
+        (
+            [called(None, id="c1", name="f", arguments="{}")]
+            + [called(None, id="c2", name="g", arguments="{}")],
+            [("c1", "f", {}), ("c2", "g", {})],
+        ),
+        (
+            [called(id="c1", name="get_"), called(name="weather"), called(arguments="{}")],
+            [("c1", "get_weather", {})],
+        ),
+        (
+            [delta(tool_calls=[CUSTOM])],
+            [("c1", "run", "print(1)")],
+        ),
+        (
+            [delta(tool_calls=[{"id": "c1", "name": "f", "arguments": '{"a":1}'}])],
+            [("c1", "f", {"a": 1})],
+        ),
+        (
+            [delta(tool_calls={"id": "c1", "function": {"name": "f", "arguments": "{}"}})],
+            [("c1", "f", {})],
+        ),
+    ],
+)
+async def test_calls_of_any_shape_are_told_apart(
+    service: Service, vendor: Vendor, events: list[Event], expected: Any
+) -> None:
+    message = await message_of(service, vendor, *events, CALLED)
+
+    assert calls(message) == expected
+    assert {part["state"] for part in parts(message, "dynamic-tool")} == {"input-available"}
+    assert message["metadata"]["finishReason"] == "tool-calls"
+
+
+async def test_a_call_that_is_cut_before_its_id_is_seen(service: Service, vendor: Vendor) -> None:
+    with pytest.raises(TruncatedStream):
+        await message_of(service, vendor, called(name="f", arguments='{"a"'))
+
+    [part] = parts(reduce_chunks(await service.chunks("chat")), "dynamic-tool")
+    assert (part["toolName"], part["state"]) == ("f", "output-error")
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        {"type": "image_url", "image_url": {"url": PNG}},
+        {"type": "image_url", "image_url": PNG},
+        {"image_url": {"url": PNG}, "type": "image_url", "index": 0},
+        {"type": "image", "b64_json": "AAAA"},
+        PNG,
+    ],
+)
+@pytest.mark.parametrize("field", ["images", "content"])
+async def test_an_image_is_a_file(service: Service, vendor: Vendor, image: Any, field: str) -> None:
+    if field == "content" and isinstance(image, str):
+        image = {"type": "image_url", "image_url": image}
+    message = await message_of(service, vendor, delta(None, **{field: [image]}), STOP)
+
+    [file] = parts(message, "file")
+    assert (file["url"], file["mediaType"]) == (PNG, "image/png")
+
+
+async def test_a_file_that_is_too_large_leaves_a_text(service: Service, vendor: Vendor) -> None:
+    image = {"type": "image_url", "image_url": {"url": PNG + "A" * 2_000_000}}
+    message = await message_of(
+        service, vendor, delta(content="Look: "), delta(images=[image]), delta(content="nice"), STOP
+    )
+
+    assert shown(message) == [
+        ("text", "Look: nice"),
+        ("text", "A file (image/png) is too large to show."),
+    ]
+
+
+async def test_streamed_audio_becomes_a_sound_file(service: Service, vendor: Vendor) -> None:
+    samples = [b"\x01\x00" * 3, b"\x02\x00" * 2]
+    pieces = [delta(audio={"data": base64.b64encode(each).decode()}) for each in samples]
+    message = await message_of(service, vendor, *pieces, STOP)
+
+    [file] = parts(message, "file")
+    data = base64.b64decode(file["url"].removeprefix("data:audio/wav;base64,"))
+    with wave.open(io.BytesIO(data)) as sound:
+        assert (sound.getframerate(), sound.readframes(9)) == (24_000, b"".join(samples))
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        (
+            [chunk(citations=["https://a.test/"], search_results=[])],
+            [("https://a.test/", None)],
+        ),
+        (
+            [
+                chunk(
+                    citations=["https://a.test/"],
+                    search_results=[{"title": "A", "url": "https://a.test/", "date": "2026"}],
+                )
+            ],
+            [("https://a.test/", "A")],
+        ),
+        (
+            [chunk({"index": 0, "delta": {}, "grounding_metadata": GROUNDING})],
+            [("https://a.test/", "A")],
+        ),
+        (
+            [
+                delta(
+                    content=[
+                        {"type": "text", "text": "x", "annotations": [{"url": "https://a.test"}]}
+                    ]
+                )
+            ],
+            [("https://a.test", None)],
+        ),
+        (
+            [delta(provider_specific_fields={"citation": {"url": "https://a.test", "title": "A"}})],
+            [("https://a.test", "A")],
+        ),
+    ],
+)
+async def test_sources_beside_the_text_are_shown(
+    service: Service, vendor: Vendor, events: list[Event], expected: Any
+) -> None:
+    message = await message_of(service, vendor, delta(content="x"), *events, STOP)
+
+    sources = parts(message, "source-url")
+    assert [(source["url"], source.get("title")) for source in sources] == expected
+
+
+@pytest.mark.parametrize(
+    ("ending", "expected"),
+    [
+        ({"finish_reason": "stopstop"}, "stop"),
+        ({"finish_reason": "COMPLETE"}, "stop"),
+        ({"finish_reason": "model_length"}, "length"),
+        ({"finish_reason": "model_context_window_exceeded"}, "length"),
+        ({"finish_reason": "RECITATION"}, "content-filter"),
+        ({"finish_reason": "PROHIBITED_CONTENT"}, "content-filter"),
+        ({"finish_reason": "IMAGE_SAFETY"}, "content-filter"),
+        ({"finish_reason": "content_filter: PROHIBITED_CONTENT"}, "content-filter"),
+        ({"finish_reason": "TOOL_CALL"}, "tool-calls"),
+        ({"finish_reason": "MALFORMED_FUNCTION_CALL"}, "error"),
+        ({"finish_reason": "error"}, "error"),
+        ({"finish_reason": "pause_turn"}, "other"),
+        ({"finish_reason": None, "stopReason": "max_tokens"}, "length"),
+        ({"finish_reason": None, "stop_reason": "end_turn"}, "stop"),
+        ({"finish_reason": "length", "stop_reason": "###"}, "length"),
+    ],
+)
+async def test_every_finish_reason_is_translated(
+    service: Service, vendor: Vendor, ending: Event, expected: str
+) -> None:
+    last = chunk({"index": 0, "delta": {}, **ending})
+    message = await message_of(service, vendor, delta(content="x"), last)
+
+    assert message["metadata"]["finishReason"] == expected
+
+
+async def test_the_reason_may_stand_beside_the_choice(service: Service, vendor: Vendor) -> None:
+    last = chunk({"index": 0, "delta": {}}, done_reason="length")
+    message = await message_of(service, vendor, delta(content="x"), last)
+
+    assert message["metadata"]["finishReason"] == "length"
+
+
+async def test_an_answer_that_a_filter_left_empty_says_so(service: Service, vendor: Vendor) -> None:
+    message = await message_of(service, vendor, delta("content_filter"))
+
+    assert shown(message) == [("text", "The model refused to answer.")]
+    assert message["metadata"]["finishReason"] == "content-filter"
+
+
+@pytest.mark.parametrize(
+    ("last", "code", "reason"),
+    [
+        (
+            chunk({"index": 0, "delta": {}, "error": {"code": 502, "message": "gone"}}),
+            "502",
+            "gone",
+        ),
+        (chunk({"index": 0, "delta": {}, "error": "gone"}), None, "gone"),
+        (
+            {"object": "error", "message": "gone", "type": "BadRequest", "choices": []},
+            "BadRequest",
+            "gone",
+        ),
+    ],
+)
+async def test_an_error_in_any_place_fails_the_response(
+    service: Service, vendor: Vendor, last: Event, code: str | None, reason: str
+) -> None:
+    with pytest.raises(ResponseFailed) as caught:
+        await message_of(service, vendor, delta(content="x"), last)
+
+    assert (caught.value.code, caught.value.reason) == (code, reason)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        chunk(x_groq={"usage": {"prompt_tokens": 2, "completion_tokens": 3}}),
+        chunk({"index": 0, "delta": {}, "usage": {"prompt_tokens": 2, "completion_tokens": 3}}),
+        chunk(usage={"prompt_tokens": 2, "completion_tokens": 3}),
+    ],
+)
+async def test_usage_in_any_place_is_counted(service: Service, vendor: Vendor, last: Event) -> None:
+    message = await message_of(service, vendor, delta("stop", content="x"), last)
+
+    assert message["metadata"]["usage"] == {"inputTokens": 2, "outputTokens": 3}
+
+
+@pytest.mark.parametrize(
+    ("deltas", "kind", "value"),
+    [
+        ([{"hologram": "ab"}, {"hologram": "cd"}], "delta.hologram", "abcd"),
+        ([{"hologram": {"x": "ab"}}], "delta.hologram", {"x": "ab"}),
+        (
+            [{"content": [{"type": "reference", "reference_ids": [1]}]}],
+            "delta.content",
+            {"type": "reference", "reference_ids": [1]},
+        ),
+        ([{"tool_calls": ["f()"]}], "delta.tool_calls", "f()"),
+        ([{"content": 7}], "delta.content", 7),
+    ],
+)
+async def test_a_value_that_nobody_reads_is_kept_once(
+    service: Service,
+    vendor: Vendor,
+    caplog: pytest.LogCaptureFixture,
+    deltas: list[Event],
+    kind: str,
+    value: Any,
+) -> None:
+    message = await message_of(service, vendor, *(delta(**each) for each in deltas), STOP)
+
+    [part] = parts(message, "data-unread")
+    assert part["data"] == {"sdk": "openai", "kind": kind, "value": value}
+    assert [record.getMessage() for record in caplog.records if kind in record.getMessage()] == [
+        f"cannot read {kind!r} in an answer of openai: it is kept as a data-unread part"
+    ]
+
+
+async def test_a_choice_besides_the_first_is_reported(
+    service: Service, vendor: Vendor, caplog: pytest.LogCaptureFixture
+) -> None:
+    second = {"index": 1, "delta": {"content": "other"}, "finish_reason": "stop"}
+    async with service.publisher("chat") as pub:
+        stream = await stream_of(vendor, delta(content="x"), chunk(second), STOP)
+        async for _ in capture(stream, pub):
+            pass
+
+    assert "a choice besides the first" in caplog.text
