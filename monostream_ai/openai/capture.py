@@ -20,7 +20,7 @@ def capture(
     stream: Stream[E],
     pub: Publisher[Chunk],
     *,
-    encrypted_reasoning: bool = False,
+    encrypted_reasoning: bool = True,
     other_items: bool = False,
 ) -> Capture[E]:
     """Iterate over the stream's own events, and record them to an open publisher as chunks.
@@ -30,17 +30,20 @@ def capture(
     Several streams, one after another, make one message.
 
     Args:
-        stream: The result of `create(stream=True)` or `stream()` of `chat.completions` or
-            `responses`, from the async or the sync client; or any iterable of such events, also as
-            dicts.
-        encrypted_reasoning: Keep the encrypted reasoning of a response as `providerMetadata`. It is
-            large.
-        other_items: Send output items that have no chunks of their own, such as approval requests,
-            as `data-openai-item`.
+        stream: The result of `create(stream=True)` or `stream()` of `chat.completions`,
+            `completions` or `responses`, from the async or the sync client; or any iterable of such
+            events, also as dicts. A background response that was cut goes on with the result of
+            `responses.retrieve(id, stream=True, starting_after=…)`.
+        encrypted_reasoning: Keep the encrypted reasoning that a response has when its request
+            includes it, as `providerMetadata`: `to_openai_input` gives it back. It is large.
+        other_items: Send output items that have no chunks of their own, such as the tools of an MCP
+            server, as `data-openai-item`. Otherwise those of an unknown type are `data-unread`.
 
     Raises:
         TypeError: `stream` is no stream: `stream=True` or an `await` is missing. Or `pub` is no
             publisher.
+        InvalidArgument (from `anext`, at the end): No event was OpenAI's. The text names the
+            capture to use.
     """
     mapper = partial(EventMapper, encrypted_reasoning=encrypted_reasoning, other_items=other_items)
     return record(stream, pub, mapper)
@@ -50,7 +53,7 @@ async def consume(
     stream: Stream[E],
     pub: Publisher[Chunk],
     *,
-    encrypted_reasoning: bool = False,
+    encrypted_reasoning: bool = True,
     other_items: bool = False,
 ) -> None:
     """Record a stream to its end, and return when it is durable.
@@ -67,7 +70,7 @@ def capture_sync(
     stream: Stream[E],
     pub: SyncPublisher,
     *,
-    encrypted_reasoning: bool = False,
+    encrypted_reasoning: bool = True,
     other_items: bool = False,
 ) -> SyncCapture[E]:
     """Iterate over the stream's own events, and record them to a `SyncPublisher`.

@@ -13,7 +13,8 @@ from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.model_output import StreamedCall, StreamedCalls
 
 _LEGACY_CALL: Final = "function_call"
-CUSTOM: Final[dict[str, Any]] = {"openai": {"type": "custom_tool_call"}}
+CUSTOM_CALL: Final = "custom_tool_call"
+CUSTOM: Final[dict[str, Any]] = {"openai": {"type": CUSTOM_CALL}}
 """State of a call whose input is a text, and no JSON."""
 
 

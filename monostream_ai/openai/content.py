@@ -118,7 +118,7 @@ def text_of(value: Any) -> str:
 
 def file_of(part: Mapping[str, Any]) -> File | None:
     """Return the file of a part, or None if a browser cannot open it."""
-    media_type = _FILE_TYPES.get(part.get("type"), "application/octet-stream")
+    media_type = _FILE_TYPES.get(_type_of(part), "application/octet-stream")
     given = next((part[key] for key in _MEDIA_KEYS if isinstance(part.get(key), str)), "")
     for key in _URL_KEYS:
         url = part.get(key)
@@ -135,8 +135,13 @@ def file_of(part: Mapping[str, Any]) -> File | None:
     return file_of({"type": part.get("type"), **inner}) if isinstance(inner, Mapping) else None
 
 
-def _read_part(part: dict[str, Any], kind: Spoken) -> Iterator[Piece]:
+def _type_of(part: Mapping[str, Any]) -> str:
     given = part.get("type")
+    return given if isinstance(given, str) else ""
+
+
+def _read_part(part: dict[str, Any], kind: Spoken) -> Iterator[Piece]:
+    given = _type_of(part)
     if given in _AUDIO_TYPES:
         yield from _read_audio(part, kind)
         return

@@ -5,14 +5,26 @@ The shape of the event decides: streams may come from any version of the SDK, or
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+from monostream_ai.errors import InvalidArgument
 from monostream_ai.openai.chat import ChatMapper
 from monostream_ai.openai.responses import ResponsesMapper
-from monostream_ai.recording.fields import get, get_text
+from monostream_ai.recording.fields import get, get_text, to_json
 from monostream_ai.recording.message import Recording
 from monostream_ai.recording.model_output import ModelOutput
 from monostream_ai.ui_messages import Chunk
+
+_CHAT_OBJECTS: Final = ("chat.completion", "text_completion", "error")
+_CAPTURES: Final = {
+    "anthropic": "anthropic",
+    "google": "google_genai",
+    "langchain_core": "langchain",
+    "langgraph": "langchain",
+    "agents": "openai_agents",
+    "pydantic_ai": "pydantic_ai",
+}
+"""The package of an event's class, and the module here that records such events."""
 
 
 class EventMapper:
@@ -31,6 +43,7 @@ class EventMapper:
         self._mapper: ChatMapper | ResponsesMapper | None = None
         # Stands for the response until the first event tells which API it comes from.
         self._nothing_yet = ModelOutput(recording)
+        self._foreign = 0
 
     @property
     def output(self) -> ModelOutput:
@@ -44,11 +57,66 @@ class EventMapper:
             # repeat the content of the chunks and are ignored below.
             event, kind = get(event, "chunk"), ""
         if kind.startswith("response.") or kind == "error":
-            if not isinstance(self._mapper, ResponsesMapper):
-                self._mapper = ResponsesMapper(self.recording, **self._options)
-            return self._mapper.feed(event)
-        if isinstance(get(event, "choices"), list | tuple) or get(event, "error"):
-            if not isinstance(self._mapper, ChatMapper):
-                self._mapper = ChatMapper(self.recording)
-            return self._mapper.feed(event)
+            chunks = self._turn_to_responses(event)
+        elif _is_chat(event):
+            chunks = self._turn_to_chat()
+        else:
+            return self._other(kind, event)
+        return [*chunks, *self._mapper.feed(event)] if self._mapper else []
+
+    def _other(self, kind: str, event: Any) -> list[Chunk]:
+        if self._mapper is None:
+            self._foreign += 1
+            self._nothing_yet.failure = _wrong_door(self._foreign, event)
+        elif not kind and event:
+            return self.recording.unread("openai").keep("event", to_json(event))
         return []
+
+    def _turn_to_responses(self, event: Any) -> list[Chunk]:
+        if isinstance(self._mapper, ResponsesMapper):
+            return []
+        cut = self.recording.state.get(ResponsesMapper)
+        if isinstance(cut, ResponsesMapper) and self._mapper is None and cut.continues(event):
+            cut.go_on()
+            self._mapper = cut
+            return []
+        chunks = self._give_up()
+        self._mapper = ResponsesMapper(self.recording, **self._options)
+        return chunks
+
+    def _turn_to_chat(self) -> list[Chunk]:
+        if isinstance(self._mapper, ChatMapper):
+            return []
+        chunks = self._give_up()
+        self._mapper = ChatMapper(self.recording)
+        return chunks
+
+    def _give_up(self) -> list[Chunk]:
+        """Show what a response held back that was cut and did not go on."""
+        cut = self.recording.state.pop(ResponsesMapper, None)
+        return [] if cut is None or cut.output.complete else cut.output.leftovers()
+
+
+def _is_chat(event: Any) -> bool:
+    named = get_text(event, "object").startswith(_CHAT_OBJECTS)
+    has_error = get(event, "error") is not None and get(event, "type") is None
+    return named or has_error or isinstance(get(event, "choices"), list | tuple)
+
+
+def _wrong_door(count: int, event: Any) -> InvalidArgument:
+    """Return the error of a stream that has nothing of OpenAI so far."""
+    return InvalidArgument(f"none of {count} events is OpenAI's; {_other_door(event)}")
+
+
+def _other_door(event: Any) -> str:
+    package, kind = type(event).__module__.partition(".")[0], get_text(event, "type")
+    if isinstance(event, tuple):
+        return "a graph's stream is recorded by monostream_ai.langchain.record_graph"
+    module = _CAPTURES.get(package)
+    if module is None and kind.startswith(("message_", "content_block_")):
+        module = "anthropic"
+    if module is None and get(event, "candidates") is not None:
+        module = "google_genai"
+    if module is None:
+        return f"the last one is {type(event).__name__}: use monostream_ai.recording.record"
+    return f"use monostream_ai.{module}"

@@ -1,40 +1,33 @@
-"""Maps the output items of a response: messages, reasoning, and tool calls.
+"""Maps the output items of a response: messages and reasoning; calls are in `item_calls`.
 
-Tools may be the program's own or the provider's.
+Streams differ in how much of an item comes in deltas: all, the beginning, or nothing. Of a whole
+text, only the part is shown that its deltas have not shown.
 """
 
 from __future__ import annotations
 
-import logging
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
-from monostream_ai.openai.server_tools import (
-    RESULT_ITEMS,
-    failed,
-    has_result_item,
-    image_url,
-    is_server_tool,
-    is_tool,
-    tool_input,
-    tool_name,
-    tool_output,
-)
+from monostream_ai.openai.audio import audio_file
+from monostream_ai.openai.content import Piece, Spoken, read_content
+from monostream_ai.openai.item_calls import ItemCalls
+from monostream_ai.openai.item_list import Item, ItemList, Place, content_of
+from monostream_ai.openai.remains import Remains
+from monostream_ai.openai.server_tools import is_call, is_result
 from monostream_ai.openai.sources import source_of
-from monostream_ai.recording.fields import get, get_index, get_list, get_text, to_json
+from monostream_ai.recording.fields import get, get_index, get_text, to_json
 from monostream_ai.recording.message import Recording
 from monostream_ai.recording.model_output import ModelOutput
 from monostream_ai.ui_messages import Chunk
-from monostream_ai.ui_messages.model_output import StreamedCall
-from monostream_ai.ui_messages.texts import FAILED_TEXT
 
-logger = logging.getLogger(__name__)
+_SPOKEN: Final = ("text", "reasoning", "refusal")
+_NO_CONTENT: Final = frozenset({"mcp_list_tools", "mcp_approval_response", "additional_tools"})
+"""Items about tools that hold nothing that the model says."""
 
 
 class Items:
-    """Maps the items of one response, each when it begins and when it is whole.
-
-    A whole item also brings the content that was not streamed before.
-    """
+    """Maps the items of one response, each when it begins and when it is whole."""
 
     def __init__(
         self,
@@ -44,122 +37,209 @@ class Items:
         encrypted_reasoning: bool,
         other_items: bool,
     ) -> None:
+        self.list = ItemList()
+        self.remains = Remains(recording.unread("openai"))
+        self.calls = ItemCalls(recording, output)
         self._recording = recording
-        self._builder = recording.builder
         self._output = output
         self._encrypted_reasoning = encrypted_reasoning
         self._other_items = other_items
-        # Each call under its output index and under its item id.
-        self._calls: dict[object, StreamedCall] = {}
-        # The provider's last call whose result comes as an item of its own.
-        self._awaited: StreamedCall | None = None
-        self._streamed: set[object] = set()
+        self._audio: list[str] = []
 
-    def call(self, index: int | None, item_id: str) -> StreamedCall | None:
-        """Return the call that a delta belongs to."""
-        return self._calls.get(index) or self._calls.get(item_id)
-
-    def streamed(self, event: Any, key: str) -> object:
-        """Return the place of a delta's part, and note that this part is streamed."""
-        place = (get_index(event, "output_index"), key, get_index(event, key))
-        self._streamed.add(place)
-        return place
-
-    def added(self, index: int | None, item: Any) -> list[Chunk]:
+    def added(self, index: int | None, given: Any) -> list[Chunk]:
         """Announce a tool call; other items begin with their first delta."""
-        call, item_id = _new_call(item), get_text(item, "id")
-        if call is None:
+        item = self.list.added(index, given)
+        item.encrypts = self._encrypted_reasoning and get(given, "encrypted_content") is not None
+        return self.calls.announce(item, given) if is_call(item.kind) else []
+
+    def delta(self, event: Any, kind: Spoken, key: str, text: str) -> list[Chunk]:
+        """Show a piece of a text; `key` is the event's field with the index of the text."""
+        item = self.list.of_event(event, "reasoning" if kind == "reasoning" else "message")
+        place = ("summary" if key == "summary_index" else "content", get_index(event, key) or 0)
+        if item.held is not None:
+            item.held.setdefault(place, []).append(text)
             return []
-        self._calls[index if index is not None else item_id] = self._calls[item_id] = call
-        return self._output.announce(call)
+        return self._say(item, place, kind, text)
 
-    def done(self, index: int | None, item: Any) -> list[Chunk]:
-        kind = get_text(item, "type")
-        if kind == "message":
-            return [*self._rest_of_message(index, item), *self._output.speech.end()]
-        if kind == "reasoning":
-            return [*self._rest_of_reasoning(index, item), *self._end_reasoning(item)]
-        if kind in ("function_call", "custom_tool_call") or is_tool(item):
-            return self._whole_call(index, item)
-        if kind in RESULT_ITEMS:
-            return self._result(get_text(item, "call_id"), to_json(get(item, RESULT_ITEMS[kind])))
-        return self._builder.data("openai-item", to_json(item)) if self._other_items else []
+    def text_done(self, event: Any, kind: Spoken, key: str, text: str) -> list[Chunk]:
+        """Show the rest of a whole text, whose deltas may have stopped early."""
+        item = self.list.of_event(event, "reasoning" if kind == "reasoning" else "message")
+        place = ("summary" if key == "summary_index" else "content", get_index(event, key) or 0)
+        return self._rest(item, place, kind, text)
 
-    def _rest_of_message(self, index: int | None, item: Any) -> list[Chunk]:
+    def part_done(self, event: Any, kind: Spoken, key: str) -> list[Chunk]:
+        """Show the rest of a content part."""
+        pieces = list(read_content(get(event, "part"), kind))
+        spoken = _spoken(pieces)
+        if not spoken:
+            return []
+        return self.text_done(event, spoken[0].kind, key, "".join(each.value for each in spoken))
+
+    def done(self, index: int | None, given: Any) -> list[Chunk]:
+        """Show what is new in a whole item."""
+        return self._whole(self.list.done(index, given), given)
+
+    def whole_output(self, output: Any) -> list[Chunk]:
+        """Show what is new in the output of a whole response."""
+        if not isinstance(output, list | tuple):
+            return self._whole_text(output) if output else []
+        listed = [given for given in output if given is not None]
+        return [
+            chunk for item, given in self.list.matched(listed) for chunk in self._whole(item, given)
+        ]
+
+    def end(self) -> list[Chunk]:
+        """Show what was held back, and give calls that were never whole what they have."""
+        chunks = self.leftovers()
+        return [*chunks, *self.calls.end(self.list)]
+
+    def leftovers(self) -> list[Chunk]:
+        """Show what was held back: texts behind a gap, audio, and values that nobody reads."""
         chunks: list[Chunk] = []
-        for content_index, content in enumerate(get_list(item, "content")):
-            place = (index, "content_index", content_index)
-            if place not in self._streamed:
-                chunks += self._output.speech.text(place, get_text(content, "text"))
-                chunks += self._output.refusal(place, get_text(content, "refusal"))
-            for annotation in get_list(content, "annotations"):
-                chunks += source_of(self._recording, self._recording.unread("openai"), annotation)
+        for item in self.list:
+            held, item.held = item.held, None
+            for place, pieces in (held or {}).items():
+                kind: Spoken = "reasoning" if item.kind == "reasoning" else "text"
+                chunks += self._say(item, place, kind, "".join(pieces))
+            if not item.done:
+                for kind_of_delta, pieces in item.pending.items():
+                    self.remains.add(kind_of_delta, "".join(pieces))
+                item.pending.clear()
+        pieces, self._audio = self._audio, []
+        if pieces and (file := audio_file(pieces)):
+            chunks += self._recording.file(*file)
+        return [*chunks, *self.remains.keep()]
+
+    def hear(self, data: str) -> None:
+        """Take a piece of streamed audio."""
+        self._audio.append(data)
+
+    @property
+    def said_anything(self) -> bool:
+        return any(item.shown for item in self.list)
+
+    def _whole(self, item: Item, given: Any) -> list[Chunk]:
+        chunks = self._read(item, given)
+        if not item.done:
+            item.done, item.held = True, None
+            item.pending.clear()
+        item.given = content_of(given)
         return chunks
 
-    def _rest_of_reasoning(self, index: int | None, item: Any) -> list[Chunk]:
+    def _read(self, item: Item, given: Any) -> list[Chunk]:
+        if item.kind == "message":
+            rest = self._contents(item, "content", get(given, "content"), "text")
+            return [*rest, *self._output.speech.end()]
+        if item.kind == "reasoning":
+            chunks = self._contents(item, "summary", get(given, "summary"), "reasoning")
+            chunks += self._contents(item, "content", get(given, "content"), "reasoning")
+            return [*chunks, *self._end_reasoning(item, given)]
+        if is_call(item.kind):
+            return self.calls.whole(item, given)
+        if item.kind == "mcp_approval_request":
+            # The raw item is what `other_items` has always sent for a question.
+            raw = self._other_items and not item.done
+            return [*self.calls.ask(given), *(self._other(item.kind, given) if raw else [])]
+        if is_result(item.kind):
+            return self.calls.result(item, given)
+        return [] if item.done else self._other(item.kind, given)
+
+    def _other(self, kind: str, given: Any) -> list[Chunk]:
+        if self._other_items:
+            return self._recording.builder.data("openai-item", to_json(given))
+        if kind not in _NO_CONTENT:
+            return self._recording.unread("openai").keep(f"item {kind}", to_json(given))
+        if get(given, "error"):
+            self._recording.unread("openai").lose(f"error of {kind}")
+        return []
+
+    def _contents(self, item: Item, field: str, contents: Any, kind: Spoken) -> list[Chunk]:
+        listed = contents if isinstance(contents, list | tuple) else (contents,)
         chunks: list[Chunk] = []
-        for field, key in (("summary", "summary_index"), ("content", "content_index")):
-            for part_index, part in enumerate(get_list(item, field)):
-                place = (index, key, part_index)
-                if place not in self._streamed:
-                    chunks += self._output.speech.reasoning(place, get_text(part, "text"))
+        for index, content in enumerate(listed):
+            pieces = list(read_content(content, kind))
+            if spoken := _spoken(pieces):
+                text = "".join(piece.value for piece in spoken)
+                last = index == len(listed) - 1
+                chunks += self._rest(item, (field, index), spoken[0].kind, text, last=last)
+            for piece in pieces:
+                chunks += self._beside(item, piece)
         return chunks
 
-    def _end_reasoning(self, item: Any) -> list[Chunk]:
-        encrypted = get_text(item, "encrypted_content") if self._encrypted_reasoning else ""
-        if not encrypted:
+    def _beside(self, item: Item, piece: Piece) -> list[Chunk]:
+        if piece.kind == "source":
+            return source_of(self._recording, self._recording.unread("openai"), piece.value)
+        if piece.kind == "file":
+            return self._recording.file(*piece.value)
+        if piece.kind == "audio" and not item.done and not self._audio:
+            self._audio.append(piece.value)
+        if piece.kind == "unread" and not item.done:
+            return self._recording.unread("openai").keep("content", piece.value)
+        return []
+
+    def _rest(
+        self, item: Item, place: Place, kind: Spoken, text: str, *, last: bool = True
+    ) -> list[Chunk]:
+        """Show the end of a whole text that its deltas have not shown."""
+        shown, field = "".join(item.shown.get(place, ())), place[0]
+        if item.held is not None:
+            item.held.pop(place, None)
+        if shown.startswith(text):
+            # Without indexes, the deltas of the next content came under the same place.
+            if not last and len(shown) > len(text) and (field, place[1] + 1) not in item.shown:
+                item.shown[place] = [text]
+                item.shown[(field, place[1] + 1)] = [shown[len(text) :]]
+            return []
+        if text.startswith(shown):
+            if not shown and self._is_repeated(item, text):
+                return []
+            return self._say(item, place, kind, text[len(shown) :])
+        if shown.strip() != text.strip() and not self._is_repeated(item, text):
+            # It is neither shown twice nor lost.
+            self.remains.add(f"{kind} that differs from its deltas", text)
+        item.shown[place] = [text]
+        return []
+
+    def _is_repeated(self, item: Item, text: str) -> bool:
+        """Whether another place of the item has this text: a thought may be summary and content."""
+        return any("".join(pieces) == text for pieces in item.shown.values())
+
+    def _say(self, item: Item, place: Place, kind: Spoken, text: str) -> list[Chunk]:
+        if not text:
+            return []
+        begins = place not in item.shown
+        item.shown.setdefault(place, []).append(text)
+        where = (item.number, place)
+        if kind == "refusal":
+            return self._output.refusal(where, text)
+        if kind == "text":
+            return self._output.speech.text(where, text)
+        chunks = self._end_summary(item) if begins and item.encrypts else []
+        return [*chunks, *self._output.speech.reasoning(where, text)]
+
+    def _end_summary(self, item: Item) -> list[Chunk]:
+        """End a part of the thoughts whose state comes with the last part."""
+        return _with_state(self._output.speech.end(), {"itemId": item.item_id})
+
+    def _end_reasoning(self, item: Item, given: Any) -> list[Chunk]:
+        encrypted = get_text(given, "encrypted_content") if self._encrypted_reasoning else ""
+        if not encrypted or get_text(item.given, "encrypted_content"):
             return self._output.speech.end()
-        ids = {"itemId": get_text(item, "id"), "reasoningEncryptedContent": encrypted}
-        *before, end = self._output.speech.end_reasoning()
-        return [*before, {**end, "providerMetadata": {"openai": ids}}]
+        ids = {"itemId": get_text(given, "id"), "reasoningEncryptedContent": encrypted}
+        return _with_state(self._output.speech.end_reasoning(), ids)
 
-    def _whole_call(self, index: int | None, item: Any) -> list[Chunk]:
-        kind, item_id = get_text(item, "type"), get_text(item, "id")
-        call = self.call(index, item_id)
-        chunks = self.added(index, item) if call is None else []
-        call = call or self._calls[index if index is not None else item_id]
-        if kind == "function_call":
-            arguments = get_text(item, "arguments") or call.arguments
-            return [*chunks, *self._output.call_with_json(call, arguments)]
-        if kind == "custom_tool_call":
-            text = get_text(item, "input") or call.arguments
-            return [*chunks, *self._output.call_with(call, text)]
-        chunks += self._output.call_with(call, tool_input(item))
-        return [*chunks, *self._found(call, item)] if call.provider_executed else chunks
-
-    def _found(self, call: StreamedCall, item: Any) -> list[Chunk]:
-        known = self._builder.call(call.published or "")
-        if known is None or known.state == "done":
+    def _whole_text(self, output: Any) -> list[Chunk]:
+        if self.said_anything:
             return []
-        if failed(item):
-            return self._builder.tool_error(call.published or "", FAILED_TEXT)
-        if has_result_item(item):
-            self._awaited = call
-            return []
-        image = image_url(item)
-        chunks = [] if image is None else self._builder.file(image[0], media_type=image[1])
-        return [*chunks, *self._builder.tool_output(call.published or "", tool_output(item))]
-
-    def _result(self, call_id: str, output: Any) -> list[Chunk]:
-        # A result that names no call belongs to the provider's call before it.
-        awaited = "" if self._awaited is None else self._awaited.published or ""
-        published = self._recording.calls.find(call_id) or "" if call_id else awaited
-        known = self._builder.call(published)
-        if known is None or known.state == "done":
-            logger.debug("leaving out a result, since no call waits for it")
-            return []
-        return self._builder.tool_output(published, output)
+        return self._contents(self.list.of_event(None, "message"), "content", output, "text")
 
 
-def _new_call(item: Any) -> StreamedCall | None:
-    """Return the tool call that an item begins, or None if it is another kind of item."""
-    kind, item_id = get_text(item, "type"), get_text(item, "id")
-    call_id = get_text(item, "call_id") or item_id
-    if kind in ("function_call", "custom_tool_call"):
-        return StreamedCall(call_id, get_text(item, "name") or "unknown")
-    if not is_tool(item):
-        return None
-    by_provider = is_server_tool(item)
-    if by_provider and not has_result_item(item):
-        call_id = item_id
-    return StreamedCall(call_id, tool_name(item), provider_executed=by_provider)
+def _spoken(pieces: Sequence[Piece]) -> list[Any]:
+    return [piece for piece in pieces if piece.kind in _SPOKEN]
+
+
+def _with_state(chunks: list[Chunk], state: dict[str, str]) -> list[Chunk]:
+    """Put state on the end of the thoughts, the last chunk."""
+    if not chunks or chunks[-1]["type"] != "reasoning-end":
+        return chunks
+    return [*chunks[:-1], {**chunks[-1], "providerMetadata": {"openai": state}}]

@@ -1,68 +1,143 @@
-"""Reads the input and the result of tools that the model's provider runs.
+"""Reads calls and results of tools that are no functions of the program.
 
-The tables follow the item types of the Responses API.
+Most of them run at the model's provider. The tables follow the item types of the Responses API,
+openai-python 3.57.0; items of other types are read by the form of their names.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from monostream_ai.recording.fields import get, get_text, to_json
+from monostream_ai.openai.content import File
+from monostream_ai.recording.fields import get, get_list, get_text, named_fields, to_json
 
-CLIENT_TOOLS: Final = frozenset({"local_shell_call", "apply_patch_call", "computer_call"})
+_CLIENT_TOOLS: Final = frozenset({"local_shell_call", "apply_patch_call", "computer_call"})
 """Calls that the program itself has to execute, like functions."""
 
-_SERVER_TOOLS: Final = frozenset(
-    {
-        "web_search_call",
-        "file_search_call",
-        "code_interpreter_call",
-        "image_generation_call",
-        "mcp_call",
-        "shell_call",
-        "tool_search_call",
-    }
-)
+_WITHOUT_SUFFIX: Final = frozenset({"program"})
+"""Types of calls that do not end with `_call`."""
 
 RESULT_ITEMS: Final[Mapping[str, str]] = {
     "shell_call_output": "output",
     "tool_search_output": "tools",
+    "program_output": "result",
 }
 """Items that hold the result of another item, and the field that holds it."""
 
 _INPUTS: Final = ("action", "operation", "arguments")
 _OUTPUTS: Final = ("results", "outputs", "output")
+_NO_INPUT: Final = frozenset(
+    {
+        "type",
+        "id",
+        "call_id",
+        "name",
+        "status",
+        "agent",
+        "caller",
+        "created_by",
+        "execution",
+        "environment",
+        "error",
+        "fingerprint",
+        "server_label",
+        "approval_request_id",
+        "result",
+        "tools",
+        *_OUTPUTS,
+    }
+)
+
+XAI_TOOLS: Final = frozenset(
+    {
+        "web_search_with_snippets",
+        "browse_page",
+        "x_user_search",
+        "x_keyword_search",
+        "x_semantic_search",
+        "x_thread_fetch",
+        "view_image",
+        "view_x_video",
+    }
+)
+"""Names of xAI's own tools, which it reports as custom calls.
+
+Source: vercel/ai, @ai-sdk/xai, src/responses/xai-responses-language-model.ts.
+"""
+_LOADING_TOOLS: Final = frozenset({"tool_search", "namespace"})
+"""Tools that bring others, so that the list of a request is not complete."""
 
 
-def is_server_tool(item: Any) -> bool:
-    """Whether the provider executes this call; two kinds may be executed by either side."""
-    local = get(item, "environment", "type") == "local" or get(item, "execution") == "client"
-    return get_text(item, "type") in _SERVER_TOOLS and not local
+def is_call(kind: str) -> bool:
+    return kind.endswith("_call") or kind in _WITHOUT_SUFFIX
 
 
-def is_tool(item: Any) -> bool:
-    return get_text(item, "type") in _SERVER_TOOLS | CLIENT_TOOLS
+def is_result(kind: str) -> bool:
+    return kind.endswith("_output")
 
 
-def has_result_item(item: Any) -> bool:
+def is_by_provider(item: Any, tools: Any) -> bool:
+    """Whether the provider executes this call.
+
+    Args:
+        tools: The tools of the request, as the response repeats them. A custom call of a tool that
+            is not among them is the provider's own.
+    """
+    kind = get_text(item, "type")
+    if kind == "custom_tool_call":
+        return not _is_declared(get_text(item, "name"), tools)
+    if kind == "shell_call":
+        return get_text(item, "environment", "type").startswith("container")
+    if kind == "tool_search_call":
+        return get_text(item, "execution") != "client"
+    return kind != "function_call" and kind not in _CLIENT_TOOLS
+
+
+def waits_for_item(item: Any) -> bool:
     """Whether the result comes as an item of its own."""
-    return get_text(item, "type") in ("shell_call", "tool_search_call")
+    kind = get_text(item, "type")
+    return kind in ("shell_call", "tool_search_call", "program") or (
+        bool(get_text(item, "call_id")) and not has_output(item)
+    )
+
+
+def has_output(item: Any) -> bool:
+    return any(get(item, key) not in (None, "", [], {}) for key in _OUTPUTS)
 
 
 def tool_name(item: Any) -> str:
-    kind = get_text(item, "type")
-    return f"mcp.{get_text(item, 'name')}" if kind == "mcp_call" else kind.removesuffix("_call")
+    kind, name = get_text(item, "type"), get_text(item, "name")
+    if kind in ("function_call", "custom_tool_call"):
+        return name
+    return f"mcp.{name}" if kind == "mcp_call" else name_of_call(kind)
+
+
+def name_of_call(kind: str) -> str:
+    """Return the name of the tool for a type of calls or results."""
+    return kind.removesuffix("_output").removesuffix("_call")
 
 
 def tool_input(item: Any) -> Any:
     """Return the input of the tool as JSON."""
+    if get(item, "type") == "image_generation_call":
+        prompt = get_text(item, "revised_prompt")
+        return {"revised_prompt": prompt} if prompt else {}
+    given = {
+        key: to_json(value)
+        for key, value in named_fields(item).items()
+        if key not in _NO_INPUT and value not in (None, "", [])
+    }
     for key in ("queries", "code"):
         if get(item, key) is not None:
             return {key: to_json(get(item, key))}
-    found: Any = next((value for key in _INPUTS if (value := get(item, key)) is not None), {})
-    return _decoded(found) if isinstance(found, str) else to_json(found)
+    found = [key for key in _INPUTS if key in given]
+    if not found:
+        return given
+    alone = get_text(item, "type") != "computer_call" or len(given) == 1
+    value = given[found[0]]
+    return (_decoded(value) if isinstance(value, str) else value) if alone else given
 
 
 def tool_output(item: Any) -> Any:
@@ -73,18 +148,43 @@ def tool_output(item: Any) -> Any:
     return _decoded(found) if isinstance(found, str) else to_json(found)
 
 
+def result_of(item: Any) -> Any:
+    """Return the result in an item of its own as JSON."""
+    key = RESULT_ITEMS.get(get_text(item, "type"))
+    keys = (key,) if key else (*_OUTPUTS, "result", "tools")
+    found = next((value for key in keys if (value := get(item, key)) is not None), None)
+    if found is not None:
+        return to_json(found)
+    rest = named_fields(item).items()
+    return {name: to_json(value) for name, value in rest if name not in ("type", "id", "call_id")}
+
+
 def failed(item: Any) -> bool:
     return get(item, "status") == "failed" or bool(get(item, "error"))
 
 
-def image_url(item: Any) -> tuple[str, str] | None:
-    """Return the data URL and the media type of a generated image, None for any other item."""
+def image_of(item: Any) -> File | None:
+    """Return a generated image, or None for any other item."""
     data = get_text(item, "result")
     if get(item, "type") != "image_generation_call" or not data:
         return None
     image_format = get_text(item, "output_format") or "png"
     media_type = "image/svg+xml" if image_format == "svg" else f"image/{image_format}"
-    return f"data:{media_type};base64,{data}", media_type
+    return File(f"data:{media_type};base64,{data}", media_type)
+
+
+def _is_declared(name: str, tools: Any) -> bool:
+    listed = list(_all_tools(tools))
+    if name in {get_text(tool, "name") for tool in listed}:
+        return True
+    complete = bool(listed) and not any(get(tool, "type") in _LOADING_TOOLS for tool in listed)
+    return not complete and name not in XAI_TOOLS
+
+
+def _all_tools(tools: Any) -> Iterator[Any]:
+    for tool in tools if isinstance(tools, list | tuple) else ():
+        yield tool
+        yield from get_list(tool, "tools")
 
 
 def _decoded(text: str) -> Any:

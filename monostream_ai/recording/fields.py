@@ -5,7 +5,7 @@ Events are objects of any SDK version, or plain dicts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from monostream_ai.ui_messages import to_json_value
@@ -50,4 +50,12 @@ def to_json(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
     to_dict = getattr(value, "to_dict", None)
-    return to_json_value(value if to_dict is None else to_dict())
+    return to_json_value(value if to_dict is None else _as_dict(to_dict))
+
+
+def _as_dict(to_dict: Callable[..., Any]) -> Any:
+    try:
+        # A value of another type than the SDK expects would make pydantic warn.
+        return to_dict(warnings=False)
+    except TypeError:
+        return to_dict()

@@ -44,13 +44,16 @@ class ModelOutput:
     """Maps one response.
 
     `complete` is True once the model has said why it stopped; `failure` is set if it never will.
-    `leftovers` returns what its mapper still holds back, if the response is cut or fails.
+    `leftovers` returns what its mapper still holds back, if the response is cut or fails. A
+    response that `may_go_on` in another stream keeps all of that, and its open parts, when it is
+    cut: the next response or the end of the message closes them.
     """
 
     def __init__(self, recording: Recording) -> None:
         self.complete = False
         self.failure: MonostreamError | None = None
         self.leftovers: Callable[[], list[Chunk]] = list
+        self.may_go_on = False
         self.speech = Speech(recording.builder, recording.new_part_id)
         self._recording = recording
         self._builder = recording.builder
@@ -128,8 +131,11 @@ class ModelOutput:
         Args:
             failure: The error that the model reported; None if the stream was cut.
         """
+        cut = failure is None and self.failure is None
         self.failure = self.failure or failure or TruncatedStream()
         self.complete = False
+        if cut and self.may_go_on:
+            return []
         chunks = [*self.leftovers(), *self._builder.finish_step()]
         # The end of the step has closed the open part, so this adds nothing: it only forgets it.
         return [*chunks, *self.speech.end()]

@@ -40,7 +40,8 @@ def check_message(chunks: list[Chunk]) -> None:
     tools = [
         chunk
         for chunk in chunks
-        if chunk["type"].startswith("tool-") and chunk["type"] != "tool-input-delta"
+        if chunk["type"].startswith(("tool-input", "tool-output"))
+        and chunk["type"] != "tool-input-delta"
     ]
     assert all(chunk["dynamic"] for chunk in tools)
     message = reduce_chunks(chunks)

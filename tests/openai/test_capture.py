@@ -199,8 +199,11 @@ async def test_a_stream_does_not_wait_for_a_store_that_does_not_answer(
         assert "".join(texts(await stored(service))) == "token " * MANY
 
 
-async def test_encrypted_reasoning_is_kept_if_asked(service: Service) -> None:
-    await record(service, events_of("responses/reasoning_summary"), encrypted_reasoning=True)
+async def test_encrypted_reasoning_is_kept_unless_refused(service: Service) -> None:
+    await record(service, events_of("responses/reasoning_summary"), encrypted_reasoning=False)
+    assert "gAAAA1" not in str(await stored(service))
+
+    await record(service, events_of("responses/reasoning_summary"))
 
     parts = [
         part

@@ -30,6 +30,7 @@ class Vendor:
     """
 
     def __init__(self, router: respx.Router) -> None:
+        self.router = router
         self.route = router.post(url__startswith=URL)
 
     async def create(self, name: str) -> Any:
