@@ -44,6 +44,9 @@ def to_anthropic_messages(
             them no further than that.
         allow_system: Not accepted: the API takes its instructions as `system`, apart.
         url_schemes: URL schemes allowed for a user's files; `https` and `data` by default.
+        file_ids: Ids of files uploaded to the provider that this user may name, as
+            `providerReference` or as the URL of a file; none by default. A user who could name any
+            id would read the files of others.
         max_bytes: UTF-8 bytes that may reach the model, all messages together; 32 MiB by default.
             The API charges for each of them.
         convert_data_part: Returns the content block, in the API's format, for a user's `data-*`
@@ -122,7 +125,7 @@ def _content(content: str | FileInput | Item) -> Item:
         content.base64 is None and content.media_type.startswith("image/")
     ):
         return {"type": "image", "source": _source(content)}
-    if content.media_type == PDF:
+    if content.media_type == PDF or content.file_id is not None:
         return {"type": "document", "source": _source(content), **title}
     if content.media_type.startswith("text/") and content.base64 is not None:
         return {"type": "document", "source": _plain_text(content), **title}
@@ -133,6 +136,8 @@ def _content(content: str | FileInput | Item) -> Item:
 
 
 def _source(file: FileInput) -> Item:
+    if file.file_id is not None:
+        return {"type": "file", "file_id": file.file_id}
     if file.base64 is None:
         return {"type": "url", "url": file.url}
     return {"type": "base64", "media_type": file.media_type, "data": file.base64}

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from monostream_ai.ui_messages import Chunk, UIMessageBuilder, chunks_of_message
-from monostream_ai.ui_messages.json_values import MAX_SAFE_INTEGER
+from monostream_ai.ui_messages import Chunk, UIMessageBuilder
+from monostream_ai.ui_messages.model_output import usage_in
 
 
 class PendingCall(NamedTuple):
@@ -130,14 +130,11 @@ class AgentMessage(UIMessageBuilder):
         return call is not None and call.state == "called" and not call.running
 
     def _adopt(self, message: Mapping[str, Any]) -> None:
-        parts, metadata = message.get("parts"), message.get("metadata")
+        metadata = message.get("metadata")
         if isinstance(metadata, Mapping):
             self.earlier_reason = metadata.get("finishReason")
-            self.earlier_usage = _counts(metadata.get("usage"))
-        chunks = chunks_of_message({"parts": parts if isinstance(parts, list) else []})
-        calls = [chunk for chunk in chunks if "toolCallId" in chunk]
-        self._open.adopt(calls)
-        for chunk in calls:
+            self.earlier_usage = usage_in(metadata)
+        for chunk in self.adopt(message):
             self._adopt_call(chunk)
         self.earlier_calls = list(self._open.calls)
 
@@ -146,13 +143,3 @@ class AgentMessage(UIMessageBuilder):
             self._inputs[chunk["toolCallId"]] = chunk["input"]
         elif chunk["type"] == "tool-approval-request":
             self._undecided[chunk["toolCallId"]] = None
-
-
-def _counts(usage: Any) -> dict[str, int]:
-    if not isinstance(usage, Mapping):
-        return {}
-    return {
-        str(name): count
-        for name, count in usage.items()
-        if isinstance(count, int) and not isinstance(count, bool) and 0 < count <= MAX_SAFE_INTEGER
-    }

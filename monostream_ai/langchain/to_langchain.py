@@ -54,6 +54,9 @@ def to_langchain_messages(
         allow_system: Accept system messages too. Off by default: a client could replace your
             instructions.
         url_schemes: URL schemes allowed for a user's files; `https` and `data` by default.
+        file_ids: Ids of files uploaded to the provider that this user may name, as
+            `providerReference` or as the URL of a file; none by default. A user who could name any
+            id would read the files of others.
         max_bytes: UTF-8 bytes that may reach the model, all messages together; 32 MiB by default.
             A provider charges for each of them.
         convert_data_part: Returns the content block for a user's `data-*` part, or None to leave it
@@ -89,7 +92,10 @@ def _block(content: str | FileInput | Block) -> Block:
 def _file(file: FileInput) -> Block:
     kind, data = file.media_type.partition("/")[0], file.base64
     block: Block = {"type": kind if kind in MEDIA_KINDS else "file", "mime_type": file.media_type}
-    block.update({"url": file.url} if data is None else {"base64": data})
+    if file.file_id is not None:
+        block["file_id"] = file.file_id
+    else:
+        block.update({"url": file.url} if data is None else {"base64": data})
     if file.filename is not None:
         # OpenAI refuses a document without a name.
         block["extras"] = {"filename": file.filename}

@@ -5,7 +5,9 @@ The mapping to chunks is in `events`, `chat` and `responses`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from monostream_ai._writing.publisher import Publisher
 from monostream_ai.openai.events import EventMapper
@@ -14,6 +16,7 @@ from monostream_ai.recording.streams import E, Stream
 from monostream_ai.recording.sync_capture import SyncCapture, record_sync
 from monostream_ai.threads import SyncPublisher
 from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.protocol import note_continued
 
 
 def capture(
@@ -22,6 +25,7 @@ def capture(
     *,
     encrypted_reasoning: bool = True,
     other_items: bool = False,
+    continued: Mapping[str, Any] | None = None,
 ) -> Capture[E]:
     """Iterate over the stream's own events, and record them to an open publisher as chunks.
 
@@ -38,6 +42,9 @@ def capture(
             includes it, as `providerMetadata`: `to_openai_input` gives it back. It is large.
         other_items: Send output items that have no chunks of their own, such as the tools of an MCP
             server, as `data-openai-item`. Otherwise those of an unknown type are `data-unread`.
+        continued: The assistant `UIMessage` that this version goes on with, as after an approval:
+            its calls can get their results, and its usage is added. A turn of the chat routes knows
+            its message already.
 
     Raises:
         TypeError: `stream` is no stream: `stream=True` or an `await` is missing. Or `pub` is no
@@ -46,7 +53,10 @@ def capture(
             capture to use.
     """
     mapper = partial(EventMapper, encrypted_reasoning=encrypted_reasoning, other_items=other_items)
-    return record(stream, pub, mapper)
+    events = record(stream, pub, mapper)
+    if continued is not None:
+        note_continued(pub, continued)
+    return events
 
 
 async def consume(
@@ -55,14 +65,20 @@ async def consume(
     *,
     encrypted_reasoning: bool = True,
     other_items: bool = False,
+    continued: Mapping[str, Any] | None = None,
 ) -> None:
     """Record a stream to its end, and return when it is durable.
 
     Arguments and errors are those of `capture`.
     """
-    async for _ in capture(
-        stream, pub, encrypted_reasoning=encrypted_reasoning, other_items=other_items
-    ):
+    events = capture(
+        stream,
+        pub,
+        encrypted_reasoning=encrypted_reasoning,
+        other_items=other_items,
+        continued=continued,
+    )
+    async for _ in events:
         pass
 
 
@@ -72,6 +88,7 @@ def capture_sync(
     *,
     encrypted_reasoning: bool = True,
     other_items: bool = False,
+    continued: Mapping[str, Any] | None = None,
 ) -> SyncCapture[E]:
     """Iterate over the stream's own events, and record them to a `SyncPublisher`.
 
@@ -83,4 +100,7 @@ def capture_sync(
         PublisherClosed: The publisher's `with` block has not begun, or has ended.
     """
     mapper = partial(EventMapper, encrypted_reasoning=encrypted_reasoning, other_items=other_items)
-    return record_sync(stream, pub, mapper)
+    events = record_sync(stream, pub, mapper)
+    if continued is not None:
+        note_continued(pub.publisher, continued)
+    return events

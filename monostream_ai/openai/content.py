@@ -58,8 +58,10 @@ _TEXT_KEYS: Final[Mapping[str, Spoken | None]] = {
 
 _FILE_TYPES: Final[Mapping[object, str]] = {
     **dict.fromkeys(("image_url", "image", "output_image", "input_image"), "image/png"),
+    **dict.fromkeys(("image-url", "image-data"), "image/png"),
     **dict.fromkeys(("video_url", "video"), "video/mp4"),
     **dict.fromkeys(("file", "output_file", "input_file"), "application/octet-stream"),
+    **dict.fromkeys(("media", "file-url", "file-data"), "application/octet-stream"),
 }
 _AUDIO_TYPES: Final = frozenset({"audio", "output_audio", "input_audio", "audio_url"})
 _URL_KEYS: Final = ("image_url", "video_url", "audio_url", "file_url", "url", "file_data")

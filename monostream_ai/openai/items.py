@@ -76,11 +76,11 @@ class Items:
         return self.text_done(event, spoken[0].kind, key, "".join(each.value for each in spoken))
 
     def done(self, index: int | None, given: Any) -> list[Chunk]:
-        """Show what is new in a whole item."""
+        """Show the content of a whole item that its deltas have not shown."""
         return self._whole(self.list.done(index, given), given)
 
     def whole_output(self, output: Any) -> list[Chunk]:
-        """Show what is new in the output of a whole response."""
+        """Show the content of a whole response that no event before has shown."""
         if not isinstance(output, list | tuple):
             return self._whole_text(output) if output else []
         listed = [given for given in output if given is not None]
@@ -137,7 +137,7 @@ class Items:
         if is_call(item.kind):
             return self.calls.whole(item, given)
         if item.kind == "mcp_approval_request":
-            # The raw item is what `other_items` has always sent for a question.
+            # With `other_items`, pages have always got the raw question.
             raw = self._other_items and not item.done
             return [*self.calls.ask(given), *(self._other(item.kind, given) if raw else [])]
         if is_result(item.kind):

@@ -15,7 +15,7 @@ MAX_CHARACTERS: Final = 256 * 1024
 
 
 class Remains:
-    """What a response holds besides the content that its mapper reads."""
+    """Values of one response besides the content that its mapper reads."""
 
     def __init__(self, unread: Unread) -> None:
         self._unread = unread

@@ -6,13 +6,15 @@ A tool loop captures several responses, and each of them continues the same mess
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from monostream_ai._writing.publisher import Publisher
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
 from monostream_ai.ui_messages.browser_safety import is_link
 from monostream_ai.ui_messages.call_ids import CallIds
-from monostream_ai.ui_messages.model_output import Summary
+from monostream_ai.ui_messages.model_output import Summary, usage_in
+from monostream_ai.ui_messages.protocol import continued_by
 from monostream_ai.ui_messages.unread import Unread
 
 
@@ -20,20 +22,29 @@ class Recording:
     """State shared by the captures of one publisher.
 
     It keeps ids unique in the message, shows each source and file once, and adds up the usage.
+
+    Args:
+        continued: The assistant message that this one continues: its calls can be answered here,
+            and its usage is added. It comes from a client, so malformed parts are ignored.
     """
 
-    def __init__(self, builder: UIMessageBuilder) -> None:
+    def __init__(
+        self, builder: UIMessageBuilder, continued: Mapping[str, Any] | None = None
+    ) -> None:
         self.builder = builder
+        earlier = {} if continued is None else continued
         self.refused_calls: set[str] = set()
         """Published ids of calls whose arguments are no JSON. That error is their result."""
-        self.calls = CallIds(builder)
+        self.calls = CallIds(builder, _calls_in(builder.adopt(earlier)))
         self.state: dict[type[Any], Any] = {}
         """State that the mappers of one SDK share, by its class."""
         self._calls_made = 0
         self._parts = 0
-        self._sources: set[str] = set()
-        self._usages: list[dict[str, int]] = []
-        self._summary = Summary(builder)
+        self._sources = set(_sources_in(earlier))
+        metadata = earlier.get("metadata")
+        usage = usage_in(metadata) if isinstance(metadata, Mapping) else {}
+        self._usages = [usage]
+        self._summary = Summary(builder, {"usage": dict(usage)} if usage else None)
         self._unread: dict[str, Unread] = {}
 
     def unread(self, sdk: str) -> Unread:
@@ -103,5 +114,17 @@ def recording_of(pub: Publisher[Chunk]) -> Recording:
     recording = pub._adapter_state.get(Recording)
     if recording is None:
         builder = UIMessageBuilder(message_id=pub.message_id, send_start=pub.next_id == 0)
-        recording = pub._adapter_state[Recording] = Recording(builder)
+        recording = pub._adapter_state[Recording] = Recording(builder, continued_by(pub))
     return recording
+
+
+def _calls_in(chunks: list[Chunk]) -> list[str]:
+    return list(dict.fromkeys(chunk["toolCallId"] for chunk in chunks))
+
+
+def _sources_in(message: Mapping[str, Any]) -> Iterator[str]:
+    parts = message.get("parts")
+    for part in parts if isinstance(parts, list) else ():
+        source_id = part.get("sourceId") if isinstance(part, Mapping) else None
+        if isinstance(source_id, str):
+            yield source_id

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from monostream_ai.errors import InvalidChunk
 from monostream_ai.ui_messages.chunks import Chunk, check_chunk
+from monostream_ai.ui_messages.message_chunks import chunks_of_message
 from monostream_ai.ui_messages.open_parts import Call, OpenParts, PartKind, stop_mark
 
 
@@ -53,6 +55,20 @@ class UIMessageBuilder:
     def call(self, call_id: str) -> Call | None:
         """Return a tool call of this message, or None if it has no call with this id."""
         return self._open.calls.get(call_id)
+
+    def adopt(self, message: Mapping[str, Any]) -> list[Chunk]:
+        """Let the calls of an assistant message be answered here, which this message continues.
+
+        The message may come from a client, so malformed parts are ignored.
+
+        Returns:
+            The chunks of its calls, which are not to be sent again.
+        """
+        parts = message.get("parts")
+        chunks = chunks_of_message({"parts": parts if isinstance(parts, list) else []})
+        calls = [chunk for chunk in chunks if "toolCallId" in chunk]
+        self._open.adopt(calls)
+        return calls
 
     def start(self) -> list[Chunk]:
         """Return `start` unless it was sent. Every other method sends it first if needed."""

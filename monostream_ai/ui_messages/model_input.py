@@ -7,7 +7,7 @@ import binascii
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, TypedDict
+from typing import Any, Final, NamedTuple, TypeAlias, TypedDict
 from urllib.parse import unquote_to_bytes
 
 from monostream_ai.errors import InvalidArgument
@@ -33,23 +33,29 @@ class InputOptions(TypedDict, total=False):
 
     allow_system: bool
     url_schemes: Collection[str]
+    file_ids: Collection[str]
     max_bytes: int
     convert_data_part: ConvertDataPart | None
 
 
 @dataclass(frozen=True, slots=True)
 class FileInput:
-    """A user's file. `url` is a link, or a data URL in base64."""
+    """A user's file. `url` is a link, or a data URL in base64.
+
+    `file_id` names a file that the provider has; it is read in place of the URL.
+    """
 
     place: str
     url: str
     media_type: str
     filename: str | None
+    file_id: str | None = None
 
     @property
     def base64(self) -> str | None:
         """The content, if the message holds it."""
-        return self.url.partition(",")[2] if self.url.startswith("data:") else None
+        held = self.file_id is None and self.url.startswith("data:")
+        return self.url.partition(",")[2] if held else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +123,25 @@ class Step:
     """The text, the reasoning that has state, the calls and the approvals, in their order."""
 
 
+class _Allowed(NamedTuple):
+    """The files that a user may give to the model."""
+
+    url_schemes: Collection[str]
+    file_ids: frozenset[str]
+
+    def file_id(self, part: Part) -> str | None:
+        reference = part.get("providerReference")
+        named = [*reference.values()] if isinstance(reference, Mapping) else []
+        given = (each for each in [*named, part.get("url")] if isinstance(each, str))
+        return next((each for each in given if each in self.file_ids), None)
+
+
 def read_model_input(
     messages: Sequence[Mapping[str, Any]],
     *,
     allow_system: bool = False,
     url_schemes: Collection[str] = URL_SCHEMES,
+    file_ids: Collection[str] = (),
     max_bytes: int = MAX_BYTES,
     convert_data_part: ConvertDataPart | None = None,
 ) -> Iterator[Said | Step]:
@@ -131,6 +151,8 @@ def read_model_input(
         messages: `UIMessage`s as a client sent them, not yet validated.
         allow_system: Read system messages too, instead of leaving them out.
         url_schemes: URL schemes allowed for a user's files.
+        file_ids: Ids of uploaded files that this user may name, as `providerReference` or as the
+            URL of a file.
         max_bytes: UTF-8 bytes of all yielded contents together.
         convert_data_part: Converts a user's `data-*` part; None leaves the part out. Without this
             function all data parts are left out.
@@ -145,10 +167,12 @@ def read_model_input(
     check_texts("url_schemes", url_schemes)
     if wrong := [scheme for scheme in url_schemes if not _SCHEME.fullmatch(scheme)]:
         raise InvalidArgument(f"url_schemes holds {wrong[0]!r}: use schemes such as 'https'")
+    check_texts("file_ids", file_ids)
     check_count("max_bytes", max_bytes)
     check_function("convert_data_part", convert_data_part)
     if isinstance(messages, str | bytes) or not isinstance(messages, Sequence):
         raise InvalidArgument("the messages are not a list of UI messages")
+    allowed = _Allowed(url_schemes, frozenset(file_ids))
     for index, message in enumerate(messages):
         place = f"messages[{index}]"
         parts = message.get("parts") if isinstance(message, Mapping) else None
@@ -156,7 +180,7 @@ def read_model_input(
             raise InvalidArgument(f"{place} is not a UI message: it needs a list of parts")
         if message.get("role") == "system" and not allow_system:
             continue
-        for said in _read(message, parts, place, url_schemes, convert_data_part):
+        for said in _read(message, parts, place, allowed, convert_data_part):
             max_bytes -= _size(said)
             if max_bytes < 0:
                 raise InvalidArgument(f"{place} exceeds the size limit of this chat")
@@ -167,7 +191,7 @@ def _read(
     message: Mapping[str, Any],
     parts: Sequence[Part],
     place: str,
-    url_schemes: Collection[str],
+    allowed: _Allowed,
     convert: ConvertDataPart | None,
 ) -> Iterator[Said | Step]:
     role, message_id = (
@@ -178,8 +202,7 @@ def _read(
         yield from _steps(parts, message_id)
     elif role == "user":
         contents = [
-            _content(part, f"{place}.parts[{n}]", url_schemes, convert)
-            for n, part in enumerate(parts)
+            _content(part, f"{place}.parts[{n}]", allowed, convert) for n, part in enumerate(parts)
         ]
         if given := [content for content in contents if content]:
             yield Said("user", given, message_id)
@@ -191,11 +214,11 @@ def _read(
 
 
 def _content(
-    part: Part, place: str, url_schemes: Collection[str], convert: ConvertDataPart | None
+    part: Part, place: str, allowed: _Allowed, convert: ConvertDataPart | None
 ) -> str | FileInput | dict[str, Any] | None:
     kind = str(part.get("type"))
     if kind == "file":
-        return _file(part, place, url_schemes)
+        return _file(part, place, allowed)
     if kind.startswith("data-") and convert is not None:
         converted = convert(part)
         if converted is not None and not isinstance(converted, Mapping):
@@ -209,19 +232,22 @@ def _text(part: Part) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _file(part: Part, place: str, url_schemes: Collection[str]) -> FileInput:
+def _file(part: Part, place: str, allowed: _Allowed) -> FileInput:
     url, media_type, filename = part.get("url"), part.get("mediaType"), part.get("filename")
     if not isinstance(url, str) or not isinstance(media_type, str):
         raise InvalidArgument(f"{place} is not a file: it needs a url and a mediaType")
+    filename = filename if isinstance(filename, str) else None
+    if (file_id := allowed.file_id(part)) is not None:
+        return FileInput(place, url, media_type, filename, file_id)
     scheme, _, rest = url.partition(":")
-    if scheme.lower() not in url_schemes:
+    if scheme.lower() not in allowed.url_schemes:
         raise InvalidArgument(
             f"{place} has a URL with the scheme {scheme[:20]!r}: "
-            f"use {' or '.join(sorted(url_schemes))}"
+            f"use {' or '.join(sorted(allowed.url_schemes))}"
         )
     if scheme.lower() == "data":
         url = f"data:{media_type};base64,{_base64(rest, place)}"
-    return FileInput(place, url, media_type, filename if isinstance(filename, str) else None)
+    return FileInput(place, url, media_type, filename)
 
 
 def _base64(rest: str, place: str) -> str:
@@ -338,8 +364,12 @@ def _size(said: Said | Step) -> int:
         elif isinstance(content, ApprovalAnswer):
             texts += [encode_json(content.arguments), _state_text(content.state)]
         else:
-            texts.append(content.url if isinstance(content, FileInput) else str(content))
+            texts.append(_named(content) if isinstance(content, FileInput) else str(content))
     return sum(len(text.encode(errors="surrogatepass")) for text in texts)
+
+
+def _named(file: FileInput) -> str:
+    return file.file_id or file.url
 
 
 def _state_text(state: ProviderState) -> str:

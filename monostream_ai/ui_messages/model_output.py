@@ -13,6 +13,7 @@ from typing import Any
 
 from monostream_ai.ui_messages.builder import UIMessageBuilder
 from monostream_ai.ui_messages.chunks import Chunk
+from monostream_ai.ui_messages.json_values import MAX_SAFE_INTEGER
 from monostream_ai.ui_messages.open_parts import PartKind
 
 
@@ -194,3 +195,13 @@ class Summary:
         news = {key: value for key, value in now.items() if self._told.get(key) != value}
         self._told |= news
         return self._builder.metadata(news) if news else []
+
+
+def usage_in(metadata: Mapping[str, Any]) -> dict[str, int]:
+    """Return the token counts in the metadata of a message, which may come from a client."""
+    usage = metadata.get("usage")
+    return {
+        str(name): count
+        for name, count in (usage.items() if isinstance(usage, Mapping) else ())
+        if isinstance(count, int) and not isinstance(count, bool) and 0 < count <= MAX_SAFE_INTEGER
+    }

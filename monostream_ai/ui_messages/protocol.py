@@ -65,6 +65,8 @@ class UIMessageTranscript:
     def __init__(self, message_id: str | None = None) -> None:
         self._message_id = message_id
         self._parts = OpenParts()
+        self.continued: Mapping[str, Any] | None = None
+        """The assistant message that this version continues, as a client sent it."""
 
     def feed(self, chunk: Chunk) -> None:
         self._parts.feed(chunk)
@@ -74,6 +76,7 @@ class UIMessageTranscript:
 
         The message may come from a client, so malformed parts are ignored.
         """
+        self.continued = message
         self._parts.adopt(_calls_of_last_step(message.get("parts")))
 
     def before_terminal(self, terminal: Chunk) -> list[Chunk]:
@@ -107,6 +110,12 @@ def note_continued(pub: object, message: Mapping[str, Any]) -> None:
     transcript = getattr(pub, "_transcript", None)
     if isinstance(transcript, UIMessageTranscript):
         transcript.continues(message)
+
+
+def continued_by(pub: object) -> Mapping[str, Any] | None:
+    """Return the message that a publisher's version continues, if it was told."""
+    transcript = getattr(pub, "_transcript", None)
+    return transcript.continued if isinstance(transcript, UIMessageTranscript) else None
 
 
 def _finish(parts: OpenParts, error_text: str) -> list[Chunk]:

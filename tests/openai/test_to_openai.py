@@ -14,7 +14,11 @@ from openai.types.responses import ResponseInputItemParam
 from pydantic import TypeAdapter
 
 from monostream_ai.errors import InvalidArgument
-from monostream_ai.openai import to_openai_input, to_openai_messages
+from monostream_ai.openai import capture, to_openai_input, to_openai_messages
+from monostream_ai.ui_messages import reduce_chunks
+from tests.openai.recordings import events_of
+from tests.openai.storing import Service, record, stored
+from tests.openai.streaming import delta
 
 STEP = {"type": "step-start"}
 CHAT: TypeAdapter[Any] = TypeAdapter(list[ChatCompletionMessageParam])
@@ -307,3 +311,197 @@ def test_u10_messages_over_the_limit_of_a_chat_are_refused(convert: Convert) -> 
     assert len(convert(history, max_bytes=2 + 2 + 5)) == 3
     with pytest.raises(InvalidArgument, match=r"messages\[1\] exceeds the size limit of this chat"):
         convert(history, max_bytes=2 + 2 + 4)
+
+
+ENCRYPTED = {"itemId": "rs_1", "reasoningEncryptedContent": "gAAAA"}
+
+
+def thought(value: str, **state: Any) -> dict[str, Any]:
+    return {"type": "reasoning", "text": value, "state": "done", "providerMetadata": state}
+
+
+def test_encrypted_reasoning_goes_back_in_its_place() -> None:
+    parts = [
+        STEP,
+        thought("First.", openai={"itemId": "rs_1"}),
+        thought("Then.", openai=ENCRYPTED),
+        tool("output-available", output=1),
+        STEP,
+        thought("", openai={**ENCRYPTED, "itemId": "rs_2"}),
+        thought("unsigned", openai={"itemId": "rs_3"}),
+        thought("foreign", anthropic={"signature": "x"}),
+        text("Warm."),
+    ]
+
+    items = responses(assistant(*parts))
+
+    assert [item.get("type", "message") for item in items] == [
+        "reasoning",
+        "function_call",
+        "function_call_output",
+        "reasoning",
+        "message",
+    ]
+    assert items[0] == {
+        "type": "reasoning",
+        "id": "rs_1",
+        "summary": [
+            {"type": "summary_text", "text": "First."},
+            {"type": "summary_text", "text": "Then."},
+        ],
+        "encrypted_content": "gAAAA",
+    }
+    assert items[3]["summary"] == []
+
+
+def test_text_before_and_behind_a_call_keeps_its_order() -> None:
+    message = assistant(text("a"), tool("output-available", output=1), text("b"))
+
+    assert [item.get("content") or item["type"] for item in responses(message)] == [
+        "a",
+        "function_call",
+        "b",
+        "function_call_output",
+    ]
+    assert [(item["role"], item["content"]) for item in chat(message)] == [
+        ("assistant", "a"),
+        ("tool", "1"),
+        ("assistant", "b"),
+    ]
+
+
+def test_a_custom_call_goes_back_as_one() -> None:
+    part = tool("output-available", output="ok", input="print(1)") | {
+        "callProviderMetadata": {"openai": {"type": "custom_tool_call"}}
+    }
+
+    assert responses(assistant(part)) == [
+        {"type": "custom_tool_call", "call_id": "c1", "name": "weather", "input": "print(1)"},
+        {"type": "custom_tool_call_output", "call_id": "c1", "output": "ok"},
+    ]
+    assert chat(assistant(part))[0]["tool_calls"] == [
+        {"id": "c1", "type": "custom", "custom": {"name": "weather", "input": "print(1)"}}
+    ]
+
+
+def test_state_of_other_servers_goes_back_with_a_chat_message() -> None:
+    details = [{"type": "reasoning.encrypted", "data": "x"}]
+    signed = tool("output-available", output=1) | {
+        "callProviderMetadata": {"google": {"thoughtSignature": "sig"}}
+    }
+
+    [message, _] = chat(assistant(thought("hm", openrouter={"reasoning_details": details}), signed))
+
+    assert message["reasoning_details"] == details
+    assert message["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "sig"}}
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        {"type": "input_image", "image_url": DATA},
+        {"type": "image_url", "image_url": {"url": DATA}},
+        {"type": "image", "data": "AA==", "mimeType": "image/png"},
+        {"type": "image", "base64": "AA==", "mime_type": "image/png"},
+        {"type": "media", "data": "AA==", "mediaType": "image/png"},
+    ],
+)
+@pytest.mark.parametrize("wrapped", ["list", "alone", "MCP", "AI SDK"])
+def test_an_image_of_a_tool_is_no_base64_text(image: dict[str, Any], wrapped: str) -> None:
+    output: Any = {
+        "list": [{"type": "text", "text": "see"}, image],
+        "alone": image,
+        "MCP": {"content": [{"type": "text", "text": "see"}, image], "isError": False},
+        "AI SDK": {"type": "content", "value": [{"type": "text", "text": "see"}, image]},
+    }[wrapped]
+    part = tool("output-available", output=output)
+    said = [] if wrapped == "alone" else [{"type": "input_text", "text": "see"}]
+
+    assert responses(assistant(part))[1]["output"] == [
+        *said,
+        {"type": "input_image", "image_url": DATA, "detail": "auto"},
+    ]
+    assert "AA==" not in chat(assistant(part))[1]["content"]
+    assert "image/png" in chat(assistant(part))[1]["content"]
+
+
+def test_a_result_without_files_stays_json() -> None:
+    output = [{"type": "text", "text": "see"}]
+    part = tool("output-available", output=output)
+
+    assert responses(assistant(part))[1]["output"] == '[{"type":"text","text":"see"}]'
+
+
+@both
+def test_a_file_id_is_taken_only_if_this_user_may_name_it(convert: Convert) -> None:
+    by_url = file("application/pdf", "file-1")
+    by_reference = file("application/pdf", "data:,a", providerReference={"openai": "file-1"})
+
+    for message in (by_url, by_reference):
+        [said] = convert([message], file_ids={"file-1"})
+        part = said["content"][1]
+        assert (part.get("file") or part)["file_id"] == "file-1"
+    with pytest.raises(InvalidArgument, match=r"messages\[0\]\.parts\[1\]"):
+        convert([by_url], file_ids={"file-2"})
+    with pytest.raises(InvalidArgument):
+        convert([by_url])
+
+
+def test_an_image_is_named_by_its_id_in_a_response() -> None:
+    [message] = responses(file("image/png", "file-1"), file_ids=["file-1"])
+
+    assert message["content"][1] == {
+        "type": "input_image",
+        "file_id": "file-1",
+        "detail": "auto",
+    }
+    with pytest.raises(InvalidArgument, match="images by URL"):
+        chat(file("image/png", "file-1"), file_ids=["file-1"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["responses/reasoning_that_is_encrypted", "responses/reasoning_summary"],
+)
+async def test_the_state_of_a_recorded_answer_goes_back(service: Service, name: str) -> None:
+    await record(service, events_of(name))
+    message = {"role": "assistant", **reduce_chunks(await stored(service))}
+
+    [reasoning] = [item for item in responses(message) if item.get("type") == "reasoning"]
+
+    assert reasoning["id"] == "rs_1"
+    assert reasoning["encrypted_content"].startswith("gAAAA")
+
+
+async def test_the_state_of_openrouters_thoughts_goes_back(service: Service) -> None:
+    detail = {"type": "reasoning.text", "index": 0}
+    await record(
+        service,
+        [
+            delta(reasoning="Hm", reasoning_details=[{**detail, "text": "Hm"}]),
+            delta(reasoning=".", reasoning_details=[{**detail, "text": ".", "signature": "s"}]),
+            delta(content="Hi"),
+            delta("stop"),
+        ],
+    )
+    message = {"role": "assistant", **reduce_chunks(await stored(service))}
+
+    [said] = chat(message)
+
+    assert said["content"] == "Hi"
+    assert said["reasoning_details"] == [{**detail, "text": "Hm.", "signature": "s"}]
+
+
+async def test_the_signature_of_geminis_call_goes_back(service: Service) -> None:
+    piece = {"index": 0, "id": "c1", "function": {"name": "f", "arguments": "{}"}}
+    piece |= {"extra_content": {"google": {"thought_signature": "sig"}}}
+    async with service.publisher("chat", message_id="m1") as pub:
+        events = capture([delta("tool_calls", tool_calls=[piece])], pub)
+        async for _ in events:
+            pass
+        events.tool_result("c1", output=1)
+    message = {"role": "assistant", **reduce_chunks(await stored(service))}
+
+    [called, _] = chat(message)
+
+    assert called["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "sig"}}
