@@ -1,4 +1,4 @@
-"""Resume a killed turn from LangGraph's checkpoint: finished steps are shown again, not run again.
+"""Go on with a killed turn from LangGraph's checkpoint: finished steps are not run again.
 
 Longer than the other examples, because it plays both processes: it starts a copy of itself that
 kills itself in the middle of an answer, and then takes the turn over.
@@ -13,14 +13,12 @@ import subprocess
 import sys
 import tempfile
 from typing import Any
-from uuid import uuid4
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from langchain.agents import create_agent
 from langchain_core.language_models import FakeMessagesListChatModel
-from langchain_core.messages import AIMessage, AnyMessage
-from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.messages import AIMessage
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from monostream_ai import create_service
@@ -54,16 +52,6 @@ said = [AIMessage("I will measure.", tool_calls=[call]), AIMessage("The waves ar
 model = OfflineModel(responses=said)
 
 
-def show_again(message: AnyMessage, callback: Any) -> None:
-    run = uuid4()
-    if isinstance(message, AIMessage):
-        callback.on_chat_model_start({}, [[]], run_id=run)
-        callback.on_llm_end(LLMResult(generations=[[ChatGeneration(message=message)]]), run_id=run)
-    else:
-        callback.on_tool_start({}, "", run_id=run, tool_call_id=message.tool_call_id)
-        callback.on_tool_end(message, run_id=run)
-
-
 async def reply(turn: ChatTurn) -> None:
     # The message id stays the same when a turn runs again, so it can name the thread.
     config: Any = {"configurable": {"thread_id": turn.message_id}, "callbacks": [turn.callback]}
@@ -71,8 +59,7 @@ async def reply(turn: ChatTurn) -> None:
     async with AsyncSqliteSaver.from_conn_string(f"{directory}/graph.db") as saver:
         agent = create_agent(model, [measure], checkpointer=saver)
         before = await agent.aget_state(config)
-        for message in before.values.get("messages", asked)[len(asked) :]:
-            show_again(message, turn.callback)
+        turn.callback.show_finished(before, skip=len(asked))
         if before.next or not before.values:
             given: Any = None if before.next else {"messages": asked}
             await agent.ainvoke(given, config, durability="sync")
@@ -82,7 +69,7 @@ app = FastAPI()
 router = create_chat_router(
     service,
     reply,
-    on_lost="retry",
+    on_lost="continue",
     on_finish=lambda message, turn: finished.put(message),
     sweep_interval=0.5,
 )

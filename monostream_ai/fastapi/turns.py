@@ -78,6 +78,7 @@ class ChatTurn:
     ) -> None:
         self._assignment = assignment
         self._stored = stored
+        self._goes_on_in_text = False
         self.pub = pub
         """Takes chunks. Its version is open and has its `start`; it ends when the reply returns or
         raises.
@@ -171,14 +172,36 @@ class ChatTurn:
         from monostream_ai.langchain import StreamCallbackHandler
 
         return StreamCallbackHandler(
-            self.pub, send_start=False, continued=self._assignment.request.continued_message
+            self.pub,
+            send_start=False,
+            continued=self._assignment.request.continued_message,
+            goes_on=self._goes_on_in_text,
         )
 
-    def langchain_messages(self) -> list[BaseMessage]:
-        """Return `messages` for LangChain, without system messages, which a client could forge."""
+    def langchain_messages(self, *, with_written: bool = False) -> list[BaseMessage]:
+        """Return `messages` for LangChain, without system messages, which a client could forge.
+
+        Args:
+            with_written: End with the text that an earlier attempt has written, if there is any, so
+                that the model goes on in mid-sentence; `callback` then goes on in the same text.
+                Only for models that continue a last message of the assistant.
+
+        Raises:
+            RuntimeError: `callback` was made before, and would begin a new text.
+        """
         from monostream_ai.langchain import to_langchain_messages
 
-        return to_langchain_messages(self.messages)
+        messages = self.messages
+        if with_written and self.written.text:
+            if "callback" in self.__dict__ and not self._goes_on_in_text:
+                raise RuntimeError(
+                    "call langchain_messages(with_written=True) before turn.callback"
+                )
+            self._goes_on_in_text = True
+            # Some models refuse a prompt that ends with a space.
+            part = {"type": "text", "text": self.written.text.rstrip()}
+            messages = [*messages, {"id": self.message_id, "role": "assistant", "parts": [part]}]
+        return to_langchain_messages(messages)
 
     def resume_value(self) -> dict[str, Any] | None:
         """Return the value for `Command(resume=…)` after an approval or rejection, else None.

@@ -5,11 +5,11 @@ Besides building chunks it knows which calls wait for a human, and which calls a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
-from monostream_ai.ui_messages.model_output import usage_in
+from monostream_ai.ui_messages.model_output import OpenText, usage_in
 
 
 class PendingCall(NamedTuple):
@@ -27,6 +27,7 @@ class AgentMessage(UIMessageBuilder):
         message_id, send_start: As for `UIMessageBuilder`.
         continued: The assistant message that this turn continues: its calls can be answered here,
             as after an approval. It comes from a client, so malformed parts are ignored.
+        written: Chunks of this message that a lost publisher stored; open parts stay open.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class AgentMessage(UIMessageBuilder):
         message_id: str | None = None,
         send_start: bool = True,
         continued: Mapping[str, Any] | None = None,
+        written: Sequence[Chunk] = (),
     ) -> None:
         super().__init__(message_id=message_id, send_start=send_start)
         self._inputs: dict[str, Any] = {}
@@ -48,6 +50,35 @@ class AgentMessage(UIMessageBuilder):
         """Token counts in the metadata of the continued message."""
         if continued is not None:
             self._adopt(continued)
+        self.written_text = _text_of(written)
+        """The text that a lost publisher stored and did not take back."""
+        self._take_up(written)
+        self.earlier_calls = list(self._open.calls)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether parts are open, or calls of the program lack their result."""
+        return bool(self._open.parts) or any(
+            call.state == "streaming" or (self._waits(call_id) and not call.provider_executed)
+            for call_id, call in self._open.calls.items()
+        )
+
+    @property
+    def has_open_parts(self) -> bool:
+        return bool(self._open.parts)
+
+    @property
+    def calls_of_step(self) -> frozenset[str]:
+        """Ids of the calls in the open step."""
+        return self._open.calls_of_step
+
+    @property
+    def open_text(self) -> OpenText | None:
+        """The text part that is open, if it is the only open part."""
+        open_parts = [*self._open.parts]
+        if len(open_parts) != 1 or open_parts[0][0] != "text":
+            return None
+        return OpenText(open_parts[0][1], self.written_text[-1:].isspace())
 
     def end_provider_calls(self) -> list[Chunk]:
         """Give the calls of the provider that have no result an empty one.
@@ -136,10 +167,31 @@ class AgentMessage(UIMessageBuilder):
             self.earlier_usage = usage_in(metadata)
         for chunk in self.adopt(message):
             self._adopt_call(chunk)
-        self.earlier_calls = list(self._open.calls)
+
+    def _take_up(self, written: Sequence[Chunk]) -> None:
+        self.take_up(written)
+        for chunk in written:
+            metadata = chunk.get("messageMetadata")
+            if isinstance(metadata, Mapping):
+                self.earlier_reason = metadata.get("finishReason", self.earlier_reason)
+                self.earlier_usage = usage_in(metadata) or self.earlier_usage
+            if "toolCallId" in chunk:
+                self._adopt_call(chunk)
 
     def _adopt_call(self, chunk: Chunk) -> None:
         if chunk["type"] == "tool-input-available":
             self._inputs[chunk["toolCallId"]] = chunk["input"]
         elif chunk["type"] == "tool-approval-request":
             self._undecided[chunk["toolCallId"]] = None
+
+
+def _text_of(chunks: Sequence[Chunk]) -> str:
+    finished, step = "", list[str]()
+    for chunk in chunks:
+        if chunk["type"] == "text-delta":
+            step.append(chunk["delta"])
+        elif chunk["type"] == "start-step":
+            finished, step = finished + "".join(step), []
+        elif chunk["type"] == "reset-step":
+            step = []
+    return finished + "".join(step)

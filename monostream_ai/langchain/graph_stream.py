@@ -77,6 +77,7 @@ def record_graph(
         pub.message_id,
         send_start=send_start,
         continued=continued,
+        written=pub.written,
         runs=lambda: Runs(exclude_tags=exclude_tags, include=include),
         tool_output=tool_output,
     )

@@ -9,12 +9,12 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
@@ -22,6 +22,7 @@ from langchain_core.outputs import ChatGenerationChunk, GenerationChunk, LLMResu
 from langchain_core.tracers.context import register_configure_hook
 
 from monostream_ai.errors import InvalidArgument, MonostreamError
+from monostream_ai.langchain.finished_messages import Snapshot, finished_in
 from monostream_ai.langchain.mapper import LangChainMapper
 from monostream_ai.langchain.runs import Include, Runs
 from monostream_ai.types import check_function, check_texts, check_word
@@ -81,6 +82,9 @@ class StreamCallbackHandler(BaseCallbackHandler):
             text, since an exception may reveal secrets.
         tool_output: Makes the JSON value that a user sees for the return value of a tool: a
             `ToolMessage`, or the plain value of a tool that ran without a tool call.
+        goes_on: With a successor (`pub.written`): the prompt ends with the text that broke off, and
+            the first model goes on in that text. Otherwise a graph runs its unfinished step again:
+            what is shown of it is taken back, or, in clients that cannot do so, stays above it.
 
     Raises (also from a run that begins later, in place of a record that nobody would get):
         StreamClosed, StreamStopped, Fenced, PublisherClosed: The publisher has ended. Make a new
@@ -104,6 +108,7 @@ class StreamCallbackHandler(BaseCallbackHandler):
         include: Include | None = None,
         error_text: Callable[[BaseException], str] | None = None,
         tool_output: Callable[[Any], Any] | None = None,
+        goes_on: bool = False,
     ) -> None:
         check_sink(type(self).__name__, pub)
         check_word("nested", nested, ("hide", "show"))
@@ -120,6 +125,7 @@ class StreamCallbackHandler(BaseCallbackHandler):
             runs=partial(Runs, exclude_tags=exclude_tags, nested=nested, include=include),
             error_text=error_text,
             tool_output=tool_output,
+            goes_on=goes_on,
         )
         if continued is not None:
             note_continued(pub, continued)
@@ -139,6 +145,26 @@ class StreamCallbackHandler(BaseCallbackHandler):
         Each is a `data-unread` part of the message, and the first of a kind is logged.
         """
         return self._mapper.unread.counts
+
+    def show_finished(self, state: Snapshot | Sequence[BaseMessage], *, skip: int = 0) -> None:
+        """Show messages that a checkpoint holds, whose steps the graph will not run again.
+
+            turn.callback.show_finished(await graph.aget_state(config), skip=len(asked))
+
+        Parts that a lost publisher has stored are not shown twice: only the rest of them is, or
+        nothing. A step that belongs to none of them was not finished: the graph runs it again, and
+        it is taken back when that begins. Call it before the graph runs, also in a first run.
+
+        Args:
+            state: The state of a graph with the key `messages`, or a list of messages.
+            skip: Number of messages at its beginning that are no part of this answer.
+
+        Raises:
+            StreamClosed, StreamStopped, Fenced, PublisherClosed: The publisher has ended.
+        """
+        check_open(self._pub)
+        messages = finished_in(state)[skip:]
+        self._enter(Event(uuid4(), lambda mapper: mapper.finished(messages)))
 
     def on_chat_model_start(
         self,
@@ -281,7 +307,7 @@ class StreamCallbackHandler(BaseCallbackHandler):
 
     def _begin_message(self, pub: Sink) -> None:
         self._pub = pub
-        self._mapper = self._new_mapper(pub.message_id)
+        self._mapper = self._new_mapper(pub.message_id, written=getattr(pub, "written", ()))
 
     def _take(self, event: Event) -> None:
         push_fitting(self._pub, event.map(self._mapper))

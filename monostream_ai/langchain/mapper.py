@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 from uuid import UUID
 
-from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import (
     ChatGeneration,
     ChatGenerationChunk,
@@ -24,6 +24,7 @@ from monostream_ai.langchain.answers import Answers
 from monostream_ai.langchain.approvals import Interrupt, ask, interrupts_in, interrupts_of
 from monostream_ai.langchain.content_blocks import blocks_of
 from monostream_ai.langchain.endings import with_feedback
+from monostream_ai.langchain.finished_messages import FinishedMessages
 from monostream_ai.langchain.messages_in import Found, messages_in
 from monostream_ai.langchain.model_output import ModelOutput
 from monostream_ai.langchain.runs import Kind, Run, Runs
@@ -33,6 +34,7 @@ from monostream_ai.langchain.tool_results import ToolResults
 from monostream_ai.langchain.usage import Usage
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.call_ids import CallIds
+from monostream_ai.ui_messages.model_output import OpenText
 from monostream_ai.ui_messages.unread import Unread
 
 
@@ -46,6 +48,7 @@ class LangChainMapper:
     Args:
         runs: Decides which runs are shown.
         error_text, tool_output: As for `ToolResults`.
+        goes_on: The first model goes on in the text that is open, since its prompt ends with it.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class LangChainMapper:
         *,
         error_text: Callable[[BaseException], str] | None = None,
         tool_output: Callable[[Any], Any] | None = None,
+        goes_on: bool = False,
     ) -> None:
         self._message = message
         self._runs = runs
@@ -63,11 +67,14 @@ class LangChainMapper:
             message, self._calls, error_text=error_text, tool_output=tool_output
         )
         self._sources_and_files = SourcesAndFiles(message)
-        self._steps = Steps(message, self._sources_and_files)
+        goes_on = goes_on and bool(message.written_text)
+        self._open_text = message.open_text if goes_on else None
+        self._steps = Steps(message, self._sources_and_files, take_back=not goes_on)
         self._usage = Usage(message)
         self.unread = Unread(message, "langchain")
         self._answers = Answers()
         self._answer_numbers = itertools.count()
+        self._finished = FinishedMessages(message, self._calls, self._steps)
         self._speaking: dict[UUID, ModelOutput] = {}
         # The interrupts shown, by the root run that they passed through.
         self._asked: set[tuple[UUID, str]] = set()
@@ -79,15 +86,15 @@ class LangChainMapper:
         *,
         send_start: bool,
         continued: Mapping[str, Any] | None,
+        written: Sequence[Chunk],
         runs: Callable[[], Runs],
         **options: Any,
     ) -> Self:
-        """Return a mapper for a new message."""
-        return cls(
-            AgentMessage(message_id=message_id, send_start=send_start, continued=continued),
-            runs(),
-            **options,
+        """Return a mapper for a new message, or for the rest of one that a lost publisher began."""
+        message = AgentMessage(
+            message_id=message_id, send_start=send_start, continued=continued, written=written
         )
+        return cls(message, runs(), **options)
 
     def follows(self, run_id: UUID | None) -> bool:
         """Whether this run is open, so that runs which it starts belong to its message."""
@@ -153,6 +160,11 @@ class LangChainMapper:
         run = self._runs.start("model", run_id, parent_id, tags, metadata)
         if run.hidden:
             return self._message.start()
+        open_text, self._open_text = self._open_text, None
+        if open_text is not None:
+            self._steps.join(run_id)
+            self._speaking[run_id] = self._new_output(str(run_id), open_text=open_text)
+            return []
         chunks = self._begin_step(run_id)
         self._speaking[run_id] = self._new_output(str(run_id), structured=structured)
         return chunks
@@ -251,6 +263,20 @@ class LangChainMapper:
             name, value, data_id=data_id if isinstance(data_id, str) else None
         )
 
+    def finished(self, messages: Sequence[BaseMessage]) -> list[Chunk]:
+        """Show of these messages, whose runs are over, the parts that the page lacks."""
+        chunks = self._message.start()
+        for message in messages:
+            self._answers.given([message])
+            if isinstance(message, ToolMessage):
+                chunks += self._results.of_message(message)
+            elif isinstance(message, AIMessage):
+                self._usage.count(message)
+                self._usage.stopped(message)
+                chunks += self._finished.rest_of(message, self._new_output)
+        self._steps.judge_taken_up(broke_off=self._finished.leave_a_rest)
+        return chunks
+
     def written(self, data: Any) -> list[Chunk]:
         """Map what a node has written with `get_stream_writer`, if it says its `type`.
 
@@ -322,7 +348,9 @@ class LangChainMapper:
             return []
         return self._steps.begin(run_id)
 
-    def _new_output(self, prefix: str, *, structured: bool = False) -> ModelOutput:
+    def _new_output(
+        self, prefix: str, *, structured: bool = False, open_text: OpenText | None = None
+    ) -> ModelOutput:
         return ModelOutput(
             prefix,
             self._message,
@@ -330,6 +358,7 @@ class LangChainMapper:
             self._sources_and_files,
             self.unread,
             structured=structured,
+            open_text=open_text,
         )
 
     def _interrupted(self, root_id: UUID, interrupt: Interrupt) -> list[Chunk]:

@@ -27,7 +27,7 @@ from monostream_ai.langchain.sources_and_files import FILE_KINDS, SourcesAndFile
 from monostream_ai.langchain.tool_calls import ToolCalls
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.call_ids import CallIds
-from monostream_ai.ui_messages.model_output import Speech
+from monostream_ai.ui_messages.model_output import OpenText, Speech
 from monostream_ai.ui_messages.open_parts import PartKind
 from monostream_ai.ui_messages.unread import Unread
 
@@ -42,6 +42,7 @@ class ModelOutput:
 
     Args:
         structured: The calls are the answer, so each gets its own input as its result.
+        open_text: The open text part that the output goes on with.
     """
 
     def __init__(
@@ -53,11 +54,12 @@ class ModelOutput:
         unread: Unread,
         *,
         structured: bool = False,
+        open_text: OpenText | None = None,
     ) -> None:
         numbers = itertools.count()
         self.source: Source | None = None
         self.structured = structured
-        self.speech = Speech(message, lambda kind: f"{run_id}:{next(numbers)}")
+        self.speech = Speech(message, lambda kind: f"{run_id}:{next(numbers)}", open_text)
         self._heard = Heard()
         self._sources_and_files = sources_and_files
         self._unread = unread

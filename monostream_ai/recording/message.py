@@ -6,8 +6,8 @@ A tool loop captures several responses, and each of them continues the same mess
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from monostream_ai._writing.publisher import Publisher
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
@@ -16,6 +16,8 @@ from monostream_ai.ui_messages.call_ids import CallIds
 from monostream_ai.ui_messages.model_output import Summary, usage_in
 from monostream_ai.ui_messages.protocol import continued_by
 from monostream_ai.ui_messages.unread import Unread
+
+_PART_STARTS: Final = ("text-start", "reasoning-start")
 
 
 class Recording:
@@ -26,23 +28,29 @@ class Recording:
     Args:
         continued: The assistant message that this one continues: its calls can be answered here,
             and its usage is added. It comes from a client, so malformed parts are ignored.
+        written: Chunks of this message that a lost publisher stored; open parts stay open.
     """
 
     def __init__(
-        self, builder: UIMessageBuilder, continued: Mapping[str, Any] | None = None
+        self,
+        builder: UIMessageBuilder,
+        continued: Mapping[str, Any] | None = None,
+        written: Sequence[Chunk] = (),
     ) -> None:
         self.builder = builder
         earlier = {} if continued is None else continued
         self.refused_calls: set[str] = set()
         """Published ids of calls whose arguments are no JSON. That error is their result."""
-        self.calls = CallIds(builder, _calls_in(builder.adopt(earlier)))
+        calls = [*builder.adopt(earlier), *(each for each in written if "toolCallId" in each)]
+        builder.take_up(written)
+        self.calls = CallIds(builder, _ids_of(calls))
         self.state: dict[type[Any], Any] = {}
         """State that the mappers of one SDK share, by its class."""
-        self._calls_made = 0
-        self._parts = 0
-        self._sources = set(_sources_in(earlier))
-        metadata = earlier.get("metadata")
-        usage = usage_in(metadata) if isinstance(metadata, Mapping) else {}
+        self._calls_made = len(_ids_of(calls))
+        self._parts = sum(each["type"] in _PART_STARTS for each in written)
+        self._sources = {*_sources_in(earlier.get("parts")), *_sources_in(written)}
+        metadata = [each["messageMetadata"] for each in written if "messageMetadata" in each]
+        usage = _last_usage([earlier.get("metadata"), *metadata])
         self._usages = [usage]
         self._summary = Summary(builder, {"usage": dict(usage)} if usage else None)
         self._unread: dict[str, Unread] = {}
@@ -114,17 +122,25 @@ def recording_of(pub: Publisher[Chunk]) -> Recording:
     recording = pub._adapter_state.get(Recording)
     if recording is None:
         builder = UIMessageBuilder(message_id=pub.message_id, send_start=pub.next_id == 0)
-        recording = pub._adapter_state[Recording] = Recording(builder, continued_by(pub))
+        recording = Recording(builder, continued_by(pub), pub.written)
+        pub._adapter_state[Recording] = recording
+        # A response begins anew, and its texts are no part of those that broke off.
+        pub.push(*builder.finish_step())
     return recording
 
 
-def _calls_in(chunks: list[Chunk]) -> list[str]:
-    return list(dict.fromkeys(chunk["toolCallId"] for chunk in chunks))
+def _ids_of(calls: list[Chunk]) -> list[str]:
+    return list(dict.fromkeys(chunk["toolCallId"] for chunk in calls))
 
 
-def _sources_in(message: Mapping[str, Any]) -> Iterator[str]:
-    parts = message.get("parts")
-    for part in parts if isinstance(parts, list) else ():
+def _last_usage(metadata: list[Any]) -> dict[str, int]:
+    """Return the token counts that the last of several metadata with any has."""
+    usages = (usage_in(each) for each in reversed(metadata) if isinstance(each, Mapping))
+    return next((usage for usage in usages if usage), {})
+
+
+def _sources_in(parts: Any) -> Iterator[str]:
+    for part in parts if isinstance(parts, list | tuple) else ():
         source_id = part.get("sourceId") if isinstance(part, Mapping) else None
         if isinstance(source_id, str):
             yield source_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from monostream_ai.errors import InvalidChunk
@@ -69,6 +69,14 @@ class UIMessageBuilder:
         calls = [chunk for chunk in chunks if "toolCallId" in chunk]
         self._open.adopt(calls)
         return calls
+
+    def take_up(self, chunks: Iterable[Chunk]) -> None:
+        """Go on with a message whose first chunks are stored, as those of a lost publisher are.
+
+        Open parts stay open: a delta of the same id is appended, `finish_step` ends them all.
+        """
+        for chunk in chunks:
+            self._open.feed(chunk)
 
     def start(self) -> list[Chunk]:
         """Return `start` unless it was sent. Every other method sends it first if needed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from monostream_ai.ui_messages.builder import UIMessageBuilder
 from monostream_ai.ui_messages.chunks import Chunk
@@ -109,6 +109,16 @@ def _begins_another(call: StreamedCall, call_id: str | None, name: str | None) -
     return call.whole or call.name not in (None, "", name)
 
 
+class OpenText(NamedTuple):
+    """A text part that a model call goes on with, since its prompt ended with that text.
+
+    A prompt may not end with a space, so a model begins with one that the text has already.
+    """
+
+    part_id: str
+    ends_with_space: bool
+
+
 class Speech:
     """The text and reasoning of one model call; at most one part is open.
 
@@ -118,15 +128,25 @@ class Speech:
 
     Args:
         new_part_id: Makes an id that no other part of the message has.
+        open_text: The open text part that this call goes on with.
     """
 
-    def __init__(self, builder: UIMessageBuilder, new_part_id: Callable[[PartKind], str]) -> None:
+    def __init__(
+        self,
+        builder: UIMessageBuilder,
+        new_part_id: Callable[[PartKind], str],
+        open_text: OpenText | None = None,
+    ) -> None:
         self._builder = builder
         self._new_part_id = new_part_id
-        self._open: tuple[PartKind, object] | None = None
-        self._part_id = ""
+        self._open: tuple[PartKind, object] | None = None if open_text is None else ("text", None)
+        self._part_id = "" if open_text is None else open_text.part_id
+        self._after_space = open_text is not None and open_text.ends_with_space
 
     def text(self, place: object, delta: str) -> list[Chunk]:
+        if self._after_space:
+            delta = delta.lstrip()
+            self._after_space = not delta
         if not delta:
             return []
         return [*self._turn_to("text", place), *self._builder.text(self._part_id, delta)]

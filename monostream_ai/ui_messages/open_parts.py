@@ -51,11 +51,22 @@ class OpenParts:
         self.approvals: dict[str, str | None] = {}
         """The call that waits for each approval id, or None once it was answered or withdrawn."""
         self._asked: dict[str, str] = {}
+        self._early: dict[str, Chunk] = {}
+        """Results of calls that are not known yet, by call id: `adopt` may bring the calls."""
         self._step = 0
         self._shown_step = 0
         """The last step that a client shows: one appears with its first part, or with metadata."""
         self._answered_and_reset = -1
         """The last step that lost calls with results to `reset-step`. Older clients keep them."""
+
+    @property
+    def calls_of_step(self) -> frozenset[str]:
+        """Ids of the calls in the step that is open."""
+        return frozenset(
+            call_id
+            for call_id, call in self.calls.items()
+            if self.step_open and call.step == self._step
+        )
 
     def feed(self, chunk: Chunk) -> None:
         self.empty = False
@@ -89,12 +100,15 @@ class OpenParts:
         for chunk in calls:
             if chunk.get("toolCallId") not in known:
                 self.feed(chunk)
-        self.empty, self._shown_step = empty, shown_step
-        for call in [call for call_id, call in self.calls.items() if call_id not in known]:
+        for call_id in [call_id for call_id in self.calls if call_id not in known]:
+            call = self.calls[call_id]
             call.step = 0
             if call.state == "streaming":
                 # Its input never arrived, so nothing can answer it any more.
                 call.state = "done"
+            if call_id in self._early:
+                self.feed(self._early.pop(call_id))
+        self.empty, self._shown_step = empty, shown_step
 
     def seal(self) -> list[Chunk]:
         """Return the chunks to send before `finish`, so that no client sends the message again.
@@ -208,8 +222,11 @@ class OpenParts:
 
     def _resolve_call(self, chunk: Chunk) -> None:
         call_id = chunk.get("toolCallId")
-        call = self.calls.get(call_id) if isinstance(call_id, str) else None
+        if not isinstance(call_id, str):
+            return
+        call = self.calls.get(call_id)
         if call is None:
+            self._early[call_id] = {**chunk, "output": None}
             return
         self._shown_step = self._step
         call.running = bool(chunk.get("preliminary"))

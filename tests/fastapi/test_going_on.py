@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from langchain_core.language_models import FakeListChatModel
 
 from monostream_ai import DurableStreamService, PublisherLost
 from monostream_ai.fastapi import ChatTurn
@@ -193,6 +194,46 @@ async def test_a_turn_without_readers_goes_on_by_a_sweep(
         while (await service.status("chat:c1")).state == "open":
             await asyncio.sleep(0.02)
     assert said(await service.chunks("chat:c1")) == [WHOLE]
+
+
+async def test_a_model_goes_on_from_a_prompt_that_ends_with_the_text(
+    new_service: NewService, serve: Serve
+) -> None:
+    service, prompts = new_service(lease=LEASE), []
+
+    async def reply(turn: ChatTurn) -> None:
+        prompts.append(turn.langchain_messages(with_written=True))
+        model = FakeListChatModel(responses=["France is Paris."])
+        await model.ainvoke(prompts[-1], config={"callbacks": [turn.callback]})
+
+    client = await serve(service, reply, on_lost="continue")
+    await break_off(service, *HALF)
+    await lost(service)
+
+    body = (await client.get()).text
+
+    assert [message.text for message in prompts[0]] == ["hi", "The capital of"]
+    assert prompts[0][-1].type == "ai"
+    assert said(chunks_in(body)) == [WHOLE]
+
+
+async def test_the_prompt_comes_before_the_callback(new_service: NewService, serve: Serve) -> None:
+    service, errors = new_service(lease=LEASE), []
+
+    async def reply(turn: ChatTurn) -> None:
+        assert turn.callback
+        try:
+            turn.langchain_messages(with_written=True)
+        except RuntimeError as error:
+            errors.append(str(error))
+        await turn.pub.write({"type": "text-end", "id": "t"})
+
+    client = await serve(service, reply, on_lost="continue")
+    await break_off(service, *HALF)
+    await lost(service)
+    await client.get()
+
+    assert errors == ["call langchain_messages(with_written=True) before turn.callback"]
 
 
 async def test_a_retried_turn_knows_the_results_of_its_predecessor(

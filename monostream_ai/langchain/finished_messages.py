@@ -1,0 +1,109 @@
+"""Finds messages of a checkpoint in the chunks of a lost publisher, and shows the rest of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+from uuid import uuid4
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolCall
+
+from monostream_ai.langchain.agent_message import AgentMessage
+from monostream_ai.langchain.messages_in import messages_in
+from monostream_ai.langchain.model_output import ModelOutput
+from monostream_ai.langchain.steps import Steps
+from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.call_ids import CallIds
+from monostream_ai.ui_messages.model_output import OpenText
+
+
+@runtime_checkable
+class Snapshot(Protocol):
+    """The state of a graph, as `graph.aget_state` returns it.
+
+    A task that has ended has a result and is not run again, although its step has not ended.
+    Source: langgraph 1.2.24, types.py, `StateSnapshot`.
+    """
+
+    @property
+    def values(self) -> Any: ...
+
+    @property
+    def tasks(self) -> Sequence[Any]: ...
+
+
+def finished_in(state: Snapshot | Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Return the messages of a state, with those of tasks that have ended since."""
+    # A snapshot is a tuple too.
+    if not isinstance(state, Snapshot):
+        return [*state]
+    values = state.values.get("messages", ()) if isinstance(state.values, Mapping) else ()
+    results = [task.result for task in state.tasks if getattr(task, "result", None) is not None]
+    return [*values, *(found.message for result in results for found in messages_in(result))]
+
+
+class FinishedMessages:
+    """Shows the messages of runs that are over, one after another.
+
+    A publisher stores chunks a moment after a graph has stored its checkpoint, or before. So a
+    message of the checkpoint may be shown already, up to a point, or not at all.
+    """
+
+    def __init__(self, message: AgentMessage, calls: CallIds, steps: Steps) -> None:
+        self._message = message
+        self._calls = calls
+        self._steps = steps
+        self._numbers = itertools.count()
+        self._found_to = 0
+        """End of the written text that belongs to these messages."""
+        self._found_calls: set[str] = set()
+
+    @property
+    def leave_a_rest(self) -> bool:
+        """Whether the open step shows anything that belongs to none of them."""
+        return (
+            self._found_to < len(self._message.written_text)
+            or self._message.has_open_parts
+            or not self._found_calls.issuperset(self._message.calls_of_step)
+        )
+
+    def rest_of(self, message: AIMessage, new_output: Callable[..., ModelOutput]) -> list[Chunk]:
+        """Return the chunks that the page lacks of a message.
+
+        Args:
+            new_output: Makes the output of a run from a prefix for its part ids, and from the open
+                text part that it goes on with.
+        """
+        text, written = message.text, self._message.written_text
+        half = any(self._calls.is_arriving(call["id"] or "") for call in message.tool_calls)
+        place = -1 if half else written.find(text, self._found_to)
+        calls = [call for call in message.tool_calls if self._find(call) is None]
+        chunks: list[Chunk] = []
+        if place < 0 or calls:
+            begun = None if half or place >= 0 else self._begun(text)
+            output = new_output(f"finished-{next(self._numbers)}", open_text=begun)
+            if place >= 0:
+                output.shown(text)
+            elif begun is not None:
+                shown = written[self._found_to :]
+                output.shown(shown)
+                chunks = output.text(None, text[len(shown) :])
+            else:
+                self._steps.judge_taken_up(broke_off=self.leave_a_rest)
+                chunks = self._steps.begin(uuid4())
+            rest = message.model_copy(update={"tool_calls": calls})
+            chunks += output.complete(rest)
+        self._found_to = place + len(text) if place >= 0 else len(written)
+        self._found_calls |= {self._find(call) or "" for call in message.tool_calls}
+        return chunks
+
+    def _find(self, call: ToolCall) -> str | None:
+        return self._calls.find(call["id"] or "", call["name"])
+
+    def _begun(self, text: str) -> OpenText | None:
+        """Return the open text part, if it holds the beginning of this text and nothing else."""
+        part, shown = self._message.open_text, self._message.written_text[self._found_to :]
+        if part is None or not shown or not text.startswith(shown):
+            return None
+        return part._replace(ends_with_space=False)

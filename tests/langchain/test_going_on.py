@@ -1,0 +1,195 @@
+"""A successor's handler goes on with a message wherever a lost publisher broke it off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
+from langgraph.checkpoint.memory import InMemorySaver
+
+from monostream_ai.langchain import StreamCallbackHandler
+from monostream_ai.ui_messages import Chunk, UIMessage, reduce_chunks
+from tests.langchain.recording import Sink, check_message
+from tests.langchain.scripted import USER, ScriptedModel, agent, calls, clock, says, weather
+
+
+class Successor(Sink):
+    """The sink of a publisher that took over a version with these chunks."""
+
+    def __init__(self, written: Sequence[Chunk]) -> None:
+        super().__init__()
+        self.written = written
+        self.chunks = [*written]
+
+
+def texts(message: UIMessage) -> list[str]:
+    return [part["text"] for part in message["parts"] if part["type"] == "text"]
+
+
+def shown(message: UIMessage) -> list[Any]:
+    """Return the parts without ids, which differ from run to run."""
+    return [
+        part["text"]
+        if part["type"] in ("text", "reasoning")
+        else (part["type"], part.get("toolName"), part.get("input"), part.get("output"))
+        for part in message["parts"]
+        if part["type"] != "step-start"
+    ]
+
+
+async def story(sink: Sink, *words: str, **options: Any) -> None:
+    handler = StreamCallbackHandler(sink, **options)
+    model = ScriptedModel(scripts=[says(*words)])
+    await model.ainvoke("tell", config={"callbacks": [handler]})
+
+
+@pytest.mark.parametrize("space", ["", " "], ids=["in a word", "after a space"])
+async def test_a_model_goes_on_in_the_text_that_its_prompt_ended_with(space: str) -> None:
+    first = Sink()
+    await story(first, "Once upon", " a time", " there was")
+    cut = [chunk for chunk in first.chunks if chunk["type"] != "text-end"][:5]
+    cut[-1] = {**cut[-1], "delta": " a time" + space}
+    sink = Successor(cut)
+
+    await story(sink, " there", " was", " a king", goes_on=True)
+
+    assert texts(sink.message()) == ["Once upon a time there was a king"]
+    check_message(sink.ended())
+
+
+async def test_a_model_that_begins_anew_takes_its_half_answer_back() -> None:
+    first = Sink()
+    await story(first, "Once upon", " a time")
+    sink = Successor(first.chunks[:4])
+
+    await story(sink, "Once upon", " a time")
+
+    message = reduce_chunks(sink.ended(), finished=True)
+    assert texts(message) == ["Once upon a time"]
+
+
+async def test_usage_and_reason_are_those_of_the_whole_message() -> None:
+    first = Sink()
+    await ScriptedModel(scripts=[says("one", tokens=3)]).ainvoke(
+        "x", config={"callbacks": [StreamCallbackHandler(first)]}
+    )
+    sink = Successor(first.chunks)
+
+    await ScriptedModel(scripts=[says("two", tokens=4)]).ainvoke(
+        "x", config={"callbacks": [StreamCallbackHandler(sink)]}
+    )
+
+    assert sink.message()["metadata"]["usage"]["totalTokens"] == 14
+
+
+class RepeatableModel(ScriptedModel):
+    """Says the same each time that it is asked the same."""
+
+    def _astream(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
+        self._calls = sum(isinstance(message, AIMessage) for message in messages)
+        return super()._astream(messages, *args, **kwargs)
+
+
+SCRIPTS: Any = [
+    [*says("I will ", "look."), *calls(("c1", "weather", '{"city":"Rome"}'))],
+    [*says("And now ", "the clock."), *calls(("c2", "clock", '{"zone":"UTC"}'))],
+    says("It is ", "21 degrees", " at noon."),
+]
+
+
+async def answer(sink: Sink, saver: InMemorySaver) -> None:
+    """Run the graph, or go on with it from its checkpoint."""
+    handler = StreamCallbackHandler(sink)
+    config: Any = {"callbacks": [handler], "configurable": {"thread_id": "t"}}
+    graph = agent(RepeatableModel(scripts=SCRIPTS), [weather, clock]).builder.compile(
+        checkpointer=saver
+    )
+    before = await graph.aget_state(config)
+    handler.show_finished(before, skip=1)
+    if before.next or not before.values:
+        given: Any = None if before.next else USER
+        await graph.ainvoke(given, config, durability="sync")
+
+
+class Dies(BaseException):
+    """The process is killed: nothing of LangChain catches it."""
+
+
+class Mortal(Successor):
+    """Dies at its `budget`-th chunk; the last `lost` ones before were on their way then."""
+
+    def __init__(self, budget: int, lost: int) -> None:
+        super().__init__([])
+        self._budget, self._lost = budget, lost
+
+    def push(self, *chunks: Chunk) -> None:
+        for chunk in chunks:
+            if len(self.chunks) >= self._budget:
+                raise Dies
+            super().push(chunk)
+
+    @property
+    def stored(self) -> list[Chunk]:
+        return self.chunks[: max(1, len(self.chunks) - self._lost)]
+
+
+@pytest.mark.parametrize("lost", [0, 1, 3])
+async def test_a_graph_goes_on_from_its_checkpoint_wherever_it_broke_off(lost: int) -> None:
+    expected = Sink()
+    await answer(expected, InMemorySaver())
+    for cut in range(1, len(expected.chunks)):
+        saver = InMemorySaver()
+        first = Mortal(cut, lost)
+        with pytest.raises(Dies):
+            await answer(first, saver)
+        sink = Successor(first.stored)
+
+        await answer(sink, saver)
+
+        message = reduce_chunks(sink.ended(), finished=True)
+        assert shown(message) == shown(expected.message()), cut
+
+
+async def test_finished_messages_are_shown_to_a_page_that_lacks_them() -> None:
+    sink = Sink()
+    handler = StreamCallbackHandler(sink)
+    call: Any = {"id": "c1", "name": "weather", "args": {"city": "Rome"}}
+    messages = [
+        AIMessage("I look.", tool_calls=[call]),
+        ToolMessage('{"temp": 21}', tool_call_id="c1", name="weather"),
+        AIMessage("It is 21 degrees."),
+    ]
+
+    handler.show_finished(messages)
+
+    assert shown(sink.message()) == [
+        "I look.",
+        ("dynamic-tool", "weather", {"city": "Rome"}, {"temp": 21}),
+        "It is 21 degrees.",
+    ]
+    before = [*sink.chunks]
+    StreamCallbackHandler(again := Successor(before)).show_finished(messages)
+    assert again.chunks == before
+
+
+async def test_only_the_rest_of_a_finished_text_is_shown() -> None:
+    whole = Sink()
+    StreamCallbackHandler(whole).show_finished([AIMessage("It is 21 degrees.")])
+    half = [chunk for chunk in whole.chunks if chunk["type"] != "text-end"]
+    half[-1] = {**half[-1], "delta": "It is "}
+    sink = Successor(half)
+
+    StreamCallbackHandler(sink).show_finished([AIMessage("It is 21 degrees.")])
+
+    assert [chunk.get("delta") for chunk in sink.chunks[len(half) :]][:1] == ["21 degrees."]
+    assert texts(sink.message()) == ["It is 21 degrees."]
+
+
+def test_nothing_finished_is_nothing() -> None:
+    sink = Sink()
+    handler = StreamCallbackHandler(sink)
+    handler.show_finished([])
+    handler.show_finished([HumanMessage("hi"), AIMessageChunk("")])
+    assert [chunk["type"] for chunk in sink.chunks] == ["start"]
