@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from monostream_ai.openai.chat_calls import CUSTOM, CUSTOM_CALL, arguments_text, with_state
-from monostream_ai.openai.item_list import Item
+from monostream_ai.openai.item_list import CALL, Item
 from monostream_ai.openai.server_tools import (
     failed,
     has_output,
@@ -88,7 +88,8 @@ class ItemCalls:
             chunks += more if call.provider_executed else with_state(more, CUSTOM)
         else:
             chunks += self._output.call_with(call, tool_input(given))
-        return [*chunks, *self._found(call, given)] if call.provider_executed else chunks
+        ran = call.provider_executed or has_output(given)
+        return [*chunks, *self._found(call, given)] if ran else chunks
 
     def ask(self, given: Any) -> list[Chunk]:
         """Ask the user whether the provider may call a tool of an MCP server.
@@ -132,7 +133,7 @@ class ItemCalls:
                 name = item.name or "unknown"
                 item.call = StreamedCall(item.item_id or None, name)
             call, item.done = item.call, True
-            if not call.provider_executed and item.kind not in ("function_call", CUSTOM_CALL, ""):
+            if not call.provider_executed and item.kind not in ("function_call", CUSTOM_CALL, CALL):
                 # A program must not run a tool whose input is not known.
                 continue
             arguments = call.arguments or item.arguments

@@ -10,14 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from monostream_ai.recording.fields import get_index, get_text, named_fields, to_json
+from monostream_ai.openai.content import text_of
+from monostream_ai.recording.fields import get, get_index, get_text, named_fields, to_json
 from monostream_ai.ui_messages.model_output import StreamedCall
 
 Place: TypeAlias = tuple[str, int]
 """A text of an item: `content` or `summary`, and its index there."""
 
 CALL: Final = "call"
-"""Kind of an item that must be a call, whichever."""
+"""Kind of an item that is a call, until it tells which."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +49,9 @@ class Item:
     def fits(self, kind: str) -> bool:
         if not self.kind or not kind:
             return True
-        return self.kind not in ("message", "reasoning") if kind == CALL else self.kind == kind
+        if CALL in (kind, self.kind):
+            return not {"message", "reasoning"} & {kind, self.kind}
+        return self.kind == kind
 
 
 class ItemList:
@@ -81,7 +84,7 @@ class ItemList:
             item = self._new(item_id, index, kind)
         if index is None:
             self._note(item, item_id)
-        item.kind = item.kind or ("" if kind == CALL else kind)
+        item.kind = item.kind or kind
         return item
 
     def added(self, index: int | None, given: Any) -> Item:
@@ -102,8 +105,8 @@ class ItemList:
         """Return the item that is whole now."""
         item_id, kind = get_text(given, "id"), get_text(given, "type")
         item = self._find(item_id, index, kind)
-        if item is not None and item.done and not self.knows(item_id):
-            item = item if item.given == content_of(given) else None
+        if item is not None and not self.knows(item_id) and not _may_be(item, index, given):
+            item = None
         if item is None or _is_other_call(item, given):
             item = self._new(item_id, index, kind)
         item.kind = kind
@@ -145,7 +148,7 @@ class ItemList:
         return next((one for one in fitting if not (item_id and one.item_id and one.shown)), None)
 
     def _new(self, item_id: str, index: int | None, kind: str) -> Item:
-        item = Item(len(self._items), kind="" if kind == CALL else kind, index=index)
+        item = Item(len(self._items), kind=kind, index=index)
         item.held = {} if self._gap else None
         self._items.append(item)
         if index is not None:
@@ -157,6 +160,17 @@ class ItemList:
         if item_id:
             self._by_id[item_id] = item
             item.item_id = item.item_id or item_id
+
+
+def _may_be(item: Item, index: int | None, given: Any) -> bool:
+    """Whether a whole item may be this one, although its id is not known."""
+    if item.done:
+        return bool(item.given == content_of(given))
+    if index is not None or not item.item_id or not get_text(given, "id"):
+        return True
+    shown = "".join(text for pieces in item.shown.values() for text in pieces)
+    whole = text_of(get(given, "summary")) + text_of(get(given, "content"))
+    return bool(shown) and whole.startswith(shown)
 
 
 def _is_other_call(item: Item, given: Any) -> bool:

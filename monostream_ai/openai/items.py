@@ -45,6 +45,7 @@ class Items:
         self._encrypted_reasoning = encrypted_reasoning
         self._other_items = other_items
         self._audio: list[str] = []
+        self._speaking: Item | None = None
 
     def added(self, index: int | None, given: Any) -> list[Chunk]:
         """Announce a tool call; other items begin with their first delta."""
@@ -83,10 +84,10 @@ class Items:
         """Show the content of a whole response that no event before has shown."""
         if not isinstance(output, list | tuple):
             return self._whole_text(output) if output else []
-        listed = [given for given in output if given is not None]
-        return [
-            chunk for item, given in self.list.matched(listed) for chunk in self._whole(item, given)
-        ]
+        matched = self.list.matched([given for given in output if given is not None])
+        # A text that is open gets its rest first, so that it stays in one part.
+        matched.sort(key=lambda pair: pair[0] is not self._speaking)
+        return [chunk for item, given in matched for chunk in self._whole(item, given)]
 
     def end(self) -> list[Chunk]:
         """Show what was held back, and give calls that were never whole what they have."""
@@ -120,6 +121,7 @@ class Items:
 
     def _whole(self, item: Item, given: Any) -> list[Chunk]:
         chunks = self._read(item, given)
+        self._speaking = None
         if not item.done:
             item.done, item.held = True, None
             item.pending.clear()
@@ -136,10 +138,10 @@ class Items:
             return [*chunks, *self._end_reasoning(item, given)]
         if is_call(item.kind):
             return self.calls.whole(item, given)
-        if item.kind == "mcp_approval_request":
+        if item.kind == "mcp_approval_request" and not item.done:
             # With `other_items`, pages have always got the raw question.
-            raw = self._other_items and not item.done
-            return [*self.calls.ask(given), *(self._other(item.kind, given) if raw else [])]
+            asked = self.calls.ask(given)
+            return [*asked, *(self._other(item.kind, given) if self._other_items else [])]
         if is_result(item.kind):
             return self.calls.result(item, given)
         return [] if item.done else self._other(item.kind, given)
@@ -207,7 +209,7 @@ class Items:
     def _say(self, item: Item, place: Place, kind: Spoken, text: str) -> list[Chunk]:
         if not text:
             return []
-        begins = place not in item.shown
+        begins, self._speaking = place not in item.shown, item
         item.shown.setdefault(place, []).append(text)
         where = (item.number, place)
         if kind == "refusal":

@@ -97,10 +97,8 @@ def is_by_provider(item: Any, tools: Any) -> bool:
 
 def waits_for_item(item: Any) -> bool:
     """Whether the result comes as an item of its own."""
-    kind = get_text(item, "type")
-    return kind in ("shell_call", "tool_search_call", "program") or (
-        bool(get_text(item, "call_id")) and not has_output(item)
-    )
+    named = get_text(item, "type") in ("shell_call", "tool_search_call", "program")
+    return not has_output(item) and (named or bool(get_text(item, "call_id")))
 
 
 def has_output(item: Any) -> bool:

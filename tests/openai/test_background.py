@@ -73,8 +73,8 @@ async def test_events_lost_between_the_streams_leave_no_hole(service: Service, n
 
     for cut in range(2, len(events) - 2):
         message = await in_two(service, events[:cut], events[cut + 1 :])
-        # The response repeats a lost item at its end, where it is shown. The state of thoughts comes
-        # in an empty part.
+        # The response repeats a lost item at its end, where it is shown. The state of thoughts
+        # comes in an empty part.
         assert sorted(filter(all, shown(message))) == sorted(filter(all, shown(expected))), cut
         assert calls(message) == calls(expected), cut
         assert parts(message, "data-unread") == parts(expected, "data-unread"), cut
