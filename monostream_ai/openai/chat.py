@@ -5,23 +5,28 @@ It reads OpenAI's own chunks and those of the many servers that imitate its API.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from monostream_ai.openai.audio import audio_file
 from monostream_ai.openai.chat_calls import ChatCalls
 from monostream_ai.openai.content import Piece, Spoken, read_content, text_of
 from monostream_ai.openai.reasoning_state import ReasoningState
 from monostream_ai.openai.remains import Remains
-from monostream_ai.openai.sources import source_of, sources_beside
+from monostream_ai.openai.sources import SOURCE_FIELDS, source_of, sources_beside
 from monostream_ai.openai.usage import usage_in
-from monostream_ai.recording.fields import get, get_list, get_text, named_fields
+from monostream_ai.recording.fields import get, get_list, get_text, named_fields, present_fields
 from monostream_ai.recording.message import Recording
 from monostream_ai.recording.model_output import ModelOutput, ResponseFailed
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.texts import REFUSED_TEXT, finish_reason_of
 
+Fields: TypeAlias = Mapping[str, Any]
+
 _REASON_KEYS: Final = ("finish_reason", "finishReason", "stop_reason", "stopReason", "done_reason")
+_BESIDE: Final = frozenset({*_REASON_KEYS, *SOURCE_FIELDS, "usage", "x_groq", "error"})
+"""Fields of a chunk or a choice that are read, besides its deltas and messages."""
+
 _SILENT: Final = frozenset(
     {
         "role",
@@ -63,17 +68,29 @@ class ChatMapper:
         self._said: dict[Spoken, list[str]] = {"text": [], "reasoning": [], "refusal": []}
         self._in_messages = False
         """Whether the content so far came as messages in place of deltas."""
+        self._in_message = False
 
     def feed(self, chunk: Any) -> list[Chunk]:
+        fields = present_fields(chunk)
+        given = get_list(fields, "choices")
+        choices = [choice for each in given if not (choice := present_fields(each)).get("index")]
         chunks = [] if self._begun else self._recording.builder.start_step()
         self._begun = True
-        given = get_list(chunk, "choices")
-        choices = [choice for choice in given if not get(choice, "index")]
         if len(choices) < len(given):
             self._unread.lose("a choice besides the first")
         for choice in choices:
             chunks += self._choice(choice)
-        chunks += self._beside(chunk, choices)
+        if self.output.complete or any(map(_has_more, (fields, *choices))):
+            chunks += self._beside(fields, choices)
+        return chunks
+
+    def _beside(self, chunk: Fields, choices: Sequence[Fields]) -> list[Chunk]:
+        """Read sources, usage, errors and the finish reason of a chunk or its choices."""
+        chunks: list[Chunk] = []
+        for holder in (chunk, *choices):
+            chunks += sources_beside(self._recording, self._unread, holder)
+        if counts := usage_in(chunk, get(chunk, "x_groq"), *choices):
+            chunks += self.output.use(counts)
         if error := _error_in(chunk, choices):
             return [*chunks, *self.output.fail(error)]
         reason = next((word for each in (*choices[:1], chunk) if (word := _reason_in(each))), "")
@@ -83,39 +100,25 @@ class ChatMapper:
             chunks += self._remains.keep()
         return chunks
 
-    def _beside(self, chunk: Any, choices: Any) -> list[Chunk]:
-        chunks: list[Chunk] = []
-        for holder in (chunk, *choices):
-            chunks += sources_beside(self._recording, self._unread, holder)
-        if counts := usage_in(chunk, get(chunk, "x_groq"), *choices):
-            chunks += self.output.use(counts)
-        return chunks
-
-    def _choice(self, choice: Any) -> list[Chunk]:
-        chunks = self._delta(get(choice, "delta"))
-        if (message := get(choice, "message")) is not None:
-            chunks += self._message(message, whole=bool(_reason_in(choice)))
+    def _choice(self, choice: Fields) -> list[Chunk]:
+        chunks = self._delta(choice["delta"]) if "delta" in choice else []
+        if "message" in choice:
+            chunks += self._message(choice["message"], whole=bool(_reason_in(choice)))
         # The older completions API sends the text itself.
-        return [*chunks, *self._delta({"content": get(choice, "text")})]
+        return [*chunks, *self._delta({"content": choice["text"]})] if "text" in choice else chunks
 
     def _delta(self, delta: Any) -> list[Chunk]:
-        if delta is None:
-            return []
-        if not isinstance(delta, Mapping) and not hasattr(delta, "__dict__"):
-            delta = {"content": delta}
-        self._state.read(delta)
-        fields = named_fields(delta)
-        thinks = get(delta, "extra_content", "google", "thought") is True
+        fields = _fields_of_delta(delta)
+        self._state.read(fields)
         chunks: list[Chunk] = []
-        for name in sorted(fields, key=_rank):
+        for name in sorted(fields, key=_rank) if len(fields) > 1 else fields:
             value = fields[name]
-            if value is None or value == "" or name in _SILENT:
+            if value == "" or name in _SILENT:
                 continue
             if name in _REASONING:
                 chunks += self._reasoning(name, value, fields)
             elif name in ("content", "refusal"):
-                kind: Spoken = "reasoning" if thinks else "text" if name == "content" else "refusal"
-                chunks += self._content(value, kind)
+                chunks += self._content(value, _kind_of(name, fields))
             elif (effect := _EFFECTS.get(name)) is not None:
                 chunks += effect(self, value)
             else:
@@ -141,10 +144,11 @@ class ChatMapper:
         if piece.kind == "source":
             return source_of(self._recording, self._unread, piece.value)
         if piece.kind == "audio":
-            self._audio.append(piece.value)
+            if not (self._in_message and piece.value in self._audio):
+                self._audio.append(piece.value)
             return []
         if piece.kind == "unread":
-            self._remains.add("delta.content", piece.value)
+            self._remains.add("delta.content", piece.value, once=self._in_message)
             return []
         return self._say(piece.kind, piece.value)
 
@@ -163,34 +167,34 @@ class ChatMapper:
         Args:
             whole: This is the last message, which may repeat one that was whole already.
         """
-        fields = (
-            dict(named_fields(message)) if not isinstance(message, str) else {"content": message}
-        )
-        deltas_before = any(self._said.values()) and not self._in_messages
-        for name in ("content", "refusal", *_REASONING):
-            if fields.get(name):
-                kind: Spoken = "text" if name == "content" else "refusal"
-                kind = "reasoning" if name in _REASONING else kind
-                fields[name] = self._news(kind, fields[name], whole or deltas_before, deltas_before)
+        fields = dict(_fields_of_delta(message))
+        said_before = any(self._said.values())
+        deltas_before = said_before and not self._in_messages
+        if not said_before:
+            self._state.read(fields)
+        chunks: list[Chunk] = []
+        texts, others = _content_in(fields)
+        for kind, text in texts.items():
+            if news := self._news(kind, text, whole or deltas_before, deltas_before):
+                chunks += self._say(kind, news)
         self._in_messages = not deltas_before
-        self._calls.in_message = True
-        chunks = self._delta(fields)
-        self._calls.in_message = False
+        self._in_message = self._calls.in_message = True
+        chunks += [chunk for piece in others for chunk in self._piece(piece)]
+        chunks += self._delta({key: fields[key] for key in fields if key not in _SAID})
+        self._in_message = self._calls.in_message = False
         return chunks
 
-    def _news(self, kind: Spoken, value: Any, repeats: bool, must: bool) -> Any:
-        """Return what the deltas and messages before have not said of a message's content."""
-        text, said = text_of(value), "".join(self._said[kind])
-        if not said or not text:
-            return value
+    def _news(self, kind: Spoken, text: str, repeats: bool, must: bool) -> str:
+        """Return what the deltas and messages before have not said of a message's text."""
+        said = "".join(self._said[kind])
         if text.startswith(said) and (repeats or len(text) > len(said)):
             return text[len(said) :]
         if not must:
-            return value
+            return text
         if text not in said:
             # It is neither shown twice nor lost.
             self._remains.add(f"message that differs from its deltas: {kind}", text)
-        return None
+        return ""
 
     def _tool_calls(self, value: Any) -> list[Chunk]:
         return [*self._state.end(self.output.speech), *self._calls.pieces(value)]
@@ -269,6 +273,46 @@ _ORDER: Final = {
 }
 
 
+_SAID: Final = (*_REASONING, "content", "refusal")
+"""Fields of a delta or a message with texts, in the order of the message."""
+
+
+def _has_more(holder: Fields) -> bool:
+    """Whether a chunk or a choice has something besides its delta."""
+    return not _BESIDE.isdisjoint(holder) or holder.get("object") == "error"
+
+
+def _fields_of_delta(delta: Any) -> Fields:
+    if isinstance(delta, Mapping) or hasattr(delta, "__dict__"):
+        return present_fields(delta)
+    return {"content": delta}
+
+
+def _kind_of(name: str, fields: Fields) -> Spoken:
+    """Return the kind of a text in this field of a delta or a message."""
+    if name == "refusal":
+        return "refusal"
+    thinks = "extra_content" in fields and get(fields, "extra_content", "google", "thought") is True
+    return "reasoning" if thinks or name != "content" else "text"
+
+
+def _content_in(fields: Fields) -> tuple[dict[Spoken, str], list[Piece]]:
+    """Return the whole text of each kind in a message, and its other pieces of content."""
+    texts: dict[Spoken, str] = {}
+    others: list[Piece] = []
+    for name in _SAID:
+        said: dict[Spoken, str] = {}
+        for piece in read_content(fields.get(name), _kind_of(name, fields)):
+            if piece.kind in ("text", "reasoning", "refusal"):
+                said[piece.kind] = said.get(piece.kind, "") + piece.value
+            else:
+                others.append(piece)
+        for kind, text in said.items():
+            # Some servers send a thought under two names.
+            texts[kind] = text if texts.get(kind) == text else texts.get(kind, "") + text
+    return texts, others
+
+
 def _rank(name: str) -> int:
     return _ORDER.get(name, len(_ORDER))
 
@@ -278,7 +322,7 @@ def _reason_in(holder: Any) -> str:
     return next((word for key in _REASON_KEYS if (word := get_text(holder, key))), "")
 
 
-def _error_in(chunk: Any, choices: Any) -> ResponseFailed | None:
+def _error_in(chunk: Fields, choices: Sequence[Fields]) -> ResponseFailed | None:
     error = next((each for holder in (chunk, *choices) if (each := get(holder, "error"))), None)
     if error is None and get(chunk, "object") == "error":
         error = chunk

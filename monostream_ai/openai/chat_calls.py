@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from monostream_ai.json_text import encode_json
 from monostream_ai.openai.remains import Remains
-from monostream_ai.recording.fields import get, get_index, get_text, to_json
+from monostream_ai.recording.fields import get, get_index, get_text, present_fields, to_json
 from monostream_ai.recording.message import Recording
 from monostream_ai.recording.model_output import ModelOutput
 from monostream_ai.ui_messages import Chunk
@@ -32,12 +32,13 @@ class ChatCalls:
 
     def pieces(self, given: Any) -> list[Chunk]:
         chunks: list[Chunk] = []
-        for piece in given if isinstance(given, list | tuple) else (given,):
-            custom = get(piece, "custom")
-            function = get(piece, "function") or custom or piece
-            if isinstance(function, str | int | float | list) or not _is_call(function):
-                if piece:
-                    self._remains.add("delta.tool_calls", piece)
+        for each in given if isinstance(given, list | tuple) else (given,):
+            piece = present_fields(each)
+            custom = piece.get("custom")
+            function = present_fields(piece.get("function") or custom or piece)
+            if not _is_call(function):
+                if each:
+                    self._remains.add("delta.tool_calls", each)
                 continue
             call, more = self._piece(get_index(piece, "index"), get_text(piece, "id"), function)
             chunks += more

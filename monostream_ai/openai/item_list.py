@@ -46,6 +46,12 @@ class Item:
     given: Any = None
     """The whole item as it came, without its id."""
 
+    @property
+    def begun(self) -> bool:
+        """Whether deltas have come that only their own id can tell from those of another item."""
+        given = self.arguments or (self.call is not None and self.call.arguments)
+        return bool(self.shown or (given and not self.announced))
+
     def fits(self, kind: str) -> bool:
         if not self.kind or not kind:
             return True
@@ -145,7 +151,7 @@ class ItemList:
             return item if item is not None and item.fits(kind) else None
         fitting = (item for item in reversed(self._items) if item.fits(kind) and not item.done)
         # An item that has an id of its own may have another one in its deltas, but from the first.
-        return next((one for one in fitting if not (item_id and one.item_id and one.shown)), None)
+        return next((one for one in fitting if not (item_id and one.item_id and one.begun)), None)
 
     def _new(self, item_id: str, index: int | None, kind: str) -> Item:
         item = Item(len(self._items), kind=kind, index=index)

@@ -22,9 +22,15 @@ class Remains:
         self._gathered: dict[str, list[Any]] = {}
         self._characters = 0
 
-    def add(self, kind: str, value: Any) -> None:
-        """Take a value; beyond the limits it is only counted."""
+    def add(self, kind: str, value: Any, *, once: bool = False) -> None:
+        """Take a value; beyond the limits it is only counted.
+
+        Args:
+            once: Leave out a value that was gathered before, since it may be repeated.
+        """
         pieces = self._gathered.setdefault(kind, [])
+        if once and to_json(value) in pieces:
+            return
         self._characters += len(value) if isinstance(value, str) else 0
         if len(pieces) >= MAX_PIECES or self._characters > MAX_CHARACTERS:
             self._unread.lose(kind)

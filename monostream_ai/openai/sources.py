@@ -14,6 +14,7 @@ from monostream_ai.ui_messages.unread import Unread
 _LISTS: Final = ("search_results", "citations")
 """Lists of sources beside the answer, those with titles first: of Perplexity, then also of xAI."""
 _GROUNDINGS: Final = ("grounding_metadata", "groundingMetadata", "vertex_ai_grounding_metadata")
+SOURCE_FIELDS: Final = (*_LISTS, *_GROUNDINGS)
 _MEDIA_TYPE: Final = "text/plain"
 """Of every cited file, as in @ai-sdk/openai: the API does not tell it."""
 

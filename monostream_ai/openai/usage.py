@@ -29,6 +29,8 @@ response, of a chat completion, and of DeepSeek and Moonshot.
 
 def usage_of(usage: Any) -> dict[str, int]:
     """Return the token counts above zero."""
+    if usage is None:
+        return {}
     counts = {
         name: next((count for path in paths if _is_count(count := get(usage, *path))), 0)
         for name, paths in _COUNTS.items()

@@ -119,6 +119,25 @@ async def test_a_message_that_differs_from_its_deltas_is_kept(
     assert part["data"]["value"] == "Bye"
 
 
+async def test_a_message_that_repeats_its_text_keeps_its_other_parts_once(
+    service: Service, vendor: Vendor
+) -> None:
+    hologram = {"type": "hologram", "body": "xyz"}
+    whole = {"content": [thinking("First"), said("Hello"), hologram]}
+    message = await message_of(
+        service,
+        vendor,
+        delta(content=[thinking("Fir")]),
+        delta(content=[thinking("st"), said("Hel")]),
+        *[chunk({"index": 0, "message": whole}) for _ in range(2)],
+        STOP,
+    )
+
+    assert shown(message) == [("reasoning", "First"), ("text", "Hello")]
+    [part] = parts(message, "data-unread")
+    assert part["data"]["value"] == hologram
+
+
 async def test_a_whole_message_does_not_repeat_its_calls(service: Service, vendor: Vendor) -> None:
     function = {"name": "f", "arguments": '{"a":1}'}
     whole = {"content": None, "tool_calls": [{"id": "c1", "function": function}]}

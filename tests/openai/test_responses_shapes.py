@@ -228,6 +228,20 @@ async def test_an_input_whose_item_never_comes_is_shown(service: Service, vendor
     assert calls(message) == [("fc_1", "f", {"a": 1})]
 
 
+async def test_inputs_that_only_their_ids_tell_apart_belong_to_their_calls(
+    service: Service, vendor: Vendor
+) -> None:
+    pieces = [
+        event("function_call_arguments.delta", item_id=f"fc_{number}", delta=text)
+        for number in (1, 2)
+        for text in ('{"a": ', f"{number}}}")
+    ]
+    whole = [function("f", f'{{"a": {number}}}', number) for number in (1, 2)]
+    message = await message_of(service, vendor, created(), *pieces, completed(*whole))
+
+    assert calls(message) == [("call_1", "f", {"a": 1}), ("call_2", "f", {"a": 2})]
+
+
 async def test_calls_of_one_index_are_told_apart(service: Service, vendor: Vendor) -> None:
     first, second = function("f", '{"a":1}'), function("g", '{"b":2}', 2)
     message = await message_of(
