@@ -6,46 +6,35 @@ It reads OpenAI's own chunks and those of the many servers that imitate its API.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from monostream_ai.openai.audio import audio_file
 from monostream_ai.openai.chat_calls import ChatCalls
+from monostream_ai.openai.chat_fields import (
+    KNOWN,
+    REASONING,
+    SAID,
+    SILENT,
+    Fields,
+    block_in,
+    content_in,
+    error_in,
+    fields_of_choice,
+    fields_of_delta,
+    has_more,
+    kind_of,
+    reason_in,
+)
 from monostream_ai.openai.content import Piece, Spoken, read_content, text_of
 from monostream_ai.openai.reasoning_state import ReasoningState
 from monostream_ai.openai.remains import Remains
-from monostream_ai.openai.sources import SOURCE_FIELDS, source_of, sources_beside
+from monostream_ai.openai.sources import source_of, sources_beside
 from monostream_ai.openai.usage import usage_in
-from monostream_ai.recording.fields import get, get_list, get_text, named_fields, present_fields
+from monostream_ai.recording.fields import get, get_list, named_fields, present_fields
 from monostream_ai.recording.message import Recording
-from monostream_ai.recording.model_output import ModelOutput, ResponseFailed
+from monostream_ai.recording.model_output import ModelOutput
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.texts import REFUSED_TEXT, finish_reason_of
-
-Fields: TypeAlias = Mapping[str, Any]
-
-_REASON_KEYS: Final = ("finish_reason", "finishReason", "stop_reason", "stopReason", "done_reason")
-_BESIDE: Final = frozenset({*_REASON_KEYS, *SOURCE_FIELDS, "usage", "x_groq", "error"})
-"""Fields of a chunk or a choice that are read, besides its deltas and messages."""
-
-_SILENT: Final = frozenset(
-    {
-        "role",
-        "id",
-        "type",
-        "name",
-        "index",
-        "logprobs",
-        "obfuscation",
-        "padding",
-        "token_ids",
-        "extra_content",
-        "tool_call_id",
-        "prefix",
-        "reasoning_signature",
-        "encrypted_content",
-    }
-)
-"""Fields of a delta that hold no content, or are read with another field."""
 
 
 class ChatMapper:
@@ -73,16 +62,28 @@ class ChatMapper:
     def feed(self, chunk: Any) -> list[Chunk]:
         fields = present_fields(chunk)
         given = get_list(fields, "choices")
-        choices = [choice for each in given if not (choice := present_fields(each)).get("index")]
+        choices = [choice for each in given if not (choice := fields_of_choice(each)).get("index")]
         chunks = [] if self._begun else self._recording.builder.start_step()
         self._begun = True
         if len(choices) < len(given):
             self._unread.lose("a choice besides the first")
         for choice in choices:
             chunks += self._choice(choice)
-        if self.output.complete or any(map(_has_more, (fields, *choices))):
+        if self.output.complete or any(map(has_more, (fields, *choices))):
             chunks += self._beside(fields, choices)
+        for holder in (fields, *choices):
+            if not KNOWN.issuperset(holder):
+                self._report(holder)
         return chunks
+
+    def _report(self, holder: Fields) -> None:
+        """Report the fields of a chunk or a choice that may hold content, but have no known name.
+
+        Servers send statistics there, so they do not become parts of the message.
+        """
+        for name in holder.keys() - KNOWN:
+            if holder[name] and not isinstance(holder[name], int | float):
+                self._unread.lose(f"field {name}")
 
     def _beside(self, chunk: Fields, choices: Sequence[Fields]) -> list[Chunk]:
         """Read sources, usage, errors and the finish reason of a chunk or its choices."""
@@ -91,9 +92,12 @@ class ChatMapper:
             chunks += sources_beside(self._recording, self._unread, holder)
         if counts := usage_in(chunk, get(chunk, "x_groq"), *choices):
             chunks += self.output.use(counts)
-        if error := _error_in(chunk, choices):
+        if error := error_in(chunk, choices):
             return [*chunks, *self.output.fail(error)]
-        reason = next((word for each in (*choices[:1], chunk) if (word := _reason_in(each))), "")
+        reason = next((word for each in (*choices[:1], chunk) if (word := reason_in(each))), "")
+        if (block := block_in(chunk)) and not self.output.complete:
+            chunks += self._say("refusal", f"{REFUSED_TEXT} ({block})")
+            reason = reason or "safety"
         if reason and not self.output.complete:
             chunks += self._finish(reason)
         elif self.output.complete:
@@ -103,22 +107,22 @@ class ChatMapper:
     def _choice(self, choice: Fields) -> list[Chunk]:
         chunks = self._delta(choice["delta"]) if "delta" in choice else []
         if "message" in choice:
-            chunks += self._message(choice["message"], whole=bool(_reason_in(choice)))
+            chunks += self._message(choice["message"], whole=bool(reason_in(choice)))
         # The older completions API sends the text itself.
         return [*chunks, *self._delta({"content": choice["text"]})] if "text" in choice else chunks
 
     def _delta(self, delta: Any) -> list[Chunk]:
-        fields = _fields_of_delta(delta)
+        fields = fields_of_delta(delta)
         self._state.read(fields)
         chunks: list[Chunk] = []
         for name in sorted(fields, key=_rank) if len(fields) > 1 else fields:
             value = fields[name]
-            if value == "" or name in _SILENT:
+            if value == "" or name in SILENT:
                 continue
-            if name in _REASONING:
+            if name in REASONING:
                 chunks += self._reasoning(name, value, fields)
             elif name in ("content", "refusal"):
-                chunks += self._content(value, _kind_of(name, fields))
+                chunks += self._content(value, kind_of(name, fields))
             elif (effect := _EFFECTS.get(name)) is not None:
                 chunks += effect(self, value)
             else:
@@ -128,7 +132,7 @@ class ChatMapper:
     def _reasoning(self, name: str, value: Any, fields: Mapping[str, Any]) -> list[Chunk]:
         # Some servers send a thought under two names.
         text = text_of(value)
-        before = _REASONING[: _REASONING.index(name)]
+        before = REASONING[: REASONING.index(name)]
         if text and any(text == text_of(fields.get(other)) for other in before):
             return []
         return self._content(value, "reasoning")
@@ -167,20 +171,20 @@ class ChatMapper:
         Args:
             whole: This is the last message, which may repeat one that was whole already.
         """
-        fields = dict(_fields_of_delta(message))
+        fields = dict(fields_of_delta(message))
         said_before = any(self._said.values())
         deltas_before = said_before and not self._in_messages
         if not said_before:
             self._state.read(fields)
         chunks: list[Chunk] = []
-        texts, others = _content_in(fields)
+        texts, others = content_in(fields)
         for kind, text in texts.items():
             if news := self._news(kind, text, whole or deltas_before, deltas_before):
                 chunks += self._say(kind, news)
         self._in_messages = not deltas_before
         self._in_message = self._calls.in_message = True
         chunks += [chunk for piece in others for chunk in self._piece(piece)]
-        chunks += self._delta({key: fields[key] for key in fields if key not in _SAID})
+        chunks += self._delta({key: fields[key] for key in fields if key not in SAID})
         self._in_message = self._calls.in_message = False
         return chunks
 
@@ -249,16 +253,6 @@ class ChatMapper:
         return [*ended, *self._calls.announce(), *self._heard(), *self._remains.keep()]
 
 
-_REASONING: Final = (
-    "reasoning_content",
-    "reasoning",
-    "reasoning_text",
-    "thinking",
-    "thinking_blocks",
-    "reasoning_details",
-)
-"""Fields with the thoughts of a model: of DeepSeek, vLLM, Ollama, LiteLLM and OpenRouter."""
-
 _EFFECTS: Final[Mapping[str, Callable[[ChatMapper, Any], list[Chunk]]]] = {
     "images": ChatMapper._files,
     "audio": ChatMapper._audio_piece,
@@ -268,66 +262,8 @@ _EFFECTS: Final[Mapping[str, Callable[[ChatMapper, Any], list[Chunk]]]] = {
     "citations": ChatMapper._sources,
     "provider_specific_fields": ChatMapper._litellm,
 }
-_ORDER: Final = {
-    name: place for place, name in enumerate((*_REASONING, "content", "refusal", *_EFFECTS))
-}
-
-
-_SAID: Final = (*_REASONING, "content", "refusal")
-"""Fields of a delta or a message with texts, in the order of the message."""
-
-
-def _has_more(holder: Fields) -> bool:
-    """Whether a chunk or a choice has something besides its delta."""
-    return not _BESIDE.isdisjoint(holder) or holder.get("object") == "error"
-
-
-def _fields_of_delta(delta: Any) -> Fields:
-    if isinstance(delta, Mapping) or hasattr(delta, "__dict__"):
-        return present_fields(delta)
-    return {"content": delta}
-
-
-def _kind_of(name: str, fields: Fields) -> Spoken:
-    """Return the kind of a text in this field of a delta or a message."""
-    if name == "refusal":
-        return "refusal"
-    thinks = "extra_content" in fields and get(fields, "extra_content", "google", "thought") is True
-    return "reasoning" if thinks or name != "content" else "text"
-
-
-def _content_in(fields: Fields) -> tuple[dict[Spoken, str], list[Piece]]:
-    """Return the whole text of each kind in a message, and its other pieces of content."""
-    texts: dict[Spoken, str] = {}
-    others: list[Piece] = []
-    for name in _SAID:
-        said: dict[Spoken, str] = {}
-        for piece in read_content(fields.get(name), _kind_of(name, fields)):
-            if piece.kind in ("text", "reasoning", "refusal"):
-                said[piece.kind] = said.get(piece.kind, "") + piece.value
-            else:
-                others.append(piece)
-        for kind, text in said.items():
-            # Some servers send a thought under two names.
-            texts[kind] = text if texts.get(kind) == text else texts.get(kind, "") + text
-    return texts, others
+_ORDER: Final = {name: place for place, name in enumerate((*SAID, *_EFFECTS))}
 
 
 def _rank(name: str) -> int:
     return _ORDER.get(name, len(_ORDER))
-
-
-def _reason_in(holder: Any) -> str:
-    """Return the finish reason, under any of the names that vendors have for it."""
-    return next((word for key in _REASON_KEYS if (word := get_text(holder, key))), "")
-
-
-def _error_in(chunk: Fields, choices: Sequence[Fields]) -> ResponseFailed | None:
-    error = next((each for holder in (chunk, *choices) if (each := get(holder, "error"))), None)
-    if error is None and get(chunk, "object") == "error":
-        error = chunk
-    if error is None:
-        return None
-    code = str(get(error, "code") or get(error, "type") or "") or None
-    message = error if isinstance(error, str) else get_text(error, "message")
-    return ResponseFailed(code, message)

@@ -62,9 +62,21 @@ _FILE_TYPES: Final[Mapping[object, str]] = {
     **dict.fromkeys(("video_url", "video"), "video/mp4"),
     **dict.fromkeys(("file", "output_file", "input_file"), "application/octet-stream"),
     **dict.fromkeys(("media", "file-url", "file-data"), "application/octet-stream"),
+    "document_url": "application/pdf",
 }
+_SOURCE_TYPES: Final = frozenset({"tool_reference", "reference", "citation", "url_citation"})
+"""Parts that cite a page in the middle of the text, if they have its URL: of Mistral."""
+
 _AUDIO_TYPES: Final = frozenset({"audio", "output_audio", "input_audio", "audio_url"})
-_URL_KEYS: Final = ("image_url", "video_url", "audio_url", "file_url", "url", "file_data")
+_URL_KEYS: Final = (
+    "image_url",
+    "video_url",
+    "audio_url",
+    "file_url",
+    "document_url",
+    "url",
+    "file_data",
+)
 _DATA_KEYS: Final = ("b64_json", "base64", "data", "result")
 _MEDIA_KEYS: Final = ("mime_type", "media_type", "mimeType", "mediaType")
 _SOURCE_KEYS: Final = ("annotations", "citations")
@@ -149,6 +161,9 @@ def _read_part(part: dict[str, Any], kind: Spoken) -> Iterator[Piece]:
         return
     if given in _FILE_TYPES and (file := file_of(part)) is not None:
         yield Piece("file", file)
+        return
+    if given in _SOURCE_TYPES and is_link(str(part.get("url"))):
+        yield Piece("source", part)
         return
     said, texts, rest = _SPOKEN_TYPES.get(given, kind), set[str](), dict[str, Any]()
     for key, inner in part.items():

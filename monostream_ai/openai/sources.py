@@ -11,8 +11,8 @@ from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.browser_safety import is_link
 from monostream_ai.ui_messages.unread import Unread
 
-_LISTS: Final = ("search_results", "citations")
-"""Lists of sources beside the answer, those with titles first: of Perplexity, then also of xAI."""
+_LISTS: Final = ("search_results", "web_search", "citations")
+"""Lists of sources beside the answer, those with titles first: of Perplexity, Z.ai, also of xAI."""
 _GROUNDINGS: Final = ("grounding_metadata", "groundingMetadata", "vertex_ai_grounding_metadata")
 SOURCE_FIELDS: Final = (*_LISTS, *_GROUNDINGS)
 _MEDIA_TYPE: Final = "text/plain"
@@ -27,7 +27,7 @@ def source_of(recording: Recording, unread: Unread, annotation: Any) -> list[Chu
     cited = annotation
     for key in ("url_citation", "file_citation", "container_file_citation", "file_path"):
         cited = get(annotation, key) or cited
-    url, title = get_text(cited, "url"), get_text(cited, "title")
+    url, title = get_text(cited, "url") or get_text(cited, "link"), get_text(cited, "title")
     if is_link(url):
         return recording.source_url(url, title)
     container, filename = get_text(cited, "container_id"), get_text(cited, "filename")

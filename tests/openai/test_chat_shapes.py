@@ -293,6 +293,14 @@ async def test_streamed_audio_becomes_a_sound_file(service: Service, vendor: Ven
             [("https://a.test/", "A")],
         ),
         (
+            [chunk(web_search=[{"title": "A", "link": "https://a.test/", "content": "text"}])],
+            [("https://a.test/", "A")],
+        ),
+        (
+            [delta(content=[{"type": "tool_reference", "title": "A", "url": "https://a.test/"}])],
+            [("https://a.test/", "A")],
+        ),
+        (
             [
                 delta(
                     content=[
@@ -357,6 +365,22 @@ async def test_an_answer_that_a_filter_left_empty_says_so(service: Service, vend
     message = await message_of(service, vendor, delta("content_filter"))
 
     assert shown(message) == [("text", "The model refused to answer.")]
+    assert message["metadata"]["finishReason"] == "content-filter"
+
+
+@pytest.mark.parametrize(
+    "feedback",
+    [
+        {"prompt_feedback": {"block_reason": "SAFETY"}},
+        {"promptFeedback": {"blockReason": "SAFETY", "blockReasonMessage": ""}},
+    ],
+)
+async def test_a_prompt_that_was_blocked_is_told(
+    service: Service, vendor: Vendor, feedback: Event
+) -> None:
+    message = await message_of(service, vendor, chunk(**feedback))
+
+    assert shown(message) == [("text", "The model refused to answer. (SAFETY)")]
     assert message["metadata"]["finishReason"] == "content-filter"
 
 
@@ -427,6 +451,17 @@ async def test_a_value_that_nobody_reads_is_kept_once(
     assert part["data"] == {"sdk": "openai", "kind": kind, "value": value}
     assert [record.getMessage() for record in caplog.records if kind in record.getMessage()] == [
         f"cannot read {kind!r} in an answer of openai: it is kept as a data-unread part"
+    ]
+
+
+async def test_an_unknown_field_beside_the_delta_is_reported(
+    service: Service, vendor: Vendor, caplog: pytest.LogCaptureFixture
+) -> None:
+    beside = chunk({"index": 0, "delta": {}, "hologram": "secret"}, score=0.5)
+    await message_of(service, vendor, delta(content="x"), beside, beside, STOP)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "cannot read 'field hologram' in an answer of openai: it is left out"
     ]
 
 
