@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -78,13 +78,27 @@ def only_finish() -> Response:
     return Response(STREAM_OPEN + SSEEncoder().end(None), headers=dict(HEADERS))
 
 
+class Body(Protocol):
+    """The body of a response that may break off."""
+
+    complete: bool
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    def open(self) -> None:
+        """Begin; called before the first frame is asked for."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
 class TurnResponse(StreamingResponse):
-    """Streams a `TurnBody`, and breaks the connection if the body breaks off.
+    """Streams a body, and breaks the connection if the body breaks off.
 
     uvicorn then logs "ASGI callable returned without completing response", as intended.
     """
 
-    def __init__(self, body: TurnBody, headers: Mapping[str, str]) -> None:
+    def __init__(self, body: Body, headers: Mapping[str, str]) -> None:
         super().__init__(body, headers={**HEADERS, **headers})
         self._body = body
 

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends
 from starlette.types import Lifespan
 
 from monostream_ai.fastapi import openapi
+from monostream_ai.fastapi.catching_up import CATCH_UP
 from monostream_ai.fastapi.chats import STREAM_PREFIX, Chats, OnBusy
 from monostream_ai.fastapi.exit_signals import exit_noticed
 from monostream_ai.fastapi.finishing import Finisher, OnFinish
@@ -45,6 +46,7 @@ def create_chat_router(
     max_silence: float | None = None,
     drain_timeout: float = 10.0,
     keep_alive: float = KEEP_ALIVE_INTERVAL,
+    catch_up: float = CATCH_UP,
     profile: Profile = "v7",
     max_body_bytes: int = MAX_BODY_BYTES,
     allowed_origins: Collection[str] = (),
@@ -101,6 +103,9 @@ def create_chat_router(
         drain_timeout: Seconds that running turns get when the process exits; then another process
             may take them over.
         keep_alive: Seconds of silence between comments that keep proxies from cutting a stream.
+        catch_up: Seconds for which a client that shows the text of a lost turn waits at most until
+            the retried turn has as much text; then it gets that turn in one piece. 0 replaces the
+            text at once.
         profile: The release of `ai` that clients have. A client with another one says so in each
             request, by the query `profile=v6` or the header `x-ui-message-profile: v6`.
         allowed_origins: Other origins whose pages may ask and stop, such as
@@ -121,6 +126,7 @@ def create_chat_router(
         replay_window=replay_window,
         drain_timeout=drain_timeout,
         keep_alive=keep_alive,
+        catch_up=catch_up,
     )
     _check_numbers(
         or_zero=False,
@@ -156,6 +162,7 @@ def create_chat_router(
         chats,
         takeover,
         keep_alive=keep_alive,
+        catch_up=catch_up,
         profile=check_profile(profile),
         max_body_bytes=max_body_bytes,
         allowed_origins=allowed_origins,

@@ -14,6 +14,7 @@ from starlette.convertors import PathConvertor, register_url_convertor
 
 from monostream_ai.errors import InvalidArgument, ServiceClosed, StoreUnavailable
 from monostream_ai.fastapi.body import TurnBody
+from monostream_ai.fastapi.catching_up import CatchUp
 from monostream_ai.fastapi.chats import Chats, Run
 from monostream_ai.fastapi.replays.starting import Replay, after_event, from_index
 from monostream_ai.fastapi.requests import (
@@ -60,6 +61,7 @@ class ChatRoutes:
         takeover: Takeover,
         *,
         keep_alive: float,
+        catch_up: float,
         profile: Profile,
         max_body_bytes: int,
         allowed_origins: Collection[str],
@@ -68,6 +70,7 @@ class ChatRoutes:
         self._chats = chats
         self._takeover = takeover
         self._keep_alive = keep_alive
+        self._catch_up = CatchUp(service, catch_up)
         self._profile = profile
         self._max_body_bytes = max_body_bytes
         self._allowed_origins = checked_origins(allowed_origins)
@@ -102,6 +105,8 @@ class ChatRoutes:
         event = last_event_id or after
         if found is None or not (recent or event):
             return nothing_to_stream()
+        if event and (held := await self._catch_up.hold(found.version, event)) is not None:
+            return TurnResponse(held, {RUN_ID: str(found.run)})
         rest = after_event(found.version, event) if event else await found.replay(self._service)
         if rest is None:
             return nothing_to_stream()
