@@ -11,6 +11,7 @@ from fuzz.breaking import reading, stores, writing
 from fuzz.breaking.breakage import MEMORY, Breakage
 
 ANNOUNCER: Final = "_writing.announcer.Announcer"
+BEGINNING: Final = "_writing.beginning"
 CANCELLING: Final = "_writing.cancelling"
 ENDINGS: Final = "_writing.endings"
 LEASES: Final = "_writing.leases.LeaseKeeper"
@@ -28,6 +29,7 @@ POSTGRES: Final = "stores.postgres.statements"
 LISTENING: Final = "notifiers.postgres.PostgresNotifier"
 SERVING: Final = "notifiers.serving.ServingNotifier"
 
+GONE_ON: Final = f"{MEMORY} --only gone-on"
 ANEW: Final = f"{MEMORY} --only begun-anew"
 FAILOVERS: Final = f"{MEMORY} --only lost-commits"
 POISONED: Final = f"{MEMORY} --only poisoned"
@@ -63,6 +65,8 @@ BREAKAGES: Final = {
         Breakage("G2", f"{MEMORY_STORE}.delete", stores.number_of_a_deleted_stream_forgotten, ANEW),
         Breakage("G2", f"{PAGES}.begin", reading.page_of_another_place, BEHIND),
         Breakage("G3", "stores.fencing.refusal", stores.fence_skipped),
+        Breakage("G3", f"{BEGINNING}.take_over", writing.successor_forgets_the_end, GONE_ON),
+        Breakage("G3", f"{MEMORY_STORE}.claim", stores.claim_shared_by_successors, GONE_ON),
         Breakage("G3", f"{SQLITE}.APPEND", stores.sqlite_append_without_token, SQLITE_TOKENS),
         Breakage("G3", f"{POSTGRES}.APPEND", stores.postgres_append_without_token, POSTGRES_TOKENS),
         Breakage("G3", f"{POSTGRES}.LOCK_STREAM", stores.versions_opened_without_a_lock, RACING),

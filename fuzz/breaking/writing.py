@@ -160,3 +160,11 @@ async def version_without_an_ending_left_open(
         return False
     closed: bool = await close(writer, outbox, encoded)
     return closed
+
+
+async def successor_forgets_the_end(
+    take_over: Any, writer: Any, protocol: Any, stream_id: str, version: int
+) -> Any:
+    """A successor does not know the last chunk of its predecessor, and writes it again."""
+    beginning = await take_over(writer, protocol, stream_id, version)
+    return beginning._replace(written=beginning.written[:-1])
