@@ -37,9 +37,13 @@ class Clock:
             self._timer.cancel()
             self._timer = None
 
+    def ring(self) -> None:
+        """Call all members now, besides at the next tick."""
+        for member in [*self._members]:
+            member()
+
     def _tick(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(TICK, self._tick, context=Context())
         if any(alarm() for alarm in {*self._members.values()}):
             self._on_alarm()
-        for member in [*self._members]:
-            member()
+        self.ring()

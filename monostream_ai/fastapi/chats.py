@@ -253,9 +253,10 @@ class Chats:
 
     async def _latest(self, chat_id: str, owner: str | None) -> VersionInfo | None:
         latest = await self._visible(chat_id, owner)
-        if latest is not None and latest.lost and await self._takeover.run_again(latest):
-            return await self._visible(chat_id, owner)
-        return latest
+        if latest is None or not latest.lost or self._runner.draining:
+            return latest
+        runs_again = await self._takeover.run_again(latest)
+        return await self._visible(chat_id, owner) if runs_again else latest
 
     async def _visible(self, chat_id: str, owner: str | None) -> VersionInfo | None:
         info = await self._stored(chat_stream_id(chat_id, owner=owner, prefix=self._stream_prefix))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -40,6 +41,11 @@ class ExitNotice:
         """Named after uvicorn's flag, which `process_exiting` reads too."""
         return self._told or _told(self._previous)
 
+    @property
+    def config(self) -> object:
+        """The configuration of uvicorn, if it is uvicorn that handles the signal."""
+        return _config(self._previous)
+
     def handle(self, number: int, frame: FrameType | None) -> None:
         self._told = True
         if not self._loop.is_closed():
@@ -68,6 +74,20 @@ def exit_noticed(notice: Callable[[], object]) -> Iterator[None]:
 def process_exiting() -> bool:
     """Return whether uvicorn, or a block of `exit_noticed`, was told to exit."""
     return _told(signal.getsignal(signal.SIGTERM))
+
+
+def reloading() -> bool:
+    """Return whether a reloader runs this process, and starts another one when a file is saved.
+
+    uvicorn says so in its configuration, however it was started, so `fastapi dev` does too. Other
+    servers give their workers nothing but their own command line.
+    """
+    config = _config(signal.getsignal(signal.SIGTERM))
+    return bool(getattr(config, "reload", False)) or "--reload" in sys.argv
+
+
+def _config(handler: object) -> object:
+    return getattr(getattr(handler, "__self__", None), "config", None)
 
 
 def _told(handler: object) -> bool:

@@ -101,7 +101,8 @@ def create_chat_router(
         max_silence: Seconds; a reply that writes nothing for one to two times as long ends with an
             error.
         drain_timeout: Seconds that running turns get when the process exits; then another process
-            may take them over.
+            may take them over. Under a reloader of uvicorn, granian or hypercorn, turns that have
+            an attempt left get none.
         keep_alive: Seconds of silence between comments that keep proxies from cutting a stream.
         catch_up: Seconds for which a client that shows the text of a lost turn waits at most until
             the retried turn has as much text; then it gets that turn in one piece. 0 replaces the
@@ -138,14 +139,21 @@ def create_chat_router(
     if on_finish is not None:
         _check_async("on_finish", on_finish)
     finisher = Finisher(service, on_finish)
+    if on_lost == "error":
+        max_attempts = 1
     runner = TurnRunner(
-        service, reply, finisher, max_silence=max_silence, drain_timeout=drain_timeout
+        service,
+        reply,
+        finisher,
+        max_attempts=max_attempts,
+        max_silence=max_silence,
+        drain_timeout=drain_timeout,
     )
     takeover = Takeover(
         service,
         runner,
         finisher,
-        max_attempts=1 if on_lost == "error" else max_attempts,
+        max_attempts=max_attempts,
         goes_on=on_lost == "continue",
     )
     chats = Chats(

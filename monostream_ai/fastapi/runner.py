@@ -11,10 +11,11 @@ import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from monostream_ai._writing.publisher import Publisher
 from monostream_ai.errors import Fenced, StreamStopped
+from monostream_ai.fastapi.exit_signals import reloading
 from monostream_ai.fastapi.finishing import Finisher
 from monostream_ai.fastapi.requests import RequestRefused
 from monostream_ai.fastapi.turns import Assignment, ChatTurn
@@ -31,14 +32,21 @@ RELEASE_TIMEOUT: Final = 5.0
 Reply: TypeAlias = Callable[[ChatTurn], Awaitable[object]]
 
 
+class _Start(NamedTuple):
+    attempt: int
+    opened: asyncio.Future[None]
+
+
 class TurnRunner:
     """Keeps and awaits the task of each reply.
 
     Args:
         max_silence: Seconds without a chunk after which a reply ends with an error; None for no
             limit.
+        max_attempts: Runs of one turn, including the first.
         drain_timeout: Seconds that running replies get when the process exits. Then they are
-            cancelled and release their versions, so another process may take over at once.
+            cancelled and release their versions, so another process may take over at once. Under a
+            reloader, those that have an attempt left are cancelled without a wait.
     """
 
     def __init__(
@@ -47,16 +55,18 @@ class TurnRunner:
         reply: Reply,
         finisher: Finisher,
         *,
+        max_attempts: int,
         max_silence: float | None,
         drain_timeout: float,
     ) -> None:
         self._service = service
         self._reply = reply
         self._finisher = finisher
+        self._max_attempts = max_attempts
         self._max_silence = max_silence
         self._drain_timeout = drain_timeout
         # The event loop holds tasks weakly, so one that nobody else holds may be collected.
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], _Start] = {}
         self._drain: asyncio.Task[None] | None = None
 
     @property
@@ -83,8 +93,8 @@ class TurnRunner:
         task = asyncio.create_task(
             self._run(assignment, opened), name=f"turn {assignment.stream_id} {assignment.version}"
         )
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = _Start(assignment.attempt, opened)
+        task.add_done_callback(self._tasks.pop)
         await asyncio.shield(opened)
 
     def begin_exit(self) -> None:
@@ -93,10 +103,14 @@ class TurnRunner:
         A server may wait for a client that does not read, and shut down late.
         """
         self._service.begin_shutdown()
+        self._service._clock.ring()
         self._begin_drain()
 
     async def drain(self) -> None:
-        """Let running turns end for `drain_timeout` seconds, then cancel the others."""
+        """Let running turns end for `drain_timeout` seconds, then cancel the others.
+
+        Under a reloader, hand them over at once.
+        """
         await self._begin_drain()
 
     def _begin_drain(self) -> asyncio.Task[None]:
@@ -105,6 +119,8 @@ class TurnRunner:
         return self._drain
 
     async def _end_turns(self) -> None:
+        if reloading():
+            self._hand_over()
         if self._tasks:
             _, left = await asyncio.wait(self._tasks, timeout=self._drain_timeout)
             for task in left:
@@ -115,6 +131,12 @@ class TurnRunner:
             async with asyncio.timeout(self._drain_timeout):
                 await self._finisher.idle()
         await self._finisher.cancel()
+
+    def _hand_over(self) -> None:
+        """Cancel the turns that may run again, each once its version is open."""
+        for task, start in self._tasks.items():
+            if start.attempt < self._max_attempts:
+                start.opened.add_done_callback(functools.partial(_cancel, task))
 
     async def _run(self, assignment: Assignment, opened: asyncio.Future[None]) -> None:
         fields = log_fields(assignment.stream_id, assignment.version)
@@ -210,6 +232,10 @@ async def _silence_limit(pub: Publisher[Any], seconds: float | None) -> AsyncIte
             yield
         finally:
             timer.cancel()
+
+
+def _cancel(task: asyncio.Task[None], opened: asyncio.Future[None]) -> None:
+    task.cancel()
 
 
 def _fail(opened: asyncio.Future[None], error: Exception) -> bool:

@@ -109,6 +109,9 @@ class Takeover:
         """Take over a turn that a response was reading; return whether its version has more chunks
         to come.
         """
+        if self._runner.draining:
+            # The reader comes back to a process that stays.
+            return False
         turn = await self._service.status(lost.stream_id, lost.version)
         return await self.run_again_or_end(turn)
 

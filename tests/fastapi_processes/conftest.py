@@ -29,6 +29,8 @@ COMMANDS = {
     "granian": f"granian --interface asgi --no-log --factory {APPLICATION} --host 127.0.0.1 --port",
     "hypercorn": f"hypercorn --workers 0 --log-level CRITICAL {APPLICATION}() --bind 127.0.0.1:",
 }
+RELOAD = {"uvicorn": "--reload --reload-dir", "granian": "--reload --reload-paths"}
+"""Options that start another process when a file below a folder is saved."""
 
 
 def free_port() -> int:
@@ -77,15 +79,20 @@ class ForkedServer:
 
 
 class CommandServer:
-    """A server started by its own command line."""
+    """A server started by its own command line.
 
-    def __init__(self, server: str, settings: Settings) -> None:
+    Args:
+        watched: A folder; the server reloads when a file in it is saved.
+    """
+
+    def __init__(self, server: str, settings: Settings, watched: Path | None = None) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = COMMANDS[server]
         arguments = f"{command}{port}" if command.endswith(":") else f"{command} {port}"
+        reload = [*RELOAD[server].split(), str(watched)] if watched else []
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *arguments.split()],
+            [sys.executable, "-m", *arguments.split(), *reload],
             cwd=ROOT,
             env={**os.environ, **settings.as_environment()},
         )
@@ -140,8 +147,8 @@ def run_server(postgres_url: str, database: Any) -> Iterator[RunServer]:
     """Run a server by its name; options are settings of the application."""
     servers: list[CommandServer] = []
 
-    def run(server: str, **options: Any) -> CommandServer:
-        servers.append(CommandServer(server, Settings(postgres_url, **options)))
+    def run(server: str, *, watched: Path | None = None, **options: Any) -> CommandServer:
+        servers.append(CommandServer(server, Settings(postgres_url, **options), watched))
         return servers[-1]
 
     yield run
