@@ -16,7 +16,7 @@ README: Final = ROOT / "README.md"
 INCLUDE: Final = re.compile(r"\{\{ readme: (\w+) \}\}")
 COMMENT: Final = re.compile(r"<!-- .*? -->\n?")
 PAGE: Final = re.compile(r"\]\(docs/")
-FOLDERS: Final = "benchmarks|examples|fuzz|monostream_ai|notebooks|scripts|tests"
+FOLDERS: Final = "benchmarks|examples|fuzz|monostream_ai|notebooks|packages|scripts|tests"
 FILE: Final = re.compile(rf"\]\((?:\.\./)?((?:{FOLDERS})(?:/[^)]*)?|[A-Z]+(?:\.md)?(?:#[^)]*)?)\)")
 
 

@@ -29,6 +29,7 @@ SLOW_TO_START: Final = (
     "tests/failover/",
     "tests/fastapi_processes/",
     "tests/fuzz/",
+    "tests/packages/",
     "tests/plugins/",
     "tests/processes/",
     "tests/release/",

@@ -6,7 +6,7 @@
 //   npm run dev                   the page with hot reload; /api goes to the server on port 8000
 import { readFileSync } from "node:fs";
 import react from "@vitejs/plugin-react";
-import { defineConfig, type Plugin } from "vite";
+import { defaultClientConditions, defineConfig, type Plugin } from "vite";
 
 /** The license of the font; `build.license` covers only what is imported as code. */
 const fontLicense: Plugin = {
@@ -21,6 +21,8 @@ const fontLicense: Plugin = {
 export default defineConfig({
   base: "./",
   plugins: [react(), fontLicense],
+  // The transport is a link to its folder in this repository: read its source, with the `ai` of this page.
+  resolve: { conditions: ["@monostream/source", ...defaultClientConditions], preserveSymlinks: true },
   server: { proxy: { "/api": "http://127.0.0.1:8000" } },
   build: {
     outDir: "../static",

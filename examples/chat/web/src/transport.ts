@@ -1,6 +1,6 @@
 import { APICallError } from "ai";
+import { ReconnectingChatTransport } from "monostream-reconnecting-transport";
 import { CHAT_API, type ChatMessage } from "./api";
-import { ReconnectingChatTransport } from "./reconnecting-transport";
 
 /** True if the server was unreachable or the connection was cut, so that another attempt may succeed. */
 export function isConnectionError(error: unknown): boolean {
@@ -18,12 +18,13 @@ type ResumeOptions = Parameters<ReconnectingChatTransport<ChatMessage>["reconnec
  * If a resume finds nothing (204), the answer is complete or was never requested. `onIdle` then loads the history.
  */
 export class PageTransport extends ReconnectingChatTransport<ChatMessage> {
-  onReconnecting: (reconnecting: boolean) => void = () => undefined;
+  /** Called as the transport's own `onWaiting` is. */
+  onWaiting: (seconds: number | null, reconnecting: boolean) => void = () => undefined;
   onResumed: () => void = () => undefined;
   onIdle: () => Promise<void> = async () => undefined;
 
   constructor() {
-    super({ api: CHAT_API, onReconnecting: (reconnecting) => this.onReconnecting(reconnecting) });
+    super({ api: CHAT_API, onWaiting: (seconds, reconnecting) => this.onWaiting(seconds, reconnecting) });
   }
 
   private resume: Resume = Promise.resolve(null);

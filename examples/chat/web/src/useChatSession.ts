@@ -20,7 +20,8 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
 
   const chat = useChat<ChatMessage>({ id: chatId, messages: initialMessages, resume: true, transport, throttle: RENDER_EVERY });
   const { setMessages, resumeStream } = chat;
-  const reconnecting = useReconnect(chat, transport);
+  const waiting = useReconnect(chat, transport);
+  const reconnecting = waiting?.reconnecting ?? false;
   const streaming = chat.status === "submitted" || chat.status === "streaming";
   const busy = streaming || reconnecting;
 
@@ -146,7 +147,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
     void crashServer().then(() => setCrashes((count) => count + 1));
   };
 
-  return { chat, status, reach, reconnecting, busy, stopping, story, tell, notice, draft, setDraft, send, stop, regenerate, crash, crashes };
+  return { chat, status, reach, waiting, reconnecting, busy, stopping, story, tell, notice, draft, setDraft, send, stop, regenerate, crash, crashes };
 }
 
 export type ChatSession = ReturnType<typeof useChatSession>;

@@ -1,0 +1,277 @@
+// Reconnects the streams of `useChat` when they break. Install the package, or copy this file; it needs only `ai` (5, 6 or 7).
+//
+//   const transport = useMemo(() => new ReconnectingChatTransport({ api: "/api/chat" }), []);
+//   const { resumeStream } = useChat({ id, messages, transport, resume: true,
+//     onFinish: ({ isDisconnect }) => { if (isDisconnect) void resumeStream(); } });
+//   const stop = () => transport.stop(id); // ends the answer; the `stop` of useChat only stops reading it
+//
+// A stream that breaks, falls silent, or ends without `[DONE]` continues inside the same response: GET {api}/{id}/stream with the SSE
+// id of the last event as `Last-Event-ID` returns the events after it. So useChat reads every chunk once.
+//
+// In three cases the stream cannot continue: a newer version of the answer has begun (409), no event had arrived yet, or ten attempts
+// in a row got no response. useChat then sees a lost connection, and `onFinish` above replays the answer from its start. A question
+// that got no response is never sent again from here, because it may have been stored. If the replay finds nothing (204), load the
+// history.
+import { DefaultChatTransport, type HttpChatTransportInitOptions, type UIMessage } from "ai";
+
+const ATTEMPTS = 10;
+const FIRST_DELAY = 250;
+const LONGEST_DELAY = 10_000;
+/** Milliseconds of silence after which a connection is dead: the server sends a comment every 15 seconds. */
+const SILENCE = 45_000;
+/** The same for a page that comes back, whose connection may have died while it was away. */
+const SILENCE_ON_RETURN = 20_000;
+const STOP_TIMEOUT = 5000;
+
+/** The part of React Native's `AppState` that is used here. */
+export type AppStateLike = {
+  addEventListener(type: "change", listener: (state: string) => void): { remove(): void };
+};
+
+export type ReconnectingChatTransportOptions<M extends UIMessage = UIMessage> = HttpChatTransportInitOptions<M> & {
+  /**
+   * Called each second while no chunk arrives, with the whole seconds since the last one; once more, with null, when chunks arrive
+   * again or the response has ended. `reconnecting`: there is no connection; it is also called at once when one breaks. Otherwise
+   * the server is connected and silent: the model thinks, or the process that wrote is gone and another one takes over.
+   */
+  onWaiting?: (seconds: number | null, reconnecting: boolean) => void;
+  /** `AppState` of React Native: the transport reconnects as soon as the app is active again, as it does for a page that is shown. */
+  appState?: AppStateLike;
+};
+
+export class ReconnectingChatTransport<M extends UIMessage = UIMessage> extends DefaultChatTransport<M> {
+  constructor({ onWaiting = () => undefined, appState, ...options }: ReconnectingChatTransportOptions<M> = {}) {
+    // Called without a receiver, and looked up at each call, since tests and tracers replace it.
+    const send: typeof fetch = options.fetch ?? ((input, init) => fetch(input, init));
+    super({ ...options, fetch: (input, init) => new Following(send, init ?? {}, onWaiting, appState).follow(String(input)) });
+    this.send = send;
+  }
+
+  private readonly send: typeof fetch;
+
+  /** Ends the answer on the server, in whatever process it runs. Its stream then ends by itself. */
+  async stop(chatId: string): Promise<void> {
+    const headers = new Headers(await (typeof this.headers === "function" ? this.headers() : this.headers));
+    const credentials = await (typeof this.credentials === "function" ? this.credentials() : this.credentials);
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(new Error("The server did not answer in time.")), STOP_TIMEOUT);
+    const request = { method: "POST", headers, credentials, signal: late.signal };
+    const response = await this.send(chatUrl(this.api, chatId, "stop"), request).finally(() => clearTimeout(timer));
+    if (!response.ok) throw new Error(await response.text());
+  }
+}
+
+/** One request of `useChat`, whose response outlives its connections. */
+class Following {
+  private readonly left = new AbortController();
+  private readonly headers: Headers;
+  private readonly waiting: Waiting;
+  private readonly presence: Presence;
+  private failures = 0;
+
+  constructor(
+    private readonly send: typeof fetch,
+    private readonly init: RequestInit,
+    onWaiting: NonNullable<ReconnectingChatTransportOptions["onWaiting"]>,
+    appState: AppStateLike | undefined,
+  ) {
+    this.headers = new Headers(init.headers);
+    this.waiting = new Waiting(onWaiting);
+    this.presence = new Presence(appState);
+    const given = init.signal;
+    if (given?.aborted) this.left.abort(given.reason);
+    given?.addEventListener("abort", () => this.left.abort(given.reason), { once: true });
+  }
+
+  /** A `fetch`. A GET is also retried until there is a response. */
+  async follow(input: string): Promise<Response> {
+    const posted = this.init.method === "POST";
+    const url = posted ? chatUrl(input, JSON.parse(String(this.init.body)).id, "stream") : input;
+    try {
+      const response = posted ? await this.send(input, { ...this.init, signal: this.signal }) : await this.get(url);
+      // Chromium gives even a 204 a body.
+      if (!response.ok || !response.body || response.status === 204) {
+        this.end();
+        return response;
+      }
+      return new Response(this.outlive(response, url), response);
+    } catch (error) {
+      this.end();
+      throw error;
+    }
+  }
+
+  private get signal(): AbortSignal {
+    return this.left.signal;
+  }
+
+  private end(): void {
+    this.waiting.end();
+    this.presence.end();
+  }
+
+  private outlive(response: Response, url: string): ReadableStream<Uint8Array> {
+    const { readable, writable } = new TextEncoderStream();
+    const out = writable.getWriter();
+    out.closed.catch(() => this.left.abort());
+    this.copy(response, out, url)
+      .finally(() => this.end())
+      .then(() => out.close(), (error) => out.abort(error))
+      .catch(() => undefined);
+    return readable;
+  }
+
+  private async get(url: string): Promise<Response> {
+    for (; this.failures < ATTEMPTS; this.failures += 1) {
+      if (this.failures > 0) await this.pause();
+      // Network failures are TypeErrors, aborted requests are not. A refusal by the server is final.
+      const request = { headers: this.headers, credentials: this.init.credentials, signal: this.signal };
+      const response = await this.send(url, request).catch((error) => {
+        if (!(error instanceof TypeError)) throw error;
+      });
+      if (response && response.status < 500) {
+        this.waiting.connected();
+        return response;
+      }
+      this.waiting.broken();
+    }
+    throw new TypeError("network error: the server does not answer");
+  }
+
+  private async copy(response: Response, out: WritableStreamDefaultWriter<string>, url: string): Promise<void> {
+    for (let body = response.body; body; body = response.body) {
+      const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let text = "", piece = await this.read(reader); piece !== undefined; piece = await this.read(reader)) {
+        // Pass on whole events only: half an event before a cut is dropped, and arrives again.
+        const end = (text += piece).lastIndexOf("\n\n") + 2;
+        if (end < 2) continue;
+        const events = text.slice(0, end);
+        text = text.slice(end);
+        const place = [...events.matchAll(/^id: (.+)$/gm)].at(-1)?.[1];
+        if (place) {
+          this.headers.set("last-event-id", place);
+          this.failures = 0;
+          this.waiting.arrived();
+        }
+        await out.write(events);
+        if (/^data: \[DONE\]$/m.test(events)) return;
+      }
+      this.throwIfLeft();
+      if (!this.headers.has("last-event-id")) throw new TypeError("network error: the stream broke before its first event");
+      this.waiting.broken();
+      this.failures += 1;
+      response = await this.get(url);
+      if (response.status === 409) throw new TypeError("network error: a newer version of the answer has begun");
+      if (!response.ok) throw new Error(await response.text());
+      if (response.status === 204) return;
+    }
+  }
+
+  /** Returns the next piece of a body, or undefined if it has ended, broken, or fallen silent. */
+  private async read(reader: ReadableStreamDefaultReader<string>): Promise<string | undefined> {
+    const cancel = () => void reader.cancel().catch(() => undefined);
+    const watchdog = setTimeout(cancel, SILENCE);
+    const since = Date.now();
+    // The timers of a page or app that is away may stand still.
+    const forget = this.presence.onReturn(() => Date.now() - since > SILENCE_ON_RETURN && cancel());
+    const piece = await reader.read().catch(() => undefined);
+    clearTimeout(watchdog);
+    forget();
+    return piece?.value;
+  }
+
+  /** Waits longer after each failure and out of step with other tabs, or until the network or the user is back. */
+  private async pause(): Promise<void> {
+    this.throwIfLeft();
+    const delay = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** this.failures) * (0.5 + Math.random() / 2);
+    await new Promise<void>((resolve, reject) => {
+      // Offline, an attempt would be wasted.
+      const timer = globalThis.navigator?.onLine === false ? undefined : setTimeout(() => over(resolve), delay);
+      const leave = () => over(() => reject(this.signal.reason));
+      const forget = this.presence.onReturn(() => over(resolve));
+      const over = (then: () => void) => {
+        clearTimeout(timer);
+        forget();
+        this.signal.removeEventListener("abort", leave);
+        then();
+      };
+      this.signal.addEventListener("abort", leave);
+    });
+  }
+
+  private throwIfLeft(): void {
+    if (this.signal.aborted) throw this.signal.reason;
+  }
+}
+
+/** Tells the page for how long no chunk has arrived. */
+class Waiting {
+  private since = Date.now();
+  private reconnecting = false;
+  private told: string | null = null;
+  private readonly timer = setInterval(() => this.tell(), 1000);
+
+  constructor(private readonly onWaiting: (seconds: number | null, reconnecting: boolean) => void) {}
+
+  arrived(): void {
+    this.since = Date.now();
+    this.reconnecting = false;
+    if (this.told !== null) this.onWaiting(null, false);
+    this.told = null;
+  }
+
+  connected(): void {
+    this.reconnecting = false;
+  }
+
+  broken(): void {
+    if (this.reconnecting) return;
+    this.reconnecting = true;
+    this.tell();
+  }
+
+  end(): void {
+    clearInterval(this.timer);
+    this.arrived();
+  }
+
+  private tell(): void {
+    const seconds = Math.floor((Date.now() - this.since) / 1000);
+    const news = `${seconds} ${this.reconnecting}`;
+    if (news === this.told || (seconds < 1 && !this.reconnecting)) return;
+    this.told = news;
+    this.onWaiting(seconds, this.reconnecting);
+  }
+}
+
+/** Tells when the network or the user is back. */
+class Presence {
+  private readonly over = new AbortController();
+  private readonly listeners = new Set<() => void>();
+  private readonly subscription: { remove(): void } | undefined;
+
+  constructor(appState: AppStateLike | undefined) {
+    const back = () => [...this.listeners].forEach((listener) => listener());
+    const options = { signal: this.over.signal };
+    globalThis.addEventListener?.("online", back, options);
+    globalThis.document?.addEventListener("visibilitychange", () => document.hidden || back(), options);
+    this.subscription = appState?.addEventListener("change", (state) => state === "active" && back());
+  }
+
+  /** Calls the listener until the returned function is called. */
+  onReturn(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => void this.listeners.delete(listener);
+  }
+
+  end(): void {
+    this.over.abort();
+    this.subscription?.remove();
+  }
+}
+
+function chatUrl(api: string, chatId: string, action: string): string {
+  const url = new URL(api, globalThis.location?.href);
+  url.pathname = `${url.pathname.replace(/\/$/, "")}/${encodeURIComponent(chatId)}/${action}`;
+  return url.href;
+}

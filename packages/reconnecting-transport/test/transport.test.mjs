@@ -1,0 +1,240 @@
+import assert from "node:assert/strict";
+import { describe, mock, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { readUIMessageStream } from "ai";
+import { ReconnectingChatTransport } from "../dist/reconnecting-transport.js";
+import { CHUNKS, cut, drop, end, finish, hold, refuse, Server, TEXT } from "./server.mjs";
+
+async function serve(t, ...script) {
+  const server = new Server(...script);
+  t.after(() => server.close());
+  return [server, await server.listen()];
+}
+
+const question = (abortSignal) => ({
+  trigger: "submit-message",
+  chatId: "c1",
+  messageId: undefined,
+  messages: [{ id: "q1", role: "user", parts: [{ type: "text", text: "Hi" }] }],
+  abortSignal,
+});
+
+async function chunks(stream) {
+  const read = [];
+  for await (const chunk of stream) read.push(chunk);
+  return read;
+}
+
+/** `AppState` of React Native. */
+class AppState {
+  listeners = new Set();
+
+  addEventListener(type, listener) {
+    assert.equal(type, "change");
+    this.listeners.add(listener);
+    return { remove: () => this.listeners.delete(listener) };
+  }
+
+  is(state) {
+    for (const listener of [...this.listeners]) listener(state);
+  }
+}
+
+describe("transport", { concurrency: true }, () => {
+  test("an answer that nothing breaks arrives as it is, without a word about waiting", async (t) => {
+    const [server, api] = await serve(t, finish(0));
+    const told = [];
+    const transport = new ReconnectingChatTransport({ api, onWaiting: (...each) => told.push(each) });
+
+    assert.deepEqual(await chunks(await transport.sendMessages(question())), CHUNKS);
+    assert.deepEqual(told, []);
+    assert.equal(server.requests.length, 1);
+  });
+
+  test("an answer that breaks goes on after its last whole event, in one message", async (t) => {
+    const [server, api] = await serve(t, cut(0, 3), end(3, 4), cut(4, 4), finish(4));
+    const transport = new ReconnectingChatTransport({ api, headers: { authorization: "Bearer t" } });
+
+    let message;
+    for await (message of readUIMessageStream({ stream: await transport.sendMessages(question()) }));
+
+    assert.equal(message.parts.map((part) => part.text ?? "").join(""), TEXT);
+    assert.deepEqual(
+      server.requests.map(({ method, url, after, headers }) => [method, url, after, headers.authorization]),
+      [
+        ["POST", "/api/chat", undefined, "Bearer t"],
+        ["GET", "/api/chat/c1/stream", "0.2", "Bearer t"],
+        ["GET", "/api/chat/c1/stream", "0.3", "Bearer t"],
+        ["GET", "/api/chat/c1/stream", "0.3", "Bearer t"],
+      ],
+    );
+  });
+
+  test("a page that loads waits for a server that is away", async (t) => {
+    const [, api] = await serve(t, drop, refuse(503), finish(0));
+    const transport = new ReconnectingChatTransport({ api });
+
+    assert.deepEqual(await chunks(await transport.reconnectToStream({ chatId: "c1" })), CHUNKS);
+  });
+
+  test("a chat without an answer is not waited for", async (t) => {
+    const [, api] = await serve(t, refuse(204));
+
+    assert.equal(await new ReconnectingChatTransport({ api }).reconnectToStream({ chatId: "c1" }), null);
+  });
+
+  test("a question that got no response is not sent again", async (t) => {
+    const [server, api] = await serve(t, drop);
+    const transport = new ReconnectingChatTransport({ api });
+
+    await assert.rejects(transport.sendMessages(question()), TypeError);
+    assert.equal(server.requests.length, 1);
+  });
+
+  test("a newer version of the answer is a lost connection for the page, which replays it", async (t) => {
+    const [, api] = await serve(t, cut(0, 3), refuse(409));
+    const transport = new ReconnectingChatTransport({ api });
+
+    await assert.rejects(chunks(await transport.sendMessages(question())), /^TypeError: network error: a newer version/);
+  });
+
+  test("a refusal of the server is an error with its text", async (t) => {
+    const [, api] = await serve(t, cut(0, 3), refuse(403, "Not your chat."));
+    const transport = new ReconnectingChatTransport({ api });
+
+    await assert.rejects(chunks(await transport.sendMessages(question())), /Not your chat\./);
+  });
+
+  test("a stream that breaks before its first event is a lost connection", async (t) => {
+    const [, api] = await serve(t, cut(0, 0));
+
+    await assert.rejects(chunks(await new ReconnectingChatTransport({ api }).sendMessages(question())), /network error/);
+  });
+
+  test("the page is told each second for how long no chunk has arrived, and when one arrives", async (t) => {
+    const [held, go] = hold(0, 3);
+    const [, api] = await serve(t, held);
+    const told = [];
+    const transport = new ReconnectingChatTransport({
+      api,
+      onWaiting: (...each) => {
+        told.push(each);
+        if (each[0] === 2) go();
+      },
+    });
+
+    await chunks(await transport.sendMessages(question()));
+    assert.deepEqual(told, [[1, false], [2, false], [null, false]]);
+    await sleep(1100);
+    assert.equal(told.length, 3);
+  });
+
+  test("the page is told at once that the transport reconnects", async (t) => {
+    const [, api] = await serve(t, cut(0, 3), finish(3));
+    const told = [];
+    const transport = new ReconnectingChatTransport({ api, onWaiting: (...each) => told.push(each) });
+
+    await chunks(await transport.sendMessages(question()));
+    assert.deepEqual([told[0], told.at(-1)], [[0, true], [null, false]]);
+  });
+
+  test("the page is told that nothing is waited for once the transport gives up", async (t) => {
+    const [, api] = await serve(t, cut(0, 3), refuse(409));
+    const told = [];
+    const transport = new ReconnectingChatTransport({ api, onWaiting: (...each) => told.push(each) });
+
+    await assert.rejects(chunks(await transport.sendMessages(question())));
+    assert.deepEqual(told, [[0, true], [null, false]]);
+  });
+
+  test("an app that becomes active again reconnects at once, and ten failures in a row are the end", async (t) => {
+    const [server, api] = await serve(t, cut(0, 3), ...Array(10).fill(refuse(503)));
+    const appState = new AppState();
+    const transport = new ReconnectingChatTransport({ api, appState });
+    // Left to themselves, ten attempts take more than half a minute.
+    const returning = setInterval(() => appState.is("active"), 20);
+    const started = performance.now();
+
+    await assert.rejects(chunks(await transport.sendMessages(question())), /does not answer/);
+    clearInterval(returning);
+    assert.ok(performance.now() - started < 5000);
+    assert.equal(server.requests.length, 10);
+    assert.equal(appState.listeners.size, 0);
+  });
+
+  test("an app that goes to the background does not reconnect sooner", async (t) => {
+    const [server, api] = await serve(t, cut(0, 3), finish(3));
+    const appState = new AppState();
+    const transport = new ReconnectingChatTransport({ api, appState });
+    const reading = chunks(await transport.sendMessages(question()));
+    while (server.requests.length < 1) await sleep(5);
+    const started = performance.now();
+    const leaving = setInterval(() => appState.is("background"), 5);
+
+    await reading;
+    clearInterval(leaving);
+    assert.ok(performance.now() - started > 200);
+  });
+
+  test("a page that is left makes no further requests", async (t) => {
+    const [server, api] = await serve(t, cut(0, 3), refuse(503), refuse(503), refuse(503));
+    const left = new AbortController();
+    const appState = new AppState();
+    const transport = new ReconnectingChatTransport({ api, appState });
+    const reading = chunks(await transport.sendMessages(question(left.signal)));
+    while (server.requests.length < 2) await sleep(5);
+    left.abort();
+
+    await assert.rejects(reading);
+    const before = server.requests.length;
+    await sleep(1500);
+    assert.equal(server.requests.length, before);
+    assert.equal(appState.listeners.size, 0);
+  });
+
+  test("stop ends the answer on the server, and a refusal is an error", async (t) => {
+    const [server, api] = await serve(t, refuse(200), refuse(503, "The server is restarting."));
+    const transport = new ReconnectingChatTransport({ api: `${api}/`, headers: () => ({ authorization: "Bearer t" }) });
+
+    await transport.stop("a/b");
+    await assert.rejects(transport.stop("c1"), /The server is restarting\./);
+    const [{ method, url, headers }] = server.requests;
+    assert.deepEqual([method, url, headers.authorization], ["POST", "/api/chat/a%2Fb/stop", "Bearer t"]);
+  });
+
+  test("a fetch of the app's own carries all requests", async (t) => {
+    const [, api] = await serve(t, cut(0, 3), finish(3), refuse(200));
+    const sent = [];
+    const transport = new ReconnectingChatTransport({
+      api,
+      fetch: (input, init) => {
+        sent.push(`${init.method ?? "GET"} ${new URL(input).pathname}`);
+        return fetch(input, init);
+      },
+    });
+
+    await chunks(await transport.sendMessages(question()));
+    await transport.stop("c1");
+    assert.deepEqual(sent, ["POST /api/chat", "GET /api/chat/c1/stream", "POST /api/chat/c1/stop"]);
+  });
+});
+
+test("an app that comes back after a while does not trust a connection that was silent", async (t) => {
+  const [held] = hold(0, 3);
+  const [server, api] = await serve(t, held, finish(3));
+  const appState = new AppState();
+  const transport = new ReconnectingChatTransport({ api, appState });
+  const stream = await transport.sendMessages(question());
+  const reader = stream.getReader();
+  for (let seen = 0; seen < 3; seen += 1) await reader.read();
+  appState.is("active");
+  await sleep(50);
+  assert.equal(server.requests.length, 1);
+
+  mock.timers.enable({ apis: ["Date"], now: Date.now() + 21_000 });
+  t.after(() => mock.timers.reset());
+  appState.is("active");
+  while (server.requests.length < 2) await sleep(5);
+  assert.equal(server.requests[1].after, "0.2");
+  while (!(await reader.read()).done);
+});
