@@ -506,7 +506,12 @@ class DurableStreamService(Generic[C]):
         await self._runtime.aclose()
 
     async def __aenter__(self) -> Self:
-        await self._runtime.ready()
+        try:
+            await self._runtime.ready()
+        except BaseException:
+            # No `__aexit__` follows, and nothing else would close what was connected.
+            await finish_despite_cancel(self.aclose())
+            raise
         return self
 
     async def __aexit__(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
+from pathlib import Path
 
 import anyio
 import pytest
 
-from monostream_ai import DurableStreamService, Publisher
-from monostream_ai.errors import PublisherLost, ServiceClosed
+from monostream_ai import DurableStreamService, Publisher, create_service
+from monostream_ai.errors import PublisherLost, SchemaTooNew, ServiceClosed
 from monostream_ai.interfaces import Notifier, Store
 from monostream_ai.notifiers.memory import MemoryNotifier
 from monostream_ai.stores.memory import MemoryStore
@@ -215,3 +217,20 @@ async def test_a_first_reader_hears_that_the_service_is_closed(store: HookedStor
     await closing
     with pytest.raises(ServiceClosed):
         await reading
+
+
+async def test_a_service_that_cannot_start_closes_its_store(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'newer.db'}"
+    async with create_service(url):
+        pass
+    with sqlite3.connect(tmp_path / "newer.db") as connection:
+        connection.execute("INSERT INTO monostream_schema (version) VALUES (99)")
+    connection.close()
+    threads = {*threading.enumerate()}
+
+    for _ in range(3):
+        with pytest.raises(SchemaTooNew):
+            async with create_service(url):
+                pytest.fail("it has started")
+
+    assert {*threading.enumerate()} == threads

@@ -124,6 +124,8 @@ export async function stopInAnotherTab(stage) {
   const { newTab } = await stage();
   const first = await newTab();
   await first.ask(LONG);
+  // A tab that loads before the question is stored has no question in its history.
+  await first.shows(1);
   const second = await newTab();
   const seen = [await second.shows(MID_ANSWER)];
   await second.page.getByTestId("stop").click();
