@@ -152,8 +152,9 @@ class GeminiMapper:
         if (result := get(part, "code_execution_result")) and self._code is not None:
             published, self._code = self._code, None
             return self._builder.tool_output(published, _json(result, "outcome", "output"))
-        if response := get(part, "function_response"):
-            return self._function_result(response)
+        response = get(part, "function_response")
+        if response and (chunks := self._function_result(response)):
+            return chunks
         given = part.model_dump(mode="json", exclude_none=True)
         return self._unread.keep("+".join(given), given) if given else []
 
@@ -214,6 +215,9 @@ class GeminiMapper:
         reason, chunks = _word(given), self._end()
         if finish_reason_of(reason) == "content-filter":
             chunks += self._refusal(get_text(candidate, "finish_message") or reason)
+        elif message := get_text(candidate, "finish_message"):
+            # It quotes a call that is malformed, for one.
+            chunks += self._unread.keep("finish_message", message)
         return [*chunks, *self.output.finish(reason, **told)]
 
     def _refusal(self, why: str) -> list[Chunk]:

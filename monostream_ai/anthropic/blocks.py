@@ -35,10 +35,20 @@ class _Block:
     state: dict[str, Any] = field(default_factory=dict)
     call: StreamedCall | None = None
     unread: list[Any] = field(default_factory=list)
+    unknown: bool = False
 
     @property
     def kind(self) -> str:
         return get_text(self.given, "type")
+
+    def text(self, source: Any, key: str) -> str:
+        """Return the text under a key; a value of any other shape is kept as it is."""
+        value = get(source, key)
+        if isinstance(value, str):
+            return value
+        if value:
+            self.unread.append(to_json(source))
+        return ""
 
 
 class Blocks:
@@ -59,27 +69,28 @@ class Blocks:
         if kind in CALLS:
             return [*chunks, *self._call(block)]
         if kind == "text":
-            chunks += self._output.speech.text(index, get_text(given, "text"))
+            chunks += self._output.speech.text(index, block.text(given, "text"))
             for citation in get_list(given, "citations"):
                 chunks += self._cite(block, citation)
         elif kind == "thinking":
-            chunks += self._output.speech.reasoning(index, get_text(given, "thinking"))
+            chunks += self._output.speech.reasoning(index, block.text(given, "thinking"))
             self._sign(block, get_text(given, "signature"))
         elif kind == "redacted_thinking":
-            block.state["redactedData"] = get_text(given, "data")
+            block.state["redactedData"] = block.text(given, "data")
         elif kind == "compaction":
             block.state["type"] = kind
-            chunks += self._output.speech.text(index, get_text(given, "content"))
+            chunks += self._output.speech.text(index, block.text(given, "content"))
         elif kind != "fallback":
             # A block of an unknown kind is kept whole when it ends. A fallback to another model has
             # no content.
+            block.unknown = True
             block.unread.append(to_json(given))
         return chunks
 
     def delta(self, index: int | None, delta: Any) -> list[Chunk]:
         block = self._open.setdefault(index, _Block(None))
         effect = _DELTAS.get(get_text(delta, "type"))
-        if block.unread or effect is None or (effect is Blocks._json and block.call is None):
+        if block.unknown or effect is None or (effect is Blocks._json and block.call is None):
             block.unread.append(to_json(delta))
             return []
         return effect(self, index, block, delta)
@@ -93,7 +104,12 @@ class Blocks:
         elif block.state and block.kind in ("thinking", "redacted_thinking", ""):
             chunks = _with_state(self._output.speech.end_reasoning(), block.state)
         else:
-            chunks = _with_state(self._output.speech.end(), block.state)
+            chunks = self._output.speech.end()
+            if chunks or not block.state:
+                chunks = _with_state(chunks, block.state)
+            elif block.state.get("citations"):
+                # Citations of a text that was never said.
+                block.unread.append(block.state)
         if block.unread:
             kept = block.unread[0] if len(block.unread) == 1 else block.unread
             chunks += self._unread.keep(block.kind or "delta", kept)
@@ -104,13 +120,13 @@ class Blocks:
         return [chunk for index in list(self._open) for chunk in self.stop(index)]
 
     def _text(self, index: int | None, block: _Block, delta: Any) -> list[Chunk]:
-        return self._output.speech.text(index, get_text(delta, "text"))
+        return self._output.speech.text(index, block.text(delta, "text"))
 
     def _compaction(self, index: int | None, block: _Block, delta: Any) -> list[Chunk]:
-        return self._output.speech.text(index, get_text(delta, "content"))
+        return self._output.speech.text(index, block.text(delta, "content"))
 
     def _thinking(self, index: int | None, block: _Block, delta: Any) -> list[Chunk]:
-        return self._output.speech.reasoning(index, get_text(delta, "thinking"))
+        return self._output.speech.reasoning(index, block.text(delta, "thinking"))
 
     def _signature(self, index: int | None, block: _Block, delta: Any) -> list[Chunk]:
         self._sign(block, get_text(delta, "signature"))
@@ -120,7 +136,7 @@ class Blocks:
         return (
             []
             if block.call is None
-            else self._output.extend(block.call, get_text(delta, "partial_json"))
+            else self._output.extend(block.call, block.text(delta, "partial_json"))
         )
 
     def _citation(self, index: int | None, block: _Block, delta: Any) -> list[Chunk]:

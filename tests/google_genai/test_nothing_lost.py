@@ -1,0 +1,100 @@
+"""Every text of any stream is in the stored message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.genai.types import GenerateContentResponse
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from monostream_ai.google_genai import GeminiMapper
+from monostream_ai.recording.message import Recording
+from monostream_ai.ui_messages import UIMessageBuilder
+from tests.recording.nothing_lost import lost, message_of, texts, texts_in
+
+Part = dict[str, Any]
+
+SKIPPED = {"thought_signature", "mime_type", "outcome", "language", "data"}
+
+
+@st.composite
+def parts(draw: st.DrawFn) -> Part:
+    value = draw(texts)
+    named = {"id": draw(st.sampled_from([None, "c1", "c2"])), "name": "f"}
+    return draw(
+        st.sampled_from(
+            [
+                {"text": value},
+                {"text": value},
+                {"text": value, "thought": True},
+                {"text": value, "thought_signature": b"s"},
+                {"text": "", "thought_signature": b"s"},
+                {"function_call": {**named, "args": {"a": value}}},
+                {"function_call": {**named, "partial_args": [{"string_value": value}]}},
+                {"function_response": {**named, "response": {"found": value}}},
+                {"executable_code": {"code": value, "language": "PYTHON"}},
+                {"code_execution_result": {"output": value, "outcome": "OUTCOME_OK"}},
+                {"inline_data": {"data": b"x", "mime_type": "image/png"}},
+                {"file_data": {"file_uri": f"https://x.example/{value}"}},
+                {"file_data": {"file_uri": f"gs://{value}", "mime_type": "text/plain"}},
+                {"video_metadata": {"start_offset": value}},
+            ]
+        )
+    )
+
+
+@st.composite
+def candidates(draw: st.DrawFn) -> Part:
+    candidate: Part = {"content": {"parts": draw(st.lists(parts(), max_size=3))}}
+    value = draw(texts)
+    return candidate | draw(
+        st.sampled_from(
+            [
+                {},
+                {},
+                {"citation_metadata": {"citations": [{"uri": f"https://x.example/{value}"}]}},
+                {"citation_metadata": {"citations": [{"title": value}]}},
+                {
+                    "grounding_metadata": {
+                        "grounding_chunks": [{"web": {"uri": "https://y.example", "title": value}}]
+                    }
+                },
+            ]
+        )
+    )
+
+
+@settings(deadline=None, max_examples=300, derandomize=True)
+@given(
+    drawn=st.lists(candidates(), min_size=1, max_size=4),
+    reason=st.sampled_from(["STOP", "SAFETY", "MALFORMED_FUNCTION_CALL"]),
+    why=st.one_of(st.none(), texts),
+    twice=st.booleans(),
+)
+def test_every_text_of_an_answer_is_in_the_message(
+    drawn: list[Part], reason: str, why: str | None, twice: bool
+) -> None:
+    said = texts_in([_content(each) for each in drawn] + ([] if why is None else [why]))
+    assume(len(said) == len(set(said)))
+    recording = Recording(UIMessageBuilder(message_id="m1"))
+    mapper = GeminiMapper(recording)
+
+    chunks = []
+    # The SDK may call functions, and go on with another answer in the same stream.
+    for number, candidate in enumerate(drawn):
+        last = number == len(drawn) - 1 or (twice and number == 0)
+        ending = {"finish_reason": reason, "finish_message": why} if last else {}
+        whole = candidate | ending
+        chunks += mapper.feed(GenerateContentResponse.model_validate({"candidates": [whole]}))
+    assert mapper.output.complete
+    chunks += recording.builder.finish()
+
+    assert lost(said, message_of(chunks)) == []
+
+
+def _content(value: Any) -> Any:
+    """Return a value without the fields that hold no text."""
+    if isinstance(value, dict):
+        return {key: _content(item) for key, item in value.items() if key not in SKIPPED}
+    return [_content(item) for item in value] if isinstance(value, list) else value
