@@ -116,7 +116,9 @@ class AgentsMapper:
         known = self._recording.builder.call(published)
         if known is None:
             return self._unread.keep(get_text(item, "type") or "result", output)
+        if known.state != "done":
+            return self._recording.builder.tool_output(published, output)
         # A provider's result came with its response.
         return (
-            [] if known.state == "done" else self._recording.builder.tool_output(published, output)
+            [] if known.provider_executed else self._unread.keep(get_text(item, "type"), output)
         )
