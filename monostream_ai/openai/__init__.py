@@ -3,6 +3,7 @@
 The `openai` package itself is not imported.
 """
 
+from monostream_ai.openai.background import Answer, respond
 from monostream_ai.openai.capture import capture, capture_sync, consume
 from monostream_ai.openai.to_openai import to_openai_input, to_openai_messages
 from monostream_ai.recording.capture import Capture
@@ -10,6 +11,7 @@ from monostream_ai.recording.model_output import ResponseFailed, TruncatedStream
 from monostream_ai.recording.sync_capture import SyncCapture
 
 __all__ = [
+    "Answer",
     "Capture",
     "ResponseFailed",
     "SyncCapture",
@@ -17,6 +19,7 @@ __all__ = [
     "capture",
     "capture_sync",
     "consume",
+    "respond",
     "to_openai_input",
     "to_openai_messages",
 ]

@@ -44,11 +44,28 @@ class EventMapper:
         # Stands for the response until the first event tells which API it comes from.
         self._nothing_yet = ModelOutput(recording)
         self._foreign = 0
+        self._goes_on = False
 
     @property
     def output(self) -> ModelOutput:
         """The current response, or the last one if none is running."""
         return self._nothing_yet if self._mapper is None else self._mapper.output
+
+    @property
+    def last_number(self) -> int | None:
+        """As `ResponsesMapper.last_number`."""
+        return self._mapper.last_number if isinstance(self._mapper, ResponsesMapper) else None
+
+    @property
+    def begun(self) -> bool:
+        """Whether an event of OpenAI has come."""
+        return self._mapper is not None
+
+    def go_on(self) -> None:
+        """Take the next events as those of another stream for the same response."""
+        self._goes_on = True
+        if isinstance(self._mapper, ResponsesMapper):
+            self._mapper.go_on()
 
     def feed(self, event: Any) -> list[Chunk]:
         kind = get_text(event, "type")
@@ -82,6 +99,8 @@ class EventMapper:
             return []
         chunks = self._give_up()
         self._mapper = ResponsesMapper(self.recording, **self._options)
+        if self._goes_on:
+            self._mapper.go_on()
         return chunks
 
     def _turn_to_chat(self) -> list[Chunk]:

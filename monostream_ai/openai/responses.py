@@ -89,10 +89,15 @@ class ResponsesMapper:
         known = self._items.list.knows(get_text(event, "item_id") or get_text(event, "item", "id"))
         return known or number > self._last
 
+    @property
+    def last_number(self) -> int | None:
+        """The number of the last event, to go on behind it; None if the server does not count."""
+        return self._last if self._numbered and self._last >= 0 else None
+
     def go_on(self) -> None:
         """Take the events of another stream for the same response: it skips those seen before."""
         self.output.failure = None
-        self._resumed = True
+        self.output.may_go_on = self._resumed = True
 
     def _begin(self) -> None:
         self.output = ModelOutput(self._recording)
@@ -124,7 +129,11 @@ class ResponsesMapper:
         self._response_id = get_text(event, "response", "id")
         self.output.may_go_on = bool(self._response_id)
         self._items.calls.tools = get(event, "response", "tools")
-        return [*chunks, *self._recording.builder.start_step()]
+        chunks += self._recording.builder.start_step()
+        if self._response_id and get(event, "response", "background") is True:
+            # Another process needs the id to go on with the response.
+            chunks += self._recording.tell({"responseId": self._response_id})
+        return chunks
 
     def _item_added(self, event: Any) -> list[Chunk]:
         return self._items.added(get_index(event, "output_index"), get(event, "item"))

@@ -15,6 +15,7 @@ from monostream_ai._writing.publisher import Publisher
 from monostream_ai.errors import MASKED_ERROR_TEXT, InvalidArgument, InvalidChunk, StreamClosed
 from monostream_ai.recording.message import Recording, recording_of
 from monostream_ai.recording.model_output import ModelOutput
+from monostream_ai.recording.overlap import Overlap
 from monostream_ai.recording.streams import E, Stream, check_stream, close_stream, events_of
 from monostream_ai.threads import SyncPublisher
 from monostream_ai.types import check_function
@@ -75,7 +76,7 @@ def record(stream: Stream[E], pub: Publisher[Chunk], mapper: NewMapper) -> Captu
         TypeError: `stream` is no stream, `pub` is no publisher, or `mapper` cannot be called.
     """
     check_stream(stream)
-    _check_publisher(pub)
+    check_publisher(pub)
     if not callable(mapper):
         raise TypeError(f"mapper is a {type(mapper).__name__}: pass a class or function")
     check_function("mapper", mapper)
@@ -111,8 +112,16 @@ class Capture(Generic[E]):
         Any error that the stream raises.
     """
 
-    def __init__(self, stream: Stream[E], pub: Publisher[Chunk], mapper: NewMapper) -> None:
+    def __init__(
+        self,
+        stream: Stream[E],
+        pub: Publisher[Chunk],
+        mapper: NewMapper,
+        overlap: Overlap | None = None,
+    ) -> None:
         self._over = False
+        self._overlap = overlap
+        """The stored chunks that the stream may make again."""
         self._pub = pub
         self._stream: Stream[E] | None = stream
         """The stream until it is read. From then on `_events` closes it."""
@@ -266,11 +275,18 @@ class Capture(Generic[E]):
         self._push(builder.error(MASKED_ERROR_TEXT) if failed else builder.abort())
 
     def _push(self, chunks: list[Chunk]) -> None:
+        if self._overlap is not None:
+            chunks = self._overlap.rest(chunks)
         push_fitting(self._pub, chunks, refuse=True)
         self._ahead += sum(map(_weight, chunks))
 
 
-def _check_publisher(pub: object) -> None:
+def check_publisher(pub: object) -> None:
+    """Check that a capture may write to this.
+
+    Raises:
+        TypeError
+    """
     if isinstance(pub, SyncPublisher):
         raise TypeError("capture needs a Publisher, not SyncPublisher: use the sync capture")
     if not isinstance(pub, Publisher):

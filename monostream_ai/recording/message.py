@@ -121,12 +121,24 @@ def recording_of(pub: Publisher[Chunk]) -> Recording:
     """Return the recording of an open publisher, made by the first of its captures."""
     recording = pub._adapter_state.get(Recording)
     if recording is None:
-        builder = UIMessageBuilder(message_id=pub.message_id, send_start=pub.next_id == 0)
+        builder = _builder_for(pub)
         recording = Recording(builder, continued_by(pub), pub.written)
         pub._adapter_state[Recording] = recording
         # A response begins anew, and its texts are no part of those that broke off.
         pub.push(*builder.finish_step())
     return recording
+
+
+def replaying_recording(pub: Publisher[Chunk]) -> Recording:
+    """Return a recording for responses that are mapped once more from their beginning.
+
+    It knows nothing of the chunks that a lost publisher wrote, and so makes them again.
+    """
+    return Recording(_builder_for(pub), continued_by(pub))
+
+
+def _builder_for(pub: Publisher[Chunk]) -> UIMessageBuilder:
+    return UIMessageBuilder(message_id=pub.message_id, send_start=pub.next_id == 0)
 
 
 def _ids_of(calls: list[Chunk]) -> list[str]:

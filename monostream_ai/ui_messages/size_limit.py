@@ -17,7 +17,7 @@ from monostream_ai.ui_messages.unread import UNREAD_NAME
 
 logger = logging.getLogger(__name__)
 
-_TEXT_ID: Final = "too-large"
+STANDS_FOR_FILE: Final = "too-large"
 """Id of a text that stands for a file. It ends at once, so the next one may have it again."""
 
 
@@ -81,7 +81,7 @@ def _smaller(chunk: Chunk) -> list[Chunk]:
 
 def _text_part(text: str) -> list[Chunk]:
     return [
-        {"type": "text-start", "id": _TEXT_ID},
-        {"type": "text-delta", "id": _TEXT_ID, "delta": text},
-        {"type": "text-end", "id": _TEXT_ID},
+        {"type": "text-start", "id": STANDS_FOR_FILE},
+        {"type": "text-delta", "id": STANDS_FOR_FILE, "delta": text},
+        {"type": "text-end", "id": STANDS_FOR_FILE},
     ]

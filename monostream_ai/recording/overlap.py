@@ -1,0 +1,76 @@
+"""Leaves out the chunks that a lost publisher has stored, while its response is mapped once more.
+
+The same events always make the same chunks with the same ids. Only the deltas may be cut otherwise
+than those that are stored, since waiting ones are merged, so they are compared by their length.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from typing import Final
+
+from monostream_ai.json_text import encode_json
+from monostream_ai.types import MAX_CHUNK_BYTES
+from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.chunks import DELTA_KEYS
+from monostream_ai.ui_messages.size_limit import STANDS_FOR_FILE
+from monostream_ai.ui_messages.unread import UNREAD_NAME
+
+_IDS: Final = ("toolCallId", "approvalId", "sourceId", "id")
+_ONE_OF: Final = {
+    "tool-input-available": "input",
+    "tool-input-error": "input",
+    "tool-output-available": "output",
+    "tool-output-error": "output",
+    "tool-output-denied": "output",
+}
+"""Chunks that stand for each other: one that is too large is stored as an error."""
+
+
+class Overlap:
+    """The stored chunks of a version that a replay has not made yet."""
+
+    def __init__(self, written: Iterable[Chunk]) -> None:
+        self._chunks: Counter[Hashable] = Counter()
+        self._characters: Counter[Hashable] = Counter()
+        for chunk in written:
+            if (delta := DELTA_KEYS.get(chunk["type"])) is not None:
+                self._characters[_key(chunk)] += len(chunk[delta])
+            else:
+                self._chunks[_key(chunk)] += 1
+
+    def rest(self, chunks: Iterable[Chunk]) -> list[Chunk]:
+        """Return those of the next chunks that are not stored, of a delta the end that is not."""
+        return [rest for chunk in chunks if (rest := self._rest(chunk)) is not None]
+
+    def _rest(self, chunk: Chunk) -> Chunk | None:
+        key, delta = _key(chunk), DELTA_KEYS.get(chunk["type"])
+        if delta is None:
+            self._chunks[key] -= 1
+            return chunk if self._chunks[key] < 0 else None
+        if not chunk[delta]:
+            # Its part may have ended.
+            return None if key in self._characters else chunk
+        stored = min(self._characters[key], len(chunk[delta]))
+        self._characters[key] -= stored
+        if stored == 0:
+            return chunk
+        return {**chunk, delta: chunk[delta][stored:]} if stored < len(chunk[delta]) else None
+
+
+def _key(chunk: Chunk) -> Hashable:
+    """Return the identity of a chunk among those of one message."""
+    kind = chunk["type"]
+    for name in _IDS:
+        if name in chunk:
+            return _ONE_OF.get(kind, kind), chunk[name]
+    if kind == f"data-{UNREAD_NAME}":
+        # The value may have been too large.
+        return kind, chunk["data"].get("kind")
+    if kind in ("file", "reasoning-file") and len(chunk["url"]) > MAX_CHUNK_BYTES // 2:
+        text = encode_json(chunk)
+        if len(text) > MAX_CHUNK_BYTES:
+            return "text-start", STANDS_FOR_FILE
+        return text
+    return kind if kind in ("start", "start-step", "finish-step") else encode_json(chunk)
