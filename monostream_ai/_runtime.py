@@ -79,6 +79,7 @@ class Runtime:
         self._starting: asyncio.Task[None] | None = None
         self._started = False
         self._unlisten: Callable[[], Awaitable[None]] | None = None
+        self._unwatch: Callable[[], Awaitable[None]] | None = None
         self._background: set[asyncio.Task[Any]] = set()
         self._ending: asyncio.Task[None] | None = None
 
@@ -116,6 +117,23 @@ class Runtime:
         logger.debug("wake-ups may have been missed: every stream is looked at")
         self.tailer.on_resync()
         self.writer.leases.on_resync()
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a version is held here (see `Watcher`)."""
+        return self.writer.leases.held > 0
+
+    def is_reading(self, stream_id: str) -> bool:
+        """Whether a stream is read here (see `Watcher`)."""
+        return self.tailer.reads(stream_id)
+
+    def renew_leases(self) -> None:
+        """Take a change of the store's (see `Watcher`)."""
+        self.writer.leases.renew_soon()
+
+    def announce(self, wake_up: WakeUp) -> None:
+        """Take the death of a process from the store (see `Watcher`)."""
+        self.writer.announce(wake_up)
 
     def report(self, source: str, error: BaseException) -> None:
         """Count, log and pass on an error of work in the background."""
@@ -168,6 +186,8 @@ class Runtime:
         async with AsyncExitStack() as stack:
             # Run from the last to the first, whatever one of them raises.
             stack.push_async_callback(self.store.aclose)
+            if self._unwatch is not None:
+                stack.push_async_callback(self._unwatch)
             if self._notifier is not None:
                 stack.push_async_callback(self._notifier.aclose)
             if self._starting is not None:
@@ -191,5 +211,7 @@ class Runtime:
         if self._create_tables:
             await self.store.setup()
         if self._notifier is not None:
+            self._notifier.lend_to(self.store)
             self._unlisten = await self._notifier.listen(self, self.report)
+        self._unwatch = await self.store.watch(self, self.report)
         self._started = True

@@ -158,5 +158,11 @@ def _backend(
     address = read_url(url)
     listening = address if listen_url is None else read_url(listen_url)
     schema = address.schema if schema is None else schema
-    store = PostgresStore.from_url(address, pooler=pooler, statement_timeout=timeout, schema=schema)
+    store = PostgresStore.from_url(
+        address,
+        pooler=pooler,
+        statement_timeout=timeout,
+        schema=schema,
+        direct_url=None if listen_url is None else listening,
+    )
     return store, lambda: PostgresNotifier.from_url(listening, channel=channel_of(schema))

@@ -39,7 +39,7 @@ async def diagnose(
             yield finding
     elif kind == "postgresql":
         from monostream_ai.notifiers.postgres import PostgresNotifier
-        from monostream_ai.stores.postgres.checks import check_postgres
+        from monostream_ai.stores.postgres.checks import check_postgres, check_presence
 
         async for finding in check_postgres(
             url, has_listen_url=listen_url is not None or notifier is not None
@@ -47,6 +47,7 @@ async def diagnose(
             yield finding
             if finding.check == "connect" and finding.level == "fail":
                 return
+        yield await check_presence(listen_url or url)
         if notifier is None:
             advice = (
                 "does the URL lead through a pooler in transaction mode? "

@@ -233,9 +233,48 @@ class Store(ABC):
         `pruned`, so that numbers never start over.
         """
 
+    async def watch(
+        self, watcher: Watcher, on_error: BackgroundErrors
+    ) -> Callable[[], Awaitable[None]]:
+        """Begin to notice the death of other processes, and to show this one's; return without
+        waiting for a connection.
+
+        A store that cannot tell does nothing: leases do.
+
+        Returns:
+            A function that ends it; safe to call twice.
+        """
+
+        async def unwatch() -> None:
+            """There is nothing to end."""
+
+        return unwatch
+
     @abstractmethod
     async def aclose(self) -> None:
         """Close the connections that the store opened. Safe to call twice."""
+
+
+class Watcher(Protocol):
+    """A service, as a store sees it that notices the death of processes. Called on the event loop;
+    no method waits or raises.
+    """
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a version is held here."""
+
+    def is_reading(self, stream_id: str) -> bool:
+        """Whether a stream is read here."""
+
+    def renew_leases(self) -> None:
+        """Renew all leases at once: what the store tells by them has changed."""
+
+    def on_wake_up(self, wake_up: WakeUp) -> None:
+        """The lease of a version that is read here was cut short."""
+
+    def announce(self, wake_up: WakeUp) -> None:
+        """As `on_wake_up`, and other processes are to know."""
 
 
 class Listener(Protocol):
@@ -268,6 +307,11 @@ class Notifier(ABC):
     @abstractmethod
     def healthy(self) -> bool:
         """Whether wake-ups are believed to arrive."""
+
+    def lend_to(self, store: Store) -> None:  # noqa: B027  (most have nothing to lend)
+        """Let the store of the same service use this notifier's connection, from the first `listen`
+        on. By default there is nothing to lend.
+        """
 
     @abstractmethod
     async def notify(self, wake_ups: Sequence[WakeUp]) -> None:

@@ -107,6 +107,10 @@ class Tailer:
         readers = [reader for reference in [*self._readers] if (reader := reference()) is not None]
         return max((reader.behind for reader in readers), default=0)
 
+    def reads(self, stream_id: str) -> bool:
+        """Whether the stream has a reader here."""
+        return stream_id in self._tails
+
     def attach(self, asked: Position, reader: Reader) -> tuple[Tail, int]:
         """Register a reader of a stream; the tail loads in the background. Pair with `detach`.
 

@@ -60,6 +60,7 @@ class LeaseKeeper:
         self._holders: weakref.WeakValueDictionary[Lease, Holder] = weakref.WeakValueDictionary()
         self._by_stream: dict[str, set[Lease]] = {}
         self._renewal: asyncio.Task[None] | None = None
+        self._urgent = asyncio.Event()
         # A dict, since a set's order differs from run to run, and the fuzzers replay runs.
         self._checks: dict[Lease, None] = {}
         self._check_all = False
@@ -97,6 +98,11 @@ class LeaseKeeper:
         if not self._holders and renewal is not None and renewal is not asyncio.current_task():
             renewal.cancel()
             self._renewal = None
+
+    def renew_soon(self) -> None:
+        """Renew all leases now, not only when they are due."""
+        if self._renewal is not None:
+            self._urgent.set()
 
     def on_wake_up(self, wake_up: WakeUp) -> None:
         """Check a lease whose stream was moved from outside: by a stop, a takeover or a newer
@@ -162,9 +168,13 @@ class LeaseKeeper:
             self._checking = None
 
     async def _renew(self) -> None:
-        delay = self._lease / RENEWALS_PER_LEASE
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._lease / RENEWALS_PER_LEASE
         while True:
-            await asyncio.sleep(delay)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._urgent.wait()
+            self._urgent.clear()
             leases = [*self._holders]
             self._forget_dropped()
             if not leases:
@@ -172,11 +182,13 @@ class LeaseKeeper:
                 return
             try:
                 self._tell(leases, await self._store.renew(leases, lease=self._lease))
-                delay = self._lease / RENEWALS_PER_LEASE
+                due = loop.time() + self._lease / RENEWALS_PER_LEASE
             # Whatever a store raises must not end the renewals of every publisher.
             except Exception as error:
                 self._on_error("renew", error)
-                delay = self._lease / RENEWALS_PER_LEASE / RETRIES_PER_RENEWAL
+                pause = self._lease / RENEWALS_PER_LEASE / RETRIES_PER_RENEWAL
+                # One that was not due yet is tried again when it is.
+                due = max(due, loop.time() + pause)
 
     def _forget_dropped(self) -> None:
         for stream_id, leases in [*self._by_stream.items()]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier
+from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier, Store
 from monostream_ai.types import WakeUp
 
 
@@ -20,6 +20,9 @@ class ForwardingNotifier(Notifier):
     @property
     def healthy(self) -> bool:
         return self.inner.healthy
+
+    def lend_to(self, store: Store) -> None:
+        self.inner.lend_to(store)
 
     async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
         await self.inner.notify(wake_ups)

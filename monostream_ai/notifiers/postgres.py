@@ -11,12 +11,12 @@ import hashlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, NamedTuple, Self
+from contextlib import asynccontextmanager, nullcontext
+from typing import Any, Final, Self
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from monostream_ai.interfaces import Listener
+from monostream_ai.interfaces import Listener, Store
 from monostream_ai.notifiers.packing import pack, unpack
 from monostream_ai.notifiers.serving import (
     PROBE_INTERVAL,
@@ -25,15 +25,14 @@ from monostream_ai.notifiers.serving import (
     Deaf,
     SubscribingNotifier,
 )
+from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.stores.postgres.connections import Connections, Statement
-from monostream_ai.stores.postgres.engine import (
-    address_of,
-    make_engine,
-    require_asyncpg,
-    servers_of,
-)
+from monostream_ai.stores.postgres.engine import address_of, make_engine, require_asyncpg
+from monostream_ai.stores.postgres.presence import Presence
+from monostream_ai.stores.postgres.sessions import Session, open_session
+from monostream_ai.stores.postgres.store import PostgresStore
 from monostream_ai.stores.postgres.urls import PostgresURL, read_url
-from monostream_ai.stores.sql.translation import as_unavailable, driver_error, sqlstate
+from monostream_ai.stores.sql.translation import sqlstate
 from monostream_ai.types import WakeUp
 
 logger = logging.getLogger(__name__)
@@ -70,13 +69,6 @@ def channel_of(schema: str | None) -> str:
     return f"{CHANNEL}:{hashlib.sha256(schema.encode()).hexdigest()[:32]}"
 
 
-class _Listening(NamedTuple):
-    """asyncpg's connection, and an event that it sets when it ends."""
-
-    driver: Any
-    lost: asyncio.Event
-
-
 class PostgresNotifier(SubscribingNotifier):
     """Listens on a connection of its own, taken out of the pool, and sends through the pool.
 
@@ -86,7 +78,6 @@ class PostgresNotifier(SubscribingNotifier):
             poll.
         channel: Processes hear each other on the same channel of the same database. Stores in
             different schemas have different ones: see `channel_of`.
-
     Raises:
         InvalidEngine: The engine is not an async one of asyncpg.
     """
@@ -96,6 +87,7 @@ class PostgresNotifier(SubscribingNotifier):
         super().__init__(channel)
         self._engine = engine
         self._connections = Connections(engine)
+        self._presence: Presence | None = None
 
     @classmethod
     def from_url(cls, url: str | PostgresURL, *, channel: str | None = None) -> Self:
@@ -111,6 +103,13 @@ class PostgresNotifier(SubscribingNotifier):
         notifier = cls(make_engine(address, pool_size=2), channel=channel)
         notifier._owned = True
         return notifier
+
+    def lend_to(self, store: Store) -> None:
+        while isinstance(store, ForwardingStore):
+            store = store.inner
+        if isinstance(store, PostgresStore):
+            self._presence = store.presence
+            self._presence.is_lent = True
 
     def _address(self) -> str:
         return address_of(self._engine)
@@ -132,8 +131,7 @@ class PostgresNotifier(SubscribingNotifier):
             )
 
     @asynccontextmanager
-    async def _subscribed(self, listener: Listener) -> AsyncIterator[_Listening]:
-        lost = asyncio.Event()
+    async def _subscribed(self, listener: Listener) -> AsyncIterator[Session]:
         heard = asyncio.Event()
         nonce = f"?{secrets.token_hex(8)}"
 
@@ -144,33 +142,14 @@ class PostgresNotifier(SubscribingNotifier):
             elif not payload.startswith("?"):
                 self._deliver(payload, listener)
 
-        connection = await self._connect()
-        driver: Any = None
-        try:
-            driver = (await connection.get_raw_connection()).driver_connection
-            # Out of the pool, which would lend a listening connection to others. Its slot becomes
-            # free for statements.
-            await connection.run_sync(lambda sync: sync.detach())
-            driver.add_termination_listener(lambda _: lost.set())
-            await self._start_listening(driver, on_notification)
+        async with open_session(self._engine) as session:
+            presence = self._presence
+            # First, so that LISTEN is the statement by which an operator finds the session.
+            held = None if presence is None else await presence.lock(session)
+            await self._start_listening(session.driver, on_notification)
             await self._self_test(nonce, heard)
-            yield _Listening(driver, lost)
-        finally:
-            # Terminate, do not close: closing waits for the server, which may be silent.
-            if driver is not None:
-                driver.terminate()
-            with suppress(Exception):
-                await connection.close()
-
-    async def _connect(self) -> AsyncConnection:
-        try:
-            return await self._engine.connect()
-        except Exception as error:
-            cause = driver_error(error)
-            translated = as_unavailable(error, servers_of(self._engine))
-        if translated is None:
-            raise cause
-        raise translated from cause
+            async with nullcontext() if presence is None else presence.on(session, held):
+                yield session
 
     async def _start_listening(self, driver: Any, callback: Callable[..., None]) -> None:
         try:
@@ -197,14 +176,9 @@ class PostgresNotifier(SubscribingNotifier):
             )
             raise Deaf from error
 
-    async def _watch(self, subscription: _Listening, listener: Listener) -> None:
+    async def _watch(self, subscription: Session, listener: Listener) -> None:
         # Wake-ups come by the callback, between these probes.
-        while not subscription.lost.is_set():
-            try:
-                async with asyncio.timeout(PROBE_INTERVAL):
-                    await subscription.lost.wait()
-            except TimeoutError:
-                await subscription.driver.execute("SELECT 1", timeout=PROBE_TIMEOUT)
+        await subscription.until_lost(interval=PROBE_INTERVAL, timeout=PROBE_TIMEOUT)
         logger.warning("the listening connection broke")
 
     def _deliver(self, payload: str, listener: Listener) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import ParamSpec, TypeVar
 
 from monostream_ai.errors import MonostreamError
-from monostream_ai.interfaces import Store
+from monostream_ai.interfaces import BackgroundErrors, Store, Watcher
 from monostream_ai.types import (
     Append,
     Lease,
@@ -111,6 +111,11 @@ class ForwardingStore(Store):
 
     async def prune(self, *, older_than: float, limit: int) -> int:
         return await self._call(self.inner.prune, older_than=older_than, limit=limit)
+
+    async def watch(
+        self, watcher: Watcher, on_error: BackgroundErrors
+    ) -> Callable[[], Awaitable[None]]:
+        return await self.inner.watch(watcher, on_error)
 
     async def aclose(self) -> None:
         await self.inner.aclose()

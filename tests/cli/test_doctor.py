@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from sqlalchemy.engine import make_url
 
 from monostream_ai.diagnosis import diagnose
 from monostream_ai.stores.sql import PostgresStore, SQLiteStore
@@ -87,6 +88,7 @@ async def test_every_check_of_postgres_has_a_name(
         "transactions",
         "queue",
         "clock",
+        "presence",
         "listen",
     ]
     assert {each.level for each in found.values()} == {"ok"}
@@ -145,9 +147,39 @@ async def test_a_pooler_is_reported_and_listen_url_is_the_cure(
 ) -> None:
     through = await findings(pooled_url)
     assert (through["pooler"].level, through["listen"].level) == ("warn", "warn")
+    assert through["presence"].level == "warn"
+    assert "when the lease runs out" in through["presence"].found
+    assert "listen_url" in through["presence"].advice
     assert "listen_url" in through["pooler"].advice
     cured = await findings(pooled_url, listen_url=postgres_url)
     assert {each.level for each in cured.values()} == {"ok"}
+
+
+async def test_a_role_that_may_not_lock_is_told_what_it_lacks(
+    database: asyncpg.Connection, postgres_url: str
+) -> None:
+    url = make_url(postgres_url)
+    role = f"poor_{url.database}"
+    await database.execute(f"CREATE ROLE {role} LOGIN")
+    await database.execute("REVOKE SELECT ON pg_locks FROM PUBLIC")
+    try:
+        found = await findings(url.set(username=role).render_as_string(hide_password=False))
+    finally:
+        await database.execute(f"DROP ROLE {role}")
+    assert found["presence"].level == "warn"
+    assert "GRANT SELECT ON pg_locks" in found["presence"].advice
+
+
+async def test_a_folder_without_locks_is_reported(tmp_path: Path) -> None:
+    store_url = f"sqlite:///{tmp_path / 'streams.db'}"
+    store = SQLiteStore.from_url(store_url)
+    await store.setup()
+    await store.aclose()
+    assert (await findings(store_url))["presence"].level == "ok"
+    (tmp_path / "streams.db-presence").unlink()
+    (tmp_path / "streams.db-presence").mkdir()
+    found = (await findings(store_url))["presence"]
+    assert (found.level, "lease" in found.found) == ("warn", True)
 
 
 async def test_a_locked_sqlite_file_is_reported(tmp_path: Path) -> None:

@@ -60,6 +60,12 @@ class Child:
         await self._pub.open()
         say("opened", self._pub.version)
 
+    async def watch(self, stream_id: str) -> None:
+        """Open a watched version and say which."""
+        self._pub = self._service.publisher(stream_id, watched=True)
+        await self._pub.open()
+        say("opened", self._pub.version)
+
     async def write(self, number: str) -> None:
         """Write one chunk and say its id."""
         say("wrote", await self.pub.write(text(int(number))))

@@ -10,8 +10,10 @@ from sqlalchemy import Connection, NullPool, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from monostream_ai.stores.postgres.database import PostgresSchema
-from monostream_ai.stores.postgres.engine import connect_arguments
+from monostream_ai.stores.postgres.engine import connect_arguments, make_engine
+from monostream_ai.stores.postgres.holders import NoLock, ProcessLock
 from monostream_ai.stores.postgres.privileges import missing_grants
+from monostream_ai.stores.postgres.sessions import open_session
 from monostream_ai.stores.postgres.urls import read_url
 from monostream_ai.stores.sql.migrations import finding_on
 from monostream_ai.stores.sql.translation import as_unavailable
@@ -91,6 +93,29 @@ async def check_postgres(url: str, *, has_listen_url: bool) -> AsyncIterator[Fin
             )
         yield finding
     await engine.dispose()
+
+
+async def check_presence(url: str) -> Finding:
+    """Find out whether the death of a process is noticed at once.
+
+    Args:
+        url: Of the connection that holds the lock, the one that listens.
+    """
+    engine = make_engine(url, pool_size=1)
+    found, advice = "", ""
+    try:
+        async with open_session(engine) as session:
+            await ProcessLock(lambda statement: statement.sql).take(session, lease=0.0)
+    except NoLock as error:
+        found, advice = str(error), error.advice
+    # Any failure is the finding of this check.
+    except Exception as error:
+        found = type(error).__name__
+    await engine.dispose()
+    if found:
+        waits = "a death is noticed when the lease runs out"
+        return Finding("presence", "warn", f"{waits}: {found}", advice)
+    return Finding("presence", "ok", "the death of a process is noticed within 3 s")
 
 
 async def _connect(connection: AsyncConnection) -> Finding:

@@ -67,9 +67,9 @@ class Statement:
 
     def arguments(self, parameters: Mapping[str, Any]) -> list[Any]:
         """Return the values in the order of their numbers; surplus parameters are ignored, and
-        `promoted_at` is None unless it is given.
+        `promoted_at` and `holder` are None unless they are given.
         """
-        values = {"promoted_at": None, **parameters}
+        values = {"promoted_at": None, "holder": None, **parameters}
         return [values[name] for name in self._names]
 
 
@@ -197,7 +197,7 @@ class Connections:
                 # asyncpg takes this at the connect only, before a pooler can be recognised. It
                 # prepares statements of its own, which look up types.
                 driver._stmt_cache_enabled = False
-            yield DriverConnection(driver, pooled.info, self._text_of, pooled=self._pooled)
+            yield DriverConnection(driver, pooled.info, self.text_of, pooled=self._pooled)
         except BaseException as error:
             broken = driver.is_closed()
             if isinstance(error, TimeoutError):
@@ -223,7 +223,8 @@ class Connections:
             or pooled.info.setdefault(_SINCE, time.monotonic()) < self._trusted_from
         )
 
-    def _text_of(self, statement: Statement) -> str:
+    def text_of(self, statement: Statement) -> str:
+        """Return the SQL of a statement with our tables qualified."""
         text = self._texts.get(statement)
         if text is None:
             text = self._texts[statement] = in_schema(statement.sql, self._schema)

@@ -132,6 +132,10 @@ class PostgresDatabase:
         """The URL without its secrets."""
         return address_of(self._engine)
 
+    def text_of(self, statement: Statement) -> str:
+        """Return the SQL of a statement, for a connection that is not of the pool."""
+        return self._connections.text_of(statement)
+
     def lock_name(self, stream_id: str) -> str:
         """Return the name under which a stream is locked; advisory locks know no schemas."""
         return stream_id if self.schema is None else f"{quoted(self.schema)}.{stream_id}"

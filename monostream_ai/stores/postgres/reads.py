@@ -69,7 +69,8 @@ SELECT head.version, CASE WHEN foreign_rows.id IS NULL THEN v.state ELSE 'open' 
                        sum(octet_length(n.chunk)) OVER w - octet_length(n.chunk) AS before
                   FROM ({_ROWS.format(**_ASKED)}) AS n WINDOW w AS (ORDER BY n.id)) AS p
                WHERE p.before < CAST(:max_bytes AS bigint)
-                 AND p.id = head.first_id + p.n - 1) END AS payloads
+                 AND p.id = head.first_id + p.n - 1) END AS payloads,
+       CASE WHEN foreign_rows.id IS NULL AND v.state || '' = 'open' THEN v.holder END AS holder
   FROM unnest(CAST(:streams AS text[]), CAST(:versions AS bigint[]), CAST(:nexts AS bigint[]))
        WITH ORDINALITY AS asked (stream_id, version, next_id, place)
   LEFT JOIN LATERAL (

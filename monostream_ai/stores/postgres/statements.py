@@ -77,14 +77,15 @@ before AS (
 opened AS (
   INSERT INTO stream_version (stream_id, version, writer, opener, state, next_id, lease_seconds,
                               lease_until, message_id, owner,
-                              attempt, metadata, created_at, attendant, deleted_to)
+                              attempt, metadata, created_at, attendant, holder,
+                              deleted_to)
   SELECT :stream, coalesce(CAST(:explicit AS bigint), coalesce(latest.version, -1) + 1),
          :writer, :writer, 'open', 0,
          CAST(:lease AS double precision), {_LEASE_END},
          CAST(:message_id AS text), CAST(:owner AS text),
          CAST(:attempt AS integer), CAST(:metadata AS text),
          clock_timestamp(),
-         CASE WHEN CAST(:watched AS boolean) THEN :writer END,
+         CASE WHEN CAST(:watched AS boolean) THEN :writer END, CAST(:holder AS text),
          (SELECT deleted_to FROM before)
     FROM latest
    WHERE NOT EXISTS (SELECT 1 FROM mine)
@@ -179,7 +180,8 @@ WITH mine AS (
        AND {OPEN} AND NOT EXISTS ({NEWER})
        FOR NO KEY UPDATE OF v SKIP LOCKED) AS held)
 UPDATE stream_version AS v
-   SET lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END}
+   SET lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END},
+       holder = CAST(:holder AS text)
   FROM mine
  WHERE v.stream_id = mine.stream_id AND v.version = mine.version RETURNING mine.place
 """
@@ -192,7 +194,7 @@ UPDATE stream_version AS v
 CLAIM = Statement(
     f"""
 UPDATE stream_version AS v
-   SET writer = :writer,
+   SET writer = :writer, holder = CAST(:holder AS text),
        lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END},
        stop_requested_at = CASE WHEN CAST(:stop AS boolean)
                                 THEN coalesce(v.stop_requested_at, clock_timestamp())

@@ -8,36 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Self
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from monostream_ai._backoff import Backoff
 from monostream_ai.errors import (
-    ChunkRefused,
-    ChunksMissing,
-    Fenced,
     MonostreamError,
     StoreUnavailable,
     VersionConflict,
 )
-from monostream_ai.interfaces import Store
-from monostream_ai.stores.fencing import closed_by, refusal
+from monostream_ai.interfaces import BackgroundErrors, Store, Watcher
+from monostream_ai.stores.fencing import refusal
 from monostream_ai.stores.postgres import reads
 from monostream_ai.stores.postgres import statements as sql
+from monostream_ai.stores.postgres.appends import LOCKED_TRIES, append_all
 from monostream_ai.stores.postgres.connections import DriverConnection
 from monostream_ai.stores.postgres.database import PostgresDatabase, checked_schema
 from monostream_ai.stores.postgres.engine import make_engine, require_asyncpg
+from monostream_ai.stores.postgres.presence import Presence
 from monostream_ai.stores.postgres.pruning import prune
-from monostream_ai.stores.postgres.rows import append_parameters, lease_parameters, page_of
+from monostream_ai.stores.postgres.rows import lease_parameters, page_of
 from monostream_ai.stores.postgres.urls import PostgresURL, read_url
 from monostream_ai.stores.sql.translation import (
-    DATA_ERROR_CLASS,
-    UNIQUE_VIOLATION,
     held_by,
     opening_parameters,
-    sqlstate,
 )
 from monostream_ai.types import (
     MAX_VERSION,
@@ -52,9 +48,6 @@ from monostream_ai.types import (
 )
 
 logger = logging.getLogger(__name__)
-
-LOCKED_TRIES: Final = 5
-"""Attempts at an append whose row is locked, within 0.1 s; then it is `StoreUnavailable`."""
 
 STATEMENT_TIMEOUT: Final = 5.0
 """Seconds, a third of the default lease: when a connection goes silent, the rest of the lease is
@@ -91,9 +84,16 @@ class PostgresStore(Store):
         schema: str | None = None,
     ) -> None:
         require_asyncpg(engine, type(self).__name__)
-        self._database = PostgresDatabase(
-            engine, owned=False, statement_timeout=statement_timeout, schema=schema
+        self._use(
+            PostgresDatabase(
+                engine, owned=False, statement_timeout=statement_timeout, schema=schema
+            ),
+            engine,
         )
+
+    def _use(self, database: PostgresDatabase, direct: AsyncEngine) -> None:
+        self._database = database
+        self.presence = Presence(database, direct)
 
     @classmethod
     def from_url(
@@ -104,6 +104,7 @@ class PostgresStore(Store):
         pooler: bool = False,
         statement_timeout: float = STATEMENT_TIMEOUT,
         schema: str | None = None,
+        direct_url: str | PostgresURL | None = None,
     ) -> Self:
         """Return a store with an engine of its own, closed by `aclose`.
 
@@ -116,6 +117,8 @@ class PostgresStore(Store):
                 shows it by itself, unless the pooler passes on the server's process number.
             statement_timeout: In seconds, as for the class.
             schema: As for the class; by default the URL's `schema`.
+            direct_url: Leads past the pooler, for the one connection by which the death of this
+                process is noticed, unless a notifier lends its own.
 
         Raises:
             InvalidURL: The URL has a parameter that cannot be served.
@@ -124,13 +127,17 @@ class PostgresStore(Store):
         address = read_url(url)
         schema = checked_schema(address.schema if schema is None else schema)
         engine = make_engine(address, pool_size=pool_size, pooler=pooler)
-        store = cls(engine)
-        store._database = PostgresDatabase(
-            engine,
-            owned=True,
-            statement_timeout=statement_timeout,
-            schema=schema,
-            pooler=pooler or address.pooler,
+        direct = engine if direct_url is None else make_engine(direct_url, pool_size=1)
+        store = cls.__new__(cls)
+        store._use(
+            PostgresDatabase(
+                engine,
+                owned=True,
+                statement_timeout=statement_timeout,
+                schema=schema,
+                pooler=pooler or address.pooler,
+            ),
+            direct,
         )
         return store
 
@@ -144,8 +151,19 @@ class PostgresStore(Store):
         """Return the version of the schema; 0 if there is none."""
         return await self._database.schema_version()
 
+    async def watch(
+        self, watcher: Watcher, on_error: BackgroundErrors
+    ) -> Callable[[], Awaitable[None]]:
+        return await self.presence.watch(watcher, on_error)
+
     async def acquire(self, stream_id: str, version: int | None, opening: Opening) -> int:
-        parameters = {**opening_parameters(stream_id, opening), "explicit": version}
+        await self.presence.decided()
+        holder = self.presence.holder
+        parameters = {
+            **opening_parameters(stream_id, opening),
+            "explicit": version,
+            "holder": holder,
+        }
         timeout = self._database.statement_timeout
         lock = {
             "lock": ACQUIRE_LOCK,
@@ -165,7 +183,9 @@ class PostgresStore(Store):
         while loop.time() < deadline:
             opened = await self._database.transaction(work, timeout=timeout)
             for row in opened or ():
-                return int(row[0])
+                number = int(row[0])
+                await self._hold(Lease(stream_id, number, opening.token), holder, opening.lease)
+                return number
             if opened is not None:
                 ((latest,),) = await self._database.execute(sql.LATEST, {"stream": stream_id})
                 if latest == MAX_VERSION or version is not None:
@@ -179,85 +199,7 @@ class PostgresStore(Store):
     async def append(
         self, appends: Sequence[Append], *, lease: float
     ) -> list[MonostreamError | None]:
-        verdicts: dict[int, MonostreamError | None] = {}
-        open_places = [*range(len(appends))]
-        backoff = Backoff(first=0.002, last=0.032)
-        for _ in range(LOCKED_TRIES):
-            found = (
-                await self._try_append([appends[place] for place in open_places], lease)
-                if open_places
-                else []
-            )
-            verdicts.update(zip(open_places, found, strict=True))
-            # A lock by a renewal is gone in a moment. After a fence or a deletion, the next attempt
-            # says why the append was refused.
-            open_places = [
-                place for place in open_places if isinstance(verdicts[place], StoreUnavailable)
-            ]
-            if not open_places:
-                break
-            logger.debug("%d of %d versions are locked; tries again", len(open_places), len(found))
-            await asyncio.sleep(backoff.next())
-        return [verdicts[place] for place in range(len(appends))]
-
-    async def _try_append(
-        self, appends: Sequence[Append], lease: float
-    ) -> list[MonostreamError | None]:
-        try:
-            landed = await self._land(appends, lease)
-        except (ChunkRefused, Fenced) as error:
-            if len(appends) == 1:
-                return [error]
-            # One of the appends is at fault: run each on its own, so that the others land.
-            return [(await self._try_append([append], lease))[0] for append in appends]
-        return [
-            None if place in landed else await self._verdict(append)
-            for place, append in enumerate(appends)
-        ]
-
-    async def _land(self, appends: Sequence[Append], lease: float) -> set[int]:
-        """Run APPEND, where chunks are fenced; return the indexes of the appends that landed."""
-        first = appends[0].lease
-        try:
-            result = await self._database.execute(sql.APPEND, append_parameters(appends, lease))
-        except MonostreamError:
-            raise
-        except Exception as error:
-            state = sqlstate(error) or ""
-            if state.startswith(DATA_ERROR_CLASS):
-                raise ChunkRefused(first.stream_id, first.version) from error
-            if state == UNIQUE_VIOLATION:
-                # Another program has written chunks into this version.
-                raise Fenced(first.stream_id, first.version, first.version) from error
-            raise
-        return {row[0] - 1 for row in result}
-
-    async def _verdict(self, append: Append) -> MonostreamError | None:
-        """Return why an append did not land; None if it had landed before."""
-        lease, end = append.lease, append.first + len(append.payloads)
-        parameters = {"streams": [lease.stream_id], "versions": [lease.version]}
-        ((writer, state, next_id, stopped, latest),) = await self._database.execute(
-            sql.CHECK, parameters
-        )
-        if state is not None and next_id >= end:
-            closed = closed_by(append, token=writer, state=state, next_id=next_id)
-            if closed or (append.payloads and await self._holds(append)):
-                return None
-        verdict = refusal(lease, token=writer, state=state, stopped=bool(stopped), latest=latest)
-        if verdict is None and next_id == append.first:
-            return StoreUnavailable("another transaction holds the version locked")
-        return verdict or ChunksMissing(lease.stream_id, lease.version, next_id)
-
-    async def _holds(self, append: Append) -> bool:
-        """Return whether exactly these payloads are stored under these ids."""
-        parameters = {
-            "stream": append.lease.stream_id,
-            "version": append.lease.version,
-            "first": append.first,
-            "payloads": list(append.payloads),
-        }
-        ((holds,),) = await self._database.execute(reads.HOLDS, parameters)
-        return bool(holds)
+        return await append_all(self._database, appends, lease)
 
     async def read(
         self, positions: Sequence[Position], *, max_rows: int, max_bytes: int
@@ -269,7 +211,14 @@ class PostgresStore(Store):
             "max_rows": max_rows,
             "max_bytes": max_bytes,
         }
-        return [page_of(*row) for row in await self._database.execute(reads.READ, parameters)]
+        pages = []
+        for position, row in zip(
+            positions, await self._database.execute(reads.READ, parameters), strict=True
+        ):
+            *values, holder = row
+            pages.append(page_of(*values))
+            self.presence.saw(position.stream_id, pages[-1].head, holder)
+        return pages
 
     async def payloads(
         self, stream_id: str, version: int, first: int, *, max_rows: int, max_bytes: int
@@ -285,15 +234,40 @@ class PostgresStore(Store):
         return payloads or []
 
     async def renew(self, leases: Sequence[Lease], *, lease: float) -> list[MonostreamError | None]:
-        renewed = {
-            row[0] - 1
-            for row in await self._database.execute(
-                sql.RENEW, {**lease_parameters(leases), "lease": lease}
-            )
+        verdicts: dict[Lease, MonostreamError | None] = {}
+        backoff = Backoff(first=0.002, last=0.032)
+        waiting = list(leases)
+        for _ in range(LOCKED_TRIES):
+            renewed = await self._try_renew(waiting, lease)
+            waiting = [held for held in waiting if held not in renewed]
+            if not waiting:
+                break
+            found = dict(zip(waiting, await self.check(waiting), strict=True))
+            verdicts.update(found)
+            # Locked by an append, which renews the lease but leaves the holder, or by a process
+            # that cuts the lease short.
+            waiting = [held for held in waiting if found[held] is None]
+            if not waiting:
+                break
+            await asyncio.sleep(backoff.next())
+        return [verdicts.get(held) for held in leases]
+
+    async def _try_renew(self, leases: Sequence[Lease], lease: float) -> set[Lease]:
+        """Return those that were renewed."""
+        self.presence.wrote(lease)
+        parameters = {
+            **lease_parameters(leases),
+            "lease": lease,
+            "holder": self.presence.holder,
         }
-        others = [held for place, held in enumerate(leases) if place not in renewed]
-        verdicts = iter(await self.check(others) if others else [])
-        return [None if place in renewed else next(verdicts) for place in range(len(leases))]
+        rows = await self._database.execute(sql.RENEW, parameters)
+        return {leases[place - 1] for (place,) in rows}
+
+    async def _hold(self, taken: Lease, holder: str | None, lease: float) -> None:
+        """See that a version which was just taken names the holder of this moment."""
+        self.presence.wrote(lease)
+        if holder != self.presence.holder:
+            await self.renew([taken], lease=lease)
 
     async def check(self, leases: Sequence[Lease]) -> list[MonostreamError | None]:
         parameters = {
@@ -309,11 +283,20 @@ class PostgresStore(Store):
     async def claim(
         self, taker: Lease, *, lease: float, stop: bool, attempt: int | None = None
     ) -> int | None:
+        holder = self.presence.holder
+        parameters = {
+            **held_by(taker),
+            "lease": lease,
+            "stop": stop,
+            "attempt": attempt,
+            "holder": holder,
+        }
         # A stop is stored here.
-        rows = await self._database.execute(
-            sql.CLAIM, {**held_by(taker), "lease": lease, "stop": stop, "attempt": attempt}
-        )
-        return rows[0][0] if rows else None
+        rows = await self._database.execute(sql.CLAIM, parameters)
+        if not rows:
+            return None
+        await self._hold(taker, holder, lease)
+        return int(rows[0][0])
 
     async def release(self, lease: Lease) -> None:
         await self._database.execute(sql.RELEASE, held_by(lease))
@@ -350,6 +333,8 @@ class PostgresStore(Store):
     async def unattended(
         self, *, prefix: str, limit: int, state: WatchedState | None = None
     ) -> list[VersionInfo]:
+        if state != "closed":
+            await self.presence.await_lapses()
         parameters = {"prefix": prefix, "state": state, "limit": limit}
         rows = await self._database.execute(sql.UNATTENDED, parameters)
         return [VersionInfo(**row) for row in rows]
@@ -386,4 +371,5 @@ class PostgresStore(Store):
         )
 
     async def aclose(self) -> None:
+        await self.presence.aclose()
         await self._database.aclose()

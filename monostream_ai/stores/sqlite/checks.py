@@ -26,6 +26,7 @@ async def check_sqlite(url: str) -> AsyncIterator[Finding]:
         "schema": lambda connection: finding_on(SQLiteSchema(connection)),
         "journal": lambda connection: _journal(connection, file),
         "lock": _lock,
+        "presence": lambda connection: _presence(file),
     }
     async with aclosing(SQLiteThread(engine, file)) as thread:
         for name, check in checks.items():
@@ -54,6 +55,14 @@ def _journal(connection: sqlite3.Connection, file: DatabaseFile) -> Finding:
         found = f"the write-ahead log has {size / 2**20:.0f} MiB and cannot be emptied"
         return Finding("journal", "warn", found, advice)
     return Finding("journal", "ok", f"write-ahead log, {size / 2**20:.1f} MiB")
+
+
+def _presence(file: DatabaseFile) -> Finding:
+    if file.presence is None:
+        found = "a death is noticed when the lease runs out: there are no locks beside the file"
+        advice = "put the file on a local file system, into a folder that this process may write to"
+        return Finding("presence", "warn", found, advice)
+    return Finding("presence", "ok", "the death of a process is noticed at once")
 
 
 def _lock(connection: sqlite3.Connection) -> Finding:

@@ -1,0 +1,115 @@
+"""Connections that stay with us for as long as they last, taken out of an engine's pool."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from monostream_ai.stores.postgres.engine import servers_of
+from monostream_ai.stores.sql.translation import as_unavailable, driver_error
+
+PROBE_INTERVAL: Final = 15.0
+PROBE_TIMEOUT: Final = 5.0
+
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+class Session:
+    """asyncpg's connection, and an event that is set when it ends. One statement at a time."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+        self.lost = asyncio.Event()
+        self._turn = asyncio.Lock()
+        driver.add_termination_listener(lambda _: self.lost.set())
+        _sessions.add(self)
+
+    async def fetch(self, sql: str, *arguments: Any, timeout: float) -> list[Any]:
+        """Run a statement. Raises TimeoutError."""
+        async with asyncio.timeout(timeout):
+            async with self._turn:
+                rows: list[Any] = await self.driver.fetch(sql, *arguments)
+                return rows
+
+    async def until_lost(
+        self, *, interval: float = PROBE_INTERVAL, timeout: float = PROBE_TIMEOUT
+    ) -> None:
+        """Return once the connection has ended.
+
+        Args:
+            interval: Seconds of silence between probes; nothing else notices a server that froze
+                without closing its socket.
+
+        Raises:
+            TimeoutError: A probe was not answered.
+        """
+        while not self.lost.is_set():
+            try:
+                async with asyncio.timeout(interval):
+                    await self.lost.wait()
+            except TimeoutError:
+                await self.fetch("SELECT 1", timeout=timeout)
+
+    def leave(self) -> None:
+        """Let go of the socket in a forked child, whose copy would keep the session alive after the
+        death of the parent. The server is told nothing.
+        """
+        # asyncpg has no public way to its socket.
+        transport = self.driver._transport
+        found = None if transport is None else transport.get_extra_info("socket")
+        if found is None or found.fileno() < 0:
+            return
+        # Replaced, not closed: the child may collect the connection, which closes the number.
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, found.fileno(), inheritable=False)
+        os.close(nothing)
+
+
+@asynccontextmanager
+async def open_session(engine: AsyncEngine) -> AsyncIterator[Session]:
+    """Open a connection outside of the pool for the block, and hang up at its end.
+
+    Raises:
+        StoreUnavailable
+    """
+    connection = await _connect(engine)
+    driver: Any = None
+    try:
+        driver = (await connection.get_raw_connection()).driver_connection
+        # Out of the pool, which would lend it to others. Its slot becomes free for statements.
+        await connection.run_sync(lambda sync: sync.detach())
+        yield Session(driver)
+    finally:
+        # Terminate, do not close: closing waits for the server, which may be silent.
+        if driver is not None:
+            driver.terminate()
+        with suppress(Exception):
+            await connection.close()
+
+
+async def _connect(engine: AsyncEngine) -> AsyncConnection:
+    try:
+        return await engine.connect()
+    except Exception as error:
+        cause = driver_error(error)
+        translated = as_unavailable(error, servers_of(engine))
+    if translated is None:
+        raise cause
+    raise translated from cause
+
+
+def _leave_to_parent() -> None:
+    for session in [*_sessions]:
+        with suppress(Exception):
+            session.leave()
+    _sessions.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
