@@ -18,6 +18,7 @@ FOLDER = ROOT / "benchmarks"
 BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 SMALLEST = {
+    "benchmarks/presence.py": "--kills 1 --minutes 0.01".split(),
     "benchmarks/scaling.py": [],
     "benchmarks/soak.py": "--minutes 0.05 --seed 1 --json {folder}/soak.json".split(),
 }

@@ -22,6 +22,8 @@ PARAMETERS: dict[str, Any] = {
     "lease": 15.0,
     "stop": False,
     "state": "closed",
+    "attempt": None,
+    "holder": "1:7",
     "nexts": [0] * 3,
     "max_rows": 9,
     "max_bytes": 99,

@@ -15,7 +15,7 @@ again on another connection; and there, before anything else, it gives its versi
 leases back. The same statement a second shows a session that has ended without a sign: it goes
 through the pool, and so sees the lock as others do.
 
-**What all sessions have in common** proves no death. After a restart or a failover the old names
+**An event that ends all sessions** proves no death. After a restart or a failover the old names
 mean nothing, and leases decide. A process that has lost a connection itself judges nobody for
 `SETTLING` seconds.
 

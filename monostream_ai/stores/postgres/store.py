@@ -93,6 +93,7 @@ class PostgresStore(Store):
 
     def _use(self, database: PostgresDatabase, direct: AsyncEngine) -> None:
         self._database = database
+        self._own_direct: AsyncEngine | None = None
         self.presence = Presence(database, direct)
 
     @classmethod
@@ -127,7 +128,7 @@ class PostgresStore(Store):
         address = read_url(url)
         schema = checked_schema(address.schema if schema is None else schema)
         engine = make_engine(address, pool_size=pool_size, pooler=pooler)
-        direct = engine if direct_url is None else make_engine(direct_url, pool_size=1)
+        direct = None if direct_url is None else make_engine(direct_url, pool_size=1)
         store = cls.__new__(cls)
         store._use(
             PostgresDatabase(
@@ -137,8 +138,9 @@ class PostgresStore(Store):
                 schema=schema,
                 pooler=pooler or address.pooler,
             ),
-            direct,
+            direct or engine,
         )
+        store._own_direct = direct
         return store
 
     def __repr__(self) -> str:
@@ -372,4 +374,6 @@ class PostgresStore(Store):
 
     async def aclose(self) -> None:
         await self.presence.aclose()
+        if self._own_direct is not None:
+            await self._own_direct.dispose()
         await self._database.aclose()
