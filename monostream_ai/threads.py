@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -87,6 +87,9 @@ class SyncPublisher:
     def push(self, *chunks: Any) -> None:
         """Queue chunks without waiting; may be called from any thread, like `Publisher.push`."""
         self.publisher.push(*chunks)
+
+    def _push_later(self, make: Callable[[], Awaitable[Sequence[Any]]], **options: Any) -> None:
+        self.publisher._push_later(make, **options)
 
     def flush(self) -> None:
         """Wait until all chunks so far, pushed ones too, are durable; raise as `write`."""

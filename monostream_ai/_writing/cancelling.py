@@ -5,7 +5,7 @@ finishing work although its task is cancelled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 
@@ -64,11 +64,16 @@ class OutsideError:
         return task.uncancel() > self._cancelling
 
 
-async def finish_despite_cancel(work: Coroutine[Any, Any, None]) -> asyncio.CancelledError | None:
+async def finish_despite_cancel(
+    work: Coroutine[Any, Any, None], *, hurry: Callable[[], None] | None = None
+) -> asyncio.CancelledError | None:
     """Run the work to its end; return a cancellation that came meanwhile, for the caller to raise.
 
     Level cancellation (anyio scopes cancel again at every await) does not stop it either. The work
     must be bounded in time.
+
+    Args:
+        hurry: Called at a cancellation, to end waits of the work early.
     """
     task = asyncio.get_running_loop().create_task(work)
     cancellation: asyncio.CancelledError | None = None
@@ -77,5 +82,7 @@ async def finish_despite_cancel(work: Coroutine[Any, Any, None]) -> asyncio.Canc
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
             cancellation = error
+            if hurry is not None:
+                hurry()
     task.result()
     return cancellation

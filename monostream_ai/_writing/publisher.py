@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, Self
 from monostream_ai._writing.beginning import Beginning
 from monostream_ai._writing.cancelling import OutsideError, finish_despite_cancel
 from monostream_ai._writing.encoding import encode_chunks
+from monostream_ai._writing.later import Later, Making, Push
 from monostream_ai._writing.outbox import FAIR_SHARE, Outbox, Write
 from monostream_ai._writing.pushes import Pushes
 from monostream_ai._writing.writer import Writer
@@ -197,7 +198,11 @@ class Publisher(Generic[C]):
             return outbox.next_id - 1
         write = Write(*encoded)
         done = write.future()
-        self._queue(outbox, chunks, write)
+        if self._pushes.waiting:
+            # Chunks before these are still being made.
+            self._pushes.put_write(chunks, encoded, write)
+        else:
+            self._queue(outbox, chunks, write)
         try:
             # Shielded: a caller that gives up must not turn what it wrote into something that may
             # or may not land.
@@ -227,9 +232,44 @@ class Publisher(Generic[C]):
         else:
             self._loop.call_soon_threadsafe(self._drain, outbox)
 
+    def _push_later(
+        self,
+        make: Callable[[], Awaitable[Sequence[C]]],
+        *,
+        instead: Sequence[C],
+        size: int,
+        timeout: float,
+    ) -> None:
+        """Queue chunks that are still being made, from any thread. Everything pushed or written
+        after them lands after them, and so does the ending; a release and a stop do not wait.
+
+        Args:
+            make, instead, size, timeout: As for `Making`.
+
+        Raises:
+            InvalidChunk, ChunkTooLarge, WriteTooLarge: Of the chunks in `instead`.
+            PublisherClosed: The publisher was not opened.
+        """
+        outbox = self._opened
+        making = Making(make, instead, size, timeout)
+        later = Later(making, self._protocol, outbox.lease)
+        if not self._pushes.put_later(later):
+            fields = log_fields(self._stream_id, self.version)
+            logger.warning("too much data waits to be stored: others replace it", extra=fields)
+            self.push(*instead)
+        elif self._thread == threading.get_ident():
+            self._begin_making(outbox, later)
+        else:
+            self._loop.call_soon_threadsafe(self._begin_making, outbox, later)
+
+    def _begin_making(self, outbox: Outbox, later: Later[C]) -> None:
+        later.begin(self._loop, lambda: self._drain(outbox))
+        self._drain(outbox)
+
     async def flush(self) -> None:
         """Wait until everything written and pushed so far is durable; raise what `write` would."""
         outbox = self._drained()
+        await self._pushes.made()
         await self._last_write_resolved()
         failure = outbox.failure or self._trouble(outbox)
         if failure is not None:
@@ -248,6 +288,10 @@ class Publisher(Generic[C]):
             StreamStopped, Fenced, StreamClosed, StoreUnavailable: As `write`.
         """
         outbox = self._drained()
+        if ending == "abort":
+            self._hurry()
+        else:
+            await self._pushes.made()
         if self._ended:
             await self._last_write_resolved()
             if outbox.failure is not None and not self._released:
@@ -270,6 +314,7 @@ class Publisher(Generic[C]):
         """
         outbox = self._drained()
         self._ended = self._released = True
+        self._discard(PublisherClosed(self._stream_id, self.version))
         self._writer.let_go(outbox.lease)
         await self._last_write_resolved()
         outbox.fail(PublisherClosed(self._stream_id, self.version))
@@ -293,7 +338,7 @@ class Publisher(Generic[C]):
         traceback: TracebackType | None,
     ) -> None:
         try:
-            swallowed = await finish_despite_cancel(self._finish(error))
+            swallowed = await finish_despite_cancel(self._finish(error), hurry=self._hurry)
         except BaseException:
             self._outside.withdraw()
             raise
@@ -358,6 +403,21 @@ class Publisher(Generic[C]):
             self._writer.let_go(outbox.lease)
             outbox.fail(error)
             self._outside.throw(error)
+            self._drain(outbox)
+
+    def _hurry(self) -> None:
+        """Give up what is still being made, and queue everything behind it."""
+        self._pushes.give_up()
+        self._drain(self._opened)
+
+    def _discard(self, error: BaseException) -> None:
+        """Drop what is still being made, and everything behind it."""
+        self._pushes.give_up()
+        while (push := self._pushes.take()) is not None:
+            if push.write is None:
+                self._dropped += len(push.chunks)
+            else:
+                push.write.fail(error)
 
     @property
     def _opened(self) -> Outbox:
@@ -393,34 +453,50 @@ class Publisher(Generic[C]):
         return outbox
 
     def _drain(self, outbox: Outbox) -> None:
-        while self._pushes.waiting:
-            chunks, encoded = self._pushes.take()
-            if self.closed or self._trouble(outbox) is not None:
-                self._drop(len(chunks))
+        while (push := self._pushes.take()) is not None:
+            if (failure := self._failure(outbox)) is not None:
+                self._drop(push, failure)
                 continue
             try:
-                if self._pushes.merge(outbox, chunks):
-                    self._transcript.feed(chunks[0])
-                else:
-                    write = Write(
-                        *encoded,
-                        on_failure=self._on_push_failed,
-                        pushed=True,
-                        pushed_chunks=len(chunks),
-                    )
-                    self._pushes.remember(chunks, write)
-                    self._queue(outbox, chunks, write)
+                self._queue_push(outbox, push)
             # From another thread nobody would hear of an error that the protocol raises.
             except Exception as error:
-                self._dropped += len(chunks)
-                self._outside.throw(error)
+                if push.write is None:
+                    self._dropped += len(push.chunks)
+                    self._outside.throw(error)
+                else:
+                    push.write.fail(error)
                 continue
-            if (overflow := outbox.full) is not None:
+            if (overflow := outbox.full) is not None and push.write is None:
                 self._outside.throw(overflow)
+        if self._pushes.waiting and self._failure(outbox) is not None:
+            # Nobody waits for chunks that will be dropped.
+            self._pushes.give_up()
+            self._drain(outbox)
 
-    def _drop(self, count: int) -> None:
+    def _queue_push(self, outbox: Outbox, push: Push[C]) -> None:
+        chunks, encoded = push.chunks, push.encoded
+        if push.write is not None:
+            self._queue(outbox, chunks, push.write)
+        elif self._pushes.merge(outbox, chunks):
+            self._transcript.feed(chunks[0])
+        elif encoded is not None and encoded.payloads:
+            write = Write(
+                *encoded,
+                on_failure=self._on_push_failed,
+                pushed=True,
+                pushed_chunks=len(chunks),
+            )
+            self._pushes.remember(chunks, write)
+            self._queue(outbox, chunks, write)
+
+    def _drop(self, push: Push[C], failure: BaseException) -> None:
         """Count pushed chunks that come too late, and warn of the first ones."""
-        self._dropped += count
+        if push.write is not None:
+            # Its caller gets the failure.
+            push.write.fail(failure)
+            return
+        self._dropped += len(push.chunks)
         # A stop or a newer version cancels the block. The code in it may then push some last
         # chunks, such as the end of a text, before it has left the block: no reason to warn.
         if not self._warned_of_drop and not (self._in_block and self._outside.error is not None):
@@ -471,6 +547,7 @@ class Publisher(Generic[C]):
         if isinstance(error, ChunkRefused):
             # The log lacks a chunk now, so it must not end as if it were whole.
             self._outside.throw(error)
+            self._drain(self._opened)
         else:
             self._lose(error)
 
