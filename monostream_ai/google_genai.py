@@ -20,6 +20,7 @@ from monostream_ai.recording.sync_capture import SyncCapture, record_sync
 from monostream_ai.threads import SyncPublisher
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.browser_safety import is_link
+from monostream_ai.ui_messages.file_hook import Files
 from monostream_ai.ui_messages.model_output import StreamedCall
 from monostream_ai.ui_messages.texts import REFUSED_TEXT, finish_reason_of
 from monostream_ai.ui_messages.unread import Unread
@@ -45,7 +46,7 @@ _COUNTS: Final = {
 """Names of `LanguageModelUsage`, and the counts of the API that each sums up."""
 
 
-def capture(stream: Stream[E], pub: Publisher[Chunk]) -> Capture[E]:
+def capture(stream: Stream[E], pub: Publisher[Chunk], *, files: Files | None = None) -> Capture[E]:
     """Iterate over the chunks of an answer, and record them to an open publisher.
 
         async for chunk in capture(await client.aio.models.generate_content_stream(...), pub): ...
@@ -55,20 +56,23 @@ def capture(stream: Stream[E], pub: Publisher[Chunk]) -> Capture[E]:
 
     Args:
         stream: The result of `generate_content_stream`, from the async or the sync client.
+        files: As for `record`.
 
     Raises:
         TypeError: `stream` is no stream, or `pub` is no publisher.
         InvalidArgument (from `anext`): A chunk is not one of `generate_content_stream`.
     """
-    return record(stream, pub, GeminiMapper)
+    return record(stream, pub, GeminiMapper, files=files)
 
 
-async def consume(stream: Stream[E], pub: Publisher[Chunk]) -> None:
+async def consume(stream: Stream[E], pub: Publisher[Chunk], *, files: Files | None = None) -> None:
     """Record a stream to its end, and return when it is durable; otherwise like `capture`."""
-    await consume_stream(stream, pub, GeminiMapper)
+    await consume_stream(stream, pub, GeminiMapper, files=files)
 
 
-def capture_sync(stream: Stream[E], pub: SyncPublisher) -> SyncCapture[E]:
+def capture_sync(
+    stream: Stream[E], pub: SyncPublisher, *, files: Files | None = None
+) -> SyncCapture[E]:
     """Iterate over the chunks of an answer, and record them to a `SyncPublisher`.
 
     Arguments and errors are those of `capture`.
@@ -76,7 +80,7 @@ def capture_sync(stream: Stream[E], pub: SyncPublisher) -> SyncCapture[E]:
     Raises:
         PublisherClosed: The publisher's `with` block has not begun, or has ended.
     """
-    return record_sync(stream, pub, GeminiMapper)
+    return record_sync(stream, pub, GeminiMapper, files=files)
 
 
 class GeminiMapper:

@@ -18,6 +18,7 @@ from monostream_ai.recording.message import Recording
 from monostream_ai.recording.model_output import ModelOutput, ResponseFailed, TruncatedStream
 from monostream_ai.recording.streams import Stream
 from monostream_ai.ui_messages import Chunk, to_json_value
+from monostream_ai.ui_messages.file_hook import Files
 from monostream_ai.ui_messages.unread import Unread
 
 __all__ = ["Capture", "ResponseFailed", "TruncatedStream", "capture", "consume"]
@@ -33,7 +34,11 @@ class Run(Protocol):
 
 
 def capture(
-    run: Run | Stream[Any], pub: Publisher[Chunk], *, encrypted_reasoning: bool = False
+    run: Run | Stream[Any],
+    pub: Publisher[Chunk],
+    *,
+    encrypted_reasoning: bool = False,
+    files: Files | None = None,
 ) -> Capture[Any]:
     """Iterate over the events of a run, and record them to an open publisher as chunks.
 
@@ -46,6 +51,7 @@ def capture(
         run: The result of `Runner.run_streamed`, or its `stream_events()`.
         encrypted_reasoning: Keep the encrypted reasoning of a response as `providerMetadata`. It is
             large.
+        files: As for `record`.
 
     Raises:
         TypeError: `run` is no run, or `pub` is no publisher.
@@ -53,14 +59,19 @@ def capture(
     """
     stream = getattr(run, "stream_events", None)
     events: Any = run if stream is None else stream()
-    return record(events, pub, partial(AgentsMapper, encrypted_reasoning=encrypted_reasoning))
+    mapper = partial(AgentsMapper, encrypted_reasoning=encrypted_reasoning)
+    return record(events, pub, mapper, files=files)
 
 
 async def consume(
-    run: Run | Stream[Any], pub: Publisher[Chunk], *, encrypted_reasoning: bool = False
+    run: Run | Stream[Any],
+    pub: Publisher[Chunk],
+    *,
+    encrypted_reasoning: bool = False,
+    files: Files | None = None,
 ) -> None:
     """Record a run to its end, and return when it is durable; otherwise like `capture`."""
-    async for _ in capture(run, pub, encrypted_reasoning=encrypted_reasoning):
+    async for _ in capture(run, pub, encrypted_reasoning=encrypted_reasoning, files=files):
         pass
 
 

@@ -16,6 +16,7 @@ from monostream_ai.recording.model_output import ModelOutput, ResponseFailed, Tr
 from monostream_ai.recording.streams import E, Stream
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.chunks import SHAPES
+from monostream_ai.ui_messages.file_hook import Files
 
 __all__ = ["Capture", "ResponseFailed", "TruncatedStream", "capture", "consume"]
 
@@ -23,7 +24,7 @@ _SDK_VERSION = 6
 """The release of `ai` whose chunks are asked for. Older pages get them through their profile."""
 
 
-def capture(stream: Stream[E], pub: Publisher[Chunk]) -> Capture[E]:
+def capture(stream: Stream[E], pub: Publisher[Chunk], *, files: Files | None = None) -> Capture[E]:
     """Iterate over the chunks of `VercelAIAdapter`, and record them as they are.
 
         async for chunk in capture(adapter.run_stream(), pub): ...
@@ -33,6 +34,7 @@ def capture(stream: Stream[E], pub: Publisher[Chunk]) -> Capture[E]:
     Args:
         stream: The result of `adapter.run_stream()`, or of `transform_stream` of its event stream;
             or any chunks of the AI SDK, as dicts.
+        files: As for `record`.
 
     Raises:
         TypeError: `stream` is no stream, or `pub` is no publisher.
@@ -41,12 +43,12 @@ def capture(stream: Stream[E], pub: Publisher[Chunk]) -> Capture[E]:
         ResponseFailed (from `anext`, at the end): The run failed or was cancelled. The error's text
             is for the program; the page gets a masked one.
     """
-    return record(stream, pub, ChunkMapper)
+    return record(stream, pub, ChunkMapper, files=files)
 
 
-async def consume(stream: Stream[E], pub: Publisher[Chunk]) -> None:
+async def consume(stream: Stream[E], pub: Publisher[Chunk], *, files: Files | None = None) -> None:
     """Record a stream to its end, and return when it is durable; otherwise like `capture`."""
-    await consume_stream(stream, pub, ChunkMapper)
+    await consume_stream(stream, pub, ChunkMapper, files=files)
 
 
 class ChunkMapper:

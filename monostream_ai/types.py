@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import re
@@ -9,7 +10,7 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from monostream_ai.errors import (
     InvalidCursor,
@@ -320,6 +321,30 @@ def check_function(name: str, function: object) -> None:
         raise TypeError(f"{name} is {function!r:.80}: use a function")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"{name} is async, and nobody would await it: define it with 'def'")
+
+
+def check_async(name: str, function: object, instead: str = "use an async function") -> None:
+    """Refuse a function that cannot be awaited when it is given, not at each call.
+
+    Args:
+        instead: The advice about a generator.
+
+    Raises:
+        TypeError
+    """
+    if not callable(function):
+        raise TypeError(f"{name} is {function!r}: use an async function")
+    called: Any = function
+    while isinstance(called, functools.partial):
+        called = called.func
+    if not inspect.isroutine(called):
+        called = type(called).__call__
+    if inspect.isasyncgenfunction(called) or inspect.isgeneratorfunction(called):
+        raise TypeError(f"{name} is a generator, and nobody would read what it yields: {instead}")
+    # A lambda may well return a coroutine, and so may what a library made in C.
+    plain = hasattr(called, "__code__") and called.__name__ != "<lambda>"
+    if plain and not inspect.iscoroutinefunction(inspect.unwrap(called)):
+        raise TypeError(f"{name} is not async: define it with 'async def'")
 
 
 def check_texts(name: str, texts: object) -> None:

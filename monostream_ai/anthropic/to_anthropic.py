@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, Unpack
 
 from monostream_ai.errors import InvalidArgument
+from monostream_ai.ui_messages.held_files import HeldFile, files_in
 from monostream_ai.ui_messages.model_input import (
     AnsweredCall,
     ApprovalAnswer,
@@ -34,10 +35,10 @@ def to_anthropic_messages(
     """Return the `messages` for `messages.create` and `messages.stream`.
 
     Each step of an assistant message becomes one assistant message, and the results of its calls a
-    user message after it. Thinking goes back with its signature, or redacted; without either it is
-    left out, as the API refuses it. Also left out are calls without a result, calls of server
-    tools with their results, sources, and parts of unknown types. Messages of one role that follow
-    each other become one.
+    user message after it; images and PDF documents in a result follow its text. Thinking goes back
+    with its signature, or redacted; without either it is left out, as the API refuses it. Also left
+    out are calls without a result, calls of server tools with their results, sources, and parts of
+    unknown types. Messages of one role that follow each other become one.
 
     Args:
         ui_messages: `UIMessage`s as JSON: `{id, role, parts}`. They come from a client, so trust
@@ -111,8 +112,18 @@ def _call(call: AnsweredCall, state: Mapping[str, Any]) -> Item:
 
 
 def _result(call: AnsweredCall) -> Item:
-    result = {"type": "tool_result", "tool_use_id": call.call_id, "content": call.output_text}
+    files = [file for file in files_in(call.output) if file.media_type in (*IMAGES, PDF)]
+    content: Any = call.output_text
+    if files:
+        content = [{"type": "text", "text": content}, *map(_held, files)]
+    result = {"type": "tool_result", "tool_use_id": call.call_id, "content": content}
     return {**result, "is_error": True} if call.failed else result
+
+
+def _held(file: HeldFile) -> Item:
+    """Return an image or a document that the result of a tool holds."""
+    source = {"type": "base64", "media_type": file.media_type, "data": file.base64}
+    return {"type": "document" if file.media_type == PDF else "image", "source": source}
 
 
 def _content(content: str | FileInput | Item) -> Item:

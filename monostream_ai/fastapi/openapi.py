@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from starlette.responses import Response
+
 from monostream_ai.fastapi.messages import MAX_PARTS, Options, message_schema
 from monostream_ai.fastapi.requests import MAX_VALUES
 
@@ -86,6 +88,18 @@ STOP: Final[dict[str, Any]] = {
     "responses": {
         200: {"content": {"application/json": {"schema": {"type": "object"}}}},
         **_REFUSALS,
+    },
+}
+FILE: Final[dict[str, Any]] = {
+    "summary": "Send a file of an answer",
+    "response_class": Response,
+    "responses": {
+        200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
+        206: {"description": "The bytes that `Range` names."},
+        304: {"description": "The client has the file."},
+        **_REFUSALS,
+        404: {"description": "There is no such file.", **_REFUSAL},
+        416: {"description": "The file does not have these bytes."},
     },
 }
 STATUS: Final[dict[str, Any]] = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -15,12 +13,16 @@ from monostream_ai.fastapi import openapi
 from monostream_ai.fastapi.catching_up import CATCH_UP
 from monostream_ai.fastapi.chats import STREAM_PREFIX, Chats, OnBusy
 from monostream_ai.fastapi.exit_signals import exit_noticed
+from monostream_ai.fastapi.files import PATH, ChatFiles
 from monostream_ai.fastapi.finishing import Finisher, OnFinish
 from monostream_ai.fastapi.requests import MAX_BODY_BYTES
 from monostream_ai.fastapi.routes import ChatRoutes, PlainErrorsRoute, owned_by
 from monostream_ai.fastapi.runner import Reply, TurnRunner
 from monostream_ai.fastapi.takeover import Takeover
+from monostream_ai.files import DatabaseFiles
 from monostream_ai.service import DurableStreamService
+from monostream_ai.types import check_async
+from monostream_ai.ui_messages.file_hook import Files
 from monostream_ai.ui_messages.profiles import Profile, check_profile
 from monostream_ai.ui_messages.sse import KEEP_ALIVE_INTERVAL
 
@@ -28,6 +30,8 @@ OnLost: TypeAlias = Literal["error", "retry", "continue"]
 
 REPLAY_WINDOW: Final = 10.0
 SWEEP_INTERVAL: Final = 15.0
+
+_WRITE_INSTEAD: Final = "use an async function that writes through turn.callback or turn.pub"
 
 
 def create_chat_router(
@@ -50,6 +54,7 @@ def create_chat_router(
     profile: Profile = "v7",
     max_body_bytes: int = MAX_BODY_BYTES,
     allowed_origins: Collection[str] = (),
+    files: Files | DatabaseFiles | None = None,
 ) -> APIRouter:
     """Return a router that answers chats with `reply` and lets clients resume running answers.
 
@@ -63,6 +68,7 @@ def create_chat_router(
     - `POST /{chat_id}/stop` stops the running answer, in whatever process it runs; 200 even if
       there is nothing to stop.
     - `GET /{chat_id}/status` summarizes the latest turn.
+    - `GET /{chat_id}/files/{token}` serves a file of an answer, if `files` is a `DatabaseFiles`.
 
     A client that goes away stops nothing. When the process is told to exit, responses break off
     within a second, so that clients come back, and turns get `drain_timeout` to end. Exits are
@@ -113,10 +119,14 @@ def create_chat_router(
             `https://app.example.com`; pass the list that `CORSMiddleware` allows. Without it, a
             POST from a page of another origin gets 403, since a browser would send the visitor's
             cookies with it. Programs are not concerned.
+        files: Stores the large files of answers, such as images that a model makes:
+            `DatabaseFiles(service)`, a `FileHook`, or an async function from bytes and media type
+            to a URL. All captures of a turn use it. Without it, a file that is too large to store
+            becomes a text that says so.
 
     Raises:
         ValueError: An option has a value that it does not know, or a duration is not one.
-        TypeError: `reply` or `on_finish` is not an async function.
+        TypeError: `reply`, `on_finish` or `files` is not an async function.
     """
     _check_word("on_lost", on_lost, get_args(OnLost))
     _check_word("on_busy", on_busy, get_args(OnBusy))
@@ -135,17 +145,19 @@ def create_chat_router(
         max_silence=1.0 if max_silence is None else max_silence,
         max_body_bytes=max_body_bytes,
     )
-    _check_async("reply", reply)
+    check_async("reply", reply, _WRITE_INSTEAD)
     if on_finish is not None:
-        _check_async("on_finish", on_finish)
+        check_async("on_finish", on_finish, _WRITE_INSTEAD)
     finisher = Finisher(service, on_finish)
     if on_lost == "error":
         max_attempts = 1
+    chat_files = ChatFiles(files, stream_prefix)
     runner = TurnRunner(
         service,
         reply,
         finisher,
         max_attempts=max_attempts,
+        hook_for=chat_files.hook_for,
         max_silence=max_silence,
         drain_timeout=drain_timeout,
     )
@@ -169,6 +181,7 @@ def create_chat_router(
         service,
         chats,
         takeover,
+        chat_files,
         keep_alive=keep_alive,
         catch_up=catch_up,
         profile=check_profile(profile),
@@ -176,8 +189,11 @@ def create_chat_router(
         allowed_origins=allowed_origins,
     )
 
-    lifespan = _lifespan(runner, lambda: takeover.sweeping(stream_prefix, every=sweep_interval))
-    return _routed(routes, prefix, authorize, lifespan)
+    def sweeping() -> AbstractAsyncContextManager[None]:
+        return takeover.sweeping(stream_prefix, every=sweep_interval)
+
+    lifespan = _lifespan(runner, chat_files, sweeping)
+    return _routed(routes, chat_files, prefix, authorize, lifespan)
 
 
 def _check_word(name: str, word: str, known: Sequence[str]) -> None:
@@ -194,31 +210,14 @@ def _check_numbers(*, or_zero: bool, **numbers: float) -> None:
             )
 
 
-def _check_async(name: str, function: Callable[..., object]) -> None:
-    """Refuse a function that cannot be awaited while the application starts, not at each turn."""
-    if not callable(function):
-        raise TypeError(f"{name} is {function!r}: use an async function")
-    called: Any = function
-    while isinstance(called, functools.partial):
-        called = called.func
-    if not inspect.isroutine(called):
-        called = type(called).__call__
-    if inspect.isasyncgenfunction(called) or inspect.isgeneratorfunction(called):
-        raise TypeError(
-            f"{name} is a generator, and nobody would read what it yields: "
-            "use an async function that writes through turn.callback or turn.pub"
-        )
-    # A lambda may well return a coroutine, and so may what a library made in C.
-    plain = hasattr(called, "__code__") and called.__name__ != "<lambda>"
-    if plain and not inspect.iscoroutinefunction(inspect.unwrap(called)):
-        raise TypeError(f"{name} is not async: define it with 'async def'")
-
-
 def _lifespan(
-    runner: TurnRunner, sweeping: Callable[[], AbstractAsyncContextManager[None]]
+    runner: TurnRunner,
+    files: ChatFiles,
+    sweeping: Callable[[], AbstractAsyncContextManager[None]],
 ) -> Lifespan[Any]:
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
+        files.find_base(app)
         with exit_noticed(runner.begin_exit):
             async with sweeping():
                 try:
@@ -231,6 +230,7 @@ def _lifespan(
 
 def _routed(
     routes: ChatRoutes,
+    files: ChatFiles,
     prefix: str,
     authorize: Callable[..., Any] | None,
     lifespan: Lifespan[Any],
@@ -244,4 +244,6 @@ def _routed(
     router.get("/{chat_id:chat_id}/stream", dependencies=profiled, **openapi.RESUME)(routes.resume)
     router.post("/{chat_id:chat_id}/stop", **openapi.STOP)(routes.stop)
     router.get("/{chat_id:chat_id}/status", **openapi.STATUS)(routes.status)
+    if files.stored is not None:
+        router.get(PATH, name=files.route_name, **openapi.FILE)(files.serve)
     return router

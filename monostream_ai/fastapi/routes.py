@@ -16,6 +16,7 @@ from monostream_ai.errors import InvalidArgument, ServiceClosed, StoreUnavailabl
 from monostream_ai.fastapi.body import TurnBody
 from monostream_ai.fastapi.catching_up import CatchUp
 from monostream_ai.fastapi.chats import Chats, Run
+from monostream_ai.fastapi.files import ChatFiles
 from monostream_ai.fastapi.replays.starting import Replay, after_event, from_index
 from monostream_ai.fastapi.requests import (
     ChatRequest,
@@ -59,6 +60,7 @@ class ChatRoutes:
         service: DurableStreamService[Any],
         chats: Chats,
         takeover: Takeover,
+        files: ChatFiles,
         *,
         keep_alive: float,
         catch_up: float,
@@ -69,6 +71,7 @@ class ChatRoutes:
         self._service = service
         self._chats = chats
         self._takeover = takeover
+        self._files = files
         self._keep_alive = keep_alive
         self._catch_up = CatchUp(service, catch_up)
         self._profile = profile
@@ -77,6 +80,7 @@ class ChatRoutes:
 
     async def answer(self, request: Request) -> Response:
         check_origin(request, self._allowed_origins)
+        self._files.note_base(request.url.path)
         asked = await ChatRequest.read(request, self._max_body_bytes)
         turn = await self._chats.begin(asked, request.state.owner)
         return self._stream(

@@ -22,6 +22,7 @@ from monostream_ai.fastapi.turns import Assignment, ChatTurn
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import log_fields
 from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.file_hook import FileHook, note_files
 from monostream_ai.ui_messages.protocol import note_continued
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class TurnRunner:
     """Keeps and awaits the task of each reply.
 
     Args:
+        hook_for: Returns the hook that stores the files of a turn.
         max_silence: Seconds without a chunk after which a reply ends with an error; None for no
             limit.
         max_attempts: Runs of one turn, including the first.
@@ -56,6 +58,7 @@ class TurnRunner:
         finisher: Finisher,
         *,
         max_attempts: int,
+        hook_for: Callable[[Assignment], FileHook | None],
         max_silence: float | None,
         drain_timeout: float,
     ) -> None:
@@ -63,6 +66,7 @@ class TurnRunner:
         self._reply = reply
         self._finisher = finisher
         self._max_attempts = max_attempts
+        self._hook_for = hook_for
         self._max_silence = max_silence
         self._drain_timeout = drain_timeout
         # The event loop holds tasks weakly, so one that nobody else holds may be collected.
@@ -146,6 +150,7 @@ class TurnRunner:
                     await pub.write({"type": "start", "messageId": assignment.message_id})
                 if assignment.request.continued_message is not None:
                     note_continued(pub, assignment.request.continued_message)
+                note_files(pub, self._hook_for(assignment))
                 opened.set_result(None)
                 async with _silence_limit(pub, self._max_silence):
                     await self._call(ChatTurn(assignment, pub, self._service.chunks))

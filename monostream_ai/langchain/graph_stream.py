@@ -18,9 +18,10 @@ from monostream_ai.langchain.messages_in import messages_in
 from monostream_ai.langchain.runs import Include, Runs
 from monostream_ai.types import check_function, check_texts
 from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.file_hook import Files, note_files
 from monostream_ai.ui_messages.protocol import note_continued
+from monostream_ai.ui_messages.pushing import push_chunks
 from monostream_ai.ui_messages.sinks import check_sink
-from monostream_ai.ui_messages.size_limit import push_fitting
 
 E = TypeVar("E")
 
@@ -39,6 +40,7 @@ def record_graph(
     exclude_tags: Collection[str] = (),
     include: Include | None = None,
     tool_output: Callable[[Any], Any] | None = None,
+    files: Files | None = None,
 ) -> GraphCapture[E]:
     """Record what `graph.astream` yields, and pass it through.
 
@@ -54,7 +56,8 @@ def record_graph(
     Args:
         stream: The stream of a graph, with one mode or a list, and with or without subgraphs.
         pub: An open publisher of UI message chunks.
-        send_start, continued, exclude_tags, include, tool_output: As for `StreamCallbackHandler`.
+        send_start, continued, exclude_tags, include, tool_output, files: As for
+            `StreamCallbackHandler`.
 
     Raises:
         TypeError: The stream is none that can be awaited, such as that of `graph.stream`, the
@@ -71,6 +74,7 @@ def record_graph(
     check_texts("exclude_tags", exclude_tags)
     if not isinstance(continued, Mapping | None):
         raise TypeError(f"continued is one message, not {type(continued).__name__}")
+    note_files(pub, files)
     if continued is not None:
         note_continued(pub, continued)
     mapper = LangChainMapper.for_message(
@@ -119,7 +123,7 @@ class GraphCapture(Generic[E]):
         except BaseException as error:
             self._end(self._graph.fail(error))
             raise
-        push_fitting(self._pub, self._graph.feed(item))
+        push_chunks(self._pub, self._graph.feed(item))
         return item
 
     async def _drain(self) -> None:
@@ -128,7 +132,7 @@ class GraphCapture(Generic[E]):
 
     def _end(self, chunks: list[Chunk]) -> None:
         self._over = True
-        push_fitting(self._pub, chunks)
+        push_chunks(self._pub, chunks)
 
 
 class _Speaker(NamedTuple):

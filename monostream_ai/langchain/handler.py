@@ -27,9 +27,10 @@ from monostream_ai.langchain.mapper import LangChainMapper
 from monostream_ai.langchain.runs import Include, Runs
 from monostream_ai.types import check_function, check_texts, check_word
 from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.file_hook import Files, as_hook, note_files, state_of
 from monostream_ai.ui_messages.protocol import note_continued
+from monostream_ai.ui_messages.pushing import push_chunks
 from monostream_ai.ui_messages.sinks import Sink, check_open, check_sink
-from monostream_ai.ui_messages.size_limit import push_fitting
 
 H = TypeVar("H", bound=BaseCallbackHandler)
 T = TypeVar("T")
@@ -85,6 +86,9 @@ class StreamCallbackHandler(BaseCallbackHandler):
         goes_on: With a successor (`pub.written`): the prompt ends with the text that broke off, and
             the first model goes on in that text. Otherwise a graph runs its unfinished step again:
             what is shown of it is taken back, or, in clients that cannot do so, stays above it.
+        files: Stores large files of models and tools: a `FileHook`, or an async function from bytes
+            and media type to a URL. It runs on the publisher's loop. Without it, a file that is too
+            large to store becomes a text that says so.
 
     Raises (also from a run that begins later, in place of a record that nobody would get):
         StreamClosed, StreamStopped, Fenced, PublisherClosed: The publisher has ended. Make a new
@@ -109,6 +113,7 @@ class StreamCallbackHandler(BaseCallbackHandler):
         error_text: Callable[[BaseException], str] | None = None,
         tool_output: Callable[[Any], Any] | None = None,
         goes_on: bool = False,
+        files: Files | None = None,
     ) -> None:
         check_sink(type(self).__name__, pub)
         check_word("nested", nested, ("hide", "show"))
@@ -129,6 +134,7 @@ class StreamCallbackHandler(BaseCallbackHandler):
         )
         if continued is not None:
             note_continued(pub, continued)
+        self._files = None if files is None else as_hook(files)
         self._begin_message(pub)
         self._lock, self._waiting = threading.Lock(), deque[Event]()
         self._holder: int | None = None
@@ -306,15 +312,16 @@ class StreamCallbackHandler(BaseCallbackHandler):
                 self._holder = None
 
     def _begin_message(self, pub: Sink) -> None:
+        note_files(pub, self._files)
         self._pub = pub
         self._mapper = self._new_mapper(pub.message_id, written=getattr(pub, "written", ()))
 
     def _take(self, event: Event) -> None:
-        push_fitting(self._pub, event.map(self._mapper))
+        push_chunks(self._pub, event.map(self._mapper))
 
     def _check_alone(self, run_id: UUID) -> None:
         """Refuse a run that another handler of this publisher records already."""
-        state: dict[type[Any], Any] = getattr(self._pub, "_adapter_state", {})
+        state = state_of(self._pub)
         latest = state.get(StreamCallbackHandler)
         other = None if latest is None else latest()
         if other is self:

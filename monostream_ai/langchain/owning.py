@@ -9,7 +9,7 @@ import asyncio
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -121,9 +121,9 @@ class _OwnedStream:
         self._lock = threading.Lock()
         self._open = False
         self._over = False
-        # Chunks pushed before the version is open. They cannot pile up forever: `open` fails after
+        # Pushes made before the version is open. They cannot pile up forever: `open` fails after
         # the outage timeout if the store does not answer.
-        self._early: list[Chunk] = []
+        self._early: list[Callable[[], None]] = []
         self._ending: asyncio.Future[Ending] = loop.create_future()
         self._task: asyncio.Task[None] | None = None
         self._call(self._start)
@@ -132,14 +132,29 @@ class _OwnedStream:
     def message_id(self) -> str | None:
         return self._publisher.message_id
 
+    @property
+    def _adapter_state(self) -> dict[type[Any], Any]:
+        return self._publisher._adapter_state
+
     def push(self, *chunks: Chunk) -> None:
+        self._push(lambda: self._publisher.push(*chunks), partial(self._push_fitting, chunks))
+
+    def _push_later(self, make: Callable[[], Awaitable[Sequence[Chunk]]], **options: Any) -> None:
+        push = partial(self._publisher._push_later, make, **options)
+        self._push(push, push)
+
+    def _push(self, now: Callable[[], None], early: Callable[[], None]) -> None:
         with self._lock:
             if self._over:
                 return
             if self._open:
-                self._publisher.push(*chunks)
+                now()
             else:
-                self._early += chunks
+                self._early.append(early)
+
+    def _push_fitting(self, chunks: Sequence[Chunk]) -> None:
+        # Before the version was open, nobody could say whether they fit.
+        push_fitting(self._publisher, [*chunks])
 
     def end(self, ending: Ending) -> None:
         """End the version. Only the first call counts."""
@@ -165,7 +180,8 @@ class _OwnedStream:
             async with self._publisher as pub:
                 with self._lock:
                     # Under the lock, so that no later push can overtake the early chunks.
-                    push_fitting(pub, self._early)
+                    for push in self._early:
+                        push()
                     self._open = True
                 await pub.close(await self._ending)
         except (StreamStopped, Fenced) as ended:

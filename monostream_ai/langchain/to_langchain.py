@@ -44,9 +44,11 @@ def to_langchain_messages(
 
     Each step of an assistant message becomes one `AIMessage` with its tool calls, followed by their
     `ToolMessage`s. Reasoning is given back with the state that its provider wants back, such as a
-    signature. An answer to a provider that asked before a call to an MCP server follows as a
-    `HumanMessage` with OpenAI's `mcp_approval_response`. Left out are calls without a result, since
-    providers refuse them, and other reasoning, sources, and parts of unknown types.
+    signature. A file that the result of a tool holds as base64 becomes a short text: as JSON it
+    would cost much and say nothing. An answer to a provider that asked before a call to an MCP
+    server follows as a `HumanMessage` with OpenAI's `mcp_approval_response`. Left out are calls
+    without a result, since providers refuse them, and other reasoning, sources, and parts of
+    unknown types.
 
     Args:
         messages: `UIMessage`s as JSON: `{id, role, parts}`. They come from a client, which may have
@@ -157,5 +159,5 @@ def _needs_blocks(step: Step) -> bool:
 
 def _output_text(call: AnsweredCall) -> str:
     # Exactly as LangGraph's ToolNode writes it, so that a provider's prompt cache still matches.
-    output = call.output
+    output = call.shown_output
     return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)

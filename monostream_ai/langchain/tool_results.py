@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.messages import ToolMessage
 
@@ -17,7 +17,10 @@ from monostream_ai.langchain.agent_message import AgentMessage
 from monostream_ai.langchain.messages_in import is_command, messages_in
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.call_ids import CallIds
+from monostream_ai.ui_messages.held_files import files_in
 from monostream_ai.ui_messages.texts import NOT_SHOWN_TEXT
+
+_MCP_CONTENTS: Final = ("image", "audio", "resource")
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +95,8 @@ class ToolResults:
         if isinstance(output, ToolMessage) and output.status == "error":
             return self._message.tool_error(call_id, error_text_of(output))
         if self._tool_output is None:
-            return self._message.tool_output(call_id, output_value(output))
+            shown = self._message.tool_output(call_id, output_value(output))
+            return [*shown, *self._files_beside(output)]
         try:
             shown = to_json_value(self._tool_output(output))
         except Exception:
@@ -101,12 +105,31 @@ class ToolResults:
             return self._message.tool_error(call_id, NOT_SHOWN_TEXT)
         return self._message.tool_output(call_id, shown)
 
+    def _files_beside(self, output: Any) -> list[Chunk]:
+        """Show the images and documents of an MCP server that are not in the content.
+
+        Source: langchain-mcp-adapters 0.1, tools.py, `_convert_call_tool_result`: the artifact of
+        its messages is a list of contents that are no texts.
+        """
+        artifact = output.artifact if isinstance(output, ToolMessage) else None
+        contents = artifact if isinstance(artifact, list) else []
+        held = [to_json_value(each) for each in contents if _type_of(each) in _MCP_CONTENTS]
+        return [
+            chunk
+            for file in files_in(held)
+            for chunk in self._message.file(file.url, media_type=file.media_type)
+        ]
+
     def _text_of(self, error: BaseException) -> str:
         try:
             return MASKED_ERROR_TEXT if self._error_text is None else str(self._error_text(error))
         except Exception:
             logger.warning("error_text has failed", exc_info=True)
             return MASKED_ERROR_TEXT
+
+
+def _type_of(content: Any) -> Any:
+    return content.get("type") if isinstance(content, dict) else getattr(content, "type", None)
 
 
 def output_value(output: Any) -> Any:

@@ -16,6 +16,7 @@ from monostream_ai.recording.streams import E, Stream
 from monostream_ai.recording.sync_capture import SyncCapture, record_sync
 from monostream_ai.threads import SyncPublisher
 from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.file_hook import Files
 from monostream_ai.ui_messages.protocol import note_continued
 
 
@@ -26,6 +27,7 @@ def capture(
     encrypted_reasoning: bool = True,
     other_items: bool = False,
     continued: Mapping[str, Any] | None = None,
+    files: Files | None = None,
 ) -> Capture[E]:
     """Iterate over the stream's own events, and record them to an open publisher as chunks.
 
@@ -45,6 +47,7 @@ def capture(
         continued: The assistant `UIMessage` that this version goes on with, as after an approval:
             its calls can get their results, and its usage is added. A turn of the chat routes knows
             its message already.
+        files: As for `record`.
 
     Raises:
         TypeError: `stream` is no stream: `stream=True` or an `await` is missing. Or `pub` is no
@@ -53,7 +56,7 @@ def capture(
             capture to use.
     """
     mapper = partial(EventMapper, encrypted_reasoning=encrypted_reasoning, other_items=other_items)
-    events = record(stream, pub, mapper)
+    events = record(stream, pub, mapper, files=files)
     if continued is not None:
         note_continued(pub, continued)
     return events
@@ -66,6 +69,7 @@ async def consume(
     encrypted_reasoning: bool = True,
     other_items: bool = False,
     continued: Mapping[str, Any] | None = None,
+    files: Files | None = None,
 ) -> None:
     """Record a stream to its end, and return when it is durable.
 
@@ -77,6 +81,7 @@ async def consume(
         encrypted_reasoning=encrypted_reasoning,
         other_items=other_items,
         continued=continued,
+        files=files,
     )
     async for _ in events:
         pass
@@ -89,6 +94,7 @@ def capture_sync(
     encrypted_reasoning: bool = True,
     other_items: bool = False,
     continued: Mapping[str, Any] | None = None,
+    files: Files | None = None,
 ) -> SyncCapture[E]:
     """Iterate over the stream's own events, and record them to a `SyncPublisher`.
 
@@ -100,7 +106,7 @@ def capture_sync(
         PublisherClosed: The publisher's `with` block has not begun, or has ended.
     """
     mapper = partial(EventMapper, encrypted_reasoning=encrypted_reasoning, other_items=other_items)
-    events = record_sync(stream, pub, mapper)
+    events = record_sync(stream, pub, mapper, files=files)
     if continued is not None:
         note_continued(pub.publisher, continued)
     return events

@@ -20,8 +20,9 @@ from monostream_ai.recording.streams import E, Stream, check_stream, close_strea
 from monostream_ai.threads import SyncPublisher
 from monostream_ai.types import check_function
 from monostream_ai.ui_messages import Chunk, to_json_value
+from monostream_ai.ui_messages.file_hook import Files, note_files
+from monostream_ai.ui_messages.pushing import push_chunks
 from monostream_ai.ui_messages.sinks import check_sink
-from monostream_ai.ui_messages.size_limit import push_fitting
 
 AHEAD: Final = 2 * 1024 * 1024
 """Characters that a stream may be ahead of the store before it waits.
@@ -59,7 +60,9 @@ class Mapper(Protocol):
 NewMapper: TypeAlias = Callable[[Recording], Mapper]
 
 
-def record(stream: Stream[E], pub: Publisher[Chunk], mapper: NewMapper) -> Capture[E]:
+def record(
+    stream: Stream[E], pub: Publisher[Chunk], mapper: NewMapper, *, files: Files | None = None
+) -> Capture[E]:
     """Iterate over the events of any SDK, and record them to an open publisher as chunks.
 
         async for event in record(stream, pub, MyMapper): ...
@@ -71,21 +74,28 @@ def record(stream: Stream[E], pub: Publisher[Chunk], mapper: NewMapper) -> Captu
             end; a sync one is read in threads.
         mapper: A class or function that makes a new mapper for this stream. It is given the
             recording that all captures of the publisher share.
+        files: Stores the large files of the answer, here and in later captures of this publisher:
+            a `FileHook`, or an async function from bytes and media type to a URL. Without it, a
+            file that is too large to store becomes a text that says so.
 
     Raises:
-        TypeError: `stream` is no stream, `pub` is no publisher, or `mapper` cannot be called.
+        TypeError: `stream` is no stream, `pub` is no publisher, `mapper` cannot be called, or
+            `files` is not an async function.
     """
     check_stream(stream)
     check_publisher(pub)
     if not callable(mapper):
         raise TypeError(f"mapper is a {type(mapper).__name__}: pass a class or function")
     check_function("mapper", mapper)
+    note_files(pub, files)
     return Capture(stream, pub, mapper)
 
 
-async def consume_stream(stream: Stream[E], pub: Publisher[Chunk], mapper: NewMapper) -> None:
+async def consume_stream(
+    stream: Stream[E], pub: Publisher[Chunk], mapper: NewMapper, *, files: Files | None = None
+) -> None:
     """Record a stream to its end, and return when it is durable; otherwise like `record`."""
-    async for _ in record(stream, pub, mapper):
+    async for _ in record(stream, pub, mapper, files=files):
         pass
 
 
@@ -277,7 +287,7 @@ class Capture(Generic[E]):
     def _push(self, chunks: list[Chunk]) -> None:
         if self._overlap is not None:
             chunks = self._overlap.rest(chunks)
-        push_fitting(self._pub, chunks, refuse=True)
+        push_chunks(self._pub, chunks, refuse=True)
         self._ahead += sum(map(_weight, chunks))
 
 

@@ -12,11 +12,14 @@ from typing import Any, Final, Generic, Self
 from monostream_ai.recording.capture import Capture, NewMapper, record
 from monostream_ai.recording.streams import E, Stream
 from monostream_ai.threads import SyncPublisher
+from monostream_ai.ui_messages.file_hook import Files
 
 _END: Final[Any] = object()
 
 
-def record_sync(stream: Stream[E], pub: SyncPublisher, mapper: NewMapper) -> SyncCapture[E]:
+def record_sync(
+    stream: Stream[E], pub: SyncPublisher, mapper: NewMapper, *, files: Files | None = None
+) -> SyncCapture[E]:
     """Iterate over the events of any SDK, and record them to a `SyncPublisher`.
 
     Arguments and errors are those of `record`.
@@ -29,7 +32,7 @@ def record_sync(stream: Stream[E], pub: SyncPublisher, mapper: NewMapper) -> Syn
             f"a sync capture needs a SyncPublisher, not {type(pub).__name__}: "
             "a Publisher takes capture or record"
         )
-    return SyncCapture(record(stream, pub.publisher, mapper), pub)
+    return SyncCapture(record(stream, pub.publisher, mapper, files=files), pub)
 
 
 class SyncCapture(Iterator[E], Generic[E]):

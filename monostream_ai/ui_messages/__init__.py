@@ -2,6 +2,7 @@
 
 from monostream_ai.ui_messages.builder import UIMessageBuilder
 from monostream_ai.ui_messages.chunks import Chunk, check_chunk
+from monostream_ai.ui_messages.file_hook import FileHook, StoreFile
 from monostream_ai.ui_messages.json_values import to_json_value
 from monostream_ai.ui_messages.message_chunks import chunks_of_message
 from monostream_ai.ui_messages.profiles import Profile, ProfileFilter
@@ -19,6 +20,7 @@ from monostream_ai.ui_messages.sse import (
 __all__ = [
     "Chunk",
     "DONE",
+    "FileHook",
     "HEADERS",
     "KEEP_ALIVE",
     "KEEP_ALIVE_INTERVAL",
@@ -27,6 +29,7 @@ __all__ = [
     "ProfileFilter",
     "SSEEncoder",
     "STREAM_OPEN",
+    "StoreFile",
     "UIMessage",
     "UIMessageBuilder",
     "UIMessageProtocol",

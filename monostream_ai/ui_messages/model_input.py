@@ -13,7 +13,8 @@ from urllib.parse import unquote_to_bytes
 from monostream_ai.errors import InvalidArgument
 from monostream_ai.json_text import encode_json
 from monostream_ai.types import check_count, check_function, check_texts
-from monostream_ai.ui_messages.texts import DENIED_TEXT, FAILED_TEXT
+from monostream_ai.ui_messages.held_files import HeldFile, file_note, replace_files
+from monostream_ai.ui_messages.texts import DENIED_TEXT, FAILED_TEXT, FILE_SHOWN_TEXT
 
 URL_SCHEMES: Final = frozenset({"https", "data"})
 MAX_BYTES: Final = 32 * 1024 * 1024
@@ -91,8 +92,17 @@ class AnsweredCall:
         return encode_json(self.arguments)
 
     @property
+    def shown_output(self) -> Any:
+        """The result with a short text in the place of each file that it holds as base64."""
+        shown = replace_files(self.output, _shown)
+        alone = isinstance(self.output, str) and isinstance(shown, dict)
+        return shown["text"] if alone else shown
+
+    @property
     def output_text(self) -> str:
-        return self.output if isinstance(self.output, str) else encode_json(self.output)
+        """The shown output as text."""
+        output = self.shown_output
+        return output if isinstance(output, str) else encode_json(output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,7 +368,9 @@ def _size(said: Said | Step) -> int:
     texts: list[str] = []
     for content in said.contents:
         if isinstance(content, AnsweredCall):
-            texts += [content.arguments_text, content.output_text, _state_text(content.state)]
+            output = content.output
+            text = output if isinstance(output, str) else encode_json(output)
+            texts += [content.arguments_text, text, _state_text(content.state)]
         elif isinstance(content, Reasoning):
             texts += [content.text, _state_text(content.state)]
         elif isinstance(content, ApprovalAnswer):
@@ -366,6 +378,10 @@ def _size(said: Said | Step) -> int:
         else:
             texts.append(_named(content) if isinstance(content, FileInput) else str(content))
     return sum(len(text.encode(errors="surrogatepass")) for text in texts)
+
+
+def _shown(file: HeldFile) -> dict[str, str]:
+    return file_note(FILE_SHOWN_TEXT, file)
 
 
 def _named(file: FileInput) -> str:

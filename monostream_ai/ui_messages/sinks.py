@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 from monostream_ai.ui_messages.chunks import Chunk
 
@@ -14,6 +15,20 @@ class Sink(Protocol):
     def message_id(self) -> str | None: ...
 
     def push(self, *chunks: Chunk) -> None: ...
+
+
+@runtime_checkable
+class WaitingSink(Protocol):
+    """A publisher, which also takes chunks that are still being made."""
+
+    def _push_later(
+        self,
+        make: Callable[[], Awaitable[Sequence[Chunk]]],
+        *,
+        instead: Sequence[Chunk],
+        size: int,
+        timeout: float,
+    ) -> None: ...
 
 
 def check_sink(taker: str, pub: object) -> None:

@@ -6,12 +6,16 @@ import logging
 from typing import Final
 
 from monostream_ai.errors import ChunkTooLarge
+from monostream_ai.json_text import encode_json
+from monostream_ai.types import MAX_CHUNK_BYTES
 from monostream_ai.ui_messages.chunks import DELTA_KEYS, Chunk
+from monostream_ai.ui_messages.held_files import file_note, file_of_url, replace_files
 from monostream_ai.ui_messages.sinks import Sink
 from monostream_ai.ui_messages.texts import (
     FILE_TOO_LARGE_TEXT,
     INPUT_TOO_LARGE_TEXT,
     TOO_LARGE_TEXT,
+    file_text,
 )
 from monostream_ai.ui_messages.unread import UNREAD_NAME
 
@@ -54,6 +58,26 @@ def push_fitting(sink: Sink, chunks: list[Chunk], *, refuse: bool = False) -> No
         push_fitting(sink, smaller, refuse=refuse)
 
 
+def smaller(chunks: list[Chunk]) -> list[Chunk]:
+    """Return the chunks that `push_fitting` would push."""
+    fitting: list[Chunk] = []
+    for chunk in chunks:
+        if len(encode_json(chunk).encode()) <= MAX_CHUNK_BYTES:
+            fitting.append(chunk)
+        else:
+            fitting += smaller(_smaller(chunk))
+    return fitting
+
+
+def text_part(text: str) -> list[Chunk]:
+    """Return a text of its own, for the place of a file."""
+    return [
+        {"type": "text-start", "id": STANDS_FOR_FILE},
+        {"type": "text-delta", "id": STANDS_FOR_FILE, "delta": text},
+        {"type": "text-end", "id": STANDS_FOR_FILE},
+    ]
+
+
 def _smaller(chunk: Chunk) -> list[Chunk]:
     kind = chunk["type"]
     key = DELTA_KEYS.get(kind)
@@ -61,6 +85,9 @@ def _smaller(chunk: Chunk) -> list[Chunk]:
         half = len(text) // 2
         return [{**chunk, key: text[:half]}, {**chunk, key: text[half:]}]
     if kind == "tool-output-available":
+        output = replace_files(chunk["output"], lambda file: file_note(FILE_TOO_LARGE_TEXT, file))
+        if output is not chunk["output"]:
+            return [{**chunk, "output": output}]
         small = {key: value for key, value in chunk.items() if key not in ("output", "preliminary")}
         return [{**small, "type": "tool-output-error", "errorText": TOO_LARGE_TEXT}]
     if kind == "tool-input-available" or (
@@ -75,13 +102,8 @@ def _smaller(chunk: Chunk) -> list[Chunk]:
         return [{**chunk, "data": {**chunk["data"], "value": TOO_LARGE_TEXT}}]
     if kind in ("file", "reasoning-file"):
         logger.warning("a %s chunk is too large: a text stands in its place", kind)
-        return _text_part(FILE_TOO_LARGE_TEXT.format(media_type=chunk["mediaType"][:100]))
+        url = chunk["url"]
+        file = file_of_url(url)
+        size = len(url) if file is None else file.size
+        return text_part(file_text(FILE_TOO_LARGE_TEXT, chunk["mediaType"], size))
     return []
-
-
-def _text_part(text: str) -> list[Chunk]:
-    return [
-        {"type": "text-start", "id": STANDS_FOR_FILE},
-        {"type": "text-delta", "id": STANDS_FOR_FILE, "delta": text},
-        {"type": "text-end", "id": STANDS_FOR_FILE},
-    ]

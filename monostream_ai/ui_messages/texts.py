@@ -13,7 +13,12 @@ DENIED_TEXT: Final = "Tool execution denied."
 
 FAILED_TEXT: Final = "The tool failed."
 
-FILE_TOO_LARGE_TEXT: Final = "A file ({media_type}) is too large to show."
+FILE_NOT_STORED_TEXT: Final = "A file ({file}) could not be stored."
+
+FILE_SHOWN_TEXT: Final = "A file ({file}) that the user sees."
+"""Stands for a file in the result of a tool, where a model would read it as base64 text."""
+
+FILE_TOO_LARGE_TEXT: Final = "A file ({file}) is too large to show."
 
 INCOMPLETE_INPUT_TEXT: Final = "The call was not completed."
 """Error of a tool call whose input stopped arriving."""
@@ -27,6 +32,15 @@ NOT_SHOWN_TEXT: Final = "The result cannot be shown."
 REFUSED_TEXT: Final = "The model refused to answer."
 
 TOO_LARGE_TEXT: Final = "The result is too large to show."
+
+
+def file_text(text: str, media_type: str, size: int) -> str:
+    """Return one of the texts about a file, with its media type, and its size in bytes if it is
+    large.
+    """
+    shown = f", {size / 1e6:.1f} MB" if size >= 100_000 else ""
+    return text.format(file=f"{media_type[:100]}{shown}")
+
 
 _FINISH_REASONS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("stop", "end_turn", "stop_sequence", "completed", "complete"), "stop"),

@@ -21,6 +21,7 @@ from monostream_ai.threads import SyncPublisher
 from monostream_ai.ui_messages import Chunk, reduce_chunks
 from tests.anthropic.recordings import NAMES, events_of
 from tests.anthropic.vendor import vendor_of
+from tests.filing import LARGE_BASE64, Shelf
 from tests.openai import recordings as openai_recordings
 from tests.openai.storing import check_message
 
@@ -261,3 +262,17 @@ async def test_no_cut_loses_a_text(service: Service, name: str) -> None:
         message = reduce_chunks(chunks)
         given = [event["delta"].get("text", "") for event in events[:cut] if "delta" in event]
         assert text_of(message).startswith("".join(given))
+
+
+async def test_an_image_that_a_tool_returns_is_stored_by_the_hook(service: Service) -> None:
+    image = {"type": "base64", "media_type": "image/png", "data": LARGE_BASE64}
+    async with service.publisher("chat", message_id="m1") as pub:
+        asked = capture(events_of("tool_use"), pub, files=Shelf())
+        async for _ in asked:
+            pass
+        asked.tool_result("toolu_1", output=[{"type": "image", "source": image}])
+        asked.tool_result("toolu_2", error="no city")
+    message = reduce_chunks(await service.chunks("chat"))
+    files = [part["url"] for part in message["parts"] if part["type"] == "file"]
+    assert files == ["https://files.test/1"]
+    assert LARGE_BASE64[:100] not in str(message)

@@ -147,3 +147,30 @@ def test_a_file_that_the_api_refuses_is_named(given: dict[str, Any], named: str)
 def test_a_system_message_has_no_place() -> None:
     with pytest.raises(InvalidArgument, match="system="):
         to_anthropic_messages([user(text("Hi"))], allow_system=True)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "kind"), [("image/png", "image"), ("application/pdf", "document")]
+)
+def test_a_file_of_a_tool_is_given_as_such_and_not_as_text(media_type: str, kind: str) -> None:
+    output = [text("see"), {"type": "file", "data": "AA==", "mediaType": media_type}]
+    part = {"type": "tool-look", "toolCallId": "c1", "state": "output-available", "input": {}}
+    answer = {"id": "a1", "role": "assistant", "parts": [{**part, "output": output}]}
+
+    [_, said] = to_anthropic_messages([answer])
+    [result] = said["content"]
+    note = text(f"A file ({media_type}) that the user sees.")
+    assert result["content"] == [
+        {"type": "text", "text": json.dumps([text("see"), note], separators=(",", ":"))},
+        {"type": kind, "source": {"type": "base64", "media_type": media_type, "data": "AA=="}},
+    ]
+
+
+def test_a_file_that_the_api_does_not_take_is_named_only() -> None:
+    part = {"type": "tool-look", "toolCallId": "c1", "state": "output-available", "input": {}}
+    output = {"type": "audio", "data": "AA==", "mimeType": "audio/wav"}
+    answer = {"id": "a1", "role": "assistant", "parts": [{**part, "output": output}]}
+
+    [_, said] = to_anthropic_messages([answer])
+    note = '{"type":"text","text":"A file (audio/wav) that the user sees."}'
+    assert said["content"][0]["content"] == note

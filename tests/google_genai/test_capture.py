@@ -14,6 +14,7 @@ from google import genai
 from monostream_ai import DurableStreamService, InvalidArgument
 from monostream_ai.google_genai import TruncatedStream, capture, consume
 from monostream_ai.ui_messages import Chunk, reduce_chunks
+from tests.filing import LARGE, LARGE_BASE64, Shelf
 from tests.openai.storing import check_message
 
 Service = DurableStreamService[Chunk]
@@ -183,3 +184,29 @@ async def test_what_is_no_chunk_is_refused_by_name(service: Service) -> None:
     with pytest.raises(InvalidArgument, match="generate_content_stream"):
         async with service.publisher("chat") as pub:
             await consume([{"choices": []}], pub)
+
+
+async def test_a_large_image_is_stored_by_the_hook(service: Service) -> None:
+    shelf = Shelf()
+    image = {"inlineData": {"mimeType": "image/png", "data": LARGE_BASE64}}
+    answers = [answer({"text": "Look"}), answer(image), answer({"text": "nice"}, finish="STOP")]
+    async with client_of(answers) as client, service.publisher("chat") as pub:
+        stream = await client.aio.models.generate_content_stream(
+            model="gemini-2.5-flash", contents="Hi"
+        )
+        await consume(stream, pub, files=shelf)
+    assert shown(await message_of(service)) == [
+        ("text", "Look"),
+        ("file", "https://files.test/1"),
+        ("text", "nice"),
+    ]
+    assert shelf.files == [(LARGE, "image/png")]
+
+
+async def test_a_large_image_without_a_hook_leaves_a_text(service: Service) -> None:
+    image = {"inlineData": {"mimeType": "image/png", "data": LARGE_BASE64}}
+    message = await record(service, answer(image), answer({"text": "nice"}, finish="STOP"))
+    assert shown(message) == [
+        ("text", "A file (image/png, 2.0 MB) is too large to show."),
+        ("text", "nice"),
+    ]

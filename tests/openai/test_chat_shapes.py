@@ -257,7 +257,7 @@ async def test_a_file_that_is_too_large_leaves_a_text(service: Service, vendor: 
 
     assert shown(message) == [
         ("text", "Look: nice"),
-        ("text", "A file (image/png) is too large to show."),
+        ("text", "A file (image/png, 1.5 MB) is too large to show."),
     ]
 
 

@@ -476,7 +476,7 @@ async def test_a_generated_image_over_the_limit_leaves_a_text(
     item |= {"result": "A" * 2_000_000}
     message = await message_of(service, vendor, created(), done(item), completed(item))
 
-    assert shown(message) == [("text", "A file (image/png) is too large to show.")]
+    assert shown(message) == [("text", "A file (image/png, 1.5 MB) is too large to show.")]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ U: rows of the integration reference.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -505,3 +506,32 @@ async def test_the_signature_of_geminis_call_goes_back(service: Service) -> None
     [called, _] = chat(message)
 
     assert called["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "sig"}}
+
+
+@pytest.mark.parametrize(
+    "output",
+    [DATA, {"screenshot": DATA, "title": "A page"}, "iVBORw0KGgo" + "A" * 1001],
+    ids=["data URL", "in an object", "base64"],
+)
+def test_a_file_in_any_form_is_no_base64_text(output: Any) -> None:
+    part = tool("output-available", output=output)
+
+    for item in (responses(assistant(part))[1]["output"], chat(assistant(part))[1]["content"]):
+        assert "A file (image/png) that the user sees." in item
+        assert "AA" not in item
+
+
+def test_a_stored_file_is_given_as_a_reference() -> None:
+    reference = {"type": "stored-file", "mediaType": "image/png", "url": "/api/chat/c1/files/ab"}
+    part = tool("output-available", output=[{"type": "text", "text": "see"}, reference])
+
+    assert json.loads(responses(assistant(part))[1]["output"])[1] == reference
+    assert json.loads(chat(assistant(part))[1]["content"])[1] == reference
+
+
+@both
+def test_the_size_of_a_result_counts_its_files(convert: Convert) -> None:
+    part = tool("output-available", output=[{"type": "image", "base64": "A" * 1000}])
+
+    with pytest.raises(InvalidArgument, match="size limit"):
+        convert([assistant(part)], max_bytes=900)

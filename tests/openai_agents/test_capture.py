@@ -9,12 +9,21 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from agents import Agent, MaxTurnsExceeded, OpenAIResponsesModel, RunConfig, Runner, function_tool
+from agents import (
+    Agent,
+    MaxTurnsExceeded,
+    OpenAIResponsesModel,
+    RunConfig,
+    Runner,
+    ToolOutputImage,
+    function_tool,
+)
 from openai import AsyncOpenAI
 
 from monostream_ai import DurableStreamService, InvalidArgument
 from monostream_ai.openai_agents import capture, consume
 from monostream_ai.ui_messages import Chunk, reduce_chunks
+from tests.filing import LARGE, LARGE_BASE64, Shelf
 from tests.openai.recordings import events_of
 from tests.openai.storing import check_message
 from tests.openai_agents.responses import Events, calling, saying
@@ -132,3 +141,22 @@ async def test_a_tool_that_was_approved_goes_on_in_the_same_message(service: Ser
     message = await message_of(service)
     assert kinds(message) == ["step-start", "dynamic-tool", "step-start", "text"]
     assert message["parts"][1]["output"] == "warm"
+
+
+async def test_an_image_of_a_tool_is_stored_by_the_hook(service: Service) -> None:
+    @function_tool
+    def look() -> ToolOutputImage:
+        """Look."""
+        return ToolOutputImage(image_url=f"data:image/png;base64,{LARGE_BASE64}")
+
+    shelf = Shelf()
+    async with model_of(calling("c1", "look", "{}"), saying("I see.")) as model:
+        run = Runner.run_streamed(Agent("Guide", tools=[look], model=model), "Hi", run_config=QUIET)
+        async with service.publisher("chat") as pub:
+            await consume(run, pub, files=shelf)
+    message = await message_of(service)
+    assert [part["url"] for part in message["parts"] if part["type"] == "file"] == [
+        "https://files.test/1"
+    ]
+    assert shelf.files == [(LARGE, "image/png")]
+    assert LARGE_BASE64[:100] not in str(message)

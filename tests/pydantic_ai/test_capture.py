@@ -15,6 +15,7 @@ from pydantic_ai.ui.vercel_ai import VercelAIAdapter
 from monostream_ai import DurableStreamService, InvalidArgument
 from monostream_ai.pydantic_ai import ResponseFailed, TruncatedStream, capture, consume
 from monostream_ai.ui_messages import Chunk, reduce_chunks
+from tests.filing import LARGE_BASE64, Shelf
 
 Service = DurableStreamService[Chunk]
 
@@ -126,3 +127,13 @@ async def test_a_run_that_was_cancelled_is_no_answer(service: Service) -> None:
     with pytest.raises(ResponseFailed, match="abort"):
         async with service.publisher("chat") as pub:
             await consume([{"type": "start"}, {"type": "abort"}, {"type": "done"}], pub)
+
+
+async def test_a_large_file_is_stored_by_the_hook(service: Service) -> None:
+    file = {"type": "file", "url": f"data:image/png;base64,{LARGE_BASE64}"}
+    chunks = [{"type": "start"}, {**file, "mediaType": "image/png"}, {"type": "finish"}]
+    async with service.publisher("chat") as pub:
+        await consume(chunks, pub, files=Shelf())
+
+    [part] = (await message_of(service))["parts"]
+    assert part["url"] == "https://files.test/1"
