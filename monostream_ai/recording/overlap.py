@@ -11,7 +11,6 @@ from collections.abc import Hashable, Iterable
 from typing import Final
 
 from monostream_ai.json_text import encode_json
-from monostream_ai.types import MAX_CHUNK_BYTES
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.chunks import DELTA_KEYS
 from monostream_ai.ui_messages.size_limit import STANDS_FOR_FILE
@@ -62,15 +61,14 @@ class Overlap:
 def _key(chunk: Chunk) -> Hashable:
     """Return the identity of a chunk among those of one message."""
     kind = chunk["type"]
+    if kind in ("file", "reasoning-file") or chunk.get("id") == STANDS_FOR_FILE:
+        # It may be stored under another URL, or as a text that says that it could not be. A replay
+        # brings all files in the same order.
+        return ("file", None) if kind != "text-end" else (kind, STANDS_FOR_FILE)
     for name in _IDS:
         if name in chunk:
             return _ONE_OF.get(kind, kind), chunk[name]
     if kind == f"data-{UNREAD_NAME}":
         # The value may have been too large.
         return kind, chunk["data"].get("kind")
-    if kind in ("file", "reasoning-file") and len(chunk["url"]) > MAX_CHUNK_BYTES // 2:
-        text = encode_json(chunk)
-        if len(text) > MAX_CHUNK_BYTES:
-            return "text-start", STANDS_FOR_FILE
-        return text
     return kind if kind in ("start", "start-step", "finish-step") else encode_json(chunk)

@@ -63,3 +63,16 @@ def test_an_error_stands_for_a_result_that_is_too_large() -> None:
     again = {"type": "tool-output-available", "toolCallId": "c", "output": "x"}
 
     assert Overlap([stored]).rest([again]) == []
+
+
+def test_a_file_may_be_stored_under_another_url_or_as_a_text() -> None:
+    inline = {"type": "file", "url": "data:image/png;base64,AA==", "mediaType": "image/png"}
+    hooked = {**inline, "url": "/api/chat/files/1"}
+    told = [
+        {"type": "text-start", "id": "too-large"},
+        {"type": "text-delta", "id": "too-large", "delta": "A file is too large."},
+        {"type": "text-end", "id": "too-large"},
+    ]
+
+    assert Overlap([hooked]).rest([inline, inline]) == [inline]
+    assert Overlap(told).rest([inline, inline]) == [inline]
