@@ -130,6 +130,4 @@ class AgentsMapper:
         if known.state != "done":
             return self._recording.builder.tool_output(published, output)
         # A provider's result came with its response.
-        return (
-            [] if known.provider_executed else self._unread.keep(get_text(item, "type"), output)
-        )
+        return [] if known.provider_executed else self._unread.keep(get_text(item, "type"), output)

@@ -509,7 +509,7 @@ class DurableStreamService(Generic[C]):
         try:
             await self._runtime.ready()
         except BaseException:
-            # No `__aexit__` follows, and nothing else would close what was connected.
+            # No `__aexit__` follows, and nothing else would close the connections.
             await finish_despite_cancel(self.aclose())
             raise
         return self

@@ -1,4 +1,4 @@
-"""A replay writes what is not stored, wherever the stored chunks break off."""
+"""A replay writes the chunks that are not stored, wherever the stored ones break off."""
 
 from __future__ import annotations
 
