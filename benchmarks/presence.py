@@ -169,8 +169,18 @@ def postgres_faults(
     async def some_sessions() -> None:
         await terminate("random() < 0.5")
 
+    def frozen(processes: Sequence[Process]) -> Fault:
+        async def fault() -> None:
+            freezing = asyncio.create_task(freezes(processes)[0]())
+            await asyncio.sleep(0.2)
+            await all_sessions()
+            await freezing
+
+        return fault
+
     return lambda processes: [
         *freezes(processes),
+        frozen(processes),
         all_sessions,
         holders,
         some_sessions,

@@ -91,6 +91,26 @@ async def test_readers_elsewhere_learn_of_a_death_soon(
     assert await service.end_lost("s", 0)
 
 
+async def test_the_death_of_a_process_in_the_middle_of_its_writes_is_noticed(
+    spawn: Spawn, service_factory: ServiceFactory
+) -> None:
+    """The server is just sending it answers, and counts its sessions as ended by an error."""
+    service = service_factory(lease=LEASE)
+    for number in range(3):
+        publisher = await spawn(lease=LEASE)
+        await publisher.ask("open", f"s{number}")
+        await publisher.tell("run", 10**6)
+        await publisher.until("wrote 200")
+        subscription = service.subscribe(f"s{number}")
+        await anext(subscription)
+        await asyncio.sleep(1.5)
+        publisher.signal(signal.SIGKILL)
+        async with asyncio.timeout(SOON):
+            with pytest.raises(PublisherLost):
+                async for _ in subscription:
+                    pass
+
+
 async def test_readers_that_only_poll_learn_of_a_death_as_soon(
     spawn: Spawn, service_factory: ServiceFactory
 ) -> None:
@@ -151,6 +171,33 @@ async def test_a_living_process_whose_sessions_are_ended_keeps_its_versions(
         with pytest.raises(PublisherLost):
             async for _ in service.subscribe("s"):
                 pass
+
+
+async def test_a_frozen_process_whose_session_is_ended_is_left_to_its_lease(
+    spawn: Spawn, service_factory: ServiceFactory, postgres_url: str
+) -> None:
+    """The server says that it ended the session, so the process may be alive."""
+    publisher, service = await writing(spawn), service_factory(lease=LEASE)
+    held = await holder_of(postgres_url)
+    assert held is not None
+    subscription = service.subscribe("s")
+    assert await anext(subscription) == text(0)
+    # Long enough for a look.
+    await asyncio.sleep(1.5)
+    publisher.signal(signal.SIGSTOP)
+    admin = await asyncpg.connect(asyncpg_dsn(postgres_url))
+    await admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE objid = $1 AND objsubid = 2",
+        int(held.partition(":")[2]),
+    )
+    await admin.close()
+    await stays(service)
+    publisher.signal(signal.SIGCONT)
+    assert await publisher.ask("write", 1) == "wrote 1"
+    async with asyncio.timeout(10):
+        while await holder_of(postgres_url) is None:
+            await asyncio.sleep(0.05)
+    assert await anext(subscription) == text(1)
 
 
 async def test_a_restart_of_the_server_leaves_the_leases(

@@ -45,19 +45,25 @@ SELECT pg_try_advisory_lock_shared({NAMESPACE}, CAST(:key AS integer)),
 """
 )
 
-# Whether a session holds its lock, and which holders are gone.
+# Whether a session holds its lock, which holders are gone, and how many sessions of the database
+# were ended by an administrator so far. Since Postgres 14 the server counts those apart from the
+# ones whose client went away: `sessions_abandoned`, or `sessions_fatal` if it was just being sent
+# an answer. Source: PostgreSQL, "pg_stat_database".
 LOOK = Statement(
     f"""
 WITH living AS MATERIALIZED ({_LIVING})
 SELECT EXISTS (SELECT 1 FROM living WHERE holder = :own AND pid = CAST(:pid AS integer)),
        ARRAY(SELECT asked.holder FROM unnest(CAST(:holders AS text[])) AS asked (holder)
               WHERE split_part(asked.holder, ':', 1) = {_SERVER}
-                AND NOT EXISTS (SELECT 1 FROM living WHERE living.holder = asked.holder))
+                AND NOT EXISTS (SELECT 1 FROM living WHERE living.holder = asked.holder)),
+       (SELECT CAST(to_jsonb(d) ->> 'sessions_killed' AS bigint)
+          FROM pg_stat_database AS d WHERE d.datname = current_database())
 """
 )
 
 # Leaves the versions of holders that are gone `:grace` seconds of lease; all holders if `:holders`
-# is NULL. Returns in each row how many such versions there are, and one that was cut short.
+# is NULL. With `:spare` it takes the holder from them instead, so that their leases decide. Returns
+# in each row how many such versions there are, and one that was changed.
 #
 # A lease that was renewed since the snapshot is left alone, and so is a locked row: its publisher
 # is writing. `lease_seconds` goes down as well, or LAPSES would give the version a whole lease
@@ -81,7 +87,10 @@ cut AS (
        FOR NO KEY UPDATE OF v SKIP LOCKED) AS held),
 shortened AS (
   UPDATE stream_version AS v
-     SET lease_until = clock_timestamp() + make_interval(secs => :grace), lease_seconds = :grace
+     SET holder = CASE WHEN CAST(:spare AS boolean) THEN NULL ELSE v.holder END,
+         lease_until = CASE WHEN CAST(:spare AS boolean) THEN v.lease_until
+                            ELSE clock_timestamp() + make_interval(secs => :grace) END,
+         lease_seconds = CASE WHEN CAST(:spare AS boolean) THEN v.lease_seconds ELSE :grace END
     FROM cut WHERE v.stream_id = cut.stream_id AND v.version = cut.version
   RETURNING v.stream_id, v.version, v.next_id)
 SELECT (SELECT count(*) FROM orphans), s.stream_id, s.version, s.next_id
@@ -155,7 +164,7 @@ class ProcessLock:
                 )
             again = self._key is not None
             held = await self._take_key(session)
-            ((visible, _),) = await self._ask(session, LOOK, held.parameters([]))
+            ((visible, _, _),) = await self._ask(session, LOOK, held.parameters([]))
             if not visible:
                 raise NoLock("the server keeps no advisory locks", "")
             if again:

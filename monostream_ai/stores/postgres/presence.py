@@ -15,9 +15,10 @@ again on another connection; and there, before anything else, it gives its versi
 leases back. The same statement a second shows a session that has ended without a sign: it goes
 through the pool, and so sees the lock as others do.
 
-**An event that ends all sessions** proves no death. After a restart or a failover the old names
-mean nothing, and leases decide. A process that has lost a connection itself judges nobody for
-`SETTLING` seconds.
+**A session that an administrator has ended** proves no death. If a lock goes while the server counts
+such an end, the versions lose their holder, and their leases decide. After a restart or a failover
+the old names mean nothing. A process that has lost a connection itself judges nobody for `SETTLING`
+seconds.
 
 **Where there is no lock** (a pooler, a missing privilege), `holder` is NULL, and leases decide.
 """
@@ -50,6 +51,9 @@ EVERY: Final = 1.0
 
 GRACE: Final = 1.0
 """Seconds in which the publisher of a holder that is gone may renew its lease."""
+
+COUNTED_AFTER: Final = 0.05
+"""Seconds after which the server has counted a session that an administrator ended."""
 
 SETTLING: Final = 5.0
 """Seconds after a failure here in which nobody is judged: others may have met with it too."""
@@ -88,6 +92,8 @@ class Presence:
         self._decided = asyncio.Event()
         self._reads: dict[str, _Read] = {}
         self._busy = asyncio.Event()
+        self._ended: int | None = None
+        """How many sessions administrators had ended by the last look; None if it is not known."""
         # By the clock of the loop.
         self._judges_from = -math.inf
         self._watchers: list[Watcher] = []
@@ -177,7 +183,7 @@ class Presence:
             self._give_up(session)
 
     async def _is_visible(self, held: Held) -> bool:
-        ((visible, _),) = await self._database.execute(LOOK, held.parameters([]))
+        ((visible, _, _),) = await self._database.execute(LOOK, held.parameters([]))
         if not visible:
             logger.info("the store does not see the lock on the notifier's connection")
         return bool(visible)
@@ -188,13 +194,20 @@ class Presence:
         """
         if not self._may_judge:
             return 0
-        rows = await self._database.execute(CUT_SHORT, {"holders": holders, "grace": GRACE})
+        parameters = {"holders": holders, "grace": GRACE, "spare": False}
+        rows = await self._database.execute(CUT_SHORT, parameters)
         for _, stream_id, version, next_id in rows:
             if stream_id is not None:
                 logger.info("the process of stream %r version %d is gone", stream_id, version)
                 for watcher in self._watchers:
                     watcher.announce(WakeUp(stream_id, version, next_id))
         return int(rows[0][0])
+
+    async def _spare(self, holders: Sequence[str]) -> None:
+        """Let the leases of versions decide whose holders are gone."""
+        logger.info("sessions were ended by an administrator: leases decide for %r", holders)
+        parameters = {"holders": holders, "grace": GRACE, "spare": True}
+        await self._database.execute(CUT_SHORT, parameters)
 
     async def await_lapses(self) -> None:
         """Return once the versions of all processes that are gone by now have lapsed."""
@@ -231,6 +244,7 @@ class Presence:
             self._forget()
             if not self._reads and not any(watcher.is_writing for watcher in self._watchers):
                 self._busy.clear()
+                self._ended = None
                 continue
             began, pause = loop.time(), EVERY
             try:
@@ -249,10 +263,20 @@ class Presence:
                 del self._reads[stream_id]
 
     async def _look(self) -> None:
+        before = self._ended
         gone = await self._gone()
-        if not gone or not self._may_judge:
+        if not gone:
             return
-        await self.cut_short(gone)
+        if before is not None and before == self._ended:
+            # The server counts a session a moment after it has taken its locks.
+            await asyncio.sleep(COUNTED_AFTER)
+            gone = await self._gone()
+        if before is not None and before != self._ended:
+            await self._spare(gone)
+        elif self._may_judge:
+            await self.cut_short(gone)
+        else:
+            return
         # Also where another process was the first: it may have no notifier that tells us.
         for holder, wake_up in [*self._reads.values()]:
             if holder in gone:
@@ -265,7 +289,7 @@ class Presence:
         if held is None and not holders:
             return []
         parameters = {"own": None, "pid": None, "holders": holders}
-        ((visible, gone),) = await self._database.execute(
+        ((visible, gone, self._ended),) = await self._database.execute(
             LOOK, parameters if held is None else held.parameters(holders)
         )
         if session is not None and not visible:
