@@ -98,6 +98,26 @@ async def test_missing_tables_fail_with_advice(postgres_url: str) -> None:
     found = await findings(postgres_url)
     assert found["schema"].level == "fail"
     assert "setup()" in found["schema"].found
+    assert found["privileges"].found == "the database role may create the tables"
+
+
+@pytest.mark.parametrize("schema", [None, "not_there"])
+async def test_a_role_that_may_not_create_the_tables_is_told_so(
+    database: asyncpg.Connection, postgres_url: str, schema: str | None
+) -> None:
+    await database.execute("DROP TABLE stream_version CASCADE")
+    url = make_url(postgres_url)
+    role = f"poor_{url.database}"
+    await database.execute(f"CREATE ROLE {role} LOGIN")
+    poor = url.set(username=role)
+    if schema is not None:
+        poor = poor.update_query_dict({"schema": schema})
+    try:
+        found = await findings(poor.render_as_string(hide_password=False))
+    finally:
+        await database.execute(f"DROP ROLE {role}")
+    assert found["privileges"].level == "fail"
+    assert "GRANT CREATE ON" in found["privileges"].advice
 
 
 def test_a_failed_check_is_an_exit_code(tmp_path: Path) -> None:
@@ -168,6 +188,13 @@ async def test_a_role_that_may_not_lock_is_told_what_it_lacks(
         await database.execute(f"DROP ROLE {role}")
     assert found["presence"].level == "warn"
     assert "GRANT SELECT ON pg_locks" in found["presence"].advice
+    assert found["schema"] == Finding(
+        "schema",
+        "fail",
+        "the database role may not read what this needs",
+        "see the check 'privileges'",
+    )
+    assert "GRANT SELECT" in found["privileges"].advice
 
 
 async def test_a_folder_without_locks_is_reported(tmp_path: Path) -> None:

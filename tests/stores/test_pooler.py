@@ -16,6 +16,8 @@ from sqlalchemy.engine import URL, make_url
 
 from fuzz.parts.pooler import PORT, Pooler, owner_of, pgbouncer_program
 from monostream_ai import DurableStreamService, create_service
+from monostream_ai.diagnosis import diagnose
+from monostream_ai.errors import StoreUnavailable
 from monostream_ai.interfaces import Notifier
 from monostream_ai.notifiers.postgres import PostgresNotifier
 from monostream_ai.stores.sql import PostgresStore
@@ -26,7 +28,7 @@ Service = DurableStreamService[Chunk]
 PATIENCE = 20.0
 
 
-def pooler_before(url: URL, directory: Path) -> Pooler:
+def pooler_before(url: URL, directory: Path, **settings: object) -> Pooler:
     """Return a pooler with a minimal configuration: the store must not need any setting in it."""
     host = url.host or url.query.get("host", "localhost")
     assert isinstance(host, str)
@@ -37,7 +39,8 @@ def pooler_before(url: URL, directory: Path) -> Pooler:
         "user": url.username,
         "password": url.password,
     }
-    return Pooler(directory, server, owner_of(host) if host.startswith("/") else "nobody")
+    owner = owner_of(host) if host.startswith("/") else "nobody"
+    return Pooler(directory, server, owner, **settings)
 
 
 @pytest.fixture
@@ -166,3 +169,32 @@ async def test_a_notifier_behind_a_pooler_warns_once_and_readers_poll(
         assert not notifier.healthy
     assert len(heard.texts) == 1
     assert "listen_url=" in heard.texts[0]
+
+
+@pytest.mark.parametrize("pooler", [False, True], ids=["unknown", "known"])
+@pytest.mark.parametrize("create_tables", [True, False])
+async def test_a_pooler_in_statement_mode_is_named(
+    postgres_url: str,
+    short_directory: Path,
+    no_task_is_left: None,
+    pooler: bool,
+    create_tables: bool,
+) -> None:
+    if pgbouncer_program() is None:
+        pytest.skip("no pgbouncer: install the package of that name")
+    url = make_url(postgres_url)
+    before = pooler_before(url, short_directory, pool_mode="statement")
+    await before.start()
+    query = {"host": str(short_directory), "port": str(PORT)}
+    pooled = url.set(host=None, port=None, query=query).render_as_string(hide_password=False)
+    try:
+        service = create_service(
+            pooled, PROTOCOL, pooler=pooler, create_tables=create_tables, outage_timeout=0.5
+        )
+        with pytest.raises(StoreUnavailable, match="not in statement mode"):
+            await service.status("s")
+        await service.aclose()
+        [found] = [finding async for finding in diagnose(pooled)]
+        assert (found.level, "not in statement mode" in found.found) == ("fail", True)
+    finally:
+        await before.kill()

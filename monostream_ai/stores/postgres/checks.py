@@ -16,7 +16,11 @@ from monostream_ai.stores.postgres.privileges import missing_grants
 from monostream_ai.stores.postgres.sessions import open_session
 from monostream_ai.stores.postgres.urls import read_url
 from monostream_ai.stores.sql.migrations import finding_on
-from monostream_ai.stores.sql.translation import as_unavailable
+from monostream_ai.stores.sql.translation import (
+    INSUFFICIENT_PRIVILEGE,
+    as_unavailable,
+    sqlstate,
+)
 from monostream_ai.types import Finding
 
 OLDEST_SERVER: Final = 13
@@ -87,12 +91,19 @@ async def check_postgres(url: str, *, has_listen_url: bool) -> AsyncIterator[Fin
                 finding = await check(connection)
         # Any failure is the finding of its check.
         except Exception as error:
-            unavailable = as_unavailable(error, address.servers)
-            finding = Finding(
-                name, "fail", type(error).__name__ if unavailable is None else unavailable.reason
-            )
+            finding = _failure(name, error, address.servers)
         yield finding
     await engine.dispose()
+
+
+def _failure(check: str, error: Exception, servers: str) -> Finding:
+    if sqlstate(error) == INSUFFICIENT_PRIVILEGE:
+        found = "the database role may not read what this needs"
+        return Finding(check, "fail", found, "see the check 'privileges'")
+    unavailable = as_unavailable(error, servers)
+    return Finding(
+        check, "fail", type(error).__name__ if unavailable is None else unavailable.reason
+    )
 
 
 async def check_presence(url: str) -> Finding:
@@ -133,9 +144,12 @@ async def _connect(connection: AsyncConnection) -> Finding:
 
 
 def _privileges(connection: Connection, schema: str | None) -> Finding:
-    grants = missing_grants(connection, schema, setup=False)
+    there = PostgresSchema(connection, schema).columns("stream_version")
+    grants = missing_grants(connection, schema, setup=not there)
     if grants:
         return Finding("privileges", "fail", "the database role lacks some", "; ".join(grants))
+    if not there:
+        return Finding("privileges", "ok", "the database role may create the tables")
     return Finding("privileges", "ok", "the database role may read and write the tables")
 
 

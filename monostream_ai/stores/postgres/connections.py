@@ -24,6 +24,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from monostream_ai.errors import StoreUnavailable
 from monostream_ai.stores.sql.schema import metadata
+from monostream_ai.stores.sql.translation import as_unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -210,7 +211,7 @@ class Connections:
                 # arrive; the next borrower would take it for its own.
                 pooled.invalidate(error)
             if broken and isinstance(error, Exception):
-                raise StoreUnavailable("the connection broke") from error
+                raise as_unavailable(error) or StoreUnavailable("the connection broke") from error
             raise
         finally:
             # The pool's event listeners expect to run in a greenlet.

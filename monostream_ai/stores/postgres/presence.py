@@ -15,10 +15,10 @@ again on another connection; and there, before anything else, it gives its versi
 leases back. The same statement a second shows a session that has ended without a sign: it goes
 through the pool, and so sees the lock as others do.
 
-**A session that an administrator has ended** proves no death. If a lock goes while the server counts
-such an end, the versions lose their holder, and their leases decide. After a restart or a failover
-the old names mean nothing. A process that has lost a connection itself judges nobody for `SETTLING`
-seconds.
+**A session that an administrator has ended** proves no death. If a lock goes while the server
+counts such an end, the versions lose their holder, and their leases decide. After a restart or a
+failover the old names mean nothing. A process that has lost a connection itself judges nobody for
+`SETTLING` seconds.
 
 **Where there is no lock** (a pooler, a missing privilege), `holder` is NULL, and leases decide.
 """

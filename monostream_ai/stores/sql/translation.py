@@ -101,10 +101,11 @@ def as_unavailable(error: BaseException, server: str | None = None) -> StoreUnav
             "the server takes no writes: it is a standby, or the session is read-only; "
             f"name the primary, or add target_session_attrs=read-write{where}"
         )
-    if state == PROTOCOL_VIOLATION:
+    if PROTOCOL_VIOLATION in (state, _state_before(error)):
         return StoreUnavailable(
             "the server or a pooler before it refused the connection: a pooler must be in "
-            f"transaction or session mode, and accept the parameters of the URL{where}"
+            "transaction or session mode, not in statement mode, and accept the parameters of "
+            f"the URL{where}"
         )
     if state is not None and (reason := _UNAVAILABLE_CLASSES.get(state[:2])) is not None:
         return StoreUnavailable(f"{reason} (SQLSTATE {state})")
@@ -118,6 +119,12 @@ def as_unavailable(error: BaseException, server: str | None = None) -> StoreUnav
     ):
         return StoreUnavailable("the connection broke")
     return None
+
+
+def _state_before(error: BaseException) -> str | None:
+    """Return the SQLSTATE of the error with which the server closed the connection, if it did."""
+    broken = driver_error(error) if isinstance(error, Exception) else error
+    return None if broken.__cause__ is None else sqlstate(broken.__cause__)
 
 
 def driver_error(error: Exception) -> Exception:
