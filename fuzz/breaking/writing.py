@@ -93,7 +93,7 @@ def write_overtakes_push(drained: Any, publisher: Any) -> Any:
     return publisher._opened
 
 
-def cancelled_block_leaves_no_ending(finish: Any, work: Any) -> Any:
+def cancelled_block_leaves_no_ending(finish: Any, work: Any, **options: Any) -> Any:
     """A publisher whose task is cancelled leaves its version open."""
     return work
 
