@@ -45,7 +45,7 @@ def word(number: int) -> str:
 @dataclass(frozen=True)
 class Settings:
     database: str
-    on_lost: Literal["error", "retry"] = "retry"
+    on_lost: Literal["error", "retry", "continue"] = "retry"
     stream_prefix: str = "chat:"
     """Processes with the same prefix take over each other's turns."""
     lease: float = 1.0
@@ -101,15 +101,17 @@ class ChatServer:
 
     async def _reply(self, turn: ChatTurn) -> None:
         # The writing process, so that a test can kill it, and can notice when two runs mix.
-        await turn.pub.write(
-            {"type": "data-writer", "data": os.getpid()}, {"type": "text-start", "id": "t"}
-        )
+        await turn.pub.write({"type": "data-writer", "data": os.getpid()})
+        written = [chunk["type"] for chunk in turn.written.chunks]
+        if "text-start" not in written:
+            await turn.pub.write({"type": "text-start", "id": "t"})
         for _ in range(self._settings.ballast):
             await turn.pub.write({"type": "data-ballast", "data": "x" * 1_000_000})
-        for number in range(self._settings.words):
+        for number in range(len(turn.written.text.split()), self._settings.words):
             await asyncio.sleep(self._settings.pause)
             await turn.pub.write({"type": "text-delta", "id": "t", "delta": word(number)})
-        await turn.pub.write({"type": "text-end", "id": "t"})
+        if "text-end" not in written:
+            await turn.pub.write({"type": "text-end", "id": "t"})
 
     async def _note(self, message: UIMessage, turn: FinishedTurn) -> None:
         values = (turn.chat_id, turn.version, turn.ending, json.dumps(message), os.getpid())
