@@ -1,7 +1,7 @@
 """A chat model that needs no network: it thinks, calls a tool and answers at a realistic pace.
 
-Its answer depends only on the conversation, so a rerun after a crash can be compared with the first
-attempt.
+Its answer depends only on the conversation. If that ends with the beginning of an answer, the model
+goes on with it, as those do that continue a last message of the assistant.
 """
 
 from __future__ import annotations
@@ -76,25 +76,26 @@ class OfflineChatModel(BaseChatModel):
 
 
 def script(messages: Sequence[BaseMessage]) -> Iterator[AIMessageChunk]:
-    """Yield the next model message of the conversation, in pieces."""
+    """Yield the next model message of the conversation, or the rest of its last one, in pieces."""
     questions = [
         index for index, message in enumerate(messages) if isinstance(message, HumanMessage)
     ]
     latest = questions[-1] if questions else 0
     answer = answer_to(messages[latest].text if messages else "")
     results = [message for message in messages[latest:] if isinstance(message, ToolMessage)]
+    begun = messages[-1].text if messages and isinstance(messages[-1], AIMessage) else ""
     if answer.tool and not results:
-        yield from _call(answer, call_id=f"call_{len(questions)}")
+        yield from _call(answer, begun, call_id=f"call_{len(messages)}")
         return
-    text = answer.text(json.loads(results[-1].text) if results else {})
+    text = answer.text(json.loads(results[-1].text) if results else {}).removeprefix(begun)
     yield from (AIMessageChunk(content=token) for token in TOKEN.findall(text))
     yield _last("stop", len(TOKEN.findall(text)))
 
 
-def _call(answer: Answer, call_id: str) -> Iterator[AIMessageChunk]:
-    for token in TOKEN.findall(answer.thought):
+def _call(answer: Answer, begun: str, call_id: str) -> Iterator[AIMessageChunk]:
+    for token in TOKEN.findall("" if begun else answer.thought):
         yield AIMessageChunk(content="", additional_kwargs={"reasoning_content": token})
-    for token in TOKEN.findall(answer.opening):
+    for token in TOKEN.findall(answer.opening.removeprefix(begun)):
         yield AIMessageChunk(content=token)
     yield _tool_call_piece(answer.tool, "", call_id)
     for token in TOKEN.findall(json.dumps(answer.arguments)):

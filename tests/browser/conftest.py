@@ -92,9 +92,11 @@ def act(browser: str, scripted: Scripted) -> Play:
     return partial(_play, {"url": scripted.url, "browser": browser})
 
 
-async def _play(setting: dict[str, str], story: str, page: str = "") -> dict[str, Any]:
+async def _play(
+    setting: dict[str, str], story: str, page: str = "", **options: Any
+) -> dict[str, Any]:
     SCREENSHOTS.mkdir(exist_ok=True)
-    task = {**setting, "story": story, "page": page, "screenshots": str(SCREENSHOTS)}
+    task = {**setting, "story": story, "page": page, "screenshots": str(SCREENSHOTS), **options}
     driver = await asyncio.create_subprocess_exec(
         "node", str(HERE / "driver" / "run.mjs"), json.dumps(task), stdout=PIPE, stderr=PIPE
     )

@@ -2,11 +2,12 @@
 // node run.mjs '{"story": "send", "page": "", "url": "http://…", "browser": "ws://…", "screenshots": "…"}'
 import { join } from "node:path";
 import { chromium } from "playwright-core";
+import * as kills from "./kills.mjs";
 import * as scenarios from "./scenarios.mjs";
 import * as stories from "./stories.mjs";
 import { Tab } from "./tab.mjs";
 
-const { story, url, page: path, browser: address, screenshots } = JSON.parse(process.argv[2]);
+const { story, url, page: path, browser: address, screenshots, ...options } = JSON.parse(process.argv[2]);
 
 const browser = await chromium.connect(address);
 const errors = [];
@@ -39,7 +40,7 @@ function photograph(tab, name) {
 }
 
 try {
-  const result = await { ...stories, ...scenarios }[story](stage);
+  const result = await { ...stories, ...scenarios, ...kills }[story](stage, options);
   console.log(JSON.stringify({ ...result, errors }));
 } catch (error) {
   for (const [number, tab] of tabs.entries()) await photograph(tab, `failed ${story}, tab ${number + 1}`).catch(() => undefined);

@@ -14,11 +14,12 @@ type Props = { chatId: string; initialMessages: ChatMessage[]; onNewChat: () => 
 
 export function Chat({ chatId, initialMessages, onNewChat }: Props) {
   const session = useChatSession(chatId, initialMessages);
-  const { chat, busy, reconnecting, stopping, stop } = session;
+  const { chat, busy, outage, reconnecting, stopping, stop } = session;
   const reach = session.reach === "connected" && reconnecting ? "reconnecting" : session.reach;
   const info = useServerInfo(reach === "connected", session.crashes, session.tell);
   const { scroller, content, away, toBottom } = useStickToBottom();
   const question = chat.messages.find((message) => message.role === "user");
+  const writer = chat.messages.findLast((message) => message.role === "assistant")?.metadata?.pid;
 
   useEffect(() => {
     document.title = question ? `${messageText(question).slice(0, 60)} · monostream_ai` : "monostream_ai chat";
@@ -40,7 +41,7 @@ export function Chat({ chatId, initialMessages, onNewChat }: Props) {
 
   return (
     <div className="page" data-testid="app" data-status={chat.status} data-connection={reach}>
-      <Header onNewChat={onNewChat} onCrash={info?.demo ? session.crash : undefined} crashable={reach === "connected"} />
+      <Header onNewChat={onNewChat} onCrash={info?.demo ? () => void session.crash() : undefined} crashable={reach === "connected"} />
       <main className="conversation" ref={scroller} tabIndex={-1}>
         <div className="column" ref={content}>
           {chat.messages.length === 0 && !busy ? <EmptyState onPick={send} /> : <MessageList session={session} />}
@@ -53,7 +54,7 @@ export function Chat({ chatId, initialMessages, onNewChat }: Props) {
           </button>
         )}
         <Composer session={session} onSend={send} />
-        <StatusBar reach={reach} reconnecting={reconnecting} busy={busy} status={session.status} story={session.story} info={info} />
+        <StatusBar reach={reach} outage={outage} busy={busy} status={session.status} story={session.story} info={info} writer={writer} />
       </footer>
     </div>
   );

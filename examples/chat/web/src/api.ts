@@ -2,8 +2,11 @@ import type { UIMessage } from "ai";
 
 export const CHAT_API = "/api/chat";
 
-/** An assistant message carries `stopped` when a user ended it early, and `failed` when an error did. */
-export type ChatMessage = UIMessage<{ stopped?: boolean; failed?: boolean }>;
+/**
+ * An assistant message carries the process that writes or wrote it, `stopped` when a user ended it early, and `failed` when an
+ * error did.
+ */
+export type ChatMessage = UIMessage<{ pid?: number; stopped?: boolean; failed?: boolean }>;
 
 /** The latest version of the chat's stream, as stored on the server. */
 export type StreamStatus = {
@@ -37,7 +40,7 @@ export async function fetchHistory(chatId: string): Promise<ChatMessage[]> {
   return history.messages;
 }
 
-/** Makes the server kill itself. The request dies with it, so a broken response means success. */
-export async function crashServer(): Promise<void> {
-  await fetch("/api/demo/crash", { method: "POST" }).catch(() => undefined);
+/** Kills the process that writes the answer of this chat, or the one that answers this request; returns its id. */
+export async function crashServer(chatId: string): Promise<number> {
+  return (await json<{ pid: number }>(`/api/demo/crash?chat=${encodeURIComponent(chatId)}`, { method: "POST" })).pid;
 }

@@ -6,6 +6,9 @@ import { useReconnect } from "./useReconnect";
 import { useStory } from "./useStory";
 import { useStreamStatus } from "./useStreamStatus";
 
+/** Why nobody writes, in a sentence, and the whole seconds since the last chunk. */
+export type Outage = { text: string; seconds: number };
+
 const RENDER_EVERY = 40;
 const ENDING_ARRIVES_WITHIN = 1000;
 
@@ -16,6 +19,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
   const [notice, setNotice] = useState<string | null>(null);
   const [stopping, setStopping] = useState(false);
   const [crashes, setCrashes] = useState(0);
+  const [killed, setKilled] = useState(false);
   const { story, tell } = useStory();
 
   const chat = useChat<ChatMessage>({ id: chatId, messages: initialMessages, resume: true, transport, throttle: RENDER_EVERY });
@@ -77,7 +81,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
 
   const onStatus = (next: StreamStatus) => {
     if (next.attempt > 1 && next.attempt !== toldAttempt.current && next.state === "open") {
-      tell(`The server crashed mid-answer. Another process is writing the answer again, as version ${next.version}.`, "good");
+      tell("The server stopped in mid-answer. Another one took the answer over.", "good");
     }
     toldAttempt.current = next.attempt;
     if (!busy) keepInStep(next);
@@ -142,12 +146,32 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
     setStopping(false);
   };
 
-  const crash = () => {
-    tell("You killed the server with SIGKILL. Its supervisor starts a new one.", "bad");
-    void crashServer().then(() => setCrashes((count) => count + 1));
+  const crash = async () => {
+    try {
+      const pid = await crashServer(chatId);
+      setKilled(latest.current.streaming);
+      tell(`You killed process ${pid} with SIGKILL. Its supervisor starts another one.`, "bad");
+      setCrashes((count) => count + 1);
+    } catch {
+      setNotice("The server could not be reached, so nothing was killed.");
+    }
   };
 
-  return { chat, status, reach, waiting, reconnecting, busy, stopping, story, tell, notice, draft, setDraft, send, stop, regenerate, crash, crashes };
+  const wasWaiting = useRef(false);
+  useEffect(() => {
+    if (!busy || (wasWaiting.current && !waiting)) setKilled(false);
+    wasWaiting.current = waiting !== null;
+  }, [busy, waiting]);
+
+  const outage: Outage | null = !waiting
+    ? null
+    : (busy && status?.state === "lost") || killed
+      ? { text: "The server stopped. Another one takes over…", seconds: waiting.seconds }
+      : reconnecting
+        ? { text: "Connection lost. Reconnecting…", seconds: waiting.seconds }
+        : null;
+
+  return { chat, status, reach, outage, reconnecting, busy, stopping, story, tell, notice, draft, setDraft, send, stop, regenerate, crash, crashes };
 }
 
 export type ChatSession = ReturnType<typeof useChatSession>;

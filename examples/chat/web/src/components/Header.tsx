@@ -41,7 +41,8 @@ function CrashButton({ onCrash, disabled }: { onCrash: () => void; disabled: boo
         </span>
       </button>
       <div className="tooltip" role="tooltip" id="crash-tooltip">
-        The server kills itself with SIGKILL: no goodbye, no clean-up. Its supervisor starts a new one, and the answer you were reading continues.
+        Kills the process that writes this answer with SIGKILL, or the one that serves this page: no goodbye, no clean-up. The answer goes
+        on in another process.
       </div>
     </div>
   );

@@ -18,7 +18,7 @@ export const Message = memo(function Message({ message, active, paused, onRegene
   }
   const between = active && !paused && message.parts.length > 0 && !isGrowing(message.parts.at(-1));
   return (
-    <article className="message assistant" data-testid="message-assistant" data-message-id={message.id} aria-label="Assistant">
+    <article className={paused ? "message assistant paused" : "message assistant"} data-testid="message-assistant" data-message-id={message.id} aria-label="Assistant">
       {message.parts.map((part, index) => (
         <Part key={index} part={part} active={active} growing={active && !paused && index === message.parts.length - 1} />
       ))}

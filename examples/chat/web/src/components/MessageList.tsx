@@ -4,10 +4,10 @@ import { Alert, Refresh } from "./icons";
 import { Message } from "./Message";
 
 export function MessageList({ session }: { session: ChatSession }) {
-  const { chat, busy, reconnecting, regenerate } = session;
+  const { chat, busy, outage, regenerate } = session;
   const last = chat.messages.at(-1);
   const error = chat.error && !isConnectionError(chat.error) ? chat.error : null;
-  const waiting = busy && !reconnecting && (last?.role !== "assistant" || last.parts.length === 0);
+  const waiting = busy && !outage && (last?.role !== "assistant" || last.parts.length === 0);
 
   return (
     <div className="messages" role="log" aria-label="Conversation" aria-busy={busy}>
@@ -16,7 +16,7 @@ export function MessageList({ session }: { session: ChatSession }) {
           key={message.id}
           message={message}
           active={busy && message === last}
-          paused={reconnecting}
+          paused={busy && message === last && outage !== null}
           onRegenerate={message === last && message.role === "assistant" && !busy && !error ? () => void regenerate() : undefined}
         />
       ))}
@@ -25,10 +25,11 @@ export function MessageList({ session }: { session: ChatSession }) {
           <i /> <i /> <i />
         </div>
       )}
-      {reconnecting && (
-        <div className="interruption">
+      {outage && (
+        <div className="interruption" data-testid="outage">
           <span className="spinner" />
-          Connection lost. Reconnecting; the answer will continue…
+          {outage.text}
+          {outage.seconds > 0 && <span className="seconds">{outage.seconds} s</span>}
         </div>
       )}
       {error && (

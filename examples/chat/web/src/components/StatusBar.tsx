@@ -1,31 +1,33 @@
 import type { ServerInfo, StreamStatus } from "../api";
+import type { Outage } from "../useChatSession";
 import type { StoryEvent } from "../useStory";
 import type { Reach } from "../useStreamStatus";
 import { Chevron } from "./icons";
 
 type Props = {
   reach: Reach;
-  reconnecting: boolean;
+  outage: Outage | null;
   busy: boolean;
   status: StreamStatus | null;
   story: StoryEvent[];
   info: ServerInfo | null;
+  /** The process that writes or wrote the last answer. */
+  writer: number | undefined;
 };
 
 const REACH_LABELS: Record<Reach, string> = { connected: "Connected", reconnecting: "Reconnecting…", offline: "Offline" };
 const BACKENDS: Record<string, string> = { sqlite: "SQLite", postgresql: "PostgreSQL", memory: "in memory" };
 
 /** The current state in one sentence: a lasting problem comes before the latest event. */
-function headline({ reach, reconnecting, busy, status, story }: Props): string {
+function headline({ reach, outage, busy, status, story }: Props): string {
   if (reach === "offline") return "Cannot reach the server. Everything shown so far is stored, and the page will reconnect on its own.";
-  if (busy && status?.state === "lost") return "The server that was writing this answer is gone. Waiting for another one to take over…";
-  if (reconnecting) return "Connection lost. Everything shown so far is stored. Reconnecting…";
-  if (busy && status && status.attempt > 1) return `The server crashed mid-answer. Another process is writing the answer again, as version ${status.version}.`;
+  if (outage) return `${outage.text} Everything shown so far is stored.`;
+  if (busy && status && status.state === "open" && status.attempt > 1) return "The server stopped in mid-answer. Another one took the answer over.";
   return story.at(-1)?.text ?? "Every chunk of an answer is stored before it is shown.";
 }
 
 export function StatusBar(props: Props) {
-  const { reach, status, story, info } = props;
+  const { reach, status, story, info, writer } = props;
   return (
     <section className="status" aria-label="Stream status">
       <p className="headline" role="status" aria-live="polite">
@@ -42,8 +44,8 @@ export function StatusBar(props: Props) {
           <b>{status?.chunks ?? 0}</b> chunks<span className="wide-only"> stored</span>
         </span>
         {info && (
-          <span className="wide-only" data-testid="status-process" data-value={info.pid}>
-            {info.model} · {BACKENDS[info.backend] ?? info.backend} · process {info.pid}
+          <span className="wide-only" data-testid="status-process" data-value={writer ?? info.pid}>
+            {info.model} · {BACKENDS[info.backend] ?? info.backend} · {writer ? "written by " : ""}process {writer ?? info.pid}
           </span>
         )}
         {story.length > 0 && <Log story={story} />}
