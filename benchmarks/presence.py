@@ -27,6 +27,7 @@ from benchmarks.figures import percentile
 from benchmarks.processes import Database, Server, finished, killed, python, started
 from monostream_ai import DurableStreamService, Publisher, create_service
 from monostream_ai.errors import PublisherLost
+from monostream_ai.stores.postgres.holders import LOOK
 from monostream_ai.ui_messages import Chunk
 
 Service = DurableStreamService[Chunk]
@@ -200,6 +201,20 @@ def show(backend: str, times: dict[str, list[float]]) -> None:
             )
 
 
+async def cost(url: str) -> None:
+    """Print the time that the server takes for the look of each process, once a second."""
+    connection = await asyncpg.connect(url)
+    arguments = LOOK.arguments({"own": "1:1", "pid": 1, "holders": ["1:1", "1:2"]})
+    (plan,) = await connection.fetchrow(f"EXPLAIN (ANALYZE, FORMAT JSON) {LOOK.sql}", *arguments)
+    (timed,) = json.loads(plan)
+    run, planned = timed["Execution Time"], timed["Planning Time"]
+    print(
+        f"Postgres  a look, once a second: {run:.2f} ms, and {planned:.2f} ms to plan it",
+        flush=True,
+    )
+    await connection.close()
+
+
 async def measure(kills: int, seconds: float) -> None:
     with tempfile.TemporaryDirectory() as directory:
         url = f"sqlite:///{directory}/chat.db"
@@ -209,6 +224,7 @@ async def measure(kills: int, seconds: float) -> None:
             print(f"SQLite    {made} faults, {lost} false takeovers", flush=True)
     with Server() as server:
         async with Database(server) as database:
+            await cost(database.url)
             show("Postgres", await deaths(database.url, kills))
             if seconds:
                 faults = postgres_faults(server, database)

@@ -135,6 +135,8 @@ class Presence:
         self._watchers.append(watcher)
         self._on_error = on_error
         if not self._tasks:
+            # An event belongs to the loop that first waits for it.
+            self._busy, self._decided = asyncio.Event(), asyncio.Event()
             self._tasks = [start_task(self._look_again())]
             if not self.is_lent:
                 self._tasks.append(start_task(self._keep_session()))
