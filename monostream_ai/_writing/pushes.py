@@ -86,11 +86,12 @@ class Pushes(Generic[C]):
         """Return the oldest push, or None if it is still being made, or there is none. On the event
         loop only.
         """
-        if not self.waiting or (encoded := self.waiting[0].encoded) is None:
+        waiting = self.waiting
+        if not waiting or (encoded := waiting[0].encoded) is None:
             return None
-        push = self.waiting.popleft()
+        push = waiting.popleft()
         with self._lock:
-            if isinstance(push, Later):
+            if type(push) is Later:
                 self._held_size -= push.size
                 self._laters.popleft()
             else:

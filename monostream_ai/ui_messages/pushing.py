@@ -54,7 +54,8 @@ def push_chunks(sink: Sink, chunks: list[Chunk], *, refuse: bool = False) -> Non
     Raises:
         ChunkTooLarge: With `refuse`, a chunk cannot be made smaller.
     """
-    if not any(chunk["type"] in _MAY_HOLD for chunk in chunks):
+    # Most chunks are deltas, and a generator would cost as much as a tenth of a push.
+    if _MAY_HOLD.isdisjoint([chunk["type"] for chunk in chunks]):
         push_fitting(sink, chunks, refuse=refuse)
         return
     hook, shown = hook_of(sink), state_of(sink).setdefault(_Shown, _Shown())
