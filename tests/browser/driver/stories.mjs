@@ -45,25 +45,24 @@ export async function secondTab(stage) {
 }
 
 export async function crashButton(stage) {
-  const { newTab, shoot } = await stage();
-  const tab = await newTab();
-  await tab.ask(LONG);
-  const seen = [await tab.shows(MID_ANSWER)];
-  const before = await tab.serverPid();
-  await tab.page.getByTestId("crash").click();
-  await tab.is({ connection: "reconnecting" });
-  seen.push(await tab.shows(0));
-  await shoot(tab, "desktop light, server crashed");
-  await tab.is({ status: "streaming", connection: "connected" });
-  seen.push(await tab.shows(MID_ANSWER));
-  // The new server first replays what the dead one had stored; then it runs the question again, as the next version.
-  await tab.counts({ version: 1 });
-  seen.push(await tab.shows(MID_ANSWER));
-  await shoot(tab, "desktop light, another server took over");
-  const ended = await tab.ended();
-  await tab.page.getByRole("button", { name: "What happened" }).click();
-  await shoot(tab, "desktop light, what happened");
-  return { ended, seen, before, after: await tab.serverPid(), footer: await footerPid(tab) };
+  const stages = [await stage(), await stage(PHONE)];
+  const looks = ["desktop light", "phone light"];
+  const tabs = [await stages[0].newTab("c1"), await stages[1].newTab("c2")];
+  await Promise.all(tabs.map((tab) => tab.ask(LONG)));
+  const seen = await Promise.all(tabs.map((tab) => tab.shows(MID_ANSWER)));
+  const before = await footerPid(tabs[0]);
+  await tabs[0].page.getByTestId("crash").click();
+  const said = tabs.map((tab) => tab.page.getByTestId("outage").innerText());
+  await Promise.all(tabs.map(async (tab, number) => {
+    const photo = tab.page.getByTestId("outage").getByText(/^\d+ s$/).waitFor().then(() => stages[number].shoot(tab, `${looks[number]}, server crashed`));
+    await photo.catch(() => undefined);
+  }));
+  await Promise.all(tabs.map((tab, number) => tab.shows(seen[number].length + MID_ANSWER)));
+  await stages[0].shoot(tabs[0], "desktop light, another server took over");
+  const [ended, other] = [await tabs[0].ended(), await tabs[1].ended()];
+  await tabs[0].page.getByRole("button", { name: "What happened" }).click();
+  await stages[0].shoot(tabs[0], "desktop light, what happened");
+  return { ended, other, seen, said: await Promise.all(said), before, after: await footerPid(tabs[0]) };
 }
 
 export async function crashWhileIdle(stage) {
@@ -81,16 +80,11 @@ export async function killWriter(stage) {
   const tabs = [await newTab(), await newTab()];
   await tabs[0].ask(EXPLAIN);
   await tabs[0].shows(MID_ANSWER);
-  const before = await tabs[0].writerPid();
+  const before = await footerPid(tabs[0]);
   process.kill(before, "SIGKILL");
-  // Until the question has been run again, the card of the answer still names the dead process.
-  const others = tabs.map(async (tab) => {
-    await tab.answer.getByTestId("tool-card").filter({ hasNotText: String(before), hasText: "pid" }).waitFor();
-    return tab.ended();
-  });
-  const [ended, other] = [await others[0], await others[1]];
+  const [ended, other] = [await tabs[0].ended(), await tabs[1].ended()];
   await shoot(tabs[0], "desktop light, answered after a kill -9");
-  return { ended, other, before, after: await tabs[0].writerPid() };
+  return { ended, other, before, after: await footerPid(tabs[1]) };
 }
 
 export async function stockCrash(stage) {
@@ -101,7 +95,6 @@ export async function stockCrash(stage) {
   await tab.shows(50);
   process.kill(await tab.serverPid(), "SIGKILL");
   await tab.is({ status: "error" });
-  // The new server replays the stored chunks of the dead one until its lease is over; then the answer is written again.
   for (let attempt = 1; attempt < 2; { attempt } = await tab.serverStatus());
   const ended = await tab.rests();
   await shoot(tab, "stock page, answered after a kill -9");

@@ -151,10 +151,4 @@ export class Tab {
   async serverPid() {
     return (await (await this.page.request.get(`${this.base}/api/info`)).json()).pid;
   }
-
-  /** The writing process, from the tool card of the answer. */
-  async writerPid() {
-    const card = this.answer.locator("[data-testid=tool-card][data-state=output-available]");
-    return Number((await card.innerText()).match(/\bpid\s+(\d+)/)[1]);
-  }
 }
