@@ -15,7 +15,7 @@ from tests.browser.test_stories import STORY
 pytestmark = pytest.mark.browser
 
 KILLS: Final = int(os.environ.get("MONOSTREAM_KILLS", "3"))
-"""`MONOSTREAM_KILLS=50 scripts/test tests/browser/test_kills.py -s` prints figures worth quoting."""
+"""`MONOSTREAM_KILLS=50 scripts/test tests/browser/test_kills.py -s` prints figures to quote."""
 
 SLOWEST: Final = 12.0
 """Seconds, far more than a machine takes that is busy with other tests, but less than a lease."""
