@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import Any
 
 from agents import Agent
@@ -14,7 +15,7 @@ from openai.types.responses import ResponseStreamEvent
 
 from monostream_ai.openai_agents import AgentsMapper
 from monostream_ai.recording.message import Recording
-from monostream_ai.ui_messages import UIMessageBuilder
+from monostream_ai.ui_messages import Chunk, UIMessageBuilder
 from tests.openai.test_nothing_lost import responses
 from tests.recording.nothing_lost import lost, message_of, nested, texts_in
 
@@ -27,36 +28,38 @@ def result(call_id: str, output: Any) -> RunItemStreamEvent:
     return RunItemStreamEvent(name="tool_output", item=item)
 
 
-@settings(deadline=None, max_examples=200, derandomize=True)
-@given(
-    drawn=responses(),
-    results=st.lists(
-        st.tuples(st.sampled_from(["call_0", "call_1", "unknown"]), nested), max_size=3
-    ),
-)
-def test_every_text_of_a_run_is_in_the_message(
-    drawn: tuple[list[Any], list[str]], results: list[tuple[str, Any]]
-) -> None:
-    events, said = drawn
+@st.composite
+def runs(draw: st.DrawFn) -> tuple[list[Any], list[str]]:
+    """Draw the events of a run, and the texts in them."""
+    drawn, said = draw(responses())
+    named = st.sampled_from(["call_0", "call_1", "unknown"])
+    results = draw(st.lists(st.tuples(named, nested), max_size=3))
     # Results of the provider come with the response.
-    ours = {item.get("call_id") for item in events[-1]["response"]["output"] if _is_ours(item)}
+    ours = {item.get("call_id") for item in drawn[-1]["response"]["output"] if _is_ours(item)}
     results = [each for each in results if each[0] in {*ours, "unknown"}]
-    said = [*said, *(text for _, output in results for text in texts_in(output))]
-    assume(len(said) == len(set(said)))
+    kind: Any = ResponseStreamEvent
+    typed = [construct_type(value=each, type_=kind) for each in drawn]
+    return (
+        [*(RawResponsesStreamEvent(data=each) for each in typed), *starmap(result, results)],
+        [*said, *(text for _, output in results for text in texts_in(output))],
+    )
+
+
+def recorded(events: list[Any]) -> list[Chunk]:
     recording = Recording(UIMessageBuilder(message_id="m1"))
     mapper = AgentsMapper(recording)
-
-    chunks = []
-    for each in events:
-        kind: Any = ResponseStreamEvent
-        event = RawResponsesStreamEvent(data=construct_type(value=each, type_=kind))
-        chunks += mapper.feed(event)
-    for call_id, output in results:
-        chunks += mapper.feed(result(call_id, output))
+    chunks = [chunk for event in events for chunk in mapper.feed(event)]
     assert mapper.output.complete
-    chunks += recording.builder.finish()
+    return [*chunks, *recording.builder.finish()]
 
-    assert lost(said, message_of(chunks)) == []
+
+@settings(deadline=None, max_examples=80, derandomize=True)
+@given(run=runs())
+def test_every_text_of_a_run_is_in_the_message(run: tuple[list[Any], list[str]]) -> None:
+    events, said = run
+    assume(len(said) == len(set(said)))
+
+    assert lost(said, message_of(recorded(events))) == []
 
 
 def _is_ours(item: Any) -> bool:

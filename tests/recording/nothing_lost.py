@@ -57,4 +57,4 @@ def message_of(chunks: Iterable[Chunk]) -> Any:
 
 def lost(said: list[str], message: Any) -> list[str]:
     kept = json.dumps(message)
-    return [text for text in said if text not in kept]
+    return [text for text in said if json.dumps(text)[1:-1] not in kept]
