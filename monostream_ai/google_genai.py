@@ -35,6 +35,7 @@ __all__ = [
     "consume",
 ]
 
+_ANY_BYTES: Final = "application/octet-stream"
 _CODE: Final = "code_execution"
 _COUNTS: Final = {
     "totalTokens": ("total_token_count",),
@@ -139,7 +140,7 @@ class GeminiMapper:
     def _other(self, part: Any, thinks: bool) -> list[Chunk]:
         if data := get(part, "inline_data"):
             content = base64.b64encode(get(data, "data") or b"").decode()
-            media_type = get_text(data, "mime_type")
+            media_type = get_text(data, "mime_type") or _ANY_BYTES
             send = self._builder.reasoning_file if thinks else self._builder.file
             return send(f"data:{media_type};base64,{content}", media_type=media_type)
         if is_link(get_text(part, "file_data", "file_uri")):
@@ -147,7 +148,7 @@ class GeminiMapper:
                 get_text(part, "file_data", "file_uri"),
                 get(part, "file_data").mime_type,
             )
-            return self._builder.file(url, media_type=media_type or "application/octet-stream")
+            return self._builder.file(url, media_type=media_type or _ANY_BYTES)
         if code := get(part, "executable_code"):
             call = StreamedCall(get_text(code, "id") or None, _CODE, provider_executed=True)
             chunks = self.output.call_with(call, _json(code, "language", "code"))

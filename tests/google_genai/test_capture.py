@@ -210,3 +210,10 @@ async def test_a_large_image_without_a_hook_leaves_a_text(service: Service) -> N
         ("text", "A file (image/png, 2.0 MB) is too large to show."),
         ("text", "nice"),
     ]
+
+
+async def test_a_file_without_a_media_type_has_that_of_any_bytes(service: Service) -> None:
+    message = await record(service, answer({"inlineData": {"data": "AAAA"}}, finish="STOP"))
+    [file] = [part for part in message["parts"] if part["type"] == "file"]
+    assert file["mediaType"] == "application/octet-stream"
+    assert file["url"] == "data:application/octet-stream;base64,AAAA"
