@@ -125,7 +125,8 @@ def recording_of(pub: Publisher[Chunk]) -> Recording:
         recording = Recording(builder, continued_by(pub), pub.written)
         pub._adapter_state[Recording] = recording
         # A response begins anew, and its texts are no part of those that broke off.
-        pub.push(*builder.finish_step())
+        if not builder.step_empty:
+            pub.push(*builder.finish_step())
     return recording
 
 

@@ -39,6 +39,7 @@ class UIMessageBuilder:
         )
         self._open = OpenParts()
         self._open.started = not send_start
+        self._step_begun = False
 
     def __repr__(self) -> str:
         message_id = self._start.get("messageId")
@@ -51,6 +52,11 @@ class UIMessageBuilder:
     @property
     def step_open(self) -> bool:
         return self._open.step_open
+
+    @property
+    def step_empty(self) -> bool:
+        """Whether the open step shows nothing yet."""
+        return self._open.step_empty
 
     def call(self, call_id: str) -> Call | None:
         """Return a tool call of this message, or None if it has no call with this id."""
@@ -73,10 +79,12 @@ class UIMessageBuilder:
     def take_up(self, chunks: Iterable[Chunk]) -> None:
         """Go on with a message whose first chunks are stored, as those of a lost publisher are.
 
-        Open parts stay open: a delta of the same id is appended, `finish_step` ends them all.
+        Open parts stay open: a delta of the same id is appended, `finish_step` ends them all. If the
+        last step is open and empty, it is the next one to begin.
         """
         for chunk in chunks:
             self._open.feed(chunk)
+        self._step_begun = self._open.step_empty
 
     def start(self) -> list[Chunk]:
         """Return `start` unless it was sent. Every other method sends it first if needed."""
@@ -89,6 +97,9 @@ class UIMessageBuilder:
 
         An open step is finished first.
         """
+        begun, self._step_begun = self._step_begun, False
+        if begun and self._open.step_empty:
+            return self.start()
         return [*self.start(), *self.finish_step(), *self._note([{"type": "start-step"}])]
 
     def finish_step(self) -> list[Chunk]:

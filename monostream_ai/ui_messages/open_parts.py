@@ -60,6 +60,11 @@ class OpenParts:
         """The last step that lost calls with results to `reset-step`. Older clients keep them."""
 
     @property
+    def step_empty(self) -> bool:
+        """Whether the open step shows nothing yet."""
+        return self.step_open and self._shown_step != self._step
+
+    @property
     def calls_of_step(self) -> frozenset[str]:
         """Ids of the calls in the step that is open."""
         return frozenset(

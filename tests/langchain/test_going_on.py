@@ -193,3 +193,14 @@ def test_nothing_finished_is_nothing() -> None:
     handler.show_finished([])
     handler.show_finished([HumanMessage("hi"), AIMessageChunk("")])
     assert [chunk["type"] for chunk in sink.chunks] == ["start"]
+
+
+async def test_a_step_that_had_only_begun_is_the_one_that_goes_on() -> None:
+    first = Sink()
+    await story(first, "Once upon", " a time")
+    sink = Successor(first.chunks[:2])
+
+    await story(sink, "Once upon", " a time")
+
+    assert [chunk["type"] for chunk in sink.chunks].count("start-step") == 1
+    assert texts(sink.message()) == ["Once upon a time"]
