@@ -16,6 +16,10 @@ from monostream_ai.stores.sql.translation import as_unavailable, driver_error
 
 PROBE_INTERVAL: Final = 15.0
 PROBE_TIMEOUT: Final = 5.0
+"""Seconds of silence before a probe, and until its answer, as of the notifiers."""
+
+MOST_DEAD: Final = 10
+"""Connections of the pool that may have died before one that lives is asked for in vain."""
 
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
@@ -95,7 +99,16 @@ async def open_session(engine: AsyncEngine) -> AsyncIterator[Session]:
 
 async def _connect(engine: AsyncEngine) -> AsyncConnection:
     try:
-        return await engine.connect()
+        connection = await engine.connect()
+        for _ in range(MOST_DEAD):
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            if not driver.is_closed():
+                break
+            # After a restart of the server the pool is full of dead connections.
+            await connection.invalidate()
+            await connection.close()
+            connection = await engine.connect()
+        return connection
     except Exception as error:
         cause = driver_error(error)
         translated = as_unavailable(error, servers_of(engine))
