@@ -42,7 +42,7 @@ export async function kills(stage, { kills }) {
 
 /** Wait for text by another writer than this one, shown after a time; return when it came, by whom, and its length. */
 async function moreBy(tab, writer, after) {
-  const newest = ([writer, after]) => window.looks.grown.find((each) => each.at > after && each.writer !== writer && each.length > 0);
+  const newest = ([writer, after]) => window.looks.grown.find((each) => each.at > after && each.writer && each.writer !== writer);
   const found = await tab.page.waitForFunction(newest, [writer, after], { polling: 25 });
   const first = await found.jsonValue();
   const latest = await tab.page.evaluate(() => window.looks.grown.at(-1));
@@ -52,7 +52,7 @@ async function moreBy(tab, writer, after) {
 /** Kill the writer at a random moment; return the seconds until the page shows the next character of another one. */
 async function kill(tab) {
   await new Promise((resolve) => setTimeout(resolve, 200 + Math.random() * 800));
-  const { writer } = await tab.page.evaluate(() => window.looks.grown.at(-1));
+  const { writer } = await moreBy(tab, 0, 0);
   process.kill(writer, "SIGKILL");
   const killed = Date.now();
   return ((await moreBy(tab, writer, killed)).at - killed) / 1000;

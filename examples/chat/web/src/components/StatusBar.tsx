@@ -45,7 +45,7 @@ export function StatusBar(props: Props) {
         </span>
         {info && (
           <span className="wide-only" data-testid="status-process" data-value={writer ?? info.pid}>
-            {info.model} · {BACKENDS[info.backend] ?? info.backend} · {writer ? "written by " : ""}process {writer ?? info.pid}
+            {info.model} · {BACKENDS[info.backend] ?? info.backend} · {writer ? `written by ${writer}` : `process ${info.pid}`}
           </span>
         )}
         {story.length > 0 && <Log story={story} />}
