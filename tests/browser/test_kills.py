@@ -16,7 +16,7 @@ from tests.browser.test_stories import STORY
 
 pytestmark = pytest.mark.browser
 
-KILLS: Final = int(os.environ.get("MONOSTREAM_KILLS", "3"))
+KILLS: Final = int(os.environ.get("MONOSTREAM_KILLS", "2"))
 """`MONOSTREAM_KILLS=50 scripts/test tests/browser/test_kills.py -s` prints figures to quote."""
 
 AT_ONCE: Final = 10
