@@ -11,15 +11,20 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, Unpack
 
+from monostream_ai.anthropic.server_calls import caller_of, sent_back
 from monostream_ai.errors import InvalidArgument
 from monostream_ai.ui_messages.held_files import HeldFile, files_in
-from monostream_ai.ui_messages.model_input import (
+from monostream_ai.ui_messages.model_contents import (
     AnsweredCall,
     ApprovalAnswer,
     Content,
     FileInput,
-    InputOptions,
+    ProviderCall,
+    StatedText,
     Step,
+)
+from monostream_ai.ui_messages.model_input import (
+    InputOptions,
     read_model_input,
 )
 
@@ -36,9 +41,10 @@ def to_anthropic_messages(
 
     Each step of an assistant message becomes one assistant message, and the results of its calls a
     user message after it; images and PDF documents in a result follow its text. Thinking goes back
-    with its signature, or redacted; without either it is left out, as the API refuses it. Also left
-    out are calls without a result, calls of server tools with their results, sources, and parts of
-    unknown types. Messages of one role that follow each other become one.
+    with its signature, or redacted; without either it is left out, as the API refuses it. Calls of
+    server tools go back with their results, and texts with their citations. Left out are calls
+    without a result, sources, and parts of unknown types. Messages of one role that follow each
+    other become one.
 
     Args:
         ui_messages: `UIMessage`s as JSON: `{id, role, parts}`. They come from a client, so trust
@@ -63,7 +69,7 @@ def to_anthropic_messages(
             "pass your instructions as system="
         )
     messages: list[Item] = []
-    for said in read_model_input(ui_messages, **options):
+    for said in read_model_input(ui_messages, **options, whole=True):
         if isinstance(said, Step):
             for role, blocks in _step(said):
                 _append(messages, role, blocks)
@@ -80,30 +86,45 @@ def _append(messages: list[Item], role: str, blocks: list[Item]) -> None:
 
 
 def _step(step: Step) -> Iterator[tuple[str, list[Item]]]:
-    yield "assistant", [block for content in step.contents if (block := _said_by_model(content))]
+    yield "assistant", [block for content in step.contents for block in _said_by_model(content)]
     yield "user", [_result(call) for call in step.calls]
 
 
-def _said_by_model(content: Content) -> Item | None:
+def _said_by_model(content: Content) -> list[Item]:
     if isinstance(content, ApprovalAnswer):
         # Anthropic's server asks for no approval of its own calls.
-        return None
+        return []
     if isinstance(content, str):
-        # The API refuses a text of spaces.
-        return {"type": "text", "text": content} if content.strip() else None
+        return _text(content, {})
     state = content.state.get("anthropic", {})
+    if isinstance(content, StatedText):
+        return _text(content.text, state)
     if isinstance(content, AnsweredCall):
-        return _call(content, state)
+        return [_call(content, state)]
+    if isinstance(content, ProviderCall):
+        return sent_back(content, state)
     signature, redacted = state.get("signature"), state.get("redactedData")
     if isinstance(signature, str):
-        return {"type": "thinking", "thinking": content.text, "signature": signature}
+        return [{"type": "thinking", "thinking": content.text, "signature": signature}]
     if isinstance(redacted, str):
-        return {"type": "redacted_thinking", "data": redacted}
-    return None
+        return [{"type": "redacted_thinking", "data": redacted}]
+    return []
+
+
+def _text(text: str, state: Mapping[str, Any]) -> list[Item]:
+    if not text.strip():
+        # The API refuses a text of spaces.
+        return []
+    if state.get("type") == "compaction":
+        return [{"type": "compaction", "content": text}]
+    citations = state.get("citations")
+    cited = {"citations": citations} if isinstance(citations, list) else {}
+    return [{"type": "text", "text": text, **cited}]
 
 
 def _call(call: AnsweredCall, state: Mapping[str, Any]) -> Item:
     block = {"type": "tool_use", "id": call.call_id, "name": call.name, "input": call.arguments}
+    block |= caller_of(state)
     toolset, action = state.get("toolsetName"), call.arguments.get("action")
     if isinstance(toolset, str) and isinstance(action, str):
         input = {name: value for name, value in call.arguments.items() if name != "action"}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from monostream_ai.json_text import encode_json
-from monostream_ai.ui_messages.model_input import ApprovalAnswer
+from monostream_ai.ui_messages.model_contents import (
+    ApprovalAnswer,
+)
 
 
 def approval_request(answer: ApprovalAnswer) -> dict[str, Any]:

@@ -11,7 +11,11 @@ from typing import Any, Final, NamedTuple, TypeGuard
 
 from langchain_core.messages import AIMessage
 
-from monostream_ai.ui_messages.model_input import AnsweredCall, Content, Reasoning
+from monostream_ai.ui_messages.model_contents import (
+    AnsweredCall,
+    Content,
+    Reasoning,
+)
 
 
 class _Names(NamedTuple):

@@ -20,15 +20,17 @@ from langchain_core.messages import (
 
 from monostream_ai.langchain.mcp_approvals import approval_request, approval_response
 from monostream_ai.langchain.reasoning_state import provider_of, reasoning_block, state_beside
-from monostream_ai.ui_messages.model_input import (
+from monostream_ai.ui_messages.model_contents import (
     AnsweredCall,
     ApprovalAnswer,
     Content,
     FileInput,
-    InputOptions,
     Reasoning,
     Said,
     Step,
+)
+from monostream_ai.ui_messages.model_input import (
+    InputOptions,
     read_model_input,
 )
 
@@ -142,7 +144,9 @@ def _answer_block(content: Content) -> Any:
         return {"type": "text", "text": content}
     if isinstance(content, Reasoning):
         return reasoning_block(content)
-    return approval_request(content) if isinstance(content, ApprovalAnswer) else _call(content)
+    if isinstance(content, ApprovalAnswer):
+        return approval_request(content)
+    return _call(content) if isinstance(content, AnsweredCall) else None
 
 
 def _call(call: AnsweredCall) -> ToolCall:

@@ -13,7 +13,9 @@ from monostream_ai.json_text import encode_json
 from monostream_ai.langchain.agent_message import AgentMessage
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.call_ids import CallIds
-from monostream_ai.ui_messages.model_input import ProviderState
+from monostream_ai.ui_messages.model_contents import (
+    ProviderState,
+)
 from monostream_ai.ui_messages.model_output import Speech, StreamedCall, StreamedCalls
 from monostream_ai.ui_messages.texts import FAILED_TEXT, INVALID_INPUT_TEXT
 

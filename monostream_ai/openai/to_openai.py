@@ -16,15 +16,17 @@ from monostream_ai.json_text import encode_json
 from monostream_ai.openai.chat_calls import CUSTOM_CALL
 from monostream_ai.openai.reasoning_state import state_fields
 from monostream_ai.openai.tool_outputs import chat_output, input_output
-from monostream_ai.ui_messages.model_input import (
+from monostream_ai.ui_messages.model_contents import (
     AnsweredCall,
     ApprovalAnswer,
     Content,
     FileInput,
-    InputOptions,
     Reasoning,
     Said,
     Step,
+)
+from monostream_ai.ui_messages.model_input import (
+    InputOptions,
     read_model_input,
 )
 
@@ -159,7 +161,9 @@ def _input_step(step: Step) -> Iterator[Item]:
             yield _input_call(content)
         elif isinstance(content, ApprovalAnswer):
             yield _approval_request(content)
-        elif (thought := thoughts.pop(_item_id(content), None)) is not None:
+        elif isinstance(content, Reasoning) and (
+            (thought := thoughts.pop(_item_id(content), None)) is not None
+        ):
             yield thought
     if text:
         yield {"role": "assistant", "content": text}

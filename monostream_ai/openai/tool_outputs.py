@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from monostream_ai.json_text import encode_json
 from monostream_ai.openai.content import File, Piece, read_content
-from monostream_ai.ui_messages.model_input import AnsweredCall
+from monostream_ai.ui_messages.model_contents import (
+    AnsweredCall,
+)
 
 NOT_SENT: Final = "(a file of type {media_type}, which this API does not take as a result)"
 

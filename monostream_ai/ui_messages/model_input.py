@@ -6,15 +6,25 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias, TypedDict
 from urllib.parse import unquote_to_bytes
 
 from monostream_ai.errors import InvalidArgument
 from monostream_ai.json_text import encode_json
 from monostream_ai.types import check_count, check_function, check_texts
-from monostream_ai.ui_messages.held_files import HeldFile, file_note, replace_files
-from monostream_ai.ui_messages.texts import DENIED_TEXT, FAILED_TEXT, FILE_SHOWN_TEXT
+from monostream_ai.ui_messages.model_contents import (
+    AnsweredCall,
+    ApprovalAnswer,
+    Content,
+    FileInput,
+    ProviderCall,
+    ProviderState,
+    Reasoning,
+    Said,
+    StatedText,
+    Step,
+)
+from monostream_ai.ui_messages.texts import DENIED_TEXT, FAILED_TEXT
 
 URL_SCHEMES: Final = frozenset({"https", "data"})
 MAX_BYTES: Final = 32 * 1024 * 1024
@@ -23,8 +33,6 @@ MAX_BYTES: Final = 32 * 1024 * 1024
 _SCHEME: Final = re.compile("[a-z][a-z0-9+.-]*")
 
 Part: TypeAlias = Mapping[str, Any]
-ProviderState: TypeAlias = Mapping[str, Mapping[str, Any]]
-"""The `providerMetadata` of a part: values by name, for each provider. It comes from a client."""
 
 ConvertDataPart: TypeAlias = Callable[[Part], dict[str, Any] | None]
 
@@ -37,100 +45,6 @@ class InputOptions(TypedDict, total=False):
     file_ids: Collection[str]
     max_bytes: int
     convert_data_part: ConvertDataPart | None
-
-
-@dataclass(frozen=True, slots=True)
-class FileInput:
-    """A user's file. `url` is a link, or a data URL in base64.
-
-    `file_id` names a file that the provider has; it is read in place of the URL.
-    """
-
-    place: str
-    url: str
-    media_type: str
-    filename: str | None
-    file_id: str | None = None
-
-    @property
-    def base64(self) -> str | None:
-        """The content, if the message holds it."""
-        held = self.file_id is None and self.url.startswith("data:")
-        return self.url.partition(",")[2] if held else None
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A message of the user or the system: texts, files, and results of `convert_data_part`."""
-
-    role: str
-    contents: list[str | FileInput | dict[str, Any]]
-    message_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Reasoning:
-    """Reasoning with the state that its provider wants back, such as a signature."""
-
-    text: str
-    state: ProviderState
-
-
-@dataclass(frozen=True, slots=True)
-class AnsweredCall:
-    """A tool call with its result: any JSON value, or if it `failed` a text for the model."""
-
-    call_id: str
-    name: str
-    arguments: dict[str, Any]
-    output: Any
-    failed: bool
-    state: ProviderState = field(default_factory=dict)
-
-    @property
-    def arguments_text(self) -> str:
-        return encode_json(self.arguments)
-
-    @property
-    def shown_output(self) -> Any:
-        """The result with a short text in the place of each file that it holds as base64."""
-        shown = replace_files(self.output, _shown)
-        alone = isinstance(self.output, str) and isinstance(shown, dict)
-        return shown["text"] if alone else shown
-
-    @property
-    def output_text(self) -> str:
-        """The shown output as text."""
-        output = self.shown_output
-        return output if isinstance(output, str) else encode_json(output)
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalAnswer:
-    """A user's answer to a provider that asked before a call, as of an MCP server."""
-
-    approval_id: str
-    approved: bool
-    name: str
-    arguments: dict[str, Any]
-    state: ProviderState
-
-
-Content: TypeAlias = str | Reasoning | AnsweredCall | ApprovalAnswer
-"""A piece of an answer of a model."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The text of one model call, and the tools it called with their results."""
-
-    text: str
-    calls: list[AnsweredCall]
-    step_id: str | None
-    """The message id and the 0-based number of the step: `<message id>-<number>`."""
-
-    contents: tuple[Content, ...] = ()
-    """The text, the reasoning that has state, the calls and the approvals, in their order."""
 
 
 class _Allowed(NamedTuple):
@@ -154,6 +68,7 @@ def read_model_input(
     file_ids: Collection[str] = (),
     max_bytes: int = MAX_BYTES,
     convert_data_part: ConvertDataPart | None = None,
+    whole: bool = False,
 ) -> Iterator[Said | Step]:
     """Yield the contents of the messages, in order; parts that a model cannot use are left out.
 
@@ -166,6 +81,8 @@ def read_model_input(
         max_bytes: UTF-8 bytes of all yielded contents together.
         convert_data_part: Converts a user's `data-*` part; None leaves the part out. Without this
             function all data parts are left out.
+        whole: Read also the state of texts, as `StatedText`, and the answered calls of tools that
+            the provider ran, as `ProviderCall`.
 
     Raises:
         InvalidArgument: This is no list of UI messages, a file is not allowed, or the messages are
@@ -190,7 +107,7 @@ def read_model_input(
             raise InvalidArgument(f"{place} is not a UI message: it needs a list of parts")
         if message.get("role") == "system" and not allow_system:
             continue
-        for said in _read(message, parts, place, allowed, convert_data_part):
+        for said in _read(message, parts, place, allowed, convert_data_part, whole):
             max_bytes -= _size(said)
             if max_bytes < 0:
                 raise InvalidArgument(f"{place} exceeds the size limit of this chat")
@@ -203,13 +120,14 @@ def _read(
     place: str,
     allowed: _Allowed,
     convert: ConvertDataPart | None,
+    whole: bool,
 ) -> Iterator[Said | Step]:
     role, message_id = (
         message.get("role"),
         message.get("id") if isinstance(message.get("id"), str) else None,
     )
     if role == "assistant":
-        yield from _steps(parts, message_id)
+        yield from _steps(parts, message_id, whole)
     elif role == "user":
         contents = [
             _content(part, f"{place}.parts[{n}]", allowed, convert) for n, part in enumerate(parts)
@@ -274,12 +192,13 @@ def _base64(rest: str, place: str) -> str:
     return content.decode()
 
 
-def _steps(parts: Sequence[Part], message_id: str | None) -> Iterator[Step]:
+def _steps(parts: Sequence[Part], message_id: str | None, whole: bool) -> Iterator[Step]:
+    read = _whole_content if whole else _said_by_model
     for number, step in enumerate(_split(parts)):
-        contents = tuple(content for part in step if (content := _said_by_model(part)))
-        text = "".join(content for content in contents if isinstance(content, str))
+        contents = tuple(content for part in step if (content := read(part)))
+        text = "".join(map(_text, step))
         calls = [content for content in contents if isinstance(content, AnsweredCall)]
-        asked = any(isinstance(content, ApprovalAnswer) for content in contents)
+        asked = any(isinstance(content, ApprovalAnswer | ProviderCall) for content in contents)
         if text or calls or asked:
             step_id = None if message_id is None else f"{message_id}-{number}"
             yield Step(text, calls, step_id, contents)
@@ -290,6 +209,21 @@ def _said_by_model(part: Part) -> Content | None:
         return _text(part) or _call(part) or _approval_answer(part)
     text, state = part.get("text"), _state(part.get("providerMetadata"))
     return Reasoning(text if isinstance(text, str) else "", state) if state else None
+
+
+def _whole_content(part: Part) -> Content | None:
+    text, state = _text(part), _state(part.get("providerMetadata"))
+    if state and (text or part.get("type") == "text"):
+        return StatedText(text, state)
+    return _said_by_model(part) or _provider_call(part)
+
+
+def _provider_call(part: Part) -> ProviderCall | None:
+    call_id, answer = part.get("toolCallId"), _answer(part)
+    if part.get("providerExecuted") is not True or not isinstance(call_id, str) or answer is None:
+        return None
+    state = _state(part.get("callProviderMetadata"))
+    return ProviderCall(_tool_name(part), call_id, _arguments(part), *answer, state)
 
 
 def _state(metadata: Any) -> ProviderState:
@@ -367,21 +301,17 @@ def _answer(part: Part) -> tuple[Any, bool] | None:
 def _size(said: Said | Step) -> int:
     texts: list[str] = []
     for content in said.contents:
-        if isinstance(content, AnsweredCall):
+        if isinstance(content, AnsweredCall | ProviderCall):
             output = content.output
             text = output if isinstance(output, str) else encode_json(output)
-            texts += [content.arguments_text, text, _state_text(content.state)]
-        elif isinstance(content, Reasoning):
+            texts += [encode_json(content.arguments), text, _state_text(content.state)]
+        elif isinstance(content, Reasoning | StatedText):
             texts += [content.text, _state_text(content.state)]
         elif isinstance(content, ApprovalAnswer):
             texts += [encode_json(content.arguments), _state_text(content.state)]
         else:
             texts.append(_named(content) if isinstance(content, FileInput) else str(content))
     return sum(len(text.encode(errors="surrogatepass")) for text in texts)
-
-
-def _shown(file: HeldFile) -> dict[str, str]:
-    return file_note(FILE_SHOWN_TEXT, file)
 
 
 def _named(file: FileInput) -> str:

@@ -11,6 +11,7 @@ from monostream_ai import DurableStreamService, InvalidArgument
 from monostream_ai.anthropic import capture, consume, to_anthropic_messages
 from monostream_ai.ui_messages import Chunk, reduce_chunks
 from tests.anthropic.recordings import events_of
+from tests.anthropic.vendor import vendor_of
 
 Service = DurableStreamService[Chunk]
 
@@ -174,3 +175,23 @@ def test_a_file_that_the_api_does_not_take_is_named_only() -> None:
     [_, said] = to_anthropic_messages([answer])
     note = '{"type":"text","text":"A file (audio/wav) that the user sees."}'
     assert said["content"][0]["content"] == note
+
+
+@pytest.mark.parametrize(
+    "name", ["web_search", "web_search_failed", "web_fetch", "code_execution", "mcp"]
+)
+async def test_server_tools_come_back_as_the_sdk_sends_them_back(
+    service: Service, name: str
+) -> None:
+    async with vendor_of(name) as vendor, vendor.manager() as stream:
+        answer = await stream.get_final_message()
+    [said] = to_anthropic_messages([await recorded(service, name)])
+
+    assert said["content"] == [
+        _without_nulls(block) for block in answer.to_dict(mode="json", warnings=False)["content"]
+    ]
+
+
+def _without_nulls(block: dict[str, Any]) -> dict[str, Any]:
+    """Return a block without fields that say nothing; those of contents are as they were sent."""
+    return {key: block[key] for key in block if block[key] is not None and block[key] != []}

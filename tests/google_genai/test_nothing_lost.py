@@ -8,7 +8,7 @@ from google.genai.types import GenerateContentResponse
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from monostream_ai.google_genai import GeminiMapper
+from monostream_ai.google_genai.capture import GeminiMapper
 from monostream_ai.recording.message import Recording
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
 from tests.recording.nothing_lost import lost, message_of, texts, texts_in

@@ -38,7 +38,7 @@ def runs(draw: st.DrawFn) -> tuple[list[Any], list[str]]:
     ours = {item.get("call_id") for item in drawn[-1]["response"]["output"] if _is_ours(item)}
     results = [each for each in results if each[0] in {*ours, "unknown"}]
     kind: Any = ResponseStreamEvent
-    typed = [construct_type(value=each, type_=kind) for each in drawn]
+    typed: list[Any] = [construct_type(value=each, type_=kind) for each in drawn]
     return (
         [*(RawResponsesStreamEvent(data=each) for each in typed), *starmap(result, results)],
         [*said, *(text for _, output in results for text in texts_in(output))],

@@ -91,7 +91,7 @@ def runs(draw: st.DrawFn) -> list[Any]:
         events += [FunctionToolCallEvent(call) for call in calls]
         for call in draw(st.permutations(calls)):
             content, called = draw(st.one_of(st.none(), nested)), call.tool_call_id
-            outcome = draw(st.sampled_from(["success", "retried"]))
+            outcome: Any = draw(st.sampled_from(["success", "retried"]))
             part: Any = ToolReturnPart("ask", content, tool_call_id=called, outcome=outcome)
             events.append(FunctionToolResultEvent(part))
     return events

@@ -1,7 +1,4 @@
-"""Google Gen AI: record streams of `generate_content_stream` while they pass through.
-
-The `google.genai` package itself is not imported.
-"""
+"""Records the streams of `generate_content_stream` while they pass through."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from monostream_ai.errors import InvalidArgument
 from monostream_ai.recording.capture import Capture, consume_stream, record
 from monostream_ai.recording.fields import get, get_list, get_text
 from monostream_ai.recording.message import Recording
-from monostream_ai.recording.model_output import ModelOutput, ResponseFailed, TruncatedStream
+from monostream_ai.recording.model_output import ModelOutput
 from monostream_ai.recording.streams import E, Stream
 from monostream_ai.recording.sync_capture import SyncCapture, record_sync
 from monostream_ai.threads import SyncPublisher
@@ -25,18 +22,8 @@ from monostream_ai.ui_messages.model_output import StreamedCall
 from monostream_ai.ui_messages.texts import REFUSED_TEXT, finish_reason_of
 from monostream_ai.ui_messages.unread import Unread
 
-__all__ = [
-    "Capture",
-    "ResponseFailed",
-    "SyncCapture",
-    "TruncatedStream",
-    "capture",
-    "capture_sync",
-    "consume",
-]
-
 _ANY_BYTES: Final = "application/octet-stream"
-_CODE: Final = "code_execution"
+CODE: Final = "code_execution"
 _COUNTS: Final = {
     "totalTokens": ("total_token_count",),
     "inputTokens": ("prompt_token_count", "tool_use_prompt_token_count"),
@@ -135,9 +122,9 @@ class GeminiMapper:
             self._thinks, self._signature = thinks, signed or self._signature
             say = self.output.speech.reasoning if thinks else self.output.speech.text
             return [*chunks, *say(None, text)]
-        return [*self._end(), *self._other(part, thinks)]
+        return [*self._end(), *self._other(part, thinks, signed)]
 
-    def _other(self, part: Any, thinks: bool) -> list[Chunk]:
+    def _other(self, part: Any, thinks: bool, signed: str) -> list[Chunk]:
         if data := get(part, "inline_data"):
             content = base64.b64encode(get(data, "data") or b"").decode()
             media_type = get_text(data, "mime_type") or _ANY_BYTES
@@ -150,10 +137,10 @@ class GeminiMapper:
             )
             return self._builder.file(url, media_type=media_type or _ANY_BYTES)
         if code := get(part, "executable_code"):
-            call = StreamedCall(get_text(code, "id") or None, _CODE, provider_executed=True)
+            call = StreamedCall(get_text(code, "id") or None, CODE, provider_executed=True)
             chunks = self.output.call_with(call, _json(code, "language", "code"))
             self._code = call.published
-            return chunks
+            return _signed(chunks, signed)
         if (result := get(part, "code_execution_result")) and self._code is not None:
             published, self._code = self._code, None
             return self._builder.tool_output(published, _json(result, "outcome", "output"))

@@ -1,0 +1,134 @@
+"""The contents of UI messages as input for a model, independent of the provider's format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from monostream_ai.json_text import encode_json
+from monostream_ai.ui_messages.held_files import HeldFile, file_note, replace_files
+from monostream_ai.ui_messages.texts import FILE_SHOWN_TEXT
+
+ProviderState: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""The `providerMetadata` of a part: values by name, for each provider. It comes from a client."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileInput:
+    """A user's file. `url` is a link, or a data URL in base64.
+
+    `file_id` names a file that the provider has; it is read in place of the URL.
+    """
+
+    place: str
+    url: str
+    media_type: str
+    filename: str | None
+    file_id: str | None = None
+
+    @property
+    def base64(self) -> str | None:
+        """The content, if the message holds it."""
+        held = self.file_id is None and self.url.startswith("data:")
+        return self.url.partition(",")[2] if held else None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message of the user or the system: texts, files, and results of `convert_data_part`."""
+
+    role: str
+    contents: list[str | FileInput | dict[str, Any]]
+    message_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """Reasoning with the state that its provider wants back, such as a signature."""
+
+    text: str
+    state: ProviderState
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredCall:
+    """A tool call with its result: any JSON value, or if it `failed` a text for the model."""
+
+    call_id: str
+    name: str
+    arguments: dict[str, Any]
+    output: Any
+    failed: bool
+    state: ProviderState = field(default_factory=dict)
+
+    @property
+    def arguments_text(self) -> str:
+        return encode_json(self.arguments)
+
+    @property
+    def shown_output(self) -> Any:
+        """The result with a short text in the place of each file that it holds as base64."""
+        shown = replace_files(self.output, _shown)
+        alone = isinstance(self.output, str) and isinstance(shown, dict)
+        return shown["text"] if alone else shown
+
+    @property
+    def output_text(self) -> str:
+        """The shown output as text."""
+        output = self.shown_output
+        return output if isinstance(output, str) else encode_json(output)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderCall:
+    """A call of a tool that the provider ran, with its result in the shape of the AI SDK, or if it
+    `failed` the text of the error.
+    """
+
+    name: str
+    call_id: str
+    arguments: dict[str, Any]
+    output: Any
+    failed: bool
+    state: ProviderState
+
+
+@dataclass(frozen=True, slots=True)
+class StatedText:
+    """Text with state that its provider wants back, such as citations or a signature."""
+
+    text: str
+    state: ProviderState
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalAnswer:
+    """A user's answer to a provider that asked before a call, as of an MCP server."""
+
+    approval_id: str
+    approved: bool
+    name: str
+    arguments: dict[str, Any]
+    state: ProviderState
+
+
+Content: TypeAlias = str | StatedText | Reasoning | AnsweredCall | ProviderCall | ApprovalAnswer
+"""A piece of an answer of a model. `StatedText` and `ProviderCall` are read on request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The text of one model call, and the tools it called with their results."""
+
+    text: str
+    calls: list[AnsweredCall]
+    step_id: str | None
+    """The message id and the 0-based number of the step: `<message id>-<number>`."""
+
+    contents: tuple[Content, ...] = ()
+    """The text, the reasoning that has state, the calls and the approvals, in their order."""
+
+
+def _shown(file: HeldFile) -> dict[str, str]:
+    return file_note(FILE_SHOWN_TEXT, file)
