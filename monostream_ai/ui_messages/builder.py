@@ -79,8 +79,8 @@ class UIMessageBuilder:
     def take_up(self, chunks: Iterable[Chunk]) -> None:
         """Go on with a message whose first chunks are stored, as those of a lost publisher are.
 
-        Open parts stay open: a delta of the same id is appended, `finish_step` ends them all. A last
-        step that is open and empty is the next one to begin.
+        Open parts stay open: a delta of the same id is appended, `finish_step` ends them all. A
+        last step that is open and empty is the next one to begin.
         """
         for chunk in chunks:
             self._open.feed(chunk)
