@@ -24,7 +24,7 @@ from monostream_ai.errors import (
     StreamClosed,
     WrongEventLoop,
 )
-from monostream_ai.protocol import C, ChunkProtocol, CompletingTranscript
+from monostream_ai.protocol import C, ChunkProtocol, CompletingTranscript, Transcript
 from monostream_ai.types import Cursor, Ending, log_fields
 
 logger = logging.getLogger(__name__)
@@ -105,6 +105,13 @@ class Publisher(Generic[C]):
     def message_id(self) -> str | None:
         """The id that the version was opened with; of a successor, known once it is open."""
         return self._message_id
+
+    @property
+    def transcript(self) -> Transcript[C]:
+        """The record of the pushed chunks that makes the ending. A version that is opened as a
+        successor replaces it.
+        """
+        return self._transcript
 
     @property
     def attempt(self) -> int:

@@ -107,14 +107,14 @@ def note_continued(pub: object, message: Mapping[str, Any]) -> None:
 
     Does nothing for a sink that keeps no transcript of UI messages.
     """
-    transcript = getattr(pub, "_transcript", None)
+    transcript = getattr(pub, "transcript", None)
     if isinstance(transcript, UIMessageTranscript):
         transcript.continues(message)
 
 
 def continued_by(pub: object) -> Mapping[str, Any] | None:
     """Return the message that a publisher's version continues, if it was told."""
-    transcript = getattr(pub, "_transcript", None)
+    transcript = getattr(pub, "transcript", None)
     return transcript.continued if isinstance(transcript, UIMessageTranscript) else None
 
 
