@@ -46,6 +46,7 @@ def blocks_of(message: AIMessage, *, whole: bool = False) -> Sequence[Mapping[st
         plain = _plain_blocks(message)
         if plain is not None:
             return plain
+    message = _unmixed(message)
     blocks = _translated(message)
     refusal = message.additional_kwargs.get("refusal")
     if isinstance(refusal, str):
@@ -82,6 +83,38 @@ def _plain_blocks(message: AIMessage) -> Sequence[Mapping[str, Any]] | None:
         openai = message.response_metadata.get("model_provider") == "openai"
         index = f"lc_txt_{index}" if openai else index
     return [spoken_block("text" if kind == "text" else "reasoning", text, index)]
+
+
+def _unmixed(message: AIMessage) -> AIMessage:
+    """Return the message with a block of its own for each kind of text.
+
+    LangChain merges all blocks of one index, whatever their kinds.
+    """
+    if isinstance(message.content, str):
+        return message
+    raw = _raw(message)
+    blocks = [part for block in raw for part in _parts_of(block)]
+    return message if blocks == raw else message.model_copy(update={"content": blocks})
+
+
+def _parts_of(block: dict[str, Any]) -> list[dict[str, Any]]:
+    kind = SPOKEN.get(str(block.get("type")))
+    thoughts = [key for key in _REASONING_FIELDS if _is_text(block.get(key))]
+    speaks = _is_text(block.get("text"))
+    if kind is None or not thoughts or not (speaks or kind == "text"):
+        return [block]
+    place = {"index": block["index"]} if "index" in block else {}
+    other = ["text"] if kind == "reasoning" else thoughts
+    own = {key: value for key, value in block.items() if key not in other}
+    said = {"type": "text", "text": block.get("text"), **place}
+    thought = [{"type": "thinking", "thinking": block[key], **place} for key in thoughts]
+    if kind == "reasoning":
+        return [own, said]
+    return [*thought, *([own] if speaks else [])]
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def _left_out(

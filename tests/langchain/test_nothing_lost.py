@@ -6,6 +6,7 @@ import json
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -158,3 +159,33 @@ def test_every_text_of_a_stream_is_in_the_message(
 
     stored = json.dumps(message)
     assert [text for text in said if text not in stored] == []
+
+
+@pytest.mark.parametrize("streams", [True, False])
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        [("text", "text"), ("text", "thinking"), ("text", "text")],
+        [("text", "thinking"), ("text", "text")],
+        [("thinking", "thinking"), ("text", "text")],
+        [("reasoning", "reasoning"), ("text", "text"), ("thinking", "thinking")],
+    ],
+)
+def test_blocks_of_several_kinds_under_one_index_are_shown_once_as_their_kind(
+    kinds: list[tuple[str, str]], *, streams: bool
+) -> None:
+    said = ["one ", "two ", "three "][: len(kinds)]
+    script = [
+        AIMessageChunk([{"type": kind, key: words, "index": 0}])
+        for (kind, key), words in zip(kinds, said, strict=True)
+    ]
+    whole: Any = sum(script[1:], start=script[0])
+
+    message = record(script, whole, streams=streams)
+
+    shown, wanted = {"text": "", "reasoning": ""}, {"text": "", "reasoning": ""}
+    for part in message["parts"][1:]:
+        shown[part["type"]] += part["text"]
+    for (_, key), words in zip(kinds, said, strict=True):
+        wanted["text" if key == "text" else "reasoning"] += words
+    assert shown == wanted
