@@ -88,6 +88,34 @@ async def test_a_page_is_held_until_the_new_attempt_has_as_much_text(
         await stream.rest()
 
 
+async def test_pages_that_come_back_at_once_are_counted_for_together(
+    new_service: NewService, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, typist, reads = new_service(), Typist(), []
+    client = await serve(service, typist, on_lost="retry")
+    await break_off(service)
+    read_chunks = service.chunks
+
+    async def counted(stream_id: str, version: int | None = None) -> Any:
+        reads.append(version)
+        return await read_chunks(stream_id, version)
+
+    monkeypatch.setattr(service, "chunks", counted)
+
+    async def hold() -> None:
+        async with come_back(client, "0.3") as stream:
+            assert stream.response.status_code == 200
+            await events(stream)
+
+    pages = [asyncio.create_task(hold()) for _ in range(50)]
+    await asyncio.wait(pages, timeout=0.5)
+    typist.words.put_nowait("Once upon a time")
+    await asyncio.gather(*pages)
+
+    assert reads == [0]
+    typist.words.put_nowait(None)
+
+
 async def test_a_page_is_held_for_some_seconds_only(new_service: NewService, serve: Serve) -> None:
     service, typist = new_service(), Typist()
     client = await serve(service, typist, on_lost="retry", catch_up=0.3)
