@@ -41,6 +41,7 @@ class BackgroundServer:
         self.cancelled: list[str] = []
         self.served = 0
         self._more = asyncio.Event()
+        self._waiting = ""
         self._paused_at = 0
         self._resumed = asyncio.Event()
 
@@ -51,13 +52,17 @@ class BackgroundServer:
         self.retrieved.clear()
         self.cancelled.clear()
 
-    async def pause_behind(self, count: int) -> None:
-        """Send so many events, in all streams together, and no more; return when they are sent."""
+    async def pause_behind(self, count: int) -> str:
+        """Send so many events, in all streams together, and no more; return the id of the response
+        that waits then.
+        """
         self._paused_at = self.served + count
         self._resumed.clear()
-        while self.served < self._paused_at:
+        self._waiting = ""
+        while not self._waiting:
             self._more.clear()
             await self._more.wait()
+        return self._waiting
 
     def resume(self) -> None:
         self._paused_at = 0
@@ -136,6 +141,8 @@ class BackgroundServer:
                 break
             # A response whose id nobody was told cannot be found again.
             while self.served >= self._paused_at > 0 and (number or call != "create"):
+                self._waiting = response_id
+                self._more.set()
                 await self._resumed.wait()
             if not self.numbers:
                 each = {key: each[key] for key in each if key != "sequence_number"}

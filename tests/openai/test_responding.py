@@ -111,9 +111,9 @@ class Processes:
         service._runtime.store.dead = True
         await self._store.release(pub._opened.lease)
 
-    async def id_is_stored(self) -> None:
-        """Return once the id of the latest response is stored."""
-        told = {"responseId": f"resp_{self.server.creates}"}
+    async def id_is_stored(self, response_id: str) -> None:
+        """Return once the id of a response is stored."""
+        told = {"responseId": response_id}
         async with self.service() as service:
             async for chunk in service.subscribe("chat"):
                 if told.items() <= chunk.get("messageMetadata", {}).items():
@@ -176,13 +176,9 @@ async def kill(
         async with pub:
             await program(processes.client, pub)
 
-    creates = processes.server.creates
     pause = asyncio.create_task(processes.server.pause_behind(place))
     task = asyncio.create_task(run())
-    await pause
-    # A response that an earlier process created as it died is known to nobody.
-    if processes.server.creates > creates:
-        await processes.id_is_stored()
+    await processes.id_is_stored(await pause)
     # The events are anywhere between the server and the store.
     await asyncio.sleep(place % 4 * 0.001)
     await processes.kill(service, pub)
@@ -406,8 +402,7 @@ async def test_a_stopped_turn_cancels_the_response(
     async with processes.service() as service:
         pause = asyncio.create_task(server.pause_behind(12))
         task = asyncio.create_task(run())
-        await pause
-        await processes.id_is_stored()
+        await processes.id_is_stored(await pause)
         await service.stop("chat")
         with pytest.raises(StreamStopped):
             await task
@@ -429,8 +424,7 @@ async def test_a_cancelled_turn_cancels_the_response_unless_another_may_go_on(
     async with processes.service() as service:
         pause = asyncio.create_task(server.pause_behind(12))
         task = asyncio.create_task(run())
-        await pause
-        await processes.id_is_stored()
+        await processes.id_is_stored(await pause)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -449,8 +443,7 @@ async def test_a_turn_that_a_newer_one_replaces_cancels_its_response(
     async with processes.service() as service, processes.service() as other:
         pause = asyncio.create_task(server.pause_behind(12))
         task = asyncio.create_task(run())
-        await pause
-        await processes.id_is_stored()
+        await processes.id_is_stored(await pause)
         async with other.publisher("chat"):
             server.resume()
             with pytest.raises(Fenced):
@@ -466,8 +459,7 @@ async def test_a_provider_that_cannot_cancel_does_not_hold_up_the_stop(
     async with processes.service() as service:
         async with service.publisher("chat") as pub:
             task = asyncio.create_task(ask("long")(processes.client, pub))
-            await server.pause_behind(12)
-            await processes.id_is_stored()
+            await processes.id_is_stored(await server.pause_behind(12))
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
