@@ -119,14 +119,18 @@ describe("transport", { concurrency: true }, () => {
       api,
       onWaiting: (...each) => {
         told.push(each);
-        if (each[0] === 2) go();
+        // A busy machine may skip a second.
+        if (each[0] >= 2) go();
       },
     });
 
     await chunks(await transport.sendMessages(question()));
-    assert.deepEqual(told, [[1, false], [2, false], [null, false]]);
+    const waited = told.slice(0, -1);
+    assert.deepEqual(told.at(-1), [null, false]);
+    assert.deepEqual(waited, waited.toSorted(([one], [other]) => one - other).map(([seconds]) => [seconds, false]));
+    assert.ok(waited.length > 0 && waited[0][0] > 0);
     await sleep(1100);
-    assert.equal(told.length, 3);
+    assert.equal(told.length, waited.length + 1);
   });
 
   test("the page is told at once that the transport reconnects", async (t) => {
