@@ -220,7 +220,7 @@ async def test_an_answer_goes_on_in_its_version_though_its_writer_is_killed(
         Pair(fork_server, http, f"p{number}", f"{SEED}-{number}", on_lost="continue", words=WORDS)
         for number in range(PAIRS)
     ]
-    await kill(pairs, 20)
+    await kill(pairs, 5)
     await all_handed_over(database, pairs)
 
     attempts = []
