@@ -160,13 +160,15 @@ class LangChainMapper:
         run = self._runs.start("model", run_id, parent_id, tags, metadata)
         if run.hidden:
             return self._message.start()
+        chunks: list[Chunk] = []
         open_text, self._open_text = self._open_text, None
-        if open_text is not None:
+        if open_text is None:
+            chunks = self._begin_step(run_id)
+        else:
             self._steps.join(run_id)
-            self._speaking[run_id] = self._new_output(str(run_id), open_text=open_text)
-            return []
-        chunks = self._begin_step(run_id)
-        self._speaking[run_id] = self._new_output(str(run_id), structured=structured)
+        self._speaking[run_id] = self._new_output(
+            str(run_id), structured=structured, open_text=open_text
+        )
         return chunks
 
     def token(
