@@ -119,6 +119,13 @@ class Pair:
         )
 
 
+def start_pairs(start: ForkServer, http: httpx.AsyncClient, *, on_lost: str) -> list[Pair]:
+    return [
+        Pair(start, http, f"p{number}", f"{SEED}-{number}", on_lost=on_lost, words=WORDS)
+        for number in range(PAIRS)
+    ]
+
+
 async def kill(pairs: list[Pair], kills: int) -> None:
     print(f"seed {SEED}")
     async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
@@ -193,10 +200,7 @@ async def test_readers_get_the_whole_answer_though_its_writer_is_killed_fifty_ti
     database: Any,
     stored: DurableStreamService[Any],
 ) -> None:
-    pairs = [
-        Pair(fork_server, http, f"p{number}", f"{SEED}-{number}", on_lost="retry", words=WORDS)
-        for number in range(PAIRS)
-    ]
+    pairs = start_pairs(fork_server, http, on_lost="retry")
     await kill(pairs, 50)
     await all_handed_over(database, pairs)
 
@@ -216,10 +220,7 @@ async def test_an_answer_goes_on_in_its_version_though_its_writer_is_killed(
     database: Any,
     stored: DurableStreamService[Any],
 ) -> None:
-    pairs = [
-        Pair(fork_server, http, f"p{number}", f"{SEED}-{number}", on_lost="continue", words=WORDS)
-        for number in range(PAIRS)
-    ]
+    pairs = start_pairs(fork_server, http, on_lost="continue")
     await kill(pairs, 5)
     await all_handed_over(database, pairs)
 
@@ -239,10 +240,7 @@ async def test_readers_get_one_marked_error_when_a_lost_answer_is_not_run_again(
     database: Any,
     stored: DurableStreamService[Any],
 ) -> None:
-    pairs = [
-        Pair(fork_server, http, f"p{number}", f"{SEED}-{number}", on_lost="error", words=WORDS)
-        for number in range(PAIRS)
-    ]
+    pairs = start_pairs(fork_server, http, on_lost="error")
     await kill(pairs, 20)
     await all_handed_over(database, pairs)
 
