@@ -22,6 +22,7 @@ from monostream_ai.ui_messages.model_contents import (
     ProviderCall,
     StatedText,
     Step,
+    add_turn,
 )
 from monostream_ai.ui_messages.model_input import (
     InputOptions,
@@ -72,17 +73,10 @@ def to_anthropic_messages(
     for said in read_model_input(ui_messages, **options, whole=True):
         if isinstance(said, Step):
             for role, blocks in _step(said):
-                _append(messages, role, blocks)
+                add_turn(messages, role, "content", blocks)
         else:
-            _append(messages, "user", [_content(content) for content in said.contents])
+            add_turn(messages, "user", "content", [_content(each) for each in said.contents])
     return messages
-
-
-def _append(messages: list[Item], role: str, blocks: list[Item]) -> None:
-    if messages and messages[-1]["role"] == role:
-        messages[-1]["content"] += blocks
-    elif blocks:
-        messages.append({"role": role, "content": blocks})
 
 
 def _step(step: Step) -> Iterator[tuple[str, list[Item]]]:

@@ -25,6 +25,7 @@ from monostream_ai.ui_messages.model_contents import (
     Reasoning,
     StatedText,
     Step,
+    add_turn,
 )
 from monostream_ai.ui_messages.model_input import InputOptions, read_model_input
 
@@ -70,18 +71,12 @@ def to_google_contents(
     contents: list[Item] = []
     for said in read_model_input(ui_messages, **options, whole=True):
         if isinstance(said, Step):
-            _append(contents, "model", [part for each in said.contents for part in _by_model(each)])
-            _append(contents, "user", [_result(call) for call in said.calls])
+            spoken = [part for each in said.contents for part in _by_model(each)]
+            add_turn(contents, "model", "parts", spoken)
+            add_turn(contents, "user", "parts", [_result(call) for call in said.calls])
         else:
-            _append(contents, "user", [_by_user(each) for each in said.contents])
+            add_turn(contents, "user", "parts", [_by_user(each) for each in said.contents])
     return contents
-
-
-def _append(contents: list[Item], role: str, parts: list[Item]) -> None:
-    if parts and contents and contents[-1]["role"] == role:
-        contents[-1]["parts"] += parts
-    elif parts:
-        contents.append({"role": role, "parts": parts})
 
 
 def _by_model(content: Content) -> Iterator[Item]:

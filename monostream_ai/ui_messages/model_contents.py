@@ -132,3 +132,11 @@ class Step:
 
 def _shown(file: HeldFile) -> dict[str, str]:
     return file_note(FILE_SHOWN_TEXT, file)
+
+
+def add_turn(turns: list[dict[str, Any]], role: str, key: str, items: list[dict[str, Any]]) -> None:
+    """Append a turn with items under `key`; turns of one role that follow each other are one."""
+    if items and turns and turns[-1]["role"] == role:
+        turns[-1][key] += items
+    elif items:
+        turns.append({"role": role, key: items})
