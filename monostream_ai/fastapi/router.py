@@ -26,7 +26,7 @@ from monostream_ai.ui_messages.file_hook import Files
 from monostream_ai.ui_messages.profiles import Profile, check_profile
 from monostream_ai.ui_messages.sse import KEEP_ALIVE_INTERVAL
 
-OnLost: TypeAlias = Literal["error", "retry", "continue"]
+WhenLost: TypeAlias = Literal["error", "retry", "continue"]
 
 REPLAY_WINDOW: Final = 10.0
 SWEEP_INTERVAL: Final = 15.0
@@ -41,7 +41,7 @@ def create_chat_router(
     authorize: Callable[..., Any] | None = None,
     prefix: str = "",
     stream_prefix: str = STREAM_PREFIX,
-    on_lost: OnLost = "error",
+    on_lost: WhenLost = "error",
     max_attempts: int = 3,
     on_busy: OnBusy = "refuse",
     on_finish: OnFinish | None = None,
@@ -128,7 +128,7 @@ def create_chat_router(
         ValueError: An option has a value that it does not know, or a duration is not one.
         TypeError: `reply`, `on_finish` or `files` is not an async function.
     """
-    _check_word("on_lost", on_lost, get_args(OnLost))
+    _check_word("on_lost", on_lost, get_args(WhenLost))
     _check_word("on_busy", on_busy, get_args(OnBusy))
     if max_attempts < 1:
         raise ValueError("max_attempts counts the first run too: use 1 or more")
