@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, Final, TypeVar
 
+from monostream_ai._inline import Carriage, Inline
 from monostream_ai._periodic import start_task
 from monostream_ai._reading.tailer import Tailer
 from monostream_ai._writing.announcer import Announcer
 from monostream_ai._writing.writer import Writer
 from monostream_ai.errors import ServiceClosed, WrongEventLoop
-from monostream_ai.interfaces import BackgroundErrors, Notifier, Store
+from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier, Store
 from monostream_ai.observing import Statistics
 from monostream_ai.types import WakeUp
 
@@ -49,9 +51,14 @@ class Runtime:
         poll_interval: float,
         outage_timeout: float,
         create_tables: bool,
+        inline: Inline,
     ) -> None:
         self.store = store
-        self._announcer = None if notifier is None else Announcer(notifier, self.report)
+        self.poll_interval = poll_interval
+        self._carriage = Carriage(notifier, inline, self.report)
+        self._announcer = (
+            None if notifier is None else Announcer(notifier, self.report, room=self._carriage.room)
+        )
         self.tailer = Tailer(
             store,
             poll_interval=poll_interval,
@@ -60,6 +67,7 @@ class Runtime:
             is_healthy=lambda: notifier is not None and notifier.healthy,
             is_ours=self.writes,
             is_terminal=is_terminal,
+            takes_carried=lambda: self._carriage.room() > 0,
             on_error=self.report,
         )
         self.writer = Writer(
@@ -71,8 +79,13 @@ class Runtime:
             on_wake_up=self.on_wake_up,
             on_error=self.report,
         )
+        self.listeners: list[Listener] = []
+        """Get every wake-up and resync besides the two sides."""
         self.error_counts: Counter[str] = Counter()
         self.error_observers: list[BackgroundErrors] = []
+        self._unread: Counter[str] = Counter()
+        # Captures count from any thread, and adding to a count takes two steps.
+        self._unread_lock = threading.Lock()
         self._notifier = notifier
         self._create_tables = create_tables
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
@@ -111,12 +124,16 @@ class Runtime:
         """Take a wake-up from the notifier (see `Listener`)."""
         self.tailer.on_wake_up(wake_up)
         self.writer.leases.on_wake_up(wake_up)
+        for listener in self.listeners:
+            listener.on_wake_up(wake_up)
 
     def on_resync(self) -> None:
         """Take a resync from the notifier (see `Listener`)."""
         logger.debug("wake-ups may have been missed: every stream is looked at")
         self.tailer.on_resync()
         self.writer.leases.on_resync()
+        for listener in self.listeners:
+            listener.on_resync()
 
     @property
     def is_writing(self) -> bool:
@@ -145,6 +162,11 @@ class Runtime:
             except Exception:
                 logger.exception("an error observer raised")
 
+    def count_unread(self, sdk: str) -> None:
+        """Count a value that a capture of this SDK could not read. Safe in any thread."""
+        with self._unread_lock:
+            self._unread[sdk] += 1
+
     def writes(self, stream_id: str, version: int) -> bool:
         """Whether a living publisher of this process writes the version."""
         return self.writer.leases.holds(stream_id, version)
@@ -161,6 +183,7 @@ class Runtime:
             rescues=self.tailer.rescues,
             abandoned=self.writer.abandoned,
             errors=self.error_counts.copy(),
+            unread=self._unread.copy(),
         )
 
     async def to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
@@ -190,6 +213,7 @@ class Runtime:
                 stack.push_async_callback(self._unwatch)
             if self._notifier is not None:
                 stack.push_async_callback(self._notifier.aclose)
+            stack.push_async_callback(self._carriage.aclose)
             if self._starting is not None:
                 await asyncio.wait([self._starting])
             if self._unlisten is not None:
@@ -213,5 +237,6 @@ class Runtime:
         if self._notifier is not None:
             self._notifier.lend_to(self.store)
             self._unlisten = await self._notifier.listen(self, self.report)
+            await self._carriage.start()
         self._unwatch = await self.store.watch(self, self.report)
         self._started = True

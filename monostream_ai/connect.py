@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, overload
 
+from monostream_ai._inline import Inline
 from monostream_ai.errors import InvalidSchema, InvalidURL
 from monostream_ai.interfaces import Notifier, Store
 from monostream_ai.observing import Observer
@@ -15,7 +16,9 @@ from monostream_ai.service import (
     DEFAULT_POLL_INTERVAL,
     DurableStreamService,
 )
-from monostream_ai.ui_messages import Chunk, UIMessageProtocol
+
+if TYPE_CHECKING:
+    from monostream_ai.ui_messages import Chunk
 
 Kind = Literal["memory", "sqlite", "postgresql"]
 
@@ -43,6 +46,7 @@ class _Options(TypedDict, total=False):
     pooler: bool
     schema: str | None
     create_tables: bool
+    inline: Inline
     observer: Observer | None
 
 
@@ -68,6 +72,7 @@ def create_service(
     pooler: bool = False,
     schema: str | None = None,
     create_tables: bool = True,
+    inline: Inline = "auto",
     observer: Observer | None = None,
 ) -> DurableStreamService[Any]:
     """Return a service for a database; it connects, and creates its tables, on first use.
@@ -89,10 +94,14 @@ def create_service(
             path finds them. Two schemas are as separate as two databases.
         observer: As for `DurableStreamService`.
         create_tables: False leaves the tables to your migrations.
+        inline: Whether wake-ups carry committed chunks. `"auto"`: on Postgres, while every role
+            that may connect may also read `stream_chunk`; through Redis, never. `"always"` and
+            `"never"` as for `DurableStreamService`.
 
     Raises:
         InvalidURL: The URL names no backend, or has a parameter that cannot be served.
         InvalidSchema: The schema has no possible name, or the database has no schemas.
+        MissingExtra: The packages for this database are not installed: names the extra.
     """
     store, own_notifier = _backend(
         url, listen_url, lease=lease, pooler=pooler or listen_url is not None, schema=schema
@@ -100,13 +109,21 @@ def create_service(
     return DurableStreamService(
         store,
         own_notifier() if notifier is None else redis_notifier(notifier),
-        UIMessageProtocol() if protocol is None else protocol,
+        _ui_messages() if protocol is None else protocol,
         lease=lease,
         poll_interval=poll_interval,
         outage_timeout=outage_timeout,
         create_tables=create_tables,
+        inline=inline,
         observer=observer,
     )
+
+
+def _ui_messages() -> ChunkProtocol[Any]:
+    # Imported here, so that a program with chunks of its own does not load it.
+    from monostream_ai.ui_messages import UIMessageProtocol
+
+    return UIMessageProtocol()
 
 
 def kind_of(url: str) -> Kind:
@@ -123,7 +140,7 @@ def kind_of(url: str) -> Kind:
 
 
 def redis_notifier(url: str) -> Notifier:
-    """Return a notifier for a URL of Redis. Raises InvalidURL, ImportError."""
+    """Return a notifier for a URL of Redis. Raises InvalidURL, MissingExtra."""
     if url.partition("://")[0] not in ("redis", "rediss", "unix"):
         raise InvalidURL("a notifier is redis://, rediss:// or unix://")
     from monostream_ai.notifiers.redis import RedisNotifier

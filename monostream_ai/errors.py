@@ -43,7 +43,8 @@ MonostreamError
 │   ├── SchemaTooNew             the tables are those of a newer release
 │   └── ChunkRefused             the column cannot hold this value (a jsonb column and NUL)
 ├── ServiceClosed
-├── RequestRefused               a chat request was answered with an error (monostream_ai.fastapi)
+├── MissingExtra (also an ImportError)
+├── RequestRefused               a chat request was answered with an error (monostream_ai.chats)
 ├── ResponseFailed               a model reported a failure in its stream (monostream_ai.openai)
 │   └── TruncatedStream          …or broke off before its end
 └── WrongEventLoop               the service is bound to another loop or process
@@ -510,6 +511,19 @@ class ServiceClosed(MonostreamError):
 
     def __init__(self) -> None:
         super().__init__("the service is closed")
+
+
+class MissingExtra(MonostreamError, ImportError):
+    """A module of monostream_ai was imported without the package that it needs.
+
+    `extras` of `monostream-ai-slim` bring the package, each by itself.
+    """
+
+    def __init__(self, module: str, package: str, extras: Sequence[str]) -> None:
+        choice = " or ".join(f'"monostream-ai-slim[{extra}]"' for extra in extras)
+        super().__init__(f"{module} needs {package}: pip install {choice}")
+        self.package = package
+        self.extras = tuple(extras)
 
 
 class WrongEventLoop(MonostreamError):

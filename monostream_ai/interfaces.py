@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from monostream_ai.errors import MonostreamError
 from monostream_ai.types import (
     Append,
+    Changes,
+    LatestMessage,
     Lease,
     Opening,
     Page,
     Position,
     StoredChunk,
+    StoredMessage,
     VersionInfo,
     WakeUp,
     WatchedState,
@@ -35,6 +39,21 @@ class Store(ABC):
     same arguments must then be safe. Methods connect on first use. Durations are in seconds; the
     store's own clock judges every lease.
     """
+
+    @property
+    def keeps_payloads(self) -> bool:
+        """Whether its tables show payloads as they were appended. If they do not, because they are
+        encrypted for example, wake-ups with `inline="auto"` must not show them either. By default
+        False.
+        """
+        return False
+
+    @property
+    def messages(self) -> Messages | None:
+        """Where the histories of chats are kept on this storage; None, the default, if it has no
+        place for them.
+        """
+        return None
 
     @abstractmethod
     async def setup(self) -> None:
@@ -55,6 +74,7 @@ class Store(ABC):
 
         Raises:
             VersionConflict: The explicit version, or a newer one, exists.
+            NotLost: `opening.repeats`, and the latest version is not lost, or a stop was asked.
         """
 
     @abstractmethod
@@ -118,10 +138,16 @@ class Store(ABC):
 
     @abstractmethod
     async def claim(
-        self, taker: Lease, *, lease: float, stop: bool, attempt: int | None = None
+        self,
+        taker: Lease,
+        *,
+        lease: float,
+        stop: bool,
+        attempt: int | None = None,
+        waits: bool = False,
     ) -> int | None:
-        """Take over an open version, to end it or to go on with it: its publisher is fenced,
-        `taker` holds it.
+        """Take over an open version, to end it, to go on with it, or to let it wait: its publisher
+        is fenced, `taker` holds it.
 
         Args:
             taker: The version, and the token that takes it.
@@ -129,18 +155,27 @@ class Store(ABC):
             stop: Take it from a live publisher, and store that a stop was asked. Otherwise only a
                 lapsed lease is taken.
             attempt: Go on with it as this attempt: it is stored, and the attempts to attend to the
-                version are forgotten. It must have the attempt before, and no stop asked.
+                version are forgotten. It must have the attempt before, and no stop asked. A version
+                that waits is taken even while its lease runs.
+            waits: Let it wait for a claim with an attempt, for `lease` seconds; a publisher may do
+                so with its own token. Nobody renews such a lease, and the death of no process cuts
+                it short. `attended` then counts how often the version was made to wait again since
+                its last attempt.
 
         Returns:
             The next id, or None if there is nothing to take: closed, superseded, unknown, still
-            leased (unless `stop`), of another attempt, or being stopped by somebody whose lease has
-            not lapsed. A repeated claim by the same token returns the same answer.
+            leased (unless `stop`, or it waits), of another attempt, or being stopped by somebody
+            whose lease has not lapsed. A repeated claim by the same token returns the same answer.
         """
 
     @abstractmethod
-    async def release(self, lease: Lease) -> None:
+    async def release(self, lease: Lease, *, handover: bool = False) -> None:
         """Let a held lease lapse now, so that the version counts as lost at once. Without effect if
         it is not held.
+
+        Args:
+            handover: The attempt is given up on purpose and has not failed: it is counted in
+                `VersionInfo.handovers`, unless the lease has lapsed before.
         """
 
     @abstractmethod
@@ -154,6 +189,31 @@ class Store(ABC):
 
         Streams that other programs wrote without versions are left out.
         """
+
+    async def changes(
+        self,
+        *,
+        prefix: str,
+        since: datetime | None,
+        after: tuple[str, int] | None,
+        limit: int,
+    ) -> Changes:
+        """Return the open versions of streams whose id begins with `prefix`, and those closed at
+        `since` or later; none of the closed ones if it is None. In the order of stream and number,
+        past the version `after`. Left out are open versions that a newer one has superseded.
+
+        By default looks at the latest version of each stream.
+        """
+        now, last, found = datetime.now(UTC), None, []
+        while page := await self.streams(prefix=prefix, after=last, limit=PAGE_ROWS):
+            last = page[-1].stream_id
+            for info in page:
+                if info.closed_at is not None and info.closed_for is not None:
+                    now = info.closed_at + timedelta(seconds=info.closed_for)
+                if info.state == "open" or (info.state == "closed" and _is_since(info, since)):
+                    found.append(info)
+        found.sort(key=_place)
+        return Changes(now, [info for info in found if not after or _place(info) > after][:limit])
 
     @abstractmethod
     async def versions(
@@ -255,6 +315,14 @@ class Store(ABC):
         """Close the connections that the store opened. Safe to call twice."""
 
 
+def _is_since(info: VersionInfo, since: datetime | None) -> bool:
+    return since is not None and info.closed_at is not None and info.closed_at >= since
+
+
+def _place(info: VersionInfo) -> tuple[str, int]:
+    return info.stream_id, info.version
+
+
 class Watcher(Protocol):
     """A service, as a store sees it that notices the death of processes. Called on the event loop;
     no method waits or raises.
@@ -289,6 +357,41 @@ class Listener(Protocol):
         """Wake-ups may have been missed, or `healthy` has changed: every stream may have moved."""
 
 
+class Messages(ABC):
+    """Keeps the messages of chats, which are never pruned. A message is told by its stream, its
+    role and its id. As with a `Store`, every method may raise `StoreUnavailable`.
+    """
+
+    @abstractmethod
+    async def put(self, message: StoredMessage) -> None:
+        """Store a message, or merge it with the stored one of the same stream, role and id: the
+        higher version stays with its text, the new one if both are equal, and the lower `since`.
+
+        Safe to repeat, and in any order. The time of storing changes with the version only.
+        """
+
+    @abstractmethod
+    async def of_stream(self, stream_id: str) -> list[StoredMessage]:
+        """Return the messages of a stream by version, the user's before the assistant's."""
+
+    @abstractmethod
+    async def latest(
+        self, owner: str | None, *, prefix: str, before: LatestMessage | None, limit: int
+    ) -> list[LatestMessage]:
+        """Return an owner's streams that have messages, the one with the newest message first, and
+        of two at the same time that with the higher id.
+
+        Args:
+            owner: None stands for messages without an owner.
+            prefix: Of the streams' ids.
+            before: The last one that was returned before; its title does not matter.
+        """
+
+    @abstractmethod
+    async def delete(self, stream_id: str, version: int | None = None) -> bool:
+        """Delete the messages of a stream, or of one version; return whether there were any."""
+
+
 class BackgroundErrors(Protocol):
     """Where work in the background reports an error that stops no stream."""
 
@@ -301,12 +404,31 @@ class Notifier(ABC):
 
     `healthy` says whether wake-ups of other processes arrive as far as the notifier knows; readers
     poll often while it is False and rarely while it is True.
+
+    A wake-up may carry the chunks that were just committed (`WakeUp.carried`), so that a reader
+    need not ask the store. It stays a hint: a notifier may drop what a wake-up carries, and deliver
+    the rest.
     """
 
     @property
     @abstractmethod
     def healthy(self) -> bool:
         """Whether wake-ups are believed to arrive."""
+
+    @property
+    def most_carried(self) -> int:
+        """Bytes of UTF-8 that a wake-up may carry here; 0, the default, if it carries nothing."""
+        return 0
+
+    async def is_confidential(self) -> bool:
+        """Whether all who can hear these wake-ups may read the chunks in the store, and all of them
+        who may read the token of a version's writer may write. With `inline="auto"`, wake-ups carry
+        chunks only while this is so; a service asks when it starts and each minute.
+
+        By default nobody knows, so it is not. May raise anything, which counts as False, and may
+        wait until a listener is connected.
+        """
+        return False
 
     def lend_to(self, store: Store) -> None:  # noqa: B027  (most have nothing to lend)
         """Let the store of the same service use this notifier's connection, from the first `listen`

@@ -47,6 +47,16 @@ def encode_json(value: object) -> str:
     return text
 
 
+def whole_characters(text: str) -> str:
+    """Join the halves of surrogate pairs; a half without the other becomes U+FFFD.
+
+    No such text can be sent as UTF-8 otherwise.
+    """
+    if text.isascii() or not _has_lone_surrogate(text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def decode_json(text: str) -> Any:
     """Decode text that `encode_json` made."""
     return json.loads(text)

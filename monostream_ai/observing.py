@@ -1,4 +1,5 @@
-"""Reports the work of a service to an observer, such as a metrics library.
+"""Reports the work of a service to an observer, such as a metrics library, and its turns to one
+that traces.
 
 Without an observer, none of this runs.
 """
@@ -7,14 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, Protocol, TypeVar
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from monostream_ai.errors import Fenced, MonostreamError
-from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier, Store
+from monostream_ai.interfaces import BackgroundErrors, Listener, Messages, Notifier, Store
 from monostream_ai.notifiers.forwarding import ForwardingNotifier
 from monostream_ai.stores.forwarding import ForwardingStore
-from monostream_ai.types import Append, Lease, Page, Position, WakeUp
+from monostream_ai.types import Append, Lease, Page, Position, VersionInfo, WakeUp
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -68,6 +71,11 @@ class Statistics:
     abandoned: int = 0
     """Watched versions that this process has given up looking after, after many attempts."""
 
+    unread: Mapping[str, int] = field(default_factory=dict)
+    """Numbers of values that captures could not read, by SDK: langchain, openai, anthropic,
+    google-genai, openai-agents, or the name that a mapper of your own gives. The log names kinds.
+    """
+
 
 Activity = Statistics
 """The name of `Statistics` before release 0.2."""
@@ -86,6 +94,59 @@ class Observer(Protocol):
         """
 
 
+TraceContext: TypeAlias = Mapping[str, str]
+"""The place of a turn in a trace, as HTTP headers name it: `traceparent`, and perhaps `tracestate`.
+
+Source: W3C Trace Context, 3.2 and 3.3.
+"""
+
+WatchChunks: TypeAlias = Callable[[Sequence[Any]], None]
+"""Gets the chunks of a publisher when they are queued. Must be fast and never raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One run of the reply of a turn."""
+
+    chat_id: str
+    stream_id: str
+    version: int
+    message_id: str
+    number: int
+    """1 for the first run; higher when a lost turn runs again or goes on."""
+    waits_since: datetime | None = None
+    """When the turn was left to a worker, by the store's clock; None if this is no first run, or
+    the process that took the question also answers it.
+    """
+    usage_before: Mapping[str, int] = field(default_factory=dict)
+    """Tokens that the message counts already, because it goes on with an earlier one."""
+
+
+@runtime_checkable
+class TurnTracer(Protocol):
+    """An observer may also have these methods, and is then told of the turns of the chat routes."""
+
+    def trace_question(self, chat_id: str) -> AbstractContextManager[TraceContext]:
+        """Enclose the beginning of a turn: its version is opened, and dispatched if a worker is to
+        write it. The context is stored with the version, for each attempt to go on from.
+        """
+
+    def trace_attempt(
+        self, attempt: Attempt, context: TraceContext
+    ) -> AbstractContextManager[WatchChunks | None]:
+        """Enclose one run of the reply, up to the stored ending, in whatever process it runs.
+
+        Args:
+            context: That of the question; empty if nobody traced it.
+
+        Returns:
+            A block that yields a function for the chunks of the run, or None to see none of them,
+            and that sees the error which ends the run: `StreamStopped` after a stop, `Fenced` or
+            `StreamDeleted` if the version was taken away, `CancelledError` if the process gives the
+            run up.
+        """
+
+
 class ObservedStore(ForwardingStore):
     """Measures appends and reads, and counts publishers that were fenced or lost."""
 
@@ -93,6 +154,14 @@ class ObservedStore(ForwardingStore):
         super().__init__(inner)
         self._observer = observer
         self._lost: dict[tuple[str, int], None] = {}
+
+    @property
+    def keeps_payloads(self) -> bool:
+        return self.inner.keeps_payloads
+
+    @property
+    def messages(self) -> Messages | None:
+        return self.inner.messages
 
     async def append(
         self, appends: Sequence[Append], *, lease: float
@@ -121,12 +190,27 @@ class ObservedStore(ForwardingStore):
         return pages
 
     async def claim(
-        self, taker: Lease, *, lease: float, stop: bool, attempt: int | None = None
+        self,
+        taker: Lease,
+        *,
+        lease: float,
+        stop: bool,
+        attempt: int | None = None,
+        waits: bool = False,
     ) -> int | None:
-        next_id = await self.inner.claim(taker, lease=lease, stop=stop, attempt=attempt)
-        if next_id is not None and not stop:
+        next_id = await self.inner.claim(
+            taker, lease=lease, stop=stop, attempt=attempt, waits=waits
+        )
+        # A claim that goes on with a waiting version, or lets one wait, proves no loss.
+        if next_id is not None and not stop and attempt is None and not waits:
             self._count_lost(taker.stream_id, taker.version)
         return next_id
+
+    async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
+        info = await self.inner.info(stream_id, version)
+        if info is not None and info.lost and not info.waiting:
+            self._count_lost(stream_id, info.version)
+        return info
 
     def _counted(self, verdicts: list[MonostreamError | None]) -> list[MonostreamError | None]:
         for verdict in verdicts:
@@ -146,12 +230,13 @@ class ObservedNotifier(ForwardingNotifier):
     def __init__(self, inner: Notifier, observer: Observer) -> None:
         super().__init__(inner)
         self._observer = observer
-        self._sent: dict[WakeUp, float] = {}
+        self._sent: dict[tuple[str, int, int], float] = {}
 
     async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
         now = time.perf_counter()
         for wake_up in wake_ups:
-            _remember(self._sent, wake_up, now)
+            # Without its chunks, which may be dropped on the way, and would be kept alive here.
+            _remember(self._sent, wake_up[:3], now)
         await self.inner.notify(wake_ups)
 
     async def listen(
@@ -160,7 +245,7 @@ class ObservedNotifier(ForwardingNotifier):
         return await self.inner.listen(_ObservedListener(listener, self._heard), on_error)
 
     def _heard(self, wake_up: WakeUp) -> None:
-        sent = self._sent.pop(wake_up, None)
+        sent = self._sent.pop(wake_up[:3], None)
         if sent is not None:
             self._observer.observe("notify.seconds", time.perf_counter() - sent)
 

@@ -5,27 +5,39 @@ from __future__ import annotations
 import asyncio
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, Self, get_args
 
+from monostream_ai._inline import Inline
 from monostream_ai._periodic import sweeping
 from monostream_ai._reading.clock import Clock
 from monostream_ai._reading.subscription import OnSuperseded, Subscription
 from monostream_ai._reading.tailer import OURS_LEFT
 from monostream_ai._runtime import Runtime
 from monostream_ai._writing.attending import Work, recover_version, settle_version
-from monostream_ai._writing.beginning import open_new, take_over
+from monostream_ai._writing.beginning import leave_again, open_new, take_over
 from monostream_ai._writing.cancelling import finish_despite_cancel
-from monostream_ai._writing.endings import end_version, stored_chunks
+from monostream_ai._writing.endings import end_version, stored_pages
 from monostream_ai._writing.publisher import OnCancel, Publisher
-from monostream_ai.errors import ServiceClosed, StoreUnavailable, UnknownStream
+from monostream_ai.errors import (
+    MASKED_ERROR_TEXT,
+    ServiceClosed,
+    StoreUnavailable,
+    UnknownStream,
+)
 from monostream_ai.interfaces import BackgroundErrors, Notifier, Store
 from monostream_ai.json_text import decode_json_aside, encode_json
-from monostream_ai.observing import ObservedNotifier, ObservedStore, Observer, Statistics
+from monostream_ai.observing import (
+    ObservedNotifier,
+    ObservedStore,
+    Observer,
+    Statistics,
+    TurnTracer,
+)
 from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.types import (
     MAX_ATTEMPT,
@@ -79,7 +91,11 @@ class DurableStreamService(Generic[C]):
             One that does not answer when the service is first used, or when a version is opened, is
             reported at once.
         create_tables: Call `store.setup()` on first use.
-        observer: Takes measurements; `monostream_ai.opentelemetry` has one.
+        inline: Whether wake-ups carry committed chunks, so that readers in other processes need not
+            ask the store: `"auto"` only while the notifier knows that nobody hears them who may not
+            read the store (see `Notifier.is_confidential`), `"always"`, or `"never"`.
+        observer: Takes measurements, and traces turns if it is a `TurnTracer` too;
+            `monostream_ai.opentelemetry` has one.
     """
 
     def __init__(
@@ -92,17 +108,23 @@ class DurableStreamService(Generic[C]):
         poll_interval: float = DEFAULT_POLL_INTERVAL,
         outage_timeout: float = DEFAULT_OUTAGE_TIMEOUT,
         create_tables: bool = False,
+        inline: Inline = "auto",
         observer: Observer | None = None,
     ) -> None:
         if not all(0 < seconds < math.inf for seconds in (lease, poll_interval, outage_timeout)):
             raise ValueError("lease, poll_interval and outage_timeout are finite seconds above 0")
+        check_word("inline", inline, get_args(Inline))
         if observer is not None:
             store = ObservedStore(store, observer)
             notifier = None if notifier is None else ObservedNotifier(notifier, observer)
+        self._tracer: TurnTracer | None = observer if isinstance(observer, TurnTracer) else None
+        """Is told of the turns of chats."""
         self._protocol = protocol
         self._closing = False
-        self._clock = Clock(on_alarm=self.begin_shutdown)
+        self._clock = Clock(lambda: self._closing, on_alarm=self.begin_shutdown)
         """Ticks for responses that serve readers; an alarm begins the shutdown."""
+        self._merging = asyncio.Lock()
+        """Held by a response that merges a page of a replay."""
         self._runtime = Runtime(
             store,
             notifier,
@@ -111,6 +133,7 @@ class DurableStreamService(Generic[C]):
             poll_interval=poll_interval,
             outage_timeout=outage_timeout,
             create_tables=create_tables,
+            inline=inline,
         )
         if observer is not None:
             observer.watch(self._runtime.statistics)
@@ -126,6 +149,11 @@ class DurableStreamService(Generic[C]):
     @property
     def protocol(self) -> ChunkProtocol[C]:
         return self._protocol
+
+    @property
+    def store(self) -> Store:
+        """The store that it uses; one that measures, around it, if there is an observer."""
+        return self._runtime.store
 
     @property
     def closing(self) -> bool:
@@ -160,6 +188,8 @@ class DurableStreamService(Generic[C]):
         message_id: str | None = None,
         owner: str | None = None,
         attempt: int = 1,
+        handovers: int = 0,
+        repeats: bool = False,
         request: Any = None,
         metadata: Any = None,
         watched: bool = False,
@@ -170,6 +200,12 @@ class DurableStreamService(Generic[C]):
         Args:
             version: `"next"` is the latest plus one, or 0. An explicit version must be above the
                 latest.
+            attempt, handovers: How often this work was begun, this time included, and how many of
+                the earlier attempts were given up on purpose (see `VersionInfo`). `attempt` is 0 if
+                the first attempt is that of a successor, for which this publisher will `leave` the
+                version.
+            repeats: Open only while the latest version is lost, and no stop was asked; else `open`
+                raises `NotLost`. So no version is repeated that has ended in the meantime.
             request, metadata: JSON values stored with the version, to repeat or to describe it.
             watched: The version is listed by `unattended` when its publisher is lost, and after its
                 end until `settle`.
@@ -186,7 +222,9 @@ class DurableStreamService(Generic[C]):
             lease=self._runtime.writer.lease,
             message_id=check_text("message id", message_id),
             owner=check_text("owner", owner),
-            attempt=check_count("attempt", attempt, least=1, most=MAX_ATTEMPT),
+            attempt=check_count("attempt", attempt, most=MAX_ATTEMPT),
+            handovers=check_count("handovers", handovers, least=0, most=MAX_ATTEMPT),
+            repeats=bool(repeats),
             request=_encoded("request", request, MAX_REQUEST_BYTES),
             metadata=_encoded("metadata", metadata, MAX_METADATA_BYTES),
             watched=bool(watched),
@@ -203,28 +241,38 @@ class DurableStreamService(Generic[C]):
             message_id=message_id,
             attempt=attempt,
             on_cancel=on_cancel,
+            count_unread=self._runtime.count_unread,
         )
 
     def successor(
-        self, stream_id: str, version: int, *, on_cancel: OnCancel = "abort"
+        self,
+        stream_id: str,
+        version: int,
+        *,
+        attempt: int | None = None,
+        on_cancel: OnCancel = "abort",
     ) -> Publisher[C]:
-        """Return a publisher that goes on with a lost version, as its next attempt; `async with` or
-        `open` takes it over.
+        """Return a publisher that goes on with a version that was lost or left, as its next
+        attempt; `async with` or `open` takes it over.
 
         Its predecessor is fenced then, `written` holds the chunks that are stored, and readers see
         a pause and nothing else. Of many successors in many processes, one gets the version.
 
         Args:
+            attempt: Take it over only if this attempt is the next one.
             on_cancel: As for `publisher`.
 
         Raises (from `open`):
             UnknownStream: There is no such version.
-            NotLost: Its publisher lives, it has ended, a stop was asked, or another successor has
-                it.
+            NotLost: Its publisher lives, it has ended, a stop was asked, another successor has it,
+                or another attempt is the next one.
 
         Raises:
-            InvalidStreamId, InvalidVersion, InvalidWord: Of a value that no version could have.
+            InvalidStreamId, InvalidVersion, InvalidNumber, InvalidWord: Of a value that no version
+                could have.
         """
+        if attempt is not None:
+            check_count("attempt", attempt, least=1, most=MAX_ATTEMPT)
         check_word("on_cancel", on_cancel, get_args(OnCancel))
         check_stream_id(stream_id)
         check_version(version)
@@ -233,8 +281,9 @@ class DurableStreamService(Generic[C]):
             self._runtime.ready,
             self._protocol,
             stream_id,
-            partial(take_over, self._runtime.writer, self._protocol, stream_id, version),
+            partial(take_over, self._runtime.writer, self._protocol, stream_id, version, attempt),
             on_cancel=on_cancel,
+            count_unread=self._runtime.count_unread,
         )
 
     def subscribe(
@@ -284,18 +333,42 @@ class DurableStreamService(Generic[C]):
         info = await self._info(stream_id, version)
         return info is not None and info.state == "open" and await self._end(info, stop=True)
 
-    async def end_lost(self, stream_id: str, version: int) -> bool:
+    async def end_lost(
+        self, stream_id: str, version: int, *, error_text: str = MASKED_ERROR_TEXT
+    ) -> bool:
         """End a version whose publisher was lost, with the protocol's error; with its abort if a
         stop had been asked.
 
         Of many callers in many processes, exactly one wins.
+
+        Args:
+            error_text: The text that a user may read about the error.
 
         Returns:
             Whether this call ended it; False too if the protocol has no chunk to say so, and the
             version stays lost.
         """
         info = await self._info(stream_id, version)
-        return info is not None and info.lost and await self._end(info, stop=False)
+        if info is None or not info.lost:
+            return False
+        return await self._end(info, stop=False, error_text=error_text)
+
+    async def leave_lost(self, stream_id: str, version: int, *, within: float) -> bool:
+        """Let a lost version wait for a `successor` of any process, also one that waited in vain;
+        after `within` seconds it counts as lost again.
+
+        Of many callers in many processes, exactly one wins. `status(…).attended` counts the waits
+        in vain since the last attempt.
+
+        Returns:
+            Whether this call did it.
+        """
+        check_seconds("within", within)
+        info = await self._info(stream_id, version)
+        if info is None or not info.lost:
+            return False
+        writer = self._runtime.writer
+        return await leave_again(writer, stream_id, info.version, within)
 
     async def status(self, stream_id: str, version: int | None = None) -> VersionInfo:
         """Return the stored record of a version, by default the latest.
@@ -315,8 +388,15 @@ class DurableStreamService(Generic[C]):
         Raises:
             UnknownStream: There is no such stream or version.
         """
+        return [chunk async for page in self._pages(stream_id, version) for chunk in page]
+
+    async def _pages(
+        self, stream_id: str, version: int | None = None
+    ) -> AsyncIterator[Sequence[C]]:
+        """Yield the same chunks as `chunks`, page by page."""
         info = await self.status(stream_id, version)
-        return await stored_chunks(self._runtime.store, self._protocol, info)
+        async for page in stored_pages(self._runtime.store, self._protocol, info):
+            yield page
 
     async def request(self, stream_id: str, version: int) -> Any:
         """Return the JSON value that `publisher` was given as the request of a version; None if it
@@ -537,9 +617,13 @@ class DurableStreamService(Generic[C]):
             return replace(info, lease_left=OURS_LEFT)
         return info
 
-    async def _end(self, info: VersionInfo, *, stop: bool) -> bool:
+    async def _end(
+        self, info: VersionInfo, *, stop: bool, error_text: str = MASKED_ERROR_TEXT
+    ) -> bool:
         # Once the publisher is fenced, the ending must be written even if the caller gives up.
-        ending = end_version(self._runtime.writer, self._protocol, info, stop=stop)
+        ending = end_version(
+            self._runtime.writer, self._protocol, info, stop=stop, error_text=error_text
+        )
         return await self._runtime.to_the_end(ending)
 
     async def _connected(self) -> Store:

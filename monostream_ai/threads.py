@@ -139,6 +139,10 @@ class SyncPublisher:
     def _adapter_state(self) -> dict[type[Any], Any]:
         return self.publisher._adapter_state
 
+    @property
+    def _count_unread(self) -> Callable[[str], None]:
+        return self.publisher._count_unread
+
     def wait_for(self, work: Awaitable[T]) -> T:
         """Await `work` on the thread's loop, and return its result.
 

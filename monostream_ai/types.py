@@ -102,15 +102,24 @@ def log_fields(stream_id: str, version: int) -> dict[str, object]:
 
 
 class WakeUp(NamedTuple):
-    """A hint that a stream has moved, without data: the newest version and the last id stored in
-    it.
+    """A hint that a stream has moved: the newest version and the last id stored in it.
 
     An id of -1 says that the version was opened and holds nothing yet.
+
+    `carried` may hold the committed chunks up to `id`, sealed by their writer; empty if it holds
+    none. Only a tailer looks into it: to a notifier it is text, of at most `Notifier.most_carried`
+    bytes of UTF-8, which arrives as it was sent or not at all.
     """
 
     stream_id: str
     version: int
     id: int
+    carried: str = ""
+
+    def __repr__(self) -> str:
+        # Chunks belong in no log.
+        carried = f", carrying {len(self.carried)} characters" if self.carried else ""
+        return f"WakeUp({self.stream_id!r}, {self.version}, {self.id}{carried})"
 
 
 class Position(NamedTuple):
@@ -130,7 +139,8 @@ class Opening:
     text.
 
     A `watched` version must be settled after it is closed; until then `Store.unattended` may list
-    it.
+    it. `handovers` counts the attempts before this one that were given up on purpose. One that
+    `repeats` opens only while the version before it is lost, and no stop was asked.
     """
 
     token: str
@@ -141,6 +151,8 @@ class Opening:
     request: str | None = None
     metadata: str | None = None
     watched: bool = False
+    handovers: int = 0
+    repeats: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +173,8 @@ class Head:
     for versions that another program wrote without a lease. `opener` is the token that acquired the
     version: if an older release deleted a stream and it was begun anew, the number is the same and
     the opener is not. `deleted_to` is the newest version that was deleted before this one was
-    opened; -1 if there is none.
+    opened; -1 if there is none. `writer` is the token that may write to an open version; a store
+    that leaves it None has its chunks read, never taken from a wake-up.
     """
 
     version: int
@@ -170,6 +183,7 @@ class Head:
     lease_left: float
     opener: str | None = None
     deleted_to: int = -1
+    writer: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +246,15 @@ class Batch:
 class VersionInfo:
     """One version of a stream as `service.status` reports it. Times are UTC, by the store's clock.
 
-    `closed_for` is how many seconds ago the version was closed. `attended` is how often a watched
-    version was attended to, because it was lost or had to be settled; `abandoned_at` is when that
-    had failed so often that it is not tried again. `service.request` reads the request.
+    `closed_for` is how many seconds ago the version was closed. `attempt` is 0 for a version that
+    has waited for its first attempt ever since. `handovers` is how many attempts up to this one
+    were given up on purpose by a process that lived on, or exited in good order. `attended` is how
+    often a watched version was attended to, because it was lost or had to be settled, or how often
+    one that waits was made to wait again; `abandoned_at` is when that had failed so often that it
+    is not tried again. `waiting` says that the version waits for a process that goes on with it
+    (`Publisher.leave`), and `watched` that some work has to be done after its end, until it is
+    settled.
+    `service.request` reads the request.
     """
 
     stream_id: str
@@ -252,16 +272,57 @@ class VersionInfo:
     metadata: str | None = None
     attended: int = 0
     abandoned_at: datetime | None = None
+    handovers: int = 0
+    waiting: bool = False
+    watched: bool = False
 
     @property
     def lost(self) -> bool:
-        """Whether the version is open and its publisher's lease ran out."""
+        """Whether the version is open and its lease ran out: its publisher died, or nobody went on
+        with it in time.
+        """
         return self.state == "open" and self.lease_left <= 0
 
     @property
     def active(self) -> bool:
         """Whether a publisher is at work."""
-        return self.state == "open" and self.lease_left > 0
+        return self.state == "open" and self.lease_left > 0 and not self.waiting
+
+
+class Changes(NamedTuple):
+    """Versions that are open, or were closed in a span of time, and the store's clock before they
+    were read.
+    """
+
+    now: datetime
+    versions: list[VersionInfo]
+
+
+class StoredMessage(NamedTuple):
+    """A message of a chat's history, as `Messages` keeps it."""
+
+    stream_id: str
+    role: Literal["user", "assistant"]
+    message_id: str
+    """Its id, or the SHA-256 of a long one."""
+    version: int
+    """The latest turn that asked or wrote it."""
+    since: int
+    """The first turn that asked or wrote it."""
+    owner: str | None
+    message: str
+    """A JSON object."""
+    beginning: str
+    """The beginning of its text."""
+
+
+class LatestMessage(NamedTuple):
+    """When the newest message of a chat's history was stored."""
+
+    stream_id: str
+    stored_at: datetime
+    title: str = ""
+    """The beginning of the first question."""
 
 
 def check_stream_id(stream_id: str) -> str:

@@ -41,7 +41,7 @@ def _hooked(name: str) -> Callable[..., Awaitable[Any]]:
     return method
 
 
-for _name in sorted(ForwardingStore.__dict__.keys() & Store.__abstractmethods__):
+for _name in sorted(ForwardingStore.__dict__.keys() & {*Store.__abstractmethods__, "changes"}):
     setattr(HookedStore, _name, _hooked(_name))
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import cached_property
 from typing import Final
+from weakref import WeakValueDictionary
 
 from monostream_ai._backoff import patiently
 from monostream_ai._periodic import start_task
@@ -51,6 +52,18 @@ class PageRead:
             return None
         return Batch(page.head.version, page.first, page.payloads)
 
+    def opener_if_final(self, position: Position) -> str | None:
+        """Return the opener of the version if the page cannot change, since chunks or the end
+        follow it; None if it can, or could not be read.
+        """
+        if self._task.cancelled() or self._task.exception() is not None:
+            return None
+        page = self._task.result()
+        head = page.head
+        if head is None or head.version != position.version or not page.payloads:
+            return None
+        return head.opener if page.end < head.next_id or head.state == "closed" else None
+
     async def give_up(self) -> None:
         """Stop reading: readers waiting for the page get `ServiceClosed`."""
         self._task.cancel()
@@ -83,15 +96,21 @@ class PageReads:
         self._on_error = on_error
         self._slots = asyncio.Semaphore(READS_AT_ONCE)
         self._reads: dict[Position, PageRead] = {}
+        # Pages that cannot change, for as long as a reader holds one: others of a crowd come later.
+        self._final: WeakValueDictionary[tuple[Position, str], PageRead] = WeakValueDictionary()
 
-    def begin(self, position: Position) -> PageRead:
+    def begin(self, position: Position, opener: str | None = None) -> PageRead:
         """Read a page, or join the read of it that is on its way; it goes on if its readers leave.
 
-        A read that is done is not joined: the store may have moved since.
+        A read that is done is joined only if its page cannot change, and only for the opener of
+        its version: of any other, the store may have moved since.
         """
         under_way = self._reads.get(position)
         if under_way is not None and not under_way.done:
             return under_way
+        final = None if opener is None else self._final.get((position, opener))
+        if final is not None:
+            return final
         task = start_task(self._read_patiently(position))
         read = self._reads[position] = PageRead(task)
         task.add_done_callback(lambda _: self._forget(position, read))
@@ -104,6 +123,9 @@ class PageReads:
     def _forget(self, position: Position, read: PageRead) -> None:
         if self._reads.get(position) is read:
             del self._reads[position]
+        opener = read.opener_if_final(position)
+        if opener is not None:
+            self._final[position, opener] = read
 
     async def _read_patiently(self, position: Position) -> Page:
         async with self._slots:
@@ -120,10 +142,15 @@ class ReadAhead:
     def __init__(self, reads: PageReads) -> None:
         self._reads = reads
         self._next: tuple[Position, PageRead] | None = None
+        self.taken: PageRead | None = None
+        """The last page, held until the next is taken, or until the reader has caught up."""
 
-    async def batch(self, position: Position, wait: Wait) -> Batch | None:
+    async def batch(self, position: Position, opener: str | None, wait: Wait) -> Batch | None:
         """Return the payloads of the page at this position; None if there is a newer version, or if
         the wait was ended.
+
+        Args:
+            opener: Of the version, if it is known.
 
         Raises:
             StreamDeleted: The version was pruned.
@@ -133,7 +160,7 @@ class ReadAhead:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + DOUBT
         while True:
-            read = self._at(position)
+            read = self._at(position, opener)
             if not read.done:
                 await wait.for_news(read.waiters)
             if not read.done:
@@ -144,7 +171,8 @@ class ReadAhead:
                 return None
             if head.version == position.version and read.batch is not None:
                 if page.end < head.next_id:
-                    self._at(position._replace(next_id=page.end))
+                    self._at(position._replace(next_id=page.end), opener)
+                self.taken = read
                 return read.batch
             if head.state == "pruned":
                 raise StreamDeleted(position.stream_id)
@@ -153,11 +181,11 @@ class ReadAhead:
             await asyncio.sleep(FIRST_POLL)
 
     def forget(self) -> None:
-        """Drop a page that was read ahead and not used."""
-        self._next = None
+        """Drop the last page, and one that was read ahead and not used."""
+        self._next = self.taken = None
 
-    def _at(self, position: Position) -> PageRead:
+    def _at(self, position: Position, opener: str | None) -> PageRead:
         # The same read if the position is asked for again before it is done.
         if self._next is None or self._next[0] != position:
-            self._next = position, self._reads.begin(position)
+            self._next = position, self._reads.begin(position, opener)
         return self._next[1]

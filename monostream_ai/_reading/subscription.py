@@ -224,7 +224,7 @@ class Subscription(Generic[C]):
                 batch = tail.batch_from(self._next_id)
                 if batch is None and self._next_id < tail.next_id:
                     position = Position(self._stream_id, version, self._next_id)
-                    batch = await self._pages.batch(position, self._wait)
+                    batch = await self._pages.batch(position, tail.opener, self._wait)
                 if batch is not None:
                     self._next_id += len(batch.payloads)
                     return batch
@@ -233,6 +233,8 @@ class Subscription(Generic[C]):
                 self._judge(tail, version)
             elif self._after is not None:
                 raise CursorNotFound(self._stream_id, self._after)
+            if self._pages.taken is not None:
+                self._pages.forget()
             await self._wait.for_news(tail.waiters)
 
     def _join(self, tail: Tail, current: int) -> int:

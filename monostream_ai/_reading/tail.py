@@ -8,9 +8,10 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from monostream_ai._inline import opened
 from monostream_ai._reading.waiting import Waiters
 from monostream_ai.errors import ChunksMissing, MonostreamError, StreamDeleted
-from monostream_ai.types import Append, Batch, Page, Position, State
+from monostream_ai.types import Append, Batch, Page, Position, State, WakeUp
 
 WINDOW_ROWS: Final = 1024
 WINDOW_CHARACTERS: Final = 1024 * 1024
@@ -27,9 +28,9 @@ is not visible yet explains a contradiction; after this time, nothing innocent d
 
 
 class Tail:
-    """Moves by pages read and by local commits, never by wake-ups alone.
+    """Moves by pages read, by local commits, and by chunks that their writer sealed into a wake-up.
 
-    Used by the event loop's thread only. A local commit may land between the start of a read and
+    Used by the event loop's thread only. A commit may come here between the start of a read and
     its end; the page is then older than the tail. `landings` tells such a page from one that
     contradicts the tail.
     """
@@ -46,7 +47,7 @@ class Tail:
         self.error: BaseException | None = None
         self.readers = 0
         self.landings = 0
-        """Local commits that moved it so far."""
+        """Commits that moved it so far without a read."""
         self.reads_begun = 0
         self.reads_done = 0
         """The number of the latest read that was taken in."""
@@ -55,7 +56,10 @@ class Tail:
         self.poll_delay = 0.0
         self.poll_at: float | None = None
         self._asked = asked
-        self._opener: str | None = None
+        self.opener: str | None = None
+        """The token that acquired the version, once a page has shown it."""
+        self._writer: str | None = None
+        """The token that may write, as of the latest page."""
         self._window: list[str] = []
         self._window_first = 0
         self._window_characters = 0
@@ -135,7 +139,7 @@ class Tail:
         head = page.head
         if head is None or head.state != "closed" or self.state != "open":
             return None
-        same = head.version == self.version and self._opener in (None, head.opener)
+        same = head.version == self.version and self.opener in (None, head.opener)
         return self.last if same else None
 
     def landed(self, append: Append, lease_until: float) -> bool:
@@ -158,6 +162,29 @@ class Tail:
         self.lease_until, self.lost, self._doubt_since = lease_until, False, None
         if append.closes:
             self.state = "closed"
+        self.waiters.wake()
+        return True
+
+    def take(self, wake_up: WakeUp) -> bool:
+        """Take in the chunks that a wake-up carries; return False if a read is due instead.
+
+        They count only where they continue an open version that a page has shown, and only with
+        the seal of the writer that this page has named. Nothing else is believed: not the end of a
+        version, and no lease.
+        """
+        doubtful = self.lost or self.error is not None or self._doubt_since is not None
+        if wake_up.version != self.version or self.state != "open" or doubtful:
+            return False
+        found = None if self._writer is None else opened(wake_up, self._writer)
+        if found is None:
+            return False
+        first, payloads = found
+        end = first + len(payloads)
+        if not first <= self.next_id < end or end != wake_up.id + 1:
+            return False
+        self.landings += 1
+        self._extend(self.next_id, payloads[self.next_id - first :])
+        self.next_id = end
         self.waiters.wake()
         return True
 
@@ -188,7 +215,7 @@ class Tail:
             return self._doubt(now, StreamDeleted(self.stream_id), patience=0.0)
         if self.version is None or head.version > self.version:
             self._open(head.version)
-        elif head.version == self.version and self._opener not in (None, head.opener):
+        elif head.version == self.version and self.opener not in (None, head.opener):
             # An earlier release deleted the stream, and it was begun anew with the same number.
             self.fail(StreamDeleted(self.stream_id))
             return True
@@ -196,8 +223,11 @@ class Tail:
             missing = ChunksMissing(self.stream_id, self.version, self.next_id - 1)
             return self._doubt(now, missing, patience=DOUBT)
         self._doubt_since = None
-        self._opener, self.deleted_to = head.opener, head.deleted_to
-        self._extend(page.first, page.payloads)
+        self.opener, self.deleted_to = head.opener, head.deleted_to
+        self._writer = head.writer
+        # The page of a replay must not take the window from readers that are close to the end.
+        if not self._window or page.end >= head.next_id:
+            self._extend(page.first, page.payloads)
         self.next_id, self.state = head.next_id, head.state
         self.lease_until = now + head.lease_left
         self.lost = head.state == "open" and head.lease_left <= 0
@@ -205,7 +235,7 @@ class Tail:
 
     def _open(self, version: int) -> None:
         self.version, self.state, self.next_id = version, "open", 0
-        self.lost, self._opener, self.last = False, None, None
+        self.lost, self.opener, self._writer, self.last = False, None, None, None
         self._window, self._window_first, self._window_characters = [], 0, 0
         self._batches.clear()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from typing import Final
 
 from monostream_ai._writing.encoding import Encoded, encode_chunks
 from monostream_ai._writing.outbox import Outbox, Write
@@ -16,9 +18,19 @@ from monostream_ai.types import Ending, Lease, VersionInfo, WakeUp, log_fields, 
 
 logger = logging.getLogger(__name__)
 
+DECODED_AT_ONCE: Final = 200
+"""Chunks of a version given to one turn of the loop; to decode and to take note of a thousand would
+hold everything else up for some 20 ms.
+"""
+
 
 async def end_version(
-    writer: Writer, protocol: ChunkProtocol[C], info: VersionInfo, *, stop: bool
+    writer: Writer,
+    protocol: ChunkProtocol[C],
+    info: VersionInfo,
+    *,
+    stop: bool,
+    error_text: str,
 ) -> bool:
     """Fence the publisher, then read the log, then end it; return whether this call did.
 
@@ -44,7 +56,7 @@ async def end_version(
     ending: Ending = "abort" if stopped else "lost"
     for make in (_fitting, _plain):
         try:
-            chunks = await patiently(partial(make, store, protocol, info, ending))
+            chunks = await patiently(partial(make, store, protocol, info, ending, error_text))
             if not chunks and not stopped:
                 await store.release(lease)
                 return False
@@ -67,18 +79,19 @@ async def end_version(
 
 
 async def _fitting(
-    store: Store, protocol: ChunkProtocol[C], info: VersionInfo, ending: Ending
+    store: Store, protocol: ChunkProtocol[C], info: VersionInfo, ending: Ending, error_text: str
 ) -> Sequence[C]:
     transcript = protocol.transcript(info.message_id)
-    for chunk in await stored_chunks(store, protocol, info):
-        transcript.feed(chunk)
-    return transcript.ending(ending)
+    async for page in stored_pages(store, protocol, info):
+        for chunk in page:
+            transcript.feed(chunk)
+    return transcript.ending(ending, error_text)
 
 
 async def _plain(
-    store: Store, protocol: ChunkProtocol[C], info: VersionInfo, ending: Ending
+    store: Store, protocol: ChunkProtocol[C], info: VersionInfo, ending: Ending, error_text: str
 ) -> Sequence[C]:
-    return protocol.transcript().ending(ending)
+    return protocol.transcript().ending(ending, error_text)
 
 
 async def _close(writer: Writer, outbox: Outbox, encoded: Encoded) -> bool:
@@ -96,11 +109,19 @@ async def _close(writer: Writer, outbox: Outbox, encoded: Encoded) -> bool:
     return True
 
 
-async def stored_chunks(store: Store, protocol: ChunkProtocol[C], info: VersionInfo) -> list[C]:
-    """Return every chunk of a version, decoded, read in pages."""
-    chunks: list[C] = []
+async def stored_pages(
+    store: Store, protocol: ChunkProtocol[C], info: VersionInfo
+) -> AsyncIterator[Sequence[C]]:
+    """Yield every chunk of a version, decoded, in pages of at most `DECODED_AT_ONCE`, with turns of
+    the loop in between.
+
+    A version may have more chunks than one turn of the loop, or the memory, should be given to.
+    """
+    next_id = 0
     while payloads := await store.payloads(
-        info.stream_id, info.version, len(chunks), max_rows=PAGE_ROWS, max_bytes=PAGE_BYTES
+        info.stream_id, info.version, next_id, max_rows=PAGE_ROWS, max_bytes=PAGE_BYTES
     ):
-        chunks.extend(map(protocol.decode, payloads))
-    return chunks
+        next_id += len(payloads)
+        for first in range(0, len(payloads), DECODED_AT_ONCE):
+            yield [*map(protocol.decode, payloads[first : first + DECODED_AT_ONCE])]
+            await asyncio.sleep(0)

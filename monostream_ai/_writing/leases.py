@@ -142,7 +142,7 @@ class LeaseKeeper:
 
     async def _release(self, lease: Lease) -> None:
         try:
-            await self._store.release(lease)
+            await self._store.release(lease, handover=True)
         # Whatever a store raises, the lease lapses by itself.
         except Exception as error:
             self._on_error("release", error)

@@ -25,7 +25,7 @@ from monostream_ai.errors import (
     WrongEventLoop,
 )
 from monostream_ai.protocol import C, ChunkProtocol, CompletingTranscript, Transcript
-from monostream_ai.types import Cursor, Ending, log_fields
+from monostream_ai.types import Cursor, Ending, check_seconds, log_fields
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class Publisher(Generic[C]):
         message_id: str | None = None,
         attempt: int = 1,
         on_cancel: OnCancel,
+        count_unread: Callable[[str], None],
     ) -> None:
         self._writer = writer
         self._ready = ready
@@ -82,6 +83,10 @@ class Publisher(Generic[C]):
         self._last_write: Write | None = None
         self._adapter_state: dict[type[Any], Any] = {}
         """State that capture adapters keep between calls, keyed by type."""
+        self._watch_chunks: Callable[[Sequence[C]], None] | None = None
+        """Gets each chunk when it is queued, for a trace."""
+        self._count_unread = count_unread
+        """Counts a value that a capture could not read, by its SDK. Safe in any thread."""
 
     def __repr__(self) -> str:
         name = f"{type(self).__name__} {self._stream_id!r}"
@@ -115,7 +120,9 @@ class Publisher(Generic[C]):
 
     @property
     def attempt(self) -> int:
-        """1 for a first run; more for a version that repeats or goes on with a lost one."""
+        """1 for a first run; more for a version that repeats or goes on with a lost one; 0 if the
+        first run is a successor's.
+        """
         return self._attempt
 
     @property
@@ -156,17 +163,19 @@ class Publisher(Generic[C]):
             StreamClosed, StreamStopped, Fenced, PublisherClosed: This publisher was open and has
                 ended. Make a new one for each version.
             VersionConflict: The explicit version, or a newer one, exists.
-            UnknownStream, NotLost: There is no such version to take over, or it is not lost.
+            UnknownStream, NotLost: There is no such version to take over, or it is not lost; or the
+                latest one is not, which this one repeats.
             StoreUnavailable: The store did not answer; a version may have been opened or taken
                 over, and will count as lost.
         """
         async with self._opening_lock:
             if self._outbox is None:
                 await self._ready()
-                lease, self._message_id, self._attempt, self._written = await self._begin()
-                self._transcript = self._protocol.transcript(self._message_id)
-                for chunk in self._written:
-                    self._transcript.feed(chunk)
+                begun = await self._begin()
+                lease, self._message_id, self._attempt, self._written, transcript = begun
+                if transcript is None:
+                    transcript = self._protocol.transcript(self._message_id)
+                self._transcript = transcript
                 self._loop = asyncio.get_running_loop()
                 self._thread = threading.get_ident()
                 self._pushes = Pushes(self._protocol, lease)
@@ -315,17 +324,40 @@ class Publisher(Generic[C]):
         if trouble is not None and ending == "finish":
             raise trouble
 
-    async def release(self) -> None:
+    async def release(self, *, handover: bool = False) -> None:
         """Give the version up without an ending: its readers get `PublisherLost` at once, and
         another process may take over.
+
+        Args:
+            handover: The work has not failed, so the chat routes charge it no attempt. A cancelled
+                block with `on_cancel="release"` says so too.
         """
+        await self._writer.release(await self._given_up(), handover=handover)
+
+    async def leave(self, *, within: float) -> None:
+        """Store all chunks so far, then leave the version to the first `successor` of any
+        process; this publisher writes no more. Readers see a pause.
+
+        Args:
+            within: Seconds after which the version counts as lost if it still waits.
+
+        Raises:
+            InvalidNumber: Of `within`.
+            StreamStopped, Fenced, StreamClosed, StreamDeleted, StoreUnavailable: As `write`.
+        """
+        check_seconds("within", within)
+        await self.flush()
+        await self._writer.leave(await self._given_up(), within=within)
+
+    async def _given_up(self) -> Outbox:
+        """Return the outbox, in which nothing waits, and to which nothing comes any more."""
         outbox = self._drained()
         self._ended = self._released = True
         self._discard(PublisherClosed(self._stream_id, self.version))
         self._writer.let_go(outbox.lease)
         await self._last_write_resolved()
         outbox.fail(PublisherClosed(self._stream_id, self.version))
-        await self._writer.release(outbox)
+        return outbox
 
     async def __aenter__(self) -> Self:
         if self._in_block:
@@ -384,7 +416,7 @@ class Publisher(Generic[C]):
         elif error is None:
             await self.close("finish")
         elif self._on_cancel == "release":
-            await self.release()
+            await self.release(handover=True)
         else:
             await self.close("abort")
 
@@ -517,6 +549,8 @@ class Publisher(Generic[C]):
             )
 
     def _queue(self, outbox: Outbox, chunks: Sequence[C], write: Write) -> None:
+        if self._watch_chunks is not None:
+            self._watch_chunks(chunks)
         for chunk in chunks[:-1]:
             self._transcript.feed(chunk)
         if write.closes and chunks:

@@ -17,7 +17,7 @@ from monostream_ai import _backoff
 from monostream_ai._writing.announcer import Announcer
 from monostream_ai._writing.leases import Holder, LeaseKeeper
 from monostream_ai._writing.outbox import Load, Outbox, Write
-from monostream_ai.errors import ChunkRefused, ServiceClosed, StoreUnavailable
+from monostream_ai.errors import ChunkRefused, Fenced, ServiceClosed, StoreUnavailable
 from monostream_ai.interfaces import BackgroundErrors, Store
 from monostream_ai.types import Append, Lease, Opening, WakeUp, log_fields
 
@@ -75,12 +75,12 @@ class Writer:
         """Open a version; older ones are fenced when it returns.
 
         Raises:
-            VersionConflict, StoreUnavailable, ServiceClosed
+            VersionConflict, NotLost, StoreUnavailable, ServiceClosed
         """
         number = await self.store.acquire(stream_id, version, opening)
         lease = Lease(stream_id, number, opening.token)
         if self.closing:
-            await self.store.release(lease)
+            await self.store.release(lease, handover=True)
             raise ServiceClosed
         self.announce(WakeUp(stream_id, number, -1))
         fields = log_fields(stream_id, number)
@@ -95,10 +95,26 @@ class Writer:
         """Stop renewing a lease."""
         self.leases.remove(lease)
 
-    async def release(self, outbox: Outbox) -> None:
+    async def release(self, outbox: Outbox, *, handover: bool) -> None:
         """Let the lease lapse now, so that others may take the version over at once."""
         lease = outbox.lease
-        await self.store.release(lease)
+        await self.store.release(lease, handover=handover)
+        self.announce(WakeUp(lease.stream_id, lease.version, outbox.next_id))
+
+    async def leave(self, outbox: Outbox, *, within: float) -> None:
+        """Let the version wait for a successor.
+
+        Raises:
+            Fenced, StreamStopped, StreamClosed, StreamDeleted: It is not held any more.
+            StoreUnavailable
+        """
+        lease, store = outbox.lease, self.store
+        left = await self.patiently(
+            lambda: store.claim(lease, lease=within, stop=False, waits=True)
+        )
+        if left is None:
+            [verdict] = await self.patiently(lambda: store.check([lease]))
+            raise verdict or Fenced(*lease[:2], lease.version)
         self.announce(WakeUp(lease.stream_id, lease.version, outbox.next_id))
 
     def put(self, outbox: Outbox, write: Write) -> None:
@@ -208,11 +224,18 @@ class Writer:
         if verdict is None:
             outbox.landed(writes)
             self._on_landed(append)
+            if append.closes:
+                # Its readers know, but not those who wait for the end of a version alone, and a
+                # notifier need not deliver the wake-ups of its own process.
+                stream_id, version, _ = append.lease
+                end = append.first + len(append.payloads)
+                self._on_wake_up(WakeUp(stream_id, version, end - 1))
             if self._announcer is not None:
                 end = append.first + len(append.payloads)
                 # A close without a chunk is announced by an id past the end, or nobody would look.
                 last = end - 1 if append.payloads else end
-                self._announcer.add(WakeUp(outbox.lease.stream_id, outbox.lease.version, last))
+                wake_up = WakeUp(outbox.lease.stream_id, outbox.lease.version, last)
+                self._announcer.add(wake_up, append)
         elif isinstance(verdict, ChunkRefused):
             outbox.refuse(writes, verdict)
         elif isinstance(verdict, StoreUnavailable) and not self._closed:

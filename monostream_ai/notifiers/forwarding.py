@@ -21,6 +21,13 @@ class ForwardingNotifier(Notifier):
     def healthy(self) -> bool:
         return self.inner.healthy
 
+    @property
+    def most_carried(self) -> int:
+        return self.inner.most_carried
+
+    async def is_confidential(self) -> bool:
+        return await self.inner.is_confidential()
+
     def lend_to(self, store: Store) -> None:
         self.inner.lend_to(store)
 

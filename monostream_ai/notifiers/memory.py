@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier
 from monostream_ai.types import WakeUp
+
+MOST_CARRIED: Final = 64 * 1024
+"""Bytes that a wake-up may carry."""
 
 
 class MemoryNotifier(Notifier):
@@ -21,6 +25,15 @@ class MemoryNotifier(Notifier):
 
     @property
     def healthy(self) -> bool:
+        return True
+
+    @property
+    def most_carried(self) -> int:
+        # With one listener, the process that stores chunks is the one that reads them.
+        return MOST_CARRIED if len(self._listeners) > 1 else 0
+
+    async def is_confidential(self) -> bool:
+        """Return True: only services of this process hear it."""
         return True
 
     async def notify(self, wake_ups: Sequence[WakeUp]) -> None:

@@ -1,4 +1,4 @@
-"""Wake-ups through Postgres LISTEN/NOTIFY: one listening connection for each process, no data.
+"""Wake-ups through Postgres LISTEN/NOTIFY: one listening connection for each process.
 
 A statement of its own sends them: within the transaction of the data, NOTIFY would serialise the
 commits of the whole database.
@@ -12,12 +12,10 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from typing import Any, Final, Self
-
-from sqlalchemy.ext.asyncio import AsyncEngine
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from monostream_ai.interfaces import Listener, Store
-from monostream_ai.notifiers.packing import pack, unpack
+from monostream_ai.notifiers.packing import MAX_PAYLOAD_BYTES, pack, unpack
 from monostream_ai.notifiers.serving import (
     PROBE_INTERVAL,
     PROBE_TIMEOUT,
@@ -28,12 +26,15 @@ from monostream_ai.notifiers.serving import (
 from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.stores.postgres.connections import Connections, Statement
 from monostream_ai.stores.postgres.engine import address_of, make_engine, require_asyncpg
-from monostream_ai.stores.postgres.presence import Presence
+from monostream_ai.stores.postgres.privileges import outsider
 from monostream_ai.stores.postgres.sessions import Session, open_session
 from monostream_ai.stores.postgres.store import PostgresStore
 from monostream_ai.stores.postgres.urls import PostgresURL, read_url
 from monostream_ai.stores.sql.translation import sqlstate
 from monostream_ai.types import WakeUp
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,9 @@ NOTIFY_TIMEOUT: Final = 2.0
 """Seconds after which a sending connection counts as silent. Readers poll, so they miss the wake-up
 for a few seconds at most.
 """
+
+MOST_CARRIED: Final = MAX_PAYLOAD_BYTES - 128
+"""Bytes that a wake-up may carry: beside it, a stream id of some 60 bytes has room as well."""
 
 _QUEUE_FILE_MISSING: Final = "58P01"
 
@@ -87,7 +91,12 @@ class PostgresNotifier(SubscribingNotifier):
         super().__init__(channel)
         self._engine = engine
         self._connections = Connections(engine)
-        self._presence: Presence | None = None
+        self._store: PostgresStore | None = None
+        self._keeps_payloads = False
+        self._listening: list[Session] = []
+        self._hears = asyncio.Event()
+        self._outsider: tuple[str | None] | None = None
+        """The role that could learn or forge chunks, by the latest answer; None before it."""
 
     @classmethod
     def from_url(cls, url: str | PostgresURL, *, channel: str | None = None) -> Self:
@@ -105,11 +114,43 @@ class PostgresNotifier(SubscribingNotifier):
         return notifier
 
     def lend_to(self, store: Store) -> None:
+        self._keeps_payloads = store.keeps_payloads
         while isinstance(store, ForwardingStore):
             store = store.inner
         if isinstance(store, PostgresStore):
-            self._presence = store.presence
-            self._presence.is_lent = True
+            self._store = store
+            store.presence.is_lent = True
+
+    @property
+    def most_carried(self) -> int:
+        return MOST_CARRIED
+
+    async def is_confidential(self) -> bool:
+        """Whether every role that may connect may read all chunks, and may write or cannot read
+        the tokens of writers. False without a store of Postgres that keeps payloads as they are.
+        Waits until a listener is connected.
+
+        Raises:
+            TimeoutError: The database did not answer in time.
+        """
+        if self._store is None or not self._keeps_payloads:
+            return False
+        # On the connection that listens, which is idle: the pool would open one more.
+        while not self._listening:
+            # The connection may break before this task runs.
+            await self._hears.wait()
+        session = self._listening[-1]
+        role = await outsider(session, self._store.schema, timeout=NOTIFY_TIMEOUT)
+        # Again, so that LISTEN stays the statement by which an operator finds the session.
+        channel = self._channel.replace('"', '""')
+        await session.fetch(f'LISTEN "{channel}"', timeout=NOTIFY_TIMEOUT)
+        if self._outsider != (role,):
+            self._outsider = (role,)
+            if role is None:
+                logger.info("every role that may connect may also read what wake-ups carry")
+            else:
+                logger.info("the role %r could learn or forge chunks by wake-ups", role)
+        return role is None
 
     def _address(self) -> str:
         return address_of(self._engine)
@@ -143,13 +184,20 @@ class PostgresNotifier(SubscribingNotifier):
                 self._deliver(payload, listener)
 
         async with open_session(self._engine) as session:
-            presence = self._presence
+            presence = None if self._store is None else self._store.presence
             # First, so that LISTEN is the statement by which an operator finds the session.
             held = None if presence is None else await presence.lock(session)
             await self._start_listening(session.driver, on_notification)
             await self._self_test(nonce, heard)
             async with nullcontext() if presence is None else presence.on(session, held):
-                yield session
+                self._listening.append(session)
+                self._hears.set()
+                try:
+                    yield session
+                finally:
+                    self._listening.remove(session)
+                    if not self._listening:
+                        self._hears.clear()
 
     async def _start_listening(self, driver: Any, callback: Callable[..., None]) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Wake-ups through Redis publish/subscribe, on one channel and without data.
+"""Wake-ups through Redis publish/subscribe, on one channel.
 
 The store holds all data, so Redis may lose any message.
 """
@@ -9,22 +9,21 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
-try:
+from monostream_ai._extras import needs
+
+with needs("redis", "redis", by=__name__):
     from redis.asyncio import Redis
     from redis.asyncio.client import PubSub
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
-except ImportError as error:
-    raise ImportError(
-        "monostream_ai.notifiers.redis needs redis-py: pip install 'monostream-ai[redis]'"
-    ) from error
 
 from monostream_ai.errors import InvalidURL, ServiceClosed
 from monostream_ai.interfaces import Listener
+from monostream_ai.notifiers.packing import Entry, entries_of, wake_ups_of
 from monostream_ai.notifiers.serving import (
     PROBE_INTERVAL,
     PROBE_TIMEOUT,
@@ -41,6 +40,9 @@ CHANNEL: Final = "monostream"
 
 PER_MESSAGE: Final = 256
 """Wake-ups in one message, which keeps it below 1 MiB."""
+
+MOST_CARRIED: Final = 64 * 1024
+"""Bytes that a wake-up may carry, and characters of one message until it ends."""
 
 
 class RedisNotifier(SubscribingNotifier):
@@ -81,6 +83,10 @@ class RedisNotifier(SubscribingNotifier):
         notifier._owned = True
         return notifier
 
+    @property
+    def most_carried(self) -> int:
+        return MOST_CARRIED
+
     def _address(self) -> str:
         # Picked one by one: the settings hold the password too. A client of Sentinel has no host.
         settings = self._client.connection_pool.connection_kwargs
@@ -92,11 +98,8 @@ class RedisNotifier(SubscribingNotifier):
         if not wake_ups:
             return
         async with self._client.pipeline(transaction=False) as pipeline:
-            for start in range(0, len(wake_ups), PER_MESSAGE):
-                pipeline.publish(
-                    self._channel,
-                    json.dumps(wake_ups[start : start + PER_MESSAGE], ensure_ascii=False),
-                )
+            for message in _messages(wake_ups):
+                pipeline.publish(self._channel, json.dumps(message, ensure_ascii=False))
             sent = await pipeline.execute()
         logger.debug("sent %d wake-ups in %d messages", len(wake_ups), len(sent))
 
@@ -158,12 +161,23 @@ class RedisNotifier(SubscribingNotifier):
             data = json.loads(message["data"])
             if isinstance(data, str):
                 return data
-            wake_ups = [
-                WakeUp(str(stream_id), int(version), int(id)) for stream_id, version, id in data
-            ]
+            wake_ups = wake_ups_of((str(text), int(version), int(id)) for text, version, id in data)
         except (ValueError, TypeError, RecursionError):
             self.malformed += 1
             return None
         for wake_up in wake_ups:
             listener.on_wake_up(wake_up)
         return None
+
+
+def _messages(wake_ups: Iterable[WakeUp]) -> Iterator[list[Entry]]:
+    """Divide wake-ups among messages of a bounded size."""
+    message: list[Entry] = []
+    size = 0
+    for wake_up in wake_ups:
+        if len(message) >= PER_MESSAGE or size + len(wake_up.carried) > MOST_CARRIED:
+            yield message
+            message, size = [], 0
+        message += entries_of(wake_up)
+        size += len(wake_up.carried)
+    yield message

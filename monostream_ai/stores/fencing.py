@@ -45,8 +45,9 @@ def refusal(
     # Before `closed`: a stop closes the version too, and its publisher is to learn of the stop.
     if stopped and token != lease.token:
         return StreamStopped(lease.stream_id, lease.version)
-    if state != "open":
+    if state != "open" and token == lease.token:
         return StreamClosed(lease.stream_id, lease.version)
+    # Also if the program that took the version has ended it since.
     if token != lease.token or latest > lease.version:
         return Fenced(lease.stream_id, lease.version, latest)
     return None

@@ -5,12 +5,14 @@ calls.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import ParamSpec, TypeVar
 
 from monostream_ai.errors import MonostreamError
 from monostream_ai.interfaces import BackgroundErrors, Store, Watcher
 from monostream_ai.types import (
     Append,
+    Changes,
     Lease,
     Opening,
     Page,
@@ -27,6 +29,11 @@ T = TypeVar("T")
 class ForwardingStore(Store):
     def __init__(self, inner: Store) -> None:
         self.inner = inner
+
+    @property
+    def keeps_payloads(self) -> bool:
+        # A store that changes the call may change the payloads.
+        return type(self).append is ForwardingStore.append and self.inner.keeps_payloads
 
     async def _call(
         self, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
@@ -64,18 +71,38 @@ class ForwardingStore(Store):
         return await self._call(self.inner.check, leases)
 
     async def claim(
-        self, taker: Lease, *, lease: float, stop: bool, attempt: int | None = None
+        self,
+        taker: Lease,
+        *,
+        lease: float,
+        stop: bool,
+        attempt: int | None = None,
+        waits: bool = False,
     ) -> int | None:
-        return await self._call(self.inner.claim, taker, lease=lease, stop=stop, attempt=attempt)
+        return await self._call(
+            self.inner.claim, taker, lease=lease, stop=stop, attempt=attempt, waits=waits
+        )
 
-    async def release(self, lease: Lease) -> None:
-        await self._call(self.inner.release, lease)
+    async def release(self, lease: Lease, *, handover: bool = False) -> None:
+        await self._call(self.inner.release, lease, handover=handover)
 
     async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
         return await self._call(self.inner.info, stream_id, version)
 
     async def streams(self, *, prefix: str, after: str | None, limit: int) -> list[VersionInfo]:
         return await self._call(self.inner.streams, prefix=prefix, after=after, limit=limit)
+
+    async def changes(
+        self,
+        *,
+        prefix: str,
+        since: datetime | None,
+        after: tuple[str, int] | None,
+        limit: int,
+    ) -> Changes:
+        return await self._call(
+            self.inner.changes, prefix=prefix, since=since, after=after, limit=limit
+        )
 
     async def versions(
         self, stream_id: str, *, before: int | None, limit: int

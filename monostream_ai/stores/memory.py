@@ -8,24 +8,33 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from monostream_ai.errors import ChunksMissing, MonostreamError, StreamDeleted, VersionConflict
-from monostream_ai.interfaces import Store
+from monostream_ai.errors import (
+    ChunksMissing,
+    MonostreamError,
+    NotLost,
+    StreamDeleted,
+    VersionConflict,
+)
+from monostream_ai.interfaces import Messages, Store
 from monostream_ai.stores.fencing import closed_by, refusal
 from monostream_ai.types import (
     MAX_DOUBLINGS,
     MAX_VERSION,
     Append,
+    Changes,
     Head,
+    LatestMessage,
     Lease,
     Opening,
     Page,
     Position,
     State,
     StoredChunk,
+    StoredMessage,
     VersionInfo,
     WatchedState,
 )
@@ -40,6 +49,8 @@ class _Version:
     # By the store's clock, as `closed` is.
     lease_until: float
     attempt: int = 1
+    handovers: int = 0
+    waiting: bool = False
     state: State = "open"
     payloads: list[str] = field(default_factory=list)
     stored_at: list[datetime] = field(default_factory=list)
@@ -58,6 +69,59 @@ class _Version:
     abandoned_at: datetime | None = None
 
 
+class MemoryMessages(Messages):
+    """Keeps messages in memory. As in `MemoryStore`, no method awaits anything."""
+
+    def __init__(self) -> None:
+        self._streams: dict[str, dict[tuple[str, str], tuple[StoredMessage, datetime]]] = {}
+
+    async def put(self, message: StoredMessage) -> None:
+        stored = self._streams.setdefault(message.stream_id, {})
+        key = (message.role, message.message_id)
+        old, stored_at = stored.get(key, (message, datetime.now(UTC)))
+        newest = message if old.version <= message.version else old
+        if old.version < message.version:
+            stored_at = datetime.now(UTC)
+        stored[key] = (newest._replace(since=min(old.since, message.since)), stored_at)
+
+    async def of_stream(self, stream_id: str) -> list[StoredMessage]:
+        stored = [message for message, _ in self._streams.get(stream_id, {}).values()]
+        return sorted(stored, key=lambda message: (message.version, message.role == "assistant"))
+
+    async def latest(
+        self, owner: str | None, *, prefix: str, before: LatestMessage | None, limit: int
+    ) -> list[LatestMessage]:
+        found = [
+            LatestMessage(name, max(times), _title(stored.values()))
+            for name, stored in self._streams.items()
+            if name.startswith(prefix)
+            and (times := [at for message, at in stored.values() if message.owner == owner])
+        ]
+        found.sort(key=_by_time, reverse=True)
+        return [each for each in found if before is None or _by_time(each) < _by_time(before)][
+            :limit
+        ]
+
+    async def delete(self, stream_id: str, version: int | None = None) -> bool:
+        stored = self._streams.get(stream_id, {})
+        left = {
+            key: kept
+            for key, kept in stored.items()
+            if version is not None and kept[0].version != version
+        }
+        self._streams[stream_id] = left
+        return len(left) < len(stored)
+
+
+def _title(stored: Iterable[tuple[StoredMessage, datetime]]) -> str:
+    questions = [message for message, _ in stored if message.role == "user"]
+    return min(questions, key=lambda message: message.since).beginning if questions else ""
+
+
+def _by_time(latest: LatestMessage) -> tuple[datetime, str]:
+    return latest.stored_at, latest.stream_id
+
+
 class MemoryStore(Store):
     """Keeps streams in memory. Services with the same instance share them, as with a database.
 
@@ -73,10 +137,15 @@ class MemoryStore(Store):
         self._streams: dict[str, dict[int, _Version]] = {}
         self._deleted: dict[str, int] = {}
         """The newest version that each deleted stream had."""
+        self._messages = MemoryMessages()
 
     def __repr__(self) -> str:
         count = len(self._streams)
         return f"<{type(self).__name__} {count} stream{'' if count == 1 else 's'}>"
+
+    @property
+    def messages(self) -> Messages:
+        return self._messages
 
     async def setup(self) -> None:
         """Do nothing: memory needs no tables."""
@@ -90,6 +159,8 @@ class MemoryStore(Store):
         latest = max(versions, default=deleted_to)
         if latest == MAX_VERSION or (version is not None and version <= latest):
             raise VersionConflict(stream_id, latest if version is None else version, latest)
+        if opening.repeats and not self._is_free(versions.get(latest)):
+            raise NotLost(stream_id, latest)
         # Older versions are fenced here.
         for old in versions.values():
             old.token = None
@@ -103,10 +174,19 @@ class MemoryStore(Store):
             self._clock() + opening.lease,
             deleted_to=deleted_to,
             attempt=opening.attempt,
+            handovers=opening.handovers,
             attendant=opening.token if opening.watched else None,
         )
         self._streams[stream_id] = versions
         return number
+
+    def _is_free(self, row: _Version | None) -> bool:
+        return (
+            row is not None
+            and row.state == "open"
+            and row.lease_until <= self._clock()
+            and row.stop_requested_at is None
+        )
 
     async def append(
         self, appends: Sequence[Append], *, lease: float
@@ -169,6 +249,7 @@ class MemoryStore(Store):
             row.lease_until - self._clock(),
             row.opening.token,
             row.deleted_to,
+            row.token,
         )
         return Page(head, first, payloads)
 
@@ -182,7 +263,7 @@ class MemoryStore(Store):
         verdicts = await self.check(leases)
         for held, verdict in zip(leases, verdicts, strict=True):
             row = self._row(held)
-            if verdict is None and row is not None:
+            if verdict is None and row is not None and not row.waiting:
                 row.lease_until = self._clock() + lease
         return verdicts
 
@@ -190,15 +271,22 @@ class MemoryStore(Store):
         return [self._refusal(lease) for lease in leases]
 
     async def claim(
-        self, taker: Lease, *, lease: float, stop: bool, attempt: int | None = None
+        self,
+        taker: Lease,
+        *,
+        lease: float,
+        stop: bool,
+        attempt: int | None = None,
+        waits: bool = False,
     ) -> int | None:
         row = self._row(taker)
         if row is None or row.state != "open":
             return None
         if max(self._streams[taker.stream_id]) > taker.version:
             return None
-        if row.token != taker.token:
-            leased = row.lease_until > self._clock()
+        again = row.token == taker.token
+        if not again:
+            leased = row.lease_until > self._clock() and not (row.waiting and attempt is not None)
             if leased and (not stop or row.stop_requested_at is not None):
                 return None
             if attempt is not None:
@@ -207,15 +295,20 @@ class MemoryStore(Store):
                 row.attempt, row.attended, row.attended_until = attempt, 0, -math.inf
             # Replacing the token fences the publisher. A stop is stored here.
             row.token = taker.token
-            row.lease_until = self._clock() + lease
             if stop and row.stop_requested_at is None:
                 row.stop_requested_at = datetime.now(UTC)
+        if waits:
+            row.attended = row.attended + (not again) if row.waiting else 0
+            row.attended_until = -math.inf
+        row.waiting = waits
+        row.lease_until = self._clock() + lease
         return row.next_id
 
-    async def release(self, lease: Lease) -> None:
-        row = self._row(lease)
+    async def release(self, lease: Lease, *, handover: bool = False) -> None:
+        row, now = self._row(lease), self._clock()
         if row is not None and row.token == lease.token and row.state == "open":
-            row.lease_until = self._clock()
+            row.handovers += handover and row.lease_until > now
+            row.lease_until = now
 
     async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
         versions = self._streams.get(stream_id, {})
@@ -232,6 +325,18 @@ class MemoryStore(Store):
             self._info(name, self._streams[name][max(self._streams[name])])
             for name in asked[:limit]
         ]
+
+    async def changes(
+        self,
+        *,
+        prefix: str,
+        since: datetime | None,
+        after: tuple[str, int] | None,
+        limit: int,
+    ) -> Changes:
+        found = await super().changes(prefix=prefix, since=since, after=after, limit=limit)
+        # `closed_for` is by a clock that a test may pass.
+        return found._replace(now=datetime.now(UTC))
 
     async def versions(
         self, stream_id: str, *, before: int | None, limit: int
@@ -321,6 +426,9 @@ class MemoryStore(Store):
             metadata=row.opening.metadata,
             attended=row.attended,
             abandoned_at=row.abandoned_at,
+            handovers=row.handovers,
+            waiting=row.waiting and row.state == "open",
+            watched=row.attendant is not None,
         )
 
     async def delete(self, stream_id: str) -> bool:

@@ -1,8 +1,8 @@
 """The conformance suite for notifiers.
 
 No guarantee depends on a notifier alone, since readers poll without wake-ups (G6); it makes them
-fast. The cases check, in this order, that wake-ups arrive, that a change of health is followed by a
-resync, and that listeners and notifiers end cleanly.
+fast. The cases check, in this order, that wake-ups arrive, with the chunks they carry or without,
+that a change of health is followed by a resync, and that listeners and notifiers end cleanly.
 """
 
 from __future__ import annotations
@@ -20,6 +20,15 @@ from monostream_ai.types import MAX_VERSION, WakeUp
 
 PATIENCE = 10.0
 """Seconds after which an expected wake-up counts as lost."""
+
+CARRIED = {
+    "plain": '{"type":"text-delta","id":"t","delta":"hello"}',
+    "numbers-and-dots": "0.1.2.17:" * 20,
+    "quotes": "\"'\\\n\t%s:x;--",
+    "outside-the-first-plane": "\U0001f600\u2028é" * 50,
+    "one": "?",
+}
+"""Texts that a wake-up may carry, by the names of their cases."""
 
 
 class RecordingListener:
@@ -71,6 +80,10 @@ class RecordingListener:
         return max(
             (wake_up for wake_up in self.wake_ups if wake_up.stream_id == stream_id), default=None
         )
+
+    def carried(self, wake_up: WakeUp) -> list[str]:
+        """Return the texts that came with this wake-up, once for each time that it came."""
+        return [each.carried for each in self.wake_ups if each[:3] == wake_up[:3]]
 
 
 class NotifierConformance:
@@ -131,7 +144,8 @@ class NotifierConformance:
         if self.carries_wake_ups:
             await listener.until(
                 lambda: (
-                    (listener.newest(wake_up.stream_id) or wake_up._replace(version=-1)) >= wake_up
+                    (listener.newest(wake_up.stream_id) or wake_up._replace(version=-1))[:3]
+                    >= wake_up[:3]
                 )
             )
         else:
@@ -199,6 +213,49 @@ class NotifierConformance:
         for number in range(50):
             await self.send(peer, WakeUp("s", 0, number))
         await self.heard(listener, WakeUp("s", 0, 49), before)
+
+    @pytest.mark.parametrize("carried", list(CARRIED.values()), ids=list(CARRIED))
+    async def test_carried_chunks_arrive_as_they_were_sent_or_not_at_all(
+        self, notifier: Notifier, peer: Notifier, carried: str
+    ) -> None:
+        listener, _ = await self.listening(notifier), await self.listening(peer)
+        before = listener.resyncs
+        wake_up = WakeUp("s", 3, 17, carried)
+        await self.send(peer, wake_up)
+        await self.heard(listener, wake_up, before)
+        fits = self.carries_wake_ups and peer.most_carried >= len(carried.encode())
+        assert set(listener.carried(wake_up)) <= ({carried} if fits else {carried, ""})
+
+    async def test_a_wake_up_arrives_whatever_it_carries(
+        self, notifier: Notifier, peer: Notifier
+    ) -> None:
+        listener, _ = await self.listening(notifier), await self.listening(peer)
+        before = listener.resyncs
+        for number, size in enumerate((peer.most_carried, peer.most_carried + 1, 1_000_000)):
+            wake_up = WakeUp("s", 0, number, "x" * size)
+            await self.send(peer, wake_up)
+            await self.heard(listener, wake_up, before)
+            assert set(listener.carried(wake_up)) <= {"x" * size, ""}
+
+    async def test_chunks_of_many_streams_travel_at_once(
+        self, notifier: Notifier, peer: Notifier
+    ) -> None:
+        listener, _ = await self.listening(notifier), await self.listening(peer)
+        before = listener.resyncs
+        wake_ups = [WakeUp(f"s{number}", 1, number, f"{number}é" * 300) for number in range(40)]
+        # Some carry nothing, and must not be given what their neighbours carry.
+        wake_ups[::3] = [wake_up._replace(carried="") for wake_up in wake_ups[::3]]
+        await self.send(peer, *wake_ups)
+        for wake_up in wake_ups:
+            await self.heard(listener, wake_up, before)
+            assert set(listener.carried(wake_up)) <= {wake_up.carried, ""}
+
+    async def test_a_notifier_knows_who_hears_it_or_says_no(
+        self, notifier: Notifier, peer: Notifier
+    ) -> None:
+        await self.listening(notifier)
+        assert await notifier.is_confidential() in (True, False)
+        assert peer.most_carried >= 0
 
     async def test_nothing_to_notify_is_fine(self, notifier: Notifier, peer: Notifier) -> None:
         listener = await self.listening(notifier)

@@ -12,12 +12,14 @@ guarantees in the README; these parts of them rest on the store:
     G5  the last chunk and the closed state are one commit        append.AppendCases
     G6  a lapsed lease shows, and one process takes it over       lease.LeaseCases, ClaimCases
         a successor goes on at the next id                        going_on.GoingOnCases
+        a version that waits gets one successor                   waiting.WaitingCases
     G7  a stop ends a version once                                lease.ClaimCases
     G8  an unfinished watched version is found again              watch.WatchCases
     G9  pages are bounded in rows and bytes                       read.ReadCases
     G10 any JSON comes back as it was                             append.PayloadCases
 
-`read.HistoryCases` and `retention.RetentionCases` cover lists, timelines, deletion and pruning.
+`read.HistoryCases`, `read.ChangesCases` and `retention.RetentionCases` cover lists, timelines,
+deletion and pruning.
 """
 
 from __future__ import annotations
@@ -33,8 +35,9 @@ from monostream_ai.testing.store_cases.acquire import AcquireCases
 from monostream_ai.testing.store_cases.append import AppendCases, PayloadCases, RetryCases
 from monostream_ai.testing.store_cases.going_on import GoingOnCases
 from monostream_ai.testing.store_cases.lease import ClaimCases, LeaseCases
-from monostream_ai.testing.store_cases.read import HistoryCases, ReadCases
+from monostream_ai.testing.store_cases.read import ChangesCases, HistoryCases, ReadCases
 from monostream_ai.testing.store_cases.retention import RetentionCases
+from monostream_ai.testing.store_cases.waiting import WaitingCases
 from monostream_ai.testing.store_cases.watch import WatchCases
 
 
@@ -46,8 +49,10 @@ class StoreConformance(
     LeaseCases,
     ClaimCases,
     GoingOnCases,
+    WaitingCases,
     WatchCases,
     HistoryCases,
+    ChangesCases,
     RetentionCases,
     PayloadCases,
 ):

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.plugins.lanes import examples
+
 # The server runs in a thread of this process and may use `random` while a strategy is drawn from.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Do not use the `random` module inside strategies:"
@@ -20,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 RELAXED = settings(
-    max_examples=150,
+    max_examples=examples(150),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

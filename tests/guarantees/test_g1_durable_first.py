@@ -31,12 +31,14 @@ async def check_that_writes_return_after_the_commit(
 
 
 async def check_that_readers_get_committed_chunks_only(
-    service: DurableStreamService[Chunk], observer: Store
+    service: DurableStreamService[Chunk],
+    observer: Store,
+    reader: DurableStreamService[Chunk] | None = None,
 ) -> None:
     got: asyncio.Queue[bool] = asyncio.Queue()
 
     async def read() -> None:
-        subscription = service.subscribe("s")
+        subscription = (reader or service).subscribe("s")
         async for _ in subscription:
             assert subscription.cursor is not None
             got.put_nowait(await committed(observer) > subscription.cursor.id)
@@ -96,3 +98,27 @@ async def test_the_check_for_g1_notices_an_early_acknowledgement(
 ) -> None:
     with pytest.raises(AssertionError):
         await check(service_factory(wrap_store=EarlyStore, poll_interval=0.2), observer)
+
+
+CARRYING = pytest.mark.parametrize("backend", ["memory", "postgresql"], indirect=True)
+"""Backends whose wake-ups carry chunks."""
+
+
+@CARRYING
+async def test_chunks_that_wake_ups_carry_are_durable_first(
+    service_factory: ServiceFactory, observer: Store
+) -> None:
+    writer, reader = service_factory(inline="always"), service_factory(inline="always")
+    await reader.ready()
+    await check_that_readers_get_committed_chunks_only(writer, observer, reader)
+
+
+@CARRYING
+async def test_the_check_notices_chunks_that_are_carried_too_early(
+    service_factory: ServiceFactory, observer: Store
+) -> None:
+    writer = service_factory(wrap_store=EarlyStore, inline="always")
+    reader = service_factory(inline="always")
+    await reader.ready()
+    with pytest.raises(AssertionError):
+        await check_that_readers_get_committed_chunks_only(writer, observer, reader)

@@ -115,6 +115,7 @@ async def test_a_dead_publisher_is_noticed(service_factory: ServiceFactory) -> N
     await check_that_a_dead_publisher_is_noticed(make(service_factory), make(service_factory))
 
 
+@pytest.mark.sweep(1)
 async def test_the_check_for_g6_notices_a_lease_that_never_ends(
     service_factory: ServiceFactory,
 ) -> None:
@@ -123,6 +124,7 @@ async def test_the_check_for_g6_notices_a_lease_that_never_ends(
         await check_that_a_dead_publisher_is_noticed(writer, reader)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("wrap_notifier", [Deaf, lambda notifier: None], ids=["deaf", "none"])
 async def test_a_lost_wake_up_costs_one_poll_interval(
     service_factory: ServiceFactory, wrap_notifier: Any
@@ -133,6 +135,7 @@ async def test_a_lost_wake_up_costs_one_poll_interval(
     await check_that_a_lost_wake_up_costs_one_poll(writer, reader)
 
 
+@pytest.mark.sweep(1)
 async def test_the_check_for_g6_notices_reads_that_never_move(
     service_factory: ServiceFactory,
 ) -> None:

@@ -110,6 +110,7 @@ async def test_a_stop_needs_no_notifier(
     await check(service_factory(**options), service_factory(**options))
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("check", CHECKS)
 async def test_the_check_for_g7_notices_a_publisher_that_is_never_told(
     service_factory: ServiceFactory, check: type

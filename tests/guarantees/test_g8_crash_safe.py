@@ -60,9 +60,9 @@ class Dying(ForwardingStore):
             raise StoreUnavailable("this process is dead")
         return await self.inner.renew(leases, lease=lease)
 
-    async def release(self, lease: Lease) -> None:
+    async def release(self, lease: Lease, *, handover: bool = False) -> None:
         if self._calls > 0:
-            await self.inner.release(lease)
+            await self.inner.release(lease, handover=handover)
 
 
 class AcknowledgingFirst(Dying):

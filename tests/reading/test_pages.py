@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 
+import pytest
+
 from monostream_ai._reading.pages import PageReads
-from monostream_ai.types import Page, Position
+from monostream_ai.types import Head, Page, Position, State
 
 POSITION = Position("s", 0, 0)
 
@@ -48,4 +50,29 @@ async def test_a_read_that_ends_late_does_not_forget_the_one_after_it() -> None:
     assert reads.begin(POSITION) is second
     await asyncio.sleep(0.01)
     assert next(numbers) == 2
+    await reads.aclose()
+
+
+@pytest.mark.parametrize(
+    ("state", "next_id", "opener", "joined"),
+    [
+        ("open", 2, "o", True),
+        ("closed", 1, "o", True),
+        ("open", 1, "o", False),
+        ("open", 2, "another", False),
+        ("open", 2, None, False),
+    ],
+)
+async def test_only_a_page_that_cannot_change_is_shared_once_it_is_read(
+    state: State, next_id: int, opener: str | None, joined: bool
+) -> None:
+    async def read(position: Position) -> Page:
+        return Page(Head(0, state, next_id, 9.0, opener="o"), 0, ["{}"])
+
+    reads = PageReads(read, patience=1.0, on_error=lambda source, error: None)
+    first = reads.begin(POSITION, "o")
+    await asyncio.sleep(0.01)
+    assert (reads.begin(POSITION, opener) is first) == joined
+    del first
+    assert reads.begin(POSITION, opener).done is False
     await reads.aclose()

@@ -11,6 +11,7 @@ import pytest
 
 from fuzz.virtual_time import VirtualTimeLoop
 from monostream_ai import DurableStreamService, JSONProtocol, Subscription
+from monostream_ai._reading.tail import Tail
 from monostream_ai.errors import (
     PublisherLost,
     StoreUnavailable,
@@ -21,7 +22,7 @@ from monostream_ai.interfaces import Store
 from monostream_ai.notifiers.memory import MemoryNotifier
 from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.stores.memory import MemoryStore
-from monostream_ai.types import Page, Position, WakeUp
+from monostream_ai.types import Head, Page, Position, WakeUp
 from tests.chunks import FINISH, PROTOCOL, Chunk, text, texts
 from tests.guarantees.test_g2_order import Deaf
 from tests.hooked_store import Gate, HookedStore, failing_once
@@ -167,7 +168,8 @@ def test_a_reader_lives_through_outages_that_are_too_long_only_together() -> Non
                 raise StoreUnavailable("the test says so")
 
         store.before["read"] = read
-        writer: Service = DurableStreamService(memory, notifier, PROTOCOL)
+        # No chunk comes past the store, or a reader would not wait for the end of its outage.
+        writer: Service = DurableStreamService(memory, notifier, PROTOCOL, inline="never")
         reader: Service = DurableStreamService(store, notifier, PROTOCOL, outage_timeout=10.0)
         async with writer, reader:
             subscription = reader.subscribe("s")
@@ -250,3 +252,13 @@ async def test_nothing_is_held_for_a_stream_that_nobody_reads_any_more(store: Ho
     del subscription
     gc.collect()
     assert len(tracking.held) == 0
+
+
+def test_a_replay_does_not_take_the_window_from_readers_that_are_close_to_the_end() -> None:
+    tail, head = Tail(Position("s", 0, 5)), Head(0, "open", 8, 9.0, opener="o")
+    tail.see(Page(head, 5, ["5", "6", "7"]), 0.0, landings=0)
+    tail.see(Page(head, 0, ["0", "1", "2"]), 0.0, landings=0)
+
+    batch = tail.batch_from(7)
+    assert batch is not None
+    assert batch.payloads == ["7"]

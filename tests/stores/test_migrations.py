@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from monostream_ai import DurableStreamService, create_service
 from monostream_ai.errors import SchemaMismatch, SchemaOutdated, SchemaTooNew, StoreUnavailable
-from monostream_ai.stores.sql import PostgresStore
+from monostream_ai.fastapi import ChatHistory
+from monostream_ai.stores.sql import PostgresStore, metadata
 from monostream_ai.stores.sql.migrations import SCHEMA_VERSION
 from monostream_ai.types import Append, Lease
 from tests.backends import DURABLE_BACKENDS, Backend, open_backend
@@ -179,11 +180,25 @@ async def test_an_upgraded_database_looks_like_a_new_one(
         new = open_backend("sqlite", tmp_path / "new", request)
         (tmp_path / "new").mkdir()
     else:
-        tables = "monostream_schema, stream_chunk, stream_version, stream_request"
+        tables = ", ".join(metadata.tables)
         await execute(old, f"DROP TABLE {tables}")
         new = old
     await upgraded(new)
     assert await shape_of(new) == upgraded_shape
+
+
+async def test_a_history_in_a_database_without_its_table_says_so_and_gets_it(
+    sql_backend: Backend,
+) -> None:
+    await upgraded(sql_backend)
+    await execute(sql_backend, "DROP TABLE monostream_message")
+    async with a_service(sql_backend, create_tables=False) as service:
+        async with service.publisher("chat:1") as pub:
+            await pub.write(FINISH)
+        with pytest.raises(SchemaOutdated):
+            await ChatHistory(service).messages("1")
+    async with a_service(sql_backend) as service:
+        assert await ChatHistory(service).messages("1") == []
 
 
 async def rows(backend: Backend, query: str) -> list[tuple[Any, ...]]:

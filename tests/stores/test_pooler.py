@@ -194,7 +194,7 @@ async def test_a_pooler_in_statement_mode_is_named(
         with pytest.raises(StoreUnavailable, match="not in statement mode"):
             await service.status("s")
         await service.aclose()
-        [found] = [finding async for finding in diagnose(pooled)]
+        *_, found = [finding async for finding in diagnose(pooled)]
         assert (found.level, "not in statement mode" in found.found) == ("fail", True)
     finally:
         await before.kill()

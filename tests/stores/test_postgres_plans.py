@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -23,6 +24,7 @@ PARAMETERS: dict[str, Any] = {
     "stop": False,
     "state": "closed",
     "attempt": None,
+    "waits": False,
     "holder": "1:7",
     "nexts": [0] * 3,
     "max_rows": 9,
@@ -49,7 +51,14 @@ async def database(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
 def arguments(statement: Statement, leases: list[Lease]) -> list[Any]:
     appends = append_parameters([Append(lease, 0, ["{}"], False) for lease in leases], 15.0)
     return statement.arguments(
-        {**PARAMETERS, **appends, **lease_parameters(leases), **held_by(leases[0]), "lease": 15.0}
+        {
+            **PARAMETERS,
+            **appends,
+            **lease_parameters(leases),
+            **held_by(leases[0]),
+            "lease": 15.0,
+            "handover": True,
+        }
     )
 
 
@@ -85,3 +94,29 @@ async def test_versions_are_found_by_key_however_many_are_open(
     assert "Index Cond: ((stream_id = " in plan
     assert "stream_version_open" not in plan
     assert "stream_version_closed" not in plan
+
+
+def lookups(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the nodes of a plan that look versions up by their key."""
+    below = [node for child in plan.get("Plans", ()) for node in lookups(child)]
+    return [plan] * (plan.get("Index Name") == "stream_version_pkey") + below
+
+
+async def test_dead_rows_are_not_read_while_a_snapshot_is_held(
+    database: asyncpg.Connection, postgres_url: str
+) -> None:
+    holder = await asyncpg.connect(asyncpg_dsn(postgres_url))
+    await database.execute(OPEN_VERSIONS)
+    await holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    await holder.fetchval("SELECT count(*) FROM stream_version")
+    for _ in range(100):
+        await database.execute("UPDATE stream_version SET lease_until = now()")
+    explained = await database.fetchval(
+        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {APPEND.sql}", *arguments(APPEND, LEASES[1:])
+    )
+    await holder.close()
+    plan = json.loads(explained)[0]["Plan"]
+    assert plan["Actual Rows"] == 2
+    # Forwards it would be 300: each page with a row of these versions, once to find the row and
+    # once to update it.
+    assert sum(node["Shared Hit Blocks"] for node in lookups(plan)) <= 150

@@ -52,6 +52,7 @@ async def held(admin: asyncpg.Connection, wanted: Callable[[str | None], bool]) 
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("reset", [False, True], ids=["end", "reset"])
 async def test_cut_connections_cost_nothing(
     url: str,  # noqa: F811
@@ -70,6 +71,7 @@ async def test_cut_connections_cost_nothing(
         assert await pub.write(FINISH) == 1
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("how", ["freeze", "swallow_everything", "swallow_answers"])
 async def test_silent_connections_cost_nothing(
     url: str,  # noqa: F811

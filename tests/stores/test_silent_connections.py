@@ -73,6 +73,7 @@ async def test_all_silent_connections_together_cost_one_timeout(
     await service.aclose()
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("pooler", [False, True], ids=["direct", "pooler"])
 async def test_a_publisher_whose_connections_go_silent_keeps_its_lease(
     url: str, proxy: Proxy, postgres_url: str, pooler: bool
@@ -94,6 +95,19 @@ async def test_silent_connections_do_not_keep_a_service_from_closing(
 ) -> None:
     await fill_the_pool(service)
     proxy.freeze()
+    async with asyncio.timeout(PATIENCE):
+        await service.aclose()
+
+
+async def test_a_notifier_that_goes_silent_does_not_keep_a_service_from_closing(
+    url: str, proxy: Proxy, postgres_url: str
+) -> None:
+    service = create_service(postgres_url, PROTOCOL, lease=LEASE, listen_url=url)
+    await fill_the_pool(service)
+    proxy.freeze()
+    # More than one batch of wake-ups, none of which can be sent.
+    for _ in range(3):
+        await fill_the_pool(service)
     async with asyncio.timeout(PATIENCE):
         await service.aclose()
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from monostream_ai.stores.postgres.database import PostgresSchema
 from monostream_ai.stores.postgres.engine import connect_arguments, make_engine
 from monostream_ai.stores.postgres.holders import NoLock, ProcessLock
-from monostream_ai.stores.postgres.privileges import missing_grants
+from monostream_ai.stores.postgres.privileges import missing_grants, outsider
 from monostream_ai.stores.postgres.sessions import open_session
 from monostream_ai.stores.postgres.urls import read_url
 from monostream_ai.stores.sql.migrations import finding_on
@@ -30,6 +30,9 @@ SKEW: Final = 1.0
 
 LONG_WAIT: Final = 1.0
 """Seconds that a session may wait for a lock."""
+
+STATEMENT_TIMEOUT: Final = 5.0
+"""Seconds for a question about roles."""
 
 LONG_TRANSACTION: Final = 300.0
 """Seconds that a transaction may stay open."""
@@ -127,6 +130,28 @@ async def check_presence(url: str) -> Finding:
         waits = "a death is noticed when the lease runs out"
         return Finding("presence", "warn", f"{waits}: {found}", advice)
     return Finding("presence", "ok", "the death of a process is noticed within 3 s")
+
+
+async def check_inline(url: str) -> Finding:
+    """Find out whether wake-ups carry chunks with `inline="auto"`, and if not, why."""
+    address = read_url(url)
+    engine = make_engine(address, pool_size=1)
+    try:
+        async with open_session(engine) as session:
+            role = await outsider(session, address.schema, timeout=STATEMENT_TIMEOUT)
+    # Any failure is the finding of this check.
+    except Exception as error:
+        return Finding("inline", "warn", f"cannot tell who hears wake-ups: {type(error).__name__}")
+    finally:
+        await engine.dispose()
+    if role is None:
+        return Finding("inline", "ok", "wake-ups carry chunks, by which readers see them sooner")
+    found = f"wake-ups carry no chunks: by them, the role {role!r} could learn or forge some"
+    advice = (
+        "unless it should: let it connect no longer (REVOKE CONNECT ON DATABASE … FROM PUBLIC), or "
+        "let it read stream_chunk, without row-level security, and not stream_version.writer"
+    )
+    return Finding("inline", "ok", found, advice)
 
 
 async def _connect(connection: AsyncConnection) -> Finding:

@@ -26,11 +26,12 @@ failover the old names mean nothing. A process that has lost a connection itself
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -42,7 +43,7 @@ from monostream_ai.stores.postgres.database import PostgresDatabase
 from monostream_ai.stores.postgres.holders import CUT_SHORT, LOOK, Held, NoLock, ProcessLock
 from monostream_ai.stores.postgres.sessions import Session, open_session
 from monostream_ai.stores.sql.translation import sqlstate
-from monostream_ai.types import Head, WakeUp
+from monostream_ai.types import MAX_VERSION, Head, WakeUp
 
 logger = logging.getLogger(__name__)
 
@@ -62,15 +63,13 @@ REFUSED_PAUSE: Final = 60.0
 """Seconds until the next look after the database refused one, as to a role that may not see locks.
 """
 
+LOOKS_AT_ALL: Final = 16
+"""Looks at the holders from one that goes through all streams read here to the next that does:
+there may be thousands.
+"""
+
 FIRST_WAIT: Final = 0.5
 """Seconds that the first version may wait for the lock of its process."""
-
-
-class _Read(NamedTuple):
-    """A version that is read here, and the process that writes it."""
-
-    holder: str
-    wake_up: WakeUp
 
 
 class Presence:
@@ -90,7 +89,9 @@ class Presence:
         self._held: dict[Session, Held] = {}
         self._former: str | None = None
         self._decided = asyncio.Event()
-        self._reads: dict[str, _Read] = {}
+        self._reads: dict[str, dict[str, int]] = {}
+        """By holder: the streams that it writes and that are read here, each with its version."""
+        self._looks = itertools.count()
         self._busy = asyncio.Event()
         self._ended: int | None = None
         """How many sessions administrators had ended by the last look; None if it is not known."""
@@ -103,7 +104,9 @@ class Presence:
     @property
     def holder(self) -> str | None:
         """The name of this process's lock; None while it holds none."""
-        return next((held.holder for held in self._held.values()), None)
+        for held in self._held.values():
+            return held.holder
+        return None
 
     async def decided(self) -> None:
         """Return once it is known whether this process gets a lock, at the latest after
@@ -121,11 +124,18 @@ class Presence:
         self._busy.set()
 
     def saw(self, stream_id: str, head: Head | None, holder: str | None) -> None:
-        """Note the head that a read has shown, and the holder of an open version."""
-        if head is None or holder is None or head.lease_left <= 0 or holder == self.holder:
-            self._reads.pop(stream_id, None)
-        else:
-            self._reads[stream_id] = _Read(holder, WakeUp(stream_id, head.version, head.next_id))
+        """Note the head that a read has shown, and the holder of an open version; empty if it waits
+        for one.
+        """
+        if head is None or head.lease_left <= 0 or holder == self.holder:
+            holder = None
+        elif holder and self._reads.get(holder, {}).get(stream_id) == head.version:
+            # Nearly all polls of silent streams end here.
+            return
+        for streams in self._reads.values():
+            streams.pop(stream_id, None)
+        if head is not None and holder:
+            self._reads.setdefault(holder, {})[stream_id] = head.version
             self._busy.set()
 
     async def watch(
@@ -260,9 +270,15 @@ class Presence:
             pause = max(pause - (loop.time() - began), pause / 2)
 
     def _forget(self) -> None:
-        for stream_id in [*self._reads]:
-            if not any(watcher.is_reading(stream_id) for watcher in self._watchers):
-                del self._reads[stream_id]
+        look_at_all = next(self._looks) % LOOKS_AT_ALL == 0
+        for holder, streams in [*self._reads.items()]:
+            for stream_id in [*streams]:
+                if not any(watcher.is_reading(stream_id) for watcher in self._watchers):
+                    del streams[stream_id]
+                elif not look_at_all:
+                    break
+            if not streams:
+                del self._reads[holder]
 
     async def _look(self) -> None:
         before = self._ended
@@ -280,13 +296,14 @@ class Presence:
         else:
             return
         # Also where another process was the first: it may have no notifier that tells us.
-        for holder, wake_up in [*self._reads.values()]:
-            if holder in gone:
+        for holder in gone:
+            for stream_id, version in [*self._reads.get(holder, {}).items()]:
+                # Whatever chunks have come since: a tail may be past the head that was read here.
                 for watcher in self._watchers:
-                    watcher.on_wake_up(wake_up)
+                    watcher.on_wake_up(WakeUp(stream_id, version, MAX_VERSION))
 
     async def _gone(self) -> list[str]:
-        holders = [*{read.holder for read in self._reads.values()}]
+        holders = [*self._reads]
         session, held = next(iter(self._held.items()), (None, None))
         if held is None and not holders:
             return []

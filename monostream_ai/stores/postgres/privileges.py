@@ -7,12 +7,15 @@ from typing import Final
 from sqlalchemy import Connection, text
 
 from monostream_ai.errors import MissingPrivilege
-from monostream_ai.stores.sql.schema import metadata
+from monostream_ai.stores.postgres.connections import Statement
+from monostream_ai.stores.postgres.sessions import Session
+from monostream_ai.stores.sql.schema import metadata, stream_chunk, stream_version
 
 NEEDED: Final = {
     "stream_chunk": ("SELECT", "INSERT", "DELETE"),
     "stream_version": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "stream_request": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "monostream_message": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "monostream_schema": ("SELECT",),
     "monostream_timeline": ("SELECT", "INSERT"),
 }
@@ -23,7 +26,7 @@ NEEDED: Final = {
 _TABLES: Final = """
 SELECT c.oid, c.relname, c.relowner, n.oid AS namespace
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p') AND c.relname = ANY (CAST(:names AS text[]))
+ WHERE c.relkind IN ('r', 'p') AND c.relname IN (SELECT unnest(CAST(:names AS text[])))
    AND CASE WHEN CAST(:schema AS text) IS NULL THEN pg_table_is_visible(c.oid)
             ELSE n.nspname = :schema END
 """
@@ -64,6 +67,44 @@ SELECT DISTINCT format('GRANT %I TO %I', pg_get_userbyid(relowner), current_user
   FROM found WHERE NOT pg_has_role(relowner, 'USAGE')
 """  # noqa: S608  (only constants of this module are put into the text)
 )
+
+# Anybody who may connect may LISTEN and NOTIFY. A role that may not read all of `stream_chunk`
+# would learn chunks; one that may read the tokens in `writer`, and may not write, could seal chunks
+# of its own. Without tables, or with policies that hide rows, every role is such an outsider.
+_OUTSIDER = Statement(
+    f"""
+WITH found AS ({_TABLES}),
+tables AS (
+  SELECT chunks.oid AS chunks, versions.oid AS versions, chunks.namespace
+    FROM found AS chunks JOIN found AS versions ON versions.namespace = chunks.namespace
+    JOIN pg_class AS c ON c.oid = chunks.oid
+   WHERE chunks.relname = :chunks AND versions.relname = :versions
+     AND NOT c.relrowsecurity)
+SELECT r.rolname FROM pg_roles AS r LEFT JOIN tables ON true
+ WHERE r.rolcanlogin AND has_database_privilege(r.oid, current_database(), 'CONNECT')
+   AND NOT coalesce(
+     has_schema_privilege(r.oid, tables.namespace, 'USAGE')
+     AND has_table_privilege(r.oid, tables.chunks, 'SELECT')
+     AND (has_table_privilege(r.oid, tables.chunks, 'INSERT')
+          OR NOT has_column_privilege(r.oid, tables.versions, 'writer', 'SELECT')), false)
+ LIMIT 1
+"""  # noqa: S608  (only constants of this module are put into the text)
+)
+
+
+async def outsider(session: Session, schema: str | None, *, timeout: float) -> str | None:
+    """Return the name of a role that may hear wake-ups, and could learn or forge chunks by them;
+    None if there is none.
+
+    Raises:
+        TimeoutError: It took longer than `timeout` seconds.
+    """
+    names = [stream_chunk.name, stream_version.name]
+    parameters = {"schema": schema, "names": names, "chunks": names[0], "versions": names[1]}
+    arguments = _OUTSIDER.arguments(parameters)
+    for (role,) in await session.fetch(_OUTSIDER.sql, *arguments, timeout=timeout):
+        return str(role)
+    return None
 
 
 def missing_privilege(

@@ -59,7 +59,8 @@ SELECT head.version, CASE WHEN foreign_rows.id IS NULL THEN v.state ELSE 'open' 
        CASE WHEN foreign_rows.id IS NULL
             THEN date_part('epoch', {LAPSES} - clock_timestamp()) END AS lease_left,
        CASE WHEN foreign_rows.id IS NULL THEN v.opener END AS opener,
-       CASE WHEN foreign_rows.id IS NULL THEN v.deleted_to END AS deleted_to, head.first_id,
+       CASE WHEN foreign_rows.id IS NULL THEN v.deleted_to END AS deleted_to,
+       CASE WHEN foreign_rows.id IS NULL THEN v.writer END AS writer, head.first_id,
        CASE WHEN fit.n > 0 AND fit.size <= CAST(:max_bytes AS bigint)
                  AND fit.last = head.first_id + fit.n - 1
             THEN ARRAY({_PAGE.format(**_ASKED)})

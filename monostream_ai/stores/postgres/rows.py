@@ -38,6 +38,7 @@ def page_of(
     lease_left: float | None,
     opener: str | None,
     deleted_to: int | None,
+    writer: str | None,
     first: int,
     payloads: list[str] | None,
 ) -> Page:
@@ -51,6 +52,7 @@ def page_of(
         math.inf if lease_left is None else lease_left,
         opener,
         -1 if deleted_to is None else deleted_to,
+        writer,
     )
     return Page(head, first, payloads or [])
 

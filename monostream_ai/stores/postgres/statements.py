@@ -63,7 +63,8 @@ SELECT pg_try_advisory_xact_lock(CAST(:lock AS integer), hashtext(:stream)),
 #
 # `fenced` waits for an append in flight, which holds its row: once this returns, no append to an
 # older version can land. `mine` makes a repeated call with the same token harmless; `opener` keeps
-# that token even after `writer` was fenced.
+# that token even after `writer` was fenced. `repeated` locks the version before, so that it sees an
+# ending that is in flight.
 ACQUIRE = Statement(
     f"""
 WITH mine AS (
@@ -74,16 +75,21 @@ latest AS (
 before AS (
   SELECT CASE WHEN {STORED} THEN v.deleted_to ELSE v.version END AS deleted_to
     FROM stream_version AS v WHERE v.stream_id = :stream ORDER BY v.version DESC LIMIT 1),
+repeated AS (
+  SELECT 1 FROM stream_version AS v JOIN latest ON v.version = latest.version
+   WHERE v.stream_id = :stream AND {OPEN} AND v.stop_requested_at IS NULL
+     AND {LAPSES} <= clock_timestamp()
+     FOR NO KEY UPDATE OF v),
 opened AS (
   INSERT INTO stream_version (stream_id, version, writer, opener, state, next_id, lease_seconds,
                               lease_until, message_id, owner,
-                              attempt, metadata, created_at, attendant, holder,
+                              attempt, handovers, metadata, created_at, attendant, holder,
                               deleted_to)
   SELECT :stream, coalesce(CAST(:explicit AS bigint), coalesce(latest.version, -1) + 1),
          :writer, :writer, 'open', 0,
          CAST(:lease AS double precision), {_LEASE_END},
          CAST(:message_id AS text), CAST(:owner AS text),
-         CAST(:attempt AS integer), CAST(:metadata AS text),
+         CAST(:attempt AS integer), CAST(:handovers AS integer), CAST(:metadata AS text),
          clock_timestamp(),
          CASE WHEN CAST(:watched AS boolean) THEN :writer END, CAST(:holder AS text),
          (SELECT deleted_to FROM before)
@@ -92,6 +98,7 @@ opened AS (
      AND coalesce(latest.version, -1) < 9223372036854775807
      AND (CAST(:explicit AS bigint) IS NULL
           OR CAST(:explicit AS bigint) > coalesce(latest.version, -1))
+     AND (NOT CAST(:repeats AS boolean) OR EXISTS (SELECT 1 FROM repeated))
   ON CONFLICT DO NOTHING RETURNING version),
 asked AS (
   INSERT INTO stream_request (stream_id, version, request)
@@ -117,6 +124,11 @@ SELECT version, (SELECT count(*) FROM fenced) FROM opened UNION ALL SELECT versi
 #
 # LATERAL finds each version by its key. As a join, the plan that Postgres keeps for an empty table
 # compares every version of the batch with every row: 66 ms of CPU for 256 streams, not 3 ms.
+#
+# While a transaction holds an old snapshot, each append leaves a dead row under the key of its
+# version, before the living one. So `held` reads the index backwards: for a range, since an
+# equality would make the order meaningless to the planner. `head` finds the row by its place. If it
+# was updated between the snapshot and the lock, `head` misses it there, as if it were locked.
 APPEND = Statement(
     f"""
 WITH b AS (
@@ -125,11 +137,13 @@ WITH b AS (
                        CAST(:counts AS bigint[]), CAST(:closes AS boolean[]))
                 WITH ORDINALITY AS b (stream_id, version, writer, first_id, n, closes, place)),
 mine AS (
-  SELECT b.* FROM b CROSS JOIN LATERAL (
-    SELECT 1 FROM stream_version AS v
-     WHERE v.stream_id = b.stream_id AND v.version = b.version
-       AND v.writer = b.writer AND v.next_id = b.first_id
-       AND {OPEN} AND NOT EXISTS ({NEWER})
+  SELECT b.*, held.row_place FROM b CROSS JOIN LATERAL (
+    SELECT v.ctid AS row_place FROM stream_version AS v
+     WHERE v.stream_id = b.stream_id AND v.version BETWEEN b.version AND b.version
+       AND v.writer = b.writer AND v.next_id = b.first_id AND {OPEN}
+       AND NOT EXISTS (SELECT 1 FROM stream_version AS newer
+                        WHERE newer.stream_id = b.stream_id AND newer.version > b.version)
+     ORDER BY v.version DESC LIMIT 1
        FOR NO KEY UPDATE OF v SKIP LOCKED) AS held),
 head AS (
   UPDATE stream_version AS v
@@ -140,7 +154,8 @@ head AS (
          closed_at = CASE WHEN mine.closes THEN clock_timestamp() END,
          attended = CASE WHEN mine.closes THEN 0 ELSE v.attended END,
          attended_until = CASE WHEN mine.closes THEN NULL ELSE v.attended_until END
-    FROM mine WHERE v.stream_id = mine.stream_id AND v.version = mine.version
+    FROM mine
+   WHERE v.ctid = mine.row_place AND v.stream_id = mine.stream_id AND v.version = mine.version
   RETURNING mine.place, v.stream_id, v.version),
 landed AS (
   INSERT INTO stream_chunk (stream_id, version, id, chunk)
@@ -167,7 +182,8 @@ SELECT v.writer, v.state, v.next_id, v.stop_requested_at IS NOT NULL,
 # Renews the leases that are still held and returns their places, from 1.
 #
 # A locked row is skipped: an append holds it, which renews the lease itself. Waiting for it could
-# deadlock with a batch that locks the same rows in another order.
+# deadlock with a batch that locks the same rows in another order. A renewal that is late must not
+# touch a version that its publisher has left to wait.
 RENEW = Statement(
     f"""
 WITH mine AS (
@@ -177,7 +193,7 @@ WITH mine AS (
    CROSS JOIN LATERAL (
     SELECT 1 FROM stream_version AS v
      WHERE v.stream_id = m.stream_id AND v.version = m.version AND v.writer = m.writer
-       AND {OPEN} AND NOT EXISTS ({NEWER})
+       AND v.holder IS DISTINCT FROM '' AND {OPEN} AND NOT EXISTS ({NEWER})
        FOR NO KEY UPDATE OF v SKIP LOCKED) AS held)
 UPDATE stream_version AS v
    SET lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END},
@@ -191,21 +207,31 @@ UPDATE stream_version AS v
 # This stores a stop: with `:stop` a running lease is no obstacle, except that of an earlier stop.
 # Without `:stop` only a lapsed lease is taken. Replacing `writer` fences the publisher. A repeated
 # call by the same taker matches its own token.
+#
+# With `:waits` the version has an empty holder from then on, and is taken for an attempt whatever
+# its lease says. No process has this name, so none is found to be dead.
 CLAIM = Statement(
     f"""
 UPDATE stream_version AS v
-   SET writer = :writer, holder = CAST(:holder AS text),
+   SET writer = :writer,
+       holder = CASE WHEN CAST(:waits AS boolean) THEN '' ELSE CAST(:holder AS text) END,
        lease_seconds = CAST(:lease AS double precision), lease_until = {_LEASE_END},
        stop_requested_at = CASE WHEN CAST(:stop AS boolean)
                                 THEN coalesce(v.stop_requested_at, clock_timestamp())
                                 ELSE v.stop_requested_at END,
        attempt = coalesce(CAST(:attempt AS integer), v.attempt),
-       attended = CASE WHEN CAST(:attempt AS integer) IS NULL THEN v.attended ELSE 0 END,
-       attended_until = CASE WHEN CAST(:attempt AS integer) IS NULL THEN v.attended_until END
+       attended = CASE WHEN CAST(:attempt AS integer) IS NOT NULL THEN 0
+                       WHEN NOT CAST(:waits AS boolean) THEN v.attended
+                       WHEN v.holder = '' THEN coalesce(v.attended, 0)
+                            + CASE WHEN v.writer = :writer THEN 0 ELSE 1 END
+                       ELSE 0 END,
+       attended_until = CASE WHEN CAST(:attempt AS integer) IS NULL AND NOT CAST(:waits AS boolean)
+                             THEN v.attended_until END
  WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint)
    AND {OPEN} AND NOT EXISTS ({NEWER})
    AND (v.writer = :writer OR {LAPSES} <= clock_timestamp()
-        OR (CAST(:stop AS boolean) AND v.stop_requested_at IS NULL))
+        OR (CAST(:stop AS boolean) AND v.stop_requested_at IS NULL)
+        OR (CAST(:attempt AS integer) IS NOT NULL AND v.holder = ''))
    AND (v.writer = :writer OR CAST(:attempt AS integer) IS NULL
         OR (v.stop_requested_at IS NULL
             AND coalesce(v.attempt, 1) = CAST(:attempt AS integer) - 1))
@@ -214,14 +240,20 @@ RETURNING v.next_id
 )
 
 # Lets a held lease lapse now. `lease_seconds` goes to 0 as well, or a restart of the server would
-# revive the lease (see LAPSES).
+# revive the lease (see LAPSES). A repeated call counts no second handover, as the lease has lapsed.
 RELEASE = Statement(
     f"""
-UPDATE stream_version AS v SET lease_until = clock_timestamp(), lease_seconds = 0
+UPDATE stream_version AS v
+   SET handovers = coalesce(v.handovers, 0)
+                   + CAST(CAST(:handover AS boolean) AND {LAPSES} > clock_timestamp() AS integer),
+       lease_until = clock_timestamp(), lease_seconds = 0
  WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint)
    AND v.writer = :writer AND {OPEN}
 """
 )
+
+# Whether somebody looks after `v` some time; else it is not watched, or settled.
+_WATCHED: Final = "(v.attendant IS NOT NULL OR v.settler IS NOT NULL)"
 
 # The fields of VersionInfo after `next_id`.
 _INFO: Final = f"""
@@ -229,7 +261,9 @@ CAST(coalesce(extract(epoch FROM {LAPSES} - clock_timestamp()), 'Infinity') AS d
        AS lease_left, v.created_at, v.closed_at,
        CAST(extract(epoch FROM clock_timestamp() - v.closed_at) AS double precision) AS closed_for,
        v.stop_requested_at, v.message_id, v.owner, coalesce(v.attempt, 1) AS attempt, v.metadata,
-       coalesce(v.attended, 0) AS attended, v.abandoned_at
+       coalesce(v.attended, 0) AS attended, v.abandoned_at,
+       coalesce(v.handovers, 0) AS handovers,
+       coalesce({OPEN} AND v.holder = '', false) AS waiting, {_WATCHED} AS watched
 """
 
 # One version, the latest if `:version` is NULL. A version of another program has chunks and no
@@ -263,6 +297,24 @@ SELECT DISTINCT ON (v.stream_id) v.stream_id, v.version, v.state, v.next_id, {_I
 """
 )
 
+# The store's clock, for `Store.changes`.
+NOW = Statement("SELECT clock_timestamp()")
+
+# Open versions and those closed since, found by the two partial indexes on the state: with OR,
+# Postgres might take neither.
+CHANGES = Statement(
+    f"""
+SELECT v.stream_id, v.version, v.state, v.next_id, {_INFO}
+  FROM (SELECT * FROM stream_version AS v WHERE v.state = 'open' AND NOT EXISTS ({NEWER})
+        UNION ALL SELECT * FROM stream_version AS v
+         WHERE v.state = 'closed' AND v.closed_at >= CAST(:since AS timestamptz)) AS v
+ WHERE starts_with(v.stream_id, :prefix) AND {STORED}
+   AND (CAST(:after AS text) IS NULL
+        OR (v.stream_id, v.version) > (CAST(:after AS text), CAST(:number AS bigint)))
+ ORDER BY v.stream_id, v.version LIMIT :limit
+"""
+)
+
 # The versions of one stream, the newest first.
 VERSIONS = Statement(
     f"""
@@ -291,9 +343,6 @@ SELECT coalesce(v.request, r.request) FROM stream_version AS v
  WHERE v.stream_id = :stream AND v.version = CAST(:version AS bigint)
 """
 )
-
-# Whether somebody looks after `v` some time; else it is not watched, or settled.
-_WATCHED: Final = "(v.attendant IS NOT NULL OR v.settler IS NOT NULL)"
 
 # Whether `v` may be taken: it is lost or closed, and nobody attends to it.
 _FREE: Final = (

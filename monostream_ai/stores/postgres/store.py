@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Any, Final, Self
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -16,10 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from monostream_ai._backoff import Backoff
 from monostream_ai.errors import (
     MonostreamError,
+    NotLost,
     StoreUnavailable,
     VersionConflict,
 )
-from monostream_ai.interfaces import BackgroundErrors, Store, Watcher
+from monostream_ai.interfaces import BackgroundErrors, Messages, Store, Watcher
 from monostream_ai.stores.fencing import refusal
 from monostream_ai.stores.postgres import reads
 from monostream_ai.stores.postgres import statements as sql
@@ -27,6 +29,7 @@ from monostream_ai.stores.postgres.appends import LOCKED_TRIES, append_all
 from monostream_ai.stores.postgres.connections import DriverConnection
 from monostream_ai.stores.postgres.database import PostgresDatabase, checked_schema
 from monostream_ai.stores.postgres.engine import make_engine, require_asyncpg
+from monostream_ai.stores.postgres.messages import PostgresMessages
 from monostream_ai.stores.postgres.presence import Presence
 from monostream_ai.stores.postgres.pruning import prune
 from monostream_ai.stores.postgres.rows import lease_parameters, page_of
@@ -38,6 +41,7 @@ from monostream_ai.stores.sql.translation import (
 from monostream_ai.types import (
     MAX_VERSION,
     Append,
+    Changes,
     Lease,
     Opening,
     Page,
@@ -73,7 +77,7 @@ class PostgresStore(Store):
 
     Raises:
         InvalidEngine: The engine is not an async one of asyncpg.
-        InvalidSchema
+        InvalidSchema: `schema` is no name of a schema.
     """
 
     def __init__(
@@ -123,7 +127,7 @@ class PostgresStore(Store):
 
         Raises:
             InvalidURL: The URL has a parameter that cannot be served.
-            InvalidSchema
+            InvalidSchema: The URL's `schema` is no name of a schema.
         """
         address = read_url(url)
         schema = checked_schema(address.schema if schema is None else schema)
@@ -145,6 +149,20 @@ class PostgresStore(Store):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._database.address}>"
+
+    @property
+    def schema(self) -> str | None:
+        """The schema of the tables; None if the search path finds them."""
+        return self._database.schema
+
+    @property
+    def keeps_payloads(self) -> bool:
+        # A subclass that changes the call may encrypt them.
+        return type(self).append is PostgresStore.append
+
+    @property
+    def messages(self) -> Messages:
+        return PostgresMessages(self._database)
 
     async def setup(self) -> None:
         await self._database.setup()
@@ -190,6 +208,9 @@ class PostgresStore(Store):
                 return number
             if opened is not None:
                 ((latest,),) = await self._database.execute(sql.LATEST, {"stream": stream_id})
+                newest = -1 if latest is None else latest
+                if opening.repeats and (version is None or version > newest):
+                    raise NotLost(stream_id, newest)
                 if latest == MAX_VERSION or version is not None:
                     taken = latest if version is None else version
                     raise VersionConflict(stream_id, taken, latest)
@@ -283,7 +304,13 @@ class PostgresStore(Store):
         ]
 
     async def claim(
-        self, taker: Lease, *, lease: float, stop: bool, attempt: int | None = None
+        self,
+        taker: Lease,
+        *,
+        lease: float,
+        stop: bool,
+        attempt: int | None = None,
+        waits: bool = False,
     ) -> int | None:
         holder = self.presence.holder
         parameters = {
@@ -291,17 +318,19 @@ class PostgresStore(Store):
             "lease": lease,
             "stop": stop,
             "attempt": attempt,
+            "waits": waits,
             "holder": holder,
         }
         # A stop is stored here.
         rows = await self._database.execute(sql.CLAIM, parameters)
         if not rows:
             return None
-        await self._hold(taker, holder, lease)
+        if not waits:
+            await self._hold(taker, holder, lease)
         return int(rows[0][0])
 
-    async def release(self, lease: Lease) -> None:
-        await self._database.execute(sql.RELEASE, held_by(lease))
+    async def release(self, lease: Lease, *, handover: bool = False) -> None:
+        await self._database.execute(sql.RELEASE, {**held_by(lease), "handover": handover})
 
     async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
         rows = await self._database.execute(sql.INFO, {"stream": stream_id, "version": version})
@@ -312,6 +341,26 @@ class PostgresStore(Store):
             sql.STREAMS, {"prefix": prefix, "after": after, "limit": limit}
         )
         return [VersionInfo(**row) for row in rows]
+
+    async def changes(
+        self,
+        *,
+        prefix: str,
+        since: datetime | None,
+        after: tuple[str, int] | None,
+        limit: int,
+    ) -> Changes:
+        stream_id, number = after or (None, None)
+        parameters = {
+            "prefix": prefix,
+            "since": since,
+            "after": stream_id,
+            "number": number,
+            "limit": limit,
+        }
+        ((now,),) = await self._database.execute(sql.NOW, {})
+        rows = await self._database.execute(sql.CHANGES, parameters)
+        return Changes(now, [VersionInfo(**row) for row in rows])
 
     async def versions(
         self, stream_id: str, *, before: int | None, limit: int

@@ -5,6 +5,11 @@ This is the public path of both stores; they live in `stores.sqlite` and `stores
 
 from typing import TYPE_CHECKING, Any
 
+from monostream_ai._extras import needs
+
+with needs("sqlalchemy", "sqlite", "postgres", by=__name__):
+    import sqlalchemy as sqlalchemy
+
 from monostream_ai.stores.sql.schema import metadata, metadata_in
 
 if TYPE_CHECKING:

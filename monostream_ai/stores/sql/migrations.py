@@ -61,12 +61,15 @@ STEPS: Final = (
             ("stream_version", "attended_until", "instant"),
             ("stream_version", "abandoned_at", "instant"),
             ("stream_version", "deleted_to", "bigint"),
+            ("stream_version", "handovers", "integer"),
         ),
         statements=(
             "CREATE INDEX IF NOT EXISTS stream_version_attended "
             "ON stream_version (stream_id, version) WHERE attendant IS NOT NULL",
+            "CREATE INDEX IF NOT EXISTS monostream_message_latest "
+            "ON monostream_message (owner, stored_at)",
         ),
-        tables=("stream_request", "monostream_timeline"),
+        tables=("stream_request", "monostream_timeline", "monostream_message"),
     ),
 )
 

@@ -4,8 +4,9 @@ call `store.setup()`.
 `stream_chunk` has one row for each chunk. It is the table of the TypeScript package `monostream`,
 so both packages can read one database. Over there the chunk column is jsonb, which works here too,
 but refuses NUL and lone surrogates. `stream_version` has one row for each version, which every
-append rewrites. `stream_request` holds what is large and never changes. `monostream_schema` and
-`monostream_timeline` are about the database, not about streams.
+append rewrites. `stream_request` holds what is large and never changes. `monostream_message` keeps
+the histories of chats. `monostream_schema` and `monostream_timeline` are about the database, not
+about streams.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ stream_version = Table(
     # The token that looks after the version, from its opener on; NULL if it is not watched, or is
     # settled.
     Column("attendant", Text),
-    # The process that writes the version, where its death can be seen; NULL elsewhere.
+    # The process that writes the version, where its death can be seen; NULL elsewhere. Empty while
+    # the version waits for a process that goes on with it.
     Column("holder", Text),
     # How often somebody attended to the version, until when nobody else may, and when all gave up.
     Column("attended", Integer),
@@ -93,6 +95,8 @@ stream_version = Table(
     Column("abandoned_at", _Instant),
     # The newest version that was deleted before this one was opened.
     Column("deleted_to", BigInteger),
+    # How many attempts were given up on purpose, and not lost.
+    Column("handovers", Integer),
     sqlite_with_rowid=False,
     **_LEAVE_ROOM,
 )
@@ -103,6 +107,25 @@ stream_request = Table(
     Column("stream_id", Text, primary_key=True),
     Column("version", BigInteger, primary_key=True, autoincrement=False),
     Column("request", Text, nullable=False),
+)
+
+# The histories of chats, which are never pruned; see `ChatHistory`.
+message = Table(
+    "monostream_message",
+    metadata,
+    Column("stream_id", Text, primary_key=True),
+    Column("role", Text, primary_key=True),
+    # The SHA-256 of a long id, since Postgres puts at most 2,704 bytes into an index.
+    Column("message_id", Text, primary_key=True),
+    # The latest and the first turn that asked or wrote the message.
+    Column("version", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("owner", Text),
+    Column("message", Text().with_variant(postgresql.JSON(), "postgresql"), nullable=False),
+    Column("beginning", Text, nullable=False),
+    Column("stored_at", _Instant, nullable=False),
+    Index("monostream_message_latest", "owner", "stored_at"),
+    sqlite_with_rowid=False,
 )
 
 
@@ -159,4 +182,5 @@ REQUIRED_COLUMNS: Final = {
     stream_chunk.name: {"stream_id", "version", "id", "chunk"},
     stream_version.name: {column.name for column in stream_version.columns},
     stream_request.name: {column.name for column in stream_request.columns},
+    message.name: {column.name for column in message.columns},
 }

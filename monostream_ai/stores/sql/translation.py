@@ -62,6 +62,8 @@ def opening_parameters(stream_id: str, opening: Opening) -> dict[str, Any]:
         "message_id": opening.message_id,
         "owner": opening.owner,
         "attempt": opening.attempt,
+        "handovers": opening.handovers,
+        "repeats": opening.repeats,
         "request": opening.request,
         "metadata": opening.metadata,
         "watched": opening.watched,

@@ -54,7 +54,7 @@ class DatabaseFile:
 
     def lives(self, holder: str | None) -> bool:
         """Whether the process of this name may be alive; True if nothing is known."""
-        if self.presence is None or holder is None or holder == self.presence.holder:
+        if self.presence is None or not holder or holder == self.presence.holder:
             return True
         lives = self.presence.lives(holder)
         if lives:

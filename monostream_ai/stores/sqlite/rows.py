@@ -18,6 +18,7 @@ from monostream_ai.stores.sqlite import statements as sql
 from monostream_ai.types import Append, Head, Lease, Page, Position, StoredChunk, VersionInfo
 
 _INSTANTS: Final = ("created_at", "closed_at", "stop_requested_at", "abandoned_at")
+_BOOLEANS: Final = ("waiting", "watched")
 
 
 def append_all(
@@ -108,9 +109,10 @@ def read_infos(
     cursor = connection.execute(query, parameters)
     names = [column[0] for column in cursor.description]
     rows = [dict(zip(names, values, strict=True)) for values in cursor]
-    return [
-        VersionInfo(**{**row, **{name: _instant(row[name]) for name in _INSTANTS}}) for row in rows
-    ]
+    for row in rows:
+        row.update({name: _instant(row[name]) for name in _INSTANTS})
+        row.update({name: bool(row[name]) for name in _BOOLEANS})
+    return [VersionInfo(**row) for row in rows]
 
 
 def read_timeline(

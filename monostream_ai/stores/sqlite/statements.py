@@ -48,6 +48,13 @@ OPENED_BEFORE: Final = """
 SELECT version FROM stream_version WHERE stream_id = :stream AND opener = :writer
 """
 
+# Whether a version may be repeated: it is lost, and no stop was asked.
+REPEATABLE: Final = f"""
+SELECT 1 FROM stream_version
+ WHERE stream_id = :stream AND version = :latest AND state = 'open'
+   AND stop_requested_at IS NULL AND {LAPSES} <= {NOW}
+"""
+
 # Fences all versions of a stream. Runs in one transaction with OPEN, before it.
 FENCE: Final = """
 UPDATE stream_version SET writer = NULL, settler = NULL, attendant = NULL
@@ -57,10 +64,11 @@ UPDATE stream_version SET writer = NULL, settler = NULL, attendant = NULL
 OPEN: Final = f"""
 INSERT INTO stream_version (stream_id, version, writer, opener, state, next_id, lease_seconds,
                             lease_until, message_id, owner,
-                            attempt, metadata, created_at, attendant, holder, deleted_to)
+                            attempt, handovers, metadata, created_at, attendant, holder,
+                            deleted_to)
 VALUES (:stream, :version, :writer, :writer, 'open', 0, :lease,
         {NOW} + :lease, :message_id, :owner,
-        :attempt, :metadata, {NOW}, CASE WHEN :watched THEN :writer END, :holder,
+        :attempt, :handovers, :metadata, {NOW}, CASE WHEN :watched THEN :writer END, :holder,
         (SELECT CASE WHEN {_STORED} THEN deleted_to ELSE version END FROM stream_version
           WHERE stream_id = :stream ORDER BY version DESC LIMIT 1))
 """
@@ -104,8 +112,8 @@ INSERT INTO stream_chunk (stream_id, version, id, created_at, chunk) VALUES (?, 
 """
 
 HEAD: Final = f"""
-SELECT state, next_id, {LAPSES} - {NOW}, opener, coalesce(deleted_to, -1) FROM stream_version
- WHERE stream_id = ? AND version = ?
+SELECT state, next_id, {LAPSES} - {NOW}, opener, coalesce(deleted_to, -1), writer
+  FROM stream_version WHERE stream_id = ? AND version = ?
 """
 
 # The next id of a version that another program wrote, and that has no version row.
@@ -123,27 +131,35 @@ SELECT writer, state, next_id, stop_requested_at IS NOT NULL,
   FROM stream_version WHERE stream_id = :stream AND version = :version
 """
 
+# A renewal that is late must not touch a version that its publisher has left to wait.
 RENEW: Final = f"""
 UPDATE stream_version SET lease_seconds = :lease, lease_until = {NOW} + :lease
  WHERE stream_id = :stream AND version = :version AND writer = :writer AND state = 'open'
+   AND holder IS NOT ''
    AND NOT EXISTS (SELECT 1 FROM stream_version WHERE stream_id = :stream AND version > :version)
 """
 
 # Takes an open version from its publisher. This stores a stop: with `:stop` a running lease is no
 # obstacle, except that of an earlier stop. Without `:stop` only a lapsed lease is taken. Replacing
 # `writer` fences the publisher. A repeated call by the same taker matches its own token.
+#
+# With `:waits` the version has an empty holder from then on, and is taken for an attempt whatever
+# its lease says.
 CLAIM: Final = f"""
 UPDATE stream_version
-   SET writer = :writer, holder = :holder,
+   SET writer = :writer, holder = CASE WHEN :waits THEN '' ELSE :holder END,
        lease_seconds = :lease, lease_until = {NOW} + :lease,
        stop_requested_at = CASE WHEN :stop THEN coalesce(stop_requested_at, {NOW})
                                 ELSE stop_requested_at END,
        attempt = coalesce(:attempt, attempt),
-       attended = CASE WHEN :attempt IS NULL THEN attended ELSE 0 END,
-       attended_until = CASE WHEN :attempt IS NULL THEN attended_until END
+       attended = CASE WHEN :attempt IS NOT NULL THEN 0 WHEN NOT :waits THEN attended
+                       WHEN holder = '' THEN coalesce(attended, 0) + (writer IS NOT :writer)
+                       ELSE 0 END,
+       attended_until = CASE WHEN :attempt IS NULL AND NOT :waits THEN attended_until END
  WHERE stream_id = :stream AND version = :version AND state = 'open'
    AND NOT EXISTS (SELECT 1 FROM stream_version WHERE stream_id = :stream AND version > :version)
-   AND (writer = :writer OR {LAPSES} <= {NOW} OR (:stop AND stop_requested_at IS NULL))
+   AND (writer = :writer OR {LAPSES} <= {NOW} OR (:stop AND stop_requested_at IS NULL)
+        OR (:attempt IS NOT NULL AND holder = ''))
    AND (writer = :writer OR :attempt IS NULL
         OR (stop_requested_at IS NULL AND coalesce(attempt, 1) = :attempt - 1))
 """
@@ -152,17 +168,22 @@ NEXT_ID: Final = """
 SELECT next_id FROM stream_version WHERE stream_id = :stream AND version = :version
 """
 
-# Lets a held lease lapse now.
+# Lets a held lease lapse now. A repeated call counts no second handover, as the lease has lapsed.
 RELEASE: Final = f"""
-UPDATE stream_version SET lease_until = {NOW}
+UPDATE stream_version
+   SET handovers = coalesce(handovers, 0) + (:handover AND lease_until > {NOW}), lease_until = {NOW}
  WHERE stream_id = :stream AND version = :version AND writer = :writer AND state = 'open'
 """
+
+# Whether somebody looks after the version `v` some time; else it is not watched, or settled.
+_WATCHED: Final = "(attendant IS NOT NULL OR settler IS NOT NULL)"
 
 # The fields of VersionInfo, by name.
 _FIELDS: Final = f"""
 stream_id, version, state, next_id, {LAPSES} - {NOW} AS lease_left, created_at, closed_at,
        {NOW} - closed_at AS closed_for, stop_requested_at, message_id, owner, attempt, metadata,
-       coalesce(attended, 0) AS attended, abandoned_at
+       coalesce(attended, 0) AS attended, abandoned_at, coalesce(handovers, 0) AS handovers,
+       coalesce(state = 'open' AND holder = '', 0) AS waiting, {_WATCHED} AS watched
 """
 _INFO: Final = f"SELECT {_FIELDS} FROM stream_version AS v"
 
@@ -178,6 +199,21 @@ STREAMS: Final = f"""
  ORDER BY stream_id LIMIT :limit
 """
 
+# Open versions and those closed since, found by the two partial indexes on the state: with OR,
+# SQLite would take neither. CROSS JOIN keeps it from reading the other table first.
+CHANGES: Final = f"""
+SELECT {_FIELDS}
+  FROM (SELECT stream_id AS changed, version AS number FROM stream_version AS v
+         WHERE state = 'open' AND NOT EXISTS (SELECT 1 FROM stream_version AS n
+                WHERE n.stream_id = v.stream_id AND n.version > v.version)
+        UNION ALL SELECT stream_id, version FROM stream_version
+         WHERE state = 'closed' AND closed_at >= :since)
+ CROSS JOIN stream_version AS v ON v.stream_id = changed AND v.version = number
+ WHERE substr(stream_id, 1, length(:prefix)) = :prefix AND {_STORED}
+   AND (:after IS NULL OR (stream_id, version) > (:after, :number))
+ ORDER BY stream_id, version LIMIT :limit
+"""
+
 VERSIONS: Final = f"""
 {_INFO} WHERE stream_id = :stream AND (:before IS NULL OR version < :before) AND {_STORED}
  ORDER BY version DESC LIMIT :limit
@@ -189,9 +225,6 @@ SELECT id, created_at, length(CAST(chunk AS blob)) FROM stream_chunk
  WHERE stream_id = ? AND version = ? AND id >= ?
  ORDER BY id LIMIT ?
 """
-
-# Whether somebody looks after the version `v` some time; else it is not watched, or settled.
-_WATCHED: Final = "(attendant IS NOT NULL OR settler IS NOT NULL)"
 
 # Whether the version `v` may be taken: it is lost or closed, and nobody attends to it.
 _FREE: Final = f"{LAPSES} <= {NOW} AND coalesce(attended_until, 0) <= {NOW}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Self
 
 from sqlalchemy import URL, make_url
@@ -20,13 +21,15 @@ from monostream_ai.errors import (
     InvalidURL,
     LogHeld,
     MonostreamError,
+    NotLost,
     VersionConflict,
 )
-from monostream_ai.interfaces import Store
+from monostream_ai.interfaces import Messages, Store
 from monostream_ai.stores.sql.migrations import upgrade
 from monostream_ai.stores.sql.translation import held_by, opening_parameters
 from monostream_ai.stores.sqlite import statements as sql
 from monostream_ai.stores.sqlite.file import DatabaseFile
+from monostream_ai.stores.sqlite.messages import SQLiteMessages
 from monostream_ai.stores.sqlite.pruning import prune
 from monostream_ai.stores.sqlite.rows import (
     append_all,
@@ -41,6 +44,7 @@ from monostream_ai.stores.sqlite.thread import SQLiteSchema, SQLiteThread
 from monostream_ai.types import (
     MAX_VERSION,
     Append,
+    Changes,
     Lease,
     Opening,
     Page,
@@ -111,6 +115,10 @@ class SQLiteStore(Store):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._engine.url.database}>"
 
+    @property
+    def messages(self) -> Messages:
+        return SQLiteMessages(self._writer, self._reader)
+
     async def setup(self) -> None:
         await self._writer.write(lambda connection: upgrade(SQLiteSchema(connection)))
 
@@ -128,6 +136,10 @@ class SQLiteStore(Store):
             newest = -1 if latest is None else latest
             if newest == MAX_VERSION or (version is not None and version <= newest):
                 raise VersionConflict(stream_id, newest if version is None else version, newest)
+            if opening.repeats:
+                before = {"stream": stream_id, "latest": newest}
+                if connection.execute(sql.REPEATABLE, before).fetchone() is None:
+                    raise NotLost(stream_id, newest)
             number = newest + 1 if version is None else version
             # Older versions are fenced in the transaction that opens the new one.
             connection.execute(sql.FENCE, parameters)
@@ -191,9 +203,21 @@ class SQLiteStore(Store):
         )
 
     async def claim(
-        self, taker: Lease, *, lease: float, stop: bool, attempt: int | None = None
+        self,
+        taker: Lease,
+        *,
+        lease: float,
+        stop: bool,
+        attempt: int | None = None,
+        waits: bool = False,
     ) -> int | None:
-        parameters = {**held_by(taker), "lease": lease, "stop": stop, "attempt": attempt}
+        parameters = {
+            **held_by(taker),
+            "lease": lease,
+            "stop": stop,
+            "attempt": attempt,
+            "waits": waits,
+        }
 
         def work(connection: sqlite3.Connection) -> int | None:
             # A stop is stored here.
@@ -205,8 +229,9 @@ class SQLiteStore(Store):
 
         return await self._writer.write(work)
 
-    async def release(self, lease: Lease) -> None:
-        await self._writer.write(lambda connection: connection.execute(sql.RELEASE, held_by(lease)))
+    async def release(self, lease: Lease, *, handover: bool = False) -> None:
+        parameters = {**held_by(lease), "handover": handover}
+        await self._writer.write(lambda connection: connection.execute(sql.RELEASE, parameters))
 
     async def info(self, stream_id: str, version: int | None = None) -> VersionInfo | None:
         return await self._reader.run(lambda connection: read_info(connection, stream_id, version))
@@ -216,6 +241,29 @@ class SQLiteStore(Store):
         return await self._reader.run(
             lambda connection: read_infos(connection, sql.STREAMS, parameters)
         )
+
+    async def changes(
+        self,
+        *,
+        prefix: str,
+        since: datetime | None,
+        after: tuple[str, int] | None,
+        limit: int,
+    ) -> Changes:
+        stream_id, number = after or (None, None)
+        parameters = {
+            "prefix": prefix,
+            "since": None if since is None else since.timestamp(),
+            "after": stream_id,
+            "number": number,
+            "limit": limit,
+        }
+
+        def work(connection: sqlite3.Connection) -> Changes:
+            now = datetime.now(UTC)
+            return Changes(now, read_infos(connection, sql.CHANGES, parameters))
+
+        return await self._reader.run(work)
 
     async def versions(
         self, stream_id: str, *, before: int | None, limit: int
@@ -289,6 +337,16 @@ class SQLiteStore(Store):
         return await self._writer.write(
             lambda connection: prune(connection, older_than=older_than, limit=limit)
         )
+
+    @property
+    def log(self) -> str | None:
+        """The path of the write-ahead log, once the store has read or written."""
+        return self._file.log
+
+    @property
+    def commits(self) -> int:
+        """Twice the commits of this store, and one more during a commit."""
+        return self._writer.commits
 
     def somebody_died(self) -> bool:
         """Whether a process has died since the last call that wrote a version read here."""

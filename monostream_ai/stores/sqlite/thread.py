@@ -69,6 +69,8 @@ class SQLiteThread:
 
     def __init__(self, engine: AsyncEngine, file: DatabaseFile) -> None:
         self.log = WriteAheadLog(file, BUSY_TIMEOUT)
+        self.commits = 0
+        """Twice the commits of this connection, and one more during a commit."""
         self._engine = engine
         self._file = file
         self._connection: AsyncConnection | None = None
@@ -106,7 +108,11 @@ class SQLiteThread:
                 result = work(connection)
                 # Behind the wait for the lock: nothing is acknowledged in a file that is gone.
                 self._file.check()
-                connection.execute("COMMIT")
+                self.commits += 1
+                try:
+                    connection.execute("COMMIT")
+                finally:
+                    self.commits += 1
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")

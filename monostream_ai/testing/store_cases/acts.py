@@ -148,10 +148,11 @@ class StoreActs:
         stop: bool = False,
         seconds: float = LONG,
         attempt: int | None = None,
+        waits: bool = False,
     ) -> Lease:
         """Claim a version, and fail unless the claim succeeded."""
         taker = lease._replace(token=new_token())
-        claimed = await store.claim(taker, lease=seconds, stop=stop, attempt=attempt)
+        claimed = await store.claim(taker, lease=seconds, stop=stop, attempt=attempt, waits=waits)
         assert claimed is not None
         return taker
 

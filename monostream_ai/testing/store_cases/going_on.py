@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from monostream_ai.errors import Fenced
+import pytest
+
+from monostream_ai.errors import Fenced, NotLost, VersionConflict
 from monostream_ai.interfaces import Store
 from monostream_ai.testing.store_cases.acts import LONG, SHORT, StoreActs, new_token
 from monostream_ai.types import Lease, Opening
@@ -62,6 +64,63 @@ class GoingOnCases(StoreActs):
             dead = await self.taken(store, lease, seconds=SHORT, attempt=attempt)
             assert (await self.info(store, lease)).attempt == attempt
             await self.lapse(store, dead)
+
+    async def test_a_handover_is_counted_once(self, store: Store, peer: Store) -> None:
+        lease = await self.acquire(store, "s")
+        await store.release(lease._replace(token=new_token()), handover=True)
+        for each in (store, peer):
+            await each.release(lease, handover=True)
+        assert (await self.info(peer, lease)).handovers == 1
+        for attempt, handover, counted in ((2, False, 1), (3, True, 2)):
+            successor = await self.taken(store, lease, attempt=attempt)
+            await store.release(successor, handover=handover)
+            info = await self.info(store, lease)
+            assert (info.attempt, info.handovers) == (attempt, counted)
+
+    async def test_a_version_whose_lease_has_lapsed_is_not_handed_over(self, store: Store) -> None:
+        lease = await self.acquire(store, "s")
+        dead = await self.taken(store, lease, stop=True, seconds=SHORT)
+        await self.lapse(store, dead)
+        await store.release(dead, handover=True)
+        assert (await self.info(store, lease)).handovers == 0
+
+    async def test_a_repetition_knows_the_handovers_before_it(self, store: Store) -> None:
+        opening = Opening(new_token(), LONG, attempt=4, handovers=2)
+        lease = Lease("s", await store.acquire("s", None, opening), opening.token)
+        assert (await self.info(store, lease)).handovers == 2
+
+    async def test_only_a_lost_version_is_repeated(self, store: Store, peer: Store) -> None:
+        await self.acquire(store, "living")
+        await self.closed_version(store, "closed")
+        stopped = await self.acquire(store, "stopped")
+        await self.lapse(store, await self.taken(store, stopped, stop=True, seconds=SHORT))
+        for stream_id in ("living", "closed", "stopped", "unknown"):
+            for version in (None, 1):
+                opening = Opening(new_token(), LONG, attempt=2, repeats=True)
+                with pytest.raises(NotLost):
+                    await peer.acquire(stream_id, version, opening)
+        assert (await self.info(store, stopped)).version == 0
+        lost = await self._broken_off(store, "lost", "0")
+        opening = Opening(new_token(), LONG, attempt=2, repeats=True)
+        for each in (store, peer):
+            assert await each.acquire("lost", 1, opening) == 1
+        assert isinstance(await self.append(store, lost, 1, '"late"'), Fenced)
+        with pytest.raises(VersionConflict):
+            await peer.acquire("lost", 1, Opening(new_token(), LONG, attempt=2, repeats=True))
+
+    async def test_a_version_that_ends_just_then_is_not_repeated(
+        self, store: Store, peer: Store
+    ) -> None:
+        for number in range(20):
+            lease = await self._broken_off(store, f"s{number}", "0")
+            opening = Opening(new_token(), LONG, attempt=2, repeats=True)
+            verdict, opened = await asyncio.gather(
+                self.append(store, lease, 1, '"last"', closes=True),
+                peer.acquire(lease.stream_id, 1, opening),
+                return_exceptions=True,
+            )
+            assert isinstance(opened, NotLost) if verdict is None else opened == 1
+            assert verdict is None or isinstance(verdict, Fenced)
 
     async def test_nobody_goes_on_with_a_living_or_stopped_version(self, store: Store) -> None:
         living = await self.acquire(store, "living")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
 from monostream_ai.interfaces import Store
 from monostream_ai.testing.store_cases.acts import LONG, MIB, SHORT, StoreActs, numbered
-from monostream_ai.types import Position
+from monostream_ai.types import Lease, Position, new_token
 
 
 class ReadCases(StoreActs):
@@ -30,6 +31,19 @@ class ReadCases(StoreActs):
         assert page.head is not None
         assert 0 < page.head.lease_left <= LONG
         assert (page.first, list(page.payloads)) == (0, [])
+
+    async def test_a_head_names_the_token_that_may_write_or_none(
+        self, store: Store, peer: Store
+    ) -> None:
+        lease = await self.acquire(store, "s")
+        for page in (await self.page(peer, "s"), await self.page(store, "s")):
+            assert page.head is not None
+            assert page.head.writer in (lease.token, None)
+        taker = Lease("s", lease.version, new_token())
+        assert await store.claim(taker, lease=LONG, stop=True) == 0
+        page = await self.page(peer, "s")
+        assert page.head is not None
+        assert page.head.writer in (taker.token, None)
 
     async def test_a_lapsed_lease_shows_in_the_head(self, store: Store) -> None:
         lease = await self.acquire(store, "s", lease=SHORT)
@@ -247,3 +261,53 @@ class HistoryCases(StoreActs):
             1,
             2,
         ]
+
+
+class ChangesCases(StoreActs):
+    """The store lists the open versions, and those that were closed since a time."""
+
+    async def _changes(
+        self, store: Store, since: datetime | None = None, *, prefix: str = ""
+    ) -> list[tuple[str, int, str]]:
+        found = await store.changes(prefix=prefix, since=since, after=None, limit=10)
+        return [(info.stream_id, info.version, info.state) for info in found.versions]
+
+    async def test_open_versions_are_listed_until_they_are_closed_or_superseded(
+        self, store: Store, peer: Store
+    ) -> None:
+        old = await self.acquire(store, "s")
+        await self.acquire(store, "t")
+        await self.acquire(peer, "s")
+        assert await self._changes(peer) == [("s", old.version + 1, "open"), ("t", 0, "open")]
+        await self.closed_version(store, "s", "0")
+        assert await self._changes(peer) == [("t", 0, "open")]
+        await store.delete("t")
+        assert await self._changes(peer) == []
+
+    async def test_versions_closed_since_are_listed(self, store: Store, peer: Store) -> None:
+        await self.closed_version(store, "s", "0")
+        # Instants are of the real clock, whatever clock judges leases.
+        await asyncio.sleep(0.02)
+        between = (await peer.changes(prefix="", since=None, after=None, limit=1)).now
+        await asyncio.sleep(0.02)
+        await self.closed_version(store, "t", "0")
+        assert await self._changes(peer, between) == [("t", 0, "closed")]
+        assert await self._changes(peer, between - timedelta(minutes=1)) == [
+            ("s", 0, "closed"),
+            ("t", 0, "closed"),
+        ]
+
+    async def test_a_prefix_of_changes_means_itself(self, store: Store) -> None:
+        for stream_id in ("a%", "a_", "aa", "A%"):
+            await self.acquire(store, stream_id)
+        assert await self._changes(store, prefix="a%") == [("a%", 0, "open")]
+
+    async def test_changes_are_read_in_pages(self, store: Store) -> None:
+        for number in range(5):
+            await self.acquire(store, f"s{number}")
+        after, seen = None, []
+        while page := (await store.changes(prefix="s", since=None, after=after, limit=2)).versions:
+            assert len(page) <= 2
+            seen += [info.stream_id for info in page]
+            after = page[-1].stream_id, page[-1].version
+        assert seen == [f"s{number}" for number in range(5)]

@@ -27,6 +27,19 @@ class WatchCases(StoreActs):
         found = await store.unattended(prefix=prefix, limit=100)
         return sorted((info.stream_id, info.version, info.state) for info in found)
 
+    async def test_a_version_is_watched_until_it_is_settled(
+        self, store: Store, peer: Store
+    ) -> None:
+        lease = await self._watched(store, "s")
+        assert (await self.info(peer, lease)).watched
+        await self.write(store, lease, 0, "0", closes=True)
+        assert (await self.info(peer, lease)).watched
+        taker = lease._replace(token=new_token())
+        assert await store.attend(taker, lease=LONG) == 1
+        await store.settle(taker)
+        assert not (await self.info(peer, lease)).watched
+        assert not (await self.info(peer, await self.acquire(store, "s"))).watched
+
     async def test_streams_are_listed_with_their_latest_version(
         self, store: Store, peer: Store
     ) -> None:
