@@ -19,7 +19,6 @@ from monostream_ai.recording.model_output import ModelOutput, ResponseFailed, Tr
 from monostream_ai.recording.streams import Stream
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.file_hook import Files
-from monostream_ai.ui_messages.unread import Unread
 
 __all__ = ["Capture", "ResponseFailed", "TruncatedStream", "capture", "consume"]
 
@@ -83,7 +82,7 @@ class AgentsMapper:
         self._responses = EventMapper(
             recording, encrypted_reasoning=encrypted_reasoning, other_items=False
         )
-        self._unread = Unread(recording.builder, "openai-agents")
+        self._unread = recording.unread("openai-agents")
         self._agent: str | None = None
         self._begun = False
 

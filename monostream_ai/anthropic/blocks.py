@@ -34,12 +34,19 @@ class _Block:
     given: Any
     state: dict[str, Any] = field(default_factory=dict)
     call: StreamedCall | None = None
+    begun_whole: bool = False
+    """Whether the input of the call came with its beginning."""
     unread: list[Any] = field(default_factory=list)
     unknown: bool = False
 
     @property
     def kind(self) -> str:
         return get_text(self.given, "type")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether another block ends this one, for servers that do not say when it stops."""
+        return self.call is None or self.call.whole
 
     def text(self, source: Any, key: str) -> str:
         """Return the text under a key; a value of any other shape is kept as it is."""
@@ -52,7 +59,10 @@ class _Block:
 
 
 class Blocks:
-    """Maps the blocks of one message; they come one after another."""
+    """Maps the blocks of one message.
+
+    They come one after another, but some servers send the inputs of several calls at once.
+    """
 
     def __init__(self, recording: Recording, output: ModelOutput, unread: Unread) -> None:
         self._recording = recording
@@ -62,9 +72,11 @@ class Blocks:
 
     def start(self, index: int | None, given: Any) -> list[Chunk]:
         """Begin a block, with the content that it has already."""
-        chunks, kind = self.end(), get_text(given, "type")
+        kind = get_text(given, "type")
         if kind.endswith(RESULT):
-            return [*chunks, *self._result(given)]
+            return [*self.end(), *self._result(given)]
+        ended = [each for each, block in self._open.items() if each == index or block.is_whole]
+        chunks = [chunk for each in ended for chunk in self.stop(each)]
         block = self._open[index] = _Block(given)
         if kind in CALLS:
             return [*chunks, *self._call(block)]
@@ -133,11 +145,13 @@ class Blocks:
         return []
 
     def _json(self, index: int | None, block: _Block, delta: Any) -> list[Chunk]:
-        return (
-            []
-            if block.call is None
-            else self._output.extend(block.call, block.text(delta, "partial_json"))
-        )
+        text = block.text(delta, "partial_json")
+        if block.call is None or not text:
+            return []
+        if block.begun_whole:
+            # It is repeated in pieces.
+            block.call.arguments, block.begun_whole = "", False
+        return self._output.extend(block.call, text)
 
     def _citation(self, index: int | None, block: _Block, delta: Any) -> list[Chunk]:
         return self._cite(block, get(delta, "citation"))
@@ -155,9 +169,10 @@ class Blocks:
         call = block.call = StreamedCall(
             get_text(block.given, "id"),
             tool_name(block.given),
-            encode_json(given) if given else "",
+            given if isinstance(given, str) else encode_json(given) if given else "",
             provider_executed=is_by_provider(block.given),
         )
+        block.begun_whole = bool(given)
         return self._output.announce(call)
 
     def _whole_call(self, block: _Block, call: StreamedCall) -> list[Chunk]:

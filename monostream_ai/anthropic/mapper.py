@@ -17,7 +17,6 @@ from monostream_ai.recording.message import Recording
 from monostream_ai.recording.model_output import ModelOutput, ResponseFailed
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.texts import REFUSED_TEXT
-from monostream_ai.ui_messages.unread import Unread
 
 _REPEATS: Final = frozenset(
     {"ping", "text", "thinking", "signature", "input_json", "citation", "compaction"}
@@ -33,7 +32,7 @@ class AnthropicMapper:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._unread = Unread(recording.builder, "anthropic")
+        self._unread = recording.unread("anthropic")
         self._message_id: str | None = None
         self._begin()
 
@@ -53,6 +52,7 @@ class AnthropicMapper:
         self._blocks = Blocks(self._recording, self.output, self._unread)
         self._usage: dict[str, Any] = {}
         self._reason = ""
+        self._told: dict[str, Any] = {}
 
     def _started(self, event: Any) -> list[Chunk]:
         message = get(event, "message")
@@ -69,6 +69,8 @@ class AnthropicMapper:
         chunks = self._recording.builder.start_step()
         self._use(get(message, "usage"))
         self._reason = get_text(message, "stop_reason")
+        self._told = {"responseId": message_id} if message_id else {}
+        self._use_container(get(message, "container"))
         # Calls that a running program makes come with the beginning.
         for block in get_list(message, "content"):
             chunks += [*self._blocks.start(None, block), *self._blocks.end()]
@@ -86,6 +88,7 @@ class AnthropicMapper:
     def _delta(self, event: Any) -> list[Chunk]:
         delta = get(event, "delta")
         chunks = self._use(get(event, "usage"))
+        self._use_container(get(delta, "container"))
         reason = get_text(delta, "stop_reason")
         return [*chunks, *self._finish(reason, get(delta, "stop_details"))] if reason else chunks
 
@@ -107,6 +110,12 @@ class AnthropicMapper:
             self._usage |= {name: count for name, count in given.items() if count is not None}
         return self.output.use(usage_of(self._usage))
 
+    def _use_container(self, given: Any) -> None:
+        """Take the container of code execution, which the next request has to name."""
+        if container_id := get_text(given, "id"):
+            expires = to_json(get(given, "expires_at"))
+            self._told["container"] = {"id": container_id, "expiresAt": expires}
+
     def _finish(self, reason: str, details: Any) -> list[Chunk]:
         if self.output.complete:
             return []
@@ -117,8 +126,7 @@ class AnthropicMapper:
             chunks += self.output.refusal(
                 "refusal", f"{REFUSED_TEXT} ({why})" if why else REFUSED_TEXT
             )
-        told = {"responseId": self._message_id} if self._message_id else {}
-        return [*chunks, *self.output.finish(reason, **told)]
+        return [*chunks, *self.output.finish(reason, **self._told)]
 
 
 _EFFECTS: Final[Mapping[str, Callable[[AnthropicMapper, Any], list[Chunk]]]] = {

@@ -9,9 +9,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from monostream_ai.ui_messages.model_contents import (
-    ProviderCall,
-)
+from monostream_ai.ui_messages.model_contents import ProviderCall
+
+_ID: Final = "srvtoolu_"
+_MCP_ID: Final = "mcptoolu_"
+"""Beginnings of the ids that Anthropic gives to the calls it runs. It refuses any other."""
 
 _CODE: Final = "code_execution"
 _CODE_TOOLS: Final = frozenset({"bash_code_execution", "text_editor_code_execution"})
@@ -20,28 +22,28 @@ _TOOL_SEARCH: Final = "tool_search_tool"
 
 
 def sent_back(call: ProviderCall, state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the blocks of a call and its result.
+    """Return the blocks of a call and its result; none for a call of another provider.
 
     Args:
         state: Values of the call's `providerMetadata.anthropic`.
     """
-    if state.get("type") == "mcp-tool-use":
+    if state.get("type") == "mcp-tool-use" and call.call_id.startswith(_MCP_ID):
         return _by_mcp_server(call, state)
+    if not call.call_id.startswith(_ID):
+        return []
     name, given = call.name, dict(call.arguments)
     inner = given.get("type")
     if name == _CODE and inner in (*_CODE_TOOLS, _BY_CODE):
         del given["type"]
         name = _CODE if inner == _BY_CODE else str(inner)
     kind = _TOOL_SEARCH if name.startswith(_TOOL_SEARCH) else name
-    return [
-        {"type": "server_tool_use", "id": call.call_id, "name": name, "input": given}
-        | caller_of(state),
-        {
-            "type": f"{kind.removesuffix('_tool')}_tool_result",
-            "tool_use_id": call.call_id,
-            "content": _content(call, kind),
-        },
-    ]
+    block = {"type": "server_tool_use", "id": call.call_id, "name": name, "input": given}
+    result = {
+        "type": f"{kind.removesuffix('_tool')}_tool_result",
+        "tool_use_id": call.call_id,
+        "content": _content(call, kind),
+    }
+    return [block | caller_of(state), *([] if call.waiting else [result])]
 
 
 def caller_of(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,22 +53,20 @@ def caller_of(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_mcp_server(call: ProviderCall, state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    content = _parsed(call.output) if call.failed else call.output
-    return [
-        {
-            "type": "mcp_tool_use",
-            "id": call.call_id,
-            "name": call.name,
-            "server_name": state.get("serverName"),
-            "input": call.arguments,
-        },
-        {
-            "type": "mcp_tool_result",
-            "tool_use_id": call.call_id,
-            "is_error": call.failed,
-            "content": content,
-        },
-    ]
+    block = {
+        "type": "mcp_tool_use",
+        "id": call.call_id,
+        "name": call.name,
+        "server_name": state.get("serverName"),
+        "input": call.arguments,
+    }
+    result = {
+        "type": "mcp_tool_result",
+        "tool_use_id": call.call_id,
+        "is_error": call.failed,
+        "content": _parsed(call.output) if call.failed else call.output,
+    }
+    return [block] if call.waiting else [block, result]
 
 
 def _content(call: ProviderCall, kind: str) -> Any:

@@ -8,6 +8,7 @@ Source: anthropic-sdk-python 2.14.0, types/message_param.py.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, Unpack
 
@@ -19,19 +20,18 @@ from monostream_ai.ui_messages.model_contents import (
     ApprovalAnswer,
     Content,
     FileInput,
+    ModelFile,
     ProviderCall,
     StatedText,
     Step,
     add_turn,
 )
-from monostream_ai.ui_messages.model_input import (
-    InputOptions,
-    read_model_input,
-)
+from monostream_ai.ui_messages.model_input import InputOptions, read_model_input
 
 Item: TypeAlias = dict[str, Any]
 
 IMAGES: Final = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
+_NO_ID: Final = re.compile(r"[^a-zA-Z0-9_-]")
 PDF: Final = "application/pdf"
 
 
@@ -43,9 +43,11 @@ def to_anthropic_messages(
     Each step of an assistant message becomes one assistant message, and the results of its calls a
     user message after it; images and PDF documents in a result follow its text. Thinking goes back
     with its signature, or redacted; without either it is left out, as the API refuses it. Calls of
-    server tools go back with their results, and texts with their citations. Left out are calls
-    without a result, sources, and parts of unknown types. Messages of one role that follow each
-    other become one.
+    server tools go back with their results, and texts with their citations. A call without a result
+    that ends the conversation, as of a paused turn, goes back too, and the API goes on with it. A
+    file in an answer becomes a short text that names it, since only a user's messages may hold one.
+    Left out are other calls without a result, sources, and parts of unknown types. Messages of one
+    role that follow each other become one.
 
     Args:
         ui_messages: `UIMessage`s as JSON: `{id, role, parts}`. They come from a client, so trust
@@ -70,26 +72,38 @@ def to_anthropic_messages(
             "pass your instructions as system="
         )
     messages: list[Item] = []
-    for said in read_model_input(ui_messages, **options, whole=True):
+    conversation = list(read_model_input(ui_messages, **options, whole=True))
+    for said in conversation:
         if isinstance(said, Step):
-            for role, blocks in _step(said):
+            for role, blocks in _step(said, last=said is conversation[-1]):
                 add_turn(messages, role, "content", blocks)
         else:
             add_turn(messages, "user", "content", [_content(each) for each in said.contents])
     return messages
 
 
-def _step(step: Step) -> Iterator[tuple[str, list[Item]]]:
-    yield "assistant", [block for content in step.contents for block in _said_by_model(content)]
+def _step(step: Step, *, last: bool) -> Iterator[tuple[str, list[Item]]]:
+    contents = list(step.contents)
+    # The API takes a server tool's call without a result only at the end: of a paused turn, or
+    # beside calls of the program whose results follow. Anywhere else it refuses the request.
+    end = len(contents)
+    while last and end and isinstance(contents[end - 1], AnsweredCall | ProviderCall):
+        end -= 1
+    kept = [each for each in contents[:end] if not _waits(each)] + contents[end:]
+    yield "assistant", [block for content in kept for block in _said_by_model(content)]
     yield "user", [_result(call) for call in step.calls]
+
+
+def _waits(content: Content) -> bool:
+    return isinstance(content, ProviderCall) and content.waiting
 
 
 def _said_by_model(content: Content) -> list[Item]:
     if isinstance(content, ApprovalAnswer):
         # Anthropic's server asks for no approval of its own calls.
         return []
-    if isinstance(content, str):
-        return _text(content, {})
+    if isinstance(content, str | ModelFile):
+        return _text(content if isinstance(content, str) else content.note, {})
     state = content.state.get("anthropic", {})
     if isinstance(content, StatedText):
         return _text(content.text, state)
@@ -117,7 +131,7 @@ def _text(text: str, state: Mapping[str, Any]) -> list[Item]:
 
 
 def _call(call: AnsweredCall, state: Mapping[str, Any]) -> Item:
-    block = {"type": "tool_use", "id": call.call_id, "name": call.name, "input": call.arguments}
+    block = {"type": "tool_use", **_id(call, "id"), "name": call.name, "input": call.arguments}
     block |= caller_of(state)
     toolset, action = state.get("toolsetName"), call.arguments.get("action")
     if isinstance(toolset, str) and isinstance(action, str):
@@ -126,12 +140,17 @@ def _call(call: AnsweredCall, state: Mapping[str, Any]) -> Item:
     return block
 
 
+def _id(call: AnsweredCall, key: str) -> dict[str, str]:
+    # Other providers, LangChain and `CallIds` make ids that the API refuses.
+    return {key: _NO_ID.sub("_", call.call_id)}
+
+
 def _result(call: AnsweredCall) -> Item:
     files = [file for file in files_in(call.output) if file.media_type in (*IMAGES, PDF)]
     content: Any = call.output_text
     if files:
         content = [{"type": "text", "text": content}, *map(_held, files)]
-    result = {"type": "tool_result", "tool_use_id": call.call_id, "content": content}
+    result = {"type": "tool_result", **_id(call, "tool_use_id"), "content": content}
     return {**result, "is_error": True} if call.failed else result
 
 

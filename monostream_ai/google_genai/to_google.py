@@ -14,12 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, Unpack
 
 from monostream_ai.errors import InvalidArgument
-from monostream_ai.google_genai.capture import CODE
+from monostream_ai.google_genai.capture import CODE, SERVER_TOOL
 from monostream_ai.ui_messages.held_files import files_in
 from monostream_ai.ui_messages.model_contents import (
     AnsweredCall,
     Content,
     FileInput,
+    ModelFile,
     ProviderCall,
     ProviderState,
     Reasoning,
@@ -41,10 +42,12 @@ def to_google_contents(
     """Return the `contents` for `generate_content` and `generate_content_stream`.
 
     Each step of an assistant message becomes one content of the model, and the results of its calls
-    a content of the user after it. Thoughts, texts and calls go back with their signatures, and
-    code that the model ran with its result. Left out are thoughts without a signature, calls
-    without a result, files of the model, sources, and parts of unknown types. Contents of one role
-    that follow each other become one.
+    a content of the user after it. Thoughts, texts, files and calls go back with their signatures;
+    code that the model ran and tools of Gemini's server with their results. A file of the model
+    that the message does not hold, as where only a link is stored, becomes a short text that names
+    it, unless `file_ids` has its URI. Left out are thoughts without a signature, calls without a
+    result, sources, and parts of unknown types. Contents of one role that follow each other become
+    one.
 
     Args:
         ui_messages: `UIMessage`s as JSON: `{id, role, parts}`. They come from a client, so trust
@@ -69,7 +72,7 @@ def to_google_contents(
             "pass your instructions as system_instruction="
         )
     contents: list[Item] = []
-    for said in read_model_input(ui_messages, **options, whole=True):
+    for said in read_model_input(ui_messages, **options, whole=True, files=True):
         if isinstance(said, Step):
             spoken = [part for each in said.contents for part in _by_model(each)]
             add_turn(contents, "model", "parts", spoken)
@@ -92,12 +95,43 @@ def _by_model(content: Content) -> Iterator[Item]:
     elif isinstance(content, AnsweredCall):
         call = {**_id(content.call_id), "name": content.name, "args": content.arguments}
         yield {"function_call": call, **_signature(content.state)}
-    elif isinstance(content, ProviderCall) and content.name == CODE:
-        code = {**_id(content.call_id), **_texts(content.arguments, "language", "code")}
-        yield {"executable_code": code, **_signature(content.state)}
-        if isinstance(content.output, Mapping):
-            result = {**_id(content.call_id), **_texts(content.output, "outcome", "output")}
-            yield {"code_execution_result": result}
+    elif isinstance(content, ModelFile):
+        yield from _file(content)
+    elif isinstance(content, ProviderCall) and not content.waiting:
+        yield from _server_call(content)
+
+
+def _file(file: ModelFile) -> Iterator[Item]:
+    signed = _signature(file.state)
+    if file.thinks and not signed:
+        return
+    thought = {"thought": True} if file.thinks else {}
+    if file.held is not None:
+        data = {"data": file.held.content(), "mime_type": file.media_type}
+        yield {"inline_data": data, **thought, **signed}
+    elif file.file_id is not None:
+        data = {"file_uri": file.file_id, "mime_type": file.media_type}
+        yield {"file_data": data, **thought, **signed}
+    elif not file.thinks:
+        yield {"text": file.note}
+
+
+def _server_call(call: ProviderCall) -> Iterator[Item]:
+    """Yield a call of code or of a tool of Gemini's server, and its result."""
+    state, signed = call.state.get("google", {}), _signature(call.state)
+    answered = _signature(call.result_state)
+    output = call.output if isinstance(call.output, Mapping) else None
+    if call.name == CODE and "code" in call.arguments:
+        code = {**_id(call.call_id), **_texts(call.arguments, "language", "code")}
+        yield {"executable_code": code, **signed}
+        if output is not None:
+            result = {**_id(call.call_id), **_texts(output, "outcome", "output")}
+            yield {"code_execution_result": result, **answered}
+    elif call.name.startswith(SERVER_TOOL) and output is not None:
+        kind = {"tool_type": call.name.removeprefix(SERVER_TOOL)}
+        named = {**_texts({"id": state.get("serverToolCallId")}, "id"), **kind}
+        yield {"tool_call": {**named, "args": call.arguments}, **signed}
+        yield {"tool_response": {**named, "response": dict(output)}, **answered}
 
 
 def _texts(values: Mapping[str, Any], *names: str) -> dict[str, str]:

@@ -1,11 +1,9 @@
 """LangChain and LangGraph: record their runs, and convert the messages of `useChat` for them."""
 
-try:
+from monostream_ai._extras import needs
+
+with needs("langchain-core", "langchain", by=__name__):
     import langchain_core as langchain_core
-except ImportError as error:
-    raise ImportError(
-        "monostream_ai.langchain needs langchain-core: pip install langchain-core"
-    ) from error
 
 from monostream_ai.langchain.approvals import resume_value
 from monostream_ai.langchain.graph_stream import record_graph

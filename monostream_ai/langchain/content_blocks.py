@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 
 from monostream_ai.langchain.endings import is_refusal
 from monostream_ai.langchain.provider_blocks import (
@@ -24,11 +24,35 @@ from monostream_ai.langchain.provider_blocks import (
     told_strings,
     unread_block,
 )
+from monostream_ai.langchain.sources_and_files import SOURCE_FIELDS
+from monostream_ai.ui_messages.audio import audio_file
 
 logger = logging.getLogger(__name__)
 
 _REASONING_FIELDS: Final = ("reasoning_content", "reasoning", "thinking")
 """Fields beside the content that hold reasoning, as of DeepSeek, xAI, Ollama and OpenRouter."""
+
+_FIELDS: Final = frozenset(
+    {
+        *_REASONING_FIELDS,
+        *SOURCE_FIELDS,
+        "audio",
+        "function_call",
+        "tool_calls",
+        "refusal",
+        "parsed",
+        "name",
+        "tool_outputs",
+        "usage",
+        "stop_reason",
+        "model_id",
+        "generation_id",
+        "logprobs",
+        "__gemini_function_call_thought_signatures__",
+        "__openai_function_call_ids__",
+    }
+)
+"""Fields beside the content that are read, here or by LangChain, or hold nothing that is said."""
 
 _LISTED: Final = frozenset({"tool_call", "tool_use", "function_call", "custom_tool_call"})
 _ARGUMENTS: Final = ("args", "input", "arguments")
@@ -63,7 +87,33 @@ def blocks_of(message: AIMessage, *, whole: bool = False) -> Sequence[Mapping[st
     ]
     told = set(told_strings(read))
     left_out = [shown for raw in _raw(message) for shown in _left_out(raw, message, told)]
-    return [*(block for block in beside if block["reasoning"] not in told), *read, *left_out]
+    heard = _heard(message) if whole else ()
+    shown = [*(block for block in beside if block["reasoning"] not in told), *read, *left_out]
+    return [*shown, *heard]
+
+
+def _heard(message: AIMessage) -> Iterator[Mapping[str, Any]]:
+    """Yield the transcript and the sound of an answer that OpenAI gave as audio."""
+    audio = message.additional_kwargs.get("audio")
+    if not isinstance(audio, Mapping):
+        return
+    if (text := audio.get("transcript")) and isinstance(text, str):
+        yield spoken_block("text", text)
+    if (data := audio.get("data")) and isinstance(data, str):
+        file = audio_file([data])
+        if file is None:
+            yield unread_block({"type": "audio", "data": data})
+        else:
+            yield {"type": "audio", "url": file[0], "mime_type": file[1]}
+
+
+def fields_unread(message: BaseMessage) -> list[str]:
+    """Return the names of fields beside the content that hold something that nobody reads."""
+    return [
+        str(name)
+        for name, value in message.additional_kwargs.items()
+        if name not in _FIELDS and value and not isinstance(value, int | float)
+    ]
 
 
 def _plain_blocks(message: AIMessage) -> Sequence[Mapping[str, Any]] | None:
@@ -110,7 +160,7 @@ def _parts_of(block: dict[str, Any]) -> list[dict[str, Any]]:
     thought = [{"type": "thinking", "thinking": block[key], **place} for key in thoughts]
     if kind == "reasoning":
         return [own, said]
-    return [*thought, *([own] if speaks else [])]
+    return [*thought, *([own] if any(content_strings(own)) else [])]
 
 
 def _is_text(value: object) -> bool:
@@ -132,7 +182,9 @@ def _left_out(
         yield from _rest_of(sent, raw.get("index"), strings - told)
         return
     blocks = list(read_block(raw, message))
-    if strings.isdisjoint(told_strings(blocks)):
+    read = list(told_strings(blocks))
+    in_part = str(sent.get("type")) in SPOKEN and any(text not in "".join(read) for text in strings)
+    if in_part or strings.isdisjoint(read):
         yield unread_block(sent)
     yield from blocks
 

@@ -39,11 +39,9 @@ def finish_reason(metadata: Mapping[str, Any], *, calls_tools: bool = False) -> 
     if reason in ("length", "content-filter", "error"):
         # Calls of a cut answer may lack arguments.
         return reason
-    if calls_tools:
-        return "tool-calls"
-    if reason is None:
-        return "other" if metadata.get("model_provider") in _GIVES_A_REASON else "stop"
-    return reason
+    if reason is None and metadata.get("model_provider") in _GIVES_A_REASON:
+        return "other"
+    return "tool-calls" if calls_tools else reason or "stop"
 
 
 def is_refused(message: AIMessage) -> bool:

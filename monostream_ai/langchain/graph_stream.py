@@ -6,10 +6,11 @@ It feeds the mapper of the callbacks, so both make the same message.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Generator, Mapping
-from typing import Any, Final, Generic, NamedTuple, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 from uuid import UUID, uuid4
 
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
+from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
 
 from monostream_ai._writing.publisher import Publisher
@@ -21,7 +22,7 @@ from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.file_hook import Files, note_files
 from monostream_ai.ui_messages.protocol import note_continued
 from monostream_ai.ui_messages.pushing import push_chunks
-from monostream_ai.ui_messages.sinks import check_sink
+from monostream_ai.ui_messages.sinks import check_sink, unread_counter
 
 E = TypeVar("E")
 
@@ -29,6 +30,10 @@ _MODES: Final = frozenset(
     {"messages", "updates", "custom", "values", "debug", "checkpoints", "tasks", "tools"}
 )
 _INTERRUPT: Final = "__interrupt__"
+MAX_APART: Final = 32
+"""Chunks of a message that are kept one by one. LangChain joins many in little more time than two,
+but each takes much memory.
+"""
 
 
 def record_graph(
@@ -84,6 +89,7 @@ def record_graph(
         written=pub.written,
         runs=lambda: Runs(exclude_tags=exclude_tags, include=include),
         tool_output=tool_output,
+        count_unread=unread_counter(pub),
     )
     return GraphCapture(stream, pub, mapper)
 
@@ -135,11 +141,22 @@ class GraphCapture(Generic[E]):
         push_chunks(self._pub, chunks)
 
 
-class _Speaker(NamedTuple):
-    """A model that streams: its run, and the joined chunks so far."""
+class _Speaker:
+    """A model that streams: its run, and its chunks so far."""
 
-    run_id: UUID
-    whole: AIMessageChunk
+    def __init__(self, run_id: UUID) -> None:
+        self.run_id = run_id
+        self._chunks: list[AIMessageChunk] = []
+
+    def add(self, chunk: AIMessageChunk) -> None:
+        # A copy, since the program is given the chunk next and may change it.
+        self._chunks.append(chunk.model_copy())
+        if len(self._chunks) > MAX_APART:
+            self._chunks = [self.whole()]
+
+    def whole(self) -> AIMessageChunk:
+        first, *rest = self._chunks
+        return add_ai_message_chunks(first, *rest) if rest else first
 
 
 class _Graph:
@@ -188,10 +205,8 @@ class _Graph:
             # A model that streams on under another id has begun a new answer in its node.
             run_id = uuid4()
             chunks = self._mapper.model_start(run_id, self._root, metadata.get("tags"), metadata)
-            speaker = _Speaker(run_id, message)
-        else:
-            speaker = speaker._replace(whole=speaker.whole + message)
-        self._speaking[message.id] = speaker
+            speaker = self._speaking[message.id] = _Speaker(run_id)
+        speaker.add(message)
         token = ChatGenerationChunk(message=message)
         chunks += self._mapper.token(speaker.run_id, message.text, token)
         ended = message.chunk_position == "last"
@@ -232,7 +247,7 @@ class _Graph:
     def _end_speaker(self, message_id: str | None) -> list[Chunk]:
         speaker = self._speaking.pop(message_id)
         self._spoken.add(message_id)
-        return self._mapper.model_end(speaker.run_id, _result(speaker.whole))
+        return self._mapper.model_end(speaker.run_id, _result(speaker.whole()))
 
 
 def _result(message: AIMessage) -> LLMResult:

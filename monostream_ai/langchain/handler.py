@@ -30,7 +30,7 @@ from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.file_hook import Files, as_hook, note_files, state_of
 from monostream_ai.ui_messages.protocol import note_continued
 from monostream_ai.ui_messages.pushing import push_chunks
-from monostream_ai.ui_messages.sinks import Sink, check_open, check_sink
+from monostream_ai.ui_messages.sinks import Sink, check_open, check_sink, unread_counter
 
 H = TypeVar("H", bound=BaseCallbackHandler)
 T = TypeVar("T")
@@ -314,7 +314,9 @@ class StreamCallbackHandler(BaseCallbackHandler):
     def _begin_message(self, pub: Sink) -> None:
         note_files(pub, self._files)
         self._pub = pub
-        self._mapper = self._new_mapper(pub.message_id, written=getattr(pub, "written", ()))
+        self._mapper = self._new_mapper(
+            pub.message_id, written=getattr(pub, "written", ()), count_unread=unread_counter(pub)
+        )
 
     def _take(self, event: Event) -> None:
         push_chunks(self._pub, event.map(self._mapper))

@@ -22,7 +22,7 @@ from langchain_core.outputs import (
 from monostream_ai.langchain.agent_message import AgentMessage
 from monostream_ai.langchain.answers import Answers
 from monostream_ai.langchain.approvals import Interrupt, ask, interrupts_in, interrupts_of
-from monostream_ai.langchain.content_blocks import blocks_of
+from monostream_ai.langchain.content_blocks import blocks_of, fields_unread
 from monostream_ai.langchain.endings import with_feedback
 from monostream_ai.langchain.finished_messages import FinishedMessages
 from monostream_ai.langchain.messages_in import Found, messages_in
@@ -35,6 +35,7 @@ from monostream_ai.langchain.usage import Usage
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.call_ids import CallIds
 from monostream_ai.ui_messages.model_output import OpenText
+from monostream_ai.ui_messages.sinks import CountUnread
 from monostream_ai.ui_messages.unread import Unread
 
 
@@ -49,6 +50,7 @@ class LangChainMapper:
         runs: Decides which runs are shown.
         error_text, tool_output: As for `ToolResults`.
         goes_on: The first model goes on in the text that is open, since its prompt ends with it.
+        count_unread: Called for each value that this release cannot read.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class LangChainMapper:
         error_text: Callable[[BaseException], str] | None = None,
         tool_output: Callable[[Any], Any] | None = None,
         goes_on: bool = False,
+        count_unread: CountUnread | None = None,
     ) -> None:
         self._message = message
         self._runs = runs
@@ -71,7 +74,7 @@ class LangChainMapper:
         self._open_text = message.open_text if goes_on else None
         self._steps = Steps(message, self._sources_and_files, take_back=not goes_on)
         self._usage = Usage(message)
-        self.unread = Unread(message, "langchain")
+        self.unread = Unread(message, "langchain", count_unread)
         self._answers = Answers()
         self._answer_numbers = itertools.count()
         self._finished = FinishedMessages(message, self._calls, self._steps)
@@ -204,6 +207,8 @@ class LangChainMapper:
         output = self._speaking.pop(run_id, None)
         generations = response.generations[0] if response.generations else ()
         generation = generations[0] if generations else None
+        if len(generations) > 1 and output is not None:
+            self.unread.lose("a generation besides the first")
         message = generation.message if isinstance(generation, ChatGeneration) else None
         if message is not None:
             self._answers.given(message)
@@ -212,6 +217,9 @@ class LangChainMapper:
             message = with_feedback(message, response.llm_output)
         if output is None or not ended:
             return self._sum_up(ended)
+        for name in () if message is None else fields_unread(message):
+            # They are only counted: a program may keep there what no page may see.
+            self.unread.lose(f"field {name}")
         ended[-1].note("" if generation is None else generation.text)
         return [*self._complete(output, generation, message), *self._sum_up(ended)]
 

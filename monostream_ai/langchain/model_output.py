@@ -22,7 +22,7 @@ from monostream_ai.langchain.provider_blocks import (
     told_strings,
     unread_block,
 )
-from monostream_ai.langchain.reasoning_state import call_state, state_of
+from monostream_ai.langchain.reasoning_state import call_state, state_of, text_state
 from monostream_ai.langchain.sources_and_files import FILE_KINDS, SourcesAndFiles
 from monostream_ai.langchain.tool_calls import ToolCalls
 from monostream_ai.ui_messages import Chunk
@@ -72,6 +72,8 @@ class ModelOutput:
         self._state_index: object = None
         # States that the message has, which the final message repeats.
         self._states: list[dict[str, dict[str, str]]] = []
+        # State of texts, by index; it comes with their first block.
+        self._text_states: dict[object, dict[str, dict[str, str]]] = {}
         # Kind and index of the files shown, which the final message repeats.
         self._files: set[tuple[object, object]] = set()
         # Blocks that nobody reads. The final message has them joined from their pieces.
@@ -163,8 +165,20 @@ class ModelOutput:
         self._heard.add(kind, index, text)
         goes_on = kind == "reasoning" and index is not None and index == self._state_index
         chunks = [] if goes_on else self._end_reasoning()
-        say = self.speech.text if kind == "text" else self.speech.reasoning
-        return chunks + say(index, text)
+        if kind == "reasoning":
+            return chunks + self.speech.reasoning(index, text)
+        state = self._text_states.get(index)
+        return chunks + [
+            {**chunk, "providerMetadata": state}
+            if state and chunk["type"] == "text-start"
+            else chunk
+            for chunk in self.speech.text(index, text)
+        ]
+
+    def _note_text_state(self, block: Mapping[str, Any]) -> None:
+        state, index = text_state(block), block.get("index")
+        if state or index is None:
+            self._text_states[index] = state
 
     def _note_state(self, block: Mapping[str, Any]) -> list[Chunk]:
         """Keep the state in a reasoning block for the end of its part; it may come in pieces."""
@@ -192,6 +206,7 @@ class ModelOutput:
         """Map a content block. Calls of the program's tools come elsewhere, as chunks or whole."""
         kind, index = block.get("type"), block.get("index")
         if kind == "text":
+            self._note_text_state(block)
             text = self._say("text", index, block.get("text") or "")
             return [*text, *self._sources_and_files.sources(block)]
         if kind == "reasoning":
@@ -211,6 +226,7 @@ class ModelOutput:
         """
         kind, index = block.get("type"), block.get("index")
         if kind == "text":
+            self._note_text_state(block)
             rest = self._heard.rest("text", index, block.get("text") or "")
             return [*self._say("text", index, rest), *self._sources_and_files.sources(block)]
         if kind == "reasoning":

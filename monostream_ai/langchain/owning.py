@@ -136,6 +136,10 @@ class _OwnedStream:
     def _adapter_state(self) -> dict[type[Any], Any]:
         return self._publisher._adapter_state
 
+    @property
+    def _count_unread(self) -> Callable[[str], None]:
+        return self._publisher._count_unread
+
     def push(self, *chunks: Chunk) -> None:
         self._push(lambda: self._publisher.push(*chunks), partial(self._push_fitting, chunks))
 

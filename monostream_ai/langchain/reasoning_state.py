@@ -1,4 +1,4 @@
-"""State that a provider wants back with its reasoning: signatures and encrypted reasoning.
+"""State that a provider wants back: signatures, encrypted reasoning, and the phase of a text.
 
 Messages keep it as `providerMetadata`, under the names that the AI SDK's providers use, so that
 the messages of both can be exchanged.
@@ -15,6 +15,7 @@ from monostream_ai.ui_messages.model_contents import (
     AnsweredCall,
     Content,
     Reasoning,
+    StatedText,
 )
 
 
@@ -38,6 +39,9 @@ _NAMES: Final = (
 )
 """Sources: @ai-sdk/anthropic 4, @ai-sdk/openai 4, @ai-sdk/google 4 and @ai-sdk/amazon-bedrock 5."""
 
+PHASES: Final = ("commentary", "final_answer")
+"""Source: openai-python 3.57.0, types/responses/response_output_message.py."""
+
 _STATE_KEYS: Final = frozenset({"signature", "encrypted_content", "data", "redacted_content"})
 _GEMINI_CALLS: Final = "__gemini_function_call_thought_signatures__"
 """Field of langchain-google-genai that holds the signatures of calls, by call id."""
@@ -54,6 +58,19 @@ def state_of(block: Mapping[str, Any], provider: object) -> dict[str, dict[str, 
     names = names or (_NAMES[1] if "encrypted_content" in found else _NAMES[0])
     values = {sdk: value for sdk, key in names.values.items() if _is_text(value := given.get(key))}
     return {names.sdk: values} if values else {}
+
+
+def text_state(block: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return the state of a text as `providerMetadata`; OpenAI tells commentary from the answer."""
+    extras = block.get("extras")
+    phase = block.get("phase") or (extras.get("phase") if isinstance(extras, Mapping) else None)
+    return {"openai": {"phase": phase}} if phase in PHASES else {}
+
+
+def phase_of(content: Content) -> str | None:
+    """Return the phase of a text that has one."""
+    given = content.state.get("openai", {}) if isinstance(content, StatedText) else {}
+    return phase if _is_text(phase := given.get("phase")) and phase in PHASES else None
 
 
 def call_state(message: AIMessage, call_id: str | None) -> dict[str, dict[str, str]]:
@@ -73,8 +90,12 @@ def provider_of(contents: Iterable[Content]) -> str | None:
     return None
 
 
-def reasoning_block(reasoning: Reasoning) -> dict[str, Any]:
-    """Return the reasoning as LangChain's uniform block, with its state as `extras`."""
+def reasoning_block(reasoning: Reasoning) -> dict[str, Any] | None:
+    """Return the reasoning as LangChain's uniform block, with its state as `extras`.
+
+    None without a state that LangChain gives back: a provider refuses reasoning that it cannot
+    verify.
+    """
     for names in _NAMES:
         given = reasoning.state.get(names.sdk, {})
         values = {key: given[sdk] for sdk, key in names.values.items() if _is_text(given.get(sdk))}
@@ -87,7 +108,7 @@ def reasoning_block(reasoning: Reasoning) -> dict[str, Any]:
             if names.sdk == "openai" and not reasoning.text:
                 del block["reasoning"]
             return block if item_id is None else {**block, "id": item_id}
-    return {"type": "reasoning", "reasoning": reasoning.text}
+    return None
 
 
 def state_beside(calls: Iterable[AnsweredCall]) -> dict[str, Any]:

@@ -25,6 +25,11 @@ FILE_KINDS: Final[Mapping[str, str]] = {
 }
 """The types of content blocks that are files, and the media type to assume for each."""
 
+_LISTS: Final = ("search_results", "citations")
+_GROUNDINGS: Final = ("grounding_metadata", "groundingMetadata")
+SOURCE_FIELDS: Final = (*_LISTS, *_GROUNDINGS)
+"""Fields of a message, or of its metadata, with the sources of its content."""
+
 DOCUMENT_TITLE: Final = "Source"
 _ID_KEYS: Final = ("id", "file_id", "source")
 """Names of a document's id, by vendor: LangChain, OpenAI, then Anthropic."""
@@ -118,11 +123,11 @@ def _beside(fields: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
     Those are the search results and citations of Perplexity and xAI, and Gemini's grounding.
     """
-    for key in ("search_results", "citations"):
+    for key in _LISTS:
         listed = fields.get(key)
         for source in listed if isinstance(listed, list) else ():
             yield {"url": source} if isinstance(source, str) else source
-    grounding = fields.get("grounding_metadata") or fields.get("groundingMetadata")
+    grounding = next((fields[key] for key in _GROUNDINGS if fields.get(key)), None)
     if not isinstance(grounding, Mapping):
         return
     pieces = grounding.get("grounding_chunks") or grounding.get("groundingChunks")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeAlias, Unpack
 
 from langchain_core.messages import (
@@ -19,20 +20,24 @@ from langchain_core.messages import (
 )
 
 from monostream_ai.langchain.mcp_approvals import approval_request, approval_response
-from monostream_ai.langchain.reasoning_state import provider_of, reasoning_block, state_beside
+from monostream_ai.langchain.reasoning_state import (
+    phase_of,
+    provider_of,
+    reasoning_block,
+    state_beside,
+)
 from monostream_ai.ui_messages.model_contents import (
     AnsweredCall,
     ApprovalAnswer,
     Content,
     FileInput,
+    ModelFile,
     Reasoning,
     Said,
+    StatedText,
     Step,
 )
-from monostream_ai.ui_messages.model_input import (
-    InputOptions,
-    read_model_input,
-)
+from monostream_ai.ui_messages.model_input import InputOptions, read_model_input
 
 MEDIA_KINDS: Final = frozenset({"image", "audio", "video"})
 
@@ -47,7 +52,8 @@ def to_langchain_messages(
     Each step of an assistant message becomes one `AIMessage` with its tool calls, followed by their
     `ToolMessage`s. Reasoning is given back with the state that its provider wants back, such as a
     signature. A file that the result of a tool holds as base64 becomes a short text: as JSON it
-    would cost much and say nothing. An answer to a provider that asked before a call to an MCP
+    would cost much and say nothing. So does a file of the model, since most providers refuse one
+    in an answer. An answer to a provider that asked before a call to an MCP
     server follows as a `HumanMessage` with OpenAI's `mcp_approval_response`. Left out are calls
     without a result, since providers refuse them, and other reasoning, sources, and parts of
     unknown types.
@@ -72,8 +78,8 @@ def to_langchain_messages(
     """
     return [
         message
-        for said in read_model_input(messages, **options)
-        for message in (_step(said) if isinstance(said, Step) else [_said(said)])
+        for said in read_model_input(messages, **options, states=True)
+        for message in (_step(_with_phases(said)) if isinstance(said, Step) else [_said(said)])
     ]
 
 
@@ -106,6 +112,15 @@ def _file(file: FileInput) -> Block:
     return block
 
 
+def _with_phases(step: Step) -> Step:
+    """Return the step with the state of its texts only where LangChain can give it back."""
+    contents = tuple(
+        content.text if isinstance(content, StatedText) and phase_of(content) is None else content
+        for content in step.contents
+    )
+    return replace(step, contents=contents)
+
+
 def _step(step: Step) -> Iterator[BaseMessage]:
     yield _answer(step)
     for call in step.calls:
@@ -126,8 +141,9 @@ def _answer(step: Step) -> AIMessage:
     calls = [_call(call) for call in step.calls]
     if not _needs_blocks(step):
         return AIMessage(step.text, tool_calls=calls, id=step.step_id)
-    provider = provider_of(step.contents)
-    content: Any = [_answer_block(part) for part in step.contents]
+    provider = provider_of(_with_state(step))
+    blocks = map(_answer_block, step.contents)
+    content: Any = [block for block in blocks if block is not None]
     # LangChain's packages turn these blocks into those of their own provider.
     metadata = {"output_version": "v1", **({"model_provider": provider} if provider else {})}
     return AIMessage(
@@ -142,10 +158,14 @@ def _answer(step: Step) -> AIMessage:
 def _answer_block(content: Content) -> Any:
     if isinstance(content, str):
         return {"type": "text", "text": content}
+    if isinstance(content, StatedText):
+        return {"type": "text", "text": content.text, "phase": phase_of(content)}
     if isinstance(content, Reasoning):
         return reasoning_block(content)
     if isinstance(content, ApprovalAnswer):
         return approval_request(content)
+    if isinstance(content, ModelFile):
+        return {"type": "text", "text": content.note}
     return _call(content) if isinstance(content, AnsweredCall) else None
 
 
@@ -157,8 +177,13 @@ def _needs_blocks(step: Step) -> bool:
     """Whether a plain text would lose the state of reasoning, or the order of text and calls."""
     kinds = [type(content) for content in step.contents]
     first_call = kinds.index(AnsweredCall) if AnsweredCall in kinds else len(kinds)
-    has_state = any(not isinstance(content, str) and content.state for content in step.contents)
+    has_state = provider_of(_with_state(step)) is not None
     return has_state or ApprovalAnswer in kinds or str in kinds[first_call:]
+
+
+def _with_state(step: Step) -> list[Content]:
+    """Return the contents whose state goes back; that of a file does not."""
+    return [content for content in step.contents if not isinstance(content, ModelFile)]
 
 
 def _output_text(call: AnsweredCall) -> str:

@@ -48,6 +48,7 @@ class ToolCalls:
         # Published ids of calls that the provider executes, by the model's own ids.
         self._provider_calls: dict[str, str] = {}
         self._provider_results: dict[str, str] = {}
+        self._program_calls: set[str] = set()
 
     def chunk(
         self,
@@ -64,7 +65,7 @@ class ToolCalls:
             arguments: JSON text, or the whole input as some servers send it.
         """
         text = arguments if isinstance(arguments, str) else _as_json_text(arguments)
-        call = self._streamed.find(index, call_id, name, provider_executed=provider)
+        call = self._streamed.find(index, call_id, name, text, provider_executed=provider)
         call.add(call_id, name, text)
         if call.published is not None:
             return self._message.tool_input(call.published, call.name or "", text)
@@ -113,8 +114,11 @@ class ToolCalls:
         The tool message that answers it carries the same id.
         """
         call_id = str(block.get("id") or "")
-        if self._calls.find(call_id) is not None:
+        known = (one for one in self._program_calls if _repeats(call_id, one))
+        if self._calls.find(call_id) is not None or next(known, None) is not None:
+            # LangChain joins the ids of items that share an index.
             return []
+        self._program_calls.add(call_id)
         return self.whole(call_id, str(block.get("name")), block.get("args"))
 
     def invalid(self, call_id: str | None, name: str | None, arguments: str | None) -> list[Chunk]:
@@ -179,7 +183,7 @@ class ToolCalls:
             published = self._provider_calls[call_id] = self._publish(block.get("id"))
         elif self._calls.state(published) != "streaming":
             return []
-        name, value = str(block.get("name") or "unknown"), to_json_value(arguments)
+        name, value = _provider_tool(block), to_json_value(arguments)
         chunks = self._speech.end()
         return chunks + self._message.tool_call(published, name, value, provider_executed=True)
 
@@ -290,6 +294,13 @@ def _as_input(arguments: Any) -> Any:
         return json.loads(arguments)
     except (ValueError, RecursionError):
         return arguments
+
+
+def _provider_tool(call: Mapping[str, Any]) -> str:
+    """Return the name of a provider's tool; LangChain calls those of all MCP servers the same."""
+    extras = call.get("extras")
+    told = extras.get("tool_name") if isinstance(extras, Mapping) else None
+    return f"mcp.{told}" if isinstance(told, str) and told else str(call.get("name") or "unknown")
 
 
 def _tool_of(result: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any, Final
 
@@ -37,6 +37,8 @@ FRUITLESS: Final = 2
 """Streams in a row that end at once, after which the response is polled."""
 POLL_INTERVAL: Final = 1.0
 """Seconds between polls of a response whose events cannot be streamed."""
+CREATE_TIMEOUT: Final = 3.0
+"""Seconds for which a cancelled turn waits for the id of the response that it has asked for."""
 CANCEL_TIMEOUT: Final = 5.0
 """Seconds that the provider gets to cancel a response that nobody wants any more."""
 
@@ -126,6 +128,8 @@ async def respond(
     except BaseException as error:
         if _is_unwanted(pub, error):
             await finish_despite_cancel(source.cancel())
+        else:
+            events._push(source.unread())
         raise
     return Answer(response, events)
 
@@ -169,6 +173,8 @@ class ResponseStream:
         self._request = request
         self._id = response_id
         self._mapper: EventMapper
+        self._unread: Any = None
+        """The first event of a response, if it came after the reader was cancelled."""
         self._polls = False
         self._backoff = Backoff(FIRST_DELAY, LAST_DELAY)
         self._tries = 0
@@ -198,6 +204,12 @@ class ResponseStream:
                 failure = error
             stream = await self._again(failure)
 
+    def unread(self) -> list[Chunk]:
+        """Return chunks with the id of the response, for a successor, if it became known when the
+        reader was cancelled already.
+        """
+        return [] if self._unread is None else self._mapper.feed(self._unread)
+
     async def cancel(self) -> None:
         """Cancel the response; a failure is only logged."""
         if not self._id:
@@ -213,8 +225,39 @@ class ResponseStream:
     def _is_over(self) -> bool:
         return self._mapper.output.complete or self._mapper.output.failure is not None
 
-    async def _create(self) -> Any:
-        return await self._responses.create(**self._request, stream=True, background=True)
+    async def _create(self) -> AsyncGenerator[Any, None]:
+        """Create the response, and return its events once the first one is there.
+
+        A cancellation waits for that: until its id is known, nobody can cancel the response or go
+        on with it.
+        """
+        creating = asyncio.create_task(self._begin())
+        try:
+            first, events = await asyncio.shield(creating)
+        except asyncio.CancelledError:
+            await finish_despite_cancel(self._learn_id(creating))
+            raise
+        return _joined(first, events)
+
+    async def _begin(self) -> tuple[Any, AsyncGenerator[Any, None]]:
+        events = events_of(
+            await self._responses.create(**self._request, stream=True, background=True)
+        )
+        try:
+            return await anext(events, None), events
+        except BaseException:
+            await events.aclose()
+            raise
+
+    async def _learn_id(
+        self, creating: asyncio.Task[tuple[Any, AsyncGenerator[Any, None]]]
+    ) -> None:
+        await asyncio.wait([creating], timeout=CREATE_TIMEOUT)
+        creating.cancel()
+        with suppress(Exception, asyncio.CancelledError):
+            self._unread, events = await creating
+            self._id = get_text(self._unread, "response", "id")
+            await events.aclose()
 
     async def _again(self, failure: Exception) -> Any:
         """Return the next stream, as soon as there is one."""
@@ -276,6 +319,14 @@ def _check(client: Any, request: Mapping[str, Any]) -> None:
     for name in ("stream", "background"):
         if request.get(name, True) is not True:
             raise InvalidArgument(f"respond streams a background response: leave out {name!r}")
+
+
+async def _joined(first: Any, events: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+    async with aclosing(events):
+        if first is not None:
+            yield first
+        async for event in events:
+            yield event
 
 
 def _is_unwanted(pub: Publisher[Chunk], error: BaseException) -> bool:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from monostream_ai.openai.audio import audio_file
 from monostream_ai.openai.chat_calls import ChatCalls
 from monostream_ai.openai.chat_fields import (
+    FOUND,
     KNOWN,
     REASONING,
     SAID,
@@ -34,6 +34,7 @@ from monostream_ai.recording.fields import get, get_list, named_fields, present_
 from monostream_ai.recording.message import Recording
 from monostream_ai.recording.model_output import ModelOutput
 from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.audio import audio_file
 from monostream_ai.ui_messages.texts import REFUSED_TEXT, finish_reason_of
 
 
@@ -51,6 +52,8 @@ class ChatMapper:
         self._unread = recording.unread("openai")
         self._remains = Remains(self._unread)
         self._begun = False
+        self._chunk_id: Any = None
+        self._reason = ""
         self._calls = ChatCalls(recording, self.output, self._remains)
         self._state = ReasoningState()
         self._audio: list[str] = []
@@ -61,28 +64,48 @@ class ChatMapper:
 
     def feed(self, chunk: Any) -> list[Chunk]:
         fields = present_fields(chunk)
-        given = get_list(fields, "choices")
-        choices = [choice for each in given if not (choice := fields_of_choice(each)).get("index")]
         chunks = [] if self._begun else self._recording.builder.start_step()
         self._begun = True
-        if len(choices) < len(given):
-            self._unread.lose("a choice besides the first")
+        choices = self._first_choices(fields)
         for choice in choices:
             chunks += self._choice(choice)
-        if self.output.complete or any(map(has_more, (fields, *choices))):
-            chunks += self._beside(fields, choices)
         for holder in (fields, *choices):
             if not KNOWN.issuperset(holder):
                 self._report(holder)
+        if self._reason:
+            chunks += self._late_calls()
+        if self.output.complete or any(map(has_more, (fields, *choices))):
+            chunks += self._beside(fields, choices)
         return chunks
+
+    def other(self, kind: str, event: Any) -> list[Chunk]:
+        """Gather what an event of an unknown type holds."""
+        self._remains.add_event(kind, event, _EVENT_PLUMBING)
+        return self._remains.keep() if self.output.complete else []
+
+    def _first_choices(self, chunk: Fields) -> Sequence[Fields]:
+        """Return the pieces of the first choice; reports those of any other."""
+        given = [fields_of_choice(each) for each in get_list(chunk, "choices")]
+        chunk_id = chunk.get("id")
+        self._chunk_id = self._chunk_id or chunk_id
+        if len(given) == 1 and chunk_id and chunk_id != self._chunk_id:
+            # Foundry Local numbers its chunks there, each under an id of its own. The choices of
+            # one answer share the id of their chunks.
+            return given
+        choices = [choice for choice in given if not choice.get("index")]
+        if len(choices) < len(given):
+            self._unread.lose("a choice besides the first")
+        return choices
 
     def _report(self, holder: Fields) -> None:
         """Report the fields of a chunk or a choice that may hold content, but have no known name.
 
-        Servers send statistics there, so they do not become parts of the message.
+        Servers send statistics there, so others do not become parts of the message.
         """
-        for name in holder.keys() - KNOWN:
-            if holder[name] and not isinstance(holder[name], int | float):
+        for name in sorted(holder.keys() - KNOWN):
+            if name in FOUND and holder[name]:
+                self._remains.add(f"field {name}", holder[name], once=True)
+            elif holder[name] and not isinstance(holder[name], int | float):
                 self._unread.lose(f"field {name}")
 
     def _beside(self, chunk: Fields, choices: Sequence[Fields]) -> list[Chunk]:
@@ -108,8 +131,10 @@ class ChatMapper:
         chunks = self._delta(choice["delta"]) if "delta" in choice else []
         if "message" in choice:
             chunks += self._message(choice["message"], whole=bool(reason_in(choice)))
-        # The older completions API sends the text itself.
-        return [*chunks, *self._delta({"content": choice["text"]})] if "text" in choice else chunks
+        # The older completions API sends the text itself. Together repeats it beside the delta.
+        if (text := choice.get("text")) and text != text_of(choice.get("delta")):
+            chunks += self._delta({"content": text})
+        return chunks
 
     def _delta(self, delta: Any) -> list[Chunk]:
         fields = fields_of_delta(delta)
@@ -230,7 +255,18 @@ class ChatMapper:
         cited = get(value, "citation") or get(value, "citations")
         return self._sources(cited) if cited else []
 
+    def _late_calls(self) -> list[Chunk]:
+        """Read calls that come after the reason, of servers that tell one with every chunk."""
+        calls = self._calls.unfinished
+        if not calls:
+            return []
+        if not all(call.whole for call in calls):
+            self.output.complete = False
+            return []
+        return [*self._calls.end(), *self.output.finish(self._reason)]
+
     def _finish(self, reason: str) -> list[Chunk]:
+        self._reason = reason
         chunks = [*self._state.end(self.output.speech), *self.output.speech.end()]
         chunks += self._calls.end()
         if not any(self._said.values()) and finish_reason_of(reason) == "content-filter":
@@ -262,6 +298,7 @@ _EFFECTS: Final[Mapping[str, Callable[[ChatMapper, Any], list[Chunk]]]] = {
     "citations": ChatMapper._sources,
     "provider_specific_fields": ChatMapper._litellm,
 }
+_EVENT_PLUMBING: Final = frozenset({"type", "sequence_number", "event_id", "id", "created"})
 _ORDER: Final = {name: place for place, name in enumerate((*SAID, *_EFFECTS))}
 
 

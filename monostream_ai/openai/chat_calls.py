@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from monostream_ai.json_text import encode_json
 from monostream_ai.openai.remains import Remains
-from monostream_ai.recording.fields import get, get_index, get_text, present_fields, to_json
+from monostream_ai.recording.fields import get_index, get_text, present_fields, to_json
 from monostream_ai.recording.message import Recording
 from monostream_ai.recording.model_output import ModelOutput
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.model_output import StreamedCall, StreamedCalls
 
 _LEGACY_CALL: Final = "function_call"
+_CALL_FIELDS: Final = frozenset({"name", "arguments", "input"})
 CUSTOM_CALL: Final = "custom_tool_call"
 CUSTOM: Final[dict[str, Any]] = {"openai": {"type": CUSTOM_CALL}}
 """State of a call whose input is a text, and no JSON."""
@@ -44,15 +46,16 @@ class ChatCalls:
             chunks += more
             if custom:
                 self._states[call] = CUSTOM
-            if signature := get_text(piece, "extra_content", "google", "thought_signature"):
+            if signature := get_text(piece.get("extra_content"), "google", "thought_signature"):
                 self._states[call] = {"google": {"thoughtSignature": signature}}
         return chunks
 
     def legacy(self, function: Any) -> list[Chunk]:
-        if not _is_call(function):
+        fields = present_fields(function)
+        if not _is_call(fields):
             self._remains.add("delta.function_call", function)
             return []
-        return self._piece(_LEGACY_CALL, _LEGACY_CALL, function)[1]
+        return self._piece(_LEGACY_CALL, _LEGACY_CALL, fields)[1]
 
     def announce(self) -> list[Chunk]:
         """Begin the calls that were held back, since the response was cut."""
@@ -62,6 +65,11 @@ class ChatCalls:
             if call.published is None and (call.name or call.arguments)
             for chunk in self._named(call)
         ]
+
+    @property
+    def unfinished(self) -> list[StreamedCall]:
+        """The calls that have not got their input."""
+        return [call for call in self._calls if self._output.takes_input(call)]
 
     def end(self) -> list[Chunk]:
         """Give all calls their input."""
@@ -76,20 +84,26 @@ class ChatCalls:
         return chunks
 
     def _piece(
-        self, index: int | str | None, call_id: str, function: Any
+        self, index: int | str | None, call_id: str, function: Mapping[str, Any]
     ) -> tuple[StreamedCall, list[Chunk]]:
         name = get_text(function, "name")
-        given = get(function, "arguments")
-        arguments = arguments_text(get(function, "input") if given is None else given)
-        call = self._calls.find(index, call_id, name)
-        if (self.in_message or not isinstance(given, str)) and call.arguments:
+        given = function.get("arguments")
+        arguments = arguments_text(function.get("input") if given is None else given)
+        call = self._calls.find(index, call_id, name, arguments)
+        whole_again = arguments == call.arguments and call.whole
+        if self.in_message or not isinstance(given, str) or whole_again:
             arguments = arguments.removeprefix(call.arguments)
         if call.published is not None:
-            return call, self._output.extend(call, arguments)
-        call.add(call_id, name, arguments)
-        # More of the name may come until the first piece of the input.
-        ready = call.call_id and call.name and call.arguments
-        return call, self._output.announce(call) if ready else []
+            chunks = self._output.extend(call, arguments)
+        else:
+            call.add(call_id, name, arguments)
+            # More of the name may come until the first piece of the input.
+            ready = call.call_id and call.name and call.arguments
+            chunks = self._output.announce(call) if ready else []
+        if call.published and call_id not in ("", call.call_id):
+            # The program may answer the call under any id that it had.
+            self._recording.calls.rename(call.published, call_id)
+        return call, chunks
 
     def _named(self, call: StreamedCall) -> list[Chunk]:
         call.name = call.name or "unknown"
@@ -119,5 +133,5 @@ def with_state(chunks: list[Chunk], state: dict[str, Any] | None) -> list[Chunk]
     ]
 
 
-def _is_call(function: Any) -> bool:
-    return any(get(function, key) is not None for key in ("name", "arguments", "input"))
+def _is_call(function: Mapping[str, Any]) -> bool:
+    return not _CALL_FIELDS.isdisjoint(function)

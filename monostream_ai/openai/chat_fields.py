@@ -57,6 +57,9 @@ KNOWN: Final = _BESIDE | {
 }
 """Fields of a chunk or a choice that are read, or hold nothing that the model says."""
 
+FOUND: Final = frozenset({"images", "videos", "related_questions"})
+"""Fields of a chunk with the findings of a search, of Perplexity."""
+
 SILENT: Final = frozenset(
     {
         "role",
@@ -67,7 +70,9 @@ SILENT: Final = frozenset(
         "logprobs",
         "obfuscation",
         "padding",
+        "token_id",
         "token_ids",
+        "channel",
         "extra_content",
         "tool_call_id",
         "prefix",
@@ -145,7 +150,8 @@ def reason_in(holder: Any) -> str:
 
 
 def error_in(chunk: Fields, choices: Sequence[Fields]) -> ResponseFailed | None:
-    error = next((each for holder in (chunk, *choices) if (each := get(holder, "error"))), None)
+    holders = (chunk, *choices, chunk.get("x_groq"))
+    error = next((each for holder in holders if (each := get(holder, "error"))), None)
     if error is None and get(chunk, "object") == "error":
         error = chunk
     if error is None:

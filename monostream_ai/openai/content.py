@@ -96,6 +96,7 @@ PLUMBING: Final = frozenset(
         "detail",
         "expires_at",
         "cache_control",
+        "closed",
     }
 )
 """Keys of a part that hold no content: names, places, and state for the next request."""

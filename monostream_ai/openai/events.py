@@ -10,12 +10,18 @@ from typing import Any, Final
 from monostream_ai.errors import InvalidArgument
 from monostream_ai.openai.chat import ChatMapper
 from monostream_ai.openai.responses import ResponsesMapper
-from monostream_ai.recording.fields import get, get_text, to_json
+from monostream_ai.recording.fields import get, get_text
 from monostream_ai.recording.message import Recording
 from monostream_ai.recording.model_output import ModelOutput
 from monostream_ai.ui_messages import Chunk
 
+_CHUNK: Final = "chat.completion.chunk"
 _CHAT_OBJECTS: Final = ("chat.completion", "text_completion", "error")
+_REPEATS: Final = ("content.", "refusal.", "tool_calls.", "logprobs.")
+"""Beginnings of the types of events that repeat the content of chunks.
+
+Source: openai-python 3.57.0, lib/streaming/chat/_events.py.
+"""
 _CAPTURES: Final = {
     "anthropic": "anthropic",
     "google": "google_genai",
@@ -68,10 +74,12 @@ class EventMapper:
             self._mapper.go_on()
 
     def feed(self, event: Any) -> list[Chunk]:
+        if isinstance(self._mapper, ChatMapper) and get_text(event, "object") == _CHUNK:
+            # A chunk of the SDK takes long to say that it has no type.
+            return self._mapper.feed(event)
         kind = get_text(event, "type")
         if kind == "chunk":
-            # The manager of `chat.completions.stream` wraps each chunk like this. Its other events
-            # repeat the content of the chunks and are ignored below.
+            # The manager of `chat.completions.stream` wraps each chunk like this.
             event, kind = get(event, "chunk"), ""
         if kind.startswith("response.") or kind == "error":
             chunks = self._turn_to_responses(event)
@@ -85,9 +93,9 @@ class EventMapper:
         if self._mapper is None:
             self._foreign += 1
             self._nothing_yet.failure = _wrong_door(self._foreign, event)
-        elif not kind and event:
-            return self.recording.unread("openai").keep("event", to_json(event))
-        return []
+            return []
+        repeats = isinstance(self._mapper, ChatMapper) and kind.startswith(_REPEATS)
+        return [] if repeats or not event else self._mapper.other(kind or "event", event)
 
     def _turn_to_responses(self, event: Any) -> list[Chunk]:
         if isinstance(self._mapper, ResponsesMapper):
@@ -118,8 +126,9 @@ class EventMapper:
 
 def _is_chat(event: Any) -> bool:
     named = get_text(event, "object").startswith(_CHAT_OBJECTS)
-    has_error = get(event, "error") is not None and get(event, "type") is None
-    return named or has_error or isinstance(get(event, "choices"), list | tuple)
+    if named or isinstance(get(event, "choices"), list | tuple):
+        return True
+    return get(event, "error") is not None and get(event, "type") is None
 
 
 def _wrong_door(count: int, event: Any) -> InvalidArgument:

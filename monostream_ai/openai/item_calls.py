@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from monostream_ai.openai.chat_calls import CUSTOM, CUSTOM_CALL, arguments_text, with_state
-from monostream_ai.openai.item_list import CALL, Item
+from monostream_ai.openai.item_list import CALL, Item, id_of
 from monostream_ai.openai.server_tools import (
     failed,
     has_output,
@@ -152,7 +152,7 @@ class ItemCalls:
         return chunks
 
     def _begin(self, item: Item, given: Any) -> list[Chunk]:
-        by_provider, item_id = is_by_provider(given, self.tools), get_text(given, "id")
+        by_provider, item_id = is_by_provider(given, self.tools), id_of(given)
         call_id = get_text(given, "call_id") or item_id
         if by_provider and not waits_for_item(given):
             call_id = item_id or call_id

@@ -17,6 +17,11 @@ from monostream_ai.ui_messages.model_output import StreamedCall
 Place: TypeAlias = tuple[str, int]
 """A text of an item: `content` or `summary`, and its index there."""
 
+FAKE_ID: Final = "__fake_id__"
+"""Id of every item and response that the Agents SDK makes of a chat completion.
+
+Source: openai-agents 0.24.0, models/fake_id.py.
+"""
 CALL: Final = "call"
 """Kind of an item that is a call, until it tells which."""
 
@@ -41,6 +46,8 @@ class Item:
     """Input that came before the item did."""
     pending: dict[str, list[str]] = field(default_factory=dict)
     """Text of other deltas, by their type, which the whole item repeats."""
+    phase: str = ""
+    """Whether a message is a `commentary` or the `final_answer`; the next request tells it too."""
     encrypts: bool = False
     """Whether the item has encrypted reasoning, which comes at its end."""
     given: Any = None
@@ -84,7 +91,7 @@ class ItemList:
 
     def of_event(self, event: Any, kind: str) -> Item:
         """Return the item that a delta belongs to, or a new one."""
-        item_id, index = get_text(event, "item_id"), get_index(event, "output_index")
+        item_id, index = id_of(event, "item_id"), get_index(event, "output_index")
         item = self._find(item_id, index, kind)
         if item is None or (item.done and item_id not in self._by_id):
             item = self._new(item_id, index, kind)
@@ -95,7 +102,7 @@ class ItemList:
 
     def added(self, index: int | None, given: Any) -> Item:
         """Return the item that begins, which deltas may have begun before."""
-        item_id, kind = get_text(given, "id"), get_text(given, "type")
+        item_id, kind = id_of(given), get_text(given, "type")
         item = self._by_id.get(item_id)
         if item is None:
             begun = self._find("", index, kind)
@@ -109,7 +116,7 @@ class ItemList:
 
     def done(self, index: int | None, given: Any) -> Item:
         """Return the item that is whole now."""
-        item_id, kind = get_text(given, "id"), get_text(given, "type")
+        item_id, kind = id_of(given), get_text(given, "type")
         item = self._find(item_id, index, kind)
         if item is not None and not self.knows(item_id) and not _may_be(item, index, given):
             item = None
@@ -121,13 +128,13 @@ class ItemList:
 
     def matched(self, output: Sequence[Any]) -> list[tuple[Item, Any]]:
         """Return the item for each of the whole output, in its order."""
-        found = {n: self._by_id.get(get_text(given, "id")) for n, given in enumerate(output)}
+        found = {n: self._by_id.get(id_of(given)) for n, given in enumerate(output)}
         for n, given in enumerate(output):
             if found[n] is None:
                 found[n] = self._unmatched(n, given, list(found.values()))
         whole: list[tuple[Item, Any]] = []
         for n, given in enumerate(output):
-            item_id, kind = get_text(given, "id"), get_text(given, "type")
+            item_id, kind = id_of(given), get_text(given, "type")
             item = found[n] or self._new(item_id, None, kind)
             item.kind = kind
             whole.append((item, given))
@@ -168,11 +175,17 @@ class ItemList:
             item.item_id = item.item_id or item_id
 
 
+def id_of(holder: Any, name: str = "id") -> str:
+    """Return the id of an item or a response, or an empty text if it has none of its own."""
+    found = get_text(holder, name)
+    return "" if found == FAKE_ID else found
+
+
 def _may_be(item: Item, index: int | None, given: Any) -> bool:
     """Whether a whole item may be this one, although its id is not known."""
     if item.done:
         return bool(item.given == content_of(given))
-    if index is not None or not item.item_id or not get_text(given, "id"):
+    if index is not None or not item.item_id or not id_of(given):
         return True
     shown = "".join(text for pieces in item.shown.values() for text in pieces)
     whole = text_of(get(given, "summary")) + text_of(get(given, "content"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from monostream_ai.openai.audio import audio_file
 from monostream_ai.openai.content import Piece, Spoken, read_content
 from monostream_ai.openai.item_calls import ItemCalls
 from monostream_ai.openai.item_list import Item, ItemList, Place, content_of
@@ -20,6 +19,7 @@ from monostream_ai.recording.fields import get, get_index, get_text, to_json
 from monostream_ai.recording.message import Recording
 from monostream_ai.recording.model_output import ModelOutput
 from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.audio import audio_file
 
 _SPOKEN: Final = ("text", "reasoning", "refusal")
 _NO_CONTENT: Final = frozenset({"mcp_list_tools", "mcp_approval_response", "additional_tools"})
@@ -50,6 +50,7 @@ class Items:
     def added(self, index: int | None, given: Any) -> list[Chunk]:
         """Announce a tool call; other items begin with their first delta."""
         item = self.list.added(index, given)
+        item.phase = get_text(given, "phase")
         item.encrypts = self._encrypted_reasoning and get(given, "encrypted_content") is not None
         return self.calls.announce(item, given) if is_call(item.kind) else []
 
@@ -75,6 +76,12 @@ class Items:
         if not spoken:
             return []
         return self.text_done(event, spoken[0].kind, key, "".join(each.value for each in spoken))
+
+    def end_text(self) -> list[Chunk]:
+        """End the open text, with the phase of its message."""
+        phase = "" if self._speaking is None else self._speaking.phase
+        ended = self._output.speech.end()
+        return _with_state(ended, {"phase": phase}) if phase else ended
 
     def done(self, index: int | None, given: Any) -> list[Chunk]:
         """Show the content of a whole item that its deltas have not shown."""
@@ -120,6 +127,7 @@ class Items:
         return any(item.shown for item in self.list)
 
     def _whole(self, item: Item, given: Any) -> list[Chunk]:
+        item.phase = get_text(given, "phase") or item.phase
         chunks = self._read(item, given)
         self._speaking = None
         if not item.done:
@@ -131,7 +139,7 @@ class Items:
     def _read(self, item: Item, given: Any) -> list[Chunk]:
         if item.kind == "message":
             rest = self._contents(item, "content", get(given, "content"), "text")
-            return [*rest, *self._output.speech.end()]
+            return [*rest, *self.end_text()]
         if item.kind == "reasoning":
             chunks = self._contents(item, "summary", get(given, "summary"), "reasoning")
             chunks += self._contents(item, "content", get(given, "content"), "reasoning")
@@ -241,7 +249,7 @@ def _spoken(pieces: Sequence[Piece]) -> list[Any]:
 
 
 def _with_state(chunks: list[Chunk], state: dict[str, str]) -> list[Chunk]:
-    """Put state on the end of the thoughts, the last chunk."""
-    if not chunks or chunks[-1]["type"] != "reasoning-end":
+    """Put state on the end of a text or of thoughts, the last chunk."""
+    if not chunks or chunks[-1]["type"] not in ("text-end", "reasoning-end"):
         return chunks
     return [*chunks[:-1], {**chunks[-1], "providerMetadata": {"openai": state}}]

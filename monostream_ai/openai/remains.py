@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
-from monostream_ai.recording.fields import to_json
+from monostream_ai.recording.fields import named_fields, to_json
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.unread import Unread
 
@@ -36,6 +37,19 @@ class Remains:
             self._unread.lose(kind)
         else:
             pieces.append(to_json(value))
+
+    def add_event(self, kind: str, event: Any, without: Collection[str]) -> None:
+        """Take the fields of an event that hold something, except some."""
+        named = named_fields(event)
+        fields = {
+            name: value
+            for name, value in named.items()
+            if name not in without and value not in (None, "", [], {})
+        }
+        if fields:
+            self.add(kind, fields["delta"] if [*fields] == ["delta"] else fields)
+        elif event and not named:
+            self.add(kind, event)
 
     def keep(self) -> list[Chunk]:
         """Return a `data-unread` part for each kind: its texts joined, or a list of its values."""

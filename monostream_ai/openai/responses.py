@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from monostream_ai.openai.content import Spoken, text_of
-from monostream_ai.openai.item_list import CALL
+from monostream_ai.openai.item_list import CALL, id_of
 from monostream_ai.openai.items import Items
 from monostream_ai.openai.sources import source_of, sources_beside
 from monostream_ai.openai.usage import usage_of
@@ -77,16 +77,22 @@ class ResponsesMapper:
         if number is not None and self._skips(number):
             return []
         effect = _EFFECTS.get(kind)
-        return self._other(kind, event) if effect is None else effect(self, event)
+        return self.other(kind, event) if effect is None else effect(self, event)
+
+    def other(self, kind: str, event: Any) -> list[Chunk]:
+        """Gather what an event of an unknown type holds."""
+        if kind not in _REPEATED:
+            self._items.remains.add_event(kind, event, _PLUMBING)
+        return self._items.remains.keep() if self.output.complete else []
 
     def continues(self, event: Any) -> bool:
         """Whether a new stream that begins with this event goes on with the response here."""
         number = get_index(event, "sequence_number")
         if self.output.complete or not self._numbered or number is None:
             return False
-        if response_id := get_text(event, "response", "id"):
+        if response_id := id_of(get(event, "response")):
             return response_id == self._response_id
-        known = self._items.list.knows(get_text(event, "item_id") or get_text(event, "item", "id"))
+        known = self._items.list.knows(id_of(event, "item_id") or id_of(get(event, "item")))
         return known or number > self._last
 
     @property
@@ -126,7 +132,7 @@ class ResponsesMapper:
         chunks = [*self._items.leftovers(), *self.output.speech.end()]
         self._begin()
         self._last = number if get_index(event, "sequence_number") is not None else -1
-        self._response_id = get_text(event, "response", "id")
+        self._response_id = id_of(get(event, "response"))
         self.output.may_go_on = bool(self._response_id)
         self._items.calls.tools = get(event, "response", "tools")
         chunks += self._recording.builder.start_step()
@@ -170,7 +176,8 @@ class ResponsesMapper:
         return [*chunks, *(self._reasoning_end() if kind == "reasoning" else [])]
 
     def _part_done(self, event: Any) -> list[Chunk]:
-        return [*self._items.part_done(event, "text", "content_index"), *self.output.speech.end()]
+        rest = self._items.part_done(event, "text", "content_index")
+        return [*rest, *self._items.end_text()]
 
     def _summary_done(self, event: Any) -> list[Chunk]:
         rest = self._items.part_done(event, "reasoning", "summary_index")
@@ -199,7 +206,7 @@ class ResponsesMapper:
         chunks = self._rest(response)
         if finish_reason_of(reason) == "content-filter" and not self._items.said_anything:
             chunks += self.output.refusal("refusal", REFUSED_TEXT)
-        response_id = get_text(response, "id")
+        response_id = id_of(response)
         told = {"responseId": response_id} if response_id else {}
         return [*chunks, *self.output.finish(reason, **told)]
 
@@ -220,19 +227,6 @@ class ResponsesMapper:
         chunks = self._items.whole_output(output)
         chunks += sources_beside(self._recording, self._unread, response)
         return [*chunks, *self._items.end()]
-
-    def _other(self, kind: str, event: Any) -> list[Chunk]:
-        """Gather what an event of an unknown type holds."""
-        if kind in _REPEATED:
-            return []
-        fields = {
-            name: value
-            for name, value in named_fields(event).items()
-            if name not in _PLUMBING and value not in (None, "", [], {})
-        }
-        if fields:
-            self._items.remains.add(kind, fields["delta"] if [*fields] == ["delta"] else fields)
-        return []
 
 
 _Effect = Callable[[ResponsesMapper, Any], list[Chunk]]

@@ -9,6 +9,7 @@ types/responses/response_input_param.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Final, TypeAlias, Unpack
 
 from monostream_ai.errors import InvalidArgument
@@ -21,14 +22,14 @@ from monostream_ai.ui_messages.model_contents import (
     ApprovalAnswer,
     Content,
     FileInput,
+    ModelFile,
     Reasoning,
     Said,
+    StatedText,
     Step,
+    text_of,
 )
-from monostream_ai.ui_messages.model_input import (
-    InputOptions,
-    read_model_input,
-)
+from monostream_ai.ui_messages.model_input import InputOptions, read_model_input
 
 Item: TypeAlias = dict[str, Any]
 
@@ -40,6 +41,9 @@ AUDIO_FORMATS: Final[Mapping[str, str]] = {
     "audio/wave": "wav",
     "audio/x-wav": "wav",
 }
+IMAGES: Final = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
+"""Images that the Responses API takes. Source: OpenAI's guide "Images and vision"."""
+
 UNNAMED: Final = "file"
 """Filename for a document without one, which the API would refuse."""
 
@@ -51,9 +55,10 @@ def to_openai_messages(
 
     Each step of an assistant message becomes one assistant message with its tool calls, followed by
     their results; text behind a call begins another one. State that OpenRouter, LiteLLM or Gemini
-    want back goes with it. Left out are calls without a result, since the API refuses them, other
-    reasoning, sources, and parts of unknown types. An image in a result becomes a text that says
-    so, since the API takes texts only.
+    want back goes with it, and the thoughts of a server that sent them as `reasoning_content`, as
+    DeepSeek demands them. Left out are calls without a result, since the API refuses them, other
+    reasoning, sources, and parts of unknown types. An image in a result or an answer becomes a text
+    that says so, since the API takes texts only.
 
     Args:
         ui_messages: `UIMessage`s as JSON: `{id, role, parts}`. They come from a client, so trust
@@ -85,15 +90,18 @@ def to_openai_input(
 ) -> list[Any]:
     """Return the `input` for `responses.create`, with calls and results as items of their own.
 
-    Text, calls and encrypted reasoning keep their order. A user's answer to a question of an MCP
-    server follows its question. Images and documents in the result of a tool are given as such.
+    Text, calls and encrypted reasoning keep their order, and a text its `phase`. A user's answer to
+    a question of an MCP server follows its question. Images and documents in the result of a tool
+    are given as such. An image of an answer follows its step as a message of the user, the only one
+    that may hold it, if the message has the image itself; any other file becomes a short text that
+    names it.
 
     Otherwise like `to_openai_messages`. It is for requests that send the whole conversation, and
     not for those with a `previous_response_id`.
     """
     return [
         item
-        for said in read_model_input(ui_messages, **options)
+        for said in read_model_input(ui_messages, **options, files=True, states=True)
         for item in (_input_step(said) if isinstance(said, Step) else [_said(said, _input_part)])
     ]
 
@@ -120,14 +128,14 @@ def _chat_step(step: Step) -> Iterator[Item]:
 
 def _chat_segment(contents: list[Content]) -> Iterator[Item]:
     calls = [content for content in contents if isinstance(content, AnsweredCall)]
-    text = "".join(content for content in contents if isinstance(content, str))
+    text = text_of(contents)
     if not text and not calls:
         return
     message: Item = {"role": "assistant", "content": text or None}
     for content in contents:
         if isinstance(content, Reasoning):
-            for field, blocks in state_fields(content.state).items():
-                message[field] = [*message.get(field, ()), *blocks]
+            for field, value in state_fields(content).items():
+                message[field] = message[field] + value if field in message else value
     if calls:
         message["tool_calls"] = [_chat_call(call) for call in calls]
     yield message
@@ -149,14 +157,13 @@ def _chat_call(call: AnsweredCall) -> Item:
 
 def _input_step(step: Step) -> Iterator[Item]:
     thoughts = _thoughts(step.contents)
-    text = ""
+    spoken: list[Content] = []
     for content in step.contents:
-        if isinstance(content, str):
-            text += content
+        if isinstance(content, str | StatedText | ModelFile):
+            spoken.append(content)
             continue
-        if text:
-            yield {"role": "assistant", "content": text}
-            text = ""
+        yield from _input_text(spoken)
+        spoken = []
         if isinstance(content, AnsweredCall):
             yield _input_call(content)
         elif isinstance(content, ApprovalAnswer):
@@ -165,13 +172,39 @@ def _input_step(step: Step) -> Iterator[Item]:
             (thought := thoughts.pop(_item_id(content), None)) is not None
         ):
             yield thought
-    if text:
-        yield {"role": "assistant", "content": text}
+    yield from _input_text(spoken)
     for content in step.contents:
         if isinstance(content, AnsweredCall):
             yield _input_result(content)
         elif isinstance(content, ApprovalAnswer):
             yield _approval_response(content)
+    if images := [part for content in step.contents for part in _image_parts(content)]:
+        yield {"role": "user", "content": images}
+
+
+def _input_text(contents: Sequence[Content]) -> Iterator[Item]:
+    spoken = [each for each in contents if not _image_parts(each)]
+    for phase, said in groupby(spoken, _phase):
+        if text := text_of(said):
+            told = {"phase": phase} if phase else {}
+            yield {"role": "assistant", "content": text, **told}
+
+
+def _phase(content: Content) -> str:
+    """Return whether a text is a commentary or the final answer, if the model told it."""
+    state = content.state.get("openai", {}) if isinstance(content, StatedText) else {}
+    phase = state.get("phase")
+    return phase if phase in ("commentary", "final_answer") else ""
+
+
+def _image_parts(content: Content) -> list[Item]:
+    """Return an image of the model as parts of a message, or nothing for any other content."""
+    if not isinstance(content, ModelFile) or content.held is None:
+        return []
+    if content.thinks or content.media_type not in IMAGES:
+        return []
+    image = {"type": "input_image", "image_url": content.held.url, "detail": "auto"}
+    return [{"type": "input_text", "text": content.note}, image]
 
 
 def _thoughts(contents: Sequence[Content]) -> dict[str, Item]:

@@ -20,6 +20,7 @@ from monostream_ai.recording.streams import E, Stream, check_stream, close_strea
 from monostream_ai.threads import SyncPublisher
 from monostream_ai.types import check_function
 from monostream_ai.ui_messages import Chunk, to_json_value
+from monostream_ai.ui_messages.chunks import DELTA_KEYS
 from monostream_ai.ui_messages.file_hook import Files, note_files
 from monostream_ai.ui_messages.pushing import push_chunks
 from monostream_ai.ui_messages.sinks import check_sink
@@ -196,7 +197,7 @@ class Capture(Generic[E]):
                 raise StreamClosed(self._pub.stream_id, self._pub.version)
             self._stream = None
             event = await anext(self._events)
-            self._push(mapper.feed(event))
+            self._push(self._chunks_of(mapper, event))
             if self._ahead > AHEAD:
                 await self._catch_up()
         except StopAsyncIteration:
@@ -207,6 +208,15 @@ class Capture(Generic[E]):
             await self._close()
             raise
         return event
+
+    def _chunks_of(self, mapper: Mapper, event: E) -> list[Chunk]:
+        noted = [] if self._recording is None else self._recording.builder.note_anew()
+        try:
+            return mapper.feed(event)
+        except BaseException:
+            # Its chunks are lost, but the message counts their parts as begun, and will end them.
+            self._push(noted)
+            raise
 
     async def aclose(self) -> None:
         """Close the HTTP stream; if the response is not complete, end the version."""
@@ -305,8 +315,8 @@ def check_publisher(pub: object) -> None:
 
 
 def _weight(chunk: Chunk) -> int:
-    if chunk["type"] in ("text-delta", "reasoning-delta"):
-        return len(chunk["delta"])
+    if (delta := DELTA_KEYS.get(chunk["type"])) is not None:
+        return len(chunk[delta])
     texts = sum(len(value) for value in chunk.values() if isinstance(value, str))
     return FRAME + texts + NESTED * sum(isinstance(value, dict | list) for value in chunk.values())
 

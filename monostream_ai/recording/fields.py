@@ -14,6 +14,8 @@ from monostream_ai.ui_messages import to_json_value
 def get(value: Any, *path: str) -> Any:
     """Return the field at the end of the path, or None where there is none."""
     for name in path:
+        if value is None:
+            break
         if value.__class__ is dict or isinstance(value, Mapping):
             value = value.get(name)
         else:

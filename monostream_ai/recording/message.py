@@ -15,6 +15,7 @@ from monostream_ai.ui_messages.browser_safety import is_link
 from monostream_ai.ui_messages.call_ids import CallIds
 from monostream_ai.ui_messages.model_output import Summary, usage_in
 from monostream_ai.ui_messages.protocol import continued_by
+from monostream_ai.ui_messages.sinks import CountUnread, unread_counter
 from monostream_ai.ui_messages.unread import Unread
 
 _PART_STARTS: Final = ("text-start", "reasoning-start")
@@ -29,6 +30,7 @@ class Recording:
         continued: The assistant message that this one continues: its calls can be answered here,
             and its usage is added. It comes from a client, so malformed parts are ignored.
         written: Chunks of this message that a lost publisher stored; open parts stay open.
+        count_unread: Called for each value that no capture can read.
     """
 
     def __init__(
@@ -36,6 +38,8 @@ class Recording:
         builder: UIMessageBuilder,
         continued: Mapping[str, Any] | None = None,
         written: Sequence[Chunk] = (),
+        *,
+        count_unread: CountUnread | None = None,
     ) -> None:
         self.builder = builder
         earlier = {} if continued is None else continued
@@ -54,10 +58,11 @@ class Recording:
         self._usages = [usage]
         self._summary = Summary(builder, {"usage": dict(usage)} if usage else None)
         self._unread: dict[str, Unread] = {}
+        self._count_unread = count_unread
 
     def unread(self, sdk: str) -> Unread:
         """Return the keeper of the values that no capture of this SDK can read."""
-        return self._unread.setdefault(sdk, Unread(self.builder, sdk))
+        return self._unread.setdefault(sdk, Unread(self.builder, sdk, self._count_unread))
 
     def new_part_id(self, kind: str) -> str:
         self._parts += 1
@@ -122,7 +127,9 @@ def recording_of(pub: Publisher[Chunk]) -> Recording:
     recording = pub._adapter_state.get(Recording)
     if recording is None:
         builder = _builder_for(pub)
-        recording = Recording(builder, continued_by(pub), pub.written)
+        recording = Recording(
+            builder, continued_by(pub), pub.written, count_unread=unread_counter(pub)
+        )
         pub._adapter_state[Recording] = recording
         # A response begins anew, and its texts are no part of those that broke off.
         if not builder.step_empty:
@@ -135,7 +142,7 @@ def replaying_recording(pub: Publisher[Chunk]) -> Recording:
 
     It knows nothing of the chunks that a lost publisher wrote, and so makes them again.
     """
-    return Recording(_builder_for(pub), continued_by(pub))
+    return Recording(_builder_for(pub), continued_by(pub), count_unread=unread_counter(pub))
 
 
 def _builder_for(pub: Publisher[Chunk]) -> UIMessageBuilder:

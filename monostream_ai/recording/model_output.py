@@ -73,13 +73,13 @@ class ModelOutput:
     def extend(self, call: StreamedCall, arguments: str) -> list[Chunk]:
         """Append to the arguments of a call that was announced."""
         call.arguments += arguments
-        if not arguments or not self._takes_input(call):
+        if not arguments or not self.takes_input(call):
             return []
         return self._builder.tool_input(call.published or "", call.name or "", arguments)
 
     def call_with(self, call: StreamedCall, input: Any) -> list[Chunk]:
         """Give a call its whole input; nothing if it has its input already."""
-        if not self._takes_input(call):
+        if not self.takes_input(call):
             return []
         self._calls_tools = self._calls_tools or not call.provider_executed
         chunks = [] if call.published else self.announce(call)
@@ -100,6 +100,11 @@ class ModelOutput:
         except (ValueError, RecursionError):
             return self._refuse_call(call, arguments)
         return self.call_with(call, input)
+
+    def takes_input(self, call: StreamedCall) -> bool:
+        """Whether a call still waits for its whole input."""
+        known = None if call.published is None else self._builder.call(call.published)
+        return known is None or known.state == "streaming"
 
     def use(self, counts: Mapping[str, int]) -> list[Chunk]:
         """Take the token counts of this response so far, under names of `LanguageModelUsage`.
@@ -141,7 +146,7 @@ class ModelOutput:
         return [*chunks, *self.speech.end()]
 
     def _refuse_call(self, call: StreamedCall, arguments: str) -> list[Chunk]:
-        if not self._takes_input(call):
+        if not self.takes_input(call):
             return []
         self._calls_tools = self._calls_tools or not call.provider_executed
         chunks = [] if call.published else self.announce(call)
@@ -150,7 +155,3 @@ class ModelOutput:
         return chunks + self._builder.tool_input_error(
             published, call.name or "", arguments, INVALID_INPUT_TEXT
         )
-
-    def _takes_input(self, call: StreamedCall) -> bool:
-        known = None if call.published is None else self._builder.call(call.published)
-        return known is None or known.state == "streaming"

@@ -7,8 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+)
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 from monostream_ai._writing.cancelling import finish_despite_cancel
@@ -49,7 +58,7 @@ async def events_of(stream: Stream[E]) -> AsyncGenerator[E, None]:
 
     Sync streams are read in threads.
     """
-    opened = await _opened(stream)
+    opened, close = await _opened(stream)
     try:
         if isinstance(opened, AsyncIterable):
             # A stream of the SDK is its own iterator. `aiter` would wrap it in a generator that
@@ -62,17 +71,28 @@ async def events_of(stream: Stream[E]) -> AsyncGenerator[E, None]:
             while (event := await asyncio.to_thread(next, iterator, _END)) is not _END:
                 yield event
     finally:
-        cancellation = await finish_despite_cancel(close_stream(opened))
+        cancellation = await finish_despite_cancel(close())
         if cancellation is not None:
             raise cancellation
 
 
-async def _opened(stream: Any) -> Any:
+async def _opened(stream: Any) -> tuple[Any, Callable[[], Coroutine[Any, Any, None]]]:
+    """Return the iterable, and a function that closes it and leaves its manager."""
     if isinstance(stream, AsyncIterable | Iterable):
-        return stream
+        return stream, partial(close_stream, stream)
     if isinstance(stream, AbstractAsyncContextManager):
-        return await stream.__aenter__()
-    return await asyncio.to_thread(stream.__enter__)
+        opened = await stream.__aenter__()
+    else:
+        opened = await asyncio.to_thread(stream.__enter__)
+
+    async def close() -> None:
+        await close_stream(opened)
+        if isinstance(stream, AbstractAsyncContextManager):
+            await stream.__aexit__(None, None, None)
+        else:
+            await asyncio.to_thread(stream.__exit__, None, None, None)
+
+    return opened, close
 
 
 async def close_stream(opened: Any) -> None:

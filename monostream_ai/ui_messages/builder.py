@@ -40,6 +40,7 @@ class UIMessageBuilder:
         self._open = OpenParts()
         self._open.started = not send_start
         self._step_begun = False
+        self._noted: list[Chunk] | None = None
 
     def __repr__(self) -> str:
         message_id = self._start.get("messageId")
@@ -61,6 +62,18 @@ class UIMessageBuilder:
     def call(self, call_id: str) -> Call | None:
         """Return a tool call of this message, or None if it has no call with this id."""
         return self._open.calls.get(call_id)
+
+    def is_open(self, kind: PartKind, part_id: str) -> bool:
+        """Whether a text or reasoning part has begun and has not ended."""
+        return (kind, part_id) in self._open.parts
+
+    def note_anew(self) -> list[Chunk]:
+        """Return a list that gets all chunks from now on, except deltas of parts that are open.
+
+        With it, a caller whose own chunks are lost can send those that the builder counts as sent.
+        """
+        self._noted = []
+        return self._noted
 
     def adopt(self, message: Mapping[str, Any]) -> list[Chunk]:
         """Let the calls of an assistant message be answered here, which this message continues.
@@ -140,16 +153,13 @@ class UIMessageBuilder:
             dynamic: Whether the client shows a `dynamic-tool` part instead of `tool-<name>`.
             provider_executed: The model's provider runs the tool, so the client must not.
         """
+        more: Chunk = {"type": "tool-input-delta", "toolCallId": call_id, "inputTextDelta": delta}
+        call = self._open.calls.get(call_id)
+        if call is not None and call.state == "streaming" and isinstance(delta, str):
+            return [more] if delta else []
         keys = self._call_keys(call_id, name, dynamic, provider_executed)
-        more = check_chunk(
-            {"type": "tool-input-delta", "toolCallId": call_id, "inputTextDelta": delta}
-        )
-        announced = call_id in self._open.calls
-        start = (
-            []
-            if announced
-            else self._send({"type": "tool-input-start", **keys, "toolName": name}, in_step=True)
-        )
+        check_chunk(more)
+        start = self._send({"type": "tool-input-start", **keys, "toolName": name}, in_step=True)
         return [*start, more] if delta else start
 
     def tool_call(
@@ -365,6 +375,8 @@ class UIMessageBuilder:
     def _note(self, chunks: list[Chunk]) -> list[Chunk]:
         for chunk in chunks:
             self._open.feed(chunk)
+        if self._noted is not None:
+            self._noted += chunks
         return chunks
 
 

@@ -183,11 +183,14 @@ def _file_in(held: Mapping[str, Any], part: Mapping[str, Any]) -> HeldFile | Non
     named = _media_type(held) or _media_type(part)
     for key in _URL_KEYS:
         url = held.get(key)
-        if isinstance(url, str) and (file := file_of_url(url, named)) is not None:
+        if isinstance(url, str) and (file := _whole(file_of_url(url, named))) is not None:
             return file
     kind = part.get("type")
     assumed = _ASSUMED.get(kind) if isinstance(kind, str) else None
     media_type = named or _of_format(held) or assumed
+    if held.get("type") == "text":
+        # The data of Anthropic's plain text documents is the text itself.
+        return None
     for key in _DATA_KEYS:
         data = held.get(key)
         known = media_type or ("image/png" if key == "b64_json" else None)
@@ -195,7 +198,7 @@ def _file_in(held: Mapping[str, Any], part: Mapping[str, Any]) -> HeldFile | Non
             # It may be plain text as well.
             continue
         if known and isinstance(data, str) and (plain := _plain(data)):
-            return HeldFile(plain, known)
+            return _whole(HeldFile(plain, known))
     return None
 
 
@@ -211,12 +214,17 @@ def _of_format(holder: Mapping[str, Any]) -> str:
 
 def _file_of_text(text: str) -> HeldFile | None:
     if text[:5].lower() == "data:":
-        return file_of_url(text)
+        return _whole(file_of_url(text))
     if len(text) < SHORTEST:
         return None
     media_type = next((kind for start, kind in _BEGINNINGS if text.startswith(start)), None)
     data = _plain(text) if media_type is not None else ""
-    return HeldFile(data, media_type) if media_type is not None and data else None
+    return _whole(HeldFile(data, media_type)) if media_type is not None and data else None
+
+
+def _whole(file: HeldFile | None) -> HeldFile | None:
+    """Return the file unless its text has a length that no base64 has."""
+    return None if file is None or file.base64.endswith("===") else file
 
 
 def _plain(text: str) -> str:

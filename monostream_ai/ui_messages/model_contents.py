@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -82,8 +82,8 @@ class AnsweredCall:
 
 @dataclass(frozen=True, slots=True)
 class ProviderCall:
-    """A call of a tool that the provider ran, with its result in the shape of the AI SDK, or if it
-    `failed` the text of the error.
+    """A call of a tool that the provider runs, with its result in the shape of the AI SDK, or if it
+    `failed` the text of the error. A call that is `waiting` has no result so far.
     """
 
     name: str
@@ -91,6 +91,25 @@ class ProviderCall:
     arguments: dict[str, Any]
     output: Any
     failed: bool
+    state: ProviderState
+    result_state: ProviderState
+    waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A file that a model made, or that a tool showed outside its result.
+
+    `note` is a short text that names it, for APIs that take no file from a model. `held` is its
+    content, if it was asked for and the message holds it. `file_id` names a file that the provider
+    has. `thinks` marks a file that is part of the reasoning.
+    """
+
+    note: str
+    media_type: str
+    held: HeldFile | None
+    file_id: str | None
+    thinks: bool
     state: ProviderState
 
 
@@ -113,13 +132,20 @@ class ApprovalAnswer:
     state: ProviderState
 
 
-Content: TypeAlias = str | StatedText | Reasoning | AnsweredCall | ProviderCall | ApprovalAnswer
-"""A piece of an answer of a model. `StatedText` and `ProviderCall` are read on request."""
+Content: TypeAlias = (
+    str | StatedText | Reasoning | ModelFile | AnsweredCall | ProviderCall | ApprovalAnswer
+)
+"""A piece of an answer of a model. `StatedText`, `ProviderCall` and files that are part of the
+reasoning are read on request.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The text of one model call, and the tools it called with their results."""
+    """The text of one model call, and the tools it called with their results.
+
+    The text has a paragraph that names a file in the place of each file.
+    """
 
     text: str
     calls: list[AnsweredCall]
@@ -127,7 +153,18 @@ class Step:
     """The message id and the 0-based number of the step: `<message id>-<number>`."""
 
     contents: tuple[Content, ...] = ()
-    """The text, the reasoning that has state, the calls and the approvals, in their order."""
+    """The text, the reasoning that has state, the files, the calls and the approvals, in order."""
+
+
+def text_of(contents: Iterable[Content]) -> str:
+    """Return the text of contents, with a paragraph that names a file in the place of each."""
+    paragraphs = [""]
+    for content in contents:
+        if isinstance(content, str | StatedText):
+            paragraphs[-1] += content if isinstance(content, str) else content.text
+        elif isinstance(content, ModelFile) and not content.thinks:
+            paragraphs += [content.note, ""]
+    return "\n\n".join(filter(None, paragraphs))
 
 
 def _shown(file: HeldFile) -> dict[str, str]:

@@ -10,21 +10,24 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypedDict
 from urllib.parse import unquote_to_bytes
 
 from monostream_ai.errors import InvalidArgument
-from monostream_ai.json_text import encode_json
+from monostream_ai.json_text import encode_json, whole_characters
 from monostream_ai.types import check_count, check_function, check_texts
+from monostream_ai.ui_messages.held_files import HeldFile, file_of_url, files_in
 from monostream_ai.ui_messages.model_contents import (
     AnsweredCall,
     ApprovalAnswer,
     Content,
     FileInput,
+    ModelFile,
     ProviderCall,
     ProviderState,
     Reasoning,
     Said,
     StatedText,
     Step,
+    text_of,
 )
-from monostream_ai.ui_messages.texts import DENIED_TEXT, FAILED_TEXT
+from monostream_ai.ui_messages.texts import DENIED_TEXT, FAILED_TEXT, FILE_SHOWN_TEXT, file_text
 
 URL_SCHEMES: Final = frozenset({"https", "data"})
 MAX_BYTES: Final = 32 * 1024 * 1024
@@ -45,6 +48,12 @@ class InputOptions(TypedDict, total=False):
     file_ids: Collection[str]
     max_bytes: int
     convert_data_part: ConvertDataPart | None
+
+
+class _Wanted(NamedTuple):
+    whole: bool
+    files: bool
+    states: bool
 
 
 class _Allowed(NamedTuple):
@@ -69,6 +78,8 @@ def read_model_input(
     max_bytes: int = MAX_BYTES,
     convert_data_part: ConvertDataPart | None = None,
     whole: bool = False,
+    files: bool = False,
+    states: bool = False,
 ) -> Iterator[Said | Step]:
     """Yield the contents of the messages, in order; parts that a model cannot use are left out.
 
@@ -81,8 +92,10 @@ def read_model_input(
         max_bytes: UTF-8 bytes of all yielded contents together.
         convert_data_part: Converts a user's `data-*` part; None leaves the part out. Without this
             function all data parts are left out.
-        whole: Read also the state of texts, as `StatedText`, and the answered calls of tools that
-            the provider ran, as `ProviderCall`.
+        whole: Read also the state of texts, as `StatedText`, and the calls of tools that the
+            provider runs, as `ProviderCall`.
+        files: Read also the content of the model's files, and files that are part of the reasoning.
+        states: Read also the state of texts, but no calls that the provider runs.
 
     Raises:
         InvalidArgument: This is no list of UI messages, a file is not allowed, or the messages are
@@ -100,6 +113,7 @@ def read_model_input(
     if isinstance(messages, str | bytes) or not isinstance(messages, Sequence):
         raise InvalidArgument("the messages are not a list of UI messages")
     allowed = _Allowed(url_schemes, frozenset(file_ids))
+    wanted = _Wanted(whole, files, whole or states)
     for index, message in enumerate(messages):
         place = f"messages[{index}]"
         parts = message.get("parts") if isinstance(message, Mapping) else None
@@ -107,7 +121,7 @@ def read_model_input(
             raise InvalidArgument(f"{place} is not a UI message: it needs a list of parts")
         if message.get("role") == "system" and not allow_system:
             continue
-        for said in _read(message, parts, place, allowed, convert_data_part, whole):
+        for said in _read(message, parts, place, allowed, convert_data_part, wanted):
             max_bytes -= _size(said)
             if max_bytes < 0:
                 raise InvalidArgument(f"{place} exceeds the size limit of this chat")
@@ -120,14 +134,14 @@ def _read(
     place: str,
     allowed: _Allowed,
     convert: ConvertDataPart | None,
-    whole: bool,
+    wanted: _Wanted,
 ) -> Iterator[Said | Step]:
     role, message_id = (
         message.get("role"),
         message.get("id") if isinstance(message.get("id"), str) else None,
     )
     if role == "assistant":
-        yield from _steps(parts, message_id, whole)
+        yield from _steps(parts, message_id, allowed, wanted)
     elif role == "user":
         contents = [
             _content(part, f"{place}.parts[{n}]", allowed, convert) for n, part in enumerate(parts)
@@ -157,7 +171,7 @@ def _content(
 
 def _text(part: Part) -> str:
     text = part.get("text") if part.get("type") == "text" else None
-    return text if isinstance(text, str) else ""
+    return whole_characters(text) if isinstance(text, str) else ""
 
 
 def _file(part: Part, place: str, allowed: _Allowed) -> FileInput:
@@ -192,38 +206,90 @@ def _base64(rest: str, place: str) -> str:
     return content.decode()
 
 
-def _steps(parts: Sequence[Part], message_id: str | None, whole: bool) -> Iterator[Step]:
-    read = _whole_content if whole else _said_by_model
+def _steps(
+    parts: Sequence[Part], message_id: str | None, allowed: _Allowed, wanted: _Wanted
+) -> Iterator[Step]:
+    in_results = _InResults(parts)
     for number, step in enumerate(_split(parts)):
-        contents = tuple(content for part in step if (content := read(part)))
-        text = "".join(map(_text, step))
-        calls = [content for content in contents if isinstance(content, AnsweredCall)]
-        asked = any(isinstance(content, ApprovalAnswer | ProviderCall) for content in contents)
-        if text or calls or asked:
+        contents = tuple(
+            content
+            for part in step
+            if (content := _said_by_model(part, allowed, wanted)) and not in_results.has(part)
+        )
+        if any(not isinstance(content, Reasoning) for content in contents):
+            calls = [content for content in contents if isinstance(content, AnsweredCall)]
             step_id = None if message_id is None else f"{message_id}-{number}"
-            yield Step(text, calls, step_id, contents)
+            yield Step(text_of(contents), calls, step_id, contents)
 
 
-def _said_by_model(part: Part) -> Content | None:
-    if part.get("type") != "reasoning":
-        return _text(part) or _call(part) or _approval_answer(part)
+def _said_by_model(part: Part, allowed: _Allowed, wanted: _Wanted) -> Content | None:
+    kind = part.get("type")
+    if kind == "file" or (kind == "reasoning-file" and wanted.files):
+        return _model_file(part, allowed, wanted)
     text, state = part.get("text"), _state(part.get("providerMetadata"))
-    return Reasoning(text if isinstance(text, str) else "", state) if state else None
+    if kind == "reasoning":
+        said = whole_characters(text) if isinstance(text, str) else ""
+        return Reasoning(said, state) if state else None
+    if kind == "text":
+        return StatedText(_text(part), state) if state and wanted.states else _text(part)
+    return _call(part) or _approval_answer(part) or (_provider_call(part) if wanted.whole else None)
 
 
-def _whole_content(part: Part) -> Content | None:
-    text, state = _text(part), _state(part.get("providerMetadata"))
-    if state and (text or part.get("type") == "text"):
-        return StatedText(text, state)
-    return _said_by_model(part) or _provider_call(part)
+def _model_file(part: Part, allowed: _Allowed, wanted: _Wanted) -> ModelFile | None:
+    url, media_type = part.get("url"), part.get("mediaType")
+    if not isinstance(url, str) or not isinstance(media_type, str):
+        return None
+    file = file_of_url(url, media_type)
+    note = file_text(FILE_SHOWN_TEXT, media_type, 0 if file is None else file.size)
+    # A link may have expired or ask for the user's cookies, and an API that cannot fetch a file
+    # refuses the whole request.
+    held = file if wanted.files and "data" in allowed.url_schemes and _is_whole(file) else None
+    thinks, state = part.get("type") == "reasoning-file", _state(part.get("providerMetadata"))
+    return ModelFile(note, media_type, held, allowed.file_id(part), thinks, state)
+
+
+def _is_whole(file: HeldFile | None) -> bool:
+    try:
+        return file is not None and bool(file.content())
+    except binascii.Error:
+        return False
+
+
+class _InResults:
+    """Finds the files that pages get beside the result of a tool; models get them in the result."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._outputs = [part["output"] for part in parts if part.get("output") is not None]
+        self._held: set[str] | None = None
+
+    def has(self, part: Part) -> bool:
+        if part.get("type") != "file" or not self._outputs:
+            return False
+        if (file := file_of_url(part["url"], part["mediaType"])) is None:
+            return any(_holds(output, part["url"]) for output in self._outputs)
+        if self._held is None:
+            self._held = {held.base64 for output in self._outputs for held in files_in(output)}
+        return file.base64 in self._held
+
+
+def _holds(output: Any, url: str) -> bool:
+    """Whether a result refers to a file that was stored."""
+    return encode_json(url) in encode_json(output)
 
 
 def _provider_call(part: Part) -> ProviderCall | None:
     call_id, answer = part.get("toolCallId"), _answer(part)
-    if part.get("providerExecuted") is not True or not isinstance(call_id, str) or answer is None:
+    waiting = answer is None and part.get("state") == "input-available"
+    if part.get("providerExecuted") is not True or not isinstance(call_id, str):
         return None
+    if answer is None and not waiting:
+        return None
+    output, failed = answer or (None, False)
     state = _state(part.get("callProviderMetadata"))
-    return ProviderCall(_tool_name(part), call_id, _arguments(part), *answer, state)
+    result_state = _state(part.get("resultProviderMetadata"))
+    return ProviderCall(
+        _tool_name(part), call_id, _arguments(part), output, failed, state, result_state, waiting
+    )
 
 
 def _state(metadata: Any) -> ProviderState:
@@ -288,7 +354,8 @@ def _answer(part: Part) -> tuple[Any, bool] | None:
     state, given = part.get("state"), part.get("approval")
     approval: Part = given if isinstance(given, Mapping) else {}
     if state == "output-available":
-        return part.get("output"), False
+        output = part.get("output")
+        return whole_characters(output) if isinstance(output, str) else output, False
     if state == "output-error":
         return str(part.get("errorText") or FAILED_TEXT), True
     if state == "output-denied" or (
@@ -305,6 +372,11 @@ def _size(said: Said | Step) -> int:
             output = content.output
             text = output if isinstance(output, str) else encode_json(output)
             texts += [encode_json(content.arguments), text, _state_text(content.state)]
+            if isinstance(content, ProviderCall):
+                texts.append(_state_text(content.result_state))
+        elif isinstance(content, ModelFile):
+            shown = content.note if content.held is None else content.held.base64
+            texts += [shown, _state_text(content.state)]
         elif isinstance(content, Reasoning | StatedText):
             texts += [content.text, _state_text(content.state)]
         elif isinstance(content, ApprovalAnswer):

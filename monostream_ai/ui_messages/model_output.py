@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from monostream_ai.json_text import whole_characters
 from monostream_ai.ui_messages.builder import UIMessageBuilder
 from monostream_ai.ui_messages.chunks import Chunk
 from monostream_ai.ui_messages.json_values import MAX_SAFE_INTEGER
 from monostream_ai.ui_messages.open_parts import PartKind
+
+_ENDS: Final[Mapping[str, str]] = {"{": "}", "[": "]"}
+"""The last character of a whole JSON text, by its first one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +52,10 @@ class StreamedCall:
     @property
     def whole(self) -> bool:
         """Whether the arguments are complete JSON."""
+        end = _ENDS.get(self.arguments[:1])
+        if end is not None and not self.arguments.rstrip().endswith(end):
+            # Parsing all of them for each piece would take longer and longer.
+            return False
         try:
             json.loads(self.arguments)
         except (ValueError, RecursionError):
@@ -69,6 +77,7 @@ class StreamedCalls:
         index: object,
         call_id: str | None,
         name: str | None = None,
+        arguments: str = "",
         *,
         provider_executed: bool = False,
     ) -> StreamedCall:
@@ -76,7 +85,8 @@ class StreamedCalls:
 
         Without an index, an id begins a call, and a piece without an id continues the last call.
         Calls of one index are told apart by their ids, or else by a name after whole arguments.
-        Calls that the provider executes are indexed on their own.
+        Some servers make a new id for each piece: one that can only be the rest of the last call
+        continues it. Calls that the provider executes are indexed on their own.
         """
         newest_first = [
             call
@@ -86,8 +96,10 @@ class StreamedCalls:
         ]
         found = next(iter(newest_first), None)
         if call_id:
-            same = (call for call in newest_first if call.call_id == call_id)
-            found = next(same, found if found and not found.call_id and index is not None else None)
+            same = next((call for call in newest_first if call.call_id == call_id), None)
+            if same is None and (index is None or (found and not _is_rest(found, name, arguments))):
+                found = None
+            found = same or found
         elif found is not None and index is not None and found.index is None:
             found = None
         if found is None or _begins_another(found, call_id, name):
@@ -100,6 +112,15 @@ class StreamedCalls:
 
     def clear(self) -> None:
         self._calls.clear()
+
+
+def _is_rest(call: StreamedCall, name: str | None, arguments: str) -> bool:
+    """Whether a piece with an id that is not known goes on with the last call of its index."""
+    if not call.call_id:
+        return True
+    if not arguments or call.whole:
+        return False
+    return not name or (name == call.name and bool(call.arguments))
 
 
 def _begins_another(call: StreamedCall, call_id: str | None, name: str | None) -> bool:
@@ -142,6 +163,8 @@ class Speech:
         self._open: tuple[PartKind, object] | None = None if open_text is None else ("text", None)
         self._part_id = "" if open_text is None else open_text.part_id
         self._after_space = open_text is not None and open_text.ends_with_space
+        # The first half of a character that a server has split, until the second half comes.
+        self._half = ""
 
     def text(self, place: object, delta: str) -> list[Chunk]:
         if self._after_space:
@@ -149,12 +172,16 @@ class Speech:
             self._after_space = not delta
         if not delta:
             return []
-        return [*self._turn_to("text", place), *self._builder.text(self._part_id, delta)]
+        turned = self._turn_to("text", place)
+        delta = self._whole(delta)
+        return [*turned, *self._builder.text(self._part_id, delta)] if delta else turned
 
     def reasoning(self, place: object, delta: str) -> list[Chunk]:
         if not delta:
             return []
-        return [*self._turn_to("reasoning", place), *self._builder.reasoning(self._part_id, delta)]
+        turned = self._turn_to("reasoning", place)
+        delta = self._whole(delta)
+        return [*turned, *self._builder.reasoning(self._part_id, delta)] if delta else turned
 
     def announce(self, call: StreamedCall, published: str) -> list[Chunk]:
         """Begin a tool call with the arguments it has so far; this ends the open part."""
@@ -167,10 +194,13 @@ class Speech:
     def end(self) -> list[Chunk]:
         """End the open part, if there is one."""
         part, self._open = self._open, None
+        half, self._half = self._half, ""
         if part is None:
             return []
-        end = self._builder.end_text if part[0] == "text" else self._builder.end_reasoning
-        return end(self._part_id)
+        is_text = part[0] == "text"
+        say = self._builder.text if is_text else self._builder.reasoning
+        end = self._builder.end_text if is_text else self._builder.end_reasoning
+        return [*(say(self._part_id, half) if half else ()), *end(self._part_id)]
 
     def end_reasoning(self) -> list[Chunk]:
         """End the open reasoning part, or send an empty one.
@@ -181,6 +211,14 @@ class Speech:
             return self.end()
         start = self._turn_to("reasoning", None)
         return [*start, *self._builder.reasoning(self._part_id, ""), *self.end()]
+
+    def _whole(self, delta: str) -> str:
+        """Return the delta with whole characters; one that it ends in half waits for the rest."""
+        before, self._half = self._half, ""
+        # The builder refuses anything but a text by its name.
+        if isinstance(delta, str) and "\ud800" <= delta[-1] <= "\udbff":
+            delta, self._half = delta[:-1], delta[-1]
+        return whole_characters(before + delta) if before else delta
 
     def _turn_to(self, kind: PartKind, place: object) -> list[Chunk]:
         if self._open is not None and self._open[0] == kind:

@@ -23,14 +23,17 @@ from monostream_ai.ui_messages.chunks import (
 )
 from monostream_ai.ui_messages.texts import DENIED_TEXT
 
-Profile: TypeAlias = Literal["v5", "v6", "v7", "v7.0.149"]
-"""The release of `ai` that a client has: 5.0.92 or newer, 6.0.39 or newer, any 7, or 7.0.149 or
-newer.
+Profile: TypeAlias = Literal["any", "v5", "v6", "v7", "v7.0.149"]
+"""The release of `ai` that a client has: an unknown one, 5.0.92 or newer, 6.0.39 or newer, any 7,
+or 7.0.149 or newer.
 
-Clients of `ai` 5 below 5.0.217 and 6 below 6.0.231 refuse unknown keys, so "v5" and "v6" send only
-the keys that every release of `ai` 5 or 6 knows. "v7" replaces `reset-step`, `steering-message` and
-the finish reason `interrupted`, which the first releases of `ai` 7 refuse. "v7.0.149" changes
-nothing.
+The requests of all releases are alike, so a client is of an unknown one unless it says otherwise.
+"any" sends the chunks that `ai` 6 and 7 both read, with all their keys. `ai` 5 reads them too,
+except for `tool-approval-request` and `tool-output-denied`, which only "v5" replaces. Clients of
+`ai` 5 below 5.0.217, 6 below 6.0.231 and 7 below 7.0.32 refuse unknown keys, so "v5" and "v6" send
+only the keys that every release of `ai` 5 or 6 knows. "v7" replaces `reset-step`,
+`steering-message` and the finish reason `interrupted`, which the first releases of `ai` 7 refuse.
+"v7.0.149" changes nothing.
 """
 
 PROFILES: Final[tuple[Profile, ...]] = get_args(Profile)
@@ -81,17 +84,32 @@ class _Rules(NamedTuple):
     refused: frozenset[str]
     reasons: frozenset[str]
     keys: Mapping[str, frozenset[str]] | None = None
+    newer: bool = False
+    """Whether the client may know types that we do not."""
 
     def concern(self, kind: str | None) -> bool:
         """Whether a chunk of this type must be decoded; None stands for a type not seen at once."""
-        return self.keys is not None or kind is None or kind == "finish" or kind in self.refused
+        return (
+            self.keys is not None
+            or kind is None
+            or kind in ("finish", "tool-approval-request")
+            or self.refuse(kind)
+        )
+
+    def refuse(self, kind: str) -> bool:
+        """Whether the client fails at a chunk of this type."""
+        if kind in self.refused:
+            return True
+        return not (self.newer or kind in SHAPES or kind.startswith("data-"))
 
 
 _OLD_REASONS: Final = FINISH_REASONS - {"interrupted"}
 _RULES: Final[Mapping[Profile, _Rules]] = {
+    "any": _Rules(_V6_REFUSES, _OLD_REASONS),
     "v5": _Rules(_V5_REFUSES, _OLD_REASONS | {"unknown"}, _known_keys(_V5_REFUSES, _V5_LACKS)),
     "v6": _Rules(_V6_REFUSES, _OLD_REASONS, _known_keys(_V6_REFUSES, _V6_LACKS)),
-    "v7": _Rules(_V7_REFUSES, _OLD_REASONS),
+    "v7": _Rules(_V7_REFUSES, _OLD_REASONS, newer=True),
+    "v7.0.149": _Rules(frozenset(), FINISH_REASONS, newer=True),
 }
 _DATA_KEYS: Final = frozenset({"type", *DATA_SHAPE.required, *DATA_SHAPE.optional})
 
@@ -108,6 +126,11 @@ def check_profile(name: str) -> Profile:
     raise InvalidArgument(f"unknown profile {str(name)[:40]!r}: use one of {', '.join(PROFILES)}")
 
 
+def refuses(profile: Profile, kind: str) -> bool:
+    """Return whether a client of this profile fails at chunks of a type."""
+    return _RULES[profile].refuse(kind)
+
+
 class ProfileFilter:
     """Rewrites the payloads of one response, in their order, for clients of one release.
 
@@ -120,7 +143,7 @@ class ProfileFilter:
 
     def __init__(self, profile: Profile) -> None:
         self.profile: Final = check_profile(profile)
-        self._rules = _RULES.get(self.profile)
+        self._rules = None if self.profile == "v7.0.149" else _RULES[self.profile]
         self._fit: Callable[[Chunk], Chunk] | None = (
             _DynamicCalls().fit if profile == "v5" else None
         )
@@ -166,12 +189,10 @@ def _type_at_front(payload: str) -> str | None:
 def _known(chunk: Chunk, rules: _Rules) -> Chunk | None:
     """Return the chunk with the keys that the client knows, or None if it refuses the type."""
     kind = chunk["type"]
-    if kind in rules.refused:
+    if rules.refuse(kind) or (kind == "tool-approval-request" and _asks_nobody(chunk, rules)):
         return None
     if rules.keys is not None:
-        keys = _DATA_KEYS if kind.startswith("data-") else rules.keys.get(kind)
-        if keys is None:
-            return None
+        keys = _DATA_KEYS if kind.startswith("data-") else rules.keys[kind]
         chunk = {key: value for key, value in chunk.items() if key in keys}
     if (
         kind == "finish"
@@ -180,6 +201,11 @@ def _known(chunk: Chunk, rules: _Rules) -> Chunk | None:
     ):
         chunk = {**chunk, "finishReason": "other"}
     return chunk
+
+
+def _asks_nobody(request: Chunk, rules: _Rules) -> bool:
+    # A program answers it at once. A client that does not read the answer would ask its user.
+    return request.get("isAutomatic") is True and rules.refuse("tool-approval-response")
 
 
 class _DynamicCalls:

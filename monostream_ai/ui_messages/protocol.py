@@ -44,12 +44,7 @@ class UIMessageProtocol:
         return chunk["type"] in TERMINAL_TYPES
 
     def merge(self, earlier: Chunk, later: Chunk) -> list[Chunk]:
-        key = DELTA_KEYS.get(earlier["type"])
-        if key is None or len(earlier[key]) > MERGED_CHARACTERS:
-            return [earlier, later]
-        merged = {**later, key: earlier[key] + later[key]} if key in later else later
-        # Merge only if all other keys are equal: the type, the id, and any metadata.
-        return [merged] if {**merged, key: earlier[key]} == earlier else [earlier, later]
+        return merge_deltas(DELTA_KEYS, earlier, later)
 
     def transcript(self, message_id: str | None = None) -> UIMessageTranscript:
         return UIMessageTranscript(message_id)
@@ -100,6 +95,20 @@ class UIMessageTranscript:
             *self._parts.closing(),
             *_ENDINGS[ending](self._parts, error_text),
         ]
+
+
+def merge_deltas(keys: Mapping[str, str], earlier: Chunk, later: Chunk) -> list[Chunk]:
+    """Return one delta that says the same as two that follow each other, or both of them.
+
+    Args:
+        keys: The key that holds the text, for each type of chunk that is a delta.
+    """
+    key = keys.get(earlier["type"])
+    if key is None or len(earlier[key]) > MERGED_CHARACTERS:
+        return [earlier, later]
+    merged = {**later, key: earlier[key] + later[key]} if key in later else later
+    # Merge only if all other keys are equal: the type, the id, and any metadata.
+    return [merged] if {**merged, key: earlier[key]} == earlier else [earlier, later]
 
 
 def note_continued(pub: object, message: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from io import StringIO
 from typing import Any, Final, TypeAlias
 
 from monostream_ai.errors import InvalidArgument, InvalidChunk
@@ -43,11 +44,11 @@ class _Growing:
     """A text or reasoning part that takes deltas, joined only when the message is read."""
 
     part: Part
-    pieces: list[str] = field(default_factory=list)
+    # A list of pieces takes ten times the memory of the text that they make.
+    text: StringIO = field(default_factory=StringIO)
 
     def join(self) -> None:
-        self.part["text"] = text = "".join(self.pieces)
-        self.pieces[:] = [text]
+        self.part["text"] = self.text.getvalue()
 
 
 class MessageReducer:
@@ -165,7 +166,7 @@ class MessageReducer:
 
     def _extend_part(self, chunk: Chunk) -> None:
         growing = self._active(chunk)
-        growing.pieces.append(chunk["delta"])
+        growing.text.write(chunk["delta"])
         if "providerMetadata" in chunk:
             growing.part["providerMetadata"] = chunk["providerMetadata"]
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from monostream_ai.ui_messages.chunks import Chunk
+
+CountUnread: TypeAlias = Callable[[str], None]
+"""Counts a value that a capture could not read, by the name of its SDK. Safe in any thread."""
 
 
 class Sink(Protocol):
@@ -52,6 +55,12 @@ def check_sink(taker: str, pub: object) -> None:
         )
     if getattr(pub, "closed", False):
         check_open(pub)
+
+
+def unread_counter(pub: object) -> CountUnread | None:
+    """Return the function of a publisher that counts unread values; None for any other sink."""
+    count: CountUnread | None = getattr(pub, "_count_unread", None)
+    return count
 
 
 def check_open(pub: object) -> None:

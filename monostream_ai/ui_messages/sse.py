@@ -26,6 +26,7 @@ KEEP_ALIVE_INTERVAL: Final = 15.0
 """In seconds. Source: HTML Standard, 9.2.7 ("every 15 seconds or so")."""
 
 DONE: Final = "data: [DONE]\n\n"
+"""The last frame of a whole stream, which clients of the AI SDK wait for."""
 
 HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -68,13 +69,13 @@ class SSEEncoder:
     """Turns payloads into SSE frames for one response.
 
     Args:
-        profile: The release of `ai` that the client has.
+        profile: The release of `ai` that the client has, if it is known.
 
     Raises:
         InvalidArgument: The profile is unknown.
     """
 
-    def __init__(self, profile: Profile = "v7") -> None:
+    def __init__(self, profile: Profile = "any") -> None:
         self._filter = ProfileFilter(profile)
         self.shareable = self._filter.stateless
         """Whether responses can share frames, since they depend on profile and batch only."""
@@ -85,12 +86,9 @@ class SSEEncoder:
     def frames(self, batch: Batch) -> str:
         """Return one event for each payload, whose SSE id is a cursor that `Cursor.parse` reads."""
         # Written by hand: creating thousands of `Cursor` objects takes longer than everything else.
-        head = f"id: {batch.version}."
+        head, sent = f"id: {batch.version}.", one_line(self._filter.apply_all(batch.payloads))
         return "".join(
-            [
-                f"{head}{id}\ndata: {payload}\n\n"
-                for id, payload in enumerate(self._sent(batch.payloads), batch.first)
-            ]
+            [f"{head}{id}\ndata: {payload}\n\n" for id, payload in enumerate(sent, batch.first)]
         )
 
     def frames_without_id(self, payloads: Iterable[str]) -> str:
@@ -101,7 +99,8 @@ class SSEEncoder:
         """
         texts = payloads if isinstance(payloads, str) else [*payloads]
         check_texts("payloads", texts)
-        return "".join([f"data: {payload}\n\n" for payload in self._sent([*texts])])
+        sent = one_line(self._filter.apply_all([*texts]))
+        return "".join([f"data: {payload}\n\n" for payload in sent])
 
     def end(self, last_payload: str | None) -> str:
         """Return the frames that follow the last chunk of a closed version.
@@ -117,9 +116,10 @@ class SSEEncoder:
         finished = isinstance(last, dict) and last.get("type") == "finish"
         return DONE if finished else _FINISH + DONE
 
-    def _sent(self, payloads: Sequence[str]) -> Sequence[str]:
-        sent = self._filter.apply_all(payloads)
-        text = "".join(sent)
-        if "\n" in text or "\r" in text or (not text.isascii() and _OTHER_BREAK.search(text)):
-            return [payload.translate(_ONE_LINE) for payload in sent]
-        return sent
+
+def one_line(texts: Sequence[str]) -> Sequence[str]:
+    """Return JSON texts that say the same without a line break, for an SSE `data` field."""
+    text = "".join(texts)
+    if "\n" in text or "\r" in text or (not text.isascii() and _OTHER_BREAK.search(text)):
+        return [each.translate(_ONE_LINE) for each in texts]
+    return texts

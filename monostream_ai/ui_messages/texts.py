@@ -43,7 +43,9 @@ def file_text(text: str, media_type: str, size: int) -> str:
 
 
 _FINISH_REASONS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("stop", "end_turn", "stop_sequence", "completed", "complete"), "stop"),
+    **dict.fromkeys(
+        ("stop", "end_turn", "stop_sequence", "completed", "complete", "eos", "eos_token"), "stop"
+    ),
     **dict.fromkeys(
         (
             "length",
@@ -70,6 +72,8 @@ _FINISH_REASONS: Final[Mapping[str, str]] = {
             "spii",
             "guardrail_intervened",
             "error_toxic",
+            "sensitive",
+            "model_armor",
         ),
         "content-filter",
     ),
@@ -81,6 +85,13 @@ _FINISH_REASONS: Final[Mapping[str, str]] = {
             "unexpected_tool_call",
             "malformed_model_output",
             "malformed_tool_use",
+            "malformed_response",
+            "too_many_tool_calls",
+            "missing_thought_signature",
+            "network_error",
+            "insufficient_system_resource",
+            "error_limit",
+            "timeout",
         ),
         "error",
     ),

@@ -52,6 +52,7 @@ def text_of(message: dict[str, Any]) -> str:
     return "".join(part["text"] for part in parts_of(message, "text"))
 
 
+@pytest.mark.sweep(16)
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.parametrize("how", ["create", "manager", "create_sync", "manager_sync"])
 async def test_every_way_to_stream_makes_the_same_message(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from monostream_ai.anthropic.mapper import AnthropicMapper
 from monostream_ai.recording.message import Recording
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
+from tests.plugins.lanes import examples
 from tests.recording.nothing_lost import lost, message_of, nested, texts, texts_in
 
 Event = dict[str, Any]
@@ -100,7 +101,7 @@ def recorded(events: list[Event], *, typed: bool) -> list[Chunk]:
     return [*chunks, *recording.builder.finish()]
 
 
-@settings(deadline=None, max_examples=100, derandomize=True)
+@settings(deadline=None, max_examples=examples(100), derandomize=True)
 @given(events=streams(), typed=st.booleans())
 def test_every_text_of_a_stream_is_in_the_message(events: list[Event], typed: bool) -> None:
     said = texts_in(contents(events))

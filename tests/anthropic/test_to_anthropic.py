@@ -28,15 +28,18 @@ def file(url: str, media_type: str, **more: str) -> dict[str, Any]:
     return {"type": "file", "url": url, "mediaType": media_type, **more}
 
 
-async def recorded(service: Service, name: str) -> dict[str, Any]:
+async def recorded(service: Service, name: str, then: str | None = None) -> dict[str, Any]:
     async with service.publisher("chat", message_id="m1") as pub:
         asked = capture(events_of(name), pub)
         async for _ in asked:
             pass
-        if name == "tool_use":
+        if name in ("tool_use", "tool_called_by_code"):
             asked.tool_result("toolu_1", output={"degrees": 21})
+        if name == "tool_use":
             asked.tool_result("toolu_2", error="no city")
             await consume(events_of("text"), pub)
+        if then is not None:
+            await consume(events_of(then), pub)
     message = reduce_chunks(await service.chunks("chat"))
     # As the page sends it.
     return json.loads(json.dumps(message))
@@ -178,7 +181,8 @@ def test_a_file_that_the_api_does_not_take_is_named_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["web_search", "web_search_failed", "web_fetch", "code_execution", "mcp"]
+    "name",
+    ["web_search", "web_search_failed", "web_fetch", "code_execution", "mcp", "pause_turn"],
 )
 async def test_server_tools_come_back_as_the_sdk_sends_them_back(
     service: Service, name: str
@@ -192,6 +196,84 @@ async def test_server_tools_come_back_as_the_sdk_sends_them_back(
     ]
 
 
+SEARCH = {
+    "type": "server_tool_use",
+    "id": "srvtoolu_1",
+    "name": "web_search",
+    "input": {"query": "x"},
+}
+
+
+async def test_a_call_that_waits_stays_away_once_the_user_has_gone_on(service: Service) -> None:
+    message = await recorded(service, "pause_turn")
+    message["parts"].append(text("I search."))
+    said = to_anthropic_messages([message, user(text("Never mind"))])
+
+    assert [each["content"] for each in said] == [[text("I search.")], [text("Never mind")]]
+
+
+async def test_a_call_that_waits_in_the_middle_of_an_answer_stays_away(service: Service) -> None:
+    message = await recorded(service, "pause_turn")
+    message["parts"].append(text("I stopped."))
+    [said] = to_anthropic_messages([message])
+
+    assert said["content"] == [text("I stopped.")]
+
+
+async def test_a_paused_turn_that_went_on_is_one_turn(service: Service) -> None:
+    [said] = to_anthropic_messages([await recorded(service, "pause_turn", "after_the_pause")])
+    call, result, spoken = said["content"]
+
+    assert (call, spoken) == (SEARCH, text("Found it."))
+    assert (result["type"], result["tool_use_id"]) == ("web_search_tool_result", "srvtoolu_1")
+
+
+async def test_code_that_waits_for_a_tool_goes_back_with_its_result(service: Service) -> None:
+    said, results = to_anthropic_messages([await recorded(service, "tool_called_by_code")])
+    code, call = said["content"]
+
+    assert (code["type"], code["id"], code["name"]) == (
+        "server_tool_use",
+        "srvtoolu_1",
+        "code_execution",
+    )
+    assert call["caller"] == {"type": "code_execution_20250825", "tool_id": "srvtoolu_1"}
+    assert [each["tool_use_id"] for each in results["content"]] == ["toolu_1"]
+
+
+@pytest.mark.parametrize("state", ["input-available", "output-available"])
+def test_a_call_that_another_provider_ran_stays_away(state: str) -> None:
+    part = {
+        "type": "tool-web_search",
+        "toolCallId": "ws_1",
+        "state": state,
+        "providerExecuted": True,
+        "input": {"query": "x"},
+        "output": {"status": "completed"},
+    }
+    [said] = to_anthropic_messages(
+        [{"id": "m1", "role": "assistant", "parts": [text("Found"), part]}]
+    )
+    assert said["content"] == [text("Found")]
+
+
+@pytest.mark.parametrize("url", ["data:image/png;base64,AAAA", "/api/chat/c1/files/1"])
+def test_a_file_in_an_answer_is_named(url: str) -> None:
+    parts = [text("See"), file(url, "image/png")]
+    [said] = to_anthropic_messages([{"id": "m1", "role": "assistant", "parts": parts}])
+    assert said["content"] == [text("See"), text("A file (image/png) that the user sees.")]
+
+
 def _without_nulls(block: dict[str, Any]) -> dict[str, Any]:
     """Return a block without fields that say nothing; those of contents are as they were sent."""
     return {key: block[key] for key in block if block[key] is not None and block[key] != []}
+
+
+def test_an_id_that_the_api_refuses_is_changed_with_its_result() -> None:
+    call = {"type": "dynamic-tool", "toolCallId": "functions.f:0#2", "toolName": "f", "input": {}}
+    answered = {**call, "state": "output-available", "output": 1}
+
+    asked, result = to_anthropic_messages([{"id": "1", "role": "assistant", "parts": [answered]}])
+
+    assert asked["content"][0]["id"] == "functions_f_0_2"
+    assert result["content"][0]["tool_use_id"] == "functions_f_0_2"

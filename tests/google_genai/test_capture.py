@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +14,7 @@ from google import genai
 from monostream_ai import DurableStreamService, InvalidArgument
 from monostream_ai.google_genai import TruncatedStream, capture, consume
 from monostream_ai.ui_messages import Chunk, reduce_chunks
+from tests.event_server import event_server
 from tests.filing import LARGE, LARGE_BASE64, Shelf
 from tests.openai.storing import check_message
 
@@ -37,20 +38,10 @@ async def client_of(*answers: list[dict[str, Any]]) -> AsyncIterator[genai.Clien
     """The SDK, whose server gives these answers, one for each request."""
     waiting = list(answers)
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        length = head.partition(b"content-length:")[2].partition(b"\r\n")[0]
-        await reader.readexactly(int(length))
-        body = "".join(f"data: {json.dumps(each)}\r\n\r\n" for each in waiting.pop(0)).encode()
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n"
-            b"content-length: %d\r\n\r\n%b" % (len(body), body)
-        )
-        await writer.drain()
-        writer.close()
+    def next_body() -> bytes:
+        return "".join(f"data: {json.dumps(each)}\r\n\r\n" for each in waiting.pop(0)).encode()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with event_server(next_body) as url:
         client = genai.Client(api_key="none", http_options={"base_url": url})
         try:
             yield client
@@ -156,11 +147,129 @@ async def test_code_files_and_sources(service: Service) -> None:
 
 @pytest.mark.parametrize(
     ("word", "reason"),
-    [("MAX_TOKENS", "length"), ("SAFETY", "content-filter"), ("MALFORMED_FUNCTION_CALL", "error")],
+    [
+        ("MAX_TOKENS", "length"),
+        ("SAFETY", "content-filter"),
+        ("MALFORMED_FUNCTION_CALL", "error"),
+        ("TOO_MANY_TOOL_CALLS", "error"),
+    ],
 )
 async def test_a_cut_answer_never_says_stop(service: Service, word: str, reason: str) -> None:
     message = await record(service, answer({"text": "Hel"}, finish=word))
     assert message["metadata"]["finishReason"] == reason
+
+
+@pytest.mark.parametrize("response_id", ["r1", None])
+async def test_a_reason_with_every_chunk_ends_no_answer(
+    service: Service, response_id: str | None
+) -> None:
+    """Proxies that translate other APIs stamp STOP on chunks in the middle of an answer."""
+    chunks = [answer(finish="STOP"), answer({"text": "Hel"}), answer({"text": "lo"}, finish="STOP")]
+    message = await record(service, *[{**each, "responseId": response_id} for each in chunks])
+
+    assert [part["type"] for part in message["parts"]] == ["step-start", "text"]
+    assert shown(message) == [("text", "Hello")]
+    assert message["metadata"]["usage"]["outputTokens"] == 5
+
+
+async def test_an_answer_that_is_cut_behind_a_reason_is_not_complete(service: Service) -> None:
+    with pytest.raises(TruncatedStream):
+        await record(service, answer(finish="STOP"), answer({"text": "Hel"}))
+
+
+def piece(path: str, more: bool = False, **value: Any) -> dict[str, Any]:
+    given = {"jsonPath": path, **value, **({"willContinue": True} if more else {})}
+    return {"functionCall": {"partialArgs": [given], "willContinue": True}}
+
+
+BEGUN = {"functionCall": {"name": "f", "id": "c1", "willContinue": True}}
+ENDED: dict[str, Any] = {"functionCall": {}}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        (
+            [piece("$.city", True, stringValue="Bos"), piece("$.city", stringValue="ton")],
+            {"city": "Boston"},
+        ),
+        (
+            [piece("$.city", True, stringValue="Bos"), piece("$.city")],
+            {"city": "Bos"},
+        ),
+        (
+            [piece("$.n", numberValue=2), piece("$.x", numberValue=0.5)]
+            + [piece("$.b", boolValue=True), piece("$.z", nullValue="NULL_VALUE")],
+            {"n": 2, "x": 0.5, "b": True, "z": None},
+        ),
+        (
+            [piece("$.a[0].b", stringValue="x"), piece("$.a[1].b", stringValue="y")]
+            + [piece("$['odd key']", stringValue="z")],
+            {"a": [{"b": "x"}, {"b": "y"}], "odd key": "z"},
+        ),
+        ([], {}),
+    ],
+)
+async def test_arguments_in_pieces_are_joined(
+    service: Service, pieces: list[dict[str, Any]], expected: Any
+) -> None:
+    stream = [answer(each) for each in (BEGUN, *pieces, ENDED)]
+    message = await record(service, *stream, answer(finish="STOP"))
+
+    [call] = message["parts"][1:]
+    assert (call["toolCallId"], call["toolName"], call["input"]) == ("c1", "f", expected)
+    assert call["state"] == "input-available"
+    assert message["metadata"]["finishReason"] == "tool-calls"
+
+
+async def test_a_call_that_never_comes_whole_is_an_error_with_its_pieces(service: Service) -> None:
+    stream = [answer(BEGUN), answer(piece("$.city", stringValue="Bos"))]
+    message = await record(service, *stream, answer(finish="MAX_TOKENS"))
+
+    call, kept = [part for part in message["parts"] if part["type"] != "step-start"]
+    assert (call["state"], kept["data"]["value"]) == ("output-error", {"city": "Bos"})
+
+
+async def test_a_piece_without_a_place_is_kept(service: Service) -> None:
+    wrong = [piece("city", stringValue="a"), piece("$.x.y", stringValue="b")]
+    stream = [answer(BEGUN), answer(piece("$.x", stringValue="c")), *map(answer, wrong)]
+    message = await record(service, *stream, answer(ENDED, finish="STOP"))
+
+    kept = [part["data"]["value"] for part in message["parts"] if part["type"] == "data-unread"]
+    assert [each["string_value"] for each in kept] == ["a", "b"]
+
+
+async def test_a_piece_without_a_call_calls_nothing(service: Service) -> None:
+    message = await record(service, answer(piece("$.x", stringValue="c"), finish="STOP"))
+
+    [kept] = message["parts"][1:]
+    assert kept["data"]["kind"] == "function_call"
+
+
+async def test_a_page_that_was_read_is_a_source(service: Service) -> None:
+    pages = [
+        {"retrievedUrl": f"https://a.test/{word}", "urlRetrievalStatus": f"URL_RETRIEVAL_{word}"}
+        for word in ("STATUS_SUCCESS", "STATUS_ERROR")
+    ]
+    context = {"urlMetadata": pages}
+    message = await record(
+        service, answer({"text": "x"}, finish="STOP", urlContextMetadata=context)
+    )
+
+    assert shown(message)[1:] == [("source-url", "https://a.test/STATUS_SUCCESS")]
+
+
+async def test_a_passage_without_a_name_is_kept(service: Service) -> None:
+    found = {"groundingChunks": [{"retrievedContext": {"text": "a passage"}}]}
+    message = await record(service, answer({"text": "x"}, finish="STOP", groundingMetadata=found))
+
+    assert message["parts"][-1]["data"]["value"] == {"text": "a passage"}
+
+
+async def test_a_part_that_the_sdk_does_not_know_is_counted(service: Service) -> None:
+    await record(service, answer({"hologram": {"body": "x"}}, finish="STOP"))
+
+    assert service.statistics().unread == {"google-genai": 1}
 
 
 async def test_a_blocked_prompt_is_shown(service: Service) -> None:
@@ -178,6 +287,65 @@ async def test_an_unknown_part_is_kept(service: Service) -> None:
     part = {"fileData": {"fileUri": "gs://bucket/a", "mimeType": "image/png"}}
     message = await record(service, answer(part, finish="STOP"))
     assert message["parts"][-1]["data"]["kind"] == "file_data"
+
+
+async def test_a_tool_of_the_server_is_a_call_with_a_result(service: Service) -> None:
+    named = {"id": "s1", "toolType": "URL_CONTEXT"}
+    message = await record(
+        service,
+        answer({"toolCall": {**named, "args": {"url": "a"}}, "thoughtSignature": "AQID"}),
+        answer({"toolResponse": {**named, "response": {"page": "A"}}, "thoughtSignature": "BAUG"}),
+        answer({"text": "Read."}, finish="STOP"),
+    )
+    [call] = [part for part in message["parts"] if part["type"] == "dynamic-tool"]
+    assert (call["toolName"], call["toolCallId"]) == ("server:URL_CONTEXT", "s1")
+    assert (call["input"], call["output"]) == ({"url": "a"}, {"page": "A"})
+    state = {"serverToolType": "URL_CONTEXT", "serverToolCallId": "s1"}
+    assert call["callProviderMetadata"] == {"google": {**state, "thoughtSignature": "AQID"}}
+    assert call["resultProviderMetadata"] == {"google": {"thoughtSignature": "BAUG"}}
+    assert call["providerExecuted"] is True
+
+
+async def test_results_of_code_belong_to_the_calls_that_they_name(service: Service) -> None:
+    message = await record(
+        service,
+        answer({"executableCode": {"id": "a", "language": "PYTHON", "code": "1"}}),
+        answer({"executableCode": {"id": "b", "language": "PYTHON", "code": "2"}}),
+        answer({"codeExecutionResult": {"id": "a", "outcome": "OUTCOME_OK", "output": "one"}}),
+        answer(
+            {"codeExecutionResult": {"id": "b", "outcome": "OUTCOME_OK", "output": "two"}},
+            finish="STOP",
+        ),
+    )
+    calls = [part for part in message["parts"] if part["type"] == "dynamic-tool"]
+    assert [(c["input"]["code"], c["output"]["output"]) for c in calls] == [
+        ("1", "one"),
+        ("2", "two"),
+    ]
+
+
+async def test_a_second_field_of_a_part_is_kept(service: Service) -> None:
+    part = {"text": "Hi", "audioTranscription": {"text": "spoken"}}
+    message = await record(service, answer(part, finish="STOP"))
+    [kept] = [part for part in message["parts"] if part["type"] == "data-unread"]
+    assert kept["data"]["value"] == {"audio_transcription": {"text": "spoken"}}
+
+
+@pytest.mark.parametrize("indexes", [[0, 1], [None, None]])
+async def test_a_second_candidate_is_logged(
+    service: Service, caplog: pytest.LogCaptureFixture, indexes: list[int | None]
+) -> None:
+    chunk = answer({"text": "Hel"}, finish="STOP")
+    texts = zip(indexes, ("one", "two"), strict=True)
+    chunk["candidates"] = [
+        {"index": index, "content": {"parts": [{"text": text}]}, "finishReason": "STOP"}
+        for index, text in texts
+    ]
+    with caplog.at_level(logging.WARNING, logger="monostream_ai"):
+        message = await record(service, chunk)
+    assert shown(message) == [("text", "one")]
+    [record_of_loss] = caplog.records
+    assert "a candidate besides the first" in record_of_loss.getMessage()
 
 
 async def test_what_is_no_chunk_is_refused_by_name(service: Service) -> None:

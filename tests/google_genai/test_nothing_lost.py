@@ -11,17 +11,27 @@ from hypothesis import strategies as st
 from monostream_ai.google_genai.capture import GeminiMapper
 from monostream_ai.recording.message import Recording
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
+from tests.plugins.lanes import examples
 from tests.recording.nothing_lost import lost, message_of, texts, texts_in
 
 Part = dict[str, Any]
 
-SKIPPED = {"thought_signature", "mime_type", "outcome", "language", "data", "finish_reason"}
+SKIPPED = {
+    "thought_signature",
+    "mime_type",
+    "outcome",
+    "language",
+    "data",
+    "finish_reason",
+    "tool_type",
+}
 
 
 @st.composite
 def parts(draw: st.DrawFn) -> Part:
     value = draw(texts)
     named = {"id": draw(st.sampled_from([None, "c1", "c2"])), "name": "f"}
+    told = {"id": draw(st.sampled_from([None, "s1", "s2"])), "tool_type": "URL_CONTEXT"}
     return draw(
         st.sampled_from(
             [
@@ -35,6 +45,9 @@ def parts(draw: st.DrawFn) -> Part:
                 {"function_response": {**named, "response": {"found": value}}},
                 {"executable_code": {"code": value, "language": "PYTHON"}},
                 {"code_execution_result": {"output": value, "outcome": "OUTCOME_OK"}},
+                {"tool_call": {**told, "args": {"q": value}}},
+                {"tool_response": {**told, "response": {"found": value}}},
+                {"text": value, "audio_transcription": {"text": draw(texts)}},
                 {"inline_data": {"data": b"x", "mime_type": "image/png"}},
                 {"file_data": {"file_uri": f"https://x.example/{value}"}},
                 {"file_data": {"file_uri": f"gs://{value}", "mime_type": "text/plain"}},
@@ -88,7 +101,7 @@ def recorded(drawn: list[Part]) -> list[Chunk]:
     return [*chunks, *recording.builder.finish()]
 
 
-@settings(deadline=None, max_examples=120, derandomize=True)
+@settings(deadline=None, max_examples=examples(120), derandomize=True)
 @given(drawn=answers())
 def test_every_text_of_an_answer_is_in_the_message(drawn: list[Part]) -> None:
     # The message of the end may come twice, with each answer.

@@ -15,6 +15,7 @@ from tests.google_genai.test_capture import answer, client_of
 
 Service = DurableStreamService[Chunk]
 
+IMAGE = {"inlineData": {"mimeType": "image/png", "data": "AQID"}}
 ANSWERS = {
     "text": [answer({"text": "Hello "}), answer({"text": "there"}, finish="STOP")],
     "signed text": [
@@ -34,6 +35,30 @@ ANSWERS = {
         answer({"executableCode": {"code": "1/0", "language": "PYTHON"}}),
         answer({"codeExecutionResult": {"outcome": "OUTCOME_FAILED", "output": "Zero"}}),
         answer({"text": "It fails."}, finish="STOP"),
+    ],
+    "tools of the server": [
+        answer(
+            {
+                "toolCall": {"id": "s1", "toolType": "GOOGLE_SEARCH_WEB", "args": {"q": "Rome"}},
+                "thoughtSignature": "YWE=",
+            }
+        ),
+        answer(
+            {
+                "toolResponse": {
+                    "id": "s1",
+                    "toolType": "GOOGLE_SEARCH_WEB",
+                    "response": {"found": "Rome is warm"},
+                },
+                "thoughtSignature": "YmI=",
+            }
+        ),
+        answer({"text": "Warm."}, finish="STOP"),
+    ],
+    "signed images": [
+        answer({**IMAGE, "thought": True, "thoughtSignature": "YWE="}),
+        answer({"text": "See:", "thoughtSignature": "YmI="}),
+        answer({**IMAGE, "thoughtSignature": "Y2M="}, finish="STOP"),
     ],
 }
 CALLS = answer(
@@ -108,6 +133,89 @@ def test_files_of_a_user_become_parts() -> None:
         {"inline_data": {"data": b"\0\0\0", "mime_type": "image/png"}},
         {"file_data": {"file_uri": "https://a.example/a.pdf", "mime_type": "application/pdf"}},
     ]
+
+
+async def test_a_signature_that_comes_without_a_text_belongs_to_the_text_before(
+    service: Service,
+) -> None:
+    signed = answer({"thoughtSignature": "YWE="}, finish="STOP")
+    message, _ = await recorded(service, [answer({"text": "Hello"}), signed])
+    [said] = to_google_contents([message])
+    assert said["parts"] == [{"text": "Hello", "thought_signature": b"aa"}]
+
+
+def of_model(*parts: dict[str, Any], **options: Any) -> list[Any]:
+    return to_google_contents([{"id": "m1", "role": "assistant", "parts": list(parts)}], **options)
+
+
+def test_a_stored_file_of_the_model_is_named_unless_the_provider_has_it() -> None:
+    url = "https://a.example/a.png"
+    part = {"type": "file", "url": url, "mediaType": "image/png"}
+
+    [said] = of_model(part)
+    assert said["parts"] == [{"text": "A file (image/png) that the user sees."}]
+    [said] = of_model(part, file_ids=[url])
+    assert said["parts"] == [{"file_data": {"file_uri": url, "mime_type": "image/png"}}]
+
+
+@pytest.mark.parametrize("data", ["A" * 257, "", "%%%"])
+def test_a_file_of_the_model_that_cannot_be_decoded_is_named(data: str) -> None:
+    [said] = of_model(
+        {"type": "file", "url": f"data:image/png;base64,{data}", "mediaType": "image/png"}
+    )
+    [part] = said["parts"]
+    assert part["text"].startswith("A file (image/png")
+
+
+def test_an_image_of_a_thought_goes_back_only_with_a_signature() -> None:
+    part = {"type": "reasoning-file", "url": "data:image/png;base64,AAAA", "mediaType": "image/png"}
+    assert of_model(part) == []
+
+
+def test_data_of_the_model_goes_back_only_where_data_is_allowed() -> None:
+    part = {"type": "file", "url": "data:image/png;base64,AAAA", "mediaType": "image/png"}
+    [said] = of_model(part, url_schemes=["https"])
+    assert said["parts"] == [{"text": "A file (image/png) that the user sees."}]
+
+
+@pytest.mark.parametrize(
+    ("held", "url"),
+    [
+        ({"type": "image", "data": "AAAA", "mimeType": "image/png"}, "data:image/png;base64,AAAA"),
+        ({"type": "stored-file", "mediaType": "image/png", "url": "/f/1"}, "/f/1"),
+    ],
+)
+def test_a_file_in_the_result_of_a_tool_is_given_once(held: dict[str, str], url: str) -> None:
+    call = {
+        "type": "tool-look",
+        "toolCallId": "c1",
+        "state": "output-available",
+        "input": {},
+        "output": [held],
+    }
+    said, _ = of_model(call, {"type": "file", "url": url, "mediaType": "image/png"})
+    assert [[*part] for part in said["parts"]] == [["function_call"]]
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"type": "image", "data": "A" * 257, "mimeType": "image/png"},
+        {"type": "image", "url": f"data:image/png;base64,{'A' * 257}"},
+    ],
+)
+def test_base64_of_an_impossible_length_in_a_result_is_no_file(output: dict[str, str]) -> None:
+    call = {"type": "tool-look", "toolCallId": "c1", "state": "output-available", "input": {}}
+    _, results = of_model({**call, "output": output})
+    assert results["parts"][0]["function_response"]["response"] == output
+
+
+def test_calls_of_other_providers_stay_away() -> None:
+    call = {"type": "tool-web_search", "toolCallId": "ws_1", "providerExecuted": True, "input": {}}
+    code = {**call, "type": "tool-code_execution", "state": "output-available", "output": {}}
+    waiting = {**call, "state": "input-available"}
+    [said] = of_model({"type": "text", "text": "Hi"}, code, waiting)
+    assert said["parts"] == [{"text": "Hi"}]
 
 
 def test_a_signature_that_is_no_base64_stays_away() -> None:

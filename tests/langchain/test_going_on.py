@@ -135,6 +135,7 @@ class Mortal(Successor):
         return self.chunks[: max(1, len(self.chunks) - self._lost)]
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("lost", [0, 1, 3])
 async def test_a_graph_goes_on_from_its_checkpoint_wherever_it_broke_off(lost: int) -> None:
     expected = Sink()

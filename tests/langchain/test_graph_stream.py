@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -170,3 +170,16 @@ async def test_a_graph_stream_continues_a_message() -> None:
     parts = await recorded(lambda pub: record_graph(stream, pub, continued=earlier))
 
     assert [part["text"] for part in parts if part["type"] == "text"] == ["More."]
+
+
+async def test_a_program_may_change_what_it_has_read() -> None:
+    async def stream() -> AsyncIterator[Any]:
+        for number in range(100):
+            yield AIMessageChunk(f"{number} ", id="m1"), {}
+
+    async def record(pub: Any) -> None:
+        async for message, _ in record_graph(stream(), pub):
+            message.content = "changed"
+
+    [_, part] = await recorded(record)
+    assert part["text"] == "".join(f"{number} " for number in range(100))

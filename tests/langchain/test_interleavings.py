@@ -21,6 +21,7 @@ from monostream_ai.types import Ending
 from monostream_ai.ui_messages import Chunk, UIMessageProtocol
 from monostream_ai.ui_messages.protocol import TERMINAL_TYPES
 from tests.langchain.recording import check_message
+from tests.plugins.lanes import examples
 
 Act: TypeAlias = Callable[[LangChainMapper], list[Chunk]]
 
@@ -194,7 +195,7 @@ def interleaved(runs: list[list[Act]], choose: Callable[[int], int]) -> Iterator
             yield act
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(
     runs=st.lists(chains(), min_size=1, max_size=3),
     order=st.randoms(use_true_random=False),

@@ -212,7 +212,7 @@ async def test_an_option_that_would_fail_unheard_is_refused(
     [
         ("", {}, InvalidStreamId),
         ("chat", {"owner": "a\0"}, InvalidText),
-        ("chat", {"attempt": 0}, InvalidArgument),
+        ("chat", {"attempt": -1}, InvalidArgument),
         ("chat", {"version": -1}, InvalidArgument),
         ("chat", {"unknown": 1}, TypeError),
         ("chat", {"request": object()}, InvalidArgument),

@@ -5,6 +5,7 @@ L and M: rows of the integration reference.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -178,6 +179,18 @@ def test_a_blocked_prompt_that_is_told_beside_the_message_is_shown(
         "text-end A:0",
         "message-metadata {'finishReason': 'content-filter'}",
     ]
+
+
+def test_a_second_generation_is_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    mapper, run_id = new_mapper(), uuid4()
+    chunks = mapper.model_start(run_id)
+    both = [ChatGeneration(message=AIMessage(text)) for text in ("one", "two")]
+    with caplog.at_level(logging.WARNING, logger="monostream_ai"):
+        lines = outline([*chunks, *mapper.model_end(run_id, LLMResult(generations=[both]))])
+
+    assert "text-delta A:0 one" in lines
+    assert mapper.unread.counts == {"a generation besides the first": 1}
+    assert "a generation besides the first" in caplog.text
 
 
 def test_empty_tokens_show_nothing() -> None:

@@ -15,6 +15,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResul
 from monostream_ai.ui_messages import Chunk, UIMessageProtocol, reduce_chunks
 from tests.langchain.one_model import new_mapper
 from tests.langchain.recording import check_message
+from tests.plugins.lanes import examples
 
 KINDS = [
     "text",
@@ -125,7 +126,7 @@ def _ending(sent: list[Chunk]) -> list[Chunk]:
 
 # The same examples each time: the random ones also find blocks that mix two kinds under one index,
 # which LangChain merges and no vendor sends.
-@settings(deadline=None, max_examples=300, derandomize=True)
+@settings(deadline=None, max_examples=examples(300), derandomize=True)
 @given(
     script=st.lists(chunks(), min_size=1, max_size=4),
     end=st.sampled_from(ENDS),
@@ -135,6 +136,21 @@ def _ending(sent: list[Chunk]) -> list[Chunk]:
     script=[AIMessageChunk([{"type": "thinking", "thinking": [{"text": "deep"}]}])],
     end={},
     streams=True,
+)
+@example(
+    script=[AIMessageChunk([{"type": "text", "thinking": "deep", "refusal": "never"}])],
+    end={},
+    streams=False,
+)
+@example(
+    script=[
+        AIMessageChunk(
+            [{"type": "thinking", "text": "deep", "body": "of it"}],
+            response_metadata={"model_provider": "anthropic"},
+        )
+    ],
+    end={},
+    streams=False,
 )
 def test_every_text_of_a_stream_is_in_the_message(
     script: list[AIMessageChunk], end: dict[str, Any], streams: bool

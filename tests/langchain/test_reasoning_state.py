@@ -195,3 +195,47 @@ def test_a_forged_state_of_another_form_is_left_out(metadata: Any) -> None:
     [answer] = to_langchain_messages([{"id": "a", "role": "assistant", "parts": parts}])
 
     assert answer.content == "So."
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"openrouter": {"reasoning_details": [{"type": "reasoning.text", "signature": "s"}]}},
+        {"openaiCompatible": {"reasoningField": "reasoning_content"}},
+    ],
+)
+def test_reasoning_with_state_that_langchain_cannot_give_back_is_left_out(state: Any) -> None:
+    """Anthropic refuses thinking without a signature."""
+    thought = {"type": "reasoning", "text": "Hm", "providerMetadata": state}
+    parts = [thought, {"type": "text", "text": "Hi"}]
+
+    [answer] = to_langchain_messages([{"id": "1", "role": "assistant", "parts": parts}])
+
+    assert answer.content == "Hi"
+
+
+@both
+async def test_the_phase_of_a_text_comes_back(model: type[SilentModel]) -> None:
+    """OpenAI tells commentaries from the final answer, and wants to know it again."""
+
+    def said(index: int, phase: str, text: str) -> list[dict[str, Any]]:
+        begun = {"type": "text", "text": "", "phase": phase, "index": index}
+        return [begun, {"type": "text", "text": text, "index": index}]
+
+    script = chunks("openai", *said(0, "commentary", "I look."), *said(1, "final_answer", "It is."))
+    answer = await history(script, model)
+
+    assert answer.content == [
+        {"type": "text", "text": "I look.", "phase": "commentary"},
+        {"type": "text", "text": "It is.", "phase": "final_answer"},
+    ]
+    assert answer.response_metadata["model_provider"] == "openai"
+
+
+def test_the_state_of_a_text_that_langchain_cannot_give_back_changes_nothing() -> None:
+    cited = {"anthropic": {"citations": [{"type": "char_location"}]}, "openai": {"phase": "system"}}
+    part = {"type": "text", "text": "Hi", "providerMetadata": cited}
+
+    [answer] = to_langchain_messages([{"id": "1", "role": "assistant", "parts": [part]}])
+
+    assert answer.content == "Hi"

@@ -251,6 +251,26 @@ def test_anything_but_a_list_of_messages_is_refused(messages: Any) -> None:
         to_langchain_messages(messages)
 
 
+def test_a_file_of_an_answer_is_named() -> None:
+    made = {"type": "file", "url": "data:image/png;base64,AA==", "mediaType": "image/png"}
+    note = "A file (image/png) that the user sees."
+
+    (said,) = to_langchain_messages([assistant(text("See:"), made)])
+    assert said.content == f"See:\n\n{note}"
+
+    signed = {"google": {"thoughtSignature": "YWE="}}
+    thought = {"type": "reasoning", "text": "Hm", "providerMetadata": signed}
+    (said,) = to_langchain_messages([assistant(thought, made)])
+    assert said.content[-1] == {"type": "text", "text": note}
+
+
+def test_the_state_of_a_file_is_no_state_of_an_answer() -> None:
+    state = {"google": {"thoughtSignature": "YWE="}}
+    made = {"type": "file", "url": "/f/1", "mediaType": "image/png", "providerMetadata": state}
+    (said,) = to_langchain_messages([assistant(text("See:"), made)])
+    assert isinstance(said.content, str)
+
+
 def test_an_empty_message_is_left_out() -> None:
     assert to_langchain_messages([user(text("")), assistant(STEP, text(""))]) == []
 
@@ -285,7 +305,7 @@ def test_u3_a_data_url_with_a_lone_surrogate_is_refused() -> None:
         to_langchain_messages([{"role": "user", "parts": [part]}])
 
 
-def test_a_lone_surrogate_of_a_client_can_be_counted() -> None:
+def test_a_lone_surrogate_of_a_client_can_be_sent() -> None:
     (message,) = to_langchain_messages([user(text("\ud800"))])
 
-    assert message.content == "\ud800"
+    assert message.content == "\ufffd"

@@ -6,6 +6,8 @@ and -openai, and the API references of their vendors.
 
 from __future__ import annotations
 
+import json
+import logging
 from typing import Any
 
 import pytest
@@ -599,3 +601,66 @@ async def test_an_item_that_is_shown_is_not_kept_again(
     message = await message_of([chunk([block], response_metadata=metadata)], model)
 
     assert [part["type"] for part in message["parts"]] == ["step-start", "dynamic-tool"]
+
+
+@both
+async def test_the_sound_of_an_answer_is_a_file_with_its_transcript(
+    model: type[SilentModel],
+) -> None:
+    """Chat completions of OpenAI give it beside the content."""
+    audio = {"id": "a", "data": "T2dnUwAA", "transcript": "Hello", "expires_at": 1}
+    message = await message_of([chunk("", additional_kwargs={"audio": audio})], model)
+
+    assert spoken(message) == [("text", "Hello")]
+    [file] = [part for part in message["parts"] if part["type"] == "file"]
+    assert (file["url"], file["mediaType"]) == ("data:audio/ogg;base64,T2dnUwAA", "audio/ogg")
+
+
+async def test_sound_that_is_no_base64_is_kept() -> None:
+    audio = {"data": "no base64", "transcript": "Hello"}
+    message = await message_of([chunk("", additional_kwargs={"audio": audio})], SilentModel)
+
+    assert [part["type"] for part in message["parts"][1:]] == ["text", "data-unread"]
+
+
+async def test_a_field_that_nobody_reads_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    fields = {"executed_tools": [{"output": "found"}], "token_count": 3, "parsed": {"a": 1}}
+    with caplog.at_level(logging.WARNING, logger="monostream_ai"):
+        message = await message_of([chunk("Hi", additional_kwargs=fields)])
+
+    assert "found" not in json.dumps(message)
+    assert [record.args[0] for record in caplog.records if isinstance(record.args, tuple)] == [
+        "field executed_tools"
+    ]
+
+
+@both
+async def test_a_tool_of_an_mcp_server_has_its_own_name(model: type[SilentModel]) -> None:
+    asked = {"type": "mcp_call", "id": "m1", "name": "find", "arguments": "{}", "output": "it"}
+    message = await message_of(
+        [chunk([asked], response_metadata={"model_provider": "openai"})], model
+    )
+
+    [call] = [part for part in message["parts"] if part["type"] == "dynamic-tool"]
+    assert (call["toolName"], call["output"]) == ("mcp.find", "it")
+
+
+async def test_a_call_that_shares_its_index_with_a_text_is_made_once() -> None:
+    """LangChain joins the blocks of one index, and their ids."""
+    call = {"type": "computer_call", "call_id": "c1", "action": {"type": "click"}, "index": 0}
+    seen = {"type": "computer_call_output", "call_id": "c1", "output": {"text": "seen"}, "index": 0}
+    said = {"type": "text", "text": "Done", "index": 0}
+    message = await message_of([chunk([call]), chunk([seen]), chunk([said])])
+
+    [part] = [part for part in message["parts"] if part["type"] == "dynamic-tool"]
+    assert (part["toolCallId"], part["output"]) == ("c1", {"text": "seen"})
+    assert spoken(message) == [("text", "Done")]
+
+
+async def test_a_call_of_an_answer_that_was_cut_does_not_say_that_it_is_whole() -> None:
+    """LangChain completes its arguments, and openai always gives a reason."""
+    begun = {"index": 0, "id": "c1", "name": "f", "args": '{"a":', "type": "tool_call_chunk"}
+    metadata = {"model_provider": "openai"}
+    message = await message_of([chunk("", tool_call_chunks=[begun], response_metadata=metadata)])
+
+    assert message["metadata"]["finishReason"] == "other"

@@ -40,6 +40,9 @@ class BackgroundServer:
         self.retrieved: list[dict[str, list[str]]] = []
         self.cancelled: list[str] = []
         self.served = 0
+        self.admits = asyncio.Event()
+        self.admits.set()
+        """Cleared while a created response waits with its first event."""
         self._more = asyncio.Event()
         self._waiting = ""
         self._paused_at = 0
@@ -51,6 +54,12 @@ class BackgroundServer:
         self._events.clear()
         self.retrieved.clear()
         self.cancelled.clear()
+
+    async def created(self) -> None:
+        """Return once a response was asked for."""
+        while not self.creates:
+            self._more.clear()
+            await self._more.wait()
 
     async def pause_behind(self, count: int) -> str:
         """Send so many events, in all streams together, and no more; return the id of the response
@@ -100,6 +109,8 @@ class BackgroundServer:
             await self._send(writer, {"id": self.cancelled[-1], "status": "cancelled"}, "cancel")
         elif method == "post":
             self.creates += 1
+            self._more.set()
+            await self.admits.wait()
             made = self._script(body)
             response_id = f"resp_{self.creates}"
             self._events[response_id] = numbered(made, response_id)

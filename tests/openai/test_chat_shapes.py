@@ -69,6 +69,14 @@ def said(text: str) -> Event:
             [("reasoning", "a"), ("text", "b")],
         ),
         (
+            [{"content": [{**thinking("a"), "closed": True}, said("b")]}],
+            [("reasoning", "a"), ("text", "b")],
+        ),
+        (
+            [{"reasoning": "a", "channel": "analysis"}, {"content": "b", "channel": "final"}],
+            [("reasoning", "a"), ("text", "b")],
+        ),
+        (
             [{"audio": {"id": "a", "transcript": "Hel"}}, {"audio": {"transcript": "lo"}}],
             [("text", "Hello")],
         ),
@@ -80,6 +88,36 @@ async def test_content_of_any_shape_is_shown(
     message = await message_of(service, vendor, *(delta(**each) for each in deltas), STOP)
 
     assert shown(message) == expected
+    assert parts(message, "data-unread") == []
+
+
+async def test_a_text_that_repeats_its_delta_is_shown_once(
+    service: Service, vendor: Vendor
+) -> None:
+    """Together sends each piece twice."""
+    pieces = [
+        chunk({"index": 0, "text": text, "delta": {"content": text, "token_id": number}})
+        for number, text in enumerate(["Hel", "lo"])
+    ]
+    message = await message_of(service, vendor, *pieces, STOP)
+
+    assert shown(message) == [("text", "Hello")]
+    assert parts(message, "data-unread") == []
+
+
+async def test_chunks_that_number_their_choices_are_one_answer(
+    service: Service, vendor: Vendor
+) -> None:
+    """Foundry Local counts its chunks in the index of the choice, each under an id of its own."""
+    pieces = [
+        {**chunk({"index": number, "delta": {"content": text}}), "id": f"chat.id.{number}"}
+        for number, text in enumerate(["Hel", "lo"])
+    ]
+    last = {**chunk({"index": 2, "delta": {}, "finish_reason": "stop"}), "id": "chat.id.2"}
+    message = await message_of(service, vendor, *pieces, last)
+
+    assert shown(message) == [("text", "Hello")]
+    assert message["metadata"]["finishReason"] == "stop"
 
 
 def choice(text: str, reason: str | None = None) -> Event:
@@ -209,6 +247,26 @@ async def test_the_older_completions_api_is_read(service: Service, vendor: Vendo
             [delta(tool_calls={"id": "c1", "function": {"name": "f", "arguments": "{}"}})],
             [("c1", "f", {})],
         ),
+        (
+            # Poolside and vLLM give each piece an id of its own.
+            [called(id="c1", name="f", arguments=""), called(id="c2", arguments='{"a"')]
+            + [called(id="c3", arguments=":1}")],
+            [("c1", "f", {"a": 1})],
+        ),
+        (
+            [called(id="c1", name="f", arguments='{"a"')]
+            + [called(id="c2", name="f", arguments=":1}")],
+            [("c1", "f", {"a": 1})],
+        ),
+        (
+            [called(id="c1", name="f", arguments='{"a":1}')]
+            + [called(id="c2", name="f", arguments='{"a":1}')],
+            [("c1", "f", {"a": 1}), ("c2", "f", {"a": 1})],
+        ),
+        (
+            [called(id="c1", name="f", arguments='{"a":1}')] * 2,
+            [("c1", "f", {"a": 1})],
+        ),
     ],
 )
 async def test_calls_of_any_shape_are_told_apart(
@@ -219,6 +277,32 @@ async def test_calls_of_any_shape_are_told_apart(
     assert calls(message) == expected
     assert {part["state"] for part in parts(message, "dynamic-tool")} == {"input-available"}
     assert message["metadata"]["finishReason"] == "tool-calls"
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        [called(id="c1", name="f", arguments='{"a":1}')],
+        [called(id="c1", name="f", arguments='{"a"'), called(arguments=":1}")],
+        [called(id="c1", name="f", arguments=""), called(arguments='{"a":1}'), CALLED],
+    ],
+)
+async def test_a_call_behind_a_reason_gets_its_input(
+    service: Service, vendor: Vendor, late: list[Event]
+) -> None:
+    """Some servers tell a reason with every chunk."""
+    message = await message_of(service, vendor, delta("stop", content="x"), *late)
+
+    assert calls(message) == [("c1", "f", {"a": 1})]
+    assert message["metadata"]["finishReason"] == "tool-calls"
+
+
+async def test_a_call_behind_a_reason_that_is_cut_is_not_complete(
+    service: Service, vendor: Vendor
+) -> None:
+    half = called(id="c1", name="f", arguments='{"a"')
+    with pytest.raises(TruncatedStream):
+        await message_of(service, vendor, delta("stop", content="x"), half)
 
 
 async def test_a_call_that_is_cut_before_its_id_is_seen(service: Service, vendor: Vendor) -> None:
@@ -339,6 +423,12 @@ async def test_sources_beside_the_text_are_shown(
         ({"finish_reason": "TOOL_CALL"}, "tool-calls"),
         ({"finish_reason": "MALFORMED_FUNCTION_CALL"}, "error"),
         ({"finish_reason": "error"}, "error"),
+        ({"finish_reason": "network_error"}, "error"),
+        ({"finish_reason": "insufficient_system_resource"}, "error"),
+        ({"finish_reason": "sensitive"}, "content-filter"),
+        ({"finish_reason": "MODEL_ARMOR"}, "content-filter"),
+        ({"finish_reason": "eos_token"}, "stop"),
+        ({"finish_reason": "abort"}, "other"),
         ({"finish_reason": "pause_turn"}, "other"),
         ({"finish_reason": None, "stopReason": "max_tokens"}, "length"),
         ({"finish_reason": None, "stop_reason": "end_turn"}, "stop"),
@@ -393,6 +483,7 @@ async def test_a_prompt_that_was_blocked_is_told(
             "gone",
         ),
         (chunk({"index": 0, "delta": {}, "error": "gone"}), None, "gone"),
+        (chunk(x_groq={"id": "r", "error": "over capacity"}), None, "over capacity"),
         (
             {"object": "error", "message": "gone", "type": "BadRequest", "choices": []},
             "BadRequest",
@@ -463,6 +554,30 @@ async def test_an_unknown_field_beside_the_delta_is_reported(
     assert [record.getMessage() for record in caplog.records] == [
         "cannot read 'field hologram' in an answer of openai: it is left out"
     ]
+
+
+async def test_what_a_search_has_found_is_kept_once(service: Service, vendor: Vendor) -> None:
+    found = {"images": [{"image_url": "https://a.test/1.png"}], "related_questions": ["Why?"]}
+    last = chunk({"index": 0, "delta": {}, "finish_reason": "stop"}, **found)
+    message = await message_of(service, vendor, chunk(**found), delta(content="x"), last)
+
+    kept = {part["data"]["kind"]: part["data"]["value"] for part in parts(message, "data-unread")}
+    assert kept == {
+        "field images": [{"image_url": "https://a.test/1.png"}],
+        "field related_questions": ["Why?"],
+    }
+    assert service.statistics().unread == {"openai": 2}
+
+
+@pytest.mark.parametrize("call_id", ["c1", "c2"])
+async def test_a_call_is_answered_under_each_of_its_ids(
+    service: Service, vendor: Vendor, call_id: str
+) -> None:
+    pieces = [called(id="c1", name="f", arguments=""), called(id="c2", arguments="{}"), CALLED]
+    message = await message_of(service, vendor, *pieces, results={call_id: 1})
+
+    [part] = parts(message, "dynamic-tool")
+    assert (part["toolCallId"], part["output"]) == ("c1", 1)
 
 
 async def test_a_choice_besides_the_first_is_reported(

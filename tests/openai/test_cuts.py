@@ -41,7 +41,7 @@ def has_failed(events: list[dict[str, Any]]) -> bool:
     )
 
 
-@pytest.mark.sweep(12)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_stream_that_is_cut_is_an_error_and_a_complete_one_is_finished(
     service: Service, name: str
@@ -55,7 +55,7 @@ async def test_a_stream_that_is_cut_is_an_error_and_a_complete_one_is_finished(
         )
 
 
-@pytest.mark.sweep(12)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_loop_that_is_left_ends_the_message(service: Service, name: str) -> None:
     for events in prefixes(name)[1:]:
@@ -70,7 +70,7 @@ async def test_a_loop_that_is_left_ends_the_message(service: Service, name: str)
         assert (await stored(service))[-1]["type"] == expected
 
 
-@pytest.mark.sweep(12)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_cancelled_task_aborts_the_message(service: Service, name: str) -> None:
     for events in prefixes(name):

@@ -16,6 +16,7 @@ from monostream_ai.recording.message import Recording
 from monostream_ai.ui_messages import UIMessageBuilder, reduce_chunks
 from tests.openai.storing import check_message
 from tests.openai.streaming import Event, chunk, completed, created, event
+from tests.plugins.lanes import examples
 
 SKIPPED = {"type", "id", "item_id", "call_id", "name", "index", "role", "object", "finish_reason"}
 PARTS = [
@@ -146,7 +147,7 @@ def stored(events: list[Event], *, typed: bool) -> tuple[Any, Recording]:
     return reduce_chunks(chunks), recording
 
 
-@settings(deadline=None, max_examples=300, derandomize=True)
+@settings(deadline=None, max_examples=examples(300), derandomize=True)
 @given(events=st.lists(chat_chunks(), min_size=1, max_size=5), typed=st.booleans())
 @example(
     events=[
@@ -289,7 +290,7 @@ def responses(draw: st.DrawFn) -> tuple[list[Event], list[str]]:
     return [*events, completed(*listed)], said
 
 
-@settings(deadline=None, max_examples=500, derandomize=True)
+@settings(deadline=None, max_examples=examples(500), derandomize=True)
 @given(drawn=responses(), typed=st.booleans())
 def test_every_text_of_a_response_is_in_the_message_once(
     drawn: tuple[list[Event], list[str]], typed: bool

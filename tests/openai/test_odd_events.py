@@ -47,7 +47,7 @@ def paths(value: Any) -> Iterator[tuple[Any, ...]]:
             yield (key, *path)
 
 
-@pytest.mark.sweep(12)
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize("name", NAMES)
 def test_an_odd_field_breaks_neither_the_mapping_nor_the_message(name: str) -> None:
     for events in spoiled(events_of(name)):

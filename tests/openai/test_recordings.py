@@ -44,7 +44,7 @@ MANAGED = [
 ]
 
 
-@pytest.mark.sweep(12)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("name", NAMES)
 async def test_an_async_stream_is_stored(service: Service, vendor: Vendor, name: str) -> None:
     error = await record(service, await vendor.create(name))
@@ -53,7 +53,7 @@ async def test_an_async_stream_is_stored(service: Service, vendor: Vendor, name:
     assert (type(error).__name__ if error else None) == RAISES.get(name)
 
 
-@pytest.mark.sweep(12)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_sync_stream_is_stored(service: Service, vendor: Vendor, name: str) -> None:
     await record(service, await vendor.create_sync(name))
@@ -61,7 +61,7 @@ async def test_a_sync_stream_is_stored(service: Service, vendor: Vendor, name: s
     assert await stored(service) == chunks_of(name)
 
 
-@pytest.mark.sweep(12)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("name", NAMES)
 async def test_dicts_are_stored(service: Service, name: str) -> None:
     await record(service, events_of(name))
@@ -108,7 +108,7 @@ async def test_an_async_generator_is_stored(service: Service, name: str) -> None
     assert await stored(service) == chunks_of(name)
 
 
-@pytest.mark.sweep(12)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("name", [name for name in NAMES if RAISES.get(name) is None])
 async def test_events_pass_through_unchanged(service: Service, vendor: Vendor, name: str) -> None:
     expected = [event async for event in await vendor.create(name)]

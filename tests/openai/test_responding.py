@@ -214,7 +214,7 @@ async def test_an_answer_whose_process_is_killed_goes_on_in_another(
         server.forget()
 
 
-@pytest.mark.sweep(8)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("seed", range(50))
 async def test_no_kill_costs_or_doubles_a_character(server: BackgroundServer, seed: int) -> None:
     chance = random.Random(seed)
@@ -229,7 +229,7 @@ async def test_no_kill_costs_or_doubles_a_character(server: BackgroundServer, se
     assert server.cancelled == []
 
 
-@pytest.mark.sweep(8)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("resets", [True, False])
 @pytest.mark.parametrize("ignores", [True, False])
 @pytest.mark.parametrize("name", NAMES)
@@ -431,6 +431,71 @@ async def test_a_cancelled_turn_cancels_the_response_unless_another_may_go_on(
 
     assert server.cancelled == cancelled
     server.resume()
+
+
+@pytest.mark.parametrize("name", ["long", "text", "function_call"])
+async def test_a_turn_that_is_handed_over_before_it_has_an_id_goes_on_with_its_response(
+    server: BackgroundServer, processes: Processes, name: str
+) -> None:
+    expected = await unbroken(server, ask(name))
+    server.admits.clear()
+
+    async with processes.service() as service:
+        pub = service.publisher("chat", on_cancel="release", **MESSAGE)
+
+        async def run() -> None:
+            async with pub:
+                await ask(name)(processes.client, pub)
+
+        task = asyncio.create_task(run())
+        await server.created()
+        task.cancel()
+        await asyncio.sleep(0)
+        server.admits.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with service.successor("chat", 0) as successor:
+            await ask(name)(processes.client, successor)
+
+    assert await processes.message() == expected
+    assert (server.creates, server.cancelled) == (1, [])
+
+
+async def test_a_turn_that_is_stopped_before_it_has_an_id_cancels_its_response(
+    server: BackgroundServer, processes: Processes
+) -> None:
+    server.admits.clear()
+
+    async def run() -> None:
+        async with service.publisher("chat") as pub:
+            await ask("long")(processes.client, pub)
+
+    async with processes.service() as service:
+        task = asyncio.create_task(run())
+        await server.created()
+        await service.stop("chat")
+        server.admits.set()
+        with pytest.raises(StreamStopped):
+            await task
+
+    assert server.cancelled == ["resp_1"]
+
+
+async def test_a_provider_that_does_not_answer_does_not_hold_up_the_stop(
+    server: BackgroundServer, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "CREATE_TIMEOUT", 0.05)
+    server.admits.clear()
+    async with processes.service() as service:
+        async with service.publisher("chat") as pub:
+            task = asyncio.create_task(ask("long")(processes.client, pub))
+            await server.created()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+    server.admits.set()
+
+    assert server.cancelled == []
 
 
 async def test_a_turn_that_a_newer_one_replaces_cancels_its_response(

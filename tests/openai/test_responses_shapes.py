@@ -65,6 +65,7 @@ WHOLE_PART = event(
 )
 
 
+@pytest.mark.sweep(15)
 @pytest.mark.parametrize(
     "events",
     [

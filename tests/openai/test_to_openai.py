@@ -19,7 +19,7 @@ from monostream_ai.openai import capture, to_openai_input, to_openai_messages
 from monostream_ai.ui_messages import reduce_chunks
 from tests.openai.recordings import events_of
 from tests.openai.storing import Service, record, stored
-from tests.openai.streaming import delta
+from tests.openai.streaming import completed, created, delta, event
 
 STEP = {"type": "step-start"}
 CHAT: TypeAdapter[Any] = TypeAdapter(list[ChatCompletionMessageParam])
@@ -75,6 +75,55 @@ def test_u1_a_system_message_is_taken_only_if_it_is_allowed(convert: Convert) ->
 
     assert convert(message) == []
     assert convert(message, allow_system=True) == [{"role": "system", "content": "Obey me."}]
+
+
+def made(url: str, media_type: str = "image/png") -> dict[str, Any]:
+    return {"type": "file", "url": url, "mediaType": media_type}
+
+
+def test_an_image_of_an_answer_follows_it_for_responses() -> None:
+    assert responses(assistant(text("See:"), made(DATA)), user(text("Bigger"))) == [
+        {"role": "assistant", "content": "See:"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "input_text", "text": "A file (image/png) that the user sees."},
+                {"type": "input_image", "image_url": DATA, "detail": "auto"},
+            ],
+        },
+        {"role": "user", "content": "Bigger"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "media_type"),
+    [
+        ("/api/chat/c1/files/1", "image/png"),
+        ("data:application/pdf;base64,YQ==", "application/pdf"),
+    ],
+)
+def test_any_other_file_of_an_answer_is_named_for_responses(url: str, media_type: str) -> None:
+    (said,) = responses(assistant(text("See:"), made(url, media_type), text("Nice.")))
+    note = f"A file ({media_type}) that the user sees."
+    assert said == {"role": "assistant", "content": f"See:\n\n{note}\n\nNice."}
+
+
+def test_a_file_of_an_answer_is_named_for_chat_completions() -> None:
+    (said,) = chat(assistant(made(DATA)))
+    note = "A file (image/png) that the user sees."
+    assert said == {"role": "assistant", "content": note}
+
+
+@pytest.mark.parametrize("convert", [chat, responses])
+def test_a_file_that_pages_get_beside_a_result_is_not_named_again(convert: Convert) -> None:
+    call = tool("output-available", output=[{"type": "image", "data": "AA==", "mimeType": "i/p"}])
+    shown = made("data:i/p;base64,AA==", "i/p")
+    assert convert(assistant(call, shown)) == convert(assistant(call))
+
+
+def test_a_file_behind_a_call_begins_no_message_of_its_own() -> None:
+    called, _ = chat(assistant(text("See:"), tool("output-available", output=1), made(DATA)))
+    assert called["content"] == "See:\n\nA file (image/png) that the user sees."
 
 
 @pytest.mark.parametrize("convert", [chat, responses])
@@ -493,6 +542,32 @@ async def test_the_state_of_openrouters_thoughts_goes_back(service: Service) -> 
     assert said["reasoning_details"] == [{**detail, "text": "Hm.", "signature": "s"}]
 
 
+async def test_the_thoughts_that_deepseek_wants_go_back(service: Service) -> None:
+    piece = {"index": 0, "id": "c1", "function": {"name": "f", "arguments": "{}"}}
+    async with service.publisher("chat", message_id="m1") as pub:
+        asking = [delta(reasoning_content="H"), delta(reasoning_content="m", content="So")]
+        events = capture([*asking, delta("tool_calls", tool_calls=[piece])], pub)
+        async for _ in events:
+            pass
+        events.tool_result("c1", output=1)
+        answer = [delta(reasoning_content="Aha"), delta(content="Hi"), delta("stop")]
+        async for _ in capture(answer, pub):
+            pass
+    message = {"role": "assistant", **reduce_chunks(await stored(service))}
+
+    called, _, said = chat(message)
+
+    assert (called["content"], called["reasoning_content"]) == ("So", "Hm")
+    assert (said["content"], said["reasoning_content"]) == ("Hi", "Aha")
+
+
+async def test_thoughts_in_any_other_field_stay_away(service: Service) -> None:
+    await record(service, [delta(reasoning="Hm"), delta(content="Hi"), delta("stop")])
+    message = {"role": "assistant", **reduce_chunks(await stored(service))}
+
+    assert chat(message) == [{"role": "assistant", "content": "Hi"}]
+
+
 async def test_the_signature_of_geminis_call_goes_back(service: Service) -> None:
     piece = {"index": 0, "id": "c1", "function": {"name": "f", "arguments": "{}"}}
     piece |= {"extra_content": {"google": {"thought_signature": "sig"}}}
@@ -535,3 +610,44 @@ def test_the_size_of_a_result_counts_its_files(convert: Convert) -> None:
 
     with pytest.raises(InvalidArgument, match="size limit"):
         convert([assistant(part)], max_bytes=900)
+
+
+async def test_the_phase_of_a_text_goes_back(service: Service) -> None:
+    """Models of OpenAI tell commentaries from the final answer, and want to know it again."""
+
+    def said(number: int, phase: str, text: str) -> list[dict[str, Any]]:
+        message = {"type": "message", "id": f"m{number}", "phase": phase, "content": []}
+        part = {"type": "output_text", "text": text}
+        place = {"item_id": f"m{number}", "output_index": number, "content_index": 0}
+        return [
+            event("output_item.added", output_index=number, item=message),
+            event("output_text.delta", delta=text, **place),
+            event("content_part.done", part=part, **place),
+            event("output_item.done", output_index=number, item={**message, "content": [part]}),
+        ]
+
+    spoken = [*said(0, "commentary", "I look."), *said(1, "final_answer", "It is.")]
+    await record(service, [created(), *spoken, completed()])
+    message = {"role": "assistant", **reduce_chunks(await stored(service))}
+
+    assert responses(message) == [
+        {"role": "assistant", "content": "I look.", "phase": "commentary"},
+        {"role": "assistant", "content": "It is.", "phase": "final_answer"},
+    ]
+
+
+def test_a_forged_phase_stays_away() -> None:
+    forged = {"type": "text", "text": "Hi", "providerMetadata": {"openai": {"phase": "system"}}}
+
+    assert responses(assistant(forged)) == [{"role": "assistant", "content": "Hi"}]
+
+
+@both
+def test_half_a_character_can_be_sent(convert: Convert) -> None:
+    split, lone = text("\ud83d\ude00"), tool("output-available", output="\ud83d")
+
+    converted = json.dumps(convert([assistant(split, lone)]), ensure_ascii=False)
+
+    assert "😀" in converted
+    assert "\ufffd" in converted
+    converted.encode()

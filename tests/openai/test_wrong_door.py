@@ -14,7 +14,8 @@ from langchain_core.messages import AIMessageChunk
 
 from monostream_ai.errors import InvalidArgument
 from monostream_ai.openai import TruncatedStream, consume
-from tests.openai.storing import Service, stored
+from tests.openai.storing import Service, stored, texts
+from tests.openai.streaming import completed, created
 
 FOREIGN: list[tuple[Callable[[], Any], str]] = [
     (lambda: MessageStopEvent(type="message_stop"), "use monostream_ai.anthropic"),
@@ -65,6 +66,36 @@ async def test_an_event_of_no_known_form_in_a_chat_is_kept(service: Service) -> 
 
     kept = [chunk for chunk in await stored(service) if chunk["type"] == "data-unread"]
     assert [chunk["data"]["value"] for chunk in kept] == [{"hologram": "Ho"}]
+
+
+@pytest.mark.parametrize("place", [1, 2])
+@pytest.mark.parametrize("api", ["chat", "responses"])
+async def test_an_event_of_an_unknown_type_is_kept(service: Service, api: str, place: int) -> None:
+    events: list[Any] = [
+        {"choices": [{"index": 0, "delta": {"content": "Hi"}}]},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+    ]
+    if api == "responses":
+        events = [created(), completed()]
+    news = [{"type": "codex.note", "text": "Ho", "sequence_number": 9}, {"type": "keepalive"}]
+    async with service.publisher("chat") as pub:
+        await consume([*events[:place], *news, *events[place:]], pub)
+
+    kept = [chunk for chunk in await stored(service) if chunk["type"] == "data-unread"]
+    assert [chunk["data"]["kind"] for chunk in kept] == ["codex.note"]
+    assert [chunk["data"]["value"] for chunk in kept] == [{"text": "Ho"}]
+    assert service.statistics().unread == {"openai": 1}
+
+
+async def test_events_of_a_manager_that_repeat_chunks_are_not_kept(service: Service) -> None:
+    async with service.publisher("chat") as pub:
+        first = {"choices": [{"index": 0, "delta": {"content": "Hi"}}]}
+        last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+        repeated = {"type": "content.delta", "delta": "Hi", "snapshot": "Hi"}
+        await consume([{"type": "chunk", "chunk": first}, repeated, last], pub)
+
+    assert texts(await stored(service)) == ["Hi"]
+    assert service.statistics().unread == {}
 
 
 async def test_a_loop_that_is_left_at_a_foreign_event_ends_the_version(service: Service) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ import pytest
 from agents import (
     Agent,
     MaxTurnsExceeded,
+    OpenAIChatCompletionsModel,
     OpenAIResponsesModel,
     RunConfig,
     Runner,
@@ -23,6 +23,7 @@ from openai import AsyncOpenAI
 from monostream_ai import DurableStreamService, InvalidArgument
 from monostream_ai.openai_agents import capture, consume
 from monostream_ai.ui_messages import Chunk, reduce_chunks
+from tests.event_server import event_server
 from tests.filing import LARGE, LARGE_BASE64, Shelf
 from tests.openai.recordings import events_of
 from tests.openai.storing import check_message
@@ -34,26 +35,22 @@ QUIET = RunConfig(tracing_disabled=True)
 
 
 @asynccontextmanager
-async def model_of(*answers: Events) -> AsyncIterator[OpenAIResponsesModel]:
-    """A model whose server gives these answers, one for each request."""
+async def client_of(*answers: Events) -> AsyncIterator[AsyncOpenAI]:
+    """A client whose server gives these answers, one for each request."""
     waiting = list(answers)
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        length = head.partition(b"content-length:")[2].partition(b"\r\n")[0]
-        await reader.readexactly(int(length))
-        body = "".join(f"data: {json.dumps(event)}\n\n" for event in waiting.pop(0)).encode()
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n"
-            b"content-length: %d\r\n\r\n%b" % (len(body), body)
-        )
-        await writer.drain()
-        writer.close()
+    def next_body() -> bytes:
+        return "".join(f"data: {json.dumps(event)}\n\n" for event in waiting.pop(0)).encode()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-        async with AsyncOpenAI(api_key="none", base_url=url, max_retries=0) as client:
-            yield OpenAIResponsesModel("gpt-5", client)
+    async with event_server(next_body) as url:
+        async with AsyncOpenAI(api_key="none", base_url=f"{url}/v1", max_retries=0) as client:
+            yield client
+
+
+@asynccontextmanager
+async def model_of(*answers: Events) -> AsyncIterator[OpenAIResponsesModel]:
+    async with client_of(*answers) as client:
+        yield OpenAIResponsesModel("gpt-5", client)
 
 
 @function_tool
@@ -160,3 +157,47 @@ async def test_an_image_of_a_tool_is_stored_by_the_hook(service: Service) -> Non
     ]
     assert shelf.files == [(LARGE, "image/png")]
     assert LARGE_BASE64[:100] not in str(message)
+
+
+def chat(reason: str | None = None, **fields: Any) -> dict[str, Any]:
+    choice = {"index": 0, "delta": fields, "finish_reason": reason}
+    return {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"} | {
+        "choices": [choice]
+    }
+
+
+async def run_of_chats(service: Service, *answers: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the message of a run whose model speaks by chat completions."""
+    async with client_of(*answers) as client, service.publisher("chat") as pub:
+        model = OpenAIChatCompletionsModel("m", client)
+        agent = Agent(name="helper", model=model, tools=[weather])
+        await consume(Runner.run_streamed(agent, "Hi", run_config=QUIET), pub)
+    return await message_of(service)
+
+
+async def test_a_text_before_a_call_of_a_chat_is_shown_once(service: Service) -> None:
+    """The SDK gives all items of a chat completion the same id."""
+    function = {"name": "weather", "arguments": '{"city":"Rome"}'}
+    call = {"index": 0, "id": "c1", "type": "function", "function": function}
+    message = await run_of_chats(
+        service,
+        [chat(content="I look."), chat(tool_calls=[call]), chat("tool_calls")],
+        [chat(content="Warm."), chat("stop")],
+    )
+
+    kinds = [part["type"] for part in message["parts"]]
+    assert kinds == ["step-start", "text", "dynamic-tool", "step-start", "text"]
+    assert message["parts"][1]["text"] == "I look."
+    assert "responseId" not in message["metadata"]
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+async def test_thoughts_and_text_of_a_chat_are_shown_once(service: Service, field: str) -> None:
+    message = await run_of_chats(
+        service,
+        [chat(**{field: "H"}), chat(**{field: "m"}), chat(content="Hi"), chat("stop")],
+    )
+
+    said = [(part["type"], part["text"]) for part in message["parts"][1:]]
+    assert said == [("reasoning", "Hm"), ("text", "Hi")]
+    assert service.statistics().unread == {}

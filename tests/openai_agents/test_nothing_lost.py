@@ -17,6 +17,7 @@ from monostream_ai.openai_agents import AgentsMapper
 from monostream_ai.recording.message import Recording
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
 from tests.openai.test_nothing_lost import responses
+from tests.plugins.lanes import examples
 from tests.recording.nothing_lost import lost, message_of, nested, texts_in
 
 AGENT: Any = Agent(name="a")
@@ -53,7 +54,7 @@ def recorded(events: list[Any]) -> list[Chunk]:
     return [*chunks, *recording.builder.finish()]
 
 
-@settings(deadline=None, max_examples=80, derandomize=True)
+@settings(deadline=None, max_examples=examples(80), derandomize=True)
 @given(run=runs())
 def test_every_text_of_a_run_is_in_the_message(run: tuple[list[Any], list[str]]) -> None:
     events, said = run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from typing import Any, Final
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,15 +29,18 @@ from pydantic_ai.messages import (
     ToolReturnPart,
 )
 from pydantic_ai.models.test import TestModel
+from pydantic_ai.run import AgentRunResultEvent
 from pydantic_ai.ui.vercel_ai import VercelAIAdapter
 
-from monostream_ai.pydantic_ai import ChunkMapper
+from monostream_ai.pydantic_ai import RunMapper
 from monostream_ai.recording.message import Recording
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
+from tests.plugins.lanes import examples
 from tests.pydantic_ai.test_capture import QUESTION
 from tests.recording.nothing_lost import lost, message_of, nested, texts, texts_in
 
 AGENT: Any = Agent(TestModel())
+RESULT: Final[Any] = AgentRunResultEvent(asyncio.run(AGENT.run("Hi")))
 
 
 @st.composite
@@ -106,24 +109,23 @@ async def sent(events: Iterable[Any]) -> list[Any]:
     return [chunk async for chunk in adapter.transform_stream(native())]
 
 
-def recorded(events: Iterable[Any]) -> tuple[list[Any], list[Chunk]]:
-    """Return the chunks that the adapter sends of events, and those of the message."""
-    given = asyncio.run(sent(events))
+def recorded(stream: Iterable[Any]) -> list[Chunk]:
+    """Return the chunks of the message of these events or chunks of the adapter."""
     recording = Recording(UIMessageBuilder(message_id="m1"))
-    mapper = ChunkMapper(recording)
-    chunks = [chunk for each in given for chunk in mapper.feed(each)]
+    mapper = RunMapper(recording)
+    chunks = [chunk for each in stream for chunk in mapper.feed(each)]
     assert mapper.output.complete
     assert mapper.output.failure is None
-    return given, [*chunks, *recording.builder.finish()]
+    return [*chunks, *recording.builder.finish()]
 
 
-@settings(deadline=None, max_examples=100, derandomize=True)
+@settings(deadline=None, max_examples=examples(100), derandomize=True)
 @given(events=runs())
 def test_every_text_of_a_run_is_in_the_message(events: list[Any]) -> None:
-    given, chunks = recorded(events)
-
+    given = asyncio.run(sent([*events, RESULT]))
     said = [_content(json.loads(each.encode(6))) for each in given if each.type != "done"]
-    assert lost(texts_in([_content(chunk) for chunk in said]), message_of(chunks)) == []
+    for stream in (given, [*events, RESULT]):
+        assert lost(texts_in(said), message_of(recorded(stream))) == []
 
 
 def _content(chunk: Any) -> Any:

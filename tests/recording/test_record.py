@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,34 @@ async def test_an_answer_that_is_not_whole_is_an_error(
     assert (await service.chunks("chat"))[-1]["type"] == "error"
 
 
+@pytest.mark.parametrize("ends", [True, False], ids=["read to its end", "left"])
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_a_manager_that_opens_a_stream_is_left(
+    service: Service, kind: str, ends: bool
+) -> None:
+    left = []
+
+    @asynccontextmanager
+    async def opening() -> AsyncIterator[Any]:
+        yield ["Hel", "lo", "END"]
+        left.append("async")
+
+    @contextmanager
+    def opening_in_a_thread() -> Iterator[Any]:
+        yield ["Hel", "lo", "END"]
+        left.append("sync")
+
+    stream = opening() if kind == "async" else opening_in_a_thread()
+    async with service.publisher("chat") as pub:
+        async with record(stream, pub, LineMapper) as events:
+            async for _ in events:
+                if not ends:
+                    break
+
+    assert left == [kind]
+    assert (await service.chunks("chat"))[-1]["type"] == ("finish" if ends else "abort")
+
+
 async def test_an_error_of_the_mapper_ends_the_version_and_closes_the_stream(
     service: Service,
 ) -> None:
@@ -97,6 +126,28 @@ async def test_an_error_of_the_mapper_ends_the_version_and_closes_the_stream(
 
     assert closed.is_set()
     assert (await service.chunks("chat"))[-1]["type"] == "error"
+
+
+async def test_a_mapper_that_raises_in_the_middle_leaves_a_message_that_pages_read(
+    service: Service,
+) -> None:
+    class Halfway(LineMapper):
+        def feed(self, event: str) -> list[Chunk]:
+            return [*super().feed(event), *self._fail_at(event)]
+
+        def _fail_at(self, event: str) -> list[Chunk]:
+            if event == "lo":
+                raise ValueError("no")
+            return []
+
+    async with service.publisher("chat") as pub:
+        for lines in (["lo"], ["Hel", "lo"]):
+            with pytest.raises(ValueError, match="no"):
+                await consume_stream(lines, pub, Halfway)
+        await consume_stream(["Hello", "END"], pub, LineMapper)
+
+    texts = [part["text"] for part in (await message_of(service))["parts"] if "text" in part]
+    assert texts == ["", "Hel", "Hello"]
 
 
 async def test_leaving_early_ends_the_version_with_abort(service: Service) -> None:

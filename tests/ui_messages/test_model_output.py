@@ -98,3 +98,25 @@ def test_pieces_find_their_call(
 )
 def test_a_finish_reason_of_any_vendor_is_one_of_the_ai_sdk(word: str, reason: str) -> None:
     assert finish_reason_of(word) == reason
+
+
+@pytest.mark.parametrize("kind", ["text", "reasoning"])
+@pytest.mark.parametrize(
+    ("deltas", "expected"),
+    [
+        (["a\ud83d", "\ude00b"], ["a", "😀b"]),
+        (["\ud83d", "\ude00\ud83d", "\ude00"], ["😀", "😀"]),
+        (["\ud83d", "b"], ["\ufffdb"]),
+        (["a\ud83d"], ["a", "\ud83d"]),
+    ],
+    ids=["two halves", "halves in turn", "no second half", "a half at the end"],
+)
+def test_a_character_that_a_server_splits_is_whole(
+    kind: str, deltas: list[str], expected: list[str]
+) -> None:
+    speech = Speech(UIMessageBuilder(), lambda kind: kind)
+    say = speech.text if kind == "text" else speech.reasoning
+
+    chunks = [chunk for delta in deltas for chunk in say(None, delta)] + speech.end()
+
+    assert [chunk["delta"] for chunk in chunks if "delta" in chunk] == expected

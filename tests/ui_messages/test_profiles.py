@@ -39,6 +39,7 @@ def every_type() -> Iterable[Chunk]:
             "steering-message",
         ),
         ("v6", "tool-approval-response reset-step reasoning-file custom steering-message"),
+        ("any", "tool-approval-response reset-step reasoning-file custom steering-message"),
         ("v7", "reset-step steering-message"),
         ("v7.0.149", ""),
     ],
@@ -52,7 +53,8 @@ def test_wire_48_a_type_that_the_client_refuses_becomes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("profile", "passes"), [("v5", False), ("v6", False), ("v7", True), ("v7.0.149", True)]
+    ("profile", "passes"),
+    [("any", False), ("v5", False), ("v6", False), ("v7", True), ("v7.0.149", True)],
 )
 def test_a_type_of_the_future_reaches_new_clients_only(profile: Profile, passes: bool) -> None:
     chunk = {"type": "some-new-thing", "a": 1}
@@ -109,7 +111,20 @@ def test_wire_23_46_47_strict_clients_get_the_keys_that_they_know(
 
     assert set(one("v5", full)) == always | v5
     assert set(one("v6", full)) == always | v6
-    assert one("v7", full) == full
+    assert one("v7", full) == one("any", full) == full
+
+
+@pytest.mark.parametrize(
+    ("profile", "asks"), [("any", False), ("v6", False), ("v7", True), ("v7.0.149", True)]
+)
+def test_a_request_that_a_program_answers_reaches_clients_that_read_the_answer(
+    profile: Profile, asks: bool
+) -> None:
+    request: Chunk = {"type": "tool-approval-request", "approvalId": "a", "toolCallId": "c"}
+    automatic = {**request, "isAutomatic": True}
+
+    assert one(profile, automatic) == (automatic if asks else NOTHING)
+    assert one(profile, request) == request
 
 
 def test_data_parts_keep_their_keys() -> None:
@@ -121,10 +136,19 @@ def test_data_parts_keep_their_keys() -> None:
 @pytest.mark.parametrize(
     ("reason", "expected"),
     [
-        ("stop", {"v5": "stop", "v6": "stop", "v7": "stop"}),
-        ("interrupted", {"v5": "other", "v6": "other", "v7": "other", "v7.0.149": "interrupted"}),
-        ("unknown", {"v5": "unknown", "v6": "other", "v7": "other"}),
-        ("tool_calls", {"v5": "other", "v6": "other", "v7": "other"}),
+        ("stop", {"any": "stop", "v5": "stop", "v6": "stop", "v7": "stop"}),
+        (
+            "interrupted",
+            {
+                "any": "other",
+                "v5": "other",
+                "v6": "other",
+                "v7": "other",
+                "v7.0.149": "interrupted",
+            },
+        ),
+        ("unknown", {"any": "other", "v5": "unknown", "v6": "other", "v7": "other"}),
+        ("tool_calls", {"any": "other", "v5": "other", "v6": "other", "v7": "other"}),
     ],
 )
 def test_wire_8_a_finish_reason_is_one_that_the_client_knows(
@@ -224,7 +248,7 @@ def test_the_encoder_filters_what_it_frames() -> None:
 def test_an_unknown_profile_is_refused() -> None:
     unknown: Any = "v4"
     with pytest.raises(
-        InvalidArgument, match="unknown profile 'v4': use one of v5, v6, v7, v7.0.149"
+        InvalidArgument, match="unknown profile 'v4': use one of any, v5, v6, v7, v7.0.149"
     ):
         SSEEncoder(unknown)
 

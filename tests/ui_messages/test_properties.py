@@ -23,6 +23,7 @@ from monostream_ai.ui_messages import (
     reduce_chunks,
 )
 from monostream_ai.ui_messages.profiles import PROFILES
+from tests.plugins.lanes import examples
 from tests.ui_messages.random_messages import ACTS, random_message
 from tests.ui_messages.test_reducer import GOLDENS
 
@@ -31,7 +32,7 @@ RANDOMS = st.randoms(use_true_random=False)
 MESSAGES = RANDOMS.map(random_message)
 
 # The same examples in every run, so that CI is deterministic.
-everywhere = settings(derandomize=True, deadline=None, max_examples=200)
+everywhere = settings(derandomize=True, deadline=None, max_examples=examples(200))
 
 
 def check_order(chunks: list[Chunk]) -> None:

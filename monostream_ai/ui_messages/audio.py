@@ -1,4 +1,4 @@
-"""Makes a file of the audio that a model streams."""
+"""Makes a file of the audio of an answer, of which OpenAI does not tell the format."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ _SIGNATURES: Final = (
     (b"RIFF", "audio/wav"),
     (b"ID3", "audio/mpeg"),
     (b"\xff\xfb", "audio/mpeg"),
+    (b"\xff\xf3", "audio/mpeg"),
+    (b"\xff\xf1", "audio/aac"),
     (b"OggS", "audio/ogg"),
     (b"fLaC", "audio/flac"),
 )

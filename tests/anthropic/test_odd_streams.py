@@ -1,0 +1,111 @@
+"""Servers that speak Anthropic's protocol send calls and results in shapes of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from monostream_ai.anthropic import consume
+from tests.anthropic.test_capture import Service, message_of, parts_of
+
+Event = dict[str, Any]
+START: Event = {"type": "message_start", "message": {"id": "msg_1", "content": []}}
+STOP: Event = {"type": "message_stop"}
+
+
+def begun(index: int, call_id: str, name: str, given: Any = None) -> Event:
+    block = {"type": "tool_use", "id": call_id, "name": name, "input": given or {}}
+    return {"type": "content_block_start", "index": index, "content_block": block}
+
+
+def piece(index: int, text: str) -> Event:
+    delta = {"type": "input_json_delta", "partial_json": text}
+    return {"type": "content_block_delta", "index": index, "delta": delta}
+
+
+def ended(index: int) -> Event:
+    return {"type": "content_block_stop", "index": index}
+
+
+def told(reason: str, **more: Any) -> Event:
+    return {"type": "message_delta", "delta": {"stop_reason": reason, **more}, "usage": {}}
+
+
+async def recorded(service: Service, *events: Event) -> dict[str, Any]:
+    async with service.publisher("chat", message_id="m1") as pub:
+        await consume([START, *events, STOP], pub)
+    return await message_of(service)
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param(
+            [begun(0, "a", "f"), begun(1, "b", "g"), piece(0, '{"x"'), piece(1, '{"y":')]
+            + [piece(0, ":1}"), ended(0), piece(1, "2}"), ended(1)],
+            [("a", {"x": 1}), ("b", {"y": 2})],
+            id="inputs that come at once",
+        ),
+        pytest.param(
+            [begun(0, "a", "f"), piece(0, '{"x":1}'), begun(1, "b", "g"), piece(1, '{"y":2}')],
+            [("a", {"x": 1}), ("b", {"y": 2})],
+            id="blocks that do not stop",
+        ),
+        pytest.param(
+            [begun(0, "a", "f"), begun(0, "b", "g"), piece(0, '{"y":2}'), ended(0)],
+            [("a", {}), ("b", {"y": 2})],
+            id="one index for both",
+        ),
+        pytest.param(
+            [begun(0, "a", "f", {"x": 1}), piece(0, '{"x"'), piece(0, ":1}"), ended(0)],
+            [("a", {"x": 1})],
+            id="an input that is repeated in pieces",
+        ),
+        pytest.param(
+            [begun(0, "a", "f", '{"x":1}'), ended(0)],
+            [("a", {"x": 1})],
+            id="an input as text",
+        ),
+    ],
+)
+async def test_every_call_gets_its_own_input(
+    service: Service, events: list[Event], expected: Any
+) -> None:
+    message = await recorded(service, *events, told("tool_use"))
+
+    calls = parts_of(message, "dynamic-tool")
+    assert [(call["toolCallId"], call["input"]) for call in calls] == expected
+    assert {call["state"] for call in calls} == {"input-available"}
+    assert service.statistics().unread == {}
+
+
+@pytest.mark.parametrize("at_the_end", [True, False])
+async def test_the_container_of_code_is_told(service: Service, at_the_end: bool) -> None:
+    container = {"id": "container_1", "expires_at": "2026-12-01T00:00:00Z"}
+    start = {"type": "message_start", "message": {"id": "msg_1", "container": container}}
+    events = [told("end_turn", container=container)] if at_the_end else [start, told("end_turn")]
+    async with service.publisher("chat", message_id="m1") as pub:
+        await consume([START, *events, STOP] if at_the_end else [*events, STOP], pub)
+
+    assert (await message_of(service))["metadata"]["container"] == {
+        "id": "container_1",
+        "expiresAt": "2026-12-01T00:00:00Z",
+    }
+
+
+async def test_a_plain_text_that_a_tool_fetched_is_no_file(service: Service) -> None:
+    source = {"type": "text", "media_type": "text/plain", "data": "body"}
+    page = {"type": "web_fetch_result", "url": "https://a.test", "content": {"source": source}}
+    found = {"type": "web_fetch_tool_result", "tool_use_id": "srvtoolu_1", "content": page}
+    call = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_fetch", "input": {}}
+    message = await recorded(
+        service,
+        {"type": "content_block_start", "index": 0, "content_block": call},
+        {"type": "content_block_start", "index": 1, "content_block": found},
+        told("end_turn"),
+    )
+
+    [part] = parts_of(message, "dynamic-tool")
+    assert part["output"]["content"]["source"]["data"] == "body"
+    assert parts_of(message, "file") == []
