@@ -43,6 +43,10 @@ def test_the_tree_as_drawn_is_the_tree_as_it_is() -> None:
 
 def test_an_error_drawn_as_a_builtin_is_one_too() -> None:
     also = dict(re.findall(r"(\w+) \(also an? (\w+)\)", errors.__doc__ or ""))
-    assert also == {"InvalidArgument": "ValueError", "SubscriptionTimeout": "TimeoutError"}
+    assert also == {
+        "InvalidArgument": "ValueError",
+        "MissingExtra": "ImportError",
+        "SubscriptionTimeout": "TimeoutError",
+    }
     for name, builtin in also.items():
         assert builtin in [base.__name__ for base in getattr(errors, name).__mro__]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ import monostream_ai
 
 OUTSIDE = set(
     (
-        "agents aiosqlite anthropic asyncpg click fastapi google langchain_core langgraph openai "
-        "pydantic pydantic_ai redis rich sqlalchemy starlette"
+        "ag_ui agents aiosqlite anthropic asyncpg click fastapi google langchain_core langgraph "
+        "openai pydantic pydantic_ai redis rich sqlalchemy starlette"
     ).split()
 )
 FACES = (
@@ -20,16 +21,19 @@ FACES = (
     *(
         f"monostream_ai.{name}"
         for name in (
+            "ag_ui",
             "anthropic",
+            "chats",
             "fastapi",
             "google_genai",
             "langchain",
             "openai",
             "openai_agents",
-            "pydantic_ai",
             "recording",
             "testing",
             "ui_messages",
+            # It imports its SDK, which is missing where the oldest releases are tested.
+            *(["pydantic_ai"] if find_spec("pydantic_ai") else []),
         )
     ),
 )
@@ -54,12 +58,16 @@ def test_a_memory_service_loads_no_outside_package() -> None:
     )
 
 
+def test_chats_load_starlette_and_nothing_else() -> None:
+    assert loaded_by("import monostream_ai.chats") == {"starlette"}
+
+
 def test_the_chat_routes_load_langchain_only_when_a_turn_asks_for_it() -> None:
     assert loaded_by("import monostream_ai.fastapi") == {"fastapi", "pydantic", "starlette"}
 
 
 @pytest.mark.parametrize(
-    "name", ["anthropic", "google_genai", "openai", "openai_agents", "pydantic_ai", "recording"]
+    "name", ["ag_ui", "anthropic", "google_genai", "openai", "openai_agents", "recording"]
 )
 def test_a_capture_loads_no_outside_package(name: str) -> None:
     assert loaded_by(f"import monostream_ai.{name}") == set()
@@ -75,3 +83,59 @@ def test_public_names_are_listed_sorted_and_exist(name: str) -> None:
 
 def test_the_package_says_that_it_is_typed() -> None:
     assert (Path(monostream_ai.__file__).parent / "py.typed").exists()
+
+
+def error_of(statement: str, *, without: str) -> str:
+    """Return the last line of a new interpreter that lacks a package."""
+    script = f"import sys; sys.modules[{without!r}] = None; {statement}"
+    failed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert failed.returncode == 1
+    return failed.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "extra"),
+    [
+        ("chats", "starlette", "asgi"),
+        ("fastapi", "fastapi", "fastapi"),
+        ("langchain", "langchain_core", "langchain"),
+        ("notifiers.postgres", "sqlalchemy", "postgres"),
+        ("notifiers.redis", "redis", "redis"),
+        ("notifiers.sqlite", "sqlalchemy", "sqlite"),
+        ("opentelemetry", "opentelemetry", "opentelemetry"),
+        ("pydantic_ai", "pydantic_ai", "pydantic-ai"),
+        ("stores.postgres.store", "asyncpg", "postgres"),
+        ("stores.sqlite.store", "aiosqlite", "sqlite"),
+        ("testing.langchain", "langchain_core", "langchain"),
+    ],
+)
+def test_a_missing_package_names_the_extra_that_brings_it(
+    module: str, package: str, extra: str
+) -> None:
+    said = error_of(f"import monostream_ai.{module}", without=package)
+
+    assert said.startswith("monostream_ai.errors.MissingExtra: monostream_ai.")
+    assert said.endswith(f': pip install "monostream-ai-slim[{extra}]"')
+
+
+def test_the_tables_can_come_with_either_of_two_extras() -> None:
+    said = error_of("import monostream_ai.stores.sql", without="sqlalchemy")
+
+    assert said.endswith('"monostream-ai-slim[sqlite]" or "monostream-ai-slim[postgres]"')
+
+
+@pytest.mark.parametrize(
+    ("arguments", "package", "extra"),
+    [
+        ("'sqlite:///chat.db'", "aiosqlite", "sqlite"),
+        ("'postgresql://localhost/chat'", "asyncpg", "postgres"),
+        ("'memory://', notifier='redis://localhost'", "redis", "redis"),
+    ],
+    ids=["sqlite", "postgres", "redis"],
+)
+def test_a_url_names_the_extra_that_it_needs(arguments: str, package: str, extra: str) -> None:
+    said = error_of(
+        f"import monostream_ai; monostream_ai.create_service({arguments})", without=package
+    )
+
+    assert said.endswith(f'"monostream-ai-slim[{extra}]"')

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import sys
 
+from monostream_ai._extras import needs
+from monostream_ai.errors import MissingExtra
+
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command; without the extra `cli`, say how to install it."""
+    """Run the command; if it needs an extra that is not installed, say which."""
     try:
+        with needs("click and rich", "cli", by="monostream-ai"):
+            import click as click
+            import rich as rich
         from monostream_ai.cli.app import app
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in ("click", "rich"):
-            raise
-        sys.exit("monostream-ai needs click and rich: pip install 'monostream-ai[cli]'")
-    app(prog_name="monostream-ai")
+
+        app(prog_name="monostream-ai")
+    except MissingExtra as error:
+        sys.exit(f"Error: {error}")

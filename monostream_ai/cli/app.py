@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from monostream_ai import __version__
 from monostream_ai.cli.doctor import doctor
 from monostream_ai.cli.inspect import inspect
 from monostream_ai.cli.ls import ls
@@ -21,7 +22,7 @@ Exit codes:
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="monostream-ai", prog_name="monostream-ai")
+@click.version_option(__version__, prog_name="monostream-ai")
 def app() -> None:
     """Inspect and maintain durable streams in Postgres or SQLite.
 

@@ -13,7 +13,6 @@ from monostream_ai.connect import create_service
 from monostream_ai.errors import InvalidArgument, MonostreamError, PublisherLost, UnknownStream
 from monostream_ai.protocol import ChunkProtocol, JSONProtocol
 from monostream_ai.service import DurableStreamService
-from monostream_ai.stores.sqlite.store import sqlite_url
 
 FAILED: Final = 1
 WRONG_USAGE: Final = 2
@@ -50,7 +49,11 @@ class Database(NamedTuple):
     def require_file(self) -> None:
         """End the command if the SQLite file does not exist, since opening it would create it."""
         self.require_shared()
-        if self.url.startswith("sqlite") and not Path(sqlite_url(self.url).database or "").exists():
+        if not self.url.startswith("sqlite"):
+            return
+        from monostream_ai.stores.sqlite.store import sqlite_url
+
+        if not Path(sqlite_url(self.url).database or "").exists():
             fail("there is no such SQLite file")
 
 

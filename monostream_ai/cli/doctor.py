@@ -19,10 +19,11 @@ SIGNS: Final = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗",
 @database_options
 @json_option
 def doctor(database: Database, as_json: bool) -> None:
-    """Check the database and its notifications.
+    """Check the database, its notifications, and the packages here.
 
-    Checks the connection, tables, pooler, locks, clock and wake-ups, and gives advice for each
-    fault. Exits with 1 if a check fails.
+    Checks packages, connection, tables, privileges, pooler, locks, clock, how soon a death is
+    noticed, wake-ups and the chunks in them, and gives advice for each fault. Exits with 1 if a
+    check fails.
     """
     database.require_file()
 

@@ -17,6 +17,7 @@ from monostream_ai.types import VersionInfo
 
 STYLES: Final = {
     "open": "green",
+    "waiting": "yellow",
     "closed": "default",
     "lost": "bold red",
     "pruned": "dim",
@@ -57,10 +58,12 @@ def as_mapping(info: VersionInfo) -> dict[str, Any]:
 
 
 def state_of(info: VersionInfo) -> str:
-    """Return the state, `lost` for an open version whose lease has lapsed, or `abandoned`."""
+    """Return the state; `lost` for an open version whose lease has lapsed, `waiting` for one that
+    waits for a successor, or `abandoned`.
+    """
     if info.abandoned_at is not None:
         return "abandoned"
-    return "lost" if info.lost else info.state
+    return "lost" if info.lost else "waiting" if info.waiting else info.state
 
 
 def styled_state(info: VersionInfo) -> Text:

@@ -72,8 +72,11 @@ async def dump(
 ) -> None:
     """Show the stored chunks of a version."""
     info = await service.status(stream, version)
-    chunks = await service.chunks(stream, info.version)
-    show_batch(Batch(info.version, 0, [service.protocol.encode(chunk) for chunk in chunks]), show)
+    shown = 0
+    async for page in service._pages(stream, info.version):
+        payloads = [*map(service.protocol.encode, page)]
+        show_batch(Batch(info.version, shown, payloads), show)
+        shown += len(page)
 
 
 def show_batch(batch: Batch, show: Show) -> None:

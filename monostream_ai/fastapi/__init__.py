@@ -6,21 +6,55 @@
 
     app.include_router(create_chat_router(service, reply), prefix="/api/chat")
 
-`stream_response` serves any stream of UI message chunks from an endpoint of your own.
+Workers of a queue answer too: `create_chat_router(dispatch=…)` hands turns on, and `run_turn` runs
+one. `stream_response` serves any stream of UI message chunks from an endpoint of your own, and
+`create_agui_router` agents that speak AG-UI.
 """
 
-from monostream_ai.fastapi.chats import chat_stream_id
-from monostream_ai.fastapi.finishing import FinishedTurn
-from monostream_ai.fastapi.replays.starting import without_active_message
-from monostream_ai.fastapi.responses import stream_response
-from monostream_ai.fastapi.router import create_chat_router
-from monostream_ai.fastapi.turns import ChatTurn
+from monostream_ai._extras import needs
+
+with needs("fastapi", "fastapi", by=__name__):
+    import fastapi as fastapi
+
+from monostream_ai.chats import (
+    AGUIRun,
+    ChatHistory,
+    ChatReplies,
+    ChatTurn,
+    Dispatch,
+    FinishedTurn,
+    OnBusy,
+    OnFinish,
+    OnLost,
+    RecentChat,
+    Reply,
+    TurnEnding,
+    chat_publisher,
+    chat_stream_id,
+    run_turn,
+    stream_response,
+    without_active_message,
+)
+from monostream_ai.fastapi.router import create_agui_router, create_chat_router
 
 __all__ = [
+    "AGUIRun",
+    "ChatHistory",
+    "ChatReplies",
     "ChatTurn",
+    "Dispatch",
     "FinishedTurn",
+    "OnBusy",
+    "OnFinish",
+    "OnLost",
+    "RecentChat",
+    "Reply",
+    "TurnEnding",
+    "chat_publisher",
     "chat_stream_id",
+    "create_agui_router",
     "create_chat_router",
+    "run_turn",
     "stream_response",
     "without_active_message",
 ]

@@ -1,18 +1,30 @@
-"""The chat routes in the OpenAPI document: summaries, request schema and responses."""
+"""The routes in the OpenAPI document: summaries, parameters, request schema and responses."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from starlette.responses import Response
 
-from monostream_ai.fastapi.messages import MAX_PARTS, Options, message_schema
-from monostream_ai.fastapi.requests import MAX_VALUES
+from monostream_ai.chats import ag_ui, files, routes
+from monostream_ai.chats.endpoints import LAST_EVENT
+from monostream_ai.chats.turns.messages import MAX_PARTS, MESSAGE, OPTIONS
+from monostream_ai.chats.turns.requests import MAX_VALUES
+from monostream_ai.ui_messages.profiles import PROFILES
+
+
+def _text(place: str, name: str, words: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a parameter of a request that is a text, or one of some words."""
+    schema = {"type": "string", **({"enum": [*words]} if words else {})}
+    return {"name": name, "in": place, "required": place == "path", "schema": schema}
+
 
 _REFUSAL: Final[dict[str, Any]] = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 _STREAM: Final[dict[str, Any]] = {
     "description": (
-        "A UI message stream of the AI SDK. It breaks off unless the answer has ended."
+        "A UI message stream of the AI SDK, or events of AG-UI. It breaks off unless the answer "
+        "has ended."
     ),
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
 }
@@ -22,7 +34,16 @@ _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     403: {"description": "Not allowed.", **_REFUSAL},
     503: {"description": "The store does not answer, or the process is shutting down.", **_REFUSAL},
 }
-_MESSAGE: Final = message_schema()
+_NUMBER: Final = {"type": "integer", "minimum": 0}
+_CHAT: Final = _text("path", "chat_id")
+_THREAD: Final = _text("path", "thread_id")
+_CLIENT: Final = [
+    _text("query", "profile", PROFILES),
+    _text("query", "protocol", routes.PROTOCOLS),
+    _text("header", routes.PROFILE_HEADER, PROFILES),
+]
+_LAST_EVENT: Final = _text("header", LAST_EVENT)
+_PLACE: Final = [_text("query", "after"), _LAST_EVENT]
 _CHAT_ID: Final[dict[str, Any]] = {
     "type": "string",
     "minLength": 1,
@@ -38,24 +59,32 @@ _QUESTION: Final[dict[str, Any]] = {
         "decisions that the answer waits for. Your own keys reach the reply."
     ),
     "required": ["id"],
-    "properties": {"id": _CHAT_ID, **Options.model_json_schema()["properties"]},
+    "properties": {"id": _CHAT_ID, **OPTIONS["properties"]},
     "anyOf": [
         {
             "required": ["messages"],
-            "properties": {"messages": {"type": "array", "minItems": 1, "items": _MESSAGE}},
+            "properties": {"messages": {"type": "array", "minItems": 1, "items": MESSAGE}},
         },
         {
             "required": ["message"],
-            "properties": {"message": _MESSAGE},
+            "properties": {"message": MESSAGE},
             "not": {"required": ["messages"]},
         },
     ],
 }
 
-ANSWER: Final[dict[str, Any]] = {
+_ANSWER: Final[dict[str, Any]] = {
     "summary": "Ask, and stream the answer",
     "responses": {
         200: _STREAM,
+        202: {
+            "description": (
+                "The question is stored, and the client asked for no answer by `Prefer: "
+                "respond-async`: the `version` that answers it, or its `number` among those that "
+                "wait."
+            ),
+            "content": {"application/json": {"schema": {"type": "object"}}},
+        },
         **_REFUSALS,
         404: {
             "description": "The chat belongs to another user, or has no answer to continue.",
@@ -69,12 +98,14 @@ ANSWER: Final[dict[str, Any]] = {
             **_REFUSAL,
         },
         413: {"description": "The request is too large.", **_REFUSAL},
+        429: {"description": "Too many questions wait in this chat.", **_REFUSAL},
     },
     "openapi_extra": {
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _QUESTION}}}
+        "parameters": _CLIENT,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _QUESTION}}},
     },
 }
-RESUME: Final[dict[str, Any]] = {
+_RESUME: Final[dict[str, Any]] = {
     "summary": "Replay and tail the running answer",
     "responses": {
         200: _STREAM,
@@ -82,15 +113,24 @@ RESUME: Final[dict[str, Any]] = {
         **_REFUSALS,
         409: {"description": "A newer answer has replaced this one.", **_REFUSAL},
     },
+    "openapi_extra": {"parameters": [_CHAT, _text("query", "startIndex"), *_PLACE, *_CLIENT]},
 }
-STOP: Final[dict[str, Any]] = {
+_STOP: Final[dict[str, Any]] = {
     "summary": "Stop the running answer",
     "responses": {
         200: {"content": {"application/json": {"schema": {"type": "object"}}}},
         **_REFUSALS,
     },
+    "openapi_extra": {"parameters": [_CHAT]},
 }
-FILE: Final[dict[str, Any]] = {
+_QUESTIONS: Final[dict[str, Any]] = {**_STOP, "summary": "List the questions that wait"}
+_CANCEL: Final[dict[str, Any]] = {
+    **_STOP,
+    "summary": "Cancel a question that waits",
+    "openapi_extra": {"parameters": [_CHAT, {**_text("path", "number"), "schema": _NUMBER}]},
+}
+_CANCEL_ALL: Final[dict[str, Any]] = {**_STOP, "summary": "Cancel all questions that wait"}
+_FILE: Final[dict[str, Any]] = {
     "summary": "Send a file of an answer",
     "response_class": Response,
     "responses": {
@@ -101,11 +141,55 @@ FILE: Final[dict[str, Any]] = {
         404: {"description": "There is no such file.", **_REFUSAL},
         416: {"description": "The file does not have these bytes."},
     },
+    "openapi_extra": {"parameters": [_CHAT, _text("path", "token")]},
 }
-STATUS: Final[dict[str, Any]] = {
+_STATUS: Final[dict[str, Any]] = {
     "summary": "Summarize the latest answer",
     "responses": {
         200: {"content": {"application/json": {"schema": {"type": "object"}}}},
         **_REFUSALS,
     },
+    "openapi_extra": {"parameters": [_CHAT]},
 }
+_EVENTS: Final[dict[str, Any]] = {
+    "summary": "Follow the turns of all chats",
+    "response_class": Response,
+    "responses": {
+        200: {
+            "description": (
+                "Server-sent events: `running` has the turns that run now, and `turn` one turn "
+                "whose state has changed. The response ends when the process exits."
+            ),
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
+        **_REFUSALS,
+    },
+    "openapi_extra": {"parameters": [_text("query", "chat"), _LAST_EVENT]},
+}
+
+CHAT_OPERATIONS: Final = {
+    ("POST", ""): _ANSWER,
+    ("GET", "/events"): _EVENTS,
+    ("GET", routes.STREAM): _RESUME,
+    ("POST", routes.STOP): _STOP,
+    ("GET", routes.STATUS): _STATUS,
+    ("GET", routes.QUEUE): _QUESTIONS,
+    ("DELETE", routes.QUESTION): _CANCEL,
+    ("DELETE", routes.QUEUE): _CANCEL_ALL,
+    ("GET", files.PATH): _FILE,
+}
+"""By method and path. The path with a slash at its end is not shown."""
+
+AGUI_OPERATIONS: Final[dict[tuple[str, str], dict[str, Any]]] = {
+    ("POST", ""): {"summary": "Start a run, and stream its events", "response_class": Response},
+    ("GET", ag_ui.RESUME): {
+        "summary": "Replay and tail a run",
+        "response_class": Response,
+        "openapi_extra": {"parameters": [_THREAD, *_PLACE]},
+    },
+    ("POST", ag_ui.STOP): {
+        "summary": "Stop the open run",
+        "openapi_extra": {"parameters": [_THREAD]},
+    },
+}
+"""By method and path, as `CHAT_OPERATIONS`."""

@@ -1,57 +1,58 @@
-"""Builds the router: `create_chat_router` wires the parts of this package together."""
+"""The routers: the routes of the ASGI applications, with FastAPI's dependencies and OpenAPI."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, Literal, TypeAlias, get_args
+from collections.abc import Callable, Collection
+from typing import Any
 
-from fastapi import APIRouter, Depends
-from starlette.types import Lifespan
+from fastapi import APIRouter
 
-from monostream_ai.fastapi import openapi
-from monostream_ai.fastapi.catching_up import CATCH_UP
-from monostream_ai.fastapi.chats import STREAM_PREFIX, Chats, OnBusy
-from monostream_ai.fastapi.exit_signals import exit_noticed
-from monostream_ai.fastapi.files import PATH, ChatFiles
-from monostream_ai.fastapi.finishing import Finisher, OnFinish
-from monostream_ai.fastapi.requests import MAX_BODY_BYTES
-from monostream_ai.fastapi.routes import ChatRoutes, PlainErrorsRoute, owned_by
-from monostream_ai.fastapi.runner import Reply, TurnRunner
-from monostream_ai.fastapi.takeover import Takeover
+from monostream_ai.chats.ag_ui import AGUI_STREAM_PREFIX, AGUIReply
+from monostream_ai.chats.asgi import (
+    DRAIN_TIMEOUT,
+    REPLAY_WINDOW,
+    SWEEP_INTERVAL,
+    create_agui_app,
+    create_chat_app,
+)
+from monostream_ai.chats.queue.questions import MAX_WAITING
+from monostream_ai.chats.rules import OnBusy
+from monostream_ai.chats.streaming.catching_up import CATCH_UP
+from monostream_ai.chats.turns.dispatching import DISPATCH_TIMEOUT, Dispatch
+from monostream_ai.chats.turns.finishing import OnFinish
+from monostream_ai.chats.turns.names import STREAM_PREFIX
+from monostream_ai.chats.turns.replies import MAX_ATTEMPTS, ChatReplies, OnLost, Reply
+from monostream_ai.chats.turns.requests import MAX_BODY_BYTES
+from monostream_ai.fastapi.openapi import AGUI_OPERATIONS, CHAT_OPERATIONS
+from monostream_ai.fastapi.routes import routed
 from monostream_ai.files import DatabaseFiles
 from monostream_ai.service import DurableStreamService
-from monostream_ai.types import check_async
 from monostream_ai.ui_messages.file_hook import Files
-from monostream_ai.ui_messages.profiles import Profile, check_profile
+from monostream_ai.ui_messages.profiles import Profile
 from monostream_ai.ui_messages.sse import KEEP_ALIVE_INTERVAL
-
-WhenLost: TypeAlias = Literal["error", "retry", "continue"]
-
-REPLAY_WINDOW: Final = 10.0
-SWEEP_INTERVAL: Final = 15.0
-
-_WRITE_INSTEAD: Final = "use an async function that writes through turn.callback or turn.pub"
 
 
 def create_chat_router(
     service: DurableStreamService[Any],
-    reply: Reply,
+    reply: Reply | ChatReplies,
     *,
+    dispatch: Dispatch | None = None,
+    dispatch_timeout: float = DISPATCH_TIMEOUT,
     authorize: Callable[..., Any] | None = None,
     prefix: str = "",
     stream_prefix: str = STREAM_PREFIX,
-    on_lost: WhenLost = "error",
-    max_attempts: int = 3,
+    on_lost: OnLost = "error",
+    max_attempts: int = MAX_ATTEMPTS,
     on_busy: OnBusy = "refuse",
+    max_waiting: int = MAX_WAITING,
     on_finish: OnFinish | None = None,
     replay_window: float = REPLAY_WINDOW,
     sweep_interval: float = SWEEP_INTERVAL,
     max_silence: float | None = None,
-    drain_timeout: float = 10.0,
+    drain_timeout: float = DRAIN_TIMEOUT,
     keep_alive: float = KEEP_ALIVE_INTERVAL,
     catch_up: float = CATCH_UP,
-    profile: Profile = "v7",
+    profile: Profile = "any",
     max_body_bytes: int = MAX_BODY_BYTES,
     allowed_origins: Collection[str] = (),
     files: Files | DatabaseFiles | None = None,
@@ -64,9 +65,12 @@ def create_chat_router(
       stored; the client adds results and decisions that the answer waits for, and nothing else.
     - `GET /{chat_id}/stream` replays the running answer and tails it, or replays one that has just
       ended; 204 if there is neither. It continues after an event with `Last-Event-ID` or `?after=`,
-      and from `?startIndex=` for `WorkflowChatTransport`.
+      and from `?startIndex=` for `WorkflowChatTransport`. With `?protocol=ag-ui`, this and `POST`
+      send the same answer as events of AG-UI.
     - `POST /{chat_id}/stop` stops the running answer, in whatever process it runs; 200 even if
       there is nothing to stop.
+    - `GET /events` tells by server-sent events when a turn of any chat of the owner begins, ends,
+      waits, is lost or runs again; with `?chat=`, of one chat only.
     - `GET /{chat_id}/status` summarizes the latest turn.
     - `GET /{chat_id}/files/{token}` serves a file of an answer, if `files` is a `DatabaseFiles`.
 
@@ -80,7 +84,16 @@ def create_chat_router(
     Args:
         reply: Writes an answer, through `turn.callback` or `turn.pub`. The turn ends when it
             returns, or with a masked error when it raises. With `on_lost="retry"` or `"continue"`
-            it may run again for the same turn.
+            it may run again for the same turn. A `ChatReplies` holds it together with `on_lost`,
+            `max_attempts`, `on_finish`, `max_silence`, `files` and `stream_prefix`, declared once
+            for this router and for workers.
+        dispatch: Called with a short text that names a turn, to put it into a queue; a worker
+            passes it to `run_turn`. The reply then runs there and not in this process, which opens
+            the version, streams, stops, and dispatches again the turns of workers that died. If it
+            raises, or takes over a third of `dispatch_timeout`, the turn ends with an error and the
+            request gets 503.
+        dispatch_timeout: Seconds that a turn waits for a worker. Then it is dispatched again, and
+            after the fourth time it ends with an error.
         authorize: A FastAPI dependency that returns the owner of the request as a string, or raises
             `HTTPException`. Each owner has their own chats: the same chat id under another owner is
             another stream. To share a chat, return the same owner.
@@ -92,10 +105,13 @@ def create_chat_router(
             let exactly one process run the reply with `turn.written`, and write the rest of the
             same answer.
         max_attempts: Runs of one turn, including the first; lost in the last one, it ends with an
-            error.
+            error. The first ten runs that a process hands over when it exits do not count, unless
+            there is one attempt only.
         on_busy: How to treat a request of other content while a turn runs. `refuse`: 409. `attach`:
             stream the running turn and leave the question unanswered. `stop`: stop the running
-            turn, then answer the question.
+            turn, then answer the question. `queue`: let the question wait until the turns before it
+            have ended, in whatever way; exactly one process then begins it.
+        max_waiting: Questions that may wait in one chat; a further one gets 429.
         on_finish: Called with each turn's message and a `FinishedTurn` once the turn has ended, in
             whatever way and whatever process. It is called once for each turn, and again only if it
             raises, takes over a minute, or its process dies before it returns.
@@ -113,8 +129,9 @@ def create_chat_router(
         catch_up: Seconds for which a client that shows the text of a lost turn waits at most until
             the retried turn has as much text; then it gets that turn in one piece. 0 replaces the
             text at once.
-        profile: The release of `ai` that clients have. A client with another one says so in each
-            request, by the query `profile=v6` or the header `x-ui-message-profile: v6`.
+        profile: The release of `ai` that clients have. By default, pages of `ai` 6 and 7 read every
+            chunk, and pages of `ai` 5 all but approvals. A client with another one says so in each
+            request, by the query `profile=v7` or the header `x-ui-message-profile: v7`.
         allowed_origins: Other origins whose pages may ask and stop, such as
             `https://app.example.com`; pass the list that `CORSMiddleware` allows. Without it, a
             POST from a page of another origin gets 403, since a browser would send the visitor's
@@ -126,124 +143,79 @@ def create_chat_router(
 
     Raises:
         ValueError: An option has a value that it does not know, or a duration is not one.
-        TypeError: `reply`, `on_finish` or `files` is not an async function.
+        TypeError: `reply`, `on_finish`, `dispatch` or `files` is not an async function, or an
+            option stands beside the `ChatReplies` to which it belongs.
     """
-    _check_word("on_lost", on_lost, get_args(WhenLost))
-    _check_word("on_busy", on_busy, get_args(OnBusy))
-    if max_attempts < 1:
-        raise ValueError("max_attempts counts the first run too: use 1 or more")
-    _check_numbers(
-        or_zero=True,
-        replay_window=replay_window,
-        drain_timeout=drain_timeout,
-        keep_alive=keep_alive,
-        catch_up=catch_up,
-    )
-    _check_numbers(
-        or_zero=False,
-        sweep_interval=sweep_interval,
-        max_silence=1.0 if max_silence is None else max_silence,
-        max_body_bytes=max_body_bytes,
-    )
-    check_async("reply", reply, _WRITE_INSTEAD)
-    if on_finish is not None:
-        check_async("on_finish", on_finish, _WRITE_INSTEAD)
-    finisher = Finisher(service, on_finish)
-    if on_lost == "error":
-        max_attempts = 1
-    chat_files = ChatFiles(files, stream_prefix)
-    runner = TurnRunner(
+    app = create_chat_app(
         service,
         reply,
-        finisher,
+        dispatch=dispatch,
+        dispatch_timeout=dispatch_timeout,
+        stream_prefix=stream_prefix,
+        on_lost=on_lost,
         max_attempts=max_attempts,
-        hook_for=chat_files.hook_for,
+        on_busy=on_busy,
+        max_waiting=max_waiting,
+        on_finish=on_finish,
+        replay_window=replay_window,
+        sweep_interval=sweep_interval,
         max_silence=max_silence,
         drain_timeout=drain_timeout,
-    )
-    takeover = Takeover(
-        service,
-        runner,
-        finisher,
-        max_attempts=max_attempts,
-        goes_on=on_lost == "continue",
-    )
-    chats = Chats(
-        service,
-        runner,
-        finisher,
-        takeover,
-        stream_prefix=stream_prefix,
-        on_busy=on_busy,
-        replay_window=replay_window,
-    )
-    routes = ChatRoutes(
-        service,
-        chats,
-        takeover,
-        chat_files,
         keep_alive=keep_alive,
         catch_up=catch_up,
-        profile=check_profile(profile),
+        profile=profile,
+        max_body_bytes=max_body_bytes,
+        allowed_origins=allowed_origins,
+        files=files,
+    )
+    return routed(app, CHAT_OPERATIONS, prefix=prefix, authorize=authorize)
+
+
+def create_agui_router(
+    service: DurableStreamService[Any],
+    reply: AGUIReply,
+    *,
+    authorize: Callable[..., Any] | None = None,
+    prefix: str = "",
+    stream_prefix: str = AGUI_STREAM_PREFIX,
+    drain_timeout: float = DRAIN_TIMEOUT,
+    keep_alive: float = KEEP_ALIVE_INTERVAL,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    allowed_origins: Collection[str] = (),
+) -> APIRouter:
+    """Return a router for `HttpAgent` that stores each run, so that clients can come back to it.
+
+    - `POST` starts a run in a task of its own and streams its events. A request with the id of the
+      latest run of its thread replays that run and tails it. While another run of the thread is
+      open, it gets 409.
+    - `GET /{thread_id}/stream` replays the open run and tails it, or goes on after an event with
+      `Last-Event-ID` or `?after=`; 204 if nothing follows.
+    - `POST /{thread_id}/stop` stops the open run, in whatever process it runs.
+
+    A client that goes away stops nothing. A run whose process died ends with `RUN_ERROR` once a
+    client asks for it, and a run that is cut off by an exit does so too.
+
+    Args:
+        service: Its protocol is `AGUIProtocol`.
+        reply: The run is finished when it returns, and fails with a masked error when it raises.
+        authorize: As for `create_chat_router`: each owner has their own threads.
+        stream_prefix: The stream of a thread is `chat_stream_id(thread_id, owner=owner,
+            prefix=stream_prefix)`. No prefix may be the beginning of another router's.
+        drain_timeout: Seconds that running replies get when the process exits.
+        keep_alive: Seconds of silence between comments that keep proxies from cutting a stream.
+        allowed_origins: As for `create_chat_router`.
+
+    Raises:
+        ValueError: A number is out of range, or an origin is not one.
+        TypeError: `reply` is not an async function, or the service has another protocol.
+    """
+    app = create_agui_app(
+        service,
+        reply,
+        stream_prefix=stream_prefix,
+        drain_timeout=drain_timeout,
+        keep_alive=keep_alive,
         max_body_bytes=max_body_bytes,
         allowed_origins=allowed_origins,
     )
-
-    def sweeping() -> AbstractAsyncContextManager[None]:
-        return takeover.sweeping(stream_prefix, every=sweep_interval)
-
-    lifespan = _lifespan(runner, chat_files, sweeping)
-    return _routed(routes, chat_files, prefix, authorize, lifespan)
-
-
-def _check_word(name: str, word: str, known: Sequence[str]) -> None:
-    if word not in known:
-        raise ValueError(f"{name} is {word!r}: use one of {', '.join(map(repr, known))}")
-
-
-def _check_numbers(*, or_zero: bool, **numbers: float) -> None:
-    for name, number in numbers.items():
-        # NaN compares false with everything.
-        if not (number > 0 or (or_zero and number == 0)):
-            raise ValueError(
-                f"{name} is {number!r}: use {'0 or more' if or_zero else 'more than 0'}"
-            )
-
-
-def _lifespan(
-    runner: TurnRunner,
-    files: ChatFiles,
-    sweeping: Callable[[], AbstractAsyncContextManager[None]],
-) -> Lifespan[Any]:
-    @asynccontextmanager
-    async def lifespan(app: Any) -> AsyncIterator[None]:
-        files.find_base(app)
-        with exit_noticed(runner.begin_exit):
-            async with sweeping():
-                try:
-                    yield
-                finally:
-                    await runner.drain()
-
-    return lifespan
-
-
-def _routed(
-    routes: ChatRoutes,
-    files: ChatFiles,
-    prefix: str,
-    authorize: Callable[..., Any] | None,
-    lifespan: Lifespan[Any],
-) -> APIRouter:
-    owned, profiled = [Depends(owned_by(authorize))], [Depends(routes.read_profile)]
-    router = APIRouter(
-        prefix=prefix, lifespan=lifespan, route_class=PlainErrorsRoute, dependencies=owned
-    )
-    router.post("", dependencies=profiled, **openapi.ANSWER)(routes.answer)
-    router.post("/", dependencies=profiled, include_in_schema=False)(routes.answer)
-    router.get("/{chat_id:chat_id}/stream", dependencies=profiled, **openapi.RESUME)(routes.resume)
-    router.post("/{chat_id:chat_id}/stop", **openapi.STOP)(routes.stop)
-    router.get("/{chat_id:chat_id}/status", **openapi.STATUS)(routes.status)
-    if files.stored is not None:
-        router.get(PATH, name=files.route_name, **openapi.FILE)(files.serve)
-    return router
+    return routed(app, AGUI_OPERATIONS, prefix=prefix, authorize=authorize)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import asyncpg
@@ -15,6 +19,7 @@ from monostream_ai.diagnosis import diagnose
 from monostream_ai.stores.sql import PostgresStore, SQLiteStore
 from monostream_ai.types import Finding
 from tests.cli.conftest import Command
+from tests.pages import ROOT
 from tests.plugins.postgres import asyncpg_dsn
 from tests.plugins.redis import RedisServer
 from tests.stores.test_pooler import pooled_url  # noqa: F401  (a fixture)
@@ -79,6 +84,7 @@ async def test_every_check_of_postgres_has_a_name(
 ) -> None:
     found = await findings(postgres_url)
     assert list(found) == [
+        "packages",
         "connect",
         "schema",
         "privileges",
@@ -90,8 +96,29 @@ async def test_every_check_of_postgres_has_a_name(
         "clock",
         "presence",
         "listen",
+        "inline",
     ]
     assert {each.level for each in found.values()} == {"ok"}
+
+
+async def test_a_role_that_keeps_chunks_out_of_wake_ups_is_named(
+    database: asyncpg.Connection, postgres_url: str
+) -> None:
+    name = await database.fetchval("SELECT current_database()")
+    role = f"outsider_{secrets.token_hex(4)}"
+    await database.execute(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")
+    alone = (await findings(postgres_url))["inline"]
+    await database.execute(f"CREATE ROLE {role} LOGIN")
+    await database.execute(f"GRANT CONNECT ON DATABASE {name} TO {role}")
+    try:
+        heard = (await findings(postgres_url))["inline"]
+    finally:
+        await database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+    assert (alone.level, heard.level) == ("ok", "ok")
+    assert "wake-ups carry chunks" in alone.found
+    assert f"wake-ups carry no chunks: by them, the role {role!r}" in heard.found
+    assert "REVOKE CONNECT" in heard.advice
 
 
 async def test_missing_tables_fail_with_advice(postgres_url: str) -> None:
@@ -120,6 +147,66 @@ async def test_a_role_that_may_not_create_the_tables_is_told_so(
     assert "GRANT CREATE ON" in found["privileges"].advice
 
 
+@pytest.mark.parametrize(
+    "statement, level, advice",
+    [
+        ("DELETE FROM monostream_schema WHERE version = 3", "warn", "monostream-ai migrate"),
+        ("ALTER TABLE stream_version DROP COLUMN handovers", "fail", ""),
+    ],
+)
+async def test_migrations_that_are_due_are_named(
+    database: asyncpg.Connection, postgres_url: str, statement: str, level: str, advice: str
+) -> None:
+    await database.execute(statement)
+    found = (await findings(postgres_url))["schema"]
+    assert (found.level, advice in found.advice) == (level, True)
+    assert "migrate" in found.found + found.advice
+
+
+def packages(path: Path, **versions: str) -> str:
+    """Put packages of these versions before all others, as far as their metadata tells."""
+    for name, version in versions.items():
+        folder = path / f"{name}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+    return str(path)
+
+
+async def test_extras_and_versions_that_are_not_supported_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_url = f"sqlite:///{tmp_path / 'streams.db'}"
+    found = (await findings(store_url))["packages"]
+    assert (found.level, found.found.startswith("extras: ")) == ("ok", True)
+    assert "opentelemetry" in found.found.partition(";")[0]
+
+    monkeypatch.syspath_prepend(packages(tmp_path, openai="1.99.0"))
+    found = (await findings(store_url))["packages"]
+    assert (found.level, found.found) == ("warn", "not supported: openai 1.99.0")
+    assert "monostream-ai-slim[openai]" in found.advice
+
+
+def test_a_missing_extra_that_is_needed_fails(tmp_path: Path) -> None:
+    # An environment of its own, in which nothing is installed but the names of this package.
+    home = tmp_path / "monostream_ai_slim-0.dist-info"
+    home.mkdir()
+    told = metadata.distribution("monostream-ai-slim").read_text("METADATA")
+    (home / "METADATA").write_text(told or "")
+    program = (
+        "import sys; sys.path[:] = [path for path in sys.path if 'site-packages' not in path]; "
+        f"sys.path.append({str(tmp_path)!r}); "
+        "from monostream_ai.diagnosis import check_packages; "
+        "print(check_packages(needs_redis=True))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "level='fail'" in done.stdout
+    assert "monostream-ai-slim[redis]" in done.stdout
+
+
 def test_a_failed_check_is_an_exit_code(tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "empty.db").execute(
         "CREATE TABLE mine (id integer)"
@@ -131,7 +218,10 @@ def test_a_failed_check_is_an_exit_code(tmp_path: Path) -> None:
 
 async def test_a_server_that_is_down_ends_the_checks() -> None:
     found = await findings("postgresql://me:hunter2@127.0.0.1:9/db")
-    assert [(each.check, each.level) for each in found.values()] == [("connect", "fail")]
+    assert [(each.check, each.level) for each in found.values()] == [
+        ("packages", "ok"),
+        ("connect", "fail"),
+    ]
     assert "hunter2" not in str(found)
 
 
@@ -171,6 +261,8 @@ async def test_a_pooler_is_reported_and_listen_url_is_the_cure(
     assert "when the lease runs out" in through["presence"].found
     assert "listen_url" in through["presence"].advice
     assert "listen_url" in through["pooler"].advice
+    assert through["inline"].level == "warn"
+    assert "no wake-up arrives" in through["inline"].found
     cured = await findings(pooled_url, listen_url=postgres_url)
     assert {each.level for each in cured.values()} == {"ok"}
 
@@ -229,6 +321,7 @@ async def test_redis_is_checked_where_it_carries_the_wake_ups(
 ) -> None:
     up = await findings(postgres_url, notifier=redis_server.url)
     assert ("listen" in up, up["redis"].level) == (False, "ok")
+    assert "through Redis, inline='auto' sends none" in up["inline"].found
     redis_server.kill()
     down = await findings(postgres_url, notifier=redis_server.url)
     assert down["redis"].level == "warn"

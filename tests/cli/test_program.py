@@ -79,7 +79,7 @@ def test_without_the_extra_the_program_says_what_to_install(
     done = subprocess.run([*PROGRAM, "ls"], env=hidden, capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stderr) == (
         1,
-        "monostream-ai needs click and rich: pip install 'monostream-ai[cli]'\n",
+        'Error: monostream-ai needs click and rich: pip install "monostream-ai-slim[cli]"\n',
     )
 
 

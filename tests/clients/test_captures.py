@@ -20,7 +20,10 @@ STREAMS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], list[Chunk]]]] 
     "anthropic": (anthropic.streams(), lambda events: anthropic.recorded(events, typed=True)),
     "google_genai": (google_genai.answers(), google_genai.recorded),
     "openai_agents": (openai_agents.runs(), lambda run: openai_agents.recorded(run[0])),
-    "pydantic_ai": (pydantic_ai.runs(), lambda events: pydantic_ai.recorded(events)[1]),
+    "pydantic_ai": (
+        pydantic_ai.runs(),
+        lambda events: pydantic_ai.recorded([*events, pydantic_ai.RESULT]),
+    ),
 }
 
 

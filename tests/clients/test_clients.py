@@ -26,6 +26,7 @@ from monostream_ai.ui_messages import (
 from monostream_ai.ui_messages.chunks import DATA_SHAPE, SHAPES, Kind
 from tests.clients.reading import CLIENTS, ReadAll, complaints, expect
 from tests.openai import recordings
+from tests.plugins.lanes import examples
 from tests.ui_messages.random_messages import random_message
 from tests.ui_messages.test_reducer import GOLDENS
 
@@ -41,6 +42,7 @@ def test_goldens_are_read_as_we_read_them(read_all: ReadAll) -> None:
 
     assert [line for line in found if not line.startswith(FORGETFUL)] == []
     assert {line.partition("]")[0] for line in found} == {
+        f"{FORGETFUL} [any, 6.0.326",
         f"{FORGETFUL} [v5, 5.0.277",
         f"{FORGETFUL} [v6, 6.0.326",
     }
@@ -48,7 +50,10 @@ def test_goldens_are_read_as_we_read_them(read_all: ReadAll) -> None:
 
 def test_built_messages_are_read_as_we_read_them(read_all: ReadAll) -> None:
     assert (
-        complaints(read_all, {f"seed {seed}": random_message(Random(seed)) for seed in range(150)})
+        complaints(
+            read_all,
+            {f"seed {seed}": random_message(Random(seed)) for seed in range(examples(150))},
+        )
         == []
     )
 
@@ -58,7 +63,10 @@ def test_messages_that_were_cut_off_and_ended_are_read_as_we_read_them(
     read_all: ReadAll, ending: Ending
 ) -> None:
     assert (
-        complaints(read_all, {f"seed {seed}": _cut_off(seed, ending) for seed in range(40)}) == []
+        complaints(
+            read_all, {f"seed {seed}": _cut_off(seed, ending) for seed in range(examples(40))}
+        )
+        == []
     )
 
 
@@ -93,7 +101,9 @@ def test_a_page_that_sends_tool_results_back_by_itself_does_not_send_again_what_
 
 
 def test_the_chunks_of_whole_messages_are_read_as_those_messages(read_all: ReadAll) -> None:
-    messages = [reduce_chunks(random_message(Random(seed)), finished=True) for seed in range(60)]
+    messages = [
+        reduce_chunks(random_message(Random(seed)), finished=True) for seed in range(examples(60))
+    ]
 
     assert (
         complaints(

@@ -11,6 +11,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from monostream_ai import DurableStreamService
+from monostream_ai._inline import Inline
 from monostream_ai.errors import MonostreamError
 from monostream_ai.interfaces import Store
 from monostream_ai.notifiers.postgres import PostgresNotifier
@@ -59,7 +60,7 @@ class CountingStore(ForwardingStore):
 class CountedProcess:
     """A service with an engine of its own, as one more process would have."""
 
-    def __init__(self, url: str, *, poll_interval: float = 600.0) -> None:
+    def __init__(self, url: str, *, poll_interval: float = 600.0, inline: Inline = "never") -> None:
         self.statements: Counter[str] = Counter()
         self._engine: AsyncEngine = create_async_engine(
             postgres_url(url), pool_size=5, max_overflow=0
@@ -75,6 +76,7 @@ class CountedProcess:
             lease=600.0,
             poll_interval=poll_interval,
             create_tables=True,
+            inline=inline,
         )
 
     async def __aenter__(self) -> Self:

@@ -12,7 +12,10 @@ import pytest
 
 from monostream_ai._reading.tailer import PAGE_ROWS, TAILS_PER_POLL
 from monostream_ai._reading.waiting import WOKEN_AT_ONCE
+from monostream_ai.chats.streaming.body import TurnBody
+from monostream_ai.chats.streaming.replays.starting import Replay
 from monostream_ai.fastapi import stream_response
+from monostream_ai.types import Cursor
 from tests.chunks import FINISH, text, texts
 from tests.counts.statement_log import CountedProcess
 
@@ -50,15 +53,18 @@ async def test_a_chunk_is_encoded_once_for_all_its_readers(writer: CountedProces
     await pub.close()
 
 
+@pytest.mark.parametrize("merged", [False, True])
 async def test_a_hundred_that_join_at_once_share_the_reads_of_a_long_answer(
-    postgres_url: str, writer: CountedProcess
+    postgres_url: str, writer: CountedProcess, merged: bool
 ) -> None:
     async with writer.service.publisher("s") as pub:
         for page in range(PAGES):
             await pub.write(*texts(PAGE_ROWS, page * PAGE_ROWS))
 
     async def replay() -> bytes:
-        return b"".join([frame async for frame in await frames(reader)])
+        start = Replay(Cursor(0, -1), merge_before=PAGES * PAGE_ROWS * merged)
+        body = TurnBody(reader.service, "s", start, on_lost=None, keep_alive=math.inf, profile="v7")
+        return b"".join([frame async for frame in body])
 
     async with CountedProcess(postgres_url) as reader:
         replays = await asyncio.gather(*(replay() for _ in range(JOINS)))

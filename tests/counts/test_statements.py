@@ -121,6 +121,29 @@ async def test_another_process_reads_each_chunk_once_for_all_its_readers(
     assert reader.store.rows == (CHUNKS + 1) * len(STREAMS)
 
 
+async def test_another_process_takes_all_chunks_but_the_last_from_wake_ups(
+    postgres_url: str,
+) -> None:
+    async with (
+        CountedProcess(postgres_url, inline="always") as writer,
+        CountedProcess(postgres_url, inline="always") as reader,
+    ):
+        pubs = await opened(writer)
+        await asyncio.gather(*(pub.write(text(0)) for pub in pubs))
+        readings = await joined(reader, writer, readers_of_each=3)
+        reader.store.rows = 0
+        reader.statements.clear()
+        for chunk in texts(CHUNKS - 1, 1):
+            await asyncio.gather(*(pub.write(chunk) for pub in pubs))
+        await asyncio.gather(*(pub.write(FINISH) for pub in pubs))
+        assert await asyncio.gather(*readings) == [[*texts(CHUNKS), FINISH]] * len(readings)
+    # The end, and the chunk before it once more, to see that the end is that of the same history.
+    assert reader.store.rows == 2 * len(STREAMS)
+    # One read for each stream whose end is looked at alone.
+    assert reader.statements["read"] <= len(STREAMS) + CHUNKS
+    assert reader.statements.keys() == {"read"}
+
+
 async def test_a_process_without_readers_reads_nothing(
     writer: CountedProcess, reader: CountedProcess
 ) -> None:

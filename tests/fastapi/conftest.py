@@ -9,17 +9,18 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from monostream_ai import DurableStreamService
-from monostream_ai.fastapi import create_chat_router
 from monostream_ai.ui_messages import UIMessageProtocol
 from tests.backends import Backend, open_backend
 from tests.fastapi.chat_client import ChatClient
+from tests.frameworks import FRAMEWORKS, application
 from tests.plugins.services import ServiceFactory
 
 Serve = Callable[..., Awaitable[ChatClient]]
 NewService = Callable[..., DurableStreamService[Any]]
+ServeApp = Callable[[ASGIApp], Awaitable[ChatClient]]
 
 KEEP_ALIVE = 600
 """Seconds that an idle connection is kept, longer than any test. Node.js gives one up after 4.
@@ -43,7 +44,7 @@ def new_service(service_factory: ServiceFactory) -> NewService:
 class Server(uvicorn.Server):
     """uvicorn in this process and event loop, without its signal handlers."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -74,11 +75,11 @@ class Server(uvicorn.Server):
 @pytest.fixture
 async def serve_app(
     service_factory: ServiceFactory,
-) -> AsyncIterator[Callable[[FastAPI], Awaitable[ChatClient]]]:
+) -> AsyncIterator[ServeApp]:
     """Serve an application on a loopback socket until the test ends; return a client for it."""
     async with AsyncExitStack() as stack:
 
-        async def start(app: FastAPI) -> ChatClient:
+        async def start(app: ASGIApp) -> ChatClient:
             server = Server(app)
             running = asyncio.create_task(server.serve())
             await server.ready.wait()
@@ -97,16 +98,26 @@ async def serve_app(
 
 
 @pytest.fixture
-def serve(serve_app: Callable[[FastAPI], Awaitable[ChatClient]]) -> Serve:
-    """Serve a chat router of a service; options go to `create_chat_router`."""
+def framework(request: pytest.FixtureRequest) -> str:
+    """The framework of `serve`. A test marked `every_framework` runs under each."""
+    return getattr(request, "param", "fastapi")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    marked = metafunc.definition.get_closest_marker("every_framework")
+    if marked and "framework" in metafunc.fixturenames:
+        # A sample has FastAPI and one of the others.
+        others = [pytest.param(name, marks=pytest.mark.sweep(1)) for name in FRAMEWORKS[1:]]
+        metafunc.parametrize("framework", [FRAMEWORKS[0], *others], indirect=True)
+
+
+@pytest.fixture
+def serve(serve_app: ServeApp, framework: str) -> Serve:
+    """Serve the chats of a service; options go to `create_chat_router` or `create_chat_app`."""
 
     async def start(service: DurableStreamService[Any], reply: Any, **options: Any) -> ChatClient:
-        app = FastAPI()
         # Most tests look at a chat right after its turn, and expect it to be idle.
-        app.include_router(
-            create_chat_router(service, reply, **{"replay_window": 0.0, **options}),
-            prefix="/api/chat",
-        )
-        return await serve_app(app)
+        options = {"replay_window": 0.0, **options}
+        return await serve_app(application(framework, service, reply, **options))
 
     return start

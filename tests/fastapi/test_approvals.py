@@ -83,7 +83,7 @@ async def test_a_turn_that_asks_ends_and_the_answer_goes_on_with_its_message(
     new_service: NewService, serve: Serve
 ) -> None:
     cleaner = Cleaner()
-    client = await serve(new_service(), cleaner)
+    client = await serve(new_service(), cleaner, profile="v7")
 
     first = chunks_in((await client.post(question())).text)
     asked = reduce_chunks(first, finished=True)

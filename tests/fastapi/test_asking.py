@@ -11,6 +11,8 @@ from tests.fastapi.chat_client import chunks_in, question, types_in, user_messag
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import TEXT, Held, greet, store_answer
 
+pytestmark = pytest.mark.every_framework
+
 
 async def test_an_answer_is_streamed_from_start_to_done(
     new_service: NewService, serve: Serve

@@ -10,6 +10,8 @@ from tests.fastapi.chat_client import ChatClient, question, types_in
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import Held, greet
 
+pytestmark = pytest.mark.every_framework
+
 
 async def owner(user: Annotated[str | None, Header()] = None) -> str:
     if user is None:

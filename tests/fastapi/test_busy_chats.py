@@ -11,6 +11,9 @@ from monostream_ai.fastapi import ChatTurn
 from tests.fastapi.chat_client import question, types_in, user_message
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import Held, greet, store_answer
+from tests.fastapi.test_catching_up import break_off
+
+pytestmark = pytest.mark.every_framework
 
 
 async def test_another_question_is_refused_by_default(
@@ -68,6 +71,27 @@ async def test_another_question_may_stop_the_running_turn(
         "abort",
         "finish",
     ]
+
+
+@pytest.mark.parametrize("on_lost", ["retry", "continue"])
+async def test_a_lost_turn_that_another_question_stops_does_not_run_before(
+    new_service: NewService, serve: Serve, on_lost: str
+) -> None:
+    asked: list[str] = []
+
+    async def reply(turn: ChatTurn) -> None:
+        asked.append(turn.messages[-1]["id"])
+        await greet(turn)
+
+    service = new_service()
+    client = await serve(service, reply, on_lost=on_lost, on_busy="stop")
+    await break_off(service)
+
+    answer = await client.post(question(id="u2"))
+
+    assert types_in(answer.text)[-1] == "finish"
+    assert asked == ["u2"]
+    assert (await service.chunks("chat:c1", 0))[-1]["type"] == "abort"
 
 
 @pytest.mark.parametrize("policy", ["refuse", "stop"])

@@ -94,21 +94,23 @@ async def test_pages_that_come_back_at_once_are_counted_for_together(
     service, typist, reads = new_service(), Typist(), []
     client = await serve(service, typist, on_lost="retry")
     await break_off(service)
-    read_chunks = service.chunks
+    read_pages = service._pages
 
-    async def counted(stream_id: str, version: int | None = None) -> Any:
+    def counted(stream_id: str, version: int | None = None) -> Any:
         reads.append(version)
-        return await read_chunks(stream_id, version)
+        return read_pages(stream_id, version)
 
-    monkeypatch.setattr(service, "chunks", counted)
+    monkeypatch.setattr(service, "_pages", counted)
+    held = asyncio.Barrier(51)
 
     async def hold() -> None:
         async with come_back(client, "0.3") as stream:
             assert stream.response.status_code == 200
+            await held.wait()
             await events(stream)
 
     pages = [asyncio.create_task(hold()) for _ in range(50)]
-    await asyncio.wait(pages, timeout=0.5)
+    await held.wait()
     typist.words.put_nowait("Once upon a time")
     await asyncio.gather(*pages)
 
@@ -190,6 +192,23 @@ async def test_a_page_of_an_older_question_is_not_held(
         assert await stream.event() == ": stream-open"
         typist.words.put_nowait(None)
         await events(stream)
+
+
+async def test_a_page_of_an_older_question_is_not_held_where_turns_go_on(
+    new_service: NewService, serve: Serve
+) -> None:
+    service, typist = new_service(), Typist()
+    client = await serve(service, typist, on_lost="continue")
+    async with service.publisher("chat:c1", message_id="m0", request=question(id="u0")) as pub:
+        await pub.write(*OLD)
+    await break_off(service, OLD[0])
+
+    async with client.resume() as stream:
+        assert await stream.chunk() == OLD[0]
+        assert (await client.status())["attempt"] == 2
+        assert (await client.get(headers={"last-event-id": "0.3"})).status_code == 409
+        typist.words.put_nowait(None)
+        await stream.rest()
 
 
 async def test_a_second_death_holds_the_page_further(new_service: NewService, serve: Serve) -> None:

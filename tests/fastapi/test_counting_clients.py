@@ -11,6 +11,8 @@ from tests.fastapi.chat_client import ChatClient, chunks_in, question, types_in,
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import TEXT, Held, greet, store_answer
 
+pytestmark = pytest.mark.every_framework
+
 ONLY_FINISH = [{"type": "finish"}]
 
 

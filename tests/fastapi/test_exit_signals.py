@@ -7,7 +7,7 @@ from types import FrameType
 
 import pytest
 
-from monostream_ai.fastapi.exit_signals import exit_noticed, process_exiting
+from monostream_ai.chats.exit_signals import exit_noticed, process_exiting
 
 
 class Server:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from monostream_ai import DurableStreamService
-from monostream_ai.fastapi import ChatTurn, FinishedTurn, finishing
+from monostream_ai.chats.turns import finishing
+from monostream_ai.fastapi import ChatTurn, FinishedTurn
 from monostream_ai.json_text import encode_json
 from monostream_ai.types import Append, Lease, Opening, new_token
 from monostream_ai.ui_messages import UIMessage
@@ -64,6 +65,7 @@ async def left_open(service: DurableStreamService[Any], chat_id: str) -> None:
     await pub.write({"type": "start", "messageId": "m1"}, *TEXT[:2])
 
 
+@pytest.mark.sweep(1)
 async def test_a_thousand_turns_that_fail_do_not_hold_up_a_lost_one(
     new_service: NewService, serve: Serve
 ) -> None:

@@ -17,8 +17,11 @@ from monostream_ai.recording import consume_stream
 from tests.fastapi.chat_client import ChatClient, chunks_in, question
 from tests.fastapi.conftest import NewService, Serve
 from tests.filing import LARGE, LARGE_BASE64, Shelf, as_base64
+from tests.frameworks import application
 from tests.langchain.scripted import ScriptedModel
 from tests.recording.test_files import FileMapper
+
+pytestmark = pytest.mark.every_framework
 
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>" + b" " * 100_000
 
@@ -252,13 +255,12 @@ async def test_a_turn_that_runs_again_before_any_request_knows_the_path(
     assert url.startswith("/deep/api/chat/c1/files/")
 
 
-async def test_the_route_is_documented(serve: Serve, new_service: NewService) -> None:
-    client = await stored(serve, new_service())
-    document = (await client.http.get("/openapi.json")).json()
-    assert "/api/chat/{chat_id}/files/{token}" in document["paths"]
-    plain = await serve(new_service(), replying())
-    document = (await plain.http.get("/openapi.json")).json()
-    assert "/api/chat/{chat_id}/files/{token}" not in document["paths"]
+def test_the_route_is_documented(new_service: NewService) -> None:
+    service = new_service()
+    app = application("fastapi", service, replying(), files=DatabaseFiles(service))
+    plain = application("fastapi", service, replying())
+    assert "/api/chat/{chat_id}/files/{token}" in app.openapi()["paths"]
+    assert "/api/chat/{chat_id}/files/{token}" not in plain.openapi()["paths"]
 
 
 async def test_a_file_is_no_chat(serve: Serve, new_service: NewService) -> None:

@@ -11,6 +11,8 @@ from tests.fastapi.chat_client import question, types_in
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import Held, greet
 
+pytestmark = pytest.mark.every_framework
+
 FOREIGN = {"origin": "https://evil.example", "content-type": "text/plain"}
 
 ALLOWED = {

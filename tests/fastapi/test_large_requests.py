@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from monostream_ai.fastapi.messages import MAX_PARTS
-from monostream_ai.fastapi.requests import MAX_VALUES, ChatRequest, RequestRefused
+from monostream_ai.chats.turns.messages import MAX_PARTS
+from monostream_ai.chats.turns.requests import MAX_VALUES, ChatRequest, RequestRefused
 from tests.fastapi.chat_client import question, types_in
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import greet
+
+pytestmark = pytest.mark.every_framework
 
 MIB = 1024 * 1024
 HEAD = b'{"id":"c1","messages":[{"id":"u1","role":"user","parts":['

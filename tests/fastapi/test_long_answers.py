@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tracemalloc
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from starlette.requests import ClientDisconnect
 
-from monostream_ai import DurableStreamService
-from monostream_ai.fastapi import ChatTurn, stream_response
+from monostream_ai import DurableStreamService, Publisher
+from monostream_ai.chats.turns.written import Written
+from monostream_ai.fastapi import ChatTurn, FinishedTurn, stream_response
+from monostream_ai.interfaces import PAGE_ROWS
+from monostream_ai.ui_messages import Chunk, UIMessage, UIMessageProtocol
+from monostream_ai.ui_messages.protocol import UIMessageTranscript
 from tests.fastapi.chat_client import question, types_in
 from tests.fastapi.conftest import NewService, Serve
+from tests.fastapi.replies import greet
+from tests.plugins.services import ServiceFactory
 
 CHUNKS = 5_000
 PIECE = 64 * 1024
@@ -139,3 +147,116 @@ async def test_a_stalled_reader_delays_nobody_and_misses_nothing(
     assert [body.partition("id: 0.1\n")[2] for body in late] == [
         whole.partition("id: 0.1\n")[2]
     ] * 5
+
+
+class CountedProtocol(UIMessageProtocol):
+    """Counts the chunks that are decoded or taken note of without a turn of the event loop, and all
+    that are decoded.
+    """
+
+    def __init__(self) -> None:
+        self.at_once, self.total, self._running = [0], 0, False
+
+    def decode(self, payload: str) -> Chunk:
+        self.total += 1
+        self.count()
+        return super().decode(payload)
+
+    def transcript(self, message_id: str | None = None) -> UIMessageTranscript:
+        return CountedTranscript(message_id, self.count)
+
+    def count(self) -> None:
+        self.at_once[-1] += 1
+        if not self._running:
+            self._running = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._running = False
+        self.at_once.append(0)
+
+
+class CountedTranscript(UIMessageTranscript):
+    def __init__(self, message_id: str | None, count: Callable[[], None]) -> None:
+        super().__init__(message_id)
+        self._count = count
+
+    def feed(self, chunk: Chunk) -> None:
+        self._count()
+        super().feed(chunk)
+
+
+async def write_long_answer(pub: Publisher[Chunk]) -> None:
+    await pub.write({"type": "start", "messageId": "m1"}, {"type": "text-start", "id": "t"})
+    for _ in range(20):
+        await pub.write(*deltas(1000))
+
+
+async def test_the_end_of_a_long_answer_takes_neither_memory_nor_the_loop(
+    service_factory: ServiceFactory, serve: Serve
+) -> None:
+    protocol, ended = CountedProtocol(), asyncio.Event()
+    service = service_factory(protocol=UIMessageProtocol())
+    messages: list[UIMessage] = []
+
+    async def keep(message: UIMessage, turn: FinishedTurn) -> None:
+        messages.append(message)
+        ended.set()
+
+    pub = service.publisher("chat:c1", message_id="m1", request=question(), watched=True)
+    await pub.open()
+    await write_long_answer(pub)
+    client = await serve(service_factory(protocol=protocol), greet, on_finish=keep)
+    tracemalloc.start()
+    try:
+        await client.stop()
+        await asyncio.wait_for(ended.wait(), 30)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    # Once for the ending, and once for the message.
+    assert protocol.total > 40_000
+    assert max(protocol.at_once) <= PAGE_ROWS / 2
+    # All chunks at once take more than 8 MB.
+    assert peak < 4_000_000
+    assert messages[0]["metadata"] == {"stopped": True}
+
+
+@pytest.mark.parametrize("on_lost", ["continue", "retry"])
+async def test_a_lost_long_answer_is_taken_up_with_turns_of_the_loop(
+    service_factory: ServiceFactory, serve: Serve, on_lost: Literal["continue", "retry"]
+) -> None:
+    protocol, texts = CountedProtocol(), list[str]()
+    service = service_factory(protocol=UIMessageProtocol())
+
+    async def reply(turn: ChatTurn) -> None:
+        texts.append((await turn.previous()).text)
+        await turn.pub.write({"type": "text-start", "id": "u"})
+
+    pub = service.publisher("chat:c1", message_id="m1", request=question(), watched=True)
+    await pub.open()
+    await write_long_answer(pub)
+    await pub.release()
+    client = await serve(service_factory(protocol=protocol), reply, on_lost=on_lost)
+    await client.get()
+
+    assert texts[0].split()[-1] == "999"
+    # Once when it is decoded, and once for the ending.
+    assert max(protocol.at_once) <= PAGE_ROWS / 2
+
+
+async def test_the_message_of_a_long_answer_is_made_with_turns_of_the_loop() -> None:
+    written, turns = Written([{"type": "text-start", "id": "t"}, *deltas(20_000)]), 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    taking = asyncio.create_task(take_turns())
+    await written.prepare()
+    taking.cancel()
+
+    assert turns >= 20

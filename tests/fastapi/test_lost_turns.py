@@ -104,7 +104,7 @@ async def test_a_takeover_is_logged_for_debugging(
     await leave_open(service)
     await lost(service)
 
-    with caplog.at_level(logging.DEBUG, "monostream_ai.fastapi.takeover"):
+    with caplog.at_level(logging.DEBUG, "monostream_ai.chats.turns.takeover"):
         await client.get()
 
     [record] = [record for record in caplog.records if "is lost and" in record.message]

@@ -11,6 +11,8 @@ from tests.fastapi.chat_client import question, types_in, user_message
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import greet
 
+pytestmark = pytest.mark.every_framework
+
 CALL = {"type": "tool-ask", "toolCallId": "c", "state": "input-available", "input": {}}
 MALFORMED: dict[str, Any] = {
     "messages[0].parts[0].type: field required": {},
@@ -49,6 +51,7 @@ MALFORMED: dict[str, Any] = {
 }
 
 
+@pytest.mark.sweep(10)
 @pytest.mark.parametrize(("fault", "part"), MALFORMED.items(), ids=list(MALFORMED))
 @pytest.mark.parametrize("shape", ["messages", "message"])
 async def test_a_malformed_part_is_named_in_plain_text_and_nothing_is_stored(
@@ -78,6 +81,7 @@ async def test_a_malformed_part_is_named_in_plain_text_and_nothing_is_stored(
         ({"messages": [user_message(), {"role": "user"}]}, "messages[1].parts"),
         ({"messages": "hi"}, "messages"),
         ({"messages": None}, "messages"),
+        ({"messages": []}, "messages"),
         ({"trigger": "regenerate"}, "trigger"),
         ({"trigger": ["submit-message"]}, "trigger"),
         ({"messageId": 7}, "messageId"),

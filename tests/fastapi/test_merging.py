@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from monostream_ai.fastapi.replays.merging import MERGED_CHARACTERS, merge_deltas
+from monostream_ai.chats.streaming.replays.merging import MERGED_CHARACTERS, merge_deltas
 from monostream_ai.json_text import encode_json
 
 

@@ -8,9 +8,13 @@ import pytest
 
 from monostream_ai.errors import InvalidArgument
 from monostream_ai.fastapi import ChatTurn, create_chat_router, stream_response
+from tests.chunks import PROTOCOL
 from tests.fastapi.chat_client import chunks_in, question, types_in, user_message
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import Held, store_answer
+from tests.plugins.services import ServiceFactory
+
+pytestmark = pytest.mark.every_framework
 
 HEADER = "x-ui-message-profile"
 CALL = {"toolCallId": "c", "toolName": "pay", "dynamic": True}
@@ -42,13 +46,21 @@ def written_types(body: str) -> list[str]:
 @pytest.mark.parametrize(
     ("options", "query", "headers", "types"),
     [
-        ({}, "", {}, V7),
+        ({}, "", {}, V6),
+        ({"profile": "v7"}, "", {}, V7),
         ({"profile": "v5"}, "", {}, V5),
         ({"profile": "v7.0.149"}, "", {}, ALL),
         ({"profile": "v5"}, "", {HEADER: "v6"}, V6),
         ({"profile": "v5"}, "?profile=v7", {HEADER: "v6"}, V7),
     ],
-    ids=["v7 by default", "the router's", "all of it", "the header's", "the query's"],
+    ids=[
+        "any by default",
+        "the router's v7",
+        "the router's",
+        "all of it",
+        "the header's",
+        "the query's",
+    ],
 )
 async def test_a_client_gets_chunks_that_its_release_reads(
     new_service: NewService, serve: Serve, options: Any, query: str, headers: Any, types: list[str]
@@ -104,7 +116,7 @@ async def test_earlier_parts_of_a_message_are_filtered_like_new_ones(
         "start-step",
         "tool-input-available",
         NOTHING,
-        NOTHING,
+        "tool-output-error",
         "finish-step",
     ]
     # In `ai` 5 a denial must repeat the `dynamic` flag of its call, and this call was static.
@@ -122,7 +134,7 @@ async def test_an_unknown_profile_is_refused_in_plain_text(
     assert [answer.status_code for answer in answers] == [400, 400]
     assert (
         answers[0].text
-        == "The request has an unknown profile 'v4': use one of v5, v6, v7, v7.0.149."
+        == "The request has an unknown profile 'v4': use one of any, v5, v6, v7, v7.0.149."
     )
 
 
@@ -140,5 +152,20 @@ async def test_stream_response_takes_a_profile_too(new_service: NewService) -> N
 
     assert types_in(b"".join([piece async for piece in response.body_iterator]).decode()) == [
         NOTHING,
+        "finish",
+    ]
+
+
+async def test_stream_response_leaves_the_chunks_of_another_protocol_alone(
+    service_factory: ServiceFactory,
+) -> None:
+    service = service_factory(protocol=PROTOCOL)
+    async with service.publisher("s") as pub:
+        await pub.write({"type": "custom", "n": 1}, {"type": "text", "n": 2})
+    response: Any = await stream_response(service, "s", version=pub.version)
+
+    assert types_in(b"".join([piece async for piece in response.body_iterator]).decode()) == [
+        "custom",
+        "text",
         "finish",
     ]

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 
 from monostream_ai import DurableStreamService
-from monostream_ai.fastapi.exit_signals import exit_noticed, reloading
+from monostream_ai.chats.exit_signals import exit_noticed, reloading
 from monostream_ai.ui_messages import UIMessageProtocol
 from tests.backends import Backend
 from tests.fastapi.chat_client import ChatClient, question, types_in

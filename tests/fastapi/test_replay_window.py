@@ -14,6 +14,8 @@ from tests.fastapi.chat_client import chunks_in, question, types_in
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import Held, greet
 
+pytestmark = pytest.mark.every_framework
+
 
 async def test_an_answer_that_has_just_ended_is_replayed(
     new_service: NewService, serve: Serve

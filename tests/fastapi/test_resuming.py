@@ -15,6 +15,8 @@ from tests.fastapi.chat_client import ChatClient, chunks_in, question, types_in
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import TEXT, Held, greet
 
+pytestmark = pytest.mark.every_framework
+
 
 async def test_a_chat_without_a_running_turn_answers_204(
     new_service: NewService, serve: Serve
@@ -26,6 +28,32 @@ async def test_a_chat_without_a_running_turn_answers_204(
 
     assert [(answer.status_code, answer.content) for answer in answers] == [(204, b""), (204, b"")]
     assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"headers": {"last-event-id": "0.2"}},
+        {"params": {"startIndex": "3"}},
+        {"params": {"startIndex": "-1"}},
+        {"chat_id": "c1~0"},
+    ],
+    ids=["page", "event", "index", "last", "run"],
+)
+async def test_a_page_whose_answer_was_pruned_is_told_that_nothing_follows(
+    new_service: NewService, serve: Serve, how: dict[str, Any]
+) -> None:
+    service = new_service()
+    client = await serve(service, greet, replay_window=60.0)
+    await client.post(question())
+    assert await service.prune(older_than=0.0) == 1
+
+    answer = await client.get(**how)
+
+    counts = "params" in how
+    assert answer.status_code == (200 if counts else 204)
+    assert types_in(answer.text) == (["finish"] if counts else [])
 
 
 async def test_a_resume_replays_from_the_start_and_tails(
@@ -210,6 +238,9 @@ async def test_any_stream_can_be_served_from_a_custom_endpoint(
 
     assert (await client.http.get("/streams/s")).status_code == 204
     assert types_in((await client.http.get("/streams/s?version=0")).text)[-1] == "finish"
+    await service.prune(older_than=0.0)
+    assert (await client.http.get("/streams/s?version=0")).status_code == 204
+    assert (await client.http.get("/streams/unknown?version=0")).status_code == 204
 
 
 @pytest.mark.parametrize("way", ["header", "query"])

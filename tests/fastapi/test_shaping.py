@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from monostream_ai.chats.streaming.replays.shaping import MAX_HELD_CHARACTERS, ReplayShape
 from monostream_ai.fastapi import ChatTurn
-from monostream_ai.fastapi.replays.shaping import MAX_HELD_CHARACTERS, ReplayShape
 from monostream_ai.json_text import encode_json
 from monostream_ai.ui_messages import reduce_chunks
 from tests.fastapi.chat_client import chunks_in, question

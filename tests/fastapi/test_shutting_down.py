@@ -9,6 +9,8 @@ from tests.fastapi.chat_client import ChatClient, question, types_in
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import Held, greet
 
+pytestmark = pytest.mark.every_framework
+
 
 async def ask_and_be_cut_off(client: ChatClient) -> None:
     with pytest.raises(httpx.RemoteProtocolError):

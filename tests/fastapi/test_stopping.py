@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from monostream_ai.fastapi import ChatTurn
 from tests.fastapi.chat_client import chunks_in, question, types_in
 from tests.fastapi.conftest import NewService, Serve
-from tests.fastapi.replies import Held, greet
+from tests.fastapi.replies import TEXT, Held, greet
+from tests.fastapi.test_catching_up import break_off
+
+pytestmark = pytest.mark.every_framework
 
 
 async def test_a_stop_in_another_process_ends_the_turn_for_all_readers(
@@ -48,6 +53,40 @@ async def test_a_stopped_turn_does_not_come_back(new_service: NewService, serve:
 
     assert (await client.get()).status_code == 204
     assert (await client.status())["state"] == "closed"
+
+
+async def test_a_page_may_stop_the_retry_of_the_run_that_it_shows(
+    new_service: NewService, serve: Serve
+) -> None:
+    service, held = new_service(), Held()
+    client = await serve(service, held, on_lost="retry")
+    await break_off(service)
+
+    async with client.resume() as stream:
+        await held.started.wait()
+        await client.stop(body={"activeStreamId": "c1~0"})
+        body = await stream.rest()
+
+    assert types_in(body)[-2:] == ["abort", "finish"]
+
+
+async def test_a_run_of_an_older_question_is_not_that_of_a_turn_that_goes_on(
+    new_service: NewService, serve: Serve
+) -> None:
+    service, held = new_service(), Held()
+    client = await serve(service, held, on_lost="continue")
+    async with service.publisher("chat:c1", message_id="m0", request=question(id="u0")) as pub:
+        await pub.write(*TEXT)
+    await break_off(service)
+
+    async with client.resume() as stream:
+        await held.started.wait()
+        await client.stop(body={"activeStreamId": "c1~0"})
+        held.go_on.set()
+        body = await stream.rest()
+
+    assert (await client.status())["attempt"] == 2
+    assert types_in(body)[-1] == "finish" and "abort" not in types_in(body)
 
 
 async def test_a_stop_without_a_running_turn_does_nothing(

@@ -13,6 +13,8 @@ from tests.fastapi.chat_client import question, types_in
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import greet
 
+pytestmark = pytest.mark.every_framework
+
 
 @pytest.fixture(params=BACKENDS)
 def backend(tmp_path: Path, request: pytest.FixtureRequest) -> Backend:

@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
+from monostream_ai.chats.continuing import with_answers
+from monostream_ai.chats.turns.messages import fault_in
+from monostream_ai.chats.turns.requests import RequestRefused
 from monostream_ai.errors import UnknownStream
 from monostream_ai.fastapi import ChatTurn
-from monostream_ai.fastapi.continuing import with_answers
-from monostream_ai.fastapi.messages import fault_in
-from monostream_ai.fastapi.requests import RequestRefused
 from monostream_ai.ui_messages import UIMessage, chunks_of_message, reduce_chunks
 from tests.fastapi.chat_client import ChatClient, chunks_in, question, types_in, user_message
 from tests.fastapi.conftest import NewService, Serve
@@ -118,6 +118,7 @@ ANSWERS = {
 }
 
 
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("shape", ["messages", "message"])
 @pytest.mark.parametrize("given", ANSWERS.values(), ids=list(ANSWERS))
 async def test_answers_to_what_is_open_are_taken(
@@ -190,6 +191,7 @@ REFUSED: dict[str, list[Part]] = {
 }
 
 
+@pytest.mark.sweep(10)
 @pytest.mark.parametrize("shape", ["messages", "message"])
 @pytest.mark.parametrize("parts", REFUSED.values(), ids=list(REFUSED))
 async def test_answers_to_what_is_not_open_are_refused(

@@ -6,6 +6,8 @@ import asyncio
 import gc
 from pathlib import Path
 
+import pytest
+
 from monostream_ai import create_service
 from monostream_ai._reading.subscription import Subscription
 from monostream_ai.fastapi import ChatTurn
@@ -13,6 +15,8 @@ from monostream_ai.ui_messages import UIMessageProtocol
 from tests.fastapi.chat_client import question
 from tests.fastapi.conftest import Serve
 from tests.fastapi.replies import TEXT, Held
+
+pytestmark = pytest.mark.every_framework
 
 READERS = 1_000
 AT_ONCE = 50

@@ -11,19 +11,19 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 import asyncpg
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from starlette.middleware.base import RequestResponseEndpoint
 
 from monostream_ai import create_service
-from monostream_ai.fastapi import ChatTurn, FinishedTurn, create_chat_router
+from monostream_ai.fastapi import ChatTurn, FinishedTurn
 from monostream_ai.ui_messages import UIMessage
-from tests.plugins.postgres import asyncpg_dsn
+from tests.frameworks import application
 
 VARIABLE: Final = "CHAT_SETTINGS"
 
@@ -46,6 +46,7 @@ def word(number: int) -> str:
 class Settings:
     database: str
     on_lost: Literal["error", "retry", "continue"] = "retry"
+    on_busy: Literal["refuse", "queue"] = "refuse"
     stream_prefix: str = "chat:"
     """Processes with the same prefix take over each other's turns."""
     lease: float = 1.0
@@ -56,6 +57,7 @@ class Settings:
     """Seconds before each delta."""
     ballast: int = 0
     """Number of chunks of nearly 1 MB at the start of an answer."""
+    framework: str = "fastapi"
     middleware: bool = False
     """Whether to add `@app.middleware("http")`, which would end broken responses cleanly."""
 
@@ -64,37 +66,40 @@ class Settings:
 
 
 class ChatServer:
-    """Answers each question with the same words, and records each call of `on_finish`."""
+    """Answers each question with the same words, and on Postgres records each `on_finish`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def app(self) -> FastAPI:
+    def app(self) -> Any:
         settings = self._settings
+        on_postgres = settings.database.startswith("postgresql")
         service = create_service(settings.database, lease=settings.lease, poll_interval=1.0)
-        router = create_chat_router(
+
+        @asynccontextmanager
+        async def lifespan(app: Any) -> AsyncIterator[None]:
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(service)
+                if on_postgres:
+                    # No import from the plugins of the tests: pytest takes a third of a second.
+                    dsn = settings.database.replace("+asyncpg", "")
+                    pool = asyncpg.create_pool(dsn, min_size=1, max_size=2)
+                    self._pool = await stack.enter_async_context(pool)
+                yield
+
+        app = application(
+            settings.framework,
             service,
             self._reply,
+            lifespan=lifespan,
             stream_prefix=settings.stream_prefix,
             on_lost=settings.on_lost,
+            on_busy=settings.on_busy,
             max_attempts=20,
-            on_finish=self._note,
+            on_finish=self._note if on_postgres else None,
             sweep_interval=1.0,
             drain_timeout=settings.drain_timeout,
         )
-
-        @asynccontextmanager
-        async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-            async with (
-                service,
-                asyncpg.create_pool(
-                    asyncpg_dsn(settings.database), min_size=1, max_size=2
-                ) as self._pool,
-            ):
-                yield
-
-        app = FastAPI(lifespan=lifespan)
-        app.include_router(router, prefix="/api/chat")
         if settings.middleware:
             app.middleware("http")(_pass_on)
         return app
@@ -125,7 +130,7 @@ async def _pass_on(request: Request, call_next: RequestResponseEndpoint) -> Resp
     return await call_next(request)
 
 
-def create_app() -> FastAPI:
+def create_app() -> Any:
     settings: dict[str, Any] = json.loads(os.environ[VARIABLE])
     return ChatServer(Settings(**settings)).app()
 

@@ -132,7 +132,7 @@ def fork_server(postgres_url: str, database: Any) -> Iterator[ForkServer]:
     servers: list[ForkedServer] = []
 
     def start(**options: Any) -> ForkedServer:
-        server = ForkedServer(Settings(postgres_url, **options))
+        server = ForkedServer(Settings(**{"database": postgres_url, **options}))
         server.start()
         servers.append(server)
         return server

@@ -15,6 +15,12 @@ from tests.fastapi.chat_client import question
 from tests.fastapi_processes.chat_server import answer
 from tests.fastapi_processes.conftest import CommandServer, RunServer, until_it_answers
 from tests.fastapi_processes.page import Chunk, Page, events
+from tests.frameworks import HOSTS
+
+SERVED = [
+    *((server, "fastapi") for server in ("uvicorn", "granian", "hypercorn")),
+    *(("uvicorn", framework) for framework in HOSTS),
+]
 
 LONG_LEASE = 60.0
 """Seconds; longer than any test, so a turn can be taken over only if it was released."""
@@ -57,15 +63,17 @@ async def broken_off_after(http: httpx.AsyncClient, server: CommandServer) -> fl
     return max(reader.broken_at for reader in readers) - told_at
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "granian", "hypercorn"])
+@pytest.mark.parametrize(("name", "framework"), SERVED)
 async def test_a_process_told_to_exit_breaks_readers_off_and_lets_turns_end(
     name: str,
+    framework: str,
     run_server: RunServer,
     http: httpx.AsyncClient,
     database: Any,
     stored: DurableStreamService[Any],
 ) -> None:
-    server = run_server(name, lease=LONG_LEASE, words=100, pause=0.05, middleware=True)
+    settings = {"framework": framework, "middleware": framework == "fastapi"}
+    server = run_server(name, lease=LONG_LEASE, words=100, pause=0.05, **settings)
     await until_it_answers(server.url)
 
     seconds = await broken_off_after(http, server)
@@ -95,12 +103,22 @@ async def connect_and_not_read(url: str) -> socket.socket:
     return hanging
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "granian", "hypercorn"])
+@pytest.mark.parametrize(("name", "framework"), SERVED)
 async def test_a_stalled_client_delays_no_takeover(
-    name: str, run_server: RunServer, http: httpx.AsyncClient, stored: DurableStreamService[Any]
+    name: str,
+    framework: str,
+    run_server: RunServer,
+    http: httpx.AsyncClient,
+    stored: DurableStreamService[Any],
 ) -> None:
     leaving = run_server(
-        name, lease=LONG_LEASE, words=10_000, pause=0.05, drain_timeout=0.5, ballast=10
+        name,
+        framework=framework,
+        lease=LONG_LEASE,
+        words=10_000,
+        pause=0.05,
+        drain_timeout=0.5,
+        ballast=10,
     )
     await until_it_answers(leaving.url)
     async with http.stream("POST", f"{leaving.url}/api/chat", json=question()) as posted:
@@ -121,12 +139,18 @@ async def test_a_stalled_client_delays_no_takeover(
     await leaving.ended()
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "granian", "hypercorn"])
+@pytest.mark.parametrize(("name", "framework"), SERVED)
 async def test_a_turn_that_outlasts_its_process_is_taken_over_at_once(
-    name: str, run_server: RunServer, http: httpx.AsyncClient, stored: DurableStreamService[Any]
+    name: str,
+    framework: str,
+    run_server: RunServer,
+    http: httpx.AsyncClient,
+    stored: DurableStreamService[Any],
 ) -> None:
-    leaving = run_server(name, lease=LONG_LEASE, words=10_000, pause=0.05, drain_timeout=0.5)
-    staying = run_server(name, lease=LONG_LEASE, words=20)
+    leaving = run_server(
+        name, framework=framework, lease=LONG_LEASE, words=10_000, pause=0.05, drain_timeout=0.5
+    )
+    staying = run_server(name, framework=framework, lease=LONG_LEASE, words=20)
     for server in (leaving, staying):
         await until_it_answers(server.url)
     seen: list[Chunk] = []

@@ -167,6 +167,15 @@ FINISHED: Final[Mapping[str, Reply]] = {
 }
 
 
+def finished(release: str, silent: bool) -> Mapping[str, Reply]:
+    """Return the replies that are done when they end; a page of `ai` 5 must say which it is to read
+    those with approvals.
+    """
+    with_approvals = ("a denied call", "an approved call that never ran")
+    refused = with_approvals if silent and release[0] == "5" else ()
+    return {cause: reply for cause, reply in FINISHED.items() if cause not in refused}
+
+
 class Waiting(NamedTuple):
     """A turn that waits for the page: its first part, the page's answers, and the rest."""
 

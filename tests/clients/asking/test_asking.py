@@ -18,8 +18,8 @@ from monostream_ai import DurableStreamService
 from monostream_ai.fastapi import ChatTurn, FinishedTurn, create_chat_router
 from monostream_ai.ui_messages import UIMessage, UIMessageProtocol
 from tests.backends import Backend, open_backend
-from tests.clients.asking.replies import ASKED, FINISHED, GOT, STEP, Reply, waiting
-from tests.clients.resuming.releases import OLD, RELEASES
+from tests.clients.asking.replies import ASKED, GOT, STEP, Reply, finished, waiting
+from tests.clients.resuming.releases import OLD, PAGES
 from tests.clients.resuming.stories import run
 from tests.fastapi.conftest import Server
 from tests.plugins.services import ServiceFactory
@@ -40,13 +40,15 @@ class Pages(NamedTuple):
     finished: asyncio.Condition
     service: DurableStreamService[Any]
 
-    async def ask(self, release: str, stories: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def ask(
+        self, release: str, stories: Iterable[dict[str, Any]], *, silent: bool = False
+    ) -> list[dict[str, Any]]:
         """Tell ask.mjs these stories; return what it saw of each."""
         lines = [
             {
                 "client": release,
                 "api": f"{self.url}/api/chat",
-                "headers": {"x-ui-message-profile": f"v{release[0]}"},
+                "headers": {} if silent else {"x-ui-message-profile": f"v{release[0]}"},
                 **story,
             }
             for story in stories
@@ -109,38 +111,41 @@ def seen(told: Iterable[dict[str, Any]], what: str) -> dict[str, Any]:
     return {each["key"]: each[what] for each in told}
 
 
-@pytest.mark.sweep(6)
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("window", [60.0, 0.0], ids=["in the replay window", "after it"])
-@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize(("release", "silent"), PAGES)
 async def test_a_turn_that_finished_never_asks_again(
-    open_pages: Open, release: str, window: float
+    open_pages: Open, release: str, silent: bool, window: float
 ) -> None:
-    pages = await open_pages(FINISHED, replay_window=window)
-    chats = {cause: {"key": cause, "id": cause, "cause": cause} for cause in FINISHED}
+    replies = finished(release, silent)
+    pages = await open_pages(replies, replay_window=window)
+    chats = {cause: {"key": cause, "id": cause, "cause": cause} for cause in replies}
 
-    asked = await pages.ask(release, chats.values())
-    histories = {cause: await pages.history(cause) for cause in FINISHED}
+    asked = await pages.ask(release, chats.values(), silent=silent)
+    histories = {cause: await pages.history(cause) for cause in replies}
     reloaded = await pages.ask(
-        release, ({**chat, "history": [QUESTION]} for chat in chats.values())
+        release, ({**chat, "history": [QUESTION]} for chat in chats.values()), silent=silent
     )
     shown = await pages.ask(
-        release, ({**chat, "history": histories[cause]} for cause, chat in chats.items())
+        release,
+        ({**chat, "history": histories[cause]} for cause, chat in chats.items()),
+        silent=silent,
     )
 
-    once, never = dict.fromkeys(FINISHED, [1]), dict.fromkeys(FINISHED, [0])
+    once, never = dict.fromkeys(replies, [1]), dict.fromkeys(replies, [0])
     assert seen(asked, "posts") == once
-    assert seen(asked, "error") == dict.fromkeys(FINISHED)
+    assert seen(asked, "error") == dict.fromkeys(replies)
     assert seen(reloaded, "posts") == never
     assert seen(shown, "posts") == never
-    resumed = dict.fromkeys(FINISHED, [200] if window else [204])
+    resumed = dict.fromkeys(replies, [200] if window else [204])
     assert seen(reloaded, "statuses") == seen(shown, "statuses") == resumed
 
 
-@pytest.mark.sweep(6)
-@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.sweep(2)
+@pytest.mark.parametrize(("release", "silent"), PAGES)
 @pytest.mark.parametrize("view", ["live", "reloaded", "from the history"])
 async def test_a_turn_that_waits_for_the_page_goes_on_once_with_its_answer(
-    open_pages: Open, release: str, view: str
+    open_pages: Open, release: str, silent: bool, view: str
 ) -> None:
     replies = waiting(release)
     # Old releases show a replay over its history twice: they want no window.
@@ -151,13 +156,15 @@ async def test_a_turn_that_waits_for_the_page_goes_on_once_with_its_answer(
     }
 
     if view != "live":
-        asked = await pages.ask(release, chats.values())
+        asked = await pages.ask(release, chats.values(), silent=silent)
         assert seen(asked, "posts") == dict.fromkeys(replies, [1])
         for cause, chat in chats.items():
             history = await pages.history(cause)
             chat["history"] = history if view == "from the history" else [QUESTION]
     answered = await pages.ask(
-        release, ({**chat, "answers": replies[cause].answers} for cause, chat in chats.items())
+        release,
+        ({**chat, "answers": replies[cause].answers} for cause, chat in chats.items()),
+        silent=silent,
     )
 
     expected = dict.fromkeys(replies, [1 if view == "live" else 0, 1])

@@ -56,7 +56,7 @@ async def url(packages: Path, service_factory: ServiceFactory) -> AsyncIterator[
     await running
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("release", RELEASES)
 async def test_a_page_shows_the_files_of_an_answer(url: str, release: str) -> None:
     story = {"key": "1", "client": release, "api": f"{url}/api/chat", "id": f"c {release}"}

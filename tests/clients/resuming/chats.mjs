@@ -5,17 +5,25 @@ export const QUESTION = { id: 'u1', role: 'user', parts: [{ type: 'text', text: 
 class MemoryState {
   status = 'ready';
   error = undefined;
+  /** The states of each call that the page showed, by its id. */
+  states = {};
   constructor(messages) {
     this.messages = messages;
   }
   snapshot = value => structuredClone(value);
+  note = message => {
+    for (const { toolCallId, state } of message.parts)
+      if (toolCallId && (this.states[toolCallId] ??= []).at(-1) !== state) this.states[toolCallId].push(state);
+  };
   pushMessage = message => {
+    this.note(message);
     this.messages = [...this.messages, this.snapshot(message)];
   };
   popMessage = () => {
     this.messages = this.messages.slice(0, -1);
   };
   replaceMessage = (index, message) => {
+    this.note(message);
     this.messages = this.messages.with(index, this.snapshot(message));
   };
 }
@@ -38,6 +46,7 @@ export async function release(version) {
     }
     forget() {
       this.seen = { calls: [], data: [] };
+      this.state.states = {};
     }
   }
   return options => new HeadlessChat(options);
@@ -66,4 +75,5 @@ export const report = chat => ({
   error: chat.error == null ? null : String(chat.error.message),
   log: chat.log,
   ...chat.seen,
+  states: chat.state.states,
 });

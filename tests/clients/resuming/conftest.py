@@ -44,6 +44,12 @@ def recorded(recorded_chunks: Mapping[str, Sequence[Sequence[Chunk]]]) -> Scenar
     return scenarios.of_langchain(recorded_chunks) | scenarios.of_openai() | scenarios.built(20)
 
 
+@pytest.fixture(params=range(4))
+def some_recorded(request: pytest.FixtureRequest, recorded: Scenarios) -> Scenarios:
+    """A quarter of the recorded messages."""
+    return {name: recorded[name] for name in [*recorded][request.param :: 4]}
+
+
 @pytest.fixture
 async def serve(packages: Path, service_factory: ServiceFactory) -> AsyncIterator[Serve]:
     """Serve replies that write these scenarios; options go to `create_chat_router`."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from monostream_ai.ui_messages import Chunk, UIMessage
+from monostream_ai.json_text import decode_json, encode_json
+from monostream_ai.ui_messages import Chunk, MessageReducer, ProfileFilter, UIMessage
+from monostream_ai.ui_messages.profiles import refuses
 from tests.clients.reading import as_shown, expect
-from tests.clients.resuming.releases import FAULTS, LATEST, Fault, Parts, after_a_replay, profile_of
-from tests.clients.resuming.stories import Told
+from tests.clients.resuming.releases import FAULTS, LATEST, Fault, Parts, after_a_replay
+from tests.clients.resuming.stories import Story, Told
 
 Sent = Callable[[Told], list[Chunk]]
 """Returns the chunks that make a story's answer, from `start` on."""
@@ -66,8 +68,11 @@ def complaints_about_whole(told: Sequence[Told], sent: Sent) -> Iterator[str]:
 
 
 def _shown_at_last(told: Told, chunks: Sequence[Chunk]) -> UIMessage:
-    release = told.story.release
-    message = as_shown(release, expect(profile_of(release), chunks, told.continued)).message
+    expected = expect(told.story.profile, chunks, told.continued)
+    return _as_release_has(told.story.release, as_shown(told.story.release, expected).message)
+
+
+def _as_release_has(release: str, message: UIMessage) -> UIMessage:
     if release in LATEST:
         return message
     # Reasoning has an id since 5.0.234, 6.0.253 and 7.0.63.
@@ -92,7 +97,7 @@ def views_of(told: Sequence[Told], whole: Sequence[Told], sent: Sent) -> list[Vi
         View(
             each,
             name,
-            _after_a_replay(each, unbroken[each.story.scenario], sent(each)[0]["messageId"]),
+            _after_a_replay(each, unbroken[each.story.scenario], sent(each)),
             _got(each, sent),
         )
         for each in told
@@ -112,15 +117,53 @@ def _got(told: Told, sent: Sent) -> Parts:
     earlier = [] if told.continued is None else told.continued["parts"]
     return [
         *earlier,
-        *expect(profile_of(told.story.release), sent(told)[: told.story.cut.events]).message[
-            "parts"
-        ],
+        *expect(told.story.profile, sent(told)[: told.story.cut.events]).message["parts"],
     ]
 
 
-def _after_a_replay(each: Told, unbroken: dict[str, Any], message_id: str) -> dict[str, Any]:
-    *others, last = after_a_replay(each.story.release, unbroken["messages"])
-    return {
-        **unbroken,
-        "messages": [*others, {**last, "id": message_id} if last["role"] == "assistant" else last],
+def _after_a_replay(
+    each: Told, unbroken: dict[str, Any], chunks: Sequence[Chunk]
+) -> dict[str, Any]:
+    *others, last = after_a_replay(each.story.profile, unbroken["messages"])
+    settled = _settled(each.story, chunks)
+    if last["role"] == "assistant":
+        last = {**last, "id": chunks[0]["messageId"]}
+    if settled is not None:
+        last = _as_release_has(each.story.release, settled)
+    return {**unbroken, "messages": [*others, last]}
+
+
+def _settled(story: Story, chunks: Sequence[Chunk]) -> UIMessage | None:
+    """Return the message of a replay that shows what came of attempts and approvals, where a live
+    response cannot; None if both show the same.
+    """
+    stored = chunks[: story.stored]
+    lacking = {
+        kind
+        for kind in ("reset-step", "tool-approval-response")
+        if refuses(story.profile, kind) and kind in {chunk["type"] for chunk in stored}
     }
+    if not lacking:
+        return None
+    answers = {
+        chunk["approvalId"]: chunk["approved"]
+        for chunk in stored
+        if chunk["type"] == "tool-approval-response" and chunk["type"] in lacking
+    }
+    calls = {
+        chunk["approvalId"]: chunk["toolCallId"]
+        for chunk in stored
+        if chunk["type"] == "tool-approval-request"
+    }
+    filter, reducer = ProfileFilter(story.profile), MessageReducer()
+    for place, chunk in enumerate(chunks):
+        kind, answer = chunk["type"], answers.get(chunk.get("approvalId", ""))
+        if place < len(stored) and kind == "reset-step":
+            reducer.feed(chunk)
+            continue
+        if answer is True:
+            continue
+        if answer is False and kind == "tool-approval-response":
+            chunk = {"type": "tool-output-denied", "toolCallId": calls[chunk["approvalId"]]}
+        reducer.feed(decode_json(filter.apply(encode_json(chunk))))
+    return reducer.message

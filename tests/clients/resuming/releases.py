@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from monostream_ai.ui_messages import UIMessage
-from monostream_ai.ui_messages.profiles import Profile, check_profile
+from monostream_ai.ui_messages.profiles import Profile, check_profile, refuses
 
 RELEASES: Final = (
     "5.0.100",
@@ -21,6 +21,11 @@ RELEASES: Final = (
     "7.0.173",
 )
 LATEST: Final = ("5.0.277", "6.0.326", "7.0.173")
+PAGES: Final = (
+    *((release, False) for release in RELEASES),
+    *((release, True) for release in LATEST),
+)
+"""Releases, each with whether its page keeps silent about which one it is."""
 
 OLD: Final = frozenset(RELEASES) - set(LATEST)
 """They begin a resumed message as a copy of the last one. Fixed in 5.0.233, 6.0.250 and 7.0.61."""
@@ -91,11 +96,11 @@ connection broke).
 """
 
 
-def after_a_replay(release: str, messages: Sequence[UIMessage]) -> list[UIMessage]:
+def after_a_replay(profile: Profile, messages: Sequence[UIMessage]) -> list[UIMessage]:
     """Return what a replay can show of messages: `ai` 6 has no chunk that says how an approval was
-    answered.
+    answered, so it sees the call run, or its refusal.
     """
-    if profile_of(release) != "v6":
+    if not refuses(profile, "tool-approval-response"):
         return list(messages)
     return [
         {**message, "parts": [_without_answer(part) for part in message["parts"]]}
@@ -104,9 +109,14 @@ def after_a_replay(release: str, messages: Sequence[UIMessage]) -> list[UIMessag
 
 
 def _without_answer(part: Mapping[str, Any]) -> dict[str, Any]:
-    return (
-        {**part, "approval": {"id": part["approval"]["id"]}} if "approval" in part else dict(part)
-    )
+    if "approval" not in part:
+        return dict(part)
+    rest = {key: value for key, value in part.items() if key != "approval"}
+    return rest if part["approval"].get("approved") else part | {"approval": _asked(part)}
+
+
+def _asked(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {"id": part["approval"]["id"]}
 
 
 def faults_of(release: str) -> list[Fault]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from monostream_ai.ui_messages import UIMessage
+from monostream_ai.ui_messages import Profile, UIMessage
+from monostream_ai.ui_messages.profiles import check_profile
 
 HERE = Path(__file__).parent
 
@@ -38,6 +39,13 @@ class Story:
     """Chunks that the reply writes before it waits for the views; None if it does not wait."""
     more: dict[str, Any] = field(default_factory=dict)
     """Additional keys for drive.mjs."""
+    silent: bool = False
+    """Whether its pages do not tell which release they have."""
+
+    @property
+    def profile(self) -> Profile:
+        """The profile that its pages get."""
+        return "any" if self.silent else check_profile(f"v{self.release[0]}")
 
     def line(self, key: int, url: str) -> dict[str, Any]:
         stages = [] if self.stored is None else [[self.stored, len(self.views)]]
@@ -46,7 +54,7 @@ class Story:
             "id": f"c{key}",
             "client": self.release,
             "api": f"{url}/api/chat",
-            "headers": {"x-ui-message-profile": f"v{self.release[0]}"},
+            "headers": {} if self.silent else {"x-ui-message-profile": self.profile},
             "script": {"scenario": self.scenario, "stages": stages},
             "cuts": [] if self.cut is None else [self.cut._asdict()],
             "views": self.views,

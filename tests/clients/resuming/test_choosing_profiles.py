@@ -22,7 +22,7 @@ KEEPS_THE_QUERY: Final = frozenset(LATEST)
 """Older ones append the path of a resume to the query, so their pages must use the header."""
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("release", RELEASES)
 async def test_a_page_may_say_it_in_the_query(serve: Serve, release: str) -> None:
     profile = profile_of(release)

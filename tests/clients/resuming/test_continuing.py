@@ -16,6 +16,7 @@ from tests.clients.resuming.judging import complaints_about, complaints_about_wh
 from tests.clients.resuming.releases import (
     OVER_ANSWERED,
     OVER_PARTIAL,
+    PAGES,
     REFRESH,
     RELEASES,
     SAME_TAB,
@@ -137,18 +138,18 @@ EXCHANGES: Final = {
 }
 
 
-@pytest.mark.sweep(3)
-@pytest.mark.parametrize("release", RELEASES)
-async def test_a_cut_of_what_goes_on_is_made_good(serve: Serve, release: str) -> None:
+@pytest.mark.sweep(1)
+@pytest.mark.parametrize(("release", "silent"), PAGES)
+async def test_a_cut_of_what_goes_on_is_made_good(serve: Serve, release: str, silent: bool) -> None:
     exchanges = {
         name: exchange for name, exchange in EXCHANGES.items() if release in exchange.releases
     }
     served = await serve(
         {name: exchange.then for name, exchange in exchanges.items()} | earlier(exchanges)
     )
-    unbroken = [_story(release, name, exchange) for name, exchange in exchanges.items()]
+    unbroken = [_story(release, silent, name, exchange) for name, exchange in exchanges.items()]
     cuts = [
-        _story(release, name, exchange, at)
+        _story(release, silent, name, exchange, at)
         for name, exchange in exchanges.items()
         for at in range(1, len(exchange.then))
     ]
@@ -177,10 +178,12 @@ def earlier(exchanges: Mapping[str, Exchange]) -> dict[str, list[Chunk]]:
     return {f"before {name}": exchange.first for name, exchange in exchanges.items()}
 
 
-def _story(release: str, name: str, exchange: Exchange, at: int | None = None) -> Story:
+def _story(
+    release: str, silent: bool, name: str, exchange: Exchange, at: int | None = None
+) -> Story:
     more = {"earlier": {"scenario": f"before {name}", "stages": []}, "answers": exchange.answers}
     return (
-        Story(release, name, Cut(at), VIEWS, stored=at, more=more)
+        Story(release, name, Cut(at), VIEWS, stored=at, more=more, silent=silent)
         if at
-        else Story(release, name, more=more)
+        else Story(release, name, more=more, silent=silent)
     )

@@ -68,7 +68,7 @@ async def check(release: str, stories: Sequence[Story], recorded: Scenarios, ser
     }
 
 
-@pytest.mark.sweep(1, each="release")
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("release", LATEST)
 async def test_a_cut_after_any_chunk_is_made_good(
@@ -97,7 +97,7 @@ def _boundaries(recorded: Scenarios) -> dict[str, list[int]]:
     return boundaries
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("release", RELEASES)
 async def test_a_cut_here_and_there_is_made_good(
     serve: Serve, recorded: Scenarios, release: str

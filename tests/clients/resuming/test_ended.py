@@ -48,7 +48,7 @@ async def ended(serve: Serve, release: str, window: float) -> list[Told]:
     return told
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("release", RELEASES)
 async def test_without_a_window_every_page_keeps_what_it_has(serve: Serve, release: str) -> None:
     for told in await ended(serve, release, 0.0):
@@ -60,7 +60,7 @@ async def test_without_a_window_every_page_keeps_what_it_has(serve: Serve, relea
             assert seen["status"] == (told.cut["status"] if keeps_failing else "ready")
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("release", RELEASES)
 async def test_within_the_window_a_page_whose_history_was_read_before_gets_the_answer(
     serve: Serve, release: str

@@ -69,7 +69,7 @@ def data_to_see(stored: int) -> list[str]:
     return [chunk["type"] for at, chunk in data if at >= stored or not chunk.get("transient")]
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("release", RELEASES)
 async def test_what_is_over_is_not_done_again(serve: Serve, release: str) -> None:
     served = await serve({"calls": CALLS})
@@ -90,7 +90,7 @@ async def test_what_is_over_is_not_done_again(serve: Serve, release: str) -> Non
             assert (stored, name, seen["data"]) == (stored, name, data_to_see(stored))
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("release", RELEASES)
 async def test_who_goes_on_after_an_event_runs_no_call_that_is_over(
     serve: Serve, release: str

@@ -1,0 +1,313 @@
+"""Stores the conversations of chats, so that a page can show them and a model can be given them.
+
+A turn is stored in two steps: its reply stores the question, and `on_finish` the answer, perhaps
+much later and in another process. The steps may come in any order and more than once, so each one
+writes rows of its own, and only a read puts the conversation together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+from monostream_ai._backoff import patiently
+from monostream_ai._periodic import start_task
+from monostream_ai.chats.streaming.replays.starting import up_to_answer
+from monostream_ai.chats.turns.finishing import FinishedTurn, finished_message
+from monostream_ai.chats.turns.names import STREAM_PREFIX, chat_stream_id, queue_stream_id
+from monostream_ai.chats.turns.requests import ChatRequest
+from monostream_ai.chats.turns.turn import ChatTurn
+from monostream_ai.errors import UnknownStream
+from monostream_ai.interfaces import Messages
+from monostream_ai.json_text import decode_json, encode_json
+from monostream_ai.service import DEFAULT_OUTAGE_TIMEOUT, DurableStreamService
+from monostream_ai.types import (
+    MAX_LIMIT,
+    LatestMessage,
+    StoredMessage,
+    VersionInfo,
+    check_count,
+    check_text,
+)
+from monostream_ai.ui_messages import UIMessage
+
+Turn: TypeAlias = ChatTurn | FinishedTurn | VersionInfo
+
+BEGINNING: Final = 100
+"""Letters of a message's text that are stored as its beginning."""
+
+LONG_ID: Final = 255
+"""Bytes of a message id from which its hash is the key."""
+
+
+class RecentChat(NamedTuple):
+    """A chat of a user, when its newest message was stored, and the beginning of its first question
+    as a title.
+    """
+
+    chat_id: str
+    stored_at: datetime
+    title: str = ""
+
+
+class ChatHistory:
+    """The conversations of a chat router, in the database of its service; never pruned.
+
+        history = ChatHistory(service)
+
+        async def reply(turn: ChatTurn) -> None:
+            conversation = to_langchain_messages(await history.ask(turn))
+            await model.ainvoke(conversation, config={"callbacks": [turn.callback]})
+
+        router = create_chat_router(service, reply, on_finish=history.finish)
+
+    Each message keeps the first and the latest turn that asked or wrote it (`since`, `version`). A
+    question that is asked again, edited or not, replaces all turns between the two. An answer that
+    is continued keeps its place. Nothing else is ever left out, whatever list of messages a page
+    claims: another tab may have asked meanwhile.
+
+    Args:
+        stream_prefix: As for `create_chat_router`.
+        messages: Another place for the messages, such as `PostgresStore(engine).messages`. By
+            default the store of the service keeps them, in its table `monostream_message`.
+
+    Raises:
+        TypeError: `service` is none, or its store has no place for messages: pass `messages`.
+    """
+
+    def __init__(
+        self,
+        service: DurableStreamService[Any],
+        *,
+        stream_prefix: str = STREAM_PREFIX,
+        messages: Messages | None = None,
+    ) -> None:
+        if not isinstance(service, DurableStreamService):
+            raise TypeError(f"ChatHistory needs a service, not {type(service).__name__}")
+        kept = service.store.messages if messages is None else messages
+        if not isinstance(kept, Messages):
+            raise TypeError(
+                f"{service.store!r} keeps no messages: pass messages=, "
+                "such as PostgresStore(engine).messages"
+            )
+        self._service = service
+        self._stream_prefix = stream_prefix
+        self._messages = kept
+
+    def __repr__(self) -> str:
+        return f"<ChatHistory of {self._service!r}>"
+
+    async def ask(self, turn: ChatTurn) -> list[UIMessage]:
+        """Store the question of a turn, and return the conversation for the model: it ends with
+        this question, or with the answer that the turn continues.
+
+        Call it first in a reply. The chunks of an earlier attempt are in `turn.written`.
+
+        Raises:
+            StoreUnavailable: The store has not answered for a minute.
+        """
+        return await patiently(lambda: self._ask(turn), patience=DEFAULT_OUTAGE_TIMEOUT)
+
+    async def finish(self, answer: UIMessage, turn: FinishedTurn) -> None:
+        """Store the question and the answer of a turn; this is the `on_finish` of the router.
+
+        An answer that was cut short is stored with `stopped` or `failed` in its metadata.
+
+        Raises:
+            StoreUnavailable: The store did not answer.
+        """
+        await self._keep_turn(turn, turn.messages, answer)
+
+    async def messages(self, chat_id: str, *, owner: str | None = None) -> list[UIMessage]:
+        """Return the conversation for a page that resumes: while a turn runs, it ends with the
+        question, and the stream brings the answer. Empty if the owner has no such chat.
+
+        Raises:
+            StoreUnavailable: The store did not answer.
+        """
+        stream_id = self._stream_id(chat_id, owner)
+        # Before the status, or a turn that begins in between would be missing.
+        rows = await self._rows(stream_id, owner)
+        latest = await self._latest(stream_id)
+        if latest is None or latest.owner != owner:
+            return await _conversation(rows)
+        request = None
+        if latest.state == "open" or not _has_answer(rows, latest):
+            request = await ChatRequest.stored_with(self._service, latest)
+        if request is not None and await self._catch_up(rows, latest, request):
+            rows = await self._rows(stream_id, owner)
+        conversation = await _conversation(rows)
+        if request is None or latest.state != "open":
+            return conversation
+        asked = _question(request.messages, latest.message_id)
+        return up_to_answer(conversation, latest.message_id, None if asked is None else asked["id"])
+
+    async def chats(
+        self, owner: str | None = None, *, before: RecentChat | None = None, limit: int = 50
+    ) -> list[RecentChat]:
+        """Return the chats of an owner that have messages, the latest first.
+
+        Args:
+            before: The last chat of the page before; its title does not matter.
+
+        Raises:
+            InvalidNumber: Of the limit.
+            StoreUnavailable: The store did not answer.
+        """
+        check_count("limit", limit, most=MAX_LIMIT)
+        check_text("owner", owner)
+        await self._service._connected()
+        prefix = self._stream_id("", owner)
+        last = None if before is None else LatestMessage(prefix + before.chat_id, before.stored_at)
+        found = await self._messages.latest(owner, prefix=prefix, before=last, limit=limit)
+        return [
+            RecentChat(stream_id.removeprefix(prefix), at, title) for stream_id, at, title in found
+        ]
+
+    async def delete(self, chat_id: str, *, owner: str | None = None) -> bool:
+        """Delete a chat: its messages, the questions that wait in it, and its stream, whose
+        publisher and readers get `StreamDeleted`. Return whether the owner had such a chat.
+
+        `DatabaseFiles.delete` deletes its files.
+
+        Raises:
+            StoreUnavailable: Perhaps not all is deleted: call it again.
+        """
+        stream_id = self._stream_id(chat_id, owner)
+        latest = await self._latest(stream_id)
+        owners = {row.owner for row in await self._messages.of_stream(stream_id)}
+        if latest is not None:
+            owners.add(latest.owner)
+        if owners != {owner}:
+            return False
+        # A publisher's block, perhaps around this call, is interrupted when its stream is gone.
+        await asyncio.shield(start_task(self._delete(stream_id), name=f"delete {stream_id}"))
+        return True
+
+    async def _delete(self, stream_id: str) -> None:
+        await self._service.delete(queue_stream_id(stream_id))
+        # Before the messages: a writer looks after each one whether the stream is still there.
+        await self._service.delete(stream_id)
+        await self._messages.delete(stream_id)
+
+    async def _ask(self, turn: ChatTurn) -> list[UIMessage]:
+        await self._keep_turn(turn, turn.messages)
+        rows = await self._rows(turn.stream_id, turn.owner)
+        conversation = await _conversation([row for row in rows if row.version <= turn.version])
+        question = _question(turn.messages, turn.message_id)
+        if question is not None:
+            return up_to_answer(conversation, turn.message_id, question["id"])
+        continued = [each for each in turn.messages[-1:] if each["role"] == "assistant"]
+        return [*up_to_answer(conversation, turn.message_id, None), *continued]
+
+    async def _catch_up(
+        self, rows: Sequence[StoredMessage], latest: VersionInfo, request: ChatRequest
+    ) -> bool:
+        """Store the latest turn if `ask` or `finish` is late, or its process died before calling
+        it; return whether anything was stored.
+        """
+        answer = None
+        if latest.state == "closed":
+            try:
+                answer, _ = await finished_message(self._service, latest, request)
+            except UnknownStream:
+                # It was deleted meanwhile.
+                return False
+        elif _has_question(rows, latest, request):
+            return False
+        await self._keep_turn(latest, request.messages, answer)
+        return True
+
+    async def _keep_turn(
+        self, turn: Turn, messages: Sequence[UIMessage], answer: UIMessage | None = None
+    ) -> None:
+        question = _question(messages, turn.message_id)
+        if question is not None:
+            await self._keep(turn, "user", question["id"], question)
+        if answer is not None:
+            # One without parts too: it shows that the turn is stored.
+            await self._keep(turn, "assistant", turn.message_id or answer["id"], answer)
+        # A chat that was deleted meanwhile must not come back.
+        if await self._latest(turn.stream_id) is None:
+            await self._messages.delete(turn.stream_id, turn.version)
+
+    async def _keep(
+        self, turn: Turn, role: Literal["user", "assistant"], message_id: str, message: UIMessage
+    ) -> None:
+        text = await asyncio.to_thread(encode_json, message)
+        key = _key(message_id)
+        number = turn.version
+        await self._messages.put(
+            StoredMessage(
+                turn.stream_id, role, key, number, number, turn.owner, text, _beginning(message)
+            )
+        )
+
+    async def _rows(self, stream_id: str, owner: str | None) -> list[StoredMessage]:
+        await self._service._connected()
+        # Without owners, a chat may have an id that begins like the stream of an owner.
+        rows = await self._messages.of_stream(stream_id)
+        return [row for row in rows if row.owner == owner]
+
+    async def _latest(self, stream_id: str) -> VersionInfo | None:
+        try:
+            return await self._service.status(stream_id)
+        except UnknownStream:
+            return None
+
+    def _stream_id(self, chat_id: str, owner: str | None) -> str:
+        return chat_stream_id(chat_id, owner=owner, prefix=self._stream_prefix)
+
+
+async def _conversation(rows: Sequence[StoredMessage]) -> list[UIMessage]:
+    """Return the messages that no question has replaced, in the order of their turns."""
+    again = [row for row in rows if row.role == "user" and row.since < row.version]
+    kept = [
+        row.message
+        for row in rows
+        if not any(asked.since <= row.version < asked.version for asked in again)
+    ]
+    messages = await asyncio.to_thread(lambda: [decode_json(text) for text in kept])
+    return [message for message in messages if message["parts"]]
+
+
+def _beginning(message: UIMessage) -> str:
+    texts = [str(part.get("text", "")) for part in message["parts"] if part["type"] == "text"]
+    words = " ".join(" ".join(text[:BEGINNING] for text in texts[:BEGINNING]).split())[:BEGINNING]
+    # Postgres stores no NUL, and no database stores half a surrogate pair.
+    return words.replace("\0", "").encode(errors="ignore").decode()
+
+
+def _question(messages: Sequence[UIMessage], answer_id: str | None) -> UIMessage | None:
+    """Return the user's last message with an id; None if the turn continues an answer, or nobody
+    asked for it.
+    """
+    asked = messages[-1] if messages else None
+    if asked is None or asked["role"] != "user":
+        return None
+    # Every attempt of a turn has the same answer.
+    return asked if asked.get("id") else {**asked, "id": f"{answer_id}-question"}
+
+
+def _has_answer(rows: Sequence[StoredMessage], turn: VersionInfo) -> bool:
+    return _has(rows, "assistant", turn.message_id, turn)
+
+
+def _has_question(rows: Sequence[StoredMessage], turn: VersionInfo, request: ChatRequest) -> bool:
+    question = _question(request.messages, turn.message_id)
+    return question is None or _has(rows, "user", question["id"], turn)
+
+
+def _has(
+    rows: Sequence[StoredMessage], role: str, message_id: str | None, turn: VersionInfo
+) -> bool:
+    key = "" if message_id is None else _key(message_id)
+    return any((row.role, row.message_id, row.version) == (role, key, turn.version) for row in rows)
+
+
+def _key(message_id: str) -> str:
+    encoded = message_id.encode()
+    return message_id if len(encoded) <= LONG_ID else hashlib.sha256(encoded).hexdigest()

@@ -1,0 +1,253 @@
+"""The questions of a chat that wait for the end of its turn, kept in a stream beside the chat's.
+
+Each change of the list opens the next version of that stream by its number, so of two changes at
+once one lands, and the other looks again. The version's request holds the questions. A list with
+questions is a watched version that waits: when its time is over, a sweep of one process finds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple, Self
+
+from monostream_ai.chats.turns.names import queue_stream_id
+from monostream_ai.chats.turns.requests import Body, ChatRequest, RequestRefused
+from monostream_ai.errors import (
+    InvalidText,
+    MonostreamError,
+    UnknownStream,
+    VersionConflict,
+)
+from monostream_ai.json_text import decode_json
+from monostream_ai.service import DurableStreamService
+from monostream_ai.types import VersionInfo
+
+MAX_WAITING: Final = 10
+
+QUEUED: Final = "queued"
+"""Key in the metadata of a list: how many questions it has."""
+
+RACES: Final = 50
+"""Times that a change may find the list changed by another request or process."""
+
+RACE_PAUSE: Final = 0.05
+"""Seconds at most before the next try."""
+
+FULL: Final = "Too many questions wait in this chat. Wait for an answer, or cancel one."
+LARGE: Final = "The questions that wait are too large."
+RACED: Final = "The question could not be stored. Please try again."
+
+
+class Question(NamedTuple):
+    """A question that waits."""
+
+    number: int
+    """Of all questions that ever waited in its chat, a later one has a higher number."""
+    digest: str | None
+    """Of the body as the client sent it."""
+    asked_at: str
+    """ISO 8601, UTC, by the clock of the process that took it."""
+    body: Body
+    """Of the request, with the question as its only message."""
+
+    @property
+    def request(self) -> ChatRequest:
+        """The request that the turn answers which begins with this question."""
+        messages = self.body["messages"] if "messages" in self.body else [self.body["message"]]
+        return ChatRequest(self.body["id"], messages, self.body, self.digest, question=self.number)
+
+    @classmethod
+    def of(cls, request: ChatRequest, number: int) -> Self:
+        # The messages before it are a claim, and lack the answers that come until it begins.
+        body = request.with_messages(request.messages[-1:]).body
+        return cls(number, request.digest, datetime.now(UTC).isoformat(), body)
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionList:
+    """The questions that wait in a chat, in order, as one version of its list has them."""
+
+    version: int = -1
+    owner: str | None = None
+    next: Question | None = None
+    """The one that begins now: it is drawn, so nobody may cancel it. Perhaps a turn answers it
+    already.
+    """
+    waiting: tuple[Question, ...] = ()
+
+    def __iter__(self) -> Iterator[Question]:
+        return iter(self.waiting if self.next is None else (self.next, *self.waiting))
+
+    def __len__(self) -> int:
+        return len(self.waiting) + (self.next is not None)
+
+    def find(self, request: ChatRequest) -> Question | None:
+        """Return the question of this same request."""
+        return next((each for each in self if each.digest == request.digest), None)
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return the questions as a page is shown them."""
+        return [
+            {
+                "number": question.number,
+                "askedAt": question.asked_at,
+                "message": question.request.messages[-1],
+                "begins": question == self.next,
+            }
+            for question in self
+        ]
+
+    def drawn(self) -> QuestionList:
+        """Return the list with its first question as the next one, unless there is one."""
+        if self.next is not None or not self.waiting:
+            return self
+        return replace(self, next=self.waiting[0], waiting=self.waiting[1:])
+
+    def without_next(self, number: int) -> QuestionList:
+        """Return the list without this next question."""
+        is_next = self.next is not None and self.next.number == number
+        return replace(self, next=None) if is_next else self
+
+    def without(self, numbers: Collection[int]) -> QuestionList:
+        """Return the list without waiting questions of these numbers."""
+        left = tuple(each for each in self.waiting if each.number not in numbers)
+        return replace(self, waiting=left)
+
+
+Edit = Callable[[QuestionList], QuestionList]
+
+
+class Questions:
+    """Reads and changes the lists of all chats.
+
+    Args:
+        most: Questions that may wait in one chat.
+        look_again: Seconds after which a sweep looks at a chat in which questions wait.
+    """
+
+    def __init__(self, service: DurableStreamService[Any], *, most: int, look_again: float) -> None:
+        self._service = service
+        self._most = most
+        self._look_again = look_again
+
+    async def count(self, stream_id: str) -> int:
+        """Return how many questions wait in the chat with this stream."""
+        info = await self._info(stream_id)
+        return 0 if info is None else queued_in(info)
+
+    async def read(self, stream_id: str, *, taken: int = -1) -> QuestionList:
+        """Return the questions that wait in the chat with this stream.
+
+        Args:
+            taken: The number of a newer version that a deleted list is known to have had.
+        """
+        info = await self._info(stream_id)
+        if info is None:
+            return QuestionList(taken)
+        empty = QuestionList(max(info.version, taken), info.owner)
+        if queued_in(info) == 0:
+            return empty
+        stored = await self._service.request(info.stream_id, info.version)
+        if stored is None:
+            # It was deleted in between.
+            return empty
+        first, waiting = stored["next"], tuple(Question(**each) for each in stored["waiting"])
+        return replace(empty, next=first and Question(**first), waiting=waiting)
+
+    async def add(self, stream_id: str, known: QuestionList, request: ChatRequest) -> Question:
+        """Put a question behind the others of a list as it was read, and return it.
+
+        Raises:
+            VersionConflict: The list has changed since.
+            RequestRefused: 429 if too many wait already, 413 if the list becomes too large.
+        """
+        if len(known) >= self._most:
+            raise RequestRefused(429, FULL)
+        # The number of the version that this change opens.
+        question = Question.of(request, known.version + 1)
+        try:
+            await self._store(stream_id, replace(known, waiting=(*known.waiting, question)))
+        except InvalidText as error:
+            raise RequestRefused(413, LARGE) from error
+        return question
+
+    async def change(self, stream_id: str, edit: Edit) -> tuple[QuestionList, QuestionList]:
+        """Store what `edit` makes of the list; return the list before and after it. It may be
+        called again.
+
+        Raises:
+            RequestRefused: 503 if others change the list all the time.
+        """
+        for _ in range(RACES):
+            known = await self.read(stream_id)
+            edited = edit(known)
+            if edited == known:
+                return known, known
+            with suppress(VersionConflict):
+                await self._store(stream_id, edited)
+                return known, edited
+            await pause()
+        raise RequestRefused(503, RACED)
+
+    async def delete(self, stream_id: str) -> None:
+        """Forget the questions of a chat that was deleted."""
+        await self._service.delete(queue_stream_id(stream_id))
+
+    async def keep(self, found: VersionInfo) -> bool:
+        """Let a list whose time is over wait again; return whether this process is to look at its
+        chat. Of many callers in many processes, one is.
+        """
+        return await self._service.leave_lost(
+            found.stream_id, found.version, within=self._look_again
+        )
+
+    async def _store(self, stream_id: str, changed: QuestionList) -> None:
+        """Store a list as the version after its own.
+
+        Raises:
+            VersionConflict: Another change was first.
+        """
+        waiting = [question._asdict() for question in changed.waiting]
+        first = None if changed.next is None else changed.next._asdict()
+        pub = self._service.publisher(
+            queue_stream_id(stream_id),
+            changed.version + 1,
+            owner=changed.owner,
+            request={"next": first, "waiting": waiting} if changed else None,
+            metadata={QUEUED: len(changed)},
+            watched=bool(changed),
+        )
+        await pub.open()
+        # Not in a block, which would close the version if this fails. The change has landed: a list
+        # that is not left is lost, and swept, unless another change has replaced it already.
+        with suppress(MonostreamError):
+            if changed:
+                await pub.leave(within=self._look_again)
+            else:
+                await pub.close()
+
+    async def _info(self, stream_id: str) -> VersionInfo | None:
+        try:
+            return await self._service.status(queue_stream_id(stream_id))
+        except UnknownStream:
+            return None
+
+
+def queued_in(info: VersionInfo) -> int:
+    """Return how many questions a list has, by the record of its version. An operator who stops the
+    list cancels all of them.
+    """
+    metadata = None if info.metadata is None else decode_json(info.metadata)
+    if info.state != "open" or not isinstance(metadata, dict):
+        return 0
+    return int(metadata.get(QUEUED) or 0)
+
+
+async def pause() -> None:
+    """Wait a moment before the next try, not as long as the others."""
+    await asyncio.sleep(random.uniform(0.0, RACE_PAUSE))  # noqa: S311  (jitter, not a secret)

@@ -1,0 +1,86 @@
+"""The part of an answer that an attempt wrote before its process was lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Final
+
+from monostream_ai.errors import InvalidChunk
+from monostream_ai.ui_messages import Chunk, MessageReducer, UIMessage
+
+REDUCED_AT_ONCE: Final = 1000
+"""Chunks given to one turn of the loop."""
+
+
+class Written:
+    """The stored chunks of a lost attempt, and the message that they make; false if no part of an
+    answer is among them.
+
+    Args:
+        continued: The assistant message that the turn continues. Its parts come first in `message`.
+    """
+
+    def __init__(
+        self, chunks: Sequence[Chunk], *, continued: Mapping[str, Any] | None = None
+    ) -> None:
+        self.chunks = chunks
+        self._continued = continued
+
+    def __repr__(self) -> str:
+        return f"<Written {len(self.chunks)} chunks, {len(self.text)} characters of text>"
+
+    def __bool__(self) -> bool:
+        return len(self._new_parts) > 0
+
+    @cached_property
+    def message(self) -> UIMessage:
+        """The message as a page shows it: open texts and calls are in their streaming states."""
+        reducer = MessageReducer(self._continued)
+        feed(reducer, self.chunks)
+        return reducer.message
+
+    async def prepare(self) -> None:
+        """Make `message` with turns of the loop in between: a long answer takes half a second."""
+        reducer = MessageReducer(self._continued)
+        for first in range(0, len(self.chunks), REDUCED_AT_ONCE):
+            if not feed(reducer, self.chunks[first : first + REDUCED_AT_ONCE]):
+                break
+            await asyncio.sleep(0)
+        self.message = reducer.message
+
+    @cached_property
+    def text(self) -> str:
+        """The text of the attempt, without that of a message which the turn continues.
+
+        A prompt that ends with it lets a model go on in mid-sentence, if the model can.
+        """
+        return "".join(part["text"] for part in self._new_parts if part["type"] == "text")
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """The outputs of tools by the id of their call, so that no tool has to run twice."""
+        return {
+            part["toolCallId"]: part["output"]
+            for part in self.message["parts"]
+            if part.get("state") == "output-available" and not part.get("preliminary")
+        }
+
+    @property
+    def _new_parts(self) -> list[dict[str, Any]]:
+        before = len((self._continued or {}).get("parts", ()))
+        return [part for part in self.message["parts"][before:] if part["type"] != "step-start"]
+
+
+def feed(reducer: MessageReducer, chunks: Sequence[Chunk]) -> bool:
+    """Feed the reducer; return False at a chunk that it refuses.
+
+    Clients fail at such a chunk too, and ignore the rest.
+    """
+    try:
+        for chunk in chunks:
+            reducer.feed(chunk)
+    except InvalidChunk:
+        return False
+    return True
