@@ -44,7 +44,8 @@ def test_the_oldest_releases_that_are_tested_are_the_floors() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     optional = [each for group in project["optional-dependencies"].values() for each in group]
     admitted = floors("\n".join([*project["dependencies"], *optional]), ">=")
-    tested = floors((ROOT / "tests" / "oldest.txt").read_text(), "==")
+    lists = [ROOT / "tests" / name for name in ("oldest.txt", "oldest-sdks.txt")]
+    tested = floors("\n".join(each.read_text() for each in lists), "==")
 
     assert tested.keys() - ONLY_FOR_TESTS == admitted.keys()
     assert {
@@ -52,6 +53,17 @@ def test_the_oldest_releases_that_are_tested_are_the_floors() -> None:
         for name, version in admitted.items()
         if not f"{tested[name]}.".startswith(f"{version}.")
     } == {}
+
+
+def test_the_page_tells_the_oldest_release_of_each_sdk() -> None:
+    optional = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    page = (ROOT / "docs" / "compatibility.md").read_text()
+    sdks = ("anthropic", "google-genai", "litellm", "openai", "openai-agents", "pydantic-ai")
+    for sdk in sdks:
+        [(name, version)] = floors("\n".join(optional[sdk]), ">=").items()
+        assert f"`{name}` {version}" in page
 
 
 @pytest.mark.parametrize(

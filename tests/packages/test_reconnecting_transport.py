@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 ROOT: Final = Path(__file__).parents[2]
+WEB: Final = ROOT / "examples" / "chat" / "web"
 PACKAGE: Final = ROOT / "packages" / "reconnecting-transport"
 DESCRIBED: Final = json.loads((PACKAGE / "package.json").read_text())
 RELEASES: Final = sorted(name for name in DESCRIBED["devDependencies"] if name.startswith("ai-"))
@@ -37,17 +38,52 @@ def test_the_transport_works_with_each_release_of_ai(release: str, built: Path) 
     assert "fail 0" in run("node", "test/releases.mjs", release)
 
 
-def test_the_package_holds_its_source_its_types_and_no_tests(built: Path, tmp_path: Path) -> None:
+def pack(folder: Path) -> dict[str, Any]:
+    """Pack the package as npm publishes it, into a file in the folder; return what npm says."""
     [packed] = json.loads(
-        run("npm", "pack", "--json", "--ignore-scripts", "--pack-destination", str(tmp_path))
+        run("npm", "pack", "--json", "--ignore-scripts", "--pack-destination", str(folder))
     )
+    return dict(packed)
+
+
+@pytest.mark.usefixtures("built")
+def test_the_page_of_the_example_is_built_with_the_packed_package(tmp_path: Path) -> None:
+    if not (WEB / "node_modules").exists():
+        pytest.skip("needs `npm ci` in examples/chat/web")
+    web, modules = tmp_path / "chat" / "web", tmp_path / "chat" / "web" / "node_modules"
+    shutil.copytree(WEB, web, ignore=shutil.ignore_patterns("node_modules"))
+    modules.mkdir()
+    for each in (WEB / "node_modules").iterdir():
+        if each.name != DESCRIBED["name"]:
+            (modules / each.name).symlink_to(each)
+    packed = pack(tmp_path)
+    shutil.unpack_archive(tmp_path / packed["filename"], tmp_path)
+    (tmp_path / "package").rename(modules / DESCRIBED["name"])
+    # As a page of somebody else, it takes what the package exports, and not the source.
+    for name in ("vite.config.ts", "tsconfig.json"):
+        text = (web / name).read_text()
+        assert text.count('"@monostream/source"') == 1
+        (web / name).write_text(text.replace('"@monostream/source"', '"none"'))
+
+    run("npm", "run", "--silent", "typecheck", cwd=web)
+    run("npm", "run", "--silent", "build", cwd=web)
+
+    page = Path("static", "assets", "app.js")
+    assert (tmp_path / "chat" / page).read_text() == (WEB.parent / page).read_text()
+
+
+def test_the_package_holds_its_source_its_types_and_no_tests(built: Path, tmp_path: Path) -> None:
+    packed = pack(tmp_path)
 
     assert {file["path"] for file in packed["files"]} == {
         "LICENSE",
         "README.md",
+        "dist/chat-events.d.ts",
+        "dist/chat-events.js",
         "dist/reconnecting-transport.d.ts",
         "dist/reconnecting-transport.js",
         "package.json",
+        "src/chat-events.ts",
         "src/reconnecting-transport.ts",
     }
     named = exported(DESCRIBED["exports"])
@@ -61,11 +97,14 @@ def exported(exports: Any) -> list[str]:
     return [path for value in exports.values() for path in exported(value)]
 
 
-def test_the_transport_is_one_file_that_needs_only_ai() -> None:
-    [source] = (PACKAGE / "src").iterdir()
-    imports = [line for line in source.read_text().splitlines() if line.startswith("import ")]
+@pytest.mark.parametrize(
+    ("name", "needed"), [("reconnecting-transport.ts", ['"ai";']), ("chat-events.ts", [])]
+)
+def test_each_file_can_be_copied_and_needs_at_most_ai(name: str, needed: list[str]) -> None:
+    source = (PACKAGE / "src" / name).read_text()
+    imports = [line for line in source.splitlines() if line.startswith("import ")]
 
-    assert [line.rpartition(" from ")[2] for line in imports] == ['"ai";']
+    assert [line.rpartition(" from ")[2] for line in imports] == needed
     assert list(DESCRIBED["peerDependencies"]) == ["ai"] and "dependencies" not in DESCRIBED
 
 

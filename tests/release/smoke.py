@@ -8,6 +8,7 @@ import asyncio
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -17,6 +18,7 @@ from monostream_ai import (
     Publisher,
     Subscription,
     VersionInfo,
+    __version__,
     create_service,
 )
 from monostream_ai.fastapi import ChatTurn, create_chat_router
@@ -60,13 +62,14 @@ async def main(folder: str) -> None:
         message: dict[str, Any] = reduce_chunks(chunks)
         assert [part["text"] for part in message["parts"]] == ["Hello"], message
         create_chat_router(service, reply)
-    listed = subprocess.run(
-        [Path(sys.executable).parent / "monostream-ai", "ls", "--json", "--url", url],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert '"s"' in listed.stdout, listed.stdout
+    assert '"s"' in command("ls", "--json", "--url", url)
+    assert command("--version").split()[-1] == __version__ == version("monostream-ai")
+
+
+def command(*arguments: str) -> str:
+    program = Path(sys.executable).parent / "monostream-ai"
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 if __name__ == "__main__":
