@@ -12,7 +12,10 @@
 // in a row got no response. useChat then sees a lost connection, and `onFinish` above replays the answer from its start. A question
 // that got no response is never sent again from here, because it may have been stored. If the replay finds nothing (204), load the
 // history.
-import { DefaultChatTransport, type HttpChatTransportInitOptions, type UIMessage } from "ai";
+//
+// Each request tells the server in `?profile=` which chunks the installed `ai` reads, unless it is a release that reads all that the
+// server sends to a page that says nothing.
+import { DefaultChatTransport, uiMessageChunkSchema, type HttpChatTransportInitOptions, type UIMessage } from "ai";
 
 const ATTEMPTS = 10;
 const FIRST_DELAY = 250;
@@ -86,9 +89,10 @@ class Following {
   /** A `fetch`. A GET is also retried until there is a response. */
   async follow(input: string): Promise<Response> {
     const posted = this.init.method === "POST";
-    const url = posted ? chatUrl(input, JSON.parse(String(this.init.body)).id, "stream") : input;
+    const asked = await this.withProfile(input);
+    const url = posted ? chatUrl(asked, JSON.parse(String(this.init.body)).id, "stream") : asked;
     try {
-      const response = posted ? await this.send(input, { ...this.init, signal: this.signal }) : await this.get(url);
+      const response = posted ? await this.send(asked, { ...this.init, signal: this.signal }) : await this.get(url);
       // Chromium gives even a 204 a body.
       if (!response.ok || !response.body || response.status === 204) {
         this.end();
@@ -103,6 +107,14 @@ class Following {
 
   private get signal(): AbortSignal {
     return this.left.signal;
+  }
+
+  /** In the query: pages of another origin would have to be allowed one more header. */
+  private async withProfile(url: string): Promise<string> {
+    const query = url.includes("?") ? "&" : "?";
+    if (this.headers.has("x-ui-message-profile") || /[?&]profile=/.test(url)) return url;
+    const profile = await (installed ??= profileOfInstalled());
+    return profile ? `${url}${query}profile=${profile}` : url;
   }
 
   private end(): void {
@@ -269,6 +281,26 @@ class Presence {
     this.subscription?.remove();
   }
 }
+
+let installed: Promise<string | undefined> | undefined;
+
+/** Asks the schema by which the installed `ai` reads chunks. */
+async function profileOfInstalled(): Promise<string | undefined> {
+  if (!(await reads({ type: "tool-approval-request", approvalId: "", toolCallId: "" }))) return "v5";
+  if (!(await reads({ type: "tool-approval-response", approvalId: "", approved: true })))
+    // The first releases of `ai` 6 refuse keys that they do not know.
+    return (await reads({ type: "start-step", unknown: true })) ? undefined : "v6";
+  const latest = [{ type: "reset-step" }, { type: "steering-message", id: "", parts: [] }, { type: "finish", finishReason: "interrupted" }];
+  return (await Promise.all(latest.map(reads))).every(Boolean) ? "v7.0.149" : "v7";
+}
+
+async function reads(chunk: object): Promise<boolean> {
+  const { validate } = (uiMessageChunkSchema as unknown as () => Schema)();
+  return (await validate(chunk)).success;
+}
+
+/** Each release of `ai` gives it another type. */
+type Schema = { validate(value: unknown): PromiseLike<{ success: boolean }> };
 
 function chatUrl(api: string, chatId: string, action: string): string {
   const url = new URL(api, globalThis.location?.href);

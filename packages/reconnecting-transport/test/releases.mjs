@@ -9,8 +9,9 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const { devDependencies } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
 const RELEASES = Object.keys(devDependencies).filter((name) => /^ai-\d+$/.test(name));
 
-function run(command, ...parameters) {
-  const { status } = spawnSync(command, parameters, { cwd: ROOT, stdio: "inherit", env: { ...process.env, NODE_OPTIONS: "" } });
+function run(release, command, ...parameters) {
+  const env = { ...process.env, NODE_OPTIONS: "", AI_RELEASE: release };
+  const { status } = spawnSync(command, parameters, { cwd: ROOT, stdio: "inherit", env });
   if (status !== 0) process.exit(status ?? 1);
 }
 
@@ -21,7 +22,7 @@ for (const release of process.argv.length > 2 ? process.argv.slice(2) : RELEASES
     const paths = { ai: [join(ROOT, "node_modules", release)] };
     const config = { extends: "../../tsconfig.json", compilerOptions: { paths }, include: ["../../src"] };
     writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
-    run("npx", "tsc", "--project", folder);
+    run(release, "npx", "tsc", "--project", folder);
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -29,5 +30,5 @@ for (const release of process.argv.length > 2 ? process.argv.slice(2) : RELEASES
     import { register } from "node:module";
     const hook = "export const resolve = (name, context, next) => next(name === 'ai' ? '${release}' : name, context);";
     register("data:text/javascript," + encodeURIComponent(hook));`)}`;
-  run(process.execPath, "--import", resolving, "--test", "--test-reporter=spec", "test/transport.test.mjs");
+  run(release, process.execPath, "--import", resolving, "--test", "--test-reporter=spec", "test/transport.test.mjs");
 }

@@ -25,6 +25,9 @@ async function chunks(stream) {
   return read;
 }
 
+/** What requests tell the server of the release of `ai`. */
+const TOLD = { "ai-5": "?profile=v5", "ai-6": "", "ai-7": "?profile=v7.0.149" }[process.env.AI_RELEASE];
+
 /** `AppState` of React Native. */
 class AppState {
   listeners = new Set();
@@ -62,12 +65,30 @@ describe("transport", { concurrency: true }, () => {
     assert.deepEqual(
       server.requests.map(({ method, url, after, headers }) => [method, url, after, headers.authorization]),
       [
-        ["POST", "/api/chat", undefined, "Bearer t"],
-        ["GET", "/api/chat/c1/stream", "0.2", "Bearer t"],
-        ["GET", "/api/chat/c1/stream", "0.3", "Bearer t"],
-        ["GET", "/api/chat/c1/stream", "0.3", "Bearer t"],
+        ["POST", `/api/chat${TOLD}`, undefined, "Bearer t"],
+        ["GET", `/api/chat/c1/stream${TOLD}`, "0.2", "Bearer t"],
+        ["GET", `/api/chat/c1/stream${TOLD}`, "0.3", "Bearer t"],
+        ["GET", `/api/chat/c1/stream${TOLD}`, "0.3", "Bearer t"],
       ],
     );
+  });
+
+  test("a page that loads tells its release too, behind a query of its own", async (t) => {
+    const [server, api] = await serve(t, finish(0));
+    const transport = new ReconnectingChatTransport({ api: `${api}?tenant=a` });
+
+    await transport.reconnectToStream({ chatId: "c1" });
+    assert.deepEqual(server.requests.map(({ url }) => url), [`/api/chat/c1/stream?tenant=a${TOLD.replace("?", "&")}`]);
+  });
+
+  test("a page that tells its release by itself is not corrected", async (t) => {
+    const [server, api] = await serve(t, finish(0), finish(0));
+    const header = new ReconnectingChatTransport({ api, headers: { "x-ui-message-profile": "v6" } });
+    const query = new ReconnectingChatTransport({ api: `${api}?profile=v6` });
+
+    await chunks(await header.sendMessages(question()));
+    await chunks(await query.sendMessages(question()));
+    assert.deepEqual(server.requests.map(({ url }) => url), ["/api/chat", "/api/chat?profile=v6"]);
   });
 
   test("a page that loads waits for a server that is away", async (t) => {

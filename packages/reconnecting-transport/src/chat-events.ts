@@ -1,0 +1,38 @@
+// Follows the turns of all chats of the user, wherever they began. Install the package, or copy this file; it needs nothing else.
+//
+//   useEffect(() => followChats("/api/chat", (turns) => {
+//     if (turns.some((turn) => turn.chatId === id && turn.state === "open")) void resumeStream();
+//   }), [id]);
+
+/** A turn of a chat. `ending` tells how a closed one has ended: `finish`, `error` or `abort`. */
+export type ChatTurn = { chatId: string; state: "open" | "waiting" | "lost" | "closed" | "idle"; version: number; attempt: number; messageId: string | null; ending: string | null };
+
+/**
+ * Calls `onTurns` with each turn whose state has changed. If `running` is true, these are all turns that run now: other chats run none.
+ * All tabs share one connection, because browsers allow six to a server of HTTP/1.1. Returns a function that ends it.
+ */
+export function followChats(api: string, onTurns: (turns: ChatTurn[], running: boolean) => void): () => void {
+  const url = `${api}/events`;
+  const channel = new BroadcastChannel(url);
+  const left = new AbortController();
+  let events: EventSource | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const tell = (name: string, data: string) => onTurns(name === "running" ? JSON.parse(data).turns : [JSON.parse(data)], name === "running");
+  const open = () => {
+    clearTimeout(timer);
+    events?.close();
+    const opened = (events = new EventSource(url, { withCredentials: true }));
+    for (const name of ["running", "turn"]) {
+      opened.addEventListener(name, ({ data }) => (channel.postMessage([name, data]), tell(name, data)));
+    }
+    // A browser comes back by itself, except after a refusal, such as that of a proxy whose server restarts.
+    opened.addEventListener("error", () => opened.readyState === EventSource.CLOSED && (timer = setTimeout(open, 5000)));
+  };
+  // A tab that joins needs to know what runs, which the first event of a connection tells.
+  channel.onmessage = ({ data }) => (data === "hello" ? events && open() : tell(data[0], data[1]));
+  channel.postMessage("hello");
+  const lead = () => new Promise<void>((end) => (open(), left.signal.addEventListener("abort", () => end())));
+  // Browsers have locks only on HTTPS and localhost.
+  void (navigator.locks ? navigator.locks.request(url, { signal: left.signal }, lead).catch(() => undefined) : lead());
+  return () => (left.abort(), clearTimeout(timer), events?.close(), channel.close());
+}
