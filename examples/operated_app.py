@@ -1,4 +1,5 @@
-"""Operate an app: prune old answers, export metrics, and tell a load balancer when it is ready.
+"""Operate an app: prune old answers, export metrics and traces, and tell a load balancer that it is
+ready.
 
 uvicorn --app-dir examples operated_app:app
 """
@@ -14,7 +15,8 @@ from monostream_ai.opentelemetry import OpenTelemetryObserver
 
 DAY = 86400.0
 
-# The observer uses the global meter provider, which `opentelemetry-instrument` sets up.
+# The observer uses the global providers of meters and tracers, which `opentelemetry-instrument`
+# sets up.
 service = create_service(
     os.environ.get("DATABASE_URL", "sqlite:///answers.db"), observer=OpenTelemetryObserver()
 )

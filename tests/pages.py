@@ -3,8 +3,8 @@
 A comment just above a fence, `<!-- run: word -->`, says how to run a block that is not a program of
 its own: it `continues` the program before it, needs `postgres`, `openai`, `agents`, `gemini`
 or `anthropic`, is a
-`server` of chats, a `plain` server, or a `suite` of tests. Lines that start with `#>` are its
-output.
+`server` of chats, the chats without FastAPI (`asgi`) or an application that has them (`host`), a
+`plain` server, or a `suite` of tests. Lines that start with `#>` are its output.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
-PAGES: Final = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES: Final = [
+    ROOT / "README.md",
+    # tests/tutorial runs the steps of the tutorial, which build on each other.
+    *(page for page in sorted(ROOT.glob("docs/**/*.md")) if page.parent.name != "tutorial"),
+]
 FENCED: Final = re.compile(
     r"^(?:<!-- run: (\w+) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL
 )

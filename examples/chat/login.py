@@ -1,21 +1,20 @@
-"""The login check of the chat: a name and a password once, then a signed cookie.
+"""The login check of the chat: a signed cookie that holds the id of an account.
 
-The cookie holds the account id and its expiry in Unix seconds, signed with `secret`. Scripts cannot
-read it, and browsers never send it with a POST from another site (`SameSite=Lax`).
-`Sec-Fetch-Site` also distinguishes sites that share a domain. And it protects routes that need no
-cookie: a foreign page must not sign its visitor in as another user.
+Starlette's sessions sign the cookie, with its date. Scripts cannot read it, and browsers never send
+it with a POST from another site (`SameSite=Lax`). `Sec-Fetch-Site` also distinguishes sites that
+share a domain. And it protects routes that need no cookie: a foreign page must not sign its visitor
+in as another user.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import time
 from typing import Final
 
-from fastapi import HTTPException, Request, Response
+from fastapi import HTTPException, Request
+from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
 
-from accounts import Accounts
+from accounts import Account, Accounts
 
 COOKIE: Final = "chat_session"
 LIFETIME: Final = 30 * 24 * 3600
@@ -24,50 +23,45 @@ valid until it expires.
 """
 
 
+def sessions(secret: str, *, https_only: bool) -> Middleware:
+    """Return the middleware that reads and signs the cookies of an app."""
+    if len(secret) < 32:
+        raise ValueError(
+            "the secret is too short, so somebody could guess it and sign in as any user: "
+            "use 32 random characters or more"
+        )
+    return Middleware(
+        SessionMiddleware,
+        secret_key=secret,
+        session_cookie=COOKIE,
+        max_age=LIFETIME,
+        same_site="lax",
+        https_only=https_only,
+    )
+
+
 def from_this_site(request: Request) -> None:
     if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         raise HTTPException(403, "Requests from other sites are not allowed.")
 
 
 class Login:
-    def __init__(self, accounts: Accounts, secret: str) -> None:
-        if len(secret) < 32:
-            raise ValueError(
-                "the secret is too short, so somebody could guess it and sign in as any user: "
-                "use 32 random characters or more"
-            )
+    def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
-        self._secret = secret.encode()
 
-    async def user(self, request: Request) -> str | None:
-        """Return the account id of a request, or None without a valid cookie and account."""
-        account_id, _, rest = request.cookies.get(COOKIE, "").partition(".")
-        expires, _, signature = rest.partition(".")
-        if not hmac.compare_digest(
-            signature.encode(), self._sign(f"{account_id}.{expires}").encode()
-        ):
-            return None
-        return (
-            account_id
-            if int(expires) > time.time() and await self._accounts.exists(account_id)
-            else None
-        )
+    async def account(self, request: Request) -> Account | None:
+        """Return the account of a request, or None without a valid cookie and account."""
+        account_id = request.session.get("account")
+        return None if account_id is None else await self._accounts.find(account_id)
 
     async def authorize(self, request: Request) -> str:
-        """Return the user; the dependency of every route that shows or changes a chat."""
+        """Return the account id; the dependency of every route that shows or changes a chat."""
         from_this_site(request)
-        user = await self.user(request)
-        if user is None:
+        account = await self.account(request)
+        if account is None:
             raise HTTPException(401, "Please sign in first.")
-        return user
+        return account.account_id
 
-    def remember(self, request: Request, response: Response, account_id: str) -> None:
-        session = f"{account_id}.{int(time.time()) + LIFETIME}"
-        secure = request.url.scheme == "https"
-        value = f"{session}.{self._sign(session)}"
-        response.set_cookie(
-            COOKIE, value, max_age=LIFETIME, httponly=True, samesite="lax", secure=secure
-        )
 
-    def _sign(self, session: str) -> str:
-        return hmac.new(self._secret, session.encode(), hashlib.sha256).hexdigest()
+def remember(request: Request, account_id: str) -> None:
+    request.session["account"] = account_id

@@ -7,6 +7,7 @@ goes on with it, as those do that continue a last message of the assistant.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 
-from offline_answers import Answer, answer_to
+from offline_answers import TEXTS, Answer, answer_to
 
 TOKEN = re.compile(r"\s*\S{1,6}|\s+")
 
@@ -87,9 +88,21 @@ def script(messages: Sequence[BaseMessage]) -> Iterator[AIMessageChunk]:
     if answer.tool and not results:
         yield from _call(answer, begun, call_id=f"call_{len(messages)}")
         return
+    if results and results[-1].status == "error":
+        answer = Answer("declined")
+        results.clear()
     text = answer.text(json.loads(results[-1].text) if results else {}).removeprefix(begun)
+    if answer.picture and not begun:
+        yield AIMessageChunk(content=[picture(answer.picture)])
     yield from (AIMessageChunk(content=token) for token in TOKEN.findall(text))
+    if answer.fails:
+        raise RuntimeError("the offline model was asked to fail")
     yield _last("stop", len(TOKEN.findall(text)))
+
+
+def picture(name: str) -> dict[str, Any]:
+    data = base64.b64encode((TEXTS / name).read_bytes()).decode()
+    return {"type": "image", "mime_type": "image/svg+xml", "base64": data}
 
 
 def _call(answer: Answer, begun: str, call_id: str) -> Iterator[AIMessageChunk]:

@@ -17,11 +17,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.background import BackgroundTask
 
 import accounts
-import history
-from agent import create_model, run_agent
-from login import Login
+from agent import create_model, run_agent, run_approved
+from login import Login, sessions
 from monostream_ai import UnknownStream, create_service
-from monostream_ai.fastapi import ChatTurn, chat_stream_id, create_chat_router
+from monostream_ai.fastapi import ChatHistory, ChatTurn, chat_stream_id, create_chat_router
 from monostream_ai.langchain import StreamCallbackHandler, to_langchain_messages
 from offline_model import OfflineChatModel
 from sign_in import Pages, create_sign_in_router
@@ -31,9 +30,9 @@ DEMO = os.environ.get("MONOSTREAM_DEMO") == "1"
 
 service = create_service(DATABASE_URL)
 engine = create_async_engine(DATABASE_URL)
-conversations = history.History(engine, service)
+history = ChatHistory(service)
 users = accounts.Accounts(engine)
-login = Login(users, secret=os.environ["CHAT_SECRET"])
+login = Login(users)
 model = create_model()
 # The offline model goes on in mid-sentence after a beginning of its answer; OpenAI's begin anew.
 GOES_ON = isinstance(model, OfflineChatModel)
@@ -42,14 +41,23 @@ User = Annotated[str, Depends(login.authorize)]
 
 
 async def reply(turn: ChatTurn) -> None:
-    await conversations.ask(turn)
-    conversation = await conversations.messages(turn.stream_id)
+    conversation = await history.ask(turn)
     # The page shows which process writes, and the crash button kills that one.
     await turn.pub.write({"type": "message-metadata", "messageMetadata": {"pid": os.getpid()}})
-    if turn.written:
-        conversation.append(turn.written.message)
-    callback = StreamCallbackHandler(turn.pub, send_start=False, goes_on=True)
-    await run_agent(model, to_langchain_messages(conversation), callback)
+    asked = turn.messages[-1]
+    # The user has decided on a call, and the answer goes on.
+    continued = asked if asked["role"] == "assistant" else None
+    callback = StreamCallbackHandler(turn.pub, send_start=False, continued=continued, goes_on=True)
+    begun = turn.written.message if turn.written else continued
+    if begun:
+        await run_approved(begun, callback)
+        conversation = [*(each for each in conversation if each["id"] != begun["id"]), begun]
+
+    async def ask_user(call_id: str) -> None:
+        request = {"type": "tool-approval-request", "approvalId": f"may-{call_id}"}
+        await turn.pub.write({**request, "toolCallId": call_id})
+
+    await run_agent(model, to_langchain_messages(conversation), callback, ask_user)
 
 
 @asynccontextmanager
@@ -57,9 +65,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with service:
         async with engine.begin() as connection:
             if engine.dialect.name == "postgresql":
-                # If two processes start at once, one creates the tables and the other waits for it.
+                # If two processes start at once, one creates the table and the other waits for it.
                 await connection.execute(select(func.pg_advisory_xact_lock(1)))
-            await connection.run_sync(history.metadata.create_all)
             await connection.run_sync(accounts.metadata.create_all)
         yield
     await engine.dispose()
@@ -69,27 +76,44 @@ chat = create_chat_router(
     service,
     reply,
     authorize=login.authorize,
-    on_finish=conversations.finish,
+    on_finish=history.finish,
     on_lost="continue" if GOES_ON else "retry",
+    on_busy="queue",
     # Visitors press the crash button more than once.
     max_attempts=20,
     sweep_interval=2.0,
 )
-app = FastAPI(lifespan=lifespan)
+# Browsers treat localhost as HTTPS, except Safari; the demo is for all of them.
+signed_cookies = sessions(os.environ["CHAT_SECRET"], https_only=not DEMO)
+app = FastAPI(lifespan=lifespan, middleware=[signed_cookies])
 app.include_router(chat, prefix="/api/chat")
 app.include_router(create_sign_in_router(login, users, guests=DEMO), prefix="/api")
 
 
 @app.get("/api/history/{chat_id:path}")
 async def messages(chat_id: str, user: User) -> dict[str, Any]:
-    return {"messages": await conversations.messages(chat_stream_id(chat_id, owner=user))}
+    return {"messages": await history.messages(chat_id, owner=user)}
+
+
+@app.delete("/api/history/{chat_id:path}", status_code=204)
+async def delete(chat_id: str, user: User) -> None:
+    if not await history.delete(chat_id, owner=user):
+        raise HTTPException(404)
+
+
+@app.get("/api/chats")
+async def chat_list(user: User) -> dict[str, Any]:
+    """Return the id and title of the latest chats. Which of them answer now, events tell."""
+    account = await users.find(user)
+    chats = await history.chats(user, limit=30)
+    latest = [{"id": each.chat_id, "title": each.title or "Chat"} for each in chats]
+    return {"chats": latest, "user": account and account.name}
 
 
 @app.get("/api/info")
 async def info(user: User) -> dict[str, Any]:
-    name = getattr(model, "model_name", "offline")
     return {
-        "model": name,
+        "model": getattr(model, "model_name", "demo model"),
         "backend": DATABASE_URL.partition(":")[0].partition("+")[0],
         "pid": os.getpid(),
         "demo": DEMO,
@@ -126,4 +150,4 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-app.mount("/", Pages(Path(__file__).parent / "static", login, guests=DEMO))
+app.mount("/", Pages(Path(__file__).parent / "static", login, users, guests=DEMO))

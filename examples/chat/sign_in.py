@@ -1,11 +1,9 @@
-"""Signing in and out: the routes, and the form that replaces pages for anonymous visitors."""
+"""Signing in and out: the routes, and the form that replaces pages for unknown visitors."""
 
 from __future__ import annotations
 
-import secrets
 from os import PathLike
 from pathlib import Path
-from string import Template
 from typing import Final
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
@@ -15,9 +13,9 @@ from pydantic import BaseModel, Field
 from starlette.types import Scope
 
 from accounts import Accounts
-from login import COOKIE, Login, from_this_site
+from login import Login, from_this_site, remember
 
-FORM: Final = Template((Path(__file__).parent / "sign_in.html").read_text())
+FORM: Final = (Path(__file__).parent / "sign_in.html").read_text()
 
 
 class Credentials(BaseModel):
@@ -29,58 +27,65 @@ def create_sign_in_router(login: Login, accounts: Accounts, *, guests: bool) -> 
     """Return the routes that set and delete the cookie.
 
     Args:
-        guests: Let visitors continue as guests, with a new account for each.
+        guests: Let visitors chat without signing in, with a new account for each.
     """
     router = APIRouter(dependencies=[Depends(from_this_site)])
 
     @router.post("/sign-in", status_code=204)
-    async def sign_in(credentials: Credentials, request: Request, response: Response) -> None:
+    async def sign_in(credentials: Credentials, request: Request) -> None:
         account_id = await accounts.check(credentials.name, credentials.password)
         if account_id is None:
             raise HTTPException(401, "The name or the password is wrong.")
-        login.remember(request, response, account_id)
+        remember(request, account_id)
 
     @router.post("/sign-up", status_code=204)
-    async def sign_up(credentials: Credentials, request: Request, response: Response) -> None:
-        account_id = await accounts.create(credentials.name, credentials.password)
+    async def sign_up(credentials: Credentials, request: Request) -> None:
+        before = await login.account(request)
+        guest = before.account_id if before and before.name is None else None
+        account_id = await accounts.create(credentials.name, credentials.password, guest)
         if account_id is None:
             raise HTTPException(409, "This name is taken.")
-        login.remember(request, response, account_id)
+        remember(request, account_id)
 
     @router.post("/guest", status_code=204)
-    async def guest(request: Request, response: Response) -> None:
+    async def guest(request: Request) -> None:
         if not guests:
             raise HTTPException(404)
-        await sign_up(
-            Credentials(name=f"guest {secrets.token_hex(4)}", password=secrets.token_hex()),
-            request,
-            response,
-        )
+        remember(request, await accounts.create_guest())
 
     @router.post("/sign-out", status_code=204)
-    async def sign_out(response: Response) -> None:
-        response.delete_cookie(COOKIE)
+    async def sign_out(request: Request) -> None:
+        request.session.clear()
 
     return router
 
 
 class Pages(StaticFiles):
-    """Serves files to everybody and pages to signed-in users.
+    """Serves files to everybody and pages to users.
 
-    Others get the sign-in form at the same URL.
+    Other visitors become guests, or get the sign-in form at the same URL. The form is also the page
+    `sign-in`.
     """
 
-    def __init__(self, directory: PathLike[str], login: Login, *, guests: bool) -> None:
+    def __init__(
+        self, directory: PathLike[str], login: Login, accounts: Accounts, *, guests: bool
+    ) -> None:
         super().__init__(directory=directory, html=True)
         self._login = login
-        self._form = FORM.substitute(guests="" if guests else "hidden")
+        self._accounts = accounts
+        self._guests = guests
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         if Path(path).suffix not in ("", ".html"):
             return await super().get_response(path, scope)
-        if await self._login.user(Request(scope)) is None:
-            response: Response = HTMLResponse(self._form)
+        request = Request(scope)
+        account = await self._login.account(request)
+        account_id = None if account is None else account.account_id
+        if path == "sign-in" or (account_id is None and not self._guests):
+            response: Response = HTMLResponse(FORM)
         else:
+            # Each visit renews the cookie, so that guests keep their chats.
+            remember(request, account_id or await self._accounts.create_guest())
             response = await super().get_response(path, scope)
         # The same URL has two contents, so a browser must not cache either of them.
         response.headers["cache-control"] = "no-store"

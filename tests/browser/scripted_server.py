@@ -20,9 +20,8 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from monostream_ai import DurableStreamService, UnknownStream, create_service
-from monostream_ai.fastapi import ChatTurn, create_chat_router
-from monostream_ai.ui_messages import UIMessage, reduce_chunks
+from monostream_ai import DurableStreamService, create_service
+from monostream_ai.fastapi import ChatHistory, ChatTurn, create_chat_router
 
 STATIC = Path(__file__).parents[2] / "examples" / "chat" / "static"
 WORDS_PER_CHUNK = 5
@@ -145,32 +144,26 @@ class Server(uvicorn.Server):
         yield
 
 
-async def history_of(service: DurableStreamService[Any], chat_id: str) -> list[UIMessage]:
-    """Return a conversation from its stored turns. While a turn runs, it ends with the question."""
-    messages: list[UIMessage] = []
-    stream_id = f"chat:{chat_id}"
-    try:
-        latest = await service.status(stream_id)
-    except UnknownStream:
-        return messages
-    for version in range(latest.version + 1):
-        turn = await service.status(stream_id, version)
-        asked = (await service.request(stream_id, version))["messages"]
-        messages = list(asked)
-        if turn.state == "closed":
-            messages.append(reduce_chunks(await service.chunks(stream_id, version), finished=True))
-    return messages
-
-
 def create_app(service: DurableStreamService[Any], network: Network) -> FastAPI:
     app = FastAPI()
-    reply = ScriptedReply()
+    reply, history = ScriptedReply(), ChatHistory(service)
+
+    async def remembering(turn: ChatTurn) -> None:
+        await history.ask(turn)
+        await reply(turn)
+
     app.add_middleware(NetworkMiddleware, network=network)
-    app.include_router(create_chat_router(service, reply), prefix="/api/chat")
+    router = create_chat_router(service, remembering, on_finish=history.finish, on_busy="queue")
+    app.include_router(router, prefix="/api/chat")
 
     @app.get("/api/history/{chat_id:path}")
-    async def history(chat_id: str) -> dict[str, Any]:
-        return {"messages": await history_of(service, chat_id)}
+    async def messages(chat_id: str) -> dict[str, Any]:
+        return {"messages": await history.messages(chat_id)}
+
+    @app.get("/api/chats")
+    async def chats() -> dict[str, Any]:
+        latest = await history.chats()
+        return {"chats": [{"id": chat.chat_id, "title": chat.title} for chat in latest]}
 
     @app.get("/api/info")
     async def info() -> dict[str, Any]:

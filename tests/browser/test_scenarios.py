@@ -65,6 +65,15 @@ async def test_a_page_in_strict_mode_joins_a_running_answer_once(
     assert scripted.requests("GET") == [204, 200]
 
 
+async def test_an_answer_that_began_in_another_tab_is_shown_and_marked_without_a_reload(
+    act: Play, scripted: Scripted
+) -> None:
+    result = await act("beganElsewhere")
+
+    await assert_shows(result["ended"], scripted, 40)
+    assert result["other"] == result["ended"]
+
+
 @on_each_page
 async def test_two_reloads_lose_and_repeat_nothing(
     act: Play, scripted: Scripted, page: str
@@ -226,12 +235,58 @@ async def test_a_failed_answer_is_kept_and_not_asked_for_again(
     assert (result["ended"]["alert"], scripted.requests("GET")) == (None, [204])
 
 
+async def test_questions_asked_in_two_tabs_at_once_are_answered_one_after_another(
+    act: Play, scripted: Scripted
+) -> None:
+    result = await act("askTogether")
+
+    for tab in ("ended", "other"):
+        assert result[tab]["questions"] == ["20 | 20", "30"]
+        assert [answer.strip() for answer in result[tab]["answers"]] == [numbered(40), numbered(30)]
+    assert scripted.requests("POST") == [200, 200]
+
+
+async def test_a_question_that_is_not_taken_is_called_unanswered(act: Play) -> None:
+    assert "No more today." in (await act("notTaken"))["alert"]
+
+
+async def test_an_answer_that_has_ended_is_not_called_running(
+    act: Play, scripted: Scripted
+) -> None:
+    result = await act("justEnded")
+
+    assert scripted.requests("GET") == [204, 200]
+    assert not [said for said in result["said"] if "running" in said or "not" in said]
+
+
+async def test_questions_typed_during_an_answer_wait_on_the_server(
+    act: Play, scripted: Scripted
+) -> None:
+    result = await act("queued")
+
+    assert (result["draft"], result["waiting"]) == ("10", ["5", "15"])
+    for tab in ("ended", "other"):
+        assert result[tab]["questions"] == ["20 | 20", "5", "15"]
+        assert [answer.strip() for answer in result[tab]["answers"]] == [
+            numbered(words) for words in (40, 5, 15)
+        ]
+    assert scripted.requests("POST") == [200, 202, 202, 202]
+
+
+async def test_a_question_follows_a_failed_answer(act: Play, scripted: Scripted) -> None:
+    result = await act("queuedBehindAnError")
+
+    assert result["ended"]["questions"] == ["20 | !", "5"]
+    assert [answer.strip() for answer in result["ended"]["answers"]] == [numbered(20), numbered(5)]
+    assert scripted.requests("POST") == [200, 202]
+
+
 async def test_everything_works_with_the_keyboard(act: Play, scripted: Scripted) -> None:
     result = await act("keyboard")
 
     assert [answer.strip() for answer in result["ended"]["answers"]] == [numbered(20)]
     await assert_shows(result["again"], scripted, 40)
-    assert {"New chat", "Copy the answer", "Answer again", "Message", "What happened"} <= {
+    assert {"New chat", "Copy the answer", "Answer again", "Message", "Details"} <= {
         *result["reached"]
     }
 

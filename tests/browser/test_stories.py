@@ -66,6 +66,7 @@ async def test_a_question_is_answered(play: Play, demo: Demo) -> None:
         1,
         "finish",
     )
+    assert f"```python\n{result['code']}\n```" in turn.text
 
 
 @slowly
@@ -168,6 +169,64 @@ async def test_an_answer_can_be_asked_for_again(play: Play, demo: Demo) -> None:
     assert result["other"] == result["ended"]
     assert (result["ended"]["answers"], turn.version) == (1, result["first"]["version"] + 1)
     assert result["ended"]["copied"] == result["first"]["copied"]
+
+
+@slowly
+async def test_the_list_leads_back_to_a_chat_that_answers(play: Play, demo: Demo) -> None:
+    result = await play("chatList")
+
+    assert_holds(result["ended"], await demo.turn())
+    assert result["open"] == result["ended"]["questions"]
+
+
+@slowly
+@pytest.mark.parametrize(
+    ("choice", "state"), [("Allow", "output-available"), ("Decline", "approval-responded")]
+)
+async def test_a_call_waits_for_the_user_in_each_tab(
+    play: Play, demo: Demo, choice: str, state: str
+) -> None:
+    result = await play("approval", choice=choice)
+    turn = await demo.turn()
+
+    assert result["other"] == result["ended"]
+    assert (result["ended"]["tools"], turn.version, ending(turn)) == ([state], 1, "finish")
+
+
+@slowly
+async def test_answers_show_progress_pictures_forms_and_errors(play: Play) -> None:
+    result = await play("parts")
+
+    assert result["picture"] > 0
+    assert result["questions"][3] == "Guests: 3, Time: 18:30, Name: Ann"
+    assert (result["closed"], result["overflow"]) == (True, 0)
+    red, green, _ = map(int, re.findall(r"\d+", result["dot"])[:3])
+    assert red > 2 * green
+
+
+async def test_a_question_can_be_asked_in_other_words(play: Play, demo: Demo) -> None:
+    result = await play("edit")
+
+    assert_holds(result["ended"], await demo.turn())
+    assert result["other"] == result["ended"]
+    assert (result["kept"], result["ended"]["answers"], result["overflow"]) == ("Hello!", 1, 0)
+    assert result["ended"]["questions"] == [
+        "How can a streamed answer survive a crash of its server?"
+    ]
+
+
+async def test_a_chat_is_deleted_by_keyboard_alone(play: Play) -> None:
+    result = await play("deleteByKeyboard")
+
+    assert result["outlines"] == ["solid", "solid"]
+    assert (result["kept"], result["left"], result["focus"]) == (1, "idle", "composer")
+
+
+async def test_a_guest_who_signs_up_keeps_the_chat(play: Play, demo: Demo) -> None:
+    result = await play("signUp")
+
+    assert_holds(result["ended"], await demo.turn())
+    assert (result["ended"], result["left"]) == (result["before"], 0)
 
 
 async def test_the_page_fits_a_phone_and_turns_dark(play: Play, demo: Demo) -> None:

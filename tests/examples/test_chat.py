@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
+from base64 import b64decode
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,98 @@ async def test_while_an_answer_runs_the_history_ends_with_the_question(
     assert answer["metadata"]["stopped"] is True
 
 
+async def test_the_list_of_chats_has_their_first_questions(
+    start_demo: StartDemo,
+) -> None:
+    client = await start_demo(tokens_per_second=100)
+    await client.post(question(id="u1", text="Hello!") | {"id": "c0"})
+
+    async with client.ask(question(id="u2", text="a story, please")) as stream:
+        # The reply has begun, and stored the question.
+        while (await stream.chunk())["type"] == "start":
+            pass
+        listed = (await client.http.get("/api/chats")).json()
+        await client.stop()
+        await stream.rest()
+
+    assert listed == {
+        "user": None,
+        "chats": [
+            {"id": "c1", "title": "a story, please"},
+            {"id": "c0", "title": "Hello!"},
+        ],
+    }
+    await client.http.post("/api/guest")
+    assert (await client.http.get("/api/chats")).json() == {"user": None, "chats": []}
+
+
+async def test_a_chat_is_deleted_by_its_owner_only(start_demo: StartDemo) -> None:
+    client = await start_demo(tokens_per_second=1000)
+    await client.post(question(text="Hello!"))
+    owner = client.http.cookies[COOKIE]
+
+    await client.http.post("/api/guest")
+    by_another = await client.http.delete("/api/history/c1")
+    client.http.cookies.clear()
+    client.http.cookies[COOKIE] = owner
+    kept = await messages(client)
+    by_the_owner = await client.http.delete("/api/history/c1")
+
+    assert (by_another.status_code, len(kept), by_the_owner.status_code) == (404, 2, 204)
+    assert (await messages(client), (await client.status())["state"]) == ([], "idle")
+
+
+@pytest.mark.parametrize(
+    ("approved", "state", "text"),
+    [
+        pytest.param(True, "output-available", "Done: `old.txt` is gone.", id="approved"),
+        pytest.param(False, "approval-responded", "All right, I have not touched", id="declined"),
+    ],
+)
+async def test_a_call_runs_only_once_the_user_has_approved_it(
+    start_demo: StartDemo, tmp_path: Path, approved: bool, state: str, text: str
+) -> None:
+    client = await start_demo(tokens_per_second=1000)
+    asked = question(text="Delete the file old.txt.")
+    await client.post(asked)
+    answer = (await messages(client))[-1]
+    [call] = calls_in(answer)
+    assert (call["state"], call["input"]) == ("approval-requested", {"path": "old.txt"})
+
+    call["state"] = "approval-responded"
+    call["approval"]["approved"] = approved
+    going_on = asked | {"messages": [*asked["messages"], answer]}
+    body = (await client.post(going_on)).text
+    async with asyncio.timeout(30.0):
+        while not handed_over(tmp_path / "chat.db", version=1):
+            await asyncio.sleep(0.05)
+    _, whole = await messages(client)
+
+    assert types_in(body)[-1] == "finish"
+    [call] = calls_in(whole)
+    assert (call["state"], whole["id"]) == (state, answer["id"])
+    assert whole["parts"][: len(answer["parts"]) - 1] == answer["parts"][:-1]
+    assert whole["parts"][-1]["text"].startswith(text)
+
+
+def calls_in(message: dict[str, Any]) -> list[dict[str, Any]]:
+    return [part for part in message["parts"] if part["type"] == "dynamic-tool"]
+
+
+async def test_answers_show_pictures_forms_and_errors(start_demo: StartDemo) -> None:
+    client = await start_demo(tokens_per_second=1000)
+
+    picture = (await client.post(question(text="Draw a picture.", id="u1"))).text
+    form = (await client.post(question(text="Reserve a table.", id="u2"))).text
+    failed = (await client.post(question(text="Fail, please.", id="u3"))).text
+
+    [file] = [chunk for chunk in chunks_in(picture) if chunk["type"] == "file"]
+    assert file["url"].startswith("data:image/svg+xml;base64,")
+    [data] = [chunk for chunk in chunks_in(form) if chunk["type"] == "data-form"]
+    assert data["data"]["submit"] == "Book it"
+    assert "error" in types_in(failed)
+
+
 async def test_every_route_asks_for_a_login(start_demo: StartDemo) -> None:
     client = await start_demo(tokens_per_second=1000)
     await client.post(question())
@@ -108,7 +202,7 @@ async def test_every_route_asks_for_a_login(start_demo: StartDemo) -> None:
         await client.http.get("/api/info", headers={"cookie": f"{COOKIE}={cookie}"})
     ).status_code == 200
     assert (
-        await client.http.get("/api/info", headers={"cookie": f"{COOKIE}={cookie[:-1]}x"})
+        await client.http.get("/api/info", headers={"cookie": f"{COOKIE}=x{cookie}"})
     ).status_code == 401
 
 
@@ -134,7 +228,7 @@ async def test_a_message_whose_process_crashed_before_on_finish_is_kept(
     start_demo: StartDemo, tmp_path: Path
 ) -> None:
     client = await start_demo(tokens_per_second=1000)
-    owner = client.http.cookies[COOKIE].partition(".")[0]
+    owner = json.loads(b64decode(client.http.cookies[COOKIE].partition(".")[0]))["account"]
     stream_id = chat_stream_id("c1", owner=owner)
 
     async with create_service(f"sqlite+aiosqlite:///{tmp_path / 'chat.db'}") as service:
@@ -148,18 +242,19 @@ async def test_a_message_whose_process_crashed_before_on_finish_is_kept(
             )
         # A sweep of the demo finds it. Without the stream, only what `on_finish` stored remains.
         async with asyncio.timeout(30.0):
-            while not handed_over(tmp_path / "chat.db"):
+            while not handed_over(tmp_path / "chat.db", version=0):
                 await asyncio.sleep(0.05)
         await service.delete(stream_id)
 
     assert [message["id"] for message in await messages(client)] == ["u1", "a0"]
 
 
-def handed_over(database: Path) -> bool:
+def handed_over(database: Path, version: int) -> bool:
+    """Return whether `on_finish` has got the answer of this version."""
     with closing(sqlite3.connect(database)) as connection:
         return connection.execute(
-            "SELECT count(*) FROM chat_history WHERE message_id = 'a0'"
-        ).fetchone() == (1,)
+            "SELECT attendant FROM stream_version WHERE version = ?", (version,)
+        ).fetchone() == (None,)
 
 
 async def test_an_answer_asked_for_again_replaces_the_first_in_every_tab(

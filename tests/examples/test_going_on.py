@@ -7,7 +7,7 @@ from typing import Final
 
 from agent import run_agent
 from monostream_ai import create_service
-from monostream_ai.fastapi.written import Written
+from monostream_ai.chats.turns.written import Written
 from monostream_ai.langchain import StreamCallbackHandler, to_langchain_messages
 from monostream_ai.ui_messages import Chunk, MessageReducer, UIMessage
 from offline_model import OfflineChatModel
@@ -35,8 +35,12 @@ async def answer(written: list[Chunk] | None = None) -> list[Chunk]:
                 conversation.append(begun.message)
             handler = StreamCallbackHandler(pub, send_start=False, goes_on=True)
             model = OfflineChatModel(tokens_per_second=0)
-            await run_agent(model, to_langchain_messages(conversation), handler)
+            await run_agent(model, to_langchain_messages(conversation), handler, ask_user)
         return await service.chunks("chat")
+
+
+async def ask_user(call_id: str) -> None:
+    raise AssertionError(call_id)
 
 
 def texts_shown(chunks: list[Chunk], after: int) -> list[str]:

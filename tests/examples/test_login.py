@@ -4,9 +4,9 @@ No `from __future__ import annotations` here: FastAPI could not resolve annotati
 function's variables.
 """
 
-import hashlib
-import hmac
+import json
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
@@ -14,14 +14,16 @@ from typing import Annotated
 import httpx
 import pytest
 from fastapi import Depends, FastAPI
+from itsdangerous import TimestampSigner
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from accounts import Accounts, metadata
-from login import COOKIE, LIFETIME, Login
+from login import COOKIE, LIFETIME, Login, sessions
 from sign_in import Pages, create_sign_in_router
 
 SECRET = "a secret of thirty-two characters"
 ANN = {"name": "ann", "password": "correct horse"}
+with_guests = pytest.mark.parametrize("app", ["guests"], indirect=True)
 
 
 @pytest.fixture
@@ -33,19 +35,20 @@ async def accounts(tmp_path: Path) -> AsyncIterator[Accounts]:
     await engine.dispose()
 
 
-@pytest.fixture
-def app(accounts: Accounts, tmp_path: Path) -> FastAPI:
-    login = Login(accounts, SECRET)
+@pytest.fixture(params=["members"])
+def app(accounts: Accounts, tmp_path: Path, request: pytest.FixtureRequest) -> FastAPI:
+    """For members only, unless the test asks for guests or TLS."""
+    login, guests = Login(accounts), request.param == "guests"
     (tmp_path / "static").mkdir()
     (tmp_path / "static" / "index.html").write_text("the chat")
-    app = FastAPI()
-    app.include_router(create_sign_in_router(login, accounts, guests=False))
+    app = FastAPI(middleware=[sessions(SECRET, https_only=request.param == "tls")])
+    app.include_router(create_sign_in_router(login, accounts, guests=guests))
 
     @app.get("/me")
     async def me(user: Annotated[str, Depends(login.authorize)]) -> str:
         return user
 
-    app.mount("/", Pages(tmp_path / "static", login, guests=False))
+    app.mount("/", Pages(tmp_path / "static", login, accounts, guests=guests))
     return app
 
 
@@ -57,8 +60,23 @@ async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield http
 
 
-def signed(session: str, secret: str = SECRET) -> str:
-    return f"{session}.{hmac.new(secret.encode(), session.encode(), hashlib.sha256).hexdigest()}"
+class Earlier(TimestampSigner):
+    """Signs as if `seconds` had passed since."""
+
+    def __init__(self, secret: str, seconds: int) -> None:
+        super().__init__(secret)
+        self._seconds = seconds
+
+    def get_timestamp(self) -> int:
+        return int(time.time()) - self._seconds
+
+
+def session(account_id: str) -> bytes:
+    return b64encode(json.dumps({"account": account_id}).encode())
+
+
+def signed(account_id: str, secret: str = SECRET, seconds: int = 0) -> str:
+    return Earlier(secret, seconds).sign(session(account_id)).decode()
 
 
 async def test_a_valid_cookie_admits_its_account(http: httpx.AsyncClient) -> None:
@@ -73,11 +91,11 @@ async def test_a_valid_cookie_admits_its_account(http: httpx.AsyncClient) -> Non
     assert (await http.get("/me")).json() == me
 
 
-async def test_the_cookie_is_secure_where_there_is_tls(app: FastAPI) -> None:
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url="https://chat"
-    ) as http:
-        assert "; Secure" in (await http.post("/sign-up", json=ANN)).headers["set-cookie"]
+@pytest.mark.parametrize("app", ["tls"], indirect=True)
+async def test_the_cookie_is_secure_where_there_is_tls(http: httpx.AsyncClient) -> None:
+    created = await http.post("/sign-up", json=ANN)
+
+    assert "; secure" in created.headers["set-cookie"].lower()
 
 
 @pytest.mark.parametrize(
@@ -113,40 +131,32 @@ async def test_an_account_has_no_password_in_the_table(accounts: Accounts, tmp_p
     assert b"correct horse" not in (tmp_path / "chat.db").read_bytes()
 
 
-@pytest.mark.parametrize(
-    "forge",
-    [
-        pytest.param(lambda me, then: "", id="empty"),
-        pytest.param(lambda me, then: f"{me}.{then}", id="unsigned"),
-        pytest.param(lambda me, then: f"{me}.{then}.", id="signed with nothing"),
-        pytest.param(
-            lambda me, then: signed(f"{me}.{then}", "another secret"),
-            id="signed with another secret",
-        ),
-        pytest.param(
-            lambda me, then: signed(f"x.{then}").replace("x.", f"{me}.", 1),
-            id="signed for another account",
-        ),
-        pytest.param(
-            lambda me, then: signed(f"{me}.1").replace(".1.", f".{then}.", 1),
-            id="signed for another time",
-        ),
-        pytest.param(lambda me, then: signed(f"{me}.{int(time.time()) - 1}"), id="expired"),
-        pytest.param(lambda me, then: signed(f"nobody.{then}"), id="of an account that is gone"),
-    ],
-)
-async def test_a_forged_cookie_is_refused(
-    http: httpx.AsyncClient, accounts: Accounts, forge: object
-) -> None:
-    assert callable(forge)
-    me, then = await accounts.create(**ANN), int(time.time()) + 60
-    assert (
-        await http.get("/me", headers={"cookie": f"{COOKIE}={signed(f'{me}.{then}')}"})
-    ).json() == me
+def forgeries(me: str) -> dict[str, str]:
+    value, rest = signed(me).split(".", 1)
+    return {
+        "empty": "",
+        "unsigned": session(me).decode(),
+        "signed with nothing": f"{value}..",
+        "signed with another secret": signed(me, "another secret"),
+        "signed for another account": f"{session(me).decode()}.{signed('x').split('.', 1)[1]}",
+        "signed with another date": f"{value}.{Earlier(SECRET, 60).sign(b'x').decode()[2:]}",
+        "changed": f"x{value}.{rest}",
+        "expired": signed(me, seconds=LIFETIME + 60),
+        "of an account that is gone": signed("nobody"),
+    }
 
-    refused = await http.get("/me", headers={"cookie": f"{COOKIE}={forge(me, then)}"})
 
-    assert refused.status_code == 401
+async def test_a_forged_cookie_is_refused(http: httpx.AsyncClient, accounts: Accounts) -> None:
+    me = await accounts.create(**ANN)
+    assert me is not None
+
+    async def status(cookie: str) -> int:
+        return (await http.get("/me", headers={"cookie": f"{COOKIE}={cookie}"})).status_code
+
+    assert await status(signed(me)) == 200
+    assert {name: await status(forged) for name, forged in forgeries(me).items()} == dict.fromkeys(
+        forgeries(me), 401
+    )
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
@@ -173,9 +183,53 @@ async def test_a_page_shows_the_form_until_its_visitor_is_signed_in(
 
 async def test_guests_are_admitted_only_where_they_are_allowed(http: httpx.AsyncClient) -> None:
     assert (await http.post("/guest")).status_code == 404
-    assert "<section hidden>" in (await http.get("/")).text
+    assert (await http.get("/me")).status_code == 401
 
 
-def test_a_short_secret_is_refused(accounts: Accounts) -> None:
+@with_guests
+async def test_a_visitor_is_a_guest_at_once_and_stays_the_same(http: httpx.AsyncClient) -> None:
+    first = await http.get("/?chat=c1")
+    me = (await http.get("/me")).json()
+    again = await http.get("/?chat=c1")
+
+    assert (first.text, (await http.get("/me")).json()) == ("the chat", me)
+    # Each visit starts the lifetime of the cookie anew.
+    assert f"max-age={LIFETIME}" in again.headers["set-cookie"].lower()
+
+
+@with_guests
+async def test_a_guest_who_signs_up_keeps_the_account(http: httpx.AsyncClient) -> None:
+    await http.get("/")
+    me = (await http.get("/me")).json()
+
+    assert "Create an account" in (await http.get("/sign-in")).text
+    assert (await http.post("/sign-up", json=ANN)).status_code == 204
+    await http.post("/sign-out")
+    await http.get("/")
+    assert (await http.get("/me")).json() != me
+    assert (await http.post("/sign-in", json=ANN)).status_code == 204
+    assert (await http.get("/me")).json() == me
+
+
+async def test_a_user_who_creates_another_account_leaves_the_first_as_it_is(
+    http: httpx.AsyncClient,
+) -> None:
+    await http.post("/sign-up", json=ANN)
+    me = (await http.get("/me")).json()
+    await http.post("/sign-up", json=ANN | {"name": "bob"})
+
+    assert (await http.get("/me")).json() != me
+    await http.post("/sign-in", json=ANN)
+    assert (await http.get("/me")).json() == me
+
+
+async def test_a_failed_sign_up_admits_nobody(http: httpx.AsyncClient, accounts: Accounts) -> None:
+    await accounts.create(**ANN)
+
+    assert (await http.post("/sign-up", json=ANN)).status_code == 409
+    assert (await http.get("/me")).status_code == 401
+
+
+def test_a_short_secret_is_refused() -> None:
     with pytest.raises(ValueError, match="32 random characters"):
-        Login(accounts, "")
+        sessions("", https_only=False)

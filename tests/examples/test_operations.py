@@ -57,7 +57,7 @@ async def test_the_service_and_alembic_make_the_same_tables(
     await execute(
         sql_backend,
         "DROP TABLE monostream_schema; DROP TABLE stream_chunk; DROP TABLE stream_version;"
-        "DROP TABLE stream_request",
+        "DROP TABLE stream_request; DROP TABLE monostream_message",
     )
     store = sql_backend.new_store()
     await store.setup()

@@ -3,6 +3,7 @@
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 import * as kills from "./kills.mjs";
+import * as phones from "./phones.mjs";
 import * as scenarios from "./scenarios.mjs";
 import * as stories from "./stories.mjs";
 import { Tab } from "./tab.mjs";
@@ -16,7 +17,6 @@ const tabs = [];
 /** The tools of a story: tabs of one browser profile, and a camera. */
 async function stage(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1180, height: 820 }, ...options });
-  await context.request.post(`${url}/api/guest`);
   await context.grantPermissions(["clipboard-read", "clipboard-write"]);
   const newTab = async (chat = "c1", prepare = async () => undefined) => {
     const page = await context.newPage();
@@ -40,7 +40,7 @@ function photograph(tab, name) {
 }
 
 try {
-  const result = await { ...stories, ...scenarios, ...kills }[story](stage, options);
+  const result = await { ...stories, ...scenarios, ...kills, ...phones }[story](stage, options);
   console.log(JSON.stringify({ ...result, errors }));
 } catch (error) {
   for (const [number, tab] of tabs.entries()) await photograph(tab, `failed ${story}, tab ${number + 1}`).catch(() => undefined);

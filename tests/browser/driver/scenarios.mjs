@@ -1,7 +1,7 @@
 // Scenarios for a page of the scripted server, one function each. test_scenarios.py checks the outcome.
 // A question is the script of its answer: "20 | 20" is 20 words, and 20 more after `go`.
 
-const STREAM = "**/api/chat/*/stream";
+const STREAM = /\/api\/chat\/[^/]+\/stream(\?|$)/;
 
 export async function noRun(stage) {
   const { newTab } = await stage();
@@ -26,6 +26,20 @@ export async function activeRun(stage) {
   return { ended: await first.rests(), other: await second.rests() };
 }
 
+/** An answer begins while a tab of the chat is idle, and one of another chat shows the list. */
+export async function beganElsewhere(stage) {
+  const { newTab } = await stage();
+  const [asking, idle, elsewhere] = [await newTab(), await newTab(), await newTab("c2")];
+  await ask(asking, "20 | 20");
+  await idle.words(20);
+  const mark = elsewhere.page.getByRole("navigation", { name: "Chats" }).getByRole("img", { name: "answering" });
+  await mark.waitFor();
+  await asking.go();
+  await idle.words(40);
+  await mark.waitFor({ state: "detached" });
+  return { ended: await asking.rests(), other: await idle.rests() };
+}
+
 export async function reloadTwice(stage) {
   const { newTab } = await stage();
   const tab = await newTab();
@@ -37,6 +51,43 @@ export async function reloadTwice(stage) {
     await tab.go();
   }
   await tab.words(60);
+  return { ended: await tab.rests() };
+}
+
+/** Three more questions are typed while an answer runs; another tab takes one back, and the page is loaded anew. */
+export async function queued(stage) {
+  const { newTab, shoot } = await stage({ viewport: { width: 360, height: 740 } });
+  const tab = await newTab();
+  await ask(tab, "20 | 20");
+  await tab.words(20);
+  for (const script of ["5", "10", "15"]) await ask(tab, script);
+  await tab.page.getByLabel("Take back: 15").waitFor();
+  const other = await newTab();
+  await other.page.getByLabel("Take back: 10").click();
+  await other.page.getByLabel("Take back: 10").waitFor({ state: "detached" });
+  const draft = await other.page.getByTestId("composer").inputValue();
+  await tab.page.getByLabel("Take back: 10").waitFor({ state: "detached" });
+  await shoot(tab, "phone light, questions wait");
+  await tab.reload();
+  await tab.words(20);
+  await tab.page.getByLabel("Take back: 15").waitFor();
+  const waiting = await tab.page.getByRole("region", { name: "Messages to be sent" }).getByRole("listitem").allInnerTexts();
+  await tab.go();
+  await tab.words(15);
+  await other.words(15);
+  return { ended: await tab.rests(), other: await other.rests(), waiting, draft };
+}
+
+/** A question waits while the answer before it fails. */
+export async function queuedBehindAnError(stage) {
+  const { newTab } = await stage();
+  const tab = await newTab();
+  await ask(tab, "20 | !");
+  await tab.words(20);
+  await ask(tab, "5");
+  await tab.page.getByLabel("Take back: 5").waitFor();
+  await tab.go();
+  await tab.words(5);
   return { ended: await tab.rests() };
 }
 
@@ -102,10 +153,59 @@ export async function refused(stage) {
   });
   await tab.cut("break");
   await tab.page.getByText("You may not read this chat.").waitFor();
-  await ask(tab, "another question, which is refused as the answer still runs");
-  await tab.page.getByText("This chat is still answering.").waitFor();
   await tab.go();
   return { requests };
+}
+
+/** Two tabs ask at the same time, before either knows of the other's question. */
+export async function askTogether(stage) {
+  const { newTab } = await stage();
+  const [first, second] = [await newTab(), await newTab()];
+  await resumed(second);
+  let learn;
+  const learns = new Promise((resolve) => (learn = resolve));
+  await second.page.route("**/api/chat/*/status", (route) => learns.then(() => route.continue()));
+  await ask(first, "20 | 20");
+  await first.words(20);
+  await ask(second, "30");
+  await first.page.getByLabel("Take back: 30").waitFor();
+  learn();
+  await first.go();
+  await second.words(30);
+  await first.words(30);
+  return { ended: await second.rests(), other: await first.rests() };
+}
+
+/** The server does not take the second question. */
+export async function notTaken(stage) {
+  const { newTab } = await stage();
+  const tab = await newTab();
+  await ask(tab, "20");
+  await tab.words(20);
+  await tab.rests();
+  await tab.page.route(/\/api\/chat(\?|$)/, (route) => route.fulfill({ status: 403, contentType: "text/plain", body: "No more today." }));
+  await ask(tab, "30");
+  await tab.rests("error");
+  await tab.says("The question was not answered.");
+  // Several statuses later it is still so.
+  await tab.page.waitForResponse((response) => response.url().endsWith("/status"));
+  await tab.page.waitForResponse((response) => response.url().endsWith("/status"));
+  await tab.says("The question was not answered.");
+  return { alert: (await tab.holds()).alert };
+}
+
+/** A page loaded just after the end of an answer gets it replayed. */
+export async function justEnded(stage) {
+  const { newTab } = await stage();
+  const tab = await newTab();
+  await ask(tab, "20");
+  await tab.words(20);
+  const ended = await tab.rests();
+  await tab.page.addInitScript(recordHeadlines);
+  await tab.reload();
+  await resumed(tab);
+  await tab.rests();
+  return { ended, said: await tab.page.evaluate(() => window.headlines) };
 }
 
 export async function doubleKill(stage) {
@@ -266,6 +366,7 @@ export async function errorChunk(stage) {
   await ask(tab, "20 !");
   const failed = await tab.rests("error");
   await shoot(tab, `${tab.path || "desktop "}light, failed`);
+  if (!tab.path) await tab.says("The answer ended with an error");
   // A page that wrongly resumed the failed answer would have done so by the end of the next one.
   await ask(tab, "40");
   await tab.words(40);
@@ -301,7 +402,7 @@ export async function keyboard(stage) {
   const ended = await tab.rests();
   const reached = [];
   // Focus moves in a ring: one round passes every control.
-  for (let times = 0; times < 12; times += 1) {
+  for (let times = 0; times < 20; times += 1) {
     await keyboard.press("Tab");
     reached.push(await tab.page.evaluate(() => document.activeElement.ariaLabel ?? document.activeElement.innerText));
   }
@@ -358,9 +459,18 @@ const recordStatuses = (page) =>
     new MutationObserver(look).observe(document, { subtree: true, childList: true, attributes: true });
   });
 
+function recordHeadlines() {
+  window.headlines = [];
+  const look = () => {
+    const text = document.querySelector(".headline")?.innerText;
+    if (text && text !== window.headlines.at(-1)) window.headlines.push(text);
+  };
+  new MutationObserver(look).observe(document, { subtree: true, childList: true, characterData: true });
+}
+
 /** Wait until a response to the page's resume has ended. */
 const resumed = (tab) =>
-  tab.page.waitForFunction(() => performance.getEntriesByType("resource").some((each) => each.name.endsWith("/stream")));
+  tab.page.waitForFunction(() => performance.getEntriesByType("resource").some((each) => new URL(each.name).pathname.endsWith("/stream")));
 
 /** Wait until the server has stored the end of the answer. */
 async function closed(tab) {
@@ -371,22 +481,26 @@ async function closed(tab) {
 const holdTimers = (page) =>
   page.addInitScript(() => {
     const { setTimeout, clearTimeout } = window;
-    let held;
+    const held = new Map();
+    let holding = false;
+    let last = 0;
     window.timers = {
-      hold: () => (held = new Map()),
+      hold: () => (holding = true),
       release: () => {
-        const due = held.values();
-        held = undefined;
-        for (const run of due) run();
+        holding = false;
+        // One that runs may clear another that is still held.
+        for (const [id, run] of held) {
+          held.delete(id);
+          run();
+        }
       },
     };
     window.setTimeout = (run, delay = 0, ...rest) => {
-      if (!held || delay < 100) return setTimeout(run, delay, ...rest);
-      const id = -1 - held.size;
-      held.set(id, () => run(...rest));
-      return id;
+      if (!holding || delay < 100) return setTimeout(run, delay, ...rest);
+      held.set((last -= 1), () => run(...rest));
+      return last;
     };
-    window.clearTimeout = (id) => (id < 0 ? held?.delete(id) : clearTimeout(id));
+    window.clearTimeout = (id) => (id < 0 ? held.delete(id) : clearTimeout(id));
   });
 
 function dieAfter(bytes) {

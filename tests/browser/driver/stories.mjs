@@ -14,7 +14,8 @@ export async function send(stage) {
   await shoot(tab, "desktop light, mid-answer");
   const ended = await tab.ended();
   await shoot(tab, "desktop light, answered");
-  return { ended };
+  await tab.answer.getByLabel("Copy the code").click();
+  return { ended, code: await tab.page.evaluate(() => navigator.clipboard.readText()) };
 }
 
 export async function reload(stage) {
@@ -62,7 +63,7 @@ export async function crashButton(stage) {
   await Promise.all(tabs.map((tab, number) => tab.shows(seen[number].length + MID_ANSWER)));
   await stages[0].shoot(tabs[0], "desktop light, another server took over");
   const [ended, other] = [await tabs[0].ended(), await tabs[1].ended()];
-  await tabs[0].page.getByRole("button", { name: "What happened" }).click();
+  await tabs[0].page.getByRole("button", { name: "Details" }).click();
   await stages[0].shoot(tabs[0], "desktop light, what happened");
   return { ended, other, seen, said: [await said], before, after: await footerPid(tabs[0]) };
 }
@@ -72,7 +73,7 @@ export async function crashWhileIdle(stage) {
   const tab = await newTab();
   const before = await tab.serverPid();
   await tab.page.getByTestId("crash").click();
-  await tab.page.locator(`[data-testid=status-process]:not([data-value="${before}"])`).waitFor();
+  await tab.page.locator(`[data-testid=status-process]:not([data-value="${before}"])`).waitFor({ state: "attached" });
   return { after: await tab.serverPid(), footer: await footerPid(tab), before };
 }
 
@@ -133,12 +134,150 @@ export async function askAgain(stage) {
   await tab.ask("Hello!");
   const first = await tab.ended();
   await tab.page.getByTestId("regenerate").click();
-  await tab.page.locator(`[data-testid=status-version]:not([data-value="${first.version}"])`).waitFor();
+  await tab.page.locator(`[data-testid=status-version]:not([data-value="${first.version}"])`).waitFor({ state: "attached" });
   const ended = await tab.ended();
   await tab.page.getByTestId("new-chat").click();
   await tab.page.getByTestId("message-user").waitFor({ state: "detached" });
   await tab.page.goBack();
   return { first, ended, other: await tab.ended() };
+}
+
+/** A visitor chats at once, and later takes the chat into an account. */
+export async function signUp(stage) {
+  const { newTab, shoot } = await stage(PHONE);
+  const tab = await newTab();
+  await tab.ask("Hello!");
+  const before = await tab.ended();
+  await tab.page.getByRole("button", { name: "Chats" }).click();
+  await shoot(tab, "phone light, chats");
+  await tab.page.getByRole("link", { name: "Sign in" }).click();
+  await tab.page.getByLabel("Name").fill("ann");
+  await tab.page.getByLabel("Password").fill("correct horse");
+  await shoot(tab, "phone light, signing up");
+  await tab.page.getByRole("button", { name: "Create an account" }).click();
+  await tab.app.waitFor();
+  const ended = await tab.ended();
+  await tab.page.getByRole("button", { name: "Chats" }).click();
+  await tab.page.getByTestId("sign-out").click();
+  await tab.page.getByText("Your chats will be listed here.").waitFor({ state: "attached" });
+  return { before, ended, left: await tab.page.getByTestId("message-user").count() };
+}
+
+/** Leave a chat that answers, and come back to it by the list. */
+export async function chatList(stage) {
+  const { newTab, shoot } = await stage();
+  const tab = await newTab();
+  await tab.ask(LONG);
+  await tab.shows(MID_ANSWER);
+  await tab.page.getByTestId("new-chat").click();
+  await tab.page.getByTestId("message-user").waitFor({ state: "detached" });
+  const list = tab.page.getByRole("navigation", { name: "Chats" });
+  await list.getByRole("link", { name: `${LONG} answering` }).waitFor();
+  await shoot(tab, "desktop light, another chat answers");
+  await list.getByRole("link").first().click();
+  const ended = await tab.ended();
+  await list.getByRole("link", { name: LONG, exact: true }).waitFor();
+  return { ended, open: await list.locator("[aria-current]").allInnerTexts() };
+}
+
+/** Ask in other words: think better of it once, then send. */
+export async function edit(stage) {
+  const { newTab, shoot } = await stage(PHONE);
+  const tab = await newTab();
+  await tab.ask("Hello!");
+  const first = await tab.ended();
+  await tab.page.getByLabel("Edit the question").click();
+  const box = tab.page.getByLabel("Question", { exact: true });
+  await box.fill("Nothing of that.");
+  await shoot(tab, "phone light, a question is edited");
+  await box.press("Escape");
+  const kept = await tab.page.getByTestId("message-user").innerText();
+  await tab.page.getByLabel("Edit the question").click();
+  await box.fill(EXPLAIN);
+  await box.press("Enter");
+  await tab.counts({ version: first.version + 1 });
+  const ended = await tab.ended();
+  await tab.reload();
+  return { kept, ended, other: await tab.ended(), overflow: await overflow(tab) };
+}
+
+/** By keyboard alone: ask, keep the chat after all, then delete it. */
+export async function deleteByKeyboard(stage) {
+  const { newTab, shoot } = await stage({ viewport: { width: 1280, height: 800 } });
+  const tab = await newTab();
+  const { keyboard } = tab.page;
+  await keyboard.type("Hello!");
+  await keyboard.press("Enter");
+  await tab.untilEnded();
+  const marked = () => tab.page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+  await tab.page.locator("main").focus();
+  await keyboard.press("Shift+Tab");
+  await keyboard.press("Tab");
+  const outlines = [await marked()];
+  await tab.page.getByRole("button", { name: "Delete: Hello!" }).focus();
+  outlines.push(await marked());
+  await shoot(tab, "desktop light, the keyboard on a chat");
+  await keyboard.press("Enter");
+  await tab.page.getByRole("dialog", { name: "Delete this chat?" }).waitFor();
+  await shoot(tab, "desktop light, before a chat is deleted");
+  await keyboard.press("Escape");
+  await tab.page.getByRole("dialog").waitFor({ state: "hidden" });
+  const kept = await tab.page.getByTestId("message-user").count();
+  // The focus is back on the button.
+  await keyboard.press("Enter");
+  await keyboard.press("Tab");
+  await keyboard.press("Enter");
+  await tab.page.getByTestId("message-user").waitFor({ state: "detached" });
+  await tab.page.getByText("Your chats will be listed here.").waitFor();
+  return { kept, outlines, left: (await tab.serverStatus()).state, focus: await tab.page.evaluate(() => document.activeElement.dataset.testid) };
+}
+
+/** Two tabs show a question of the answer; one of them is asked to decide. */
+export async function approval(stage, { choice }) {
+  const { newTab, shoot } = await stage();
+  const tab = await newTab();
+  await tab.ask("Delete the file old.txt.");
+  await tab.page.getByRole("button", { name: "Allow" }).waitFor();
+  const other = await newTab();
+  await other.page.getByRole("button", { name: "Allow" }).waitFor();
+  await other.says("The answer waits for your decision.");
+  await shoot(other, `desktop light, before ${choice}`);
+  await tab.page.getByRole("button", { name: choice }).click();
+  const last = tab.page.getByText(choice === "Allow" ? "Only the first decision counts." : "after a reload the card still says so.");
+  await last.waitFor();
+  const ended = await tab.ended();
+  await shoot(tab, `desktop light, after ${choice}`);
+  return { ended, other: await other.ended() };
+}
+
+/** An answer of each other kind: progress, a picture, a form that is filled in, an error. */
+export async function parts(stage) {
+  const { newTab, shoot } = await stage(PHONE);
+  const tab = await newTab();
+  await tab.page.getByRole("button", { name: "Search the archive" }).click();
+  await tab.page.getByText("Shelves read: 2 of 8").waitFor();
+  await shoot(tab, "phone light, a long tool");
+  await tab.untilEnded();
+  await tab.ask("Draw a picture of the lighthouse.");
+  await tab.untilEnded();
+  const picture = await tab.answer.getByRole("img").evaluate((image) => image.naturalWidth);
+  await shoot(tab, "phone light, a picture");
+  await tab.ask("Reserve a table for tonight.");
+  await tab.untilEnded();
+  await shoot(tab, "phone light, a form");
+  const form = tab.page.getByRole("form", { name: "A table for tonight" });
+  await form.getByLabel("Guests").selectOption("3");
+  await form.getByLabel("Name").fill("Ann");
+  await form.getByRole("button", { name: "Book it" }).click();
+  await tab.page.getByText("It is booked.").waitFor();
+  await tab.untilEnded();
+  const closed = await form.getByLabel("Name").isDisabled();
+  await tab.ask("Fail in mid-answer.");
+  await tab.page.getByRole("alert").waitFor();
+  await tab.says("The answer ended with an error.");
+  await shoot(tab, "phone light, an error");
+  const dot = await tab.page.locator(".headline").evaluate((line) => getComputedStyle(line, "::before").backgroundColor);
+  return { dot, picture, closed, questions: await tab.page.getByTestId("message-user").allInnerTexts(), overflow: await overflow(tab) };
 }
 
 /** The page in each color scheme and size, all answering at once. */

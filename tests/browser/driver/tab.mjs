@@ -57,10 +57,10 @@ export class Tab {
     await this.counts({ version, chunks });
   }
 
-  /** Wait until the footer counts this. */
+  /** Wait until the details count this. */
   async counts(facts) {
     for (const [name, value] of Object.entries(facts)) {
-      await this.page.locator(`[data-testid=status-${name}][data-value="${value}"]`).waitFor();
+      await this.page.locator(`[data-testid=status-${name}][data-value="${value}"]`).waitFor({ state: "attached" });
     }
   }
 
@@ -108,6 +108,9 @@ export class Tab {
       alert: (await alert.count()) ? await alert.innerText() : null,
     };
   }
+
+  /** Wait until the status line says this; a part of it is enough. */
+  says = (text) => this.page.locator(".headline").getByText(text).waitFor();
 
   /** Wait until the page is at rest; return what it shows. */
   async rests(status = "ready") {

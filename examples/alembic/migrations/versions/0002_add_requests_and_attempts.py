@@ -48,6 +48,7 @@ def upgrade() -> None:
         ),
     )
     op.add_column("stream_version", sa.Column("deleted_to", sa.BigInteger(), nullable=True))
+    op.add_column("stream_version", sa.Column("handovers", sa.Integer(), nullable=True))
     op.create_index(
         "stream_version_attended",
         "stream_version",
@@ -67,6 +68,7 @@ def downgrade() -> None:
         postgresql_where=sa.text("attendant IS NOT NULL"),
         sqlite_where=sa.text("attendant IS NOT NULL"),
     )
+    op.drop_column("stream_version", "handovers")
     op.drop_column("stream_version", "deleted_to")
     op.drop_column("stream_version", "abandoned_at")
     op.drop_column("stream_version", "attended_until")

@@ -1,14 +1,20 @@
 import { useEffect, useState } from "react";
 import { Chat } from "./Chat";
 import { type ChatMessage, fetchHistory } from "./api";
+import { Chats } from "./components/Chats";
 import { Header } from "./components/Header";
 import { useChatId } from "./useChatId";
 
 const TRY_AGAIN_AFTER = 1000;
 
 export function App() {
-  const { id, fresh, newChat } = useChatId();
-  return <OpenChat key={id} chatId={id} fresh={fresh} onNewChat={newChat} />;
+  const { id, fresh, newChat, openChat } = useChatId();
+  return (
+    <div className="app">
+      <Chats openId={id} onOpen={openChat} onNewChat={newChat} />
+      <OpenChat key={id} chatId={id} fresh={fresh} onNewChat={newChat} />
+    </div>
+  );
 }
 
 type Props = { chatId: string; fresh: boolean; onNewChat: () => void };

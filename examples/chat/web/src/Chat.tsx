@@ -5,6 +5,7 @@ import { EmptyState } from "./components/EmptyState";
 import { Header } from "./components/Header";
 import { ArrowDown } from "./components/icons";
 import { MessageList } from "./components/MessageList";
+import { Queue } from "./components/Queue";
 import { StatusBar } from "./components/StatusBar";
 import { messageText, useChatSession } from "./useChatSession";
 import { useServerInfo } from "./useServerInfo";
@@ -17,7 +18,8 @@ export function Chat({ chatId, initialMessages, onNewChat }: Props) {
   const { chat, busy, outage, reconnecting, stopping, stop } = session;
   const reach = session.reach === "connected" && reconnecting ? "reconnecting" : session.reach;
   const info = useServerInfo(reach === "connected", session.crashes, session.tell);
-  const { scroller, content, away, toBottom } = useStickToBottom();
+  const empty = chat.messages.length === 0 && !busy;
+  const { scroller, content, away, toBottom } = useStickToBottom(empty);
   const question = chat.messages.find((message) => message.role === "user");
   const writer = chat.messages.findLast((message) => message.role === "assistant")?.metadata?.pid;
 
@@ -27,8 +29,8 @@ export function Chat({ chatId, initialMessages, onNewChat }: Props) {
 
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
-      const closesLog = document.querySelector(":popover-open") !== null;
-      if (event.key === "Escape" && busy && !stopping && !closesLog) void stop();
+      const closesOther = document.querySelector(":popover-open, dialog[open]") !== null;
+      if (event.key === "Escape" && busy && !stopping && !closesOther) void stop();
     };
     window.addEventListener("keydown", onKey);
     return () => window.removeEventListener("keydown", onKey);
@@ -42,9 +44,9 @@ export function Chat({ chatId, initialMessages, onNewChat }: Props) {
   return (
     <div className="page" data-testid="app" data-status={chat.status} data-connection={reach}>
       <Header onNewChat={onNewChat} onCrash={info?.demo ? () => void session.crash() : undefined} crashable={reach === "connected"} />
-      <main className="conversation" ref={scroller} tabIndex={-1}>
+      <main className="conversation" ref={scroller} tabIndex={0}>
         <div className="column" ref={content}>
-          {chat.messages.length === 0 && !busy ? <EmptyState onPick={send} /> : <MessageList session={session} />}
+          {empty ? <EmptyState onPick={send} /> : <MessageList session={session} onSend={send} />}
         </div>
       </main>
       <footer className="dock">
@@ -53,8 +55,9 @@ export function Chat({ chatId, initialMessages, onNewChat }: Props) {
             <ArrowDown />
           </button>
         )}
+        <Queue session={session} />
         <Composer session={session} onSend={send} />
-        <StatusBar reach={reach} outage={outage} busy={busy} status={session.status} story={session.story} info={info} writer={writer} />
+        <StatusBar reach={reach} outage={outage} busy={busy} begun={session.begun} asks={session.asks} latency={session.latency} status={session.status} story={session.story} info={info} writer={writer} />
       </footer>
     </div>
   );

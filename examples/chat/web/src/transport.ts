@@ -9,6 +9,9 @@ export function isConnectionError(error: unknown): boolean {
   return APICallError.isInstance(error) && [502, 503, 504].includes(error.statusCode ?? 0);
 }
 
+/** True if the server refused a question because the chat still answers another one, perhaps of another tab. */
+export const isBusy = (error: unknown) => APICallError.isInstance(error) && error.statusCode === 409;
+
 type Resume = ReturnType<ReconnectingChatTransport<ChatMessage>["reconnectToStream"]>;
 type ResumeOptions = Parameters<ReconnectingChatTransport<ChatMessage>["reconnectToStream"]>[0];
 

@@ -24,11 +24,12 @@ export function useChatId() {
     return () => window.removeEventListener("popstate", onPopState);
   }, []);
 
-  const newChat = useCallback(() => {
-    const id = generateId();
-    history.pushState(null, "", addressOf(id));
-    setOpen({ id, fresh: true });
+  const go = useCallback((to: OpenChat) => {
+    history.pushState(null, "", addressOf(to.id));
+    setOpen(to);
   }, []);
+  const newChat = useCallback(() => go({ id: generateId(), fresh: true }), [go]);
+  const openChat = useCallback((id: string) => go({ id, fresh: false }), [go]);
 
-  return { ...open, newChat };
+  return { ...open, newChat, openChat };
 }

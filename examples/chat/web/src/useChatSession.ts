@@ -1,14 +1,19 @@
 import { useChat } from "@ai-sdk/react";
+import { lastAssistantMessageIsCompleteWithApprovalResponses } from "ai";
 import { useCallback, useEffect, useRef, useState } from "react";
 import { type ChatMessage, crashServer, fetchHistory, type StreamStatus } from "./api";
-import { PageTransport } from "./transport";
+import { isBusy, isConnectionError, PageTransport } from "./transport";
 import { useReconnect } from "./useReconnect";
+import { useQueue } from "./useQueue";
 import { useStory } from "./useStory";
 import { useStreamStatus } from "./useStreamStatus";
 
 /** Why nobody writes, in a sentence, and the whole seconds since the last chunk. */
 export type Outage = { text: string; seconds: number };
 
+export const KEPT = "Everything shown so far is stored.";
+const STILL_BUSY = "Your message was not sent, because this chat was still answering another one.";
+const NOT_TAKEN = "Your message did not reach the server.";
 const RENDER_EVERY = 40;
 const ENDING_ARRIVES_WITHIN = 1000;
 
@@ -22,26 +27,32 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
   const [killed, setKilled] = useState(false);
   const { story, tell } = useStory();
 
-  const chat = useChat<ChatMessage>({ id: chatId, messages: initialMessages, resume: true, transport, throttle: RENDER_EVERY });
+  const chat = useChat<ChatMessage>({ id: chatId, messages: initialMessages, resume: true, transport, sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithApprovalResponses, throttle: RENDER_EVERY });
   const { setMessages, resumeStream } = chat;
   const waiting = useReconnect(chat, transport);
   const reconnecting = waiting?.reconnecting ?? false;
   const streaming = chat.status === "submitted" || chat.status === "streaming";
   const busy = streaming || reconnecting;
 
-  const latest = useRef({ streaming, reconnecting });
-  latest.current = { streaming, reconnecting };
+  const asks = chat.messages.at(-1)?.parts.some((part) => "state" in part && part.state === "approval-requested") ?? false;
+  const begun = chat.messages.at(-1)?.role === "assistant";
+  const refused = chat.error && !isConnectionError(chat.error) ? chat.error : null;
+  const latest = useRef({ streaming, reconnecting, begun, refused });
+  latest.current = { streaming, reconnecting, begun, refused };
+
+  const intoDraft = (text: string) => setDraft((draft) => [text, draft].filter(Boolean).join("\n\n"));
 
   /** Loads the history from the server. A message that never arrived there goes back into the composer. */
   const takeHistory = useCallback(
     async ({ idle }: { idle: boolean }) => {
       const history = await fetchHistory(chatId);
-      if (latest.current.streaming) return;
+      const { streaming, refused } = latest.current;
+      if (streaming) return;
       setMessages((shown) => {
         const last = shown.at(-1);
         if (last?.role === "user" && !history.some((message) => message.id === last.id)) {
-          setDraft((text) => [messageText(last), text].filter(Boolean).join("\n\n"));
-          setNotice("Your message did not reach the server. It is back in the box below.");
+          intoDraft(messageText(last));
+          setNotice(`${isBusy(refused) ? STILL_BUSY : NOT_TAKEN} It is back in the box below.`);
         }
         // An answer that failed before it reached the history is still worth reading.
         const unanswered = idle && last?.role === "assistant" && history.at(-1)?.id === shown.at(-2)?.id;
@@ -57,8 +68,8 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
   useEffect(() => {
     transport.onResumed = () => {
       replayed.current = true;
-      if (latest.current.reconnecting) tell("Reconnected: the stored chunks were replayed, and the rest arrives live.", "good");
-      else tell("This answer was already running: its stored chunks were replayed, and the rest arrives live.", "good");
+      if (latest.current.reconnecting) tell("Reconnected: the answer so far was read from the store, and new words arrive live.", "good");
+      else tell("The answer so far was read from the store, and new words arrive live.", "good");
     };
     transport.onIdle = async () => {
       if (latest.current.reconnecting) tell("Reconnected: no answer is running, so the stored history is shown.", "good");
@@ -68,16 +79,36 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
 
   useEffect(() => {
     const back = wasReconnecting.current && !reconnecting && latest.current.streaming;
-    if (reconnecting) tell("Connection lost. Everything shown so far is stored. Reconnecting…", "bad");
+    if (reconnecting) tell(`Connection lost. ${latest.current.begun ? KEPT : "Looking for the answer."}`, "bad");
     else if (back && !replayed.current) tell("Reconnected: the answer continues where it broke off.", "good");
     wasReconnecting.current = reconnecting;
     replayed.current = false;
   }, [reconnecting, tell]);
 
+  useEffect(() => {
+    // An answer that had begun also has a stored ending, which is told with its status.
+    if (refused && !latest.current.begun) tell("The question was not answered.", "bad");
+  }, [refused, tell]);
+
   const knownVersion = useRef<number | null | undefined>(undefined);
   const handledVersion = useRef<number | null>(null);
   const toldAttempt = useRef(1);
   const wasBusy = useRef(false);
+  const askedAfter = useRef<number | null>(undefined);
+  const askedAt = useRef<number | null>(null);
+  const [latency, setLatency] = useState<number | null>(null);
+
+  const asked = (event: string) => {
+    askedAfter.current = status?.version ?? null;
+    askedAt.current = performance.now();
+    tell(event);
+  };
+
+  useEffect(() => {
+    if (chat.status !== "streaming" || askedAt.current === null) return;
+    setLatency(performance.now() - askedAt.current);
+    askedAt.current = null;
+  }, [chat.status]);
 
   const onStatus = (next: StreamStatus) => {
     if (next.attempt > 1 && next.attempt !== toldAttempt.current && next.state === "open") {
@@ -85,16 +116,22 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
     }
     toldAttempt.current = next.attempt;
     if (!busy) keepInStep(next);
-    if (!busy && wasBusy.current && next.state === "closed") tellEnding(next);
+    // After a refusal the latest answer is an older one.
+    if (!busy && wasBusy.current && next.state === "closed" && next.version !== askedAfter.current) {
+      tellEnding();
+      // The question has waited for one of another tab, which is not shown here.
+      const waited = askedAfter.current !== undefined && (next.version ?? 0) > (askedAfter.current ?? -1) + 1;
+      if (waited) void takeHistory({ idle: true }).catch(() => undefined);
+      askedAfter.current = undefined;
+    }
     wasBusy.current = busy;
     knownVersion.current = next.version;
   };
 
-  const tellEnding = ({ version, chunks }: StreamStatus) => {
-    const stored = `${chunks} chunks are stored as version ${version}.`;
-    if (chat.status === "error") tell(`The answer ended with an error; ${stored}`, "bad");
-    else if (chat.messages.at(-1)?.metadata?.stopped) tell(`The answer was stopped; ${stored}`);
-    else tell(`Complete: ${stored}`, "good");
+  const tellEnding = () => {
+    if (chat.status === "error") tell("The answer ended with an error. Everything before it is stored.", "bad");
+    else if (chat.messages.at(-1)?.metadata?.stopped) tell("The answer was stopped. Everything before that is stored.");
+    else tell("The answer is complete and stored.", "good");
   };
 
   /** Follows or loads an answer that another tab asked for. `resume: true` deals with the first status. */
@@ -105,6 +142,8 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
       handledVersion.current = next.version;
       void follow().catch(() => (handledVersion.current = null));
     } else if (foreign && next.state === "closed") {
+      // An error that is still shown belongs to an earlier answer.
+      chat.clearError();
       void takeHistory({ idle: true }).catch(() => undefined);
     }
   };
@@ -116,20 +155,45 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
 
   const { status, reach } = useStreamStatus({ chatId, busy, arriving: chat.status === "streaming", onStatus });
 
+  const { queue, enqueue, takeOut } = useQueue(chatId, status);
+
   const send = async (text: string) => {
     setNotice(null);
     // If a 204 arrived after the question, useChat would take it for the end of the answer.
-    if (await transport.findsRunningAnswer()) return setDraft(text);
-    tell("Question sent. Each chunk of the answer is stored before it is shown.");
+    if (busy || queue.length > 0 || (await transport.findsRunningAnswer())) return wait(text);
+    asked("Sent. Every word of the answer is stored before it is shown.");
     await chat.sendMessage({ text });
+  };
+
+  const wait = (text: string) =>
+    enqueue(text).catch((error) => {
+      intoDraft(text);
+      setNotice(isConnectionError(error) ? `${NOT_TAKEN} It is back in the box below.` : error.message);
+    });
+
+  const takeBack = async (number: number, text: string) => {
+    if (await takeOut(number).catch(() => false)) intoDraft(text);
   };
 
   const regenerate = async () => {
     setNotice(null);
     if (await transport.findsRunningAnswer()) return;
-    tell("Asked again. The new answer is stored as a new version.");
+    asked("Asked again. The new answer replaces the old one.");
     if (chat.messages.length === 0) location.reload();
     else await chat.regenerate();
+  };
+
+  const edit = async (messageId: string, text: string) => {
+    setNotice(null);
+    if (await transport.findsRunningAnswer()) return;
+    asked("Asked anew. What followed the question is replaced.");
+    await chat.sendMessage({ text, messageId });
+  };
+
+  const decide = (approvalId: string, approved: boolean) => {
+    setNotice(null);
+    asked(approved ? "Allowed. The answer goes on." : "Declined. The answer goes on.");
+    void chat.addToolApprovalResponse({ id: approvalId, approved });
   };
 
   const stop = async () => {
@@ -147,12 +211,14 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
   };
 
   const crash = async () => {
+    // Before the response: the stream of the answer may break first.
+    setKilled(latest.current.streaming);
     try {
       const pid = await crashServer(chatId);
-      setKilled(latest.current.streaming);
       tell(`You killed process ${pid} with SIGKILL. Its supervisor starts another one.`, "bad");
       setCrashes((count) => count + 1);
     } catch {
+      setKilled(false);
       setNotice("The server could not be reached, so nothing was killed.");
     }
   };
@@ -171,7 +237,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
         ? { text: "Connection lost. Reconnecting…", seconds: waiting.seconds }
         : null;
 
-  return { chat, status, reach, outage, reconnecting, busy, stopping, story, tell, notice, draft, setDraft, send, stop, regenerate, crash, crashes };
+  return { chat, refused, begun, status, reach, outage, reconnecting, busy, stopping, story, tell, latency, notice, draft, setDraft, queue, takeBack, asks, send, decide, stop, regenerate, edit, crash, crashes };
 }
 
 export type ChatSession = ReturnType<typeof useChatSession>;

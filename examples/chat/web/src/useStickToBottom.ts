@@ -1,18 +1,25 @@
-import { useCallback, useEffect, useRef, useState } from "react";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
 
 const NEAR = 90;
 
-/** Keeps a scroller at its end while its content grows, unless the user has scrolled up. */
-export function useStickToBottom() {
+const isCalm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+/** Keeps a scroller at its end while its content grows, unless the user has scrolled up. One without messages shows its beginning. */
+export function useStickToBottom(empty: boolean) {
   const scroller = useRef<HTMLDivElement>(null);
   const content = useRef<HTMLDivElement>(null);
   const pinned = useRef(true);
   const [away, setAway] = useState(false);
 
+  useLayoutEffect(() => {
+    pinned.current = !empty;
+    if (empty) scroller.current?.scrollTo({ top: 0 });
+  }, [empty]);
+
   const toBottom = useCallback((behavior: ScrollBehavior = "instant") => {
     pinned.current = true;
     setAway(false);
-    scroller.current?.scrollTo({ top: scroller.current.scrollHeight, behavior });
+    scroller.current?.scrollTo({ top: scroller.current.scrollHeight, behavior: isCalm() ? "instant" : behavior });
   }, []);
 
   useEffect(() => {
@@ -23,10 +30,10 @@ export function useStickToBottom() {
     const onScroll = () => {
       const near = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR;
       // Only an upward move comes from the user; growing content moves the end away by itself.
-      if (near) pinned.current = true;
+      if (near && !empty) pinned.current = true;
       else if (box.scrollTop < lastTop) pinned.current = false;
       lastTop = box.scrollTop;
-      setAway(!pinned.current);
+      setAway(!pinned.current && !empty);
     };
     const observer = new ResizeObserver(() => {
       if (pinned.current) box.scrollTop = box.scrollHeight;
@@ -38,7 +45,7 @@ export function useStickToBottom() {
       observer.disconnect();
       box.removeEventListener("scroll", onScroll);
     };
-  }, []);
+  }, [empty]);
 
   return { scroller, content, away, toBottom };
 }

@@ -1,5 +1,6 @@
+import { followChats } from "monostream-reconnecting-transport/chat-events";
 import { useEffect, useRef, useState } from "react";
-import { fetchStatus, type StreamStatus } from "./api";
+import { CHAT_API, fetchStatus, type StreamStatus } from "./api";
 
 const WHILE_BUSY = 500;
 const WHILE_IDLE = 2000;
@@ -18,7 +19,7 @@ type Options = {
   onStatus: (status: StreamStatus) => void;
 };
 
-/** Polls the stored state of the chat's stream, and so notices a lost server or an answer in another tab. */
+/** Asks for the stored state of the chat's stream, at once after an event and else again and again, and so notices a lost server or an answer in another tab. */
 export function useStreamStatus({ chatId, busy, arriving, onStatus }: Options) {
   const [status, setStatus] = useState<StreamStatus | null>(null);
   const [reach, setReach] = useState<Reach>("connected");
@@ -58,11 +59,16 @@ export function useStreamStatus({ chatId, busy, arriving, onStatus }: Options) {
     };
 
     void poll();
+    // Events say that there is something to ask for, in whatever tab or device it began.
+    const unfollow = followChats(CHAT_API, (turns, running) => {
+      if (!running && turns.some((turn) => turn.chatId === chatId)) void poll();
+    });
     document.addEventListener("visibilitychange", poll);
     window.addEventListener("online", poll);
     window.addEventListener("offline", failed);
     return () => {
       abort.abort();
+      unfollow();
       clearTimeout(timer);
       document.removeEventListener("visibilitychange", poll);
       window.removeEventListener("online", poll);

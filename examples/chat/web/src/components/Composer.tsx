@@ -7,7 +7,7 @@ type Props = { session: ChatSession; onSend: (text: string) => void };
 export function Composer({ session, onSend }: Props) {
   const { draft, setDraft, busy, stopping, notice, stop } = session;
   const box = useRef<HTMLTextAreaElement>(null);
-  const ready = draft.trim() !== "" && !busy;
+  const ready = draft.trim() !== "";
 
   useEffect(() => {
     // On a touch screen focus would open the keyboard over the page.
@@ -51,17 +51,18 @@ export function Composer({ session, onSend }: Props) {
           aria-label="Message"
           aria-keyshortcuts="Enter"
           enterKeyHint="send"
-          placeholder="Ask anything"
+          placeholder={busy ? "Ask the next question" : "Ask anything"}
           onChange={(event) => setDraft(event.target.value)}
           onKeyDown={onKeyDown}
         />
-        {busy ? (
+        {(ready || !busy) && (
+          <button type="submit" className="round" data-testid="send" aria-label={busy ? "Send when the answer ends" : "Send"} title="Send (Enter)" disabled={!ready}>
+            <ArrowUp />
+          </button>
+        )}
+        {busy && (
           <button type="button" className="round stop" data-testid="stop" aria-label="Stop the answer" title="Stop (Esc)" disabled={stopping} onClick={() => void stop()}>
             <Square />
-          </button>
-        ) : (
-          <button type="submit" className="round" data-testid="send" aria-label="Send" title="Send (Enter)" disabled={!ready}>
-            <ArrowUp />
           </button>
         )}
       </form>

@@ -1,22 +1,23 @@
 import { useState } from "react";
-import { Bolt, Mark, Pencil } from "./icons";
-import { SignOut } from "./SignOut";
+import { Bolt, Mark, Menu, Pencil } from "./icons";
 
 type Props = { onNewChat: () => void; onCrash?: () => void; crashable?: boolean };
 
 export function Header({ onNewChat, onCrash, crashable = false }: Props) {
   return (
     <header className="header">
+      <button type="button" className="button chats-button" popoverTarget="chats" aria-label="Chats">
+        <Menu />
+      </button>
       <h1 className="brand">
         <Mark />
-        <span>monostream_ai</span>
+        <span className="name">monostream_ai</span>
       </h1>
       {onCrash && <CrashButton onCrash={onCrash} disabled={!crashable} />}
       <button type="button" className="button" data-testid="new-chat" aria-label="New chat" onClick={onNewChat}>
         <Pencil />
         <span className="wide-only">New chat</span>
       </button>
-      <SignOut />
     </header>
   );
 }

@@ -1,6 +1,8 @@
 import DOMPurify from "dompurify";
 import { type Token, type Tokens, lexer, parser } from "marked";
 import { memo, useMemo } from "react";
+import remend from "remend";
+import { Code } from "./Code";
 
 DOMPurify.addHook("afterSanitizeAttributes", (node) => {
   if (node.tagName !== "A") return;
@@ -13,9 +15,12 @@ const SANITIZE = { FORBID_TAGS: ["style", "form", "img", "picture", "video", "au
 
 type Props = { text: string; growing: boolean };
 
-/** Renders block by block: while text streams in, only the last block is rendered again. */
+/**
+ * Renders block by block: while text streams in, only the last block is rendered again. Marks that are still open at the end of the
+ * text are closed, so they do not flicker.
+ */
 export const Markdown = memo(function Markdown({ text, growing }: Props) {
-  const blocks = useMemo(() => outlined(lexer(text).filter((token) => token.type !== "space")), [text]);
+  const blocks = useMemo(() => outlined(lexer(growing ? remend(text) : text).filter((token) => token.type !== "space")), [text, growing]);
   return (
     <div className={growing ? "markdown growing" : "markdown"}>
       {blocks.map((token, index) => (
@@ -37,8 +42,11 @@ function outlined(blocks: Token[]): Token[] {
 
 const Block = memo(
   function Block({ token }: { token: Token }) {
+    if (token.type === "code") return <Code text={token.text} language={token.lang} />;
     const html = DOMPurify.sanitize(parser([token]), SANITIZE);
-    return <div className={`block ${token.type}`} dangerouslySetInnerHTML={{ __html: html }} />;
+    // A wide table scrolls, with the arrow keys too if it can have the focus.
+    const scrolls = token.type === "table" ? { tabIndex: 0, role: "group", "aria-label": "Table" } : {};
+    return <div className={`block ${token.type}`} {...scrolls} dangerouslySetInnerHTML={{ __html: html }} />;
   },
   ({ token: before }, { token: after }) => before.raw === after.raw && before.type === after.type && depth(before) === depth(after),
 );

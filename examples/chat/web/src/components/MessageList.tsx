@@ -1,12 +1,10 @@
 import type { ChatSession } from "../useChatSession";
-import { isConnectionError } from "../transport";
 import { Alert, Refresh } from "./icons";
 import { Message } from "./Message";
 
-export function MessageList({ session }: { session: ChatSession }) {
-  const { chat, busy, outage, regenerate } = session;
+export function MessageList({ session, onSend }: { session: ChatSession; onSend: (text: string) => void }) {
+  const { chat, busy, outage, regenerate, edit, refused: error } = session;
   const last = chat.messages.at(-1);
-  const error = chat.error && !isConnectionError(chat.error) ? chat.error : null;
   const waiting = busy && !outage && (last?.role !== "assistant" || last.parts.length === 0);
 
   return (
@@ -17,6 +15,8 @@ export function MessageList({ session }: { session: ChatSession }) {
           message={message}
           active={busy && message === last}
           paused={busy && message === last && outage !== null}
+          replies={message === last && !busy ? { decide: session.decide, send: onSend } : undefined}
+          onEdit={busy ? undefined : edit}
           onRegenerate={message === last && message.role === "assistant" && !busy && !error ? () => void regenerate() : undefined}
         />
       ))}

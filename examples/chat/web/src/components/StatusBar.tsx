@@ -1,6 +1,7 @@
+import { useState } from "react";
 import type { ServerInfo, StreamStatus } from "../api";
-import type { Outage } from "../useChatSession";
-import type { StoryEvent } from "../useStory";
+import { KEPT, type Outage } from "../useChatSession";
+import type { StoryEvent, Tone } from "../useStory";
 import type { Reach } from "../useStreamStatus";
 import { Chevron } from "./icons";
 
@@ -8,6 +9,12 @@ type Props = {
   reach: Reach;
   outage: Outage | null;
   busy: boolean;
+  /** The answer has begun to appear. */
+  begun: boolean;
+  /** The answer has asked the user whether a call may run. */
+  asks: boolean;
+  /** Milliseconds from the last question to the first chunk of its answer. */
+  latency: number | null;
   status: StreamStatus | null;
   story: StoryEvent[];
   info: ServerInfo | null;
@@ -16,62 +23,83 @@ type Props = {
 };
 
 const REACH_LABELS: Record<Reach, string> = { connected: "Connected", reconnecting: "Reconnecting…", offline: "Offline" };
-const BACKENDS: Record<string, string> = { sqlite: "SQLite", postgresql: "PostgreSQL", memory: "in memory" };
+const BACKENDS: Record<string, string> = { sqlite: "SQLite", postgresql: "PostgreSQL", memory: "memory" };
 
-/** The current state in one sentence: a lasting problem comes before the latest event. */
-function headline({ reach, outage, busy, status, story }: Props): string {
-  if (reach === "offline") return "Cannot reach the server. Everything shown so far is stored, and the page will reconnect on its own.";
-  if (outage) return `${outage.text} Everything shown so far is stored.`;
-  if (busy && status && status.state === "open" && status.attempt > 1) return "The server stopped in mid-answer. Another one took the answer over.";
-  return story.at(-1)?.text ?? "Every chunk of an answer is stored before it is shown.";
+/** The current state in one sentence, and how it bodes: a lasting problem comes before the latest event. */
+function headline({ reach, outage, busy, begun, asks, status, story }: Props): { text: string; tone: Tone } {
+  if (reach === "offline") return { text: "Cannot reach the server. The page will reconnect on its own.", tone: "bad" };
+  if (outage) return { text: begun ? `${outage.text} ${KEPT}` : outage.text, tone: "calm" };
+  if (busy && status && status.state === "open" && status.attempt > 1) return { text: "The server stopped in mid-answer. Another one took the answer over.", tone: "good" };
+  if (asks && !busy) return { text: "The answer waits for your decision.", tone: "calm" };
+  return story.at(-1) ?? { text: "Every word of an answer is stored before it is shown.", tone: "good" };
 }
 
 export function StatusBar(props: Props) {
-  const { reach, status, story, info, writer } = props;
+  const { reach, latency, status, story, info, writer } = props;
+  const [open, setOpen] = useState(false);
+  const { text, tone } = headline(props);
   return (
     <section className="status" aria-label="Stream status">
-      <p className="headline" role="status" aria-live="polite">
-        {headline(props)}
+      <p className={`headline ${reach} ${tone}`} role="status">
+        {text}
       </p>
-      <div className="facts">
-        <span className={`reach ${reach}`} data-testid="status-connection" data-state={reach}>
-          {REACH_LABELS[reach]}
-        </span>
-        <span data-testid="status-version" data-value={status?.version ?? ""}>
-          {status?.version == null ? "no version yet" : `version ${status.version}`}
-        </span>
-        <span data-testid="status-chunks" data-value={status?.chunks ?? 0}>
-          <b>{status?.chunks ?? 0}</b> chunks<span className="wide-only"> stored</span>
-        </span>
-        {info && (
-          <span className="wide-only" data-testid="status-process" data-value={writer ?? info.pid}>
-            {info.model} · {BACKENDS[info.backend] ?? info.backend} · {writer ? `written by ${writer}` : `process ${info.pid}`}
-          </span>
-        )}
+      <button type="button" className="details-button" aria-expanded={open} aria-controls="details" onClick={() => setOpen(!open)}>
+        Details
+        <Chevron />
+      </button>
+      <div className="details" id="details" role="region" aria-label="Details" tabIndex={0} hidden={!open}>
+        <dl>
+          <Fact name="connection" value={reach}>
+            {REACH_LABELS[reach]}
+          </Fact>
+          <Fact name="version" value={status?.version ?? ""}>
+            {status?.version ?? "none yet"}
+          </Fact>
+          {latency !== null && <Fact name="first chunk">{`after ${(latency / 1000).toFixed(1)} s`}</Fact>}
+          <Fact name="chunks" value={status?.chunks ?? 0} label="stored chunks">
+            {status?.chunks ?? 0}
+          </Fact>
+          {info && (
+            <>
+              <Fact name="process" value={writer ?? info.pid}>
+                {writer ? `${writer} wrote the answer` : `${info.pid} serves this page`}
+              </Fact>
+              <Fact name="model">{info.model}</Fact>
+              <Fact name="database">{BACKENDS[info.backend] ?? info.backend}</Fact>
+            </>
+          )}
+        </dl>
         {story.length > 0 && <Log story={story} />}
       </div>
     </section>
   );
 }
 
+type FactProps = { name: string; value?: string | number; label?: string; children: string | number };
+
+function Fact({ name, value, label = name, children }: FactProps) {
+  return (
+    <div>
+      <dt>{label}</dt>
+      <dd data-testid={`status-${name}`} data-value={value}>
+        {children}
+      </dd>
+    </div>
+  );
+}
+
 function Log({ story }: { story: StoryEvent[] }) {
   return (
     <>
-      <button type="button" className="log-button" popoverTarget="log">
-        <span className="wide-only">What happened</span>
-        <span className="narrow-only">Log</span>
-        <Chevron />
-      </button>
-      <div className="log" id="log" popover="auto" role="region" tabIndex={0} aria-label="What happened, newest first">
-        <ol>
-          {story.toReversed().map((event) => (
-            <li key={event.id} className={event.tone}>
-              <time dateTime={event.at.toISOString()}>{event.at.toLocaleTimeString([], { hour12: false })}</time>
-              {event.text}
-            </li>
-          ))}
-        </ol>
-      </div>
+      <h2>What happened</h2>
+      <ol>
+        {story.toReversed().map((event) => (
+          <li key={event.id} className={event.tone}>
+            <time dateTime={event.at.toISOString()}>{event.at.toLocaleTimeString([], { hour12: false })}</time>
+            {event.text}
+          </li>
+        ))}
+      </ol>
     </>
   );
 }

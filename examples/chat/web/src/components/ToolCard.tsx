@@ -23,7 +23,9 @@ function lookOf(part: ToolPart, active: boolean): Look {
   }
 }
 
-export function ToolCard({ part, name, active }: { part: ToolPart; name: string; active: boolean }) {
+type Props = { part: ToolPart; name: string; active: boolean; onDecide?: (approvalId: string, approved: boolean) => void };
+
+export function ToolCard({ part, name, active, onDecide }: Props) {
   const { label, tone } = lookOf(part, active);
   return (
     <section className="tool" data-testid="tool-card" data-state={part.state} aria-label={`Tool ${name}: ${label}`}>
@@ -33,6 +35,16 @@ export function ToolCard({ part, name, active }: { part: ToolPart; name: string;
         <span className={`pill ${tone}`}>{label}</span>
       </header>
       <Row label="Input" value={part.input} />
+      {part.state === "approval-requested" && onDecide && (
+        <div className="tool-choice">
+          <button type="button" className="button primary" onClick={() => onDecide(part.approval.id, true)}>
+            Allow
+          </button>
+          <button type="button" className="button" onClick={() => onDecide(part.approval.id, false)}>
+            Decline
+          </button>
+        </div>
+      )}
       {part.state === "output-available" && <Row label="Output" value={part.output} />}
       {part.state === "output-error" && <Row label="Error" value={part.errorText} />}
     </section>
@@ -40,7 +52,7 @@ export function ToolCard({ part, name, active }: { part: ToolPart; name: string;
 }
 
 function Row({ label, value }: { label: string; value: unknown }) {
-  if (value === undefined) return null;
+  if (value === undefined || JSON.stringify(value) === "{}") return null;
   return (
     <div className="tool-row">
       <span>{label}</span>

@@ -1,4 +1,4 @@
-"""The smallest server example answers, and a second server on its file replays the answer."""
+"""The server examples answer, and a second server on the same file replays an answer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from monostream_ai.ui_messages import reduce_chunks
 from tests.examples.test_scripts import ROOT, text_of
@@ -18,7 +19,7 @@ from tests.fastapi.chat_client import chunks_in, question
 
 
 @asynccontextmanager
-async def server(directory: Path) -> AsyncIterator[httpx.AsyncClient]:
+async def server(directory: Path, app: str = "fastapi_app") -> AsyncIterator[httpx.AsyncClient]:
     # The socket listens before the server starts, so that clients need not wait for the server.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         options = [
@@ -30,7 +31,7 @@ async def server(directory: Path) -> AsyncIterator[httpx.AsyncClient]:
             "warning",
         ]
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "error", "-m", "uvicorn", "fastapi_app:app", *options),
+            *(sys.executable, "-W", "error", "-m", "uvicorn", f"{app}:app", *options),
             cwd=directory,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             pass_fds=[listener.fileno()],
@@ -47,10 +48,37 @@ async def test_the_fastapi_app_answers_and_its_answer_outlives_it(tmp_path: Path
     async with server(tmp_path) as client:
         answered = chunks_in((await client.post("/api/chat", json=question())).text)
     async with server(tmp_path) as client:
-        replayed = chunks_in((await client.get("/api/chat/c1/stream")).text)
+        # A cursor brings the rest however long ago the answer ended.
+        rest = chunks_in((await client.get("/api/chat/c1/stream?after=0.0")).text)
 
     assert text_of(reduce_chunks(answered)) == "Every word of this is stored before you see it."
-    assert reduce_chunks(replayed) == reduce_chunks(answered)
+    assert reduce_chunks([answered[0], *rest]) == reduce_chunks(answered)
+
+
+async def test_a_chat_needs_no_framework(tmp_path: Path) -> None:
+    async with server(tmp_path, "asgi_app") as client:
+        answered = chunks_in((await client.post("/api/chat", json=question())).text)
+
+    assert text_of(reduce_chunks(answered)) == "Every word of this is stored before you see it."
+
+
+@pytest.mark.parametrize("app", ["starlette_app", "litestar_app", "django_app"])
+async def test_an_application_of_another_framework_answers_those_who_have_signed_in(
+    app: str, tmp_path: Path
+) -> None:
+    async with server(tmp_path, app) as ada:
+        refused = await ada.post("/api/chat", json=question())
+        welcome = await ada.post("/sign-in/ada")
+        answered = chunks_in((await ada.post("/api/chat", json=question())).text)
+        mine = (await ada.get("/api/chat/c1/status")).json()
+        ada.cookies.clear()
+        await ada.post("/sign-in/eve")
+        other = (await ada.get("/api/chat/c1/status")).json()
+
+    assert (refused.status_code, refused.text) == (401, "Please sign in.")
+    assert welcome.text == "Welcome."
+    assert text_of(reduce_chunks(answered)) == "Every word of this is stored before you see it."
+    assert (mine["state"], other["state"]) == ("closed", "idle")
 
 
 def test_the_fastapi_app_has_no_more_than_30_lines() -> None:

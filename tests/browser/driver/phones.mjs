@@ -1,0 +1,75 @@
+// The chat on phones of several widths, in each of its states. test_phones.py checks what is measured.
+
+const WIDTHS = [320, 360, 390, 430];
+const SHORT = 520;
+
+export async function phones(stage) {
+  const looked = [];
+  for (const [number, width] of WIDTHS.entries()) {
+    const { newTab, shoot } = await stage({ viewport: { width, height: SHORT }, hasTouch: true, colorScheme: number % 2 ? "dark" : "light" });
+    const tab = await newTab(`c${width}`);
+    const look = async (state) => {
+      looked.push({ width, state, ...(await tab.page.evaluate(measure)) });
+      await shoot(tab, `${width} px, ${state}`);
+    };
+    await tab.page.getByTestId("crash").waitFor();
+    await look("empty");
+    await tab.page.getByRole("button", { name: "Chats" }).click();
+    await tab.page.getByRole("link", { name: "Sign in" }).waitFor();
+    await look("chats");
+    await tab.page.keyboard.press("Escape");
+    await tab.ask("What is the weather in Lisbon right now?");
+    await tab.shows(30);
+    await look("answering");
+    await tab.untilEnded();
+    await tab.answer.locator("summary").click();
+    await look("answered");
+    await tab.page.getByRole("button", { name: "Details" }).click();
+    await look("details");
+    await tab.page.close();
+  }
+  return { looked };
+}
+
+/** The names of the animations that run while an answer begins, and the way to its end. */
+export async function calm(stage, { reducedMotion }) {
+  const { newTab } = await stage({ reducedMotion, viewport: { width: 1180, height: 420 } });
+  const tab = await newTab();
+  const scrolls = () => {
+    window.scrolls = [];
+    const { scrollTo } = Element.prototype;
+    Element.prototype.scrollTo = function (to) {
+      window.scrolls.push(to.behavior);
+      return scrollTo.call(this, to);
+    };
+  };
+  await tab.ask("Tell me a long story about a lighthouse keeper.");
+  await tab.shows(1000);
+  const moving = await tab.page.evaluate(() => document.getAnimations().map((each) => each.animationName));
+  await tab.page.evaluate(scrolls);
+  await tab.page.mouse.move(700, 200);
+  await tab.page.mouse.wheel(0, -400);
+  await tab.page.getByLabel("Go to the latest message").click();
+  return { moving, scrolls: await tab.page.evaluate(() => window.scrolls) };
+}
+
+/** Runs in the page: what does not fit, what a finger could miss, and what lies under something else. */
+function measure() {
+  const shown = [...document.querySelectorAll("button, a, summary, textarea, input")].filter((each) => each.checkVisibility({ visibilityProperty: true }));
+  const box = (selector) => document.querySelector(selector)?.getBoundingClientRect();
+  const name = (each) => each.ariaLabel ?? each.innerText;
+  // A link in a sentence is as high as its line.
+  const small = ({ width, height }) => width < 44 || height < 44;
+  const targets = shown.filter((each) => !each.closest(".markdown p"));
+  const [composer, headline] = [box("[data-testid=composer]"), box(".empty h2")];
+  const listed = document.querySelector(":popover-open");
+  const atComposer = document.elementFromPoint(composer.x + composer.width / 2, composer.y + composer.height / 2);
+  return {
+    overflow: document.documentElement.scrollWidth - innerWidth,
+    cut: shown.filter((each) => each.getBoundingClientRect().right > innerWidth || each.getBoundingClientRect().left < 0).map(name),
+    small: targets.filter((each) => small(each.getBoundingClientRect())).map(name),
+    covered: !listed && atComposer?.dataset.testid !== "composer",
+    hidden: headline !== undefined && headline.top < box(".header").bottom,
+    fonts: [...new Set([document.body, ...shown].map((each) => getComputedStyle(each).fontFamily))],
+  };
+}

@@ -1,0 +1,38 @@
+// A page of the tutorial, as its user acts on it. Reads one JSON list for each act, and prints its result.
+// node tutorial.mjs '{"url": "http://…", "browser": "ws://…"}'
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+const { url, browser: address } = JSON.parse(process.argv[2]);
+const browser = await chromium.connect(address);
+const page = await browser.newPage();
+page.setDefaultTimeout(90_000);
+const errors = [];
+page.on("pageerror", (error) => errors.push(String(error)));
+
+const acts = {
+  open: (path) => page.goto(url + path).then(() => undefined),
+  reload: () => page.reload().then(() => undefined),
+  fill: (label, text) => page.getByLabel(label, { exact: true }).fill(text),
+  click: (name) => page.getByRole("button", { name, exact: true }).click(),
+  follow: (name) => page.getByRole("link", { name }).click(),
+  /** Wait for a text of the page; return everything that its chat shows. */
+  sees: async (text) => {
+    await page.getByText(text).first().waitFor();
+    return page.locator("main, form").first().innerText();
+  },
+  /** Wait until a button or a progress bar is there; return its value. */
+  finds: (role, name) => page.getByRole(role, { name, exact: true }).first().evaluate((element) => element.value),
+  /** Wait until a request cannot reach the server. */
+  failed: () => page.waitForEvent("requestfailed").then(() => undefined),
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const [act, ...options] = JSON.parse(line);
+  const answer = await acts[act](...options).then(
+    (result) => (errors.length ? { error: errors.join("\n") } : { result }),
+    (error) => ({ error: String(error) }),
+  );
+  console.log(JSON.stringify(answer));
+}
+await browser.close();
