@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import secrets
 import shlex
 import socket
 import subprocess
@@ -17,16 +18,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import asyncpg
 import httpx
 import pytest
 from packaging.requirements import Requirement
 
+from monostream_ai.notifiers.postgres import PostgresNotifier
+from monostream_ai.stores.sql import PostgresStore
+from monostream_ai.testing import RecordingListener
 from tests.anthropic import recordings as anthropic_recordings
 from tests.fastapi.chat_client import chunks_in, question
 from tests.openai_agents.responses import saying
 from tests.pages import BLOCKS, PAGES, ROOT, Block, blocks
+from tests.plugins.postgres import asyncpg_dsn
 
 WEB: Final = ROOT / "examples" / "chat" / "web"
+
+OF_GOOGLE: Final = "ignore:Inheritance class AiohttpClientSession:DeprecationWarning"
+"""A warning of google-genai about itself, as in pyproject.toml."""
 
 RUNNER: Final = """
 import ast, asyncio, inspect, pathlib, sys, types
@@ -46,13 +55,28 @@ CHECKERS: Final = {
     ("python", "gemini"): "test_the_gemini_program_captures_an_answer",
     ("python", "anthropic"): "test_the_anthropic_program_captures_an_answer",
     ("python", "server"): "test_a_server_answers_resumes_and_stops",
+    ("python", "asgi"): "test_an_application_without_fastapi_does_so_too",
+    ("python", "host"): "test_an_application_without_fastapi_does_so_too",
     ("python", "plain"): "test_the_plain_server_answers_and_no_more",
     ("python", "suite"): "test_the_suite_passes",
     ("bash", ""): "test_a_command_can_be_run",
+    ("sql", ""): "test_the_statements_let_nobody_hear_more_than_it_may_read",
     ("tsx", ""): "test_the_page_uses_what_the_example_uses",
-    # tests/test_docs.py builds the site, which draws them.
+    # Their drawings are made by scripts/diagrams, and test_docs.py builds the site with them.
     ("mermaid", ""): "test_a_drawing_is_on_a_page_of_the_site",
 }
+
+
+ABOUT_CAPTURES: Final = (
+    "anthropic.md",
+    "google-genai.md",
+    "langchain.md",
+    "langgraph.md",
+    "openai.md",
+    "openai-agents.md",
+    "pydantic-ai.md",
+    "recording.md",
+)
 
 
 def placed(found: list[Block]) -> list[Any]:
@@ -87,7 +111,7 @@ async def run(source: str, directory: Path, **environment: str) -> str:
     """Run a program in a process of its own, with warnings as errors; return what it prints."""
     (directory / "program.py").write_text(source)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-c", RUNNER, "program.py"),
+        *(sys.executable, "-W", "error", "-W", OF_GOOGLE, "-c", RUNNER, "program.py"),
         cwd=directory,
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
         stdout=asyncio.subprocess.PIPE,
@@ -111,6 +135,26 @@ def test_every_block_has_one_checker() -> None:
     assert set(CHECKERS.values()) <= set(globals())
 
 
+@pytest.mark.parametrize("page", ABOUT_CAPTURES)
+def test_a_capture_is_shown_in_ten_lines(page: str) -> None:
+    shown = [block.text for block in BLOCKS if (block.page, block.language) == (page, "python")]
+    assert shown
+    for text in shown:
+        code = [line for line in text.splitlines() if line and not line.startswith("#>")]
+        assert len(code) <= 10, text
+
+
+@pytest.mark.parametrize("page", [*ABOUT_CAPTURES, "fastapi.md", "sqlalchemy.md"])
+def test_a_page_about_an_integration_leads_from_the_install_to_the_next_page(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    install, code = text.index("```bash\npip install "), text.index("```python\n")
+    faults, following = text.index("\n## Faults\n"), text.index("\n**Next:** [")
+
+    assert install < code < faults < following
+    if page in ABOUT_CAPTURES:
+        assert code < text.index("\n## What each part becomes\n") < following
+
+
 @pytest.mark.parametrize("block", programs())
 async def test_a_program_prints_what_it_says(block: Block, tmp_path: Path) -> None:
     assert await run(block.text, tmp_path) == promised(block.text)
@@ -121,6 +165,37 @@ async def test_the_postgres_program_prints_what_it_says(postgres_url: str, tmp_p
     source, replaced = re.subn(r"postgresql\+asyncpg://[^\"]+", lambda _: postgres_url, block.text)
     assert replaced == 1
     assert await run(source, tmp_path) == promised(block.text)
+
+
+async def test_the_statements_let_nobody_hear_more_than_it_may_read(postgres_url: str) -> None:
+    [block] = blocks("sql", "")
+    store, notifier = PostgresStore.from_url(postgres_url), PostgresNotifier.from_url(postgres_url)
+    await store.setup()
+    notifier.lend_to(store)
+    listener = await RecordingListener(notifier).start()
+    admin = await asyncpg.connect(asyncpg_dsn(postgres_url))
+    # Roles belong to the whole cluster.
+    names = {name: f"{name}_{secrets.token_hex(4)}" for name in ("chat_service", "reports")}
+    for name in names.values():
+        await admin.execute(f"CREATE ROLE {name} LOGIN; GRANT SELECT ON stream_chunk TO {name}")
+        await admin.execute(f"GRANT SELECT ON stream_version TO {name}")
+    await admin.execute(f"GRANT INSERT ON stream_chunk TO {names['chat_service']}")
+    assert not await notifier.is_confidential()
+
+    names["app"] = await admin.fetchval("SELECT current_database()")
+    statements, replaced = re.subn(
+        r"\b(app|chat_service|reports)\b", lambda match: names[match[0]], block.text
+    )
+    assert replaced == 6
+    await admin.execute(statements)
+    assert await notifier.is_confidential()
+
+    for role in (names["chat_service"], names["reports"]):
+        await admin.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    await admin.close()
+    await listener.stop()
+    await notifier.aclose()
+    await store.aclose()
 
 
 PLACE: Final = {"item_id": "m", "output_index": 0, "content_index": 0}
@@ -219,6 +294,10 @@ async def serving(block: Block, tmp_path: Path) -> AsyncIterator[httpx.AsyncClie
 
 @pytest.mark.parametrize("block", placed(blocks("python", "server")))
 async def test_a_server_answers_resumes_and_stops(block: Block, tmp_path: Path) -> None:
+    await check_server(block, tmp_path)
+
+
+async def check_server(block: Block, tmp_path: Path) -> None:
     async with serving(block, tmp_path) as client:
         answer = (await client.post("/api/chat", json=question())).text
         resumed = await client.get("/api/chat/c1/stream")
@@ -231,6 +310,17 @@ async def test_a_server_answers_resumes_and_stops(block: Block, tmp_path: Path) 
     assert answer.endswith("data: [DONE]\n\n")
     assert chunks_in(resumed.text)[-1]["type"] == "finish"
     assert (stopped.json(), status.json()["state"]) == ({"success": True}, "closed")
+
+
+@pytest.mark.parametrize("block", placed([*blocks("python", "asgi"), *blocks("python", "host")]))
+async def test_an_application_without_fastapi_does_so_too(block: Block, tmp_path: Path) -> None:
+    [answers] = blocks("python", "asgi")
+    (tmp_path / "answers.py").write_text(answers.text)
+    (tmp_path / "mysite").mkdir()
+    (tmp_path / "mysite" / "settings.py").write_text("ROOT_URLCONF, SECRET_KEY = __name__, 'x'\n")
+
+    assert len([line for line in block.text.splitlines() if line]) <= 15
+    await check_server(block, tmp_path)
 
 
 async def test_the_plain_server_answers_and_no_more(tmp_path: Path) -> None:
@@ -250,10 +340,10 @@ def test_a_drawing_is_on_a_page_of_the_site() -> None:
     assert [block.page for block in blocks("mermaid") if f": {block.page}" not in listed] == []
 
 
-def test_the_suite_passes(tmp_path: Path) -> None:
-    [block] = blocks("python", "suite")
-    (tmp_path / "test_my_store.py").write_text(block.text)
-    command = [sys.executable, "-m", "pytest", "-q", f"--rootdir={tmp_path}", "test_my_store.py"]
+@pytest.mark.parametrize("block", placed(blocks("python", "suite")))
+def test_the_suite_passes(tmp_path: Path, block: Block) -> None:
+    (tmp_path / "test_mine.py").write_text(block.text)
+    command = [sys.executable, "-m", "pytest", "-q", f"--rootdir={tmp_path}", "test_mine.py"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
@@ -305,12 +395,16 @@ def check_install(arguments: list[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     tested = {
         Requirement(each).name
-        for each in project["dependency-groups"]["demo"]
+        for group in ("demo", "test")
+        for each in project["dependency-groups"][group]
         if isinstance(each, str)
     }
     assert arguments[0] == "install"
     for requirement in map(Requirement, arguments[1:]):
-        assert requirement.name in {project["project"]["name"], *tested}
+        if requirement.name in ("monostream-ai", project["project"]["name"]):
+            assert requirement.extras <= project["project"]["optional-dependencies"].keys()
+        else:
+            assert requirement.name in tested
 
 
 @pytest.mark.parametrize("page", placed(blocks("tsx")))

@@ -87,7 +87,7 @@ def test_the_picture_is_the_one_that_its_notebook_shows(path: Path) -> None:
 
 
 def test_the_version_is_that_of_the_installed_package() -> None:
-    assert monostream_ai.__version__ == version("monostream-ai")
+    assert monostream_ai.__version__ == version("monostream-ai-slim")
 
 
 def test_the_command_says_the_version() -> None:

@@ -14,8 +14,9 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from monostream_ai import DurableStreamService, StoreUnavailable, create_service
-from monostream_ai._writing.outbox import MAX_WAITING
-from monostream_ai.fastapi.requests import MAX_BODY_BYTES
+from monostream_ai._writing.encoding import MAX_WRITE_SIZE
+from monostream_ai._writing.outbox import MAX_WAITING, MAX_WAITING_TOGETHER
+from monostream_ai.chats.turns.requests import MAX_BODY_BYTES
 from monostream_ai.service import DEFAULT_LEASE, DEFAULT_OUTAGE_TIMEOUT, DEFAULT_POLL_INTERVAL
 from monostream_ai.stores.sql import SQLiteStore
 from monostream_ai.types import MAX_CHUNK_BYTES, MAX_STREAM_ID_BYTES
@@ -46,13 +47,14 @@ def test_every_extra_that_is_named_exists() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    assert set(re.findall(r"monostream-ai\[(\w+)\]", SAID)) <= set(extras)
+    named = re.findall(r"monostream-ai(?:-slim)?\[([\w,-]+)\]", SAID)
+    assert named and {extra for each in named for extra in each.split(",")} <= set(extras)
 
 
 async def test_every_member_that_is_named_exists() -> None:
     async with create_service("memory://") as service, service.publisher("s") as pub:
         owners = {"service": service, "pub": pub}
-        named = re.findall(r"\b(service|pub)\.(\w+)", SAID.replace("service.py", ""))
+        named = re.findall(r"\b(service|pub)\.(\w+)", re.sub(r"service\.(py|md)", "", SAID))
         assert [
             f"{owner}.{name}" for owner, name in named if not hasattr(owners[owner], name)
         ] == []
@@ -62,8 +64,10 @@ async def test_every_member_that_is_named_exists() -> None:
     "said",
     [
         f"A chunk has at most {MAX_CHUNK_BYTES // MIB} MiB",
+        f"one call of `write` or `push` at most {MAX_WRITE_SIZE // MIB} MiB",
         f"a stream id at most {MAX_STREAM_ID_BYTES:,} bytes",
         f"At most {MAX_WAITING // MIB} MiB may be pushed",
+        f"and {MAX_WAITING_TOGETHER // MIB} MiB per process",
         f"at most {MAX_BODY_BYTES // MIB} MiB (`max_body_bytes=`)",
     ],
 )

@@ -1,0 +1,396 @@
+"""Each step of the tutorial does as its page says: with its own files and commands, on a real
+server, and with a real worker and a real Postgres from the eighth on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from tests.fastapi.chat_client import chunks_in, question, types_in
+from tests.stores.test_pooler import pooled_url
+from tests.tutorial.conftest import PATIENCE, NewApplication, OpenPage, Page, signed_in
+from tests.tutorial.steps import PAGES, ROOT, blocks, command, commands, files_after
+
+__all__ = ["pooled_url"]
+
+QUEUE: Final = "python -m procrastinate --app worker.queue"
+REFUND: Final = "Please refund my order"
+
+
+def answer_of(step: int) -> str:
+    """Return the answer of the model."""
+    name = "answers.py" if step >= 4 else "app.py"
+    [found] = re.findall(r'^ANSWER = "(.*)"$', files_after(step)[name], re.MULTILINE)
+    return str(found)
+
+
+def text_in(body: str) -> str:
+    return "".join(chunk.get("delta", "") for chunk in chunks_in(body))
+
+
+async def status(http: httpx.AsyncClient, chat_id: str = "c1") -> dict[str, Any]:
+    found: dict[str, Any] = (await http.get(f"/api/chat/{chat_id}/status")).json()
+    return found
+
+
+@asynccontextmanager
+async def begun(http: httpx.AsyncClient, chat_id: str = "c1") -> AsyncIterator[None]:
+    """Ask, and leave when the answer has begun; at the end it is in the middle of its text."""
+    async with http.stream("POST", "/api/chat", json=question(chat_id)) as response:
+        async for line in response.aiter_lines():
+            if '"text-delta"' in line:
+                break
+    yield
+
+
+async def rest(http: httpx.AsyncClient, chat_id: str = "c1") -> str:
+    """Come back to an answer and read it to its end, as a page does whose connection breaks."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                response = await http.get(f"/api/chat/{chat_id}/stream")
+            except httpx.TransportError:
+                continue
+            assert response.status_code == 200
+            return response.text
+
+
+# The pages
+
+
+def test_there_are_ten_short_steps() -> None:
+    assert [int(page.name[:2]) for page in PAGES] == [*range(1, 11)]
+    assert [page.name for page in PAGES if len(page.read_text().splitlines()) > 90] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_each_block_is_a_file_or_a_command(page: Path) -> None:
+    found = blocks(page)
+    assert page.read_text().count("```") == 2 * len(found)
+    assert [each for each in found if (each.language == "bash") == bool(each.title)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_each_step_leads_to_the_next_one(page: Path) -> None:
+    following = PAGES[PAGES.index(page) + 1 :][:1]
+    assert all(
+        "Next: [" in page.read_text() and each.name in page.read_text() for each in following
+    )
+
+
+def test_the_npm_packages_are_those_of_the_chat_example() -> None:
+    project = json.loads((ROOT / "examples" / "chat" / "web" / "package.json").read_text())
+    used = project["dependencies"] | project["devDependencies"]
+    _, _, *named = command(2, "npm install").split()
+    packages = [each.rsplit("@", 1) for each in named]
+    assert [[name, used[name].partition(".")[0]] for name, _ in packages] == packages
+
+
+def test_the_image_has_the_packages_that_the_steps_install() -> None:
+    [image] = [each.text for each in blocks(PAGES[9]) if each.title == "Dockerfile"]
+    [line] = [each for each in image.splitlines() if each.startswith("RUN pip install")]
+    lines = [each for step in range(1, 11) for each in commands(step) if "pip install" in each]
+    installed = {name for each in lines for name in shlex.split(each)[2:]}
+    assert set(shlex.split(line)[4:]) == installed - {"pytest", "pytest-asyncio"}
+    assert all(version(name.partition("[")[0]) for name in installed)
+
+
+# The steps
+
+
+def request_of(curl: str) -> tuple[str, str, Any]:
+    """Return method, path and body of a command."""
+    _, _, address, *data = shlex.split(curl)
+    path = address.removeprefix("localhost:8000")
+    return ("POST", path, json.loads(data[1])) if data else ("GET", path, None)
+
+
+async def test_1_the_answer_goes_on_without_a_reader(application: NewApplication) -> None:
+    app = application(1)
+    app.serve(command(1, "uvicorn"))
+    asking, resuming = [request_of(each) for each in commands(1) if each.startswith("curl")]
+    async with httpx.AsyncClient(base_url=app.url, timeout=PATIENCE) as http:
+        async with http.stream(*asking[:2], json=asking[2]) as response:
+            async for line in response.aiter_lines():
+                if '"text-delta"' in line:
+                    break
+        resumed = (await http.request(*resuming[:2])).text
+        repeated = (await http.request(*asking[:2], json=asking[2])).text
+        first = await status(http)
+        asking[2]["messages"][0]["id"] = "q2"
+        async with http.stream(*asking[:2], json=asking[2]) as response:
+            await http.post("/api/chat/c1/stop")
+            stopped = "".join([piece async for piece in response.aiter_text()])
+
+    assert text_in(resumed) == text_in(repeated) == answer_of(1)
+    assert (types_in(resumed)[-1], first["version"]) == ("finish", 0)
+    assert "abort" in types_in(stopped)
+
+
+@pytest.mark.browser
+async def test_2_a_page_that_is_reloaded_shows_the_whole_answer(
+    application: NewApplication, open_page: OpenPage
+) -> None:
+    app, answer = application(2), answer_of(2)
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    page = await open_page(app.url)
+    await page("open", "/")
+    await page("fill", "Question", "Hi!")
+    await page("click", "Ask")
+    assert "Hi!" in await page("sees", answer[:5])
+    await page("reload")
+    shown = await page("sees", answer)
+
+    assert (shown.count(answer), "Hi!" in shown) == (1, False)
+
+
+@pytest.mark.browser
+async def test_3_each_user_has_chats_of_their_own(
+    application: NewApplication, open_page: OpenPage
+) -> None:
+    app, answer = application(3), answer_of(3)
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    page = await open_page(app.url)
+    await page("open", "/")
+    await page("fill", "Name", "ada")
+    await page("fill", "Password", "bobs password")
+    await page("click", "Sign in")
+    await page("sees", "The name or the password is wrong.")
+    await page("fill", "Password", "adas password")
+    await page("click", "Sign in")
+    await page("fill", "Question", "Hi!")
+    await page("click", "Ask")
+    await page("sees", answer[:5])
+
+    async with httpx.AsyncClient(base_url=app.url) as http:
+        refused = [
+            await http.request(*request_of(each)[:2], json=request_of(each)[2])
+            for each in commands(1)
+            if each.startswith("curl")
+        ]
+        await http.post("/api/sign-in", json={"name": "bob", "password": "bobs password"})
+        bobs = await status(http)
+    async with signed_in(app.url) as http:
+        adas = await status(http)
+    assert [response.status_code for response in refused] == [401, 401]
+    assert (bobs["state"], adas["state"]) == ("idle", "open")
+
+
+async def sign_in(page: Page) -> None:
+    await page("open", "/")
+    await page("fill", "Name", "ada")
+    await page("fill", "Password", "adas password")
+    await page("click", "Sign in")
+    await page("finds", "button", "Ask")
+
+
+@pytest.mark.browser
+async def test_4_a_page_shows_the_conversation_and_the_chats(
+    application: NewApplication, open_page: OpenPage
+) -> None:
+    app, answer = application(4), answer_of(4)
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    page = await open_page(app.url)
+    await sign_in(page)
+    await page("fill", "Question", "Hi!")
+    await page("click", "Ask")
+    await page("sees", answer[:5])
+    await page("reload")
+    live = await page("sees", answer)
+    await page("follow", "New chat")
+    await page("finds", "button", "Ask")
+    await page("follow", "Hi!")
+    loaded = await page("sees", answer)
+
+    assert live == loaded
+    assert (live.count(answer), live.count("Hi!")) == (1, 1)
+
+
+@pytest.mark.browser
+async def test_5_the_button_stops_an_answer(
+    application: NewApplication, open_page: OpenPage
+) -> None:
+    app, answer = application(5), answer_of(5)
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    page = await open_page(app.url)
+    await sign_in(page)
+    await page("open", "/?chat=c1")
+    await page("fill", "Question", "Hi!")
+    await page("click", "Ask")
+    await page("sees", answer[:5])
+    await page("click", "Stop")
+    await page("finds", "button", "Ask")
+    stopped = await page("sees", answer[:5])
+    async with signed_in(app.url) as http:
+        history = (await http.get("/api/history/c1")).json()
+
+    assert answer not in stopped
+    assert history[-1]["metadata"] == {"stopped": True}
+
+
+async def test_5_a_reloader_hands_the_answer_over(application: NewApplication) -> None:
+    app = application(5)
+    app.serve(f"{command(1, 'uvicorn')} --reload")
+    async with signed_in(app.url) as http:
+        async with begun(http):
+            (app.folder / "app.py").write_text(files_after(5)["app.py"] + "\n")
+        while (await status(http))["attempt"] == 1:
+            await asyncio.sleep(0.1)
+        body = await rest(http)
+    assert (text_in(body), types_in(body)[-1]) == (answer_of(5), "finish")
+
+
+@pytest.mark.browser
+async def test_6_a_refund_waits_for_the_user_through_a_restart(
+    application: NewApplication, open_page: OpenPage
+) -> None:
+    app, answer = application(6), answer_of(6)
+    app.build()
+    server = app.serve(command(1, "uvicorn"))
+    page = await open_page(app.url)
+    await sign_in(page)
+    await page("open", "/?chat=c1")
+    await page("fill", "Question", REFUND)
+    await page("click", "Ask")
+    await page("sees", "May I call")
+    app.kill(server)
+    app.serve(command(1, "uvicorn"))
+    await page("reload")
+    await page("click", "Yes")
+    live = await page("sees", answer)
+    await page("reload")
+    loaded = await page("sees", answer)
+
+    assert live == loaded
+    assert (live.count("Order 7 is refunded."), live.count(answer)) == (1, 1)
+
+
+@pytest.mark.browser
+async def test_7_a_part_of_ones_own_is_replayed_and_replaced(
+    application: NewApplication, open_page: OpenPage
+) -> None:
+    app, answer = application(7), answer_of(7)
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    page = await open_page(app.url)
+    await sign_in(page)
+    await page("open", "/?chat=c1")
+    await page("fill", "Question", REFUND)
+    await page("click", "Ask")
+    await page("click", "Yes")
+    await page("finds", "progressbar", "Refund")
+    await page("reload")
+    grown = await page("finds", "progressbar", "Refund")
+    await page("sees", answer)
+    async with signed_in(app.url) as http:
+        parts = (await http.get("/api/history/c1")).json()[-1]["parts"]
+    kept = await page("finds", "progressbar", "Refund")
+
+    assert 1 <= grown <= kept == 5
+    assert [part["data"]["done"] for part in parts if part["type"] == "data-progress"] == [5]
+
+
+@pytest.fixture
+def plain_url(postgres_url: str) -> str:
+    return postgres_url.replace("+asyncpg", "")
+
+
+async def test_8_another_worker_answers_when_one_is_killed(
+    application: NewApplication, plain_url: str
+) -> None:
+    app = application(8)
+    app.environment["DATABASE_URL"] = plain_url
+    app.run(f"{QUEUE} schema --apply")
+    worker = app.start(f"{QUEUE} worker")
+    app.serve("uvicorn web:app")
+    async with signed_in(app.url) as http:
+        async with begun(http):
+            app.kill(worker)
+        app.start(f"{QUEUE} worker")
+        body = await rest(http)
+        found = await status(http)
+
+    assert (text_in(body), types_in(body)[-1]) == (answer_of(8), "finish")
+    assert found["attempt"] == 2
+
+
+async def test_8_a_worker_writes_on_when_the_web_process_is_killed(
+    application: NewApplication, plain_url: str
+) -> None:
+    app = application(8)
+    app.environment["DATABASE_URL"] = plain_url
+    app.run(f"{QUEUE} schema --apply")
+    app.start(f"{QUEUE} worker")
+    web = app.serve("uvicorn web:app")
+    async with signed_in(app.url) as http:
+        async with begun(http):
+            app.kill(web)
+        app.serve("uvicorn web:app")
+        body = await rest(http)
+        found = await status(http)
+
+    assert (text_in(body), types_in(body)[-1]) == (answer_of(8), "finish")
+    assert found["attempt"] == 1
+
+
+def test_9_the_tests_pass_and_find_what_they_are_for(application: NewApplication) -> None:
+    app = application(9)
+    run = f"{command(9, 'pytest')} -q -p no:cacheprovider"
+    assert "2 passed" in app.run(run)
+    answers = app.folder / "answers.py"
+    without = answers.read_text().replace(', on_lost="retry"', "")
+    assert without != answers.read_text()
+    answers.write_text(without)
+    assert "1 failed, 1 passed" in app.run(f"{run} || true")
+
+
+async def test_10_web_processes_behind_a_pooler_are_killed_and_replaced(
+    application: NewApplication, plain_url: str, pooled_url: str
+) -> None:
+    app = application(10)
+    shutil.copytree(ROOT / "examples" / "alembic", app.folder / "alembic")
+    app.environment |= {
+        "DATABASE_URL": pooled_url.replace("+asyncpg", ""),
+        "DIRECT_URL": plain_url,
+    }
+    for each in commands(10)[1:3]:
+        app.run(each)
+    app.start(f"{QUEUE} worker")
+    web = app.serve(command(10, "uvicorn"))
+    async with signed_in(app.url) as http:
+        async with begun(http):
+            for child in children_of(web.pid):
+                os.kill(child, signal.SIGKILL)
+        body = await rest(http)
+        found = await status(http)
+
+    assert (text_in(body), types_in(body)[-1]) == (answer_of(10), "finish")
+    assert (found["attempt"], web.poll()) == (1, None)
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the web processes of uvicorn, without the helper of multiprocessing."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [
+        int(each)
+        for each in listed
+        if b"resource_tracker" not in Path(f"/proc/{each}/cmdline").read_bytes()
+    ]
