@@ -71,6 +71,14 @@ class Design:
 
 OURS_WRITTEN = Design("monostream_ai, await write", python("programs.roles", "ours"), Database)
 OURS_PUSHED = replace(OURS_WRITTEN, name="monostream_ai, push", writes="push")
+OURS_WRITTEN_READ = replace(
+    OURS_WRITTEN,
+    name="monostream_ai, await write, inline never",
+    command=python("programs.roles", "ours-never"),
+)
+OURS_PUSHED_READ = replace(
+    OURS_WRITTEN_READ, name="monostream_ai, push, inline never", writes="push"
+)
 OURS_SILENT = replace(OURS_WRITTEN, command=python("programs.roles", "silent"))
 OURS_IN_MEMORY = replace(
     OURS_WRITTEN, name="monostream_ai, in memory", command=python("programs.roles", "memory")
@@ -104,7 +112,9 @@ PEERS = [
     Design("durable-streams, in memory", _DURABLE, lambda _: durable_streams(files=False)),
     Design("durable-streams, synced files", _DURABLE, lambda _: durable_streams(files=True)),
 ]
-"""Packages from the registries beside this one."""
+"""Packages from the registries beside this one, each on a backend of its own."""
+
+PEER_READ = replace(OURS_WRITTEN_READ, name="monostream_ai, Postgres, inline never")
 
 
 class Running:

@@ -11,6 +11,7 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 
 from fuzz.draws import Draws
 from fuzz.virtual_time import turns
+from monostream_ai._inline import SEAL_SIZE, Parcel
 from monostream_ai.errors import StoreUnavailable
 from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier, Store
 from monostream_ai.notifiers.forwarding import ForwardingNotifier
@@ -23,7 +24,20 @@ T = TypeVar("T")
 SHOWN: Final = 40
 """Characters of a message id that a trace shows."""
 
-FATES: Final = ("delivered", "lost", "doubled", "late", "stale", "invented", "lost")
+FATES: Final = (
+    "delivered",
+    "lost",
+    "doubled",
+    "late",
+    "stale",
+    "invented",
+    "lost",
+    "forged",
+    "replayed",
+)
+
+REMEMBERED: Final = 100
+"""Wake-ups that may be replayed."""
 
 
 class Log(Protocol):
@@ -109,8 +123,8 @@ def _shortened(result: object) -> object:
 
 
 class FaultyNotifier(ForwardingNotifier):
-    """Loses, doubles, delays, reorders and invents wake-ups, and claims to be healthy all the
-    while.
+    """Loses, doubles, delays, reorders, replays and invents wake-ups, forges the chunks in them,
+    and claims to be healthy all the while.
 
     Args:
         delay: Longest delay of a wake-up, in seconds.
@@ -134,6 +148,7 @@ class FaultyNotifier(ForwardingNotifier):
         self._delay = delay
         self._streams = streams
         self._fates = FATES if only is None else (only,)
+        self._heard: list[WakeUp] = []
 
     @property
     def healthy(self) -> bool:
@@ -156,7 +171,8 @@ class FaultyNotifier(ForwardingNotifier):
     def fate_of(self, wake_up: WakeUp) -> list[tuple[float, WakeUp]]:
         """Return the wake-ups to deliver instead, each with its delay in seconds."""
         fate = self._draws.choice("fate", self._fates)
-        self._log("wake-up", wake_up.version, wake_up.id, fate)
+        self._log("wake-up", wake_up.version, wake_up.id, len(wake_up.carried), fate)
+        self._heard = [*self._heard[-REMEMBERED:], wake_up]
         match fate:
             case "delivered":
                 return [(0.0, wake_up)]
@@ -169,10 +185,25 @@ class FaultyNotifier(ForwardingNotifier):
                 return [(0.0, wake_up._replace(id=older))]
             case "invented":
                 return [(0.0, self._invented())]
+            case "replayed":
+                return [(0.0, self._draws.choice("replayed", self._heard))]
+            case "forged":
+                return [(0.0, self._forged(wake_up)), (0.0, wake_up)]
         return []
 
     def loses_resync(self) -> bool:
         return self._draws.chance("resync lost", 50)
+
+    def _forged(self, wake_up: WakeUp) -> WakeUp:
+        """Return a wake-up with a chunk of somebody who may notify and not write."""
+        id = max(wake_up.id, 0)
+        lease = Lease(wake_up.stream_id, wake_up.version, "the token of somebody else")
+        parcel = Parcel(lease, id)
+        parcel.add(Append(lease, id, ['{"type":"forged"}'], closes=False), 1000)
+        forged = parcel.sealed()
+        if self._draws.chance("real seal", 50):
+            forged = wake_up.carried[:SEAL_SIZE] + forged[SEAL_SIZE:]
+        return wake_up._replace(id=id, carried=forged)
 
     def _invented(self) -> WakeUp:
         version = self._draws.choice("invented version", (0, 1, 5, 2**63 - 1))

@@ -112,7 +112,11 @@ class RealSite(Site):
         self._relays = [Relay(notifier) for _, notifier in self._parts]
         self.services = [
             DurableStreamService(
-                store, relay.on_topic(None), PROTOCOL, poll_interval=times.poll_interval * 4
+                store,
+                relay.on_topic(None),
+                PROTOCOL,
+                poll_interval=times.poll_interval * 4,
+                inline="always",
             )
             for (store, _), relay in zip(self._parts, self._relays, strict=True)
         ]
@@ -198,6 +202,10 @@ class _TopicNotifier(Notifier):
     @property
     def healthy(self) -> bool:
         return self._relay.notifier.healthy
+
+    @property
+    def most_carried(self) -> int:
+        return self._relay.notifier.most_carried
 
     async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
         await self._relay.notifier.notify(wake_ups)

@@ -17,6 +17,7 @@ from fuzz.sites import Service, Site
 from fuzz.tables import Stored
 from fuzz.virtual_time import turns
 from monostream_ai import DurableStreamService
+from monostream_ai._inline import Inline
 from monostream_ai.interfaces import Notifier
 from monostream_ai.protocol import ChunkProtocol
 from monostream_ai.types import MAX_CHUNK_BYTES, State, VersionInfo
@@ -161,12 +162,14 @@ class World:
         notifier: Notifier | bool = True,
         lease: float | None = None,
         slow: int = 0,
+        inline: Inline | None = None,
         protocol: ChunkProtocol[Chunk] = PROTOCOL,
     ) -> tuple[Service, FaultyStore]:
         """Return a new process, and its way to the store, which can be made to fail.
 
         Args:
             notifier: Its notifier, or whether it has one.
+            inline: By default drawn.
         """
         times = self.site.times
         store = FaultyStore(self.site.store(process), self.actor("store"), self.log, slow=slow)
@@ -181,6 +184,7 @@ class World:
             lease=lease or times.patient_lease,
             poll_interval=times.poll_interval,
             outage_timeout=times.outage,
+            inline=inline or self.draws.choice("inline", ("always", "always", "never")),
         )
         service.on_error(self._on_error)
         self._services.append(service)

@@ -3,12 +3,13 @@
 A package here has `open(id)`, which returns a writer with `write(chunk)` and `close()`, and
 `join(id)`, an iterator of chunks. A write returns when the package says that it is done. Every
 stream begins with `START`: a reader that has it has joined. node/roles.mjs has the same roles, all
-but `push` and `neighbours`:
+but `push`, `look` and `neighbours`:
 
 publish     writes a load, a task for each stream that awaits each write
 push        writes a load without awaiting it, as only this package can
 read        prints the ages of the chunks of a load
 watch       prints how many chunks of a stream it got, and how and when that ended
+look        begins to read when it is told, and prints after how long it heard of the writer's death
 scenarios   plays those of scenarios.json, as many at once as the load has streams
 neighbours  commits to a table of its own in 32 tasks, each again as soon as it has committed
 """
@@ -23,6 +24,7 @@ import random
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +32,7 @@ from typing import Any, Literal
 import asyncpg
 
 from benchmarks.pacing import Chunk, Load, chunk_now, line, report, told
-from monostream_ai import DurableStreamService, Publisher, create_service
+from monostream_ai import DurableStreamService, Publisher, PublisherLost, create_service
 from monostream_ai.notifiers.memory import MemoryNotifier
 from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.stores.sql import PostgresStore
@@ -42,11 +44,14 @@ SCENARIOS = [*json.loads(Path(__file__).with_name("scenarios.json").read_text())
 
 
 class Ours:
-    """This package: `ours`, in `memory`, or `silent`, whose readers elsewhere only poll."""
+    """This package: `ours`, `ours-never`, whose wake-ups carry no chunks, in `memory`, or `silent`,
+    whose readers elsewhere only poll.
+    """
 
     def __init__(self, kind: str, load: Load) -> None:
-        make = partial(create_service, load.url, lease=load.lease)
-        if kind != "ours":
+        inline: Literal["auto", "never"] = "never" if kind == "ours-never" else "auto"
+        make = partial(create_service, load.url, lease=load.lease, inline=inline)
+        if not kind.startswith("ours"):
             store = MemoryStore() if kind == "memory" else PostgresStore.from_url(load.url)
             notifier = MemoryNotifier() if kind == "memory" else None
             make = partial(DurableStreamService, store, notifier, UIMessageProtocol())
@@ -155,6 +160,16 @@ async def watch(package: Any, load: Load) -> None:
     print(json.dumps({"chunks": count, "outcome": outcome, "at": time.monotonic()}), flush=True)
 
 
+async def look(package: Ours, load: Load) -> None:
+    await told()
+    begun = time.monotonic()
+    with suppress(PublisherLost):
+        async for _ in package.join(load.streams[0]):
+            pass
+        raise RuntimeError("the stream has an end")
+    report(seconds=time.monotonic() - begun)
+
+
 async def scenarios(package: Ours, load: Load) -> None:
     numbers, source, done = itertools.count(), random.Random(0), 0
     await told()
@@ -253,7 +268,7 @@ async def neighbours(package: Any, load: Load) -> None:
     report(commits=commits / load.seconds)
 
 
-ROLES = {role.__name__: role for role in (publish, push, read, watch, scenarios, neighbours)}
+ROLES = {role.__name__: role for role in (publish, push, read, watch, look, scenarios, neighbours)}
 
 
 async def main(package: str, role: str, options: str) -> None:

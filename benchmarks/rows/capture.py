@@ -3,36 +3,59 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import uuid4
 
+from agents.stream_events import RawResponsesStreamEvent
+from anthropic.types import RawContentBlockDeltaEvent
+from google.genai.types import GenerateContentResponse
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
 from openai.types.chat import ChatCompletionChunk
 from openai.types.responses import ResponseTextDeltaEvent
+from pydantic_ai.ui.vercel_ai.response_types import TextDeltaChunk
 
 from benchmarks.figures import Row
-from monostream_ai import DurableStreamService, Publisher
-from monostream_ai.langchain import StreamCallbackHandler
-from monostream_ai.openai import capture
+from monostream_ai import (
+    DurableStreamService,
+    anthropic,
+    google_genai,
+    openai,
+    openai_agents,
+    pydantic_ai,
+)
+from monostream_ai.langchain import StreamCallbackHandler, record_graph
 from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.ui_messages import UIMessageProtocol
 
 TOKEN = "token "
 Record = Callable[[Any, Iterable[Any]], Awaitable[None]]
-"""Says tokens or events to a publisher, or to nobody where it is None."""
+"""Says events to a publisher, or to nobody where it is None."""
 
-TOKENS = 5000
+TOKENS, REPEATS = 5000, 3
+"""Of each cost: how many tokens, and how often it is measured for the least value."""
+
 SECONDS, STALL = 3.0, 2.0
 """How long a rate is measured, and how long the stalled store takes nothing."""
 
-CHAT = {"id": "c", "created": 0, "model": "m", "object": "chat.completion.chunk"}
-DELTA = {"type": "response.output_text.delta", "item_id": "i", "logprobs": [], "delta": TOKEN}
-DELTA |= {"output_index": 0, "content_index": 0, "sequence_number": 0}
+
+class Stream(NamedTuple):
+    """Events of an SDK, by its own types: one for each token, and those before and after them."""
+
+    record: Record
+    token: Any
+    last: Sequence[Any] = ()
+    first: Sequence[Any] = ()
+
+    def events(self, count: int) -> list[Any]:
+        return [*self.first, *(deepcopy(self.token) for _ in range(count)), *self.last]
 
 
 class StallingStore(MemoryStore):
@@ -45,143 +68,152 @@ class StallingStore(MemoryStore):
         return await super().append(*arguments, **options)
 
 
-class FastModel(BaseChatModel):
-    """Says the tokens without waiting for anything but the event loop."""
-
-    tokens: Any
-
-    @property
-    def _llm_type(self) -> str:
-        return "fast"
-
-    def _generate(self, *arguments: Any, **kwargs: Any) -> Any:
-        raise RuntimeError("it only streams")
-
-    async def _astream(self, *arguments: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
-        async for token in one_by_one(self.tokens):
-            yield ChatGenerationChunk(message=AIMessageChunk(token))
-
-
-class Nothing(BaseCallbackHandler):
-    """Does nothing for each token, as the cost to compare with."""
-
-    run_inline = True
-
-    def tap_output_aiter(self, run_id: object, output: Any) -> Any:
-        return output
-
-    tap_output_iter = tap_output_aiter
-
-
-class Sink(Publisher[Any]):
-    """Takes chunks and does nothing with them, where only the mapping is measured."""
-
-    def push(self, *chunks: Any) -> None: ...
-
-    async def flush(self) -> None: ...
-
-    def _check_open(self) -> None: ...
-
-    @property
-    def version(self) -> int:
-        return 0
-
-    @property
-    def next_id(self) -> int:
-        return 0
-
-    @property
-    def closed(self) -> bool:
-        return False
-
-
-def sink() -> Any:
-    service = DurableStreamService(MemoryStore(), None, UIMessageProtocol())
-    pub: Any = service.publisher("s", message_id="m")
-    pub.__class__ = Sink
-    return pub
-
-
-def chat_events(tokens: Iterable[str]) -> Iterator[Any]:
-    for token in tokens:
-        yield {"choices": [{"index": 0, "delta": {"content": token}}]}
-    yield {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
-
-
 async def one_by_one(values: Iterable[Any]) -> AsyncIterator[Any]:
     for value in values:
         await asyncio.sleep(0)
         yield value
 
 
-async def say(pub: Any, tokens: Iterable[str]) -> None:
-    handler = Nothing() if pub is None else StreamCallbackHandler(pub)
-    await FastModel(tokens=tokens).ainvoke("Hi", {"callbacks": [handler]})
+async def call_back(pub: Any, chunks: Iterable[ChatGenerationChunk]) -> None:
+    """Call a handler as LangChain does; one that does nothing where there is no publisher."""
+    handler = BaseCallbackHandler() if pub is None else StreamCallbackHandler(pub)
+    run_id, texts = uuid4(), list[str]()
+    handler.on_llm_start({}, ["Hi"], run_id=run_id)
+    async for chunk in one_by_one(chunks):
+        handler.on_llm_new_token(chunk.text, chunk=chunk, run_id=run_id)
+        texts.append(chunk.text)
+    whole = ChatGeneration(message=AIMessage(content="".join(texts)))
+    handler.on_llm_end(LLMResult(generations=[[whole]]), run_id=run_id)
 
 
-async def listen(pub: Any, events: Iterable[Any]) -> None:
+async def listen(capture: Callable[[Any, Any], Any], pub: Any, events: Iterable[Any]) -> None:
     values = one_by_one(events)
     async for _ in values if pub is None else capture(values, pub):
         pass
 
 
-async def say_chat(pub: Any, tokens: Iterable[str]) -> None:
-    await listen(pub, chat_events(tokens))
+def streams() -> dict[str, Stream]:
+    def chat(**choice: Any) -> Any:
+        fields = {"id": "c", "created": 0, "model": "m", "object": "chat.completion.chunk"}
+        return ChatCompletionChunk.model_validate({**fields, "choices": [{"index": 0, **choice}]})
 
+    def arguments(text: str, **call: Any) -> Any:
+        piece = {"index": 0, "function": {"arguments": text}, **call}
+        return chat(delta={"tool_calls": [piece]})
 
-async def published(record: Record, said: Iterable[Any], store: MemoryStore) -> None:
-    service = DurableStreamService(store, None, UIMessageProtocol())
-    async with service, service.publisher("s") as pub:
-        await record(pub, said)
-
-
-async def costs(count: int) -> dict[str, float]:
-    """Return the microseconds of CPU, of all threads, that each way adds to each token."""
-    tokens, done = [TOKEN] * count, {"type": "response.completed", "response": {"id": "r"}}
-    chat = [ChatCompletionChunk.model_validate(CHAT | event) for event in chat_events(tokens)]
-    responses = [*(ResponseTextDeltaEvent.model_validate(DELTA) for _ in tokens), done]
-
-    async def cost(work: Awaitable[None], bare: float = 0.0) -> float:
-        before = time.process_time()
-        await work
-        return (time.process_time() - before) / count * 1e6 - bare
-
-    model, loop = await cost(say(None, tokens)), await cost(listen(None, chat))
+    place = {"item_id": "i", "output_index": 0, "content_index": 0, "sequence_number": 0}
+    said = {"type": "response.output_text.delta", "logprobs": [], "delta": TOKEN, **place}
+    response = ResponseTextDeltaEvent.model_validate(said)
+    completed = {"type": "response.completed", "response": {"id": "r"}}
+    block = {"type": "content_block_delta", "index": 0}
+    usage = {"prompt_token_count": 9, "candidates_token_count": 9, "total_token_count": 18}
+    part = {"content": {"role": "model", "parts": [{"text": TOKEN}]}}
+    answer = {"response_id": "r", "usage_metadata": usage, "candidates": [part]}
+    of_openai = partial(listen, openai.capture)
     return {
-        "LangChain: mapping": await cost(say(sink(), tokens), model),
-        "OpenAI chat: mapping": await cost(listen(sink(), chat), loop),
-        "OpenAI responses: mapping": await cost(listen(sink(), responses), loop),
-        "LangChain: to memory://": await cost(published(say, tokens, MemoryStore()), model),
-        "OpenAI chat: to memory://": await cost(published(listen, chat, MemoryStore()), loop),
+        "LangChain": Stream(call_back, ChatGenerationChunk(message=AIMessageChunk(content=TOKEN))),
+        "LangGraph": Stream(
+            partial(listen, record_graph), ("messages", (AIMessageChunk(content=TOKEN, id="m"), {}))
+        ),
+        "OpenAI chat": Stream(
+            of_openai, chat(delta={"content": TOKEN}), [chat(delta={}, finish_reason="stop")]
+        ),
+        "OpenAI chat, arguments": Stream(
+            of_openai,
+            arguments("1, "),
+            [arguments("1]"), chat(delta={}, finish_reason="tool_calls")],
+            [arguments("", id="c", function={"name": "f", "arguments": "["})],
+        ),
+        "OpenAI responses": Stream(of_openai, response, [completed]),
+        "OpenAI Agents": Stream(
+            partial(listen, openai_agents.capture),
+            RawResponsesStreamEvent(response),
+            [{"type": "raw_response_event", "data": completed}],
+        ),
+        "Anthropic": Stream(
+            partial(listen, anthropic.capture),
+            RawContentBlockDeltaEvent.model_validate(
+                {**block, "delta": {"type": "text_delta", "text": TOKEN}}
+            ),
+            [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}}],
+            [
+                {"type": "message_start", "message": {"id": "m"}},
+                {"type": "content_block_start", "index": 0, "content_block": {"type": "text"}},
+            ],
+        ),
+        "Google Gen AI": Stream(
+            partial(listen, google_genai.capture),
+            GenerateContentResponse.model_validate(answer),
+            [GenerateContentResponse.model_validate({"candidates": [{"finish_reason": "STOP"}]})],
+        ),
+        "Pydantic AI": Stream(
+            partial(listen, pydantic_ai.capture),
+            TextDeltaChunk(id="t", delta=TOKEN),
+            [{"type": "text-end", "id": "t"}, {"type": "finish"}],
+            [{"type": "text-start", "id": "t"}],
+        ),
     }
 
 
-async def rate(record: Record, seconds: float, stall: float) -> float:
+async def published(
+    record: Record, said: Iterable[Any], store: MemoryStore, *, push: Any = None
+) -> None:
+    """Record to a publisher; one with another `push` keeps nothing."""
+    service = DurableStreamService(store, None, UIMessageProtocol())
+    async with service, service.publisher("s", message_id="m") as pub:
+        pub.push = push or pub.push  # type: ignore[method-assign]
+        await record(pub, said)
+
+
+async def costs(stream: Stream, count: int) -> dict[str, float]:
+    """Return the microseconds of CPU, of all threads, that a capture adds to each token."""
+    ways: dict[str, Callable[[list[Any]], Awaitable[None]]] = {
+        "nobody": lambda events: stream.record(None, events),
+        "mapping": lambda events: published(
+            stream.record, events, MemoryStore(), push=lambda *chunks: None
+        ),
+        "to memory://": lambda events: published(stream.record, events, MemoryStore()),
+    }
+    least = dict.fromkeys(ways, math.inf)
+    for _ in range(REPEATS):
+        for way, run in ways.items():
+            events, before = stream.events(count), time.process_time()
+            await run(events)
+            least[way] = min(least[way], (time.process_time() - before) / count * 1e6)
+    bare = least.pop("nobody")
+    return {way: value - bare for way, value in least.items()}
+
+
+async def rate(stream: Stream, seconds: float, stall: float) -> float:
     """Return the tokens/s of a model that never waits by itself while it is recorded."""
     said, store = 0, StallingStore()
     store.opens_at = time.monotonic() + stall
 
-    def tokens() -> Iterator[str]:
+    def events() -> Iterator[Any]:
         # The model stops then; the wait for the store that follows does not count.
         nonlocal said
         ends_at = time.monotonic() + seconds
+        yield from stream.first
         while time.monotonic() < ends_at:
             said += 1
-            yield TOKEN
+            yield stream.token
+        yield from stream.last
 
-    await published(record, tokens(), store)
+    await published(stream.record, events(), store)
     return said / seconds
 
 
 async def cost_of_capture(row: Row) -> None:
     count, seconds, stall = row.count(TOKENS), row.seconds(SECONDS), row.seconds(STALL)
-    # The first of these loads code.
-    await costs(count // 5)
-    for name, value in (await costs(count)).items():
-        row.add(f"{name}, CPU per token", value, "µs", "<= 25" if "mapping" in name else "")
-    for way, record in (("LangChain", say), ("OpenAI", say_chat)):
+    every = streams()
+    for name, stream in every.items():
+        # The first of these loads code.
+        await costs(stream, count // 5)
+        for way, value in (await costs(stream, count)).items():
+            row.add(f"{name}: {way}, CPU per token", value, "µs", "<= 25" * (way == "mapping"))
+    for name in ("LangChain", "OpenAI chat"):
         # In any order, so that neither is always the first.
         stalls = random.sample((0.0, stall), 2)
-        rates = {each: await rate(record, seconds, each) for each in stalls}
-        title = f"{way}: rate with a store stalled for {STALL:g} s of {SECONDS:g} s"
+        rates = {each: await rate(every[name], seconds, each) for each in stalls}
+        title = f"{name}: rate with a store stalled for {STALL:g} s of {SECONDS:g} s"
         row.add(title, rates[stall] / rates[0.0], "×", ">= 0.9")

@@ -82,7 +82,9 @@ async def latency(row: Row) -> None:
     for rate in row.cases((3_200, 12_800)):
         for design in (
             designs.OURS_WRITTEN,
+            designs.OURS_WRITTEN_READ,
             designs.OURS_PUSHED,
+            designs.OURS_PUSHED_READ,
             designs.DRIZZLE,
             designs.PLAIN_PG,
         ):
@@ -196,7 +198,7 @@ async def crash(row: Row) -> None:
 
 async def peers(row: Row) -> None:
     """Row 16: how late chunks are in another process, one stream and 64."""
-    async with designs.running(row.server, designs.PEERS) as several:
+    async with designs.running(row.server, [designs.PEER_READ, *designs.PEERS]) as several:
         for streams in (1, 64):
             for peer in several:
                 got = await designs.deliver_to(peer, streams, row.seconds(SPEAKING))

@@ -159,7 +159,7 @@ async def _replay(site: Site, way: str, size: int) -> Reply:
 
 async def fan_out(row: Row) -> None:
     """Row 8: one stream of 50 chunks/s to many readers in one process."""
-    for stack in STACKS:
+    for stack in row.cases(STACKS):
         for full, seconds in row.cases(FAN_OUT):
             count, spoken = row.count(full), row.seconds(seconds)
             name, costs = f"{stack}, to {full:,}", dict[str, float]()
@@ -212,7 +212,7 @@ async def silent_readers(row: Row) -> None:
 async def joins(row: Row) -> None:
     """Row 11: the first chunk of a reader that joins a stream which 1,000 others read."""
     crowd, count, spoken = row.count(CROWD), row.count(JOINS), row.seconds(JOINS * PAUSE * 2)
-    for stack in STACKS:
+    for stack in row.cases(STACKS):
         name = f"join, {stack}, beside {CROWD:,}"
         async with serving(row, stack) as site:
             async with site.readers(["/ours/s"] * crowd, FIRST_CHUNKS):

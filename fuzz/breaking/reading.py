@@ -12,10 +12,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from monostream_ai._inline import SEAL_SIZE, seal
 from monostream_ai.errors import PublisherLost
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.forwarding import ForwardingStore
-from monostream_ai.types import Cursor, Head, Page, Position
+from monostream_ai.types import Cursor, Head, Lease, Page, Position, WakeUp
 
 
 def nothing_is_polled(schedule: Any, polls: Any, tail: Any, now: float, delay: float) -> None:
@@ -37,18 +38,25 @@ def joined_without_a_read(attach: Any, tailer: Any, asked: Any, reader: Any) -> 
     return tail, 1
 
 
-def page_of_another_place(begin: Any, pages: Any, position: Any) -> Any:
+def page_of_another_place(begin: Any, pages: Any, position: Any, opener: Any = None) -> Any:
     """A reader behind the window is given the page of another one."""
     for asked, read in pages._reads.items():
         if asked.stream_id == position.stream_id:
             return read
-    return begin(pages, position)
+    return begin(pages, position, opener)
 
 
 def deletion_not_noticed(join: Any, subscription: Any, tail: Any, current: int) -> Any:
     """A reader of a deleted stream goes on with the one that was begun under its name."""
     tail.deleted_to = -1
     return join(subscription, tail, current)
+
+
+def seal_not_looked_at(opened: Any, wake_up: WakeUp, writer: str) -> Any:
+    """A program that may notify can show readers chunks that nobody has stored."""
+    lease = Lease(wake_up.stream_id, wake_up.version, writer)
+    text = wake_up.carried[SEAL_SIZE:]
+    return opened(wake_up._replace(carried=seal(lease, text) + text), writer) if text else None
 
 
 def ending_not_confirmed(to_confirm: Any, tail: Any, page: Any) -> None:

@@ -65,6 +65,16 @@ async def claim_shared_by_successors(
     return row.next_id if attempt is not None and next_id is None and row else next_id
 
 
+async def waits_in_vain_not_counted(
+    claim: Any, store: Any, taker: Any, *, waits: bool = False, **options: Any
+) -> Any:
+    """A version that nobody takes is made to wait again for ever."""
+    next_id = await claim(store, taker, waits=waits, **options)
+    if waits and next_id is not None:
+        store._row(taker).attended = 0
+    return next_id
+
+
 async def attempts_not_counted(
     attend: Any, store: Any, taker: Any, *, lease: float, state: Any = "closed"
 ) -> Any:

@@ -42,6 +42,7 @@ LOST_ANSWERS: Final = f"{MEMORY} --only lost-answers"
 BAD_INPUT: Final = "tests/test_bad_input.py"
 FOREIGN: Final = "tests/reading/test_unreadable_chunks.py"
 HELD: Final = "tests/reading/test_tail.py -k nothing_is_held"
+LIES: Final = f"{MEMORY} --only bad-notifications"
 LATE_ENDINGS: Final = "tests/writing/test_endings.py"
 LOSSES: Final = "tests/reading/test_tail.py -k loss"
 OUTAGES: Final = "tests/writing/test_writer.py tests/reading/test_tail.py -k outages"
@@ -57,6 +58,7 @@ BREAKAGES: Final = {
     for each in (
         Breakage("G1", f"{OUTBOX}.put", writing.acknowledged_before_stored),
         Breakage("G1", f"{WRITER}.__init__", writing.delivered_before_stored),
+        Breakage("G1", f"{WRITER}._append", writing.carried_before_stored),
         Breakage("G2", f"{WRITER}.put", writing.two_appends_in_flight),
         Breakage("G2", f"{PUBLISHER}._drained", writing.write_overtakes_push, PUSHES),
         Breakage("G2", f"{SUBSCRIPTION}.__init__", reading.cursor_off_by_one),
@@ -64,9 +66,11 @@ BREAKAGES: Final = {
         Breakage("G2", f"{TAIL}.to_confirm", reading.ending_not_confirmed, FAILOVERS),
         Breakage("G2", f"{MEMORY_STORE}.delete", stores.number_of_a_deleted_stream_forgotten, ANEW),
         Breakage("G2", f"{PAGES}.begin", reading.page_of_another_place, BEHIND),
+        Breakage("G2", "_inline.opened", reading.seal_not_looked_at, LIES),
         Breakage("G3", "stores.fencing.refusal", stores.fence_skipped),
         Breakage("G3", f"{BEGINNING}.take_over", writing.successor_forgets_the_end, GONE_ON),
         Breakage("G3", f"{MEMORY_STORE}.claim", stores.claim_shared_by_successors, GONE_ON),
+        Breakage("G9", f"{MEMORY_STORE}.claim", stores.waits_in_vain_not_counted, GONE_ON),
         Breakage("G3", f"{SQLITE}.APPEND", stores.sqlite_append_without_token, SQLITE_TOKENS),
         Breakage("G3", f"{POSTGRES}.APPEND", stores.postgres_append_without_token, POSTGRES_TOKENS),
         Breakage("G3", f"{POSTGRES}.LOCK_STREAM", stores.versions_opened_without_a_lock, RACING),
@@ -80,7 +84,7 @@ BREAKAGES: Final = {
             CANCELLED,
         ),
         Breakage(
-            "G5", f"{ENDINGS}.stored_chunks", writing.ending_read_before_the_fence, LATE_ENDINGS
+            "G5", f"{ENDINGS}.stored_pages", writing.ending_read_before_the_fence, LATE_ENDINGS
         ),
         Breakage("G5", f"{ENDINGS}._close", writing.version_without_an_ending_left_open, POISONED),
         Breakage("G6", f"{POLLS}.schedule", reading.nothing_is_polled),

@@ -14,7 +14,7 @@ from typing import Any
 from monostream_ai.errors import MonostreamError, StreamStopped
 from monostream_ai.interfaces import Store
 from monostream_ai.stores.forwarding import ForwardingStore
-from monostream_ai.types import Append
+from monostream_ai.types import Append, WakeUp
 
 
 def acknowledged_before_stored(put: Any, outbox: Any, write: Any) -> bool:
@@ -43,6 +43,17 @@ class _Early(ForwardingStore):
         for append in appends:
             self._on_landed(append)
         return await super().append(appends, lease=lease)
+
+
+async def carried_before_stored(append: Any, writer: Any, appends: Sequence[Append]) -> Any:
+    """Readers in other processes get chunks before they are stored."""
+    for each in appends:
+        if writer._announcer is not None and each.payloads:
+            stream_id, version, _ = each.lease
+            last = each.first + len(each.payloads) - 1
+            writer._announcer.add(WakeUp(stream_id, version, last), each)
+    await asyncio.sleep(0.1)
+    return await append(writer, appends)
 
 
 def closed_in_a_second_commit(init: Any, writer: Any, store: Store, **options: Any) -> None:
@@ -140,10 +151,13 @@ def stop_not_heard(tell: Any, keeper: Any, leases: Any, verdicts: Any) -> None:
 
 async def ending_read_before_the_fence(read: Any, store: Any, protocol: Any, info: Any) -> Any:
     """An ending is made from the chunks that were there before the publisher was fenced."""
-    return (await read(store, protocol, info))[: info.next_id]
+    left = info.next_id
+    async for page in read(store, protocol, info):
+        yield page[:left]
+        left = max(0, left - len(page))
 
 
-def nothing_is_announced(add: Any, announcer: Any, wake_up: Any) -> None:
+def nothing_is_announced(add: Any, announcer: Any, wake_up: Any, committed: Any = None) -> None:
     """Other processes hear of nothing, and find everything by polls and renewals."""
 
 
@@ -163,8 +177,8 @@ async def version_without_an_ending_left_open(
 
 
 async def successor_forgets_the_end(
-    take_over: Any, writer: Any, protocol: Any, stream_id: str, version: int
+    take_over: Any, writer: Any, protocol: Any, stream_id: str, version: int, attempt: Any
 ) -> Any:
     """A successor does not know the last chunk of its predecessor, and writes it again."""
-    beginning = await take_over(writer, protocol, stream_id, version)
+    beginning = await take_over(writer, protocol, stream_id, version, attempt)
     return beginning._replace(written=beginning.written[:-1])

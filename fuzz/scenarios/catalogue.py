@@ -37,6 +37,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "dead-stopper": stopping.dead_stopper,
     "bad-notifications": notifications.bad_notifications,
     "lost-notifications": notifications.lost_notifications,
+    "carried-chunks": notifications.carried_chunks,
     "lost-answers": answers.lost_answers,
     "lost-answer-then-fenced": answers.lost_answer_then_fenced,
     "outage": answers.outage,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Final
 
 from fuzz.chunks import FINISH, Chunk
 from fuzz.faults import FaultyStore
@@ -13,6 +14,9 @@ from fuzz.writer import opened
 from monostream_ai import Publisher
 from monostream_ai.errors import Fenced, NotLost, StreamClosed
 from monostream_ai.json_text import encode_json
+
+LONG: Final = 600.0
+"""Seconds that no scenario takes."""
 
 
 @dataclass(slots=True)
@@ -46,7 +50,7 @@ async def gone_on(world: World) -> None:
         for _ in range(world.number("chunks", 0, 4)):
             await holder.write()
             await world.pause()
-        kill = world.draws.choice("death", (_release, _freeze))
+        kill = world.draws.choice("death", (_release, _freeze, _leave))
         holder = await kill(world, holder)
     await holder.pub.close()
     world.truth[0] = Told([*holder.told, FINISH], "closed")
@@ -56,6 +60,23 @@ async def gone_on(world: World) -> None:
 
 async def _release(world: World, old: Holder) -> Holder:
     await old.pub.release()
+    return await _succeed(world, old.told, old.told)
+
+
+async def _leave(world: World, old: Holder) -> Holder:
+    """Leave the version to a successor, which may come at once, or only when it waits again."""
+    in_vain = world.number("in_vain", 0, 1) == 1
+    await old.pub.leave(within=world.site.times.lease if in_vain else LONG)
+    if in_vain:
+        while not (await world.service(1).status(world.stream)).lost:
+            await asyncio.sleep(world.site.times.moment / 4)
+        rivals = [world.service(n) for n in range(world.number("rivals", 1, 4))]
+        left = await asyncio.gather(
+            *(rival.leave_lost(world.stream, 0, within=LONG) for rival in rivals)
+        )
+        world.require(sum(left) == 1, f"{sum(left)} of {len(left)} let the version wait again")
+    waits = (await world.service(1).status(world.stream)).attended
+    world.require(waits == int(in_vain), f"{int(in_vain)} waits in vain were counted as {waits}")
     return await _succeed(world, old.told, old.told)
 
 
@@ -84,12 +105,13 @@ async def _freeze(world: World, old: Holder) -> Holder:
 
 
 async def _succeed(world: World, least: list[str], most: list[str]) -> Holder:
-    """Wait until version 0 is lost, and let successors race for it; return the one that got it.
+    """Wait until version 0 is lost or waits, and let successors race for it; return the one that
+    got it.
 
     Args:
         least, most: Payloads that it must find, and may find.
     """
-    while not (await world.service(1).status(world.stream)).lost:
+    while not ((info := await world.service(1).status(world.stream)).lost or info.waiting):
         await asyncio.sleep(world.site.times.moment / 4)
     rivals = [
         world.own_service(n, lease=world.site.times.lease, slow=world.number("slow", 0, 3))

@@ -1,17 +1,20 @@
-"""Notifiers that lie, and readers that poll."""
+"""Notifiers that lie, readers that poll, and chunks that come past the store."""
 
 from __future__ import annotations
 
+import asyncio
+
+from fuzz.chunks import Chunk
 from fuzz.faults import FaultyNotifier
 from fuzz.reader import Reader, all_ended
 from fuzz.sites import Service
 from fuzz.world import SLACK, World
-from fuzz.writer import publish, settle, try_to_publish
+from fuzz.writer import opened, publish, settle, try_to_publish
 
 
 async def bad_notifications(world: World) -> None:
-    """Wake-ups are lost, doubled, late, stale, invented, or fail to be sent: readers are late by
-    one poll at most.
+    """Wake-ups are lost, doubled, late, stale, replayed, invented, or fail to be sent, and the
+    chunks in them are forged: readers are late by one poll at most.
     """
     world.expects_errors = True
     writer, elsewhere = _liar(world, 0), _liar(world, 1)
@@ -52,8 +55,42 @@ async def lost_notifications(world: World) -> None:
     await world.verify()
 
 
+async def carried_chunks(world: World) -> None:
+    """A reader whose store is frozen goes on with the chunks that wake-ups carry; its end waits for
+    the store.
+    """
+    writer = world.own_service(0, inline="always")[0]
+    elsewhere, store = world.own_service(1, inline="always")
+    reader = Reader(world, elsewhere, slow=0)
+    draws = world.actor("writer")
+    chunks: list[Chunk] = [{"type": "text", "n": n} for n in range(draws.number("chunks", 2, 40))]
+    async with writer.publisher(world.stream) as pub:
+        opened(world, pub, chunks, finished=True)
+        await pub.write(chunks[0])
+        await _until_seen(world, reader, 1)
+        if world.site.notifier(1, world.topic).most_carried:
+            store.pause()
+        for chunk in chunks[1:]:
+            await world.pause(draws)
+            if draws.chance("push", 50):
+                pub.push(chunk)
+            else:
+                await pub.write(chunk)
+        await pub.flush()
+        await _until_seen(world, reader, len(chunks))
+        world.require(not reader.ended, "a reader ended before its version did")
+        store.resume()
+    await all_ended([reader])
+    await world.verify()
+
+
+async def _until_seen(world: World, reader: Reader, count: int) -> None:
+    while len(reader.seen) < count:
+        await asyncio.sleep(world.site.times.moment / 100)
+
+
 def _liar(world: World, process: int) -> Service:
-    fate = world.draws.choice("liar", ("mixed", "lost", "invented", "late"))
+    fate = world.draws.choice("liar", ("mixed", "lost", "invented", "late", "forged", "replayed"))
     return world.own_service(process, notifier=_liar_of(world, process, fate))[0]
 
 

@@ -25,7 +25,7 @@ def player() -> Iterator[ChaosPlayer]:
     player.close()
 
 
-@pytest.mark.sweep(7)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", ROUNDS)
 def test_nothing_is_lost_or_left_by(player: ChaosPlayer, name: str) -> None:
     if name not in names():

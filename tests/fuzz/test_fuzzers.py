@@ -95,7 +95,13 @@ class WritesBehindTheEnd(MemoryStore):
 
 class ClaimsForAll(MemoryStore):
     async def claim(
-        self, taker: Lease, *, lease: float, stop: bool, attempt: int | None = None
+        self,
+        taker: Lease,
+        *,
+        lease: float,
+        stop: bool,
+        attempt: int | None = None,
+        waits: bool = False,
     ) -> int | None:
         row = self._row(taker)
         return None if row is None else row.next_id
