@@ -7,8 +7,10 @@ A test that tries every case of something, like every chunk boundary with every 
     @pytest.mark.parametrize("cut", CUTS)
 
 pytest runs all of its cases. With `--sample` it draws three of them for each release and
-deselects the others. The seed is printed; `--seed` draws the same cases again. `--quick` draws too,
-and leaves out the tests that drive a browser or start programs or servers.
+deselects the others. Of each other test that drives a browser or starts programs it draws a
+quarter, and at least one case. The seed is printed; `--seed` draws the same cases again. `--quick`
+draws a quarter of every other test with parameters, and leaves out the tests that drive a browser
+or start programs or servers. Random tests try a quarter of their `examples` in a sample.
 """
 
 from __future__ import annotations
@@ -34,12 +36,17 @@ SLOW_TO_START: Final = (
     "tests/processes/",
     "tests/release/",
     "tests/testing/",
+    "tests/tutorial/",
+    "tests/workers/",
+    "tests/test_dashboard.py",
     "tests/test_docs.py",
     "tests/test_notebooks.py",
     "tests/test_page_blocks.py",
     "tests/test_readme.py",
 )
-"""Tests that need Chromium, Node.js or processes of their own; the quick lane leaves them out."""
+"""Tests that need Chromium, Node.js, processes of their own or packages which no other test needs;
+the quick lane leaves them out.
+"""
 
 SERVERS: Final = {"postgres_server", "redis_server"}
 """Fixtures that start a server; the quick lane leaves their tests out too."""
@@ -58,13 +65,24 @@ _DRAWN: Final = pytest.StashKey[tuple[int, int]]()
 """How many cases of sweeps were drawn, and of how many."""
 
 
+SHARE_OF_A_SAMPLE: Final = 4
+"""Divisor of the number of cases and of random examples, where a test names none."""
+
+_share = 1
+
+
+def examples(count: int) -> int:
+    """Return how many random examples to try, if `count` are tried where every case runs."""
+    return max(1, count // _share)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("lanes")
     group.addoption("--sample", action="store_true", help="run a drawn sample of the sweeps")
     group.addoption(
         "--quick",
         action="store_true",
-        help="as --sample, without the tests that drive a browser or start programs or servers",
+        help="a smaller sample, without tests that drive a browser or start programs or servers",
     )
     group.addoption(
         "--seed", type=int, metavar="N", help="draw the same sample as the run that printed it"
@@ -74,10 +92,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "sweep(count, each=None): a sample has so many of the cases, drawn by chance; with `each`,"
-        " so many for each value of the parameter of that name",
+        "sweep(count, each=None): a sample has so many of the cases, drawn by chance, or a quarter"
+        " if the count is None; with `each`, so many for each value of the parameter of that name",
     )
     config.option.sample = config.option.sample or config.option.quick
+    if config.option.sample:
+        global _share
+        _share = SHARE_OF_A_SAMPLE
     if config.option.seed is None:
         # Processes that share the tests must draw alike.
         given = getattr(config, "workerinput", {}).get("seed")
@@ -98,6 +119,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_itemcollected(item: pytest.Item) -> None:
     if count := SHIPPED_SWEEPS.get(item.nodeid.rpartition("::")[2].partition("[")[0]):
         item.add_marker(pytest.mark.sweep(count))
+    elif (
+        (item.config.option.quick or item.nodeid.startswith(SLOW_TO_START))
+        and hasattr(item, "callspec")
+        and item.get_closest_marker("sweep") is None
+    ):
+        item.add_marker(pytest.mark.sweep(None))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -125,7 +152,7 @@ def _draw(swept: Sequence[pytest.Item], seed: int) -> Iterator[pytest.Item]:
         # nothing here.
         chance = random.Random(f"{seed} {test}")
         for group in _grouped(cases, _value_drawn_for).values():
-            count = _marker_of(group[0]).args[0]
+            count = _marker_of(group[0]).args[0] or max(1, len(group) // SHARE_OF_A_SAMPLE)
             yield from chance.sample(group, k=min(count, len(group)))
 
 

@@ -1,7 +1,7 @@
 """How several processes share the tests (`--numprocesses`).
 
 Tests that record messages stay together with those that read the recordings, and tests that
-share one Chromium, one server or one run of another pytest stay together too. Each other test goes
+share one Chromium, one server or one folder that they build stay together too. Each other test goes
 to the process that is free first.
 """
 
@@ -18,7 +18,7 @@ TOGETHER: Final = {
     "tests/clients/": "recordings",
     "tests/browser/": "browser",
     "tests/doors/": "doors",
-    "tests/testing/": "suites",
+    "tests/packages/": "packages",
 }
 
 

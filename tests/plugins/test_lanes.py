@@ -24,9 +24,22 @@ def test_one():
 """
 
 
-def run(directory: Path, *options: str) -> tuple[list[str], str]:
+PARAMETERS = """
+import pytest
+
+@pytest.mark.parametrize("number", range(9))
+def test_some(number):
+    pass
+
+@pytest.mark.parametrize("number", range(3))
+def test_few(number):
+    pass
+"""
+
+
+def run(directory: Path, *options: str, tests: str = SWEEP) -> tuple[list[str], str]:
     """Return the ids of the tests that ran, and the last lines of the output."""
-    (directory / "test_sweep.py").write_text(SWEEP)
+    (directory / "test_sweep.py").write_text(tests)
     done = run_pytest(directory, "tests.plugins.lanes", "-v", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     names = re.findall(r"test_sweep\.py::(\S+)", done.stdout)
@@ -47,6 +60,13 @@ def test_a_sample_has_so_many_cases_of_each_value(tmp_path: Path, processes: str
     ]
     assert "Drew 6 of 150 cases of the sweeps; draw them again with --seed 1.\n" in output
     assert "skipped" not in output
+
+
+def test_the_quick_lane_draws_a_quarter_of_every_test_with_parameters(tmp_path: Path) -> None:
+    names, _ = run(tmp_path, "--quick", tests=PARAMETERS)
+
+    assert [name.partition("[")[0] for name in names] == ["test_few", "test_some", "test_some"]
+    assert len(run(tmp_path, "--sample", tests=PARAMETERS)[0]) == 9 + 3
 
 
 @pytest.mark.parametrize("processes", ["0", "2"])

@@ -70,6 +70,11 @@ class Child:
         """Write one chunk and say its id."""
         say("wrote", await self.pub.write(text(int(number))))
 
+    async def leave(self) -> None:
+        """Leave the version to a successor."""
+        await self.pub.leave(within=600.0)
+        say("left")
+
     async def run(self, count: str) -> None:
         """Write many chunks and say each id once it is durable; then close."""
         for number in range(int(count)):

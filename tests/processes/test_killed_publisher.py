@@ -7,6 +7,7 @@ import time
 import pytest
 
 from monostream_ai import DurableStreamService
+from monostream_ai.errors import SubscriptionTimeout
 from tests.chunks import FINISH, Chunk, text, texts
 from tests.plugins.services import ServiceFactory
 from tests.processes.conftest import Process, Spawn
@@ -51,6 +52,27 @@ async def test_a_killed_publisher_loses_no_acknowledged_chunk(
     assert ids(reader.lines, "read") == [f"0.{id}" for id in range(len(stored))]
     status = await service.status("s")
     assert (status.state, status.lost) == ("open", True)
+
+
+async def test_a_version_that_was_left_outlives_its_publisher(
+    spawn: Spawn, service_factory: ServiceFactory
+) -> None:
+    publisher, service = await spawn(lease=60.0), service_factory()
+    await publisher.ask("open", "s")
+    await publisher.ask("write", 0)
+    assert await publisher.ask("leave") == "left"
+    publisher.signal(signal.SIGKILL)
+    await publisher.rest()
+
+    # Longer than it takes to notice a death.
+    with pytest.raises(SubscriptionTimeout):
+        async for _ in service.subscribe("s", timeout=4.0):
+            pass
+    assert await service.unattended() == []
+    assert (await service.status("s")).waiting
+    async with service.successor("s", 0) as pub:
+        await pub.write(text(1))
+    assert await service.chunks("s") == [*texts(2), FINISH]
 
 
 async def test_a_killed_publisher_is_succeeded_at_once(
