@@ -24,6 +24,7 @@ from monostream_ai.chats.rules import BUSY, NO_CHAT, RACES
 from monostream_ai.chats.streaming.body import TurnBody
 from monostream_ai.chats.streaming.replays.starting import Replay, after_event
 from monostream_ai.chats.streaming.responses import TurnResponse, nothing_to_stream
+from monostream_ai.chats.turns.finishing import latest_version
 from monostream_ai.chats.turns.names import chat_stream_id
 from monostream_ai.chats.turns.requests import (
     Body,
@@ -42,11 +43,10 @@ from monostream_ai.errors import (
     Fenced,
     StreamDeleted,
     StreamStopped,
-    UnknownStream,
     VersionConflict,
 )
 from monostream_ai.service import DurableStreamService
-from monostream_ai.types import VersionInfo, check_text
+from monostream_ai.types import check_text
 
 AGUI_STREAM_PREFIX: Final = "ag-ui:"
 
@@ -110,7 +110,7 @@ class AGUIRoutes:
 
     async def resume(self, request: Request) -> Response:
         stream_id, event = self._stream_named(request), event_in(request)
-        latest = await _latest(self._service, stream_id)
+        latest = await latest_version(self._service, stream_id)
         if latest is None or latest.state == "pruned" or not (event or latest.state == "open"):
             return nothing_to_stream()
         if not event:
@@ -187,7 +187,7 @@ async def _begin(
     """
     taken = -1
     for _ in range(RACES):
-        latest = await _latest(service, stream_id)
+        latest = await latest_version(service, stream_id)
         if latest is not None and latest.message_id == asked["runId"] and latest.state != "pruned":
             return latest.version
         if latest is not None and latest.state == "open":
@@ -211,13 +211,6 @@ async def _begin(
         else:
             return version
     raise RequestRefused(409, BUSY)
-
-
-async def _latest(service: DurableStreamService[Any], stream_id: str) -> VersionInfo | None:
-    try:
-        return await service.status(stream_id)
-    except UnknownStream:
-        return None
 
 
 def _checked(body: object) -> Body:

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from monostream_ai._backoff import patiently
 from monostream_ai._periodic import start_task
 from monostream_ai.chats.streaming.replays.starting import up_to_answer
-from monostream_ai.chats.turns.finishing import FinishedTurn, finished_message
+from monostream_ai.chats.turns.finishing import FinishedTurn, finished_message, latest_version
 from monostream_ai.chats.turns.names import STREAM_PREFIX, chat_stream_id, queue_stream_id
 from monostream_ai.chats.turns.requests import ChatRequest
 from monostream_ai.chats.turns.turn import ChatTurn
@@ -131,7 +131,7 @@ class ChatHistory:
         stream_id = self._stream_id(chat_id, owner)
         # Before the status, or a turn that begins in between would be missing.
         rows = await self._rows(stream_id, owner)
-        latest = await self._latest(stream_id)
+        latest = await latest_version(self._service, stream_id)
         if latest is None or latest.owner != owner:
             return await _conversation(rows)
         request = None
@@ -177,7 +177,7 @@ class ChatHistory:
             StoreUnavailable: Perhaps not all is deleted: call it again.
         """
         stream_id = self._stream_id(chat_id, owner)
-        latest = await self._latest(stream_id)
+        latest = await latest_version(self._service, stream_id)
         owners = {row.owner for row in await self._messages.of_stream(stream_id)}
         if latest is not None:
             owners.add(latest.owner)
@@ -231,7 +231,7 @@ class ChatHistory:
             # One without parts too: it shows that the turn is stored.
             await self._keep(turn, "assistant", turn.message_id or answer["id"], answer)
         # A chat that was deleted meanwhile must not come back.
-        if await self._latest(turn.stream_id) is None:
+        if await latest_version(self._service, turn.stream_id) is None:
             await self._messages.delete(turn.stream_id, turn.version)
 
     async def _keep(
@@ -251,12 +251,6 @@ class ChatHistory:
         # Without owners, a chat may have an id that begins like the stream of an owner.
         rows = await self._messages.of_stream(stream_id)
         return [row for row in rows if row.owner == owner]
-
-    async def _latest(self, stream_id: str) -> VersionInfo | None:
-        try:
-            return await self._service.status(stream_id)
-        except UnknownStream:
-            return None
 
     def _stream_id(self, chat_id: str, owner: str | None) -> str:
         return chat_stream_id(chat_id, owner=owner, prefix=self._stream_prefix)

@@ -13,7 +13,7 @@ from monostream_ai.chats.continuing import verified
 from monostream_ai.chats.queue.chat_queue import ChatQueue, Queued
 from monostream_ai.chats.queue.questions import Question
 from monostream_ai.chats.streaming.replays.starting import SUPERSEDED, Replay
-from monostream_ai.chats.turns.finishing import Finisher
+from monostream_ai.chats.turns.finishing import Finisher, last_type, latest_version
 from monostream_ai.chats.turns.names import QuestionRun, Run, chat_stream_id
 from monostream_ai.chats.turns.requests import ChatRequest, RequestRefused, question_in
 from monostream_ai.chats.turns.runner import TurnRunner
@@ -23,11 +23,10 @@ from monostream_ai.errors import (
     Fenced,
     StreamDeleted,
     StreamStopped,
-    UnknownStream,
     VersionConflict,
 )
 from monostream_ai.service import DurableStreamService
-from monostream_ai.types import Cursor, VersionInfo, log_fields
+from monostream_ai.types import VersionInfo, log_fields
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +119,7 @@ class Chats:
         # Another request or process may take the next version at any time; then look again.
         taken = -1
         for _ in range(RACES):
-            latest = await self._stored(stream_id)
+            latest = await latest_version(self._service, stream_id)
             if latest is not None and not self._is_served(latest, owner):
                 raise RequestRefused(404, NO_CHAT)
             queue = self._queue
@@ -309,12 +308,7 @@ class Chats:
         if not await request.repeats(self._service, latest):
             return False
         # A question whose answer failed or was stopped is repeated on purpose.
-        last = self._service.subscribe(
-            latest.stream_id,
-            after=Cursor(latest.version, latest.next_id - 2),
-            on_superseded="raise",
-        )
-        return [chunk["type"] async for chunk in last] == ["finish"]
+        return await last_type(self._service, latest) == "finish"
 
     def _is_shown(self, turn: VersionInfo) -> bool:
         return turn.state == "open" or (
@@ -350,7 +344,7 @@ class Chats:
         return await self._visible(chat_id, owner) if runs_again else latest
 
     async def _visible(self, chat_id: str, owner: str | None) -> VersionInfo | None:
-        info = await self._stored(self._stream_of(chat_id, owner))
+        info = await latest_version(self._service, self._stream_of(chat_id, owner))
         return info if info is None or self._is_served(info, owner) else None
 
     def _is_served(self, info: VersionInfo, owner: str | None) -> bool:
@@ -380,12 +374,6 @@ class Chats:
 
     def _stream_of(self, chat_id: str, owner: str | None) -> str:
         return chat_stream_id(chat_id, owner=owner, prefix=self._stream_prefix)
-
-    async def _stored(self, stream_id: str) -> VersionInfo | None:
-        try:
-            return await self._service.status(stream_id)
-        except UnknownStream:
-            return None
 
 
 def state_of(latest: VersionInfo) -> str:

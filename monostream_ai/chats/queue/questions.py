@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Self
 
+from monostream_ai.chats.turns.finishing import latest_version
 from monostream_ai.chats.turns.names import queue_stream_id
 from monostream_ai.chats.turns.requests import Body, ChatRequest, RequestRefused
 from monostream_ai.errors import (
     InvalidText,
     MonostreamError,
-    UnknownStream,
     VersionConflict,
 )
 from monostream_ai.json_text import decode_json
@@ -137,7 +137,7 @@ class Questions:
 
     async def count(self, stream_id: str) -> int:
         """Return how many questions wait in the chat with this stream."""
-        info = await self._info(stream_id)
+        info = await latest_version(self._service, queue_stream_id(stream_id))
         return 0 if info is None else queued_in(info)
 
     async def read(self, stream_id: str, *, taken: int = -1) -> QuestionList:
@@ -146,7 +146,7 @@ class Questions:
         Args:
             taken: The number of a newer version that a deleted list is known to have had.
         """
-        info = await self._info(stream_id)
+        info = await latest_version(self._service, queue_stream_id(stream_id))
         if info is None:
             return QuestionList(taken)
         empty = QuestionList(max(info.version, taken), info.owner)
@@ -230,12 +230,6 @@ class Questions:
                 await pub.leave(within=self._look_again)
             else:
                 await pub.close()
-
-    async def _info(self, stream_id: str) -> VersionInfo | None:
-        try:
-            return await self._service.status(queue_stream_id(stream_id))
-        except UnknownStream:
-            return None
 
 
 def queued_in(info: VersionInfo) -> int:

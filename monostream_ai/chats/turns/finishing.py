@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from monostream_ai.chats.turns.requests import Body, ChatRequest
 from monostream_ai.chats.turns.written import feed
+from monostream_ai.errors import UnknownStream
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import VersionInfo, log_fields
 from monostream_ai.ui_messages import Chunk, MessageReducer, UIMessage
@@ -172,6 +173,14 @@ async def finished_message(
         reducer.feed({"type": "message-metadata", "messageMetadata": {"failed": True}})
     reducer.settle()
     return reducer.message, last
+
+
+async def latest_version(service: DurableStreamService[Any], stream_id: str) -> VersionInfo | None:
+    """Return the latest version of a stream; None if there is no such stream."""
+    try:
+        return await service.status(stream_id)
+    except UnknownStream:
+        return None
 
 
 async def last_type(service: DurableStreamService[Any], version: VersionInfo) -> str | None:
