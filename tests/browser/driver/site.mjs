@@ -67,7 +67,8 @@ async function search(viewport) {
   const page = await open(viewport);
   await page.goto(`${url}/`, { waitUntil: "load" });
   if (viewport === PHONE) await page.locator("label[for=__search].md-header__button").click();
-  await page.locator(".md-search__input").fill("successor");
+  // The theme looks at the word when a key is released.
+  await page.locator(".md-search__input").pressSequentially("successor");
   const results = page.locator(".md-search-result__item > a");
   await results.first().waitFor();
   const titles = await page.locator(".md-search-result__item > a h1").allInnerTexts();

@@ -21,6 +21,12 @@ const acts = {
     await page.getByText(text).first().waitFor();
     return page.locator("main, form").first().innerText();
   },
+  /** Wait for a text and for the end of the answer; return everything that the chat shows then. */
+  reads: async (text) => {
+    await page.getByText(text).first().waitFor();
+    await page.getByRole("button", { name: "Ask", exact: true }).waitFor();
+    return page.locator("main, form").first().innerText();
+  },
   /** Wait until a button or a progress bar is there; return its value. */
   finds: (role, name) => page.getByRole(role, { name, exact: true }).first().evaluate((element) => element.value),
   /** Wait until a request cannot reach the server. */

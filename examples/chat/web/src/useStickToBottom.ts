@@ -35,15 +35,21 @@ export function useStickToBottom(empty: boolean) {
       lastTop = box.scrollTop;
       setAway(!pinned.current && !empty);
     };
+    // A turn of the wheel counts at once: content that grows before the scrolling begins would undo it.
+    const onWheel = (event: WheelEvent) => {
+      if (event.deltaY < 0 && box.scrollTop > 0) pinned.current = false;
+    };
     const observer = new ResizeObserver(() => {
       if (pinned.current) box.scrollTop = box.scrollHeight;
     });
     observer.observe(inner);
     observer.observe(box);
     box.addEventListener("scroll", onScroll, { passive: true });
+    box.addEventListener("wheel", onWheel, { passive: true });
     return () => {
       observer.disconnect();
       box.removeEventListener("scroll", onScroll);
+      box.removeEventListener("wheel", onWheel);
     };
   }, [empty]);
 
