@@ -38,7 +38,7 @@ RESOURCE: Final = {
         r"|<link\b[^>]*\brel=\"?(?:stylesheet|icon|preload|preconnect|dns-prefetch|manifest)[^>]*>"
         r"|\bstyle=\"[^\"]*url\([^)]*\)|<object\b[^>]*>|<use\b[^>]*>"
     ),
-    "css": re.compile(r"@import[^;]*;|url\([^)]*\)"),
+    "css": re.compile(r"@import[^;]*;|url\((?![\"']?data:)[^)]*\)"),
 }
 """Whatever a browser fetches by itself, other than a link that somebody follows."""
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)

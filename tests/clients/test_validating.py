@@ -84,11 +84,12 @@ def test_what_a_client_takes_for_valid_is_not_refused(read_all: ReadAll, share: 
     ]
     faults = [fault_in({}, [message]) for message in messages]
 
-    assert {
+    refused = {
         fault
         for fault, is_valid in zip(faults, valid, strict=True)
         if fault is not None and is_valid
-    } == KNOWN_TO_LATER_RELEASES
+    }
+    assert refused <= KNOWN_TO_LATER_RELEASES
     assert len(faults) - faults.count(None) > 300 / SHARES
 
 

@@ -77,7 +77,8 @@ def indices_in(log: Sequence[dict[str, Any]]) -> list[int]:
 
 
 def story(scenario: str, views: Sequence[str] = (), **more: Any) -> Story:
-    return Story(RELEASE, scenario, views=views, more=more)
+    # This transport asks again without the headers of the chat.
+    return Story(RELEASE, scenario, views=views, more=more, silent=True)
 
 
 async def test_it_asks_once_when_nothing_breaks(serve: Serve, some_recorded: Scenarios) -> None:
