@@ -286,6 +286,27 @@ async def test_6_a_refund_waits_for_the_user_through_a_restart(
 
 
 @pytest.mark.browser
+async def test_6_a_refund_that_is_declined_is_not_done(
+    application: NewApplication, open_page: OpenPage
+) -> None:
+    app, answer = application(6), answer_of(6)
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    page = await open_page(app.url)
+    await sign_in(page)
+    await page("open", "/?chat=c1")
+    await page("fill", "Question", REFUND)
+    await page("click", "Ask")
+    await page("click", "No")
+    live = await page("reads", answer)
+    await page("reload")
+    loaded = await page("reads", answer)
+
+    assert live == loaded
+    assert (live.count("output-denied"), live.count("is refunded")) == (1, 0)
+
+
+@pytest.mark.browser
 async def test_7_a_part_of_ones_own_is_replayed_and_replaced(
     application: NewApplication, open_page: OpenPage
 ) -> None:
