@@ -148,11 +148,14 @@ def postgres_faults(server: Server, database: Database) -> list[Fault]:
     ]
 
 
-async def measure(kills: int, seconds: float) -> None:
+async def measure_sqlite(kills: int, seconds: float) -> None:
     with tempfile.TemporaryDirectory() as directory:
         url = f"sqlite:///{directory}/chat.db"
         await deaths("SQLite", url, kills)
         await false_takeovers("SQLite", url, seconds, [freeze])
+
+
+async def measure_postgres(kills: int, seconds: float) -> None:
     with Server() as server:
         async with Database(server) as database:
             await deaths("Postgres", database.url, kills)
@@ -160,12 +163,17 @@ async def measure(kills: int, seconds: float) -> None:
             await false_takeovers("Postgres", database.url, seconds, faults)
 
 
+MEASURED = {"sqlite": measure_sqlite, "postgres": measure_postgres}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--minutes", type=float, default=5.0, help="of faults, on each backend")
+    parser.add_argument("--backend", choices=MEASURED, help="this one alone")
     options = parser.parse_args()
-    asyncio.run(measure(options.kills, options.minutes * 60))
+    for backend in [options.backend] if options.backend else MEASURED:
+        asyncio.run(MEASURED[backend](options.kills, options.minutes * 60))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Half an hour of use: a chat on two server processes and Postgres, with stops and SIGKILLs.
 
-python benchmarks/soak.py [--minutes 30] [--seed 1] [--json benchmarks/soak.json]
+python benchmarks/soak.py [--minutes 30] [--seed 1] [--workers 2] [--json benchmarks/soak.json]
 
 The exit code is 1 if a measure grew, something was left at the end, or a reader got another text
 than the stored one.
@@ -11,15 +11,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import logging
-import os
 import random
 import statistics
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,16 +26,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import asyncpg
 import httpx
-import uvicorn
-from fastapi import FastAPI
+import procrastinate
 
 from benchmarks.figures import Figure, arguments, store, table
-from benchmarks.processes import Database, PortProgram, Server, python
+from benchmarks.processes import Database, PortProgram, Server, killed, python, started
 from monostream_ai import create_service
-from monostream_ai.fastapi import ChatTurn, FinishedTurn, chat_stream_id, create_chat_router
-from monostream_ai.ui_messages import UIMessage
+from monostream_ai.fastapi import chat_stream_id
 
-LEASE, USERS = 3.0, 10
+USERS = 10
 PRUNE_AFTER, DELETE_AFTER = 120.0, 240.0
 """Ages at which the chunks of a version are removed, and a chat that nobody goes on with."""
 
@@ -72,48 +68,6 @@ SELECT count(*) AS connections,
 """
 
 
-def make_app(url: str) -> FastAPI:
-    """Return the chat application; its `/measures` tells what its process holds."""
-    service = create_service(url, lease=LEASE)
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with service, asyncpg.create_pool(url, min_size=1, max_size=1) as app.state.pool:
-            yield
-
-    async def reply(turn: ChatTurn) -> None:
-        """Write the words of the request at its pace; each ends with the time of its writing."""
-        await turn.pub.write({"type": "text-start", "id": "t"})
-        for number in range(turn.body["words"]):
-            await asyncio.sleep(turn.body["pause"])
-            word = f"{number}@{time.monotonic():.6f} "
-            turn.pub.push({"type": "text-delta", "id": "t", "delta": word})
-        await turn.pub.write({"type": "text-end", "id": "t"})
-
-    async def keep(message: UIMessage, turn: FinishedTurn) -> None:
-        row = (turn.chat_id, turn.version)
-        await app.state.pool.execute("INSERT INTO handed_over VALUES ($1, $2)", *row)
-
-    app = FastAPI(lifespan=lifespan)
-    router = create_chat_router(
-        service, reply, on_lost="retry", max_attempts=20, on_finish=keep, sweep_interval=2 * LEASE
-    )
-    app.include_router(router, prefix="/api/chat")
-
-    # A coroutine, so that it runs on the event loop whose tasks it counts.
-    @app.get("/measures")
-    async def measures() -> Sample:
-        pages, now = int(Path("/proc/self/statm").read_text().split()[1]), service.statistics()
-        return {
-            "memory": pages * os.sysconf("SC_PAGE_SIZE") / 1e6,
-            "tasks": len(asyncio.all_tasks()),
-            "writing": now.open_versions,
-            "reading": now.readers,
-        }
-
-    return app
-
-
 @dataclass
 class Reading:
     """One reader's part of an answer.
@@ -133,16 +87,39 @@ class Reading:
     whole: bool = False
 
 
-class Soak:
-    """The load on both servers, and all that is known of it."""
+class Worker:
+    """A process that writes the answers of a queue."""
 
-    def __init__(self, url: str, seed: int, seconds: float) -> None:
+    def __init__(self, url: str) -> None:
+        self._command = python("programs.soaked", "work", url)
+
+    async def start(self) -> None:
+        self._process = await started(self._command)
+
+    async def kill(self) -> None:
+        """Send SIGKILL, and return when it is dead."""
+        await killed(self._process)
+
+
+class Soak:
+    """The load on both servers, and all that is known of it.
+
+    Args:
+        workers: Processes that write the answers; without any, the servers do.
+    """
+
+    def __init__(self, url: str, seed: int, seconds: float, workers: int) -> None:
         self._url, self._seed, self._seconds = url, seed, seconds
         self.counts: Counter[str] = Counter()
         self.mismatches: list[str] = []
         self.samples: list[Sample] = []
-        serve = lambda port, _: python("soak", "--serve", url, str(port))  # noqa: E731
+        how = "queue" if workers else "here"
+        serve = lambda port, _: python("programs.soaked", "serve", url, str(port), how)  # noqa: E731
         self._servers = [PortProgram("http", serve) for _ in range(2)]
+        self._workers = [Worker(url) for _ in range(workers)]
+        self._told: list[set[tuple[str, int]]] = [set(), set()]
+        """The ended turns of which each tab was told."""
+        self._connected = [False, False]
         self._left: deque[tuple[float, str]] = deque()
         self._ended: set[tuple[str, int]] = set()
 
@@ -152,14 +129,28 @@ class Soak:
             httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=None)) as self._http,
             create_service(self._url) as self._stored,
             asyncpg.create_pool(self._url, min_size=1, max_size=1) as self._database,
-            self._servers[0],
-            self._servers[1],
+            AsyncExitStack() as stack,
         ):
             # A row for each call of `on_finish`.
             await self._database.execute("CREATE TABLE handed_over (chat_id text, version bigint)")
+            if self._workers:
+                queue = procrastinate.App(
+                    connector=procrastinate.PsycopgConnector(conninfo=self._url)
+                )
+                async with queue.open_async():
+                    await queue.schema_manager.apply_schema_async()
+            for server in self._servers:
+                await stack.enter_async_context(server)
+            for worker in self._workers:
+                stack.push_async_callback(worker.kill)
+                await worker.start()
             for number in range(4):
                 await self._turn(random.Random(number), f"warm-up-{number}", 0)
             before = await self._sample()
+            self._warm_up = set(self._ended)
+            self._tabs = [asyncio.create_task(self._tab(place)) for place in range(2)]
+            while not all(self._connected):
+                await asyncio.sleep(PAUSE)
             self._begin = time.monotonic()
             async with asyncio.TaskGroup() as group:
                 for number in range(USERS):
@@ -291,16 +282,40 @@ class Soak:
         self.counts["turns"] += 1
         self._ended.add((chat_id, latest.version))
 
+    async def _tab(self, place: int) -> None:
+        """Follow the events of all chats, at each process in turn, as another tab does."""
+        headers: dict[str, str] = {}
+        for number in itertools.count(place):
+            url = f"{self._servers[number % 2].url}/api/chat/events"
+            with suppress(httpx.TransportError):
+                async with self._http.stream("GET", url, headers=headers) as response:
+                    async for line in response.aiter_lines():
+                        field, _, value = line.partition(": ")
+                        if field == "id":
+                            headers = {"last-event-id": value}
+                        elif field == "data":
+                            self._hear(place, json.loads(value))
+            self.counts["events, connections"] += 1
+            await asyncio.sleep(PAUSE)
+
+    def _hear(self, place: int, data: dict[str, Any]) -> None:
+        if data.get("startsOver") and self._connected[place]:
+            self._mismatch(f"tab {place} starts over")
+        self._connected[place] = True
+        if data.get("state") == "closed":
+            self._told[place].add((data["chatId"], data["version"]))
+
     async def _killer(self, chance: random.Random) -> None:
         haste = min(1.0, self._seconds / 600)
         while self._passed() < self._seconds - KILLS[1] * haste:
             await asyncio.sleep(chance.uniform(*KILLS) * haste)
             # After the first sixth process 0 lives on: whether it grows shows only in a long life.
-            server = self._servers[chance.randrange(2) if self._passed() < self._seconds / 6 else 1]
-            self.counts["kills"] += 1
-            await server.kill()
+            servers = self._servers if self._passed() < self._seconds / 6 else self._servers[1:]
+            victim: PortProgram | Worker = chance.choice([*servers, *self._workers])
+            self.counts["kills of workers" if victim in self._workers else "kills"] += 1
+            await victim.kill()
             await asyncio.sleep(chance.uniform(0.0, 3.0))
-            await server.start()
+            await victim.start()
 
     async def _housekeeper(self) -> None:
         while self._passed() < self._seconds:
@@ -327,13 +342,20 @@ class Soak:
             rows = await self._database.fetch("SELECT chat_id, version FROM handed_over")
             found = Counter(map(tuple, rows))
             missing = self._ended - found.keys()
+            untold = [self._ended - self._warm_up - told for told in self._told]
+            if not any(untold):
+                for tab in self._tabs:
+                    tab.cancel()
             after = await self._sample()
             more = [name for name in before if name.startswith(held) and after[name] > before[name]]
-            if not missing and not more:
+            if not missing and not more and not any(untold):
                 break
             await asyncio.sleep(0.5)
         for chat_id, version in sorted(missing):
             self._mismatch(f"version {version} of {chat_id} was never handed over")
+        for place, turns in enumerate(untold):
+            if turns:
+                self._mismatch(f"tab {place} was not told of the end of {sorted(turns)}")
         for name in more:
             self._mismatch(f"{name}: {after[name]} after the load, {before[name]} before it")
         self.counts["handed over"] = len(found)
@@ -377,10 +399,10 @@ def judge(name: str, samples: Sequence[Sample], length: float) -> list[Figure]:
     return [Figure(0, name, unit, [before]), growth]
 
 
-async def soaked(seed: int, seconds: float) -> Soak:
+async def soaked(seed: int, seconds: float, workers: int) -> Soak:
     with Server() as server:
         async with Database(server) as database:
-            await (soak := Soak(database.url, seed, seconds)).run()
+            await (soak := Soak(database.url, seed, seconds, workers)).run()
     return soak
 
 
@@ -388,23 +410,25 @@ def main() -> int:
     parser = arguments(__doc__, __file__)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=1, help="of the load, not of its timing")
-    parser.add_argument("--serve", nargs=2, metavar=("URL", "PORT"), help="be one of the servers")
+    parser.add_argument("--workers", type=int, default=0, help="that write the answers of a queue")
     options = parser.parse_args()
-    if options.serve:
-        # Kills make errors in the background, each of them a line.
-        logging.disable(logging.CRITICAL)
-        url, port = options.serve
-        uvicorn.run(make_app(url), port=int(port), timeout_graceful_shutdown=5)
-        return 0
     seconds = options.minutes * 60
-    soak = asyncio.run(soaked(options.seed, seconds))
+    soak = asyncio.run(soaked(options.seed, seconds, options.workers))
     # A short run is all warm-up, so nothing can be said of growth.
     names = MEASURES if seconds >= 600.0 else ()
     figures = [line for name in names for line in judge(name, soak.samples, seconds)]
     print(", ".join(f"{name} {count:,}" for name, count in sorted(soak.counts.items())))
     print(f"{len(soak.mismatches)} mismatches", table(figures), sep="\n")
     found = {"counts": soak.counts, "mismatches": soak.mismatches, "samples": soak.samples}
-    store(options.json, figures, (), seed=options.seed, minutes=options.minutes, **found)
+    store(
+        options.json,
+        figures,
+        (),
+        seed=options.seed,
+        minutes=options.minutes,
+        workers=options.workers,
+        **found,
+    )
     return bool(soak.mismatches) or any(figure.verdict == "NOT MET" for figure in figures)
 
 
