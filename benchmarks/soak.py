@@ -26,10 +26,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import asyncpg
 import httpx
-import procrastinate
 
 from benchmarks.figures import Figure, arguments, store, table
 from benchmarks.processes import Database, PortProgram, Server, killed, python, started
+from benchmarks.programs.soaked import make_queue
 from monostream_ai import create_service
 from monostream_ai.fastapi import chat_stream_id
 
@@ -134,11 +134,7 @@ class Soak:
             # A row for each call of `on_finish`.
             await self._database.execute("CREATE TABLE handed_over (chat_id text, version bigint)")
             if self._workers:
-                queue = procrastinate.App(
-                    connector=procrastinate.PsycopgConnector(conninfo=self._url)
-                )
-                async with queue.open_async():
-                    await queue.schema_manager.apply_schema_async()
+                await make_queue(self._url)
             for server in self._servers:
                 await stack.enter_async_context(server)
             for worker in self._workers:

@@ -37,6 +37,17 @@ LEASE = 3.0
 SWEEP, DISPATCH_TIMEOUT = 2 * LEASE, 5.0
 
 
+def queue_at(url: str) -> procrastinate.App:
+    connector = procrastinate.PsycopgConnector(conninfo=url, min_size=1, max_size=2)
+    return procrastinate.App(connector=connector)
+
+
+async def make_queue(url: str) -> None:
+    """Create the tables of the queue."""
+    async with (queue := queue_at(url)).open_async():
+        await queue.schema_manager.apply_schema_async()
+
+
 async def reply(turn: ChatTurn) -> None:
     """Write the words of the request at its pace; each ends with the time of its writing."""
     written = [chunk["type"] for chunk in turn.written.chunks]
@@ -56,9 +67,7 @@ class Chat:
     def __init__(self, url: str, *, queued: bool) -> None:
         self.service = create_service(url, lease=LEASE)
         self._queued = queued
-        self.queue = procrastinate.App(
-            connector=procrastinate.PsycopgConnector(conninfo=url, min_size=1, max_size=2)
-        )
+        self.queue = queue_at(url)
         self._answer = self.queue.task(name="answer")(self._run)
         self.replies = ChatReplies(
             reply,
