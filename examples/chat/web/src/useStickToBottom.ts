@@ -28,10 +28,12 @@ export function useStickToBottom(empty: boolean) {
     if (!box || !inner) return;
     let lastTop = box.scrollTop;
     const onScroll = () => {
-      const near = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR;
-      // Only an upward move comes from the user; growing content moves the end away by itself.
-      if (near && !empty) pinned.current = true;
-      else if (box.scrollTop < lastTop) pinned.current = false;
+      const left = box.scrollHeight - box.scrollTop - box.clientHeight;
+      const up = box.scrollTop < lastTop;
+      // Only the user moves up, be it by the first pixels of a smooth scroll; content that shrinks stays at its end, and
+      // content that grows moves the end away by itself.
+      if (!empty && left < (up ? 1 : NEAR)) pinned.current = true;
+      else if (up) pinned.current = false;
       lastTop = box.scrollTop;
       setAway(!pinned.current && !empty);
     };
