@@ -138,7 +138,8 @@ async def test_another_process_takes_all_chunks_but_the_last_from_wake_ups(
         await asyncio.gather(*(pub.write(FINISH) for pub in pubs))
         assert await asyncio.gather(*readings) == [[*texts(CHUNKS), FINISH]] * len(readings)
     # The end, and the chunk before it once more, to see that the end is that of the same history.
-    assert reader.store.rows == 2 * len(STREAMS)
+    # Wake-ups that a busy machine sends late are joined, and leave out what no longer fits.
+    assert 2 * len(STREAMS) <= reader.store.rows <= CHUNKS // 2 * len(STREAMS)
     # One read for each stream whose end is looked at alone.
     assert reader.statements["read"] <= len(STREAMS) + CHUNKS
     assert reader.statements.keys() == {"read"}

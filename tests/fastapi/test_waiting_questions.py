@@ -178,7 +178,10 @@ async def test_a_process_that_took_no_question_begins_it(
     await put(there, question(id="u2"))
     await there.shut_down()
 
-    assert [await steps.begun.get(), await steps.next()] == ["u1", "u2"]
+    assert await steps.begun.get() == "u1"
+    # Not at a sweep, which comes only twice a minute.
+    async with asyncio.timeout(15):
+        assert await steps.next() == "u2"
     steps.end()
     await ended(here, 1)
 
@@ -187,7 +190,7 @@ async def test_questions_that_every_process_has_left_begin_in_the_next_one(
     new_service: NewService, serve: Serve
 ) -> None:
     steps, service = Steps(), new_service()
-    client = await serve(service, steps, on_busy="queue", sweep_interval=SOON)
+    client = await serve(service, steps, on_busy="queue", sweep_interval=SOON, drain_timeout=SOON)
     await put(client, question())
     await put(client, question(id="u2"))
     await client.shut_down()

@@ -16,6 +16,8 @@ from tests.plugins.lanes import SLOW_TO_START
 TOGETHER: Final = {
     "tests/langchain/": "recordings",
     "tests/clients/": "recordings",
+    "tests/browser/test_site.py": "site",
+    "tests/test_docs.py": "site",
     "tests/browser/": "browser",
     "tests/doors/": "doors",
     "tests/packages/": "packages",

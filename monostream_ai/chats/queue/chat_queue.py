@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from monostream_ai._periodic import start_task, sweeping
@@ -126,6 +127,9 @@ class ChatQueue:
             every: Seconds between sweeps for chats that no wake-up told of.
         """
         self._service._runtime.listeners.append(self)
+        # Another process may have taken the questions behind a turn of this one, and no notifier
+        # may have told it: that of SQLite names no stream.
+        self._runner.on_end = partial(self._look_at, after=QUIET)
         task = start_task(self._run(), name="questions")
         try:
             async with sweeping(
@@ -235,7 +239,11 @@ class ChatQueue:
 
     @contextmanager
     def telling(self, stream_id: str, event: asyncio.Event) -> Iterator[None]:
-        """Set an event when the questions of a chat may have changed, until the block is left."""
+        """Set an event when the questions of a chat may have changed, until the block is left.
+
+        The chat is looked after from then on, whichever process took the questions.
+        """
+        self._look_at(stream_id)
         events = self._changed[stream_id]
         events.add(event)
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -60,6 +61,8 @@ class TurnRunner:
         # The event loop holds tasks weakly, so one that nobody else holds may be collected.
         self._tasks: dict[asyncio.Task[None], _Start] = {}
         self._drain: asyncio.Task[None] | None = None
+        self.on_end: Callable[[str], None] = lambda stream_id: None
+        """Called with the stream of each turn whose task has ended here."""
 
     @property
     def draining(self) -> bool:
@@ -92,8 +95,11 @@ class TurnRunner:
             name=f"turn {assignment.stream_id} {assignment.version}",
         )
         self._tasks[task] = _Start(assignment, opened)
-        task.add_done_callback(self._tasks.pop)
+        task.add_done_callback(self._ended)
         return opened
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.on_end(self._tasks.pop(task).assignment.stream_id)
 
     def begin_exit(self) -> None:
         """Break responses off and start to drain, without waiting for the server's shutdown.

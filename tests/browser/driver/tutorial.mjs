@@ -23,9 +23,16 @@ const acts = {
   },
   /** Wait for a text and for the end of the answer; return everything that the chat shows then. */
   reads: async (text) => {
+    const shown = page.locator("main, form").first();
     await page.getByText(text).first().waitFor();
-    await page.getByRole("button", { name: "Ask", exact: true }).waitFor();
-    return page.locator("main, form").first().innerText();
+    for (let before; ; ) {
+      await page.getByRole("button", { name: "Ask", exact: true }).waitFor();
+      const now = await shown.innerText();
+      if (now === before) return now;
+      // A page that was just loaded is about to read the answer once more.
+      before = now;
+      await page.waitForTimeout(500);
+    }
   },
   /** Wait until a button or a progress bar is there; return its value. */
   finds: (role, name) => page.getByRole(role, { name, exact: true }).first().evaluate((element) => element.value),
