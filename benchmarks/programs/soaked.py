@@ -62,7 +62,7 @@ async def reply(turn: ChatTurn) -> None:
 
 
 class Chat:
-    """What servers and workers share; `queued` answers are written by workers, and go on there."""
+    """The parts that servers and workers share. Workers write `queued` answers, and go on with lost ones."""
 
     def __init__(self, url: str, *, queued: bool) -> None:
         self.service = create_service(url, lease=LEASE)
