@@ -62,7 +62,7 @@ async def reply(turn: ChatTurn) -> None:
 
 
 class Chat:
-    """The parts that servers and workers share. Workers write `queued` answers, and go on with lost ones."""
+    """The parts that servers and workers share; workers write `queued` answers, and go on there."""
 
     def __init__(self, url: str, *, queued: bool) -> None:
         self.service = create_service(url, lease=LEASE)
