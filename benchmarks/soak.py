@@ -29,7 +29,6 @@ import httpx
 
 from benchmarks.figures import Figure, arguments, store, table
 from benchmarks.processes import Database, PortProgram, Server, killed, python, started
-from benchmarks.programs.soaked import make_queue
 from monostream_ai import create_service
 from monostream_ai.fastapi import chat_stream_id
 
@@ -134,6 +133,9 @@ class Soak:
             # A row for each call of `on_finish`.
             await self._database.execute("CREATE TABLE handed_over (chat_id text, version bigint)")
             if self._workers:
+                # Runs without workers need no procrastinate.
+                from benchmarks.programs.soaked import make_queue
+
                 await make_queue(self._url)
             for server in self._servers:
                 await stack.enter_async_context(server)
