@@ -84,8 +84,9 @@ async def take_over(
         await store.release(lease, handover=exits)
         raise
     writer.announce(WakeUp(stream_id, version, next_id))
+    first = "began stream %r version %d, which waited, as attempt %d"
     logger.info(
-        "took over stream %r version %d to go on with it as attempt %d",
+        first if number == 1 else "took over stream %r version %d to go on with it as attempt %d",
         stream_id,
         version,
         number,
