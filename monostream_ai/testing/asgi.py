@@ -119,7 +119,7 @@ async def send(
 
     Raises:
         ConnectionResetError: The application ended without a response.
-        Exception: As the application raised it before the response began.
+        Exception: As the application raised it, also if a middleware has answered with 500.
     """
     parts = urlsplit(url)
     scope: Message = {
@@ -146,14 +146,17 @@ async def send(
     response._task.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
         await response._started.wait()
+        # Starlette answers an exception with 500 and raises it again, for the server to log.
+        if response.status in (0, 500):
+            await asyncio.wait([response._task])
     except asyncio.CancelledError:
         response._task.cancel()
         raise
-    if not response.status:
-        await asyncio.wait([response._task])
+    if response._task.done() and response.status in (0, 500):
         if not response._task.cancelled() and (error := response._task.exception()) is not None:
             raise error
-        raise ConnectionResetError("the application sent no response")
+        if not response.status:
+            raise ConnectionResetError("the application sent no response")
     return response
 
 

@@ -196,7 +196,7 @@ class ChatProcess:
 
         Raises:
             ConnectionRefusedError: The process has crashed or ended.
-            Exception: As the application raised it before the response began.
+            Exception: As the application raised it, also if a middleware has answered with 500.
         """
         if self._told_to_exit.is_set() or self._store.dead:
             raise ConnectionRefusedError("this process has ended: ask another one")

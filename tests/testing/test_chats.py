@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import pytest
-from fastapi import FastAPI, Header
+from fastapi import FastAPI, Header, HTTPException
 from langchain_core.tools import tool
 
 from monostream_ai import DurableStreamService
@@ -222,6 +223,48 @@ async def test_a_refused_question_says_why() -> None:
         await server.ask("Hi!")
         with pytest.raises(AssertionError, match="409: This chat is still answering"):
             await server.ask("And now?")
+
+
+async def test_an_exception_of_the_application_reaches_the_test() -> None:
+    def make(service: DurableStreamService[Any]) -> FastAPI:
+        async def user() -> str:
+            raise ZeroDivisionError("a fault in the sign-in")
+
+        app = FastAPI()
+        router = create_chat_router(service, ScriptedReply("Hello"), authorize=user)
+        app.include_router(router, prefix="/api/chat")
+        return app
+
+    async with ChatProcesses(make) as processes:
+        server = await processes.start()
+        for asking in (server.ask("Hi!"), server.resume(), server.request("GET", "/chat-1/status")):
+            with pytest.raises(ZeroDivisionError, match="a fault in the sign-in"):
+                await asking
+
+
+async def test_an_answered_status_of_500_is_a_response() -> None:
+    def make(service: DurableStreamService[Any]) -> FastAPI:
+        app = FastAPI()
+
+        @app.get("/broken")
+        async def broken() -> None:
+            raise HTTPException(500, "told so")
+
+        return app
+
+    async with ChatProcesses(make) as processes:
+        server = await processes.start()
+        response = await server.request("GET", "/broken", path="")
+        assert (response.status, await response.json()) == (500, {"detail": "told so"})
+
+
+async def test_a_test_that_ends_with_its_answer_logs_no_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with ChatProcesses(application(ScriptedReply("Hello"))) as processes:
+        server = await processes.start()
+        await (await server.ask("Hi!")).rest()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 async def test_a_long_answer_is_read_whole_however_late() -> None:

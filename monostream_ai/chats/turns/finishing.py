@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from monostream_ai.chats.turns.requests import Body, ChatRequest
 from monostream_ai.chats.turns.written import feed
-from monostream_ai.errors import UnknownStream
+from monostream_ai.errors import ServiceClosed, UnknownStream
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import VersionInfo, log_fields
 from monostream_ai.ui_messages import Chunk, MessageReducer, UIMessage
@@ -104,6 +104,14 @@ class Finisher:
         try:
             await self._service.settle(
                 stream_id, version, lambda: self._call_on_finish(stream_id, version)
+            )
+        except ServiceClosed:
+            # The process exits, which is no failure of `on_finish`.
+            logger.info(
+                "closed before stream %r version %d was finished; a sweep of a process finishes it",
+                stream_id,
+                version,
+                extra=log_fields(stream_id, version),
             )
         except Exception:
             logger.exception(
