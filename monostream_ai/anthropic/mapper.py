@@ -117,7 +117,7 @@ class AnthropicMapper:
             self._told["container"] = {"id": container_id, "expiresAt": expires}
 
     def _finish(self, reason: str, details: Any) -> list[Chunk]:
-        if self.output.complete:
+        if not self.output.ends_with(reason):
             return []
         chunks = self._blocks.end()
         if reason == "refusal":
@@ -126,6 +126,8 @@ class AnthropicMapper:
             chunks += self.output.refusal(
                 "refusal", f"{REFUSED_TEXT} ({why})" if why else REFUSED_TEXT
             )
+        elif details:
+            chunks += self._unread.keep("stop_details", to_json(details))
         return [*chunks, *self.output.finish(reason, **self._told)]
 
 

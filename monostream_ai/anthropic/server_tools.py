@@ -20,6 +20,8 @@ _CODE: Final = "code_execution"
 _CODE_TOOLS: Final = frozenset({"bash_code_execution", "text_editor_code_execution"})
 """Tools of the container, which the AI SDK shows as one, with their name as `type` of the input."""
 
+_FOUND_TOOLS: Final = frozenset({"type", "tool_references"})
+
 _AS_SENT: Final = frozenset({"return_code", "tool_use_id"})
 """Keys that keep the API's spelling in a result."""
 
@@ -80,10 +82,12 @@ def result_of(block: Any) -> tuple[Any, bool]:
         return content, False
     inner = str(content.get("type"))
     if inner.endswith("_error"):
-        return {"type": f"{kind}_error", "errorCode": content.get("error_code")}, True
+        told = {key: value for key, value in content.items() if value is not None}
+        error = {"type": f"{kind}_error", "errorCode": told.pop("error_code", None)}
+        return {**_camel(told), **error}, True
     if inner in ("code_execution_result", "encrypted_code_execution_result"):
         return {**content, "content": content.get("content") or []}, False
-    if inner == "tool_search_tool_search_result":
+    if inner == "tool_search_tool_search_result" and content.keys() <= _FOUND_TOOLS:
         return _camel(content.get("tool_references")), False
     return _camel(content), False
 

@@ -263,7 +263,17 @@ class GeminiMapper:
         if published is None:
             return []
         output = to_json_value(get(response, "response"))
-        return _with_state(self._builder.tool_output(published, output), signed)
+        chunks = _with_state(self._builder.tool_output(published, output), signed)
+        for part in get_list(response, "parts"):
+            chunks += self._file_of_result(part)
+        return chunks
+
+    def _file_of_result(self, part: Any) -> list[Chunk]:
+        data = get(part, "inline_data")
+        if data is not None:
+            return self._file(data, thinks=False)
+        linked = self._linked_file(get(part, "file_data"), "")
+        return linked or self._unread.keep("function_response", _dumped(part))
 
     def _end(self) -> list[Chunk]:
         signature, self._signature = self._signature, ""
@@ -297,16 +307,18 @@ class GeminiMapper:
         return self._recording.source_document(name, media_type="text/plain", title=title or name)
 
     def _ending(self, event: Any, candidate: Any) -> list[Chunk]:
-        if self.output.complete:
-            return []
         told = {"responseId": event.response_id} if get_text(event, "response_id") else {}
+        # A signature may follow the reason.
+        late = self._end() if self.output.complete and self._signature else []
+        if not self.output.ends_with("safety"):
+            return late
         if blocked := get(event, "prompt_feedback", "block_reason"):
             why = get_text(event, "prompt_feedback", "block_reason_message") or _word(blocked)
-            return [*self._refusal(why), *self.output.finish("safety", **told)]
+            return [*late, *self._refusal(why), *self.output.finish("safety", **told)]
         given = get(candidate, "finish_reason")
-        if given is None:
-            return []
-        reason, chunks = _word(given), [*self._end(), *self._unfinished_call()]
+        if given is None or not self.output.ends_with(_word(given)):
+            return late
+        reason, chunks = _word(given), [*late, *self._end(), *self._unfinished_call()]
         if finish_reason_of(reason) == "content-filter":
             chunks += self._refusal(get_text(candidate, "finish_message") or reason)
         elif message := get_text(candidate, "finish_message"):

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from monostream_ai.errors import MonostreamError
 from monostream_ai.recording.message import Recording
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.model_output import Speech, StreamedCall
 from monostream_ai.ui_messages.texts import INVALID_INPUT_TEXT, finish_reason_of
+
+_UNFINISHED: Final = frozenset({"length", "content-filter", "error"})
+"""Finish reasons of answers that are not whole."""
 
 
 class ResponseFailed(MonostreamError):
@@ -60,6 +63,7 @@ class ModelOutput:
         self._usage = recording.new_usage()
         self._calls_tools = False
         self._refused = False
+        self._reason = ""
 
     def refusal(self, place: object, delta: str) -> list[Chunk]:
         """Show a refusal as text; the response then finishes with `content-filter`."""
@@ -116,6 +120,16 @@ class ModelOutput:
             self._usage.update(counts)
         return self._recording.tell({}) if self.complete else []
 
+    def ends_with(self, given: str) -> bool:
+        """Return whether to `finish` the response with this reason.
+
+        It is the first one, or it tells that the answer is not whole: some servers say `stop` in
+        every chunk, and only at the end that they cut the answer.
+        """
+        if not self.complete:
+            return True
+        return self._reason not in _UNFINISHED and finish_reason_of(given) in _UNFINISHED
+
     def finish(self, given: str, **metadata: Any) -> list[Chunk]:
         """Note that the response is complete and why the model stopped.
 
@@ -128,6 +142,7 @@ class ModelOutput:
             reason = "content-filter"
         elif reason in ("stop", "other") and self._calls_tools:
             reason = "tool-calls"
+        self._reason = reason
         return [*chunks, *self._recording.tell({"finishReason": reason, **metadata})]
 
     def fail(self, failure: ResponseFailed | None = None) -> list[Chunk]:

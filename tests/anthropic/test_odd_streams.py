@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from monostream_ai.anthropic import consume
+from monostream_ai.anthropic import consume, to_anthropic_messages
 from tests.anthropic.test_capture import Service, message_of, parts_of
 
 Event = dict[str, Any]
@@ -109,3 +109,37 @@ async def test_a_plain_text_that_a_tool_fetched_is_no_file(service: Service) -> 
     [part] = parts_of(message, "dynamic-tool")
     assert part["output"]["content"]["source"]["data"] == "body"
     assert parts_of(message, "file") == []
+
+
+async def test_the_message_of_a_failed_tool_search_is_kept_and_goes_back(service: Service) -> None:
+    call = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "tool_search_tool_regex"}
+    error = {
+        "type": "tool_search_tool_result_error",
+        "error_code": "invalid_tool_input",
+        "error_message": "missing )",
+    }
+    found = {"type": "tool_search_tool_result", "tool_use_id": "srvtoolu_1", "content": error}
+    message = await recorded(
+        service,
+        {"type": "content_block_start", "index": 0, "content_block": {**call, "input": {}}},
+        {"type": "content_block_start", "index": 1, "content_block": found},
+        told("end_turn"),
+    )
+
+    [part] = parts_of(message, "dynamic-tool")
+    assert "missing )" in part["errorText"]
+    [answer] = to_anthropic_messages([{**message, "role": "assistant"}])
+    assert answer["content"][1]["content"] == error
+
+
+async def test_a_reason_that_tells_of_a_cut_replaces_an_earlier_stop(service: Service) -> None:
+    message = await recorded(service, told("end_turn"), told("max_tokens"))
+    assert message["metadata"]["finishReason"] == "length"
+
+
+async def test_details_of_a_stop_that_is_no_refusal_are_kept(service: Service) -> None:
+    details = {"type": "hologram", "explanation": "because"}
+    message = await recorded(service, told("end_turn", stop_details=details))
+
+    [part] = parts_of(message, "data-unread")
+    assert part["data"] == {"sdk": "anthropic", "kind": "stop_details", "value": details}

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from google import genai
+from google.genai.types import GenerateContentResponse
 
 from monostream_ai import DurableStreamService, InvalidArgument
-from monostream_ai.google_genai import TruncatedStream, capture, consume
+from monostream_ai.google_genai import TruncatedStream, capture, consume, to_google_contents
 from monostream_ai.ui_messages import Chunk, reduce_chunks
 from tests.event_server import event_server
 from tests.filing import LARGE, LARGE_BASE64, Shelf
@@ -157,6 +158,53 @@ async def test_code_files_and_sources(service: Service) -> None:
 async def test_a_cut_answer_never_says_stop(service: Service, word: str, reason: str) -> None:
     message = await record(service, answer({"text": "Hel"}, finish=word))
     assert message["metadata"]["finishReason"] == reason
+
+
+@pytest.mark.parametrize(
+    ("last", "reason"),
+    [
+        (answer(finish="MAX_TOKENS"), "length"),
+        (answer(finish="SAFETY"), "content-filter"),
+        ({"promptFeedback": {"blockReason": "SAFETY"}}, "content-filter"),
+    ],
+    ids=["cut", "refused", "blocked"],
+)
+async def test_a_stop_with_every_chunk_hides_no_cut(
+    service: Service, last: dict[str, Any], reason: str
+) -> None:
+    message = await record(service, answer({"text": "Hel"}, finish="STOP"), last)
+    assert message["metadata"]["finishReason"] == reason
+
+
+@pytest.mark.parametrize("finish", ["STOP", None])
+async def test_a_signature_behind_the_reason_goes_back(
+    service: Service, finish: str | None
+) -> None:
+    signature = answer({"text": "", "thoughtSignature": "QUJD"}, finish=finish)
+    message = await record(service, answer({"text": "Hello"}, finish="STOP"), signature)
+
+    [content] = to_google_contents([{**message, "role": "assistant"}])
+    assert [part.get("thought_signature") for part in content["parts"]] == [None, b"ABC"]
+    assert message["metadata"]["finishReason"] == "stop"
+
+
+async def test_files_of_a_function_are_shown(service: Service) -> None:
+    call = answer({"functionCall": {"name": "draw", "args": {}}}, finish="STOP")
+    parts = [
+        {"inlineData": {"mimeType": "image/png", "data": "QUJD"}},
+        {"fileData": {"mimeType": "image/png", "fileUri": "gs://bucket/a.png"}},
+    ]
+    result = {"functionResponse": {"name": "draw", "response": {"ok": 1}, "parts": parts}}
+    history = [{"role": "user", "parts": [result]}]
+    after = {**answer({"text": "Done."}, finish="STOP"), "automaticFunctionCallingHistory": history}
+    answers = [GenerateContentResponse.model_validate(each) for each in (call, after)]
+    async with service.publisher("chat") as pub:
+        await consume(answers, pub)
+
+    message = await message_of(service)
+    kinds = ["dynamic-tool", "file", "data-unread", "text"]
+    assert [kind for kind, _ in shown(message)] == kinds
+    assert "gs://bucket/a.png" in json.dumps(message)
 
 
 @pytest.mark.parametrize("response_id", ["r1", None])
