@@ -30,7 +30,13 @@ from monostream_ai.openai.reasoning_state import ReasoningState
 from monostream_ai.openai.remains import Remains
 from monostream_ai.openai.sources import source_of, sources_beside
 from monostream_ai.openai.usage import usage_in
-from monostream_ai.recording.fields import get, get_list, named_fields, present_fields
+from monostream_ai.recording.fields import (
+    get,
+    get_list,
+    get_text,
+    named_fields,
+    present_fields,
+)
 from monostream_ai.recording.message import Recording
 from monostream_ai.recording.model_output import ModelOutput
 from monostream_ai.ui_messages import Chunk
@@ -118,14 +124,21 @@ class ChatMapper:
         if error := error_in(chunk, choices):
             return [*chunks, *self.output.fail(error)]
         reason = next((word for each in (*choices[:1], chunk) if (word := reason_in(each))), "")
-        if (block := block_in(chunk)) and not self.output.complete:
+        if (block := block_in(chunk)) and self.output.ends_with("safety"):
             chunks += self._say("refusal", f"{REFUSED_TEXT} ({block})")
             reason = reason or "safety"
-        if reason and not self.output.complete:
+        if reason and self.output.ends_with(reason):
             chunks += self._finish(reason)
         elif self.output.complete:
             chunks += self._remains.keep()
-        return chunks
+        return [*chunks, *self._native_reason(choices)]
+
+    def _native_reason(self, choices: Sequence[Fields]) -> list[Chunk]:
+        """Read the vendor's own word, which OpenRouter sends beside a `stop` that it made of it."""
+        native = next((get_text(each, "native_finish_reason") for each in choices), "")
+        if not native or not self.output.complete or not self.output.ends_with(native):
+            return []
+        return self._finish(native)
 
     def _choice(self, choice: Fields) -> list[Chunk]:
         chunks = self._delta(choice["delta"]) if "delta" in choice else []

@@ -15,6 +15,21 @@ from monostream_ai.ui_messages.model_output import StreamedCall, StreamedCalls
 
 _LEGACY_CALL: Final = "function_call"
 _CALL_FIELDS: Final = frozenset({"name", "arguments", "input"})
+_PIECE_FIELDS: Final = _CALL_FIELDS | {
+    "index",
+    "id",
+    "call_id",
+    "type",
+    "function",
+    "custom",
+    "status",
+    "role",
+    "logprobs",
+    "extra_content",
+    "provider_specific_fields",
+    "parsed_arguments",
+}
+"""Fields of a piece that are read, or repeat others."""
 CUSTOM_CALL: Final = "custom_tool_call"
 CUSTOM: Final[dict[str, Any]] = {"openai": {"type": CUSTOM_CALL}}
 """State of a call whose input is a text, and no JSON."""
@@ -29,6 +44,7 @@ class ChatCalls:
         self._recording = recording
         self._output = output
         self._remains = remains
+        self._unread = recording.unread("openai")
         self._calls = StreamedCalls()
         self._states: dict[StreamedCall, dict[str, Any]] = {}
 
@@ -42,6 +58,9 @@ class ChatCalls:
                 if each:
                     self._remains.add("delta.tool_calls", each)
                 continue
+            for name in sorted(piece.keys() - _PIECE_FIELDS):
+                if piece[name] and not isinstance(piece[name], int | float):
+                    self._unread.lose(f"field {name} of a tool call")
             call, more = self._piece(get_index(piece, "index"), get_text(piece, "id"), function)
             chunks += more
             if custom:

@@ -9,6 +9,7 @@ from monostream_ai.openai.chat_calls import CUSTOM, CUSTOM_CALL, arguments_text,
 from monostream_ai.openai.item_list import CALL, Item, id_of
 from monostream_ai.openai.server_tools import (
     failed,
+    fields_not_shown,
     has_output,
     image_of,
     is_by_provider,
@@ -88,8 +89,9 @@ class ItemCalls:
             chunks += more if call.provider_executed else with_state(more, CUSTOM)
         else:
             chunks += self._output.call_with(call, tool_input(given))
-        ran = call.provider_executed or has_output(given)
-        return [*chunks, *self._found(call, given)] if ran else chunks
+        if call.provider_executed or has_output(given):
+            chunks += self._found(call, given)
+        return chunks if item.done else [*chunks, *self._keep_rest(item, given)]
 
     def ask(self, given: Any) -> list[Chunk]:
         """Ask the user whether the provider may call a tool of an MCP server.
@@ -118,7 +120,8 @@ class ItemCalls:
         known = self._builder.call(published)
         if known is not None and known.state != "done":
             self._results[published] = output
-            return [*chunks, *self._builder.tool_output(published, output)]
+            chunks += self._builder.tool_output(published, output)
+            return [*chunks, *self._keep_rest(item, given)]
         if self._results.get(published) == output:
             return []
         return self._unread.keep(f"item {item.kind}", to_json(given))
@@ -180,7 +183,9 @@ class ItemCalls:
         streamed = call.arguments or before
         text = arguments_text(get(given, "arguments"))
         # A server that streams the input may repeat it as an empty one.
-        return self._output.call_with_json(call, streamed if text in ("", "{}") else text)
+        chunks = self._output.call_with_json(call, streamed if text in ("", "{}") else text)
+        namespace = get_text(given, "namespace")
+        return with_state(chunks, {"openai": {"namespace": namespace}} if namespace else None)
 
     def _found(self, call: StreamedCall, given: Any) -> list[Chunk]:
         published = call.published or ""
@@ -190,6 +195,8 @@ class ItemCalls:
         if failed(given):
             kept = f"output of a failed {call.name}"
             chunks = self._unread.keep(kept, tool_output(given)) if has_output(given) else []
+            if get(given, "error"):
+                self._unread.lose(f"error of {call.name}")
             return [*chunks, *self._builder.tool_error(published, FAILED_TEXT)]
         if waits_for_item(given):
             self._awaited.append(call)
@@ -197,6 +204,10 @@ class ItemCalls:
         image = image_of(given)
         chunks = [] if image is None else self._recording.file(*image)
         return [*chunks, *self._builder.tool_output(published, tool_output(given))]
+
+    def _keep_rest(self, item: Item, given: Any) -> list[Chunk]:
+        rest = fields_not_shown(given)
+        return self._unread.keep(f"fields of {item.kind}", rest) if rest else []
 
     def _call_of_result(self, call_id: str, kind: str) -> tuple[str, list[Chunk]]:
         """Return the call that a result belongs to: one of its own if there is none."""

@@ -116,6 +116,8 @@ class Items:
         pieces, self._audio = self._audio, []
         if pieces and (file := audio_file(pieces)):
             chunks += self._recording.file(*file)
+        elif pieces:
+            self._recording.unread("openai").lose("audio that is no base64")
         return [*chunks, *self.remains.keep()]
 
     def hear(self, data: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
+from monostream_ai.openai.chat_calls import arguments_text
 from monostream_ai.openai.content import Spoken, text_of
 from monostream_ai.openai.item_list import CALL, id_of
 from monostream_ai.openai.items import Items
@@ -46,11 +47,7 @@ _PLUMBING: Final = frozenset(
 _REPEATED: Final = frozenset(
     {
         "response.image_generation_call.partial_image",
-        "response.mcp_call_arguments.done",
-        "response.code_interpreter_call_code.done",
         "response.shell_call_command.added",
-        "response.shell_call_command.done",
-        "response.shell_call_output_content.done",
     }
 )
 """Events whose content comes once more with the whole item."""
@@ -158,8 +155,17 @@ class ResponsesMapper:
 
     def _call_text(self, event: Any) -> list[Chunk]:
         """Hold text that the whole item repeats, in case that item never comes."""
-        item = self._items.list.of_event(event, CALL)
-        item.pending.setdefault(get_text(event, "type"), []).append(text_of(get(event, "delta")))
+        item, given = self._items.list.of_event(event, CALL), get(event, "delta")
+        text = text_of(given) or arguments_text(given)
+        item.pending.setdefault(get_text(event, "type"), []).append(text)
+        return []
+
+    def _call_text_done(self, event: Any, *, key: str) -> list[Chunk]:
+        """Hold a whole text, unless its deltas have brought it."""
+        item, text = self._items.list.of_event(event, CALL), arguments_text(get(event, key))
+        kind = get_text(event, "type").removesuffix(".done")
+        if text not in "".join(item.pending.get(f"{kind}.delta", ())):
+            item.pending.setdefault(f"{kind}.done", []).append(text)
         return []
 
     def _text(self, event: Any, *, kind: Spoken, key: str) -> list[Chunk]:
@@ -253,6 +259,14 @@ _EFFECTS: Final[Mapping[str, _Effect]] = {
     "response.code_interpreter_call_code.delta": ResponsesMapper._call_text,
     "response.shell_call_command.delta": ResponsesMapper._call_text,
     "response.shell_call_output_content.delta": ResponsesMapper._call_text,
+    "response.mcp_call_arguments.done": partial(ResponsesMapper._call_text_done, key="arguments"),
+    "response.code_interpreter_call_code.done": partial(
+        ResponsesMapper._call_text_done, key="code"
+    ),
+    "response.shell_call_command.done": partial(ResponsesMapper._call_text_done, key="command"),
+    "response.shell_call_output_content.done": partial(
+        ResponsesMapper._call_text_done, key="output"
+    ),
     **_texts("text", "content_index", "output_text", "text"),
     **_texts("text", "content_index", "audio.transcript", "output_audio_transcript"),
     **_texts("refusal", "content_index", "refusal"),

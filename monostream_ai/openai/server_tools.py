@@ -7,11 +7,18 @@ openai-python 3.57.0; items of other types are read by the form of their names.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from monostream_ai.openai.content import File
-from monostream_ai.recording.fields import get, get_list, get_text, named_fields, to_json
+from monostream_ai.recording.fields import (
+    get,
+    get_list,
+    get_text,
+    named_fields,
+    present_fields,
+    to_json,
+)
 
 _CLIENT_TOOLS: Final = frozenset({"local_shell_call", "apply_patch_call", "computer_call"})
 """Calls that the program itself has to execute, like functions."""
@@ -49,6 +56,14 @@ _NO_INPUT: Final = frozenset(
         *_OUTPUTS,
     }
 )
+
+_NAMED_INPUTS: Final = ("queries", "code")
+"""Fields that are the whole input under their own name."""
+
+_RESULT_FIELDS: Final = frozenset({"result", "tools", *_OUTPUTS})
+_PLUMBING: Final = _NO_INPUT - _RESULT_FIELDS | {"container_id"}
+"""Fields of a call or a result that hold no content, or are read by their names."""
+_OTHERWISE_READ: Final = frozenset({"function_call", "custom_tool_call", "image_generation_call"})
 
 XAI_TOOLS: Final = frozenset(
     {
@@ -127,15 +142,43 @@ def tool_input(item: Any) -> Any:
         for key, value in named_fields(item).items()
         if key not in _NO_INPUT and value not in (None, "", [])
     }
-    for key in ("queries", "code"):
-        if get(item, key) is not None:
-            return {key: to_json(get(item, key))}
-    found = [key for key in _INPUTS if key in given]
-    if not found:
+    key = _only_field(get_text(item, "type"), present_fields(item))
+    if key in _NAMED_INPUTS:
+        return {key: to_json(get(item, key))}
+    if key is None:
         return given
-    alone = get_text(item, "type") != "computer_call" or len(given) == 1
-    value = given[found[0]]
-    return (_decoded(value) if isinstance(value, str) else value) if alone else given
+    value = given[key]
+    return _decoded(value) if isinstance(value, str) else value
+
+
+def _only_field(kind: str, fields: Mapping[str, Any]) -> str | None:
+    """Return the field of a call that is its whole input, or None if all of them are."""
+    if named := next((key for key in _NAMED_INPUTS if key in fields), None):
+        return named
+    found = next((key for key in _INPUTS if fields.get(key) not in (None, "", [])), None)
+    others = fields.keys() - _NO_INPUT - {found}
+    has_more = any(fields[key] not in ("", []) for key in others)
+    return None if kind == "computer_call" and has_more else found
+
+
+def fields_not_shown(item: Any) -> dict[str, Any]:
+    """Return the fields of a call or a result that neither its input nor its output shows."""
+    kind, fields = get_text(item, "type"), present_fields(item)
+    if kind in _OTHERWISE_READ:
+        return {}
+    output = next((key for key in _result_keys(kind) if key in fields), None)
+    only = output if is_result(kind) else _only_field(kind, fields)
+    if only is None:
+        # All fields are shown, except those of results in a call.
+        left = set[str]() if is_result(kind) else fields.keys() & _RESULT_FIELDS
+    else:
+        left = fields.keys() - _PLUMBING
+    rest = {key: to_json(fields[key]) for key in sorted(left - {only, output})}
+    return {
+        key: value
+        for key, value in rest.items()
+        if value not in ("", [], {}) and not isinstance(value, int | float)
+    }
 
 
 def tool_output(item: Any) -> Any:
@@ -148,13 +191,19 @@ def tool_output(item: Any) -> Any:
 
 def result_of(item: Any) -> Any:
     """Return the result in an item of its own as JSON."""
-    key = RESULT_ITEMS.get(get_text(item, "type"))
-    keys = (key,) if key else (*_OUTPUTS, "result", "tools")
+    keys = _result_keys(get_text(item, "type"))
     found = next((value for key in keys if (value := get(item, key)) is not None), None)
     if found is not None:
         return to_json(found)
     rest = named_fields(item).items()
     return {name: to_json(value) for name, value in rest if name not in ("type", "id", "call_id")}
+
+
+def _result_keys(kind: str) -> Sequence[str]:
+    if not is_result(kind):
+        return _OUTPUTS
+    key = RESULT_ITEMS.get(kind)
+    return (key,) if key else (*_OUTPUTS, "result", "tools")
 
 
 def failed(item: Any) -> bool:

@@ -231,6 +231,9 @@ def _input_call(call: AnsweredCall) -> Item:
     named = {"call_id": call.call_id, "name": call.name}
     if (text := _custom_input(call)) is not None:
         return {"type": CUSTOM_CALL, **named, "input": text}
+    namespace = call.state.get("openai", {}).get("namespace")
+    if isinstance(namespace, str) and namespace:
+        named["namespace"] = namespace
     return {"type": "function_call", **named, "arguments": call.arguments_text}
 
 

@@ -590,3 +590,40 @@ async def test_a_choice_besides_the_first_is_reported(
             pass
 
     assert "a choice besides the first" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (delta("length"), "length"),
+        (delta("content_filter"), "content-filter"),
+        (delta("error"), "error"),
+        (chunk(promptFeedback={"blockReason": "SAFETY"}), "content-filter"),
+        (delta("stop"), "stop"),
+    ],
+    ids=["cut", "refused", "failed", "blocked", "whole"],
+)
+async def test_a_stop_with_every_chunk_hides_no_cut(
+    service: Service, vendor: Vendor, last: Event, expected: str
+) -> None:
+    message = await message_of(service, vendor, delta("stop", content="Hel"), last)
+
+    assert message["metadata"]["finishReason"] == expected
+    assert shown(message)[0] == ("text", "Hel")
+
+
+async def test_a_vendors_own_reason_tells_of_a_cut(service: Service, vendor: Vendor) -> None:
+    ending = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    last = chunk({**ending, "native_finish_reason": "MAX_TOKENS"})
+    message = await message_of(service, vendor, delta(content="Hel"), last)
+
+    assert message["metadata"]["finishReason"] == "length"
+
+
+async def test_a_field_beside_the_function_of_a_call_is_counted(
+    service: Service, vendor: Vendor
+) -> None:
+    piece = {"index": 0, "id": "c1", "function": {"name": "f", "arguments": "{}"}}
+    await message_of(service, vendor, delta(tool_calls=[{**piece, "thought": "hm"}]), CALLED)
+
+    assert service.statistics().unread == {"openai": 1}

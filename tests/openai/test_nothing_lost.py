@@ -202,11 +202,14 @@ def items(draw: st.DrawFn, number: int) -> Event:
             | {"input": draw(texts)}
         )
     if kind in RESULTS:
-        return item | {draw(st.sampled_from(["output", "result", "tools", "body"])): draw(nested)}
+        keys = ["output", "result", "tools", "body"]
+        found = draw(st.lists(st.sampled_from(keys), min_size=1, max_size=2, unique=True))
+        return item | {key: draw(nested) for key in found}
     if kind in ("hologram", "compaction"):
         return item | {draw(st.sampled_from(KEYS)): draw(nested)}
-    key = draw(st.sampled_from(["action", "code", "query", "queries", "arguments", "output"]))
-    return item | {key: draw(texts)}
+    keys = ["action", "code", "query", "queries", "arguments", "output", "outputs", "result"]
+    found = draw(st.lists(st.sampled_from(keys), min_size=1, max_size=3, unique=True))
+    return item | {key: draw(texts) for key in found}
 
 
 class Server(NamedTuple):

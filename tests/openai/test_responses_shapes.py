@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -544,3 +545,60 @@ async def test_citations_beside_the_output_are_shown(service: Service, vendor: V
     message = await message_of(service, vendor, created(), last)
 
     assert [source["url"] for source in parts(message, "source-url")] == ["https://a.test/"]
+
+
+@pytest.mark.parametrize(
+    ("item", "rest"),
+    [
+        ({"type": "x_search_call", "queries": ["a"], "action": {"query": "b"}}, "action"),
+        ({"type": "code_interpreter_call", "outputs": ["a"], "results": ["b"]}, "outputs"),
+        ({"type": "hologram_call", "arguments": "{}", "result": "b"}, "result"),
+        ({"type": "shell_call_output", "output": [{"stdout": "a"}], "note": "b"}, "note"),
+    ],
+)
+async def test_a_field_beside_the_input_and_the_output_of_a_call_is_kept(
+    service: Service, vendor: Vendor, item: Event, rest: str
+) -> None:
+    item = {"id": "i_1", "status": "completed", **item}
+    message = await message_of(service, vendor, created(), done(item), completed(item))
+
+    [kept] = parts(message, "data-unread")
+    assert kept["data"]["kind"] == f"fields of {item['type']}"
+    assert [*kept["data"]["value"]] == [rest]
+
+
+async def test_the_error_of_a_tool_is_counted(service: Service, vendor: Vendor) -> None:
+    item = {"id": "m_1", "type": "mcp_call", "name": "f", "arguments": "{}", "error": "no route"}
+    message = await message_of(service, vendor, created(), done(item), completed(item))
+
+    [call] = parts(message, "dynamic-tool")
+    assert call["state"] == "output-error"
+    assert service.statistics().unread == {"openai": 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("code_interpreter_call_code", {"code": "f()"}),
+        ("mcp_call_arguments", {"arguments": "f()"}),
+        ("shell_call_command", {"command": "f()", "command_index": 0}),
+    ],
+)
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_whole_text_whose_item_never_comes_is_kept_once(
+    service: Service, vendor: Vendor, kind: str, fields: Event, streamed: bool
+) -> None:
+    place = {"item_id": "i_1", "output_index": 0}
+    whole = event(f"{kind}.done", **place, **fields)
+    before = [event(f"{kind}.delta", delta="f()", **place)] if streamed else []
+    message = await message_of(service, vendor, created(), *before, whole, completed())
+
+    assert json.dumps(parts(message, "data-unread")).count("f()") == 1
+
+
+async def test_streamed_audio_that_is_no_base64_is_counted(
+    service: Service, vendor: Vendor
+) -> None:
+    await message_of(service, vendor, created(), event("audio.delta", delta="%"), completed())
+
+    assert service.statistics().unread == {"openai": 1}

@@ -651,3 +651,18 @@ def test_half_a_character_can_be_sent(convert: Convert) -> None:
     assert "😀" in converted
     assert "\ufffd" in converted
     converted.encode()
+
+
+async def test_the_namespace_of_a_function_goes_back(service: Service) -> None:
+    item = {"type": "function_call", "id": "f_1", "call_id": "c1", "name": "f", "arguments": "{}"}
+    done = event("output_item.done", output_index=0, item={**item, "namespace": "crm"})
+    async with service.publisher("chat", message_id="m1") as pub:
+        events = capture([created(), done, completed()], pub)
+        async for _ in events:
+            pass
+        events.tool_result("c1", output=1)
+    message = {"role": "assistant", **reduce_chunks(await stored(service))}
+
+    [called, _] = responses(message)
+
+    assert (called["name"], called["namespace"]) == ("f", "crm")
