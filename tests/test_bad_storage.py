@@ -58,6 +58,12 @@ def test_a_url_that_names_no_backend_is_refused(url: str) -> None:
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["sqlite://chat.db", "sqlite+aiosqlite://data/chat.db"])
+def test_a_sqlite_url_with_two_slashes_is_told_of_the_third(url: str) -> None:
+    with pytest.raises(InvalidURL, match="three slashes"):
+        create_service(url)
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -26,8 +26,8 @@ Exit codes:
 def app() -> None:
     """Inspect and maintain durable streams in Postgres or SQLite.
 
-    Name the database with --url or the environment variable MONOSTREAM_URL, with a URL as for
-    create_service.
+    Name the database with --url after the command, or with the environment variable MONOSTREAM_URL,
+    with a URL as for create_service.
     """
 
 

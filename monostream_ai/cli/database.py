@@ -10,7 +10,13 @@ from typing import Any, Final, NamedTuple, NoReturn
 import click
 
 from monostream_ai.connect import create_service
-from monostream_ai.errors import InvalidArgument, MonostreamError, PublisherLost, UnknownStream
+from monostream_ai.errors import (
+    InvalidArgument,
+    InvalidURL,
+    MonostreamError,
+    PublisherLost,
+    UnknownStream,
+)
 from monostream_ai.protocol import ChunkProtocol, JSONProtocol
 from monostream_ai.service import DurableStreamService
 
@@ -53,7 +59,11 @@ class Database(NamedTuple):
             return
         from monostream_ai.stores.sqlite.store import sqlite_url
 
-        if not Path(sqlite_url(self.url).database or "").exists():
+        try:
+            url = sqlite_url(self.url)
+        except InvalidURL as error:
+            fail(str(error), WRONG_USAGE)
+        if not Path(url.database or "").exists():
             fail("there is no such SQLite file")
 
 

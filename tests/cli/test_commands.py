@@ -202,6 +202,14 @@ def test_migrate_says_what_it_did(command: Command) -> None:
     assert command("migrate").stdout == upgraded
 
 
+@pytest.mark.parametrize("url", ["sqlite://chat.db", "sqlite+pysqlite:///chat.db"])
+def test_a_sqlite_url_that_names_no_file_is_refused_in_one_line(url: str) -> None:
+    for arguments in (["ls"], ["doctor"], ["stop", "s"], ["migrate"]):
+        result = Command(url)(*arguments)
+        assert (result.exit_code, result.stdout) == (2, ""), result.stderr
+        assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1
+
+
 def test_a_file_that_does_not_exist_is_not_created(tmp_path: Path) -> None:
     path = tmp_path / "typo.db"
     for arguments in (["ls"], ["doctor"], ["prune", "--older-than", "1d"]):

@@ -59,7 +59,7 @@ def sqlite_url(url: str) -> URL:
     """Return the URL for aiosqlite; accepts `sqlite:///file.db` too.
 
     Raises:
-        InvalidURL: The URL cannot be parsed, names another driver, or names no file.
+        InvalidURL: The URL cannot be parsed, names another driver or a host, or names no file.
     """
     if not isinstance(url, str):
         raise InvalidURL(f"a URL is a text, not {type(url).__name__}")
@@ -69,6 +69,8 @@ def sqlite_url(url: str) -> URL:
         raise InvalidURL("the URL cannot be read") from error
     if parsed.drivername not in ("sqlite", "sqlite+aiosqlite"):
         raise InvalidURL(f"the driver {parsed.drivername!r} is not aiosqlite")
+    if parsed.host is not None:
+        raise InvalidURL("a SQLite file follows three slashes, or four if its path is absolute")
     if parsed.database in (None, "", ":memory:"):
         # Readers and the writer have a connection each, which would be two databases in memory.
         raise InvalidURL("SQLite needs a file: use memory:// for streams in memory")
