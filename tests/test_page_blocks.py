@@ -23,6 +23,7 @@ import httpx
 import pytest
 from packaging.requirements import Requirement
 
+from monostream_ai.cli.app import app
 from monostream_ai.notifiers.postgres import PostgresNotifier
 from monostream_ai.stores.sql import PostgresStore
 from monostream_ai.testing import RecordingListener
@@ -36,6 +37,8 @@ WEB: Final = ROOT / "examples" / "chat" / "web"
 
 OF_GOOGLE: Final = "ignore:Inheritance class AiohttpClientSession:DeprecationWarning"
 """A warning of google-genai about itself, as in pyproject.toml."""
+
+OWN_COMMAND: Final = re.compile(r"`monostream-ai ([^`]+)`")
 
 RUNNER: Final = """
 import ast, asyncio, inspect, pathlib, sys, types
@@ -348,6 +351,16 @@ def test_the_suite_passes(tmp_path: Path, block: Block) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
+
+
+def test_a_command_in_a_sentence_is_parsed() -> None:
+    pages = [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]
+    found = [words for page in pages for words in OWN_COMMAND.findall(page.read_text())]
+    assert found
+    for words in found:
+        name, *arguments = shlex.split(words)
+        assert name in app.commands, words
+        app.commands[name].make_context(name, [*arguments, "--url", "memory://"])
 
 
 @pytest.mark.parametrize(("command", "exported"), commands())
