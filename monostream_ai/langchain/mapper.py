@@ -69,12 +69,12 @@ class LangChainMapper:
         self._results = ToolResults(
             message, self._calls, error_text=error_text, tool_output=tool_output
         )
-        self._sources_and_files = SourcesAndFiles(message)
+        self.unread = Unread(message, "langchain", count_unread)
+        self._sources_and_files = SourcesAndFiles(message, self.unread)
         goes_on = goes_on and bool(message.written_text)
         self._open_text = message.open_text if goes_on else None
         self._steps = Steps(message, self._sources_and_files, take_back=not goes_on)
         self._usage = Usage(message)
-        self.unread = Unread(message, "langchain", count_unread)
         self._answers = Answers()
         self._answer_numbers = itertools.count()
         self._finished = FinishedMessages(message, self._calls, self._steps)

@@ -63,7 +63,9 @@ class ModelOutput:
         self._heard = Heard()
         self._sources_and_files = sources_and_files
         self._unread = unread
-        self._tool_calls = ToolCalls(run_id, message, calls, self.speech, answers=structured)
+        self._tool_calls = ToolCalls(
+            run_id, message, calls, self.speech, unread, answers=structured
+        )
         # Ids of the calls that an event has given their whole input.
         self._whole: set[str] = set()
         self._provider: object = None

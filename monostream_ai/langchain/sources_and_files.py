@@ -5,17 +5,16 @@ Citations and file blocks become `source-url`, `source-document` and `file` chun
 
 from __future__ import annotations
 
-import logging
 import mimetypes
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from langchain_core.messages import AIMessage
 
-from monostream_ai.ui_messages import Chunk, UIMessageBuilder
+from monostream_ai.json_text import encode_json
+from monostream_ai.ui_messages import Chunk, UIMessageBuilder, to_json_value
 from monostream_ai.ui_messages.browser_safety import is_link
-
-logger = logging.getLogger(__name__)
+from monostream_ai.ui_messages.unread import Unread
 
 FILE_KINDS: Final[Mapping[str, str]] = {
     "image": "image/png",
@@ -41,8 +40,9 @@ class SourcesAndFiles:
     Providers repeat a citation with each sentence, and once more in the final message.
     """
 
-    def __init__(self, builder: UIMessageBuilder) -> None:
+    def __init__(self, builder: UIMessageBuilder, unread: Unread) -> None:
         self._builder = builder
+        self._unread = unread
         self._seen: set[object] = set()
         self._in_step: set[object] = set()
 
@@ -80,7 +80,9 @@ class SourcesAndFiles:
 
     def _all(self, cited: Iterable[Any]) -> list[Chunk]:
         return [
-            chunk for one in cited if isinstance(one, Mapping) for chunk in self._source(_sent(one))
+            chunk
+            for one in cited
+            for chunk in (self._source(_sent(one)) if isinstance(one, Mapping) else self._keep(one))
         ]
 
     def _source(self, citation: Mapping[str, Any]) -> list[Chunk]:
@@ -89,19 +91,26 @@ class SourcesAndFiles:
             new = self._is_new(("url", url))
             return self._builder.source_url(url, url, title=title or None) if new else []
         filename, quoted = _text(citation.get("filename")), _text(citation.get("cited_text"))
-        title = title or filename
+        # A document in a bucket has an address that no browser can open.
+        title = title or filename or _text(url)
         source_id = next(filter(None, (_text(citation.get(key)) for key in _ID_KEYS)), title)
         if not source_id and isinstance(number := citation.get("document_index"), int):
             source_id = f"document-{number}"
         if not source_id and not quoted:
-            logger.debug("leaving out a citation that has no link, title, text or id")
-            return []
+            return self._keep(citation)
         source_id, title = source_id or DOCUMENT_TITLE, title or DOCUMENT_TITLE
         if not self._is_new(("document", source_id, title)):
             return []
         return self._builder.source_document(
             source_id, media_type="text/plain", title=title, filename=filename or None
         )
+
+    def _keep(self, citation: Any) -> list[Chunk]:
+        """Keep a citation that has no link, title, text or id."""
+        value = to_json_value(citation)
+        if not value or not self._is_new(("unread", encode_json(value))):
+            return []
+        return self._unread.keep("citation", value)
 
     def _is_new(self, key: object) -> bool:
         new = key not in self._seen
@@ -118,14 +127,14 @@ def _sent(citation: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: value for field in [*fields, citation] for key, value in field.items()}
 
 
-def _beside(fields: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _beside(fields: Mapping[str, Any]) -> Iterator[Any]:
     """Yield the sources in the fields of a message.
 
     Those are the search results and citations of Perplexity and xAI, and Gemini's grounding.
     """
     for key in _LISTS:
         listed = fields.get(key)
-        for source in listed if isinstance(listed, list) else ():
+        for source in listed if isinstance(listed, list) else (listed,) if listed else ():
             yield {"url": source} if isinstance(source, str) else source
     grounding = next((fields[key] for key in _GROUNDINGS if fields.get(key)), None)
     if not isinstance(grounding, Mapping):

@@ -18,6 +18,7 @@ from monostream_ai.ui_messages.model_contents import (
 )
 from monostream_ai.ui_messages.model_output import Speech, StreamedCall, StreamedCalls
 from monostream_ai.ui_messages.texts import FAILED_TEXT, INVALID_INPUT_TEXT
+from monostream_ai.ui_messages.unread import Unread
 
 
 class ToolCalls:
@@ -35,6 +36,7 @@ class ToolCalls:
         message: AgentMessage,
         calls: CallIds,
         speech: Speech,
+        unread: Unread,
         *,
         answers: bool = False,
     ) -> None:
@@ -43,6 +45,7 @@ class ToolCalls:
         self._message = message
         self._calls = calls
         self._speech = speech
+        self._unread = unread
         self._unnamed = 0
         self._streamed = StreamedCalls()
         # Published ids of calls that the provider executes, by the model's own ids.
@@ -196,6 +199,7 @@ class ToolCalls:
         call_id, output = block.get("tool_call_id"), to_json_value(block.get("output"))
         key = str(call_id or _as_json_text(output))
         published = self._provider_results.get(key)
+        repeated = published is not None
         if published is None:
             published, chunks = self._find_provider_call(block)
             self._provider_results[key] = published
@@ -205,6 +209,10 @@ class ToolCalls:
             return chunks
         chunks += self._end_provider_input(published)
         if block.get("status") == "error":
+            if output and not repeated:
+                # It may not be meant for the page.
+                call = self._message.call(published)
+                self._unread.lose(f"error of {_tool_of(block) if call is None else call.name}")
             return [*chunks, *self._message.tool_error(published, FAILED_TEXT)]
         return [*chunks, *self._message.tool_output(published, output)]
 

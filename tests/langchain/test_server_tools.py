@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from langchain_core.messages import AIMessage, AIMessageChunk
 
+from monostream_ai import create_service
+from monostream_ai.langchain import StreamCallbackHandler
+from monostream_ai.ui_messages import UIMessageProtocol
 from tests.langchain.one_model import call, said
+from tests.langchain.scripted import ScriptedModel
 
 
 def test_m7_a_tool_that_the_provider_runs_is_shown_with_its_result() -> None:
@@ -111,3 +117,15 @@ def test_the_provider_and_the_program_may_use_the_same_call_id() -> None:
         "tool-input-available call_1 weather {}",
         "tool-output-available srv_1 True None",
     ]
+
+
+async def test_the_error_of_a_providers_tool_is_counted() -> None:
+    asked = {"type": "server_tool_call", "id": "srv_1", "name": "web_search", "args": {}}
+    answered = {"type": "server_tool_result", "tool_call_id": "srv_1"}
+    blocks: Any = [asked, {**answered, "status": "error", "output": "secret"}]
+    async with create_service("memory://", protocol=UIMessageProtocol()) as service:
+        async with service.publisher("chat") as pub:
+            config: Any = {"callbacks": [StreamCallbackHandler(pub)]}
+            await ScriptedModel(scripts=[[AIMessageChunk(blocks)]]).ainvoke("hi", config)
+
+        assert service.statistics().unread == {"langchain": 1}

@@ -184,3 +184,31 @@ async def test_the_newer_streaming_path_shows_them_too() -> None:
         "tool-input-available srv_1 True web_search {'q': 'x'}",
         "tool-output-available srv_1 True [1]",
     ]
+
+
+UNNAMED = {"start_index": 0, "quote": "so it is said"}
+
+
+@pytest.mark.parametrize("model", [ScriptedModel, SilentModel], ids=["streamed", "at once"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        [cites("one", UNNAMED), cites("two", UNNAMED)],
+        [AIMessageChunk("x", additional_kwargs={"search_results": [UNNAMED]})],
+        [AIMessageChunk("x", response_metadata={"citations": UNNAMED})],
+    ],
+    ids=["in the text", "beside it", "no list"],
+)
+async def test_a_citation_that_names_nothing_is_kept_once(
+    script: list[Any], model: type[SilentModel]
+) -> None:
+    [line] = await shown(script, model=model, kinds=("source", "data-unread"))
+    assert line.startswith("data-unread") and "so it is said" in line
+
+
+async def test_a_document_without_a_title_has_its_address() -> None:
+    found = {"retrieved_context": {"uri": "gs://bucket/a.pdf", "text": "Page 1"}}
+    metadata = {"grounding_metadata": {"grounding_chunks": [found]}}
+
+    [line] = await shown([AIMessageChunk("x", response_metadata=metadata)])
+    assert line.startswith("source-document gs://bucket/a.pdf")
