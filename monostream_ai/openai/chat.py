@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from monostream_ai.openai.chat_calls import ChatCalls
+from monostream_ai.openai.chat_calls import ChatCalls, number_of
 from monostream_ai.openai.chat_fields import (
     FOUND,
     KNOWN,
@@ -98,7 +98,7 @@ class ChatMapper:
             # Foundry Local numbers its chunks there, each under an id of its own. The choices of
             # one answer share the id of their chunks.
             return given
-        choices = [choice for choice in given if not choice.get("index")]
+        choices = [choice for choice in given if not number_of(choice)]
         if len(choices) < len(given):
             self._unread.lose("a choice besides the first")
         return choices

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from monostream_ai.json_text import encode_json
 from monostream_ai.openai.remains import Remains
-from monostream_ai.recording.fields import get_index, get_text, present_fields, to_json
+from monostream_ai.recording.fields import get_text, present_fields, to_json
 from monostream_ai.recording.message import Recording
 from monostream_ai.recording.model_output import ModelOutput
 from monostream_ai.ui_messages import Chunk
@@ -61,7 +62,7 @@ class ChatCalls:
             for name in sorted(piece.keys() - _PIECE_FIELDS):
                 if piece[name] and not isinstance(piece[name], int | float):
                     self._unread.lose(f"field {name} of a tool call")
-            call, more = self._piece(get_index(piece, "index"), get_text(piece, "id"), function)
+            call, more = self._piece(number_of(piece), get_text(piece, "id"), function)
             chunks += more
             if custom:
                 self._states[call] = CUSTOM
@@ -109,8 +110,10 @@ class ChatCalls:
         given = function.get("arguments")
         arguments = arguments_text(function.get("input") if given is None else given)
         call = self._calls.find(index, call_id, name, arguments)
-        whole_again = arguments == call.arguments and call.whole
-        if self.in_message or not isinstance(given, str) or whole_again:
+        whole_again = _repeats(call, arguments)
+        if whole_again:
+            arguments = ""
+        elif self.in_message or not isinstance(given, str):
             arguments = arguments.removeprefix(call.arguments)
         if call.published is not None:
             chunks = self._output.extend(call, arguments)
@@ -127,6 +130,26 @@ class ChatCalls:
     def _named(self, call: StreamedCall) -> list[Chunk]:
         call.name = call.name or "unknown"
         return self._output.announce(call)
+
+
+def number_of(holder: Mapping[str, Any]) -> int | None:
+    """Return the index of a choice or a call, which some servers send as text."""
+    given = holder.get("index")
+    if isinstance(given, str) and given.isdecimal():
+        return int(given)
+    return given if isinstance(given, int) else None
+
+
+def _repeats(call: StreamedCall, arguments: str) -> bool:
+    """Whether a piece has the whole arguments once more, perhaps with other spaces."""
+    if arguments == call.arguments:
+        return call.whole
+    if arguments[:1] not in ("{", "[") or not call.whole:
+        return False
+    try:
+        return bool(json.loads(arguments) == json.loads(call.arguments))
+    except (ValueError, RecursionError):
+        return False
 
 
 def arguments_text(given: Any) -> str:

@@ -627,3 +627,29 @@ async def test_a_field_beside_the_function_of_a_call_is_counted(
     await message_of(service, vendor, delta(tool_calls=[{**piece, "thought": "hm"}]), CALLED)
 
     assert service.statistics().unread == {"openai": 1}
+
+
+async def test_an_index_may_be_a_text(service: Service, vendor: Vendor) -> None:
+    def pieces(*given: tuple[str, Event]) -> Event:
+        listed = [{"index": index, "function": function} for index, function in given]
+        return chunk({"index": "0", "delta": {"tool_calls": listed}})
+
+    message = await message_of(
+        service,
+        vendor,
+        pieces(("0", {"name": "f", "arguments": '{"x"'}), ("1", {"name": "g", "arguments": "{"})),
+        pieces(("0", {"arguments": ":1}"}), ("1", {"arguments": "}"})),
+        CALLED,
+    )
+
+    assert [(name, given) for _, name, given in calls(message)] == [("f", {"x": 1}), ("g", {})]
+
+
+async def test_arguments_that_are_repeated_with_other_spaces_are_taken_once(
+    service: Service, vendor: Vendor
+) -> None:
+    once = called(id="c1", name="f", arguments={"x": 1})
+    again = called(id="c1", name="f", arguments='{ "x": 1 }')
+    message = await message_of(service, vendor, once, again, CALLED)
+
+    assert calls(message) == [("c1", "f", {"x": 1})]
