@@ -20,7 +20,7 @@ from monostream_ai.chats.turns.finishing import FinishedTurn, finished_message, 
 from monostream_ai.chats.turns.names import STREAM_PREFIX, chat_stream_id, queue_stream_id
 from monostream_ai.chats.turns.requests import ChatRequest
 from monostream_ai.chats.turns.turn import ChatTurn
-from monostream_ai.errors import UnknownStream
+from monostream_ai.errors import InvalidStreamId, UnknownStream
 from monostream_ai.interfaces import Messages
 from monostream_ai.json_text import decode_json, encode_json
 from monostream_ai.service import DEFAULT_OUTAGE_TIMEOUT, DurableStreamService
@@ -30,6 +30,7 @@ from monostream_ai.types import (
     StoredMessage,
     VersionInfo,
     check_count,
+    check_stream_id,
     check_text,
 )
 from monostream_ai.ui_messages import UIMessage
@@ -126,9 +127,12 @@ class ChatHistory:
         question, and the stream brings the answer. Empty if the owner has no such chat.
 
         Raises:
+            InvalidText: No store could hold the owner.
             StoreUnavailable: The store did not answer.
         """
-        stream_id = self._stream_id(chat_id, owner)
+        stream_id = self._stream_of(chat_id, owner)
+        if stream_id is None:
+            return []
         # Before the status, or a turn that begins in between would be missing.
         rows = await self._rows(stream_id, owner)
         latest = await latest_version(self._service, stream_id)
@@ -155,13 +159,16 @@ class ChatHistory:
 
         Raises:
             InvalidNumber: Of the limit.
+            InvalidStreamId, InvalidText: No store could hold the id of `before`, or the owner.
             StoreUnavailable: The store did not answer.
         """
         check_count("limit", limit, most=MAX_LIMIT)
         check_text("owner", owner)
         await self._service._connected()
-        prefix = self._stream_id("", owner)
-        last = None if before is None else LatestMessage(prefix + before.chat_id, before.stored_at)
+        prefix = chat_stream_id("", owner=owner, prefix=self._stream_prefix)
+        last = None
+        if before is not None:
+            last = LatestMessage(check_stream_id(prefix + before.chat_id), before.stored_at)
         found = await self._messages.latest(owner, prefix=prefix, before=last, limit=limit)
         return [
             RecentChat(stream_id.removeprefix(prefix), at, title) for stream_id, at, title in found
@@ -174,9 +181,12 @@ class ChatHistory:
         `DatabaseFiles.delete` deletes its files.
 
         Raises:
+            InvalidText: No store could hold the owner.
             StoreUnavailable: Perhaps not all is deleted: call it again.
         """
-        stream_id = self._stream_id(chat_id, owner)
+        stream_id = self._stream_of(chat_id, owner)
+        if stream_id is None:
+            return False
         latest = await latest_version(self._service, stream_id)
         owners = {row.owner for row in await self._messages.of_stream(stream_id)}
         if latest is not None:
@@ -252,8 +262,13 @@ class ChatHistory:
         rows = await self._messages.of_stream(stream_id)
         return [row for row in rows if row.owner == owner]
 
-    def _stream_id(self, chat_id: str, owner: str | None) -> str:
-        return chat_stream_id(chat_id, owner=owner, prefix=self._stream_prefix)
+    def _stream_of(self, chat_id: str, owner: str | None) -> str | None:
+        """Return the stream of a chat; None if no store could hold one with this id."""
+        check_text("owner", owner)
+        try:
+            return check_stream_id(chat_stream_id(chat_id, owner=owner, prefix=self._stream_prefix))
+        except InvalidStreamId:
+            return None
 
 
 async def _conversation(rows: Sequence[StoredMessage]) -> list[UIMessage]:

@@ -10,6 +10,7 @@ from monostream_ai.chats.turns.names import STREAM_PREFIX, chat_stream_id
 from monostream_ai.chats.turns.requests import NO_CHAT_IDS, ChatRequest
 from monostream_ai.chats.turns.turn import new_message_id
 from monostream_ai.service import DurableStreamService
+from monostream_ai.types import check_text
 from monostream_ai.ui_messages import Chunk, UIMessage
 
 
@@ -43,6 +44,8 @@ def chat_publisher(
     """
     if chat_id in NO_CHAT_IDS:
         raise ValueError(f"no URL can name the chat id {chat_id!r}")
+    # Before the owner is quoted.
+    check_text("owner", owner)
     request = ChatRequest(chat_id, [*messages], {"id": chat_id, "messages": [*messages]})
     return service.publisher(
         chat_stream_id(chat_id, owner=owner, prefix=stream_prefix),

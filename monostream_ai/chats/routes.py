@@ -41,6 +41,7 @@ from monostream_ai.chats.turns.requests import (
 from monostream_ai.chats.turns.takeover import Takeover
 from monostream_ai.errors import InvalidArgument
 from monostream_ai.service import DurableStreamService
+from monostream_ai.types import check_stream_id
 from monostream_ai.ui_messages.profiles import Profile, check_profile
 from monostream_ai.ui_messages.sse import HEADERS, SSEEncoder
 
@@ -161,6 +162,8 @@ class ChatRoutes:
         chat_id = None if chat is None else check_chat_id(chat)
         last_event_id = request.headers.get(LAST_EVENT)
         owner, keep_alive = request.state.owner, self._keep_alive
+        # Before the response begins: no store could look for it.
+        check_stream_id(self._watcher.prefix_of(owner, chat_id or ""))
         return event_response(
             EventBody(self._watcher, owner, chat_id, last_event_id, keep_alive=keep_alive)
         )

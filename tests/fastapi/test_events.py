@@ -345,3 +345,15 @@ async def test_turns_that_end_at_one_instant_are_all_told_one_by_one(
             told.append((await events.turn())[0])
             cursor = events.last_id
     assert sorted(told) == [f"c{number}" for number in range(5)]
+
+
+@pytest.mark.parametrize("chat", ["", "%00", "x" * 3000], ids=["empty", "NUL", "long"])
+async def test_a_chat_that_no_store_could_hold_is_refused(
+    new_service: NewService, serve: Serve, chat: str
+) -> None:
+    client = await serve(new_service(), Held())
+
+    refused = await client.http.get(f"/api/chat/events?chat={chat}")
+
+    assert refused.status_code == 400
+    assert refused.headers["content-type"].startswith("text/plain")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from monostream_ai import DurableStreamService
-from monostream_ai.errors import StoreUnavailable, StreamDeleted
+from monostream_ai.errors import InvalidStreamId, InvalidText, StoreUnavailable, StreamDeleted
 from monostream_ai.fastapi import (
     ChatHistory,
     ChatTurn,
@@ -96,6 +97,25 @@ async def test_an_unknown_chat_has_no_messages(history: ChatHistory) -> None:
     assert await history.messages("c1", owner="ann") == []
     assert await history.chats("ann") == []
     assert not await history.delete("c1", owner="ann")
+
+
+@pytest.mark.parametrize(
+    "chat_id", ["a\0b", "half \ud800", "x" * 3000], ids=["NUL", "half", "long"]
+)
+async def test_a_chat_that_no_store_could_hold_has_no_messages(
+    history: ChatHistory, chat_id: str
+) -> None:
+    assert await history.messages(chat_id, owner="ann") == []
+    assert not await history.delete(chat_id, owner="ann")
+    with pytest.raises(InvalidStreamId):
+        await history.chats("ann", before=RecentChat(chat_id, datetime.now(UTC)))
+
+
+async def test_an_owner_that_no_store_could_hold_is_refused(history: ChatHistory) -> None:
+    with pytest.raises(InvalidText):
+        await history.messages("c1", owner="half \ud800")
+    with pytest.raises(InvalidText):
+        await history.delete("c1", owner="half \ud800")
 
 
 async def test_messages_stay_in_the_order_of_their_turns(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from monostream_ai.errors import InvalidText
 from monostream_ai.fastapi import ChatTurn, FinishedTurn, chat_publisher
 from monostream_ai.ui_messages import UIMessage, UIMessageBuilder
 from tests.fastapi.chat_client import question, types_in
@@ -128,6 +129,11 @@ async def test_a_publisher_of_the_routes_is_not_named_in_the_log(
     await client.post(question("c2"))
 
     assert [record for record in caplog.records if record.name.endswith("chats")] == []
+
+
+async def test_an_owner_that_no_store_could_hold_is_refused(new_service: NewService) -> None:
+    with pytest.raises(InvalidText):
+        chat_publisher(new_service(), "c1", owner="half \ud800")
 
 
 @pytest.mark.parametrize("chat_id", ["", ".", ".."])
