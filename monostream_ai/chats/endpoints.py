@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from starlette.convertors import PathConvertor, register_url_convertor
+from starlette.convertors import PathConvertor, StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -29,7 +29,18 @@ class ChatIdConvertor(PathConvertor):
     regex = "(?s:.*)"
 
 
+class NumberConvertor(StringConvertor):
+    """Matches any text in the place of a number, so that a route can refuse it.
+
+    An empty one too: Starlette would redirect its request to the path without the slash, which
+    names all questions. `queue` ends the path of a chat whose id ends with `/queue`.
+    """
+
+    regex = "(?!queue$)[^/]*"
+
+
 register_url_convertor("chat_id", ChatIdConvertor())
+register_url_convertor("number", NumberConvertor())
 
 
 class Endpoint(NamedTuple):

@@ -55,7 +55,7 @@ STREAM: Final = "/{chat_id:chat_id}/stream"
 STOP: Final = "/{chat_id:chat_id}/stop"
 STATUS: Final = "/{chat_id:chat_id}/status"
 QUEUE: Final = "/{chat_id:chat_id}/queue"
-QUESTION: Final = "/{chat_id:chat_id}/queue/{number}"
+QUESTION: Final = "/{chat_id:chat_id}/queue/{number:number}"
 
 
 class ChatRoutes:

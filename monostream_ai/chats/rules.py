@@ -164,10 +164,16 @@ class Chats:
     async def stop(self, chat_id: str, owner: str | None, run_id: str | None) -> None:
         """Stop the running turn, if there is one and the caller names it, an earlier attempt of it,
         or no run at all. A question that the caller names is cancelled if it waits.
+
+        Raises:
+            RequestRefused: 503 if that question is neither cancelled nor begun for seconds.
         """
         asked = None if run_id is None else QuestionRun.parse(run_id)
         if self._queue is not None and asked is not None and asked.chat_id == chat_id:
-            await self._queue.cancel(self._stream_of(chat_id, owner), asked.number)
+            stream_id = self._stream_of(chat_id, owner)
+            await self._queue.cancel(stream_id, asked.number)
+            # One that is drawn already is stopped as soon as it runs.
+            await self._queue.begun(stream_id, asked.number)
         latest = await self._visible(chat_id, owner)
         if run_id is not None and not (latest and await self._is_run(latest, chat_id, run_id)):
             return

@@ -9,8 +9,10 @@ from typing import Annotated, Any
 
 import pytest
 from fastapi import Header
+from starlette.applications import Starlette
 
 from monostream_ai import DurableStreamService
+from monostream_ai.chats import create_chat_app
 from monostream_ai.fastapi import (
     ChatHistory,
     ChatReplies,
@@ -23,7 +25,7 @@ from monostream_ai.fastapi import (
 from monostream_ai.ui_messages import UIMessage
 from tests.backends import BACKENDS, Backend, open_backend
 from tests.fastapi.chat_client import ChatClient, OpenStream, question, types_in, user_message
-from tests.fastapi.conftest import NewService, Serve
+from tests.fastapi.conftest import NewService, Serve, ServeApp
 from tests.fastapi.replies import TEXT
 from tests.fastapi.test_events import Events
 
@@ -643,6 +645,95 @@ async def test_a_stop_that_names_a_question_cancels_it(
     await ended(client, 1)
 
     assert (await client.get()).status_code == 204
+
+
+async def test_a_stop_that_names_a_question_about_to_begin_ends_its_turn(
+    new_service: NewService, serve: Serve
+) -> None:
+    steps, service, stored = Steps(), new_service(), asyncio.Event()
+
+    async def store(message: UIMessage, turn: FinishedTurn) -> None:
+        await stored.wait()
+
+    client = await serve(service, steps, on_busy="queue", on_finish=store)
+    await put(client, question())
+    await steps.begun.get()
+    # Drawn, so nobody may cancel it, and it begins when the answer before it is stored.
+    body = question(id="u2")
+    drawn = {"number": 0, "digest": None, "asked_at": "", "body": body}
+    async with service.publisher(
+        "queue:chat:c1",
+        request={"next": drawn, "waiting": []},
+        metadata={"queued": 1},
+        watched=True,
+    ) as questions:
+        await questions.leave(within=60.0)
+    steps.end()
+    await until(lambda: _is(_state(client), "closed"))
+
+    stopping = asyncio.create_task(client.stop(body={"activeStreamId": "c1~q0"}))
+    await asyncio.wait([stopping], timeout=SOON)
+    stored.set()
+
+    assert (await stopping).json() == {"success": True}
+    await ended(client, 1)
+    last = (await service.chunks("chat:c1", 1))[-1]
+    assert last["type"] == "abort"
+
+
+@pytest.mark.parametrize("number", ["", "-1", "1.5", "one", "%D9%A3", "9" * 30])
+async def test_a_number_that_is_none_cancels_nothing(
+    new_service: NewService, serve: Serve, number: str
+) -> None:
+    steps = Steps()
+    client = await serve(new_service(), steps, on_busy="queue")
+    await put(client, question())
+    await put(client, question(id="u2"))
+
+    url = f"/api/chat/c1/queue/{number}"
+    refused = await client.http.delete(url, follow_redirects=True)
+
+    assert refused.status_code == 400
+    assert refused.text == "The request has no valid number of a question."
+    assert await waiting(client) == ["u2"]
+    await cancel(client)
+    steps.end()
+    await ended(client, 0)
+
+
+async def test_the_questions_of_a_chat_are_cancelled_whatever_its_id(
+    new_service: NewService, serve: Serve
+) -> None:
+    steps, chat_id = Steps(), "a/queue"
+    client = await serve(new_service(), steps, on_busy="queue")
+    await put(client, question(chat_id))
+    number = (await put(client, question(chat_id, id="u2")))["number"]
+    await put(client, question(chat_id, id="u3"))
+
+    url = "/api/chat/a%2Fqueue/queue"
+    one = (await client.http.delete(f"{url}/{number}")).json()
+    left = await waiting(client, "a%2Fqueue")
+    all_others = (await client.http.delete(url)).json()
+
+    assert one["cancelled"] == [number]
+    assert left == ["u3"]
+    assert len(all_others["cancelled"]) == 1
+    steps.end()
+
+
+async def test_a_question_begins_in_an_application_whose_lifespan_nobody_enters(
+    new_service: NewService, serve_app: ServeApp
+) -> None:
+    steps = Steps()
+    chats = create_chat_app(new_service(), steps, prefix="/api/chat", on_busy="queue")
+    client = await serve_app(Starlette(routes=chats.routes))
+    await put(client, question())
+    await put(client, question(id="u2"))
+    await put(client, question(id="u3"))
+
+    assert [await steps.begun.get(), await steps.next(), await steps.next()] == ["u1", "u2", "u3"]
+    steps.end()
+    await ended(client, 2)
 
 
 async def test_events_tell_how_many_questions_wait(new_service: NewService, serve: Serve) -> None:

@@ -69,6 +69,11 @@ FINISH_PATIENCE: Final = 10.0
 RESULT_PATIENCE: Final = 60.0
 """Seconds after the end of a turn for which the next question waits for results of the page."""
 
+BEGIN_PATIENCE: Final = 5.0
+"""Seconds for a question that is drawn to begin, so that it can be stopped."""
+
+BEGINS: Final = "The question is about to begin. Please stop it again."
+
 AT_ONCE: Final = 20
 """Chats that one process looks at at a time."""
 
@@ -115,29 +120,30 @@ class ChatQueue:
         self._due: dict[str, float] = {}
         """When to look at a chat, by the clock of the loop."""
         self._hint = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._stays = False
+        """Whether that task goes on while no question waits."""
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._changed: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._wishes: dict[tuple[str, int], Wish | None] = {}
 
     @asynccontextmanager
     async def running(self, *, every: float) -> AsyncIterator[None]:
-        """Begin questions until the block is left.
+        """Begin questions of all processes until the block is left. Outside of it, only those that
+        this process has taken begin.
 
         Args:
             every: Seconds between sweeps for chats that no wake-up told of.
         """
-        self._service._runtime.listeners.append(self)
-        # Another process may have taken the questions behind a turn of this one, and no notifier
-        # may have told it: that of SQLite names no stream.
-        self._runner.on_end = partial(self._look_at, after=QUIET)
-        task = start_task(self._run(), name="questions")
+        self._stays = True
+        task = self._task or self._start_work()
         try:
             async with sweeping(
                 self._sweep, every=every, on_error=self._service._runtime.report, name="questions"
             ):
                 yield
         finally:
-            self._service._runtime.listeners.remove(self)
+            self._stays = False
             left = [task, *self._tasks]
             for each in left:
                 each.cancel()
@@ -237,6 +243,25 @@ class ChatQueue:
             case None:
                 return 0.0
 
+    async def begun(self, stream_id: str, number: int) -> None:
+        """Wait until a question has begun that nobody can cancel any more, because it is drawn.
+        Returns at once if there is no such question.
+
+        Raises:
+            RequestRefused: 503 if it does not begin within `BEGIN_PATIENCE` seconds.
+        """
+        news = asyncio.Event()
+        with self.telling(stream_id, news):
+            try:
+                async with asyncio.timeout(BEGIN_PATIENCE):
+                    while isinstance(await self.find(stream_id, number), Question):
+                        with suppress(TimeoutError):
+                            async with asyncio.timeout(SOON):
+                                await news.wait()
+                        news.clear()
+            except TimeoutError:
+                raise RequestRefused(503, BEGINS) from None
+
     @contextmanager
     def telling(self, stream_id: str, event: asyncio.Event) -> Iterator[None]:
         """Set an event when the questions of a chat may have changed, until the block is left.
@@ -276,10 +301,30 @@ class ChatQueue:
     def _look_at(self, stream_id: str, *, after: float = 0.0) -> None:
         self._due[stream_id] = asyncio.get_running_loop().time() + after
         self._hint.set()
+        # Perhaps nobody has entered the lifespan, and a question must not wait for ever.
+        if self._task is None and not self._runner.draining:
+            self._start_work()
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._due or self._tasks or self._known)
+
+    def _start_work(self) -> asyncio.Task[None]:
+        self._service._runtime.listeners.append(self)
+        # Another process may have taken the questions behind a turn of this one, and no notifier
+        # may have told it: that of SQLite names no stream.
+        self._runner.on_end = partial(self._look_at, after=QUIET)
+        self._task = start_task(self._run(), name="questions")
+        self._task.add_done_callback(self._end_work)
+        return self._task
+
+    def _end_work(self, task: asyncio.Task[None]) -> None:
+        self._service._runtime.listeners.remove(self)
+        self._task = None
 
     async def _run(self) -> None:
         time = asyncio.get_running_loop().time
-        while True:
+        while self._stays or (self._has_work and not self._service.closing):
             self._hint.clear()
             for stream_id in [each for each, due in self._due.items() if due <= time()]:
                 del self._due[stream_id]
@@ -290,11 +335,18 @@ class ChatQueue:
                     await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
                 task = start_task(self._attend(stream_id), name=f"questions {stream_id}")
                 self._tasks[task] = stream_id
-                task.add_done_callback(self._tasks.pop)
+                task.add_done_callback(self._attended)
             left = min(self._due.values(), default=math.inf) - time()
+            if not self._stays:
+                # Nobody tells when the service closes.
+                left = min(left, self._service._runtime.poll_interval)
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if left == math.inf else max(0.0, left)):
                     await self._hint.wait()
+
+    def _attended(self, task: asyncio.Task[None]) -> None:
+        del self._tasks[task]
+        self._hint.set()
 
     async def _attend(self, stream_id: str) -> None:
         self._known.add(stream_id)
@@ -302,6 +354,7 @@ class ChatQueue:
             while (again := await self._advance(stream_id)) == 0:
                 pass
         except ServiceClosed:
+            self._known.discard(stream_id)
             return
         # Whatever a store raises: a sweep looks again.
         except Exception as error:
