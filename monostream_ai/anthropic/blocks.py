@@ -131,6 +131,17 @@ class Blocks:
         """End all open blocks."""
         return [chunk for index in list(self._open) for chunk in self.stop(index)]
 
+    def cut_off(self) -> list[Chunk]:
+        """End all open blocks of a message that was cut or has failed; no call of it is made."""
+        chunks: list[Chunk] = []
+        for index, block in list(self._open.items()):
+            if block.call is None:
+                chunks += self.stop(index)
+            else:
+                del self._open[index]
+                chunks += self._output.cut_off(block.call)
+        return chunks
+
     def _text(self, index: int | None, block: _Block, delta: Any) -> list[Chunk]:
         return self._output.speech.text(index, block.text(delta, "text"))
 

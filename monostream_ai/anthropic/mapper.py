@@ -50,6 +50,7 @@ class AnthropicMapper:
     def _begin(self) -> None:
         self.output = ModelOutput(self._recording)
         self._blocks = Blocks(self._recording, self.output, self._unread)
+        self.output.leftovers = self._blocks.cut_off
         self._usage: dict[str, Any] = {}
         self._reason = ""
         self._told: dict[str, Any] = {}
@@ -98,10 +99,7 @@ class AnthropicMapper:
     def _failed(self, event: Any) -> list[Chunk]:
         error = get(event, "error") or event
         code = get_text(error, "type") or None
-        return [
-            *self._blocks.end(),
-            *self.output.fail(ResponseFailed(code, get_text(error, "message"))),
-        ]
+        return self.output.fail(ResponseFailed(code, get_text(error, "message")))
 
     def _use(self, usage: Any) -> list[Chunk]:
         """Take counts that replace those before; a later event leaves some of them out."""

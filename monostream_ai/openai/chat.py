@@ -299,7 +299,7 @@ class ChatMapper:
 
     def _leftovers(self) -> list[Chunk]:
         ended = [*self._state.end(self.output.speech), *self.output.speech.end()]
-        return [*ended, *self._calls.announce(), *self._heard(), *self._remains.keep()]
+        return [*ended, *self._calls.cut_off(), *self._heard(), *self._remains.keep()]
 
 
 _EFFECTS: Final[Mapping[str, Callable[[ChatMapper, Any], list[Chunk]]]] = {

@@ -77,14 +77,14 @@ class ChatCalls:
             return []
         return self._piece(_LEGACY_CALL, _LEGACY_CALL, fields)[1]
 
-    def announce(self) -> list[Chunk]:
-        """Begin the calls that were held back, since the response was cut."""
-        return [
-            chunk
-            for call in self._calls
-            if call.published is None and (call.name or call.arguments)
-            for chunk in self._named(call)
-        ]
+    def cut_off(self) -> list[Chunk]:
+        """Show the calls as far as they have come, since the response was cut."""
+        chunks: list[Chunk] = []
+        for call in self._calls:
+            if call.published is None and (call.name or call.arguments):
+                chunks += self._named(call)
+            chunks += self._output.cut_off(call)
+        return chunks
 
     @property
     def unfinished(self) -> list[StreamedCall]:

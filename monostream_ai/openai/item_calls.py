@@ -154,6 +154,17 @@ class ItemCalls:
         self._awaited.clear()
         return chunks
 
+    def cut_off(self, items: Iterable[Item]) -> list[Chunk]:
+        """Show calls that were never whole as errors, since the response was cut or has failed."""
+        chunks: list[Chunk] = []
+        for item in items:
+            if item.call is None and item.arguments:
+                item.call = StreamedCall(item.item_id or None, item.name or "unknown")
+                item.call.arguments = item.arguments
+            if item.call is not None and not item.done:
+                chunks += self._output.cut_off(item.call)
+        return chunks
+
     def _begin(self, item: Item, given: Any) -> list[Chunk]:
         by_provider, item_id = is_by_provider(given, self.tools), id_of(given)
         call_id = get_text(given, "call_id") or item_id

@@ -101,6 +101,10 @@ class Items:
         chunks = self.leftovers()
         return [*chunks, *self.calls.end(self.list)]
 
+    def cut_off(self) -> list[Chunk]:
+        """Show what was held back, and the calls as far as they have come."""
+        return [*self.leftovers(), *self.calls.cut_off(self.list)]
+
     def leftovers(self) -> list[Chunk]:
         """Show what was held back: texts behind a gap, audio, and values that nobody reads."""
         chunks: list[Chunk] = []

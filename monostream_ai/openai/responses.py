@@ -105,7 +105,7 @@ class ResponsesMapper:
     def _begin(self) -> None:
         self.output = ModelOutput(self._recording)
         self._items = Items(self._recording, self.output, **self._options)
-        self.output.leftovers = self._items.leftovers
+        self.output.leftovers = self._items.cut_off
         self._response_id = ""
         self._last = -1
         self._numbered = True
@@ -130,10 +130,12 @@ class ResponsesMapper:
         self._begin()
         self._last = number if get_index(event, "sequence_number") is not None else -1
         self._response_id = id_of(get(event, "response"))
-        self.output.may_go_on = bool(self._response_id)
+        # OpenAI tells of a response whether it can be retrieved as a stream; others do not.
+        background = get(event, "response", "background")
+        self.output.may_go_on = bool(self._response_id) and background is not False
         self._items.calls.tools = get(event, "response", "tools")
         chunks += self._recording.builder.start_step()
-        if self._response_id and get(event, "response", "background") is True:
+        if self._response_id and background is True:
             # Another process needs the id to go on with the response.
             chunks += self._recording.tell({"responseId": self._response_id})
         return chunks
@@ -222,17 +224,17 @@ class ResponsesMapper:
         error = get(response, "error") or get(event, "error") or event
         code = get(error, "code") or get(response, "status")
         message = error if isinstance(error, str) else get_text(error, "message")
-        chunks = self._rest(response)
+        chunks = self._rest(response, failed=True)
         failure = ResponseFailed(None if code is None else str(code), message)
         return [*chunks, *self.output.fail(failure)]
 
-    def _rest(self, response: Any) -> list[Chunk]:
+    def _rest(self, response: Any, *, failed: bool = False) -> list[Chunk]:
         """Show what no event before has brought of a response that ends."""
         self._items.calls.tools = get(response, "tools") or self._items.calls.tools
         output = get(response, "output") or named_fields(response).get("output_text")
         chunks = self._items.whole_output(output)
         chunks += sources_beside(self._recording, self._unread, response)
-        return [*chunks, *self._items.end()]
+        return [*chunks, *(self._items.cut_off() if failed else self._items.end())]
 
 
 _Effect = Callable[[ResponsesMapper, Any], list[Chunk]]

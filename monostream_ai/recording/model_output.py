@@ -13,7 +13,11 @@ from monostream_ai.errors import MonostreamError
 from monostream_ai.recording.message import Recording
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.model_output import Speech, StreamedCall
-from monostream_ai.ui_messages.texts import INVALID_INPUT_TEXT, finish_reason_of
+from monostream_ai.ui_messages.texts import (
+    INCOMPLETE_INPUT_TEXT,
+    INVALID_INPUT_TEXT,
+    finish_reason_of,
+)
 
 _UNFINISHED: Final = frozenset({"length", "content-filter", "error"})
 """Finish reasons of answers that are not whole."""
@@ -104,6 +108,15 @@ class ModelOutput:
         except (ValueError, RecursionError):
             return self._refuse_call(call, arguments)
         return self.call_with(call, input)
+
+    def cut_off(self, call: StreamedCall) -> list[Chunk]:
+        """Make a call whose input stopped arriving an error that holds what came of it."""
+        if not call.arguments or not self.takes_input(call):
+            return []
+        chunks = [] if call.published else self.announce(call)
+        return chunks + self._builder.tool_input_error(
+            call.published or "", call.name or "unknown", call.arguments, INCOMPLETE_INPUT_TEXT
+        )
 
     def takes_input(self, call: StreamedCall) -> bool:
         """Whether a call still waits for its whole input."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from monostream_ai.anthropic import consume, to_anthropic_messages
+from monostream_ai.anthropic import ResponseFailed, consume, to_anthropic_messages
 from tests.anthropic.test_capture import Service, message_of, parts_of
 
 Event = dict[str, Any]
@@ -143,3 +143,40 @@ async def test_details_of_a_stop_that_is_no_refusal_are_kept(service: Service) -
 
     [part] = parts_of(message, "data-unread")
     assert part["data"] == {"sdk": "anthropic", "kind": "stop_details", "value": details}
+
+
+CUT = [
+    begun(0, "a", "f"),
+    piece(0, '{"x": "hal'),
+    {
+        "type": "content_block_start",
+        "index": 1,
+        "content_block": {"type": "hologram", "beam": "blue"},
+    },
+    {"type": "content_block_delta", "index": 1, "delta": {"type": "beam_delta", "beam": "red"}},
+]
+OVERLOADED: Event = {"type": "error", "error": {"type": "overloaded_error", "message": "later"}}
+
+
+@pytest.mark.parametrize("ending", [[], [OVERLOADED]], ids=["cut", "failed"])
+async def test_blocks_that_never_end_are_kept_as_far_as_they_came(
+    service: Service, ending: list[Event]
+) -> None:
+    with pytest.raises(ResponseFailed):
+        async with service.publisher("chat", message_id="m1") as pub:
+            await consume([START, *CUT, *ending], pub)
+
+    message = await message_of(service)
+    [call] = parts_of(message, "dynamic-tool")
+    assert (call["state"], call["input"]) == ("output-error", '{"x": "hal')
+    [kept] = parts_of(message, "data-unread")
+    assert [piece["beam"] for piece in kept["data"]["value"]] == ["blue", "red"]
+
+
+async def test_a_call_without_its_input_is_not_offered_after_an_error(service: Service) -> None:
+    with pytest.raises(ResponseFailed):
+        async with service.publisher("chat", message_id="m1") as pub:
+            await consume([START, begun(0, "a", "f"), OVERLOADED], pub)
+
+    [call] = parts_of(await message_of(service), "dynamic-tool")
+    assert call["state"] == "output-error"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from monostream_ai.openai import ResponseFailed
+from monostream_ai.ui_messages import reduce_chunks
 from tests.openai.storing import Service
 from tests.openai.streaming import (
     Event,
@@ -602,3 +603,35 @@ async def test_streamed_audio_that_is_no_base64_is_counted(
     await message_of(service, vendor, created(), event("audio.delta", delta="%"), completed())
 
     assert service.statistics().unread == {"openai": 1}
+
+
+CALL: Event = {"type": "function_call", "id": "f_1", "call_id": "c1", "name": "f", "arguments": ""}
+
+
+async def failing_message(service: Service, vendor: Vendor, *events: Event) -> Any:
+    with pytest.raises(ResponseFailed):
+        await message_of(service, vendor, *events)
+    return reduce_chunks(await service.chunks("chat"))
+
+
+async def test_a_response_that_is_cut_for_good_is_kept_as_far_as_it_came(
+    service: Service, vendor: Vendor
+) -> None:
+    """OpenAI says that it can only retrieve a background response."""
+    half = event("function_call_arguments.delta", item_id="f_1", output_index=0, delta='{"x": "hal')
+    beam = event("hologram.delta", delta="blue")
+    message = await failing_message(
+        service, vendor, created(background=False), added(CALL), half, beam
+    )
+
+    [call] = parts(message, "dynamic-tool")
+    assert (call["state"], call["input"]) == ("output-error", '{"x": "hal')
+    assert [part["data"]["value"] for part in parts(message, "data-unread")] == ["blue"]
+
+
+async def test_a_call_of_a_failed_response_is_not_offered(service: Service, vendor: Vendor) -> None:
+    failed = event("failed", response={"id": "resp_1", "error": {"code": "server_error"}})
+    message = await failing_message(service, vendor, created(), added(CALL), failed)
+
+    [call] = parts(message, "dynamic-tool")
+    assert call["state"] == "output-error"
