@@ -260,6 +260,13 @@ async def test_5_a_reloader_hands_the_answer_over(application: NewApplication) -
     assert (text_in(body), types_in(body)[-1]) == (answer_of(5), "finish")
 
 
+async def ask_for_a_refund(page: Page) -> None:
+    await sign_in(page)
+    await page("open", "/?chat=c1")
+    await page("fill", "Question", REFUND)
+    await page("click", "Ask")
+
+
 @pytest.mark.browser
 async def test_6_a_refund_waits_for_the_user_through_a_restart(
     application: NewApplication, open_page: OpenPage
@@ -268,10 +275,7 @@ async def test_6_a_refund_waits_for_the_user_through_a_restart(
     app.build()
     server = app.serve(command(1, "uvicorn"))
     page = await open_page(app.url)
-    await sign_in(page)
-    await page("open", "/?chat=c1")
-    await page("fill", "Question", REFUND)
-    await page("click", "Ask")
+    await ask_for_a_refund(page)
     await page("sees", "May I call")
     app.kill(server)
     app.serve(command(1, "uvicorn"))
@@ -293,10 +297,7 @@ async def test_6_a_refund_that_is_declined_is_not_done(
     app.build()
     app.serve(command(1, "uvicorn"))
     page = await open_page(app.url)
-    await sign_in(page)
-    await page("open", "/?chat=c1")
-    await page("fill", "Question", REFUND)
-    await page("click", "Ask")
+    await ask_for_a_refund(page)
     await page("click", "No")
     live = await page("reads", answer)
     await page("reload")
@@ -314,10 +315,7 @@ async def test_7_a_part_of_ones_own_is_replayed_and_replaced(
     app.build()
     app.serve(command(1, "uvicorn"))
     page = await open_page(app.url)
-    await sign_in(page)
-    await page("open", "/?chat=c1")
-    await page("fill", "Question", REFUND)
-    await page("click", "Ask")
+    await ask_for_a_refund(page)
     await page("click", "Yes")
     await page("finds", "progressbar", "Refund")
     await page("reload")
