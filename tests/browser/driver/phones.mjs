@@ -48,8 +48,15 @@ export async function calm(stage, { reducedMotion }) {
   const moving = await tab.page.evaluate(() => document.getAnimations().map((each) => each.animationName));
   await tab.page.evaluate(scrolls);
   await tab.page.mouse.move(700, 200);
-  await tab.page.mouse.wheel(0, -400);
-  await tab.page.getByLabel("Go to the latest message").click();
+  // Often, since the answer grows at any moment of it.
+  for (let turn = 0; turn < 12; turn++) {
+    await tab.page.mouse.wheel(0, -400);
+    await tab.page.getByLabel("Go to the latest message").click({ timeout: 10_000 });
+    await tab.page.waitForFunction(() => {
+      const box = document.querySelector(".conversation");
+      return box.scrollHeight - box.scrollTop - box.clientHeight < 1;
+    });
+  }
   return { moving, scrolls: await tab.page.evaluate(() => window.scrolls) };
 }
 

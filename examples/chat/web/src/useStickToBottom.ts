@@ -9,18 +9,27 @@ export function useStickToBottom(empty: boolean) {
   const scroller = useRef<HTMLDivElement>(null);
   const content = useRef<HTMLDivElement>(null);
   const pinned = useRef(true);
+  const isEmpty = useRef(empty);
   const [away, setAway] = useState(false);
 
-  useLayoutEffect(() => {
-    pinned.current = !empty;
-    if (empty) scroller.current?.scrollTo({ top: 0 });
-  }, [empty]);
-
-  const toBottom = useCallback((behavior: ScrollBehavior = "instant") => {
-    pinned.current = true;
-    setAway(false);
-    scroller.current?.scrollTo({ top: scroller.current.scrollHeight, behavior: isCalm() ? "instant" : behavior });
+  const pin = useCallback((isPinned: boolean) => {
+    pinned.current = isPinned;
+    setAway(!isPinned);
   }, []);
+
+  useLayoutEffect(() => {
+    isEmpty.current = empty;
+    pin(true);
+    if (empty) scroller.current?.scrollTo({ top: 0 });
+  }, [empty, pin]);
+
+  const toBottom = useCallback(
+    (behavior: ScrollBehavior = "instant") => {
+      pin(true);
+      scroller.current?.scrollTo({ top: scroller.current.scrollHeight, behavior: isCalm() ? "instant" : behavior });
+    },
+    [pin],
+  );
 
   useEffect(() => {
     const box = scroller.current;
@@ -28,21 +37,22 @@ export function useStickToBottom(empty: boolean) {
     if (!box || !inner) return;
     let lastTop = box.scrollTop;
     const onScroll = () => {
-      const left = box.scrollHeight - box.scrollTop - box.clientHeight;
-      const up = box.scrollTop < lastTop;
-      // Only the user moves up, be it by the first pixels of a smooth scroll; content that shrinks stays at its end, and
-      // content that grows moves the end away by itself.
-      if (!empty && left < (up ? 1 : NEAR)) pinned.current = true;
-      else if (up) pinned.current = false;
+      const moved = box.scrollTop - lastTop;
       lastTop = box.scrollTop;
-      setAway(!pinned.current && !empty);
+      const left = box.scrollHeight - box.scrollTop - box.clientHeight;
+      // Only the user moves up, be it by the first pixels of a smooth scroll; content that shrinks stays at its end.
+      if (moved < 0) pin(left < 1);
+      else if (moved > 0 && left < NEAR) pin(true);
     };
     // A turn of the wheel counts at once: content that grows before the scrolling begins would undo it.
     const onWheel = (event: WheelEvent) => {
-      if (event.deltaY < 0 && box.scrollTop > 0) pinned.current = false;
+      if (event.deltaY < 0 && box.scrollTop > 0) pin(false);
     };
     const observer = new ResizeObserver(() => {
-      if (pinned.current) box.scrollTop = box.scrollHeight;
+      if (isEmpty.current || !pinned.current) return;
+      box.scrollTop = box.scrollHeight;
+      // The event of this scroll comes later, and must not pass for the user's.
+      lastTop = box.scrollTop;
     });
     observer.observe(inner);
     observer.observe(box);
@@ -53,7 +63,7 @@ export function useStickToBottom(empty: boolean) {
       box.removeEventListener("scroll", onScroll);
       box.removeEventListener("wheel", onWheel);
     };
-  }, [empty]);
+  }, [pin]);
 
-  return { scroller, content, away, toBottom };
+  return { scroller, content, away: away && !empty, toBottom };
 }
