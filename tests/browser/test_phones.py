@@ -26,4 +26,8 @@ async def test_nothing_moves_for_those_who_asked_for_that(play: Play) -> None:
 
     assert "breathe" in lively["moving"]
     assert calm["moving"] == []
-    assert (lively["scrolls"][-1], calm["scrolls"][-1]) == ("smooth", "instant")
+
+
+@pytest.mark.parametrize("tokens_per_second", [60])
+async def test_a_reader_who_scrolls_up_stays_there_until_the_button_is_pressed(play: Play) -> None:
+    assert min((await play("leave"))["away"]) >= 100

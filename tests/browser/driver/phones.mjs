@@ -31,33 +31,38 @@ export async function phones(stage) {
   return { looked };
 }
 
-/** The names of the animations that run while an answer begins, and the way to its end. */
+/** The names of the animations that run while an answer begins. */
 export async function calm(stage, { reducedMotion }) {
-  const { newTab } = await stage({ reducedMotion, viewport: { width: 1180, height: 420 } });
+  const { newTab } = await stage({ reducedMotion });
   const tab = await newTab();
-  const scrolls = () => {
-    window.scrolls = [];
-    const { scrollTo } = Element.prototype;
-    Element.prototype.scrollTo = function (to) {
-      window.scrolls.push(to.behavior);
-      return scrollTo.call(this, to);
-    };
+  await tab.ask("Tell me a long story about a lighthouse keeper.");
+  await tab.shows(30);
+  return { moving: await tab.page.evaluate(() => document.getAnimations().map((each) => each.animationName)) };
+}
+
+/** How far away the end is after each turn of the wheel, at many moments of an answer that grows. The button leads back to the end. */
+export async function leave(stage) {
+  const { newTab } = await stage({ viewport: { width: 1180, height: 420 } });
+  const tab = await newTab();
+  const left = () => {
+    const box = document.querySelector(".conversation");
+    return box.scrollHeight - box.scrollTop - box.clientHeight;
   };
   await tab.ask("Tell me a long story about a lighthouse keeper.");
   await tab.shows(1000);
-  const moving = await tab.page.evaluate(() => document.getAnimations().map((each) => each.animationName));
-  await tab.page.evaluate(scrolls);
   await tab.page.mouse.move(700, 200);
-  // Often, since the answer grows at any moment of it.
+  const away = [];
   for (let turn = 0; turn < 12; turn++) {
-    await tab.page.mouse.wheel(0, -400);
-    await tab.page.getByLabel("Go to the latest message").click({ timeout: 10_000 });
-    await tab.page.waitForFunction(() => {
-      const box = document.querySelector(".conversation");
-      return box.scrollHeight - box.scrollTop - box.clientHeight < 1;
-    });
+    await tab.page.mouse.wheel(0, -200);
+    const button = tab.page.getByLabel("Go to the latest message");
+    await button.waitFor();
+    // The answer grows, and must not pull the reader along.
+    await tab.page.waitForTimeout(150);
+    away.push(await tab.page.evaluate(left));
+    await button.click();
+    await tab.page.waitForFunction(`(${left})() < 1`);
   }
-  return { moving, scrolls: await tab.page.evaluate(() => window.scrolls) };
+  return { away };
 }
 
 /** Runs in the page: what does not fit, what a finger could miss, and what lies under something else. */

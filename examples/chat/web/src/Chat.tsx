@@ -51,7 +51,7 @@ export function Chat({ chatId, initialMessages, onNewChat }: Props) {
       </main>
       <footer className="dock">
         {away && (
-          <button type="button" className="to-latest" onClick={() => toBottom("smooth")} aria-label="Go to the latest message">
+          <button type="button" className="to-latest" onClick={toBottom} aria-label="Go to the latest message">
             <ArrowDown />
           </button>
         )}

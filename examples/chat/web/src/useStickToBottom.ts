@@ -2,8 +2,6 @@ import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "react
 
 const NEAR = 90;
 
-const isCalm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
-
 /** Keeps a scroller at its end while its content grows, unless the user has scrolled up. One without messages shows its beginning. */
 export function useStickToBottom(empty: boolean) {
   const scroller = useRef<HTMLDivElement>(null);
@@ -23,13 +21,11 @@ export function useStickToBottom(empty: boolean) {
     if (empty) scroller.current?.scrollTo({ top: 0 });
   }, [empty, pin]);
 
-  const toBottom = useCallback(
-    (behavior: ScrollBehavior = "instant") => {
-      pin(true);
-      scroller.current?.scrollTo({ top: scroller.current.scrollHeight, behavior: isCalm() ? "instant" : behavior });
-    },
-    [pin],
-  );
+  // At once: a smooth scroll goes on under a user who turns the wheel against it.
+  const toBottom = useCallback(() => {
+    pin(true);
+    scroller.current?.scrollTo({ top: scroller.current.scrollHeight });
+  }, [pin]);
 
   useEffect(() => {
     const box = scroller.current;
