@@ -132,7 +132,8 @@ class EventBody:
         self._news = asyncio.Event()
 
     def __repr__(self) -> str:
-        return f"<EventBody of {self.owner!r}, {len(self._pieces)} waiting>"
+        behind = ", behind" if self._behind else ""
+        return f"<EventBody of {self.owner!r}, {len(self._pieces)} waiting{behind}>"
 
     def __aiter__(self) -> Self:
         return self

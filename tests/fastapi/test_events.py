@@ -318,7 +318,7 @@ async def test_a_client_that_does_not_read_starts_over(new_service: NewService) 
         pub = service.publisher(f"chat:{number:03}")
         await pub.open()
     async with asyncio.timeout(30):
-        while "0 waiting" not in repr(body):
+        while not repr(body).endswith(", 0 waiting, behind>"):
             await asyncio.sleep(0.05)
     event = (await anext(body)).decode()
     body.close()
