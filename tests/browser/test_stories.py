@@ -9,7 +9,7 @@ import pytest
 from tests.browser.conftest import Play
 from tests.browser.demo import Demo, Turn
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.sweep(10, of="file")]
 
 on_two_servers = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 everywhere = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)

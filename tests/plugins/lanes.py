@@ -7,10 +7,12 @@ A test that tries every case of something, like every chunk boundary with every 
     @pytest.mark.parametrize("cut", CUTS)
 
 pytest runs all of its cases. With `--sample` it draws three of them for each release and
-deselects the others. Of each other test that drives a browser or starts programs it draws a
-quarter, and at least one case. The seed is printed; `--seed` draws the same cases again. `--quick`
-draws a quarter of every other test with parameters, and leaves out the tests that drive a browser
-or start programs or servers. Random tests try a quarter of their `examples` in a sample.
+deselects the others. The tests of a file that go many ways through one application are a sweep
+together: `pytestmark = pytest.mark.sweep(4, of="file")`. Of each other test that drives a browser
+or starts programs a sample has a quarter, and at least one case. The seed is printed; `--seed`
+draws the same cases again. `--quick` draws a quarter of every other test with parameters, and
+leaves out the tests that drive a browser or start programs or servers. Random tests try a quarter
+of their `examples` in a sample.
 """
 
 from __future__ import annotations
@@ -92,8 +94,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "sweep(count, each=None): a sample has so many of the cases, drawn by chance, or a quarter"
-        " if the count is None; with `each`, so many for each value of the parameter of that name",
+        "sweep(count, each=None, of='test'): a sample has so many of the cases, drawn by chance, or"
+        " a quarter if the count is None; with `each`, so many for each value of the parameter of"
+        " that name; with `of='file'`, so many of all such cases in the file",
     )
     config.option.sample = config.option.sample or config.option.quick
     if config.option.sample:
@@ -147,10 +150,10 @@ def _needs_a_server(item: pytest.Item) -> bool:
 
 
 def _draw(swept: Sequence[pytest.Item], seed: int) -> Iterator[pytest.Item]:
-    for test, cases in _grouped(swept, lambda item: item.nodeid.partition("[")[0]).items():
+    for sweep, cases in _grouped(swept, _sweep_of).items():
         # Each sweep has a source of chance of its own, so that a test added elsewhere changes
         # nothing here.
-        chance = random.Random(f"{seed} {test}")
+        chance = random.Random(f"{seed} {sweep}")
         for group in _grouped(cases, _value_drawn_for).values():
             count = _marker_of(group[0]).args[0] or max(1, len(group) // SHARE_OF_A_SAMPLE)
             yield from chance.sample(group, k=min(count, len(group)))
@@ -163,6 +166,11 @@ def _grouped(
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return groups
+
+
+def _sweep_of(item: pytest.Item) -> str:
+    test = item.nodeid.partition("[")[0]
+    return test.partition("::")[0] if _marker_of(item).kwargs.get("of") == "file" else test
 
 
 def _value_drawn_for(item: pytest.Item) -> Any:

@@ -37,6 +37,23 @@ def test_few(number):
 """
 
 
+STORIES = """
+import pytest
+
+pytestmark = pytest.mark.sweep(3, of="file")
+
+@pytest.mark.parametrize("number", range(4))
+def test_some(number):
+    pass
+
+def test_one():
+    pass
+
+def test_another():
+    pass
+"""
+
+
 def run(directory: Path, *options: str, tests: str = SWEEP) -> tuple[list[str], str]:
     """Return the ids of the tests that ran, and the last lines of the output."""
     (directory / "test_sweep.py").write_text(tests)
@@ -67,6 +84,18 @@ def test_the_quick_lane_draws_a_quarter_of_every_test_with_parameters(tmp_path: 
 
     assert [name.partition("[")[0] for name in names] == ["test_few", "test_some", "test_some"]
     assert len(run(tmp_path, "--sample", tests=PARAMETERS)[0]) == 9 + 3
+
+
+def test_tests_that_are_a_sweep_together_are_drawn_together(tmp_path: Path) -> None:
+    drawn = [run(tmp_path, "--sample", "--seed", f"{seed}", tests=STORIES)[0] for seed in range(5)]
+
+    assert {len(names) for names in drawn} == {3}
+    assert {name.partition("[")[0] for names in drawn for name in names} == {
+        "test_some",
+        "test_one",
+        "test_another",
+    }
+    assert len(run(tmp_path, tests=STORIES)[0]) == 6
 
 
 @pytest.mark.parametrize("processes", ["0", "2"])
