@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from tests.browser.conftest import Play
+from tests.browser.conftest import SCREENSHOTS, Play
 
 pytestmark = pytest.mark.browser
 
@@ -17,6 +19,17 @@ async def test_every_state_fits_every_phone(play: Play) -> None:
         assert (place, look["small"]) == (place, [])
         assert (place, look["covered"], look["hidden"]) == (place, False, False)
         assert (place, len(look["fonts"])) == (place, 1)
+
+
+async def test_nothing_jumps_while_a_page_loads_and_answers(play: Play) -> None:
+    measured = (await play("figures"))["measured"]
+    (SCREENSHOTS / "figures.json").write_text(json.dumps(measured, indent=1))
+
+    # web.dev calls a cumulative layout shift of 0.1 good.
+    assert {width: figures["layout_shift"] < 0.1 for width, figures in measured.items()} == {
+        "360": True,
+        "1280": True,
+    }
 
 
 @pytest.mark.parametrize("tokens_per_second", [60])

@@ -65,6 +65,42 @@ export async function leave(stage) {
   return { away };
 }
 
+/** How the page loads and answers on a phone and on a desktop: milliseconds, and the layout shift as the sum of all unexpected ones. */
+export async function figures(stage) {
+  const measured = {};
+  for (const width of [360, 1280]) {
+    const { newTab } = await stage({ viewport: { width, height: 800 } });
+    const tab = await newTab(`c${width}`, (page) => page.addInitScript(watch));
+    await tab.page.getByTestId("crash").waitFor();
+    await tab.ask("How can a streamed answer survive a crash of its server?");
+    await tab.untilEnded();
+    await tab.reload();
+    await tab.untilEnded();
+    measured[width] = await tab.page.evaluate(() => {
+      const [{ startTime }] = performance.getEntriesByName("first-contentful-paint");
+      return { first_paint: startTime, first_text: Number(sessionStorage.firstText), layout_shift: Number(sessionStorage.shift ?? 0) };
+    });
+  }
+  return { measured };
+}
+
+/** Runs in the page before all else, at each load: collects what `figures` returns. */
+function watch() {
+  new PerformanceObserver((list) => {
+    const shift = list.getEntries().reduce((sum, each) => sum + (each.hadRecentInput ? 0 : each.value), 0);
+    sessionStorage.shift = Number(sessionStorage.shift ?? 0) + shift;
+  }).observe({ type: "layout-shift", buffered: true });
+  addEventListener("click", ({ target }) => {
+    if (!target.closest?.("[data-testid=send]")) return;
+    const asked = performance.now();
+    const look = () => {
+      if (document.querySelector("[data-testid=message-assistant] > .markdown")?.innerText) sessionStorage.firstText = performance.now() - asked;
+      else requestAnimationFrame(look);
+    };
+    look();
+  }, true);
+}
+
 /** Runs in the page: what does not fit, what a finger could miss, and what lies under something else. */
 function measure() {
   const shown = [...document.querySelectorAll("button, a, summary, textarea, input")].filter((each) => each.checkVisibility({ visibilityProperty: true }));
