@@ -6,6 +6,7 @@ python benchmarks/run.py [--rows 1,2,3] [--rounds 3] [--quick] [--json benchmark
 from __future__ import annotations
 
 import asyncio
+import importlib
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,25 +15,33 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.figures import Figure, Row, arguments, store, table
 from benchmarks.processes import Server
-from benchmarks.rows import capture, delivery, parts, responses
 
-ROWS: dict[int, Callable[[Row], Awaitable[None]]] = {
-    1: delivery.sustained_rate,
-    2: delivery.latency,
-    3: delivery.idle,
-    4: parts.appends,
-    6: delivery.neighbours,
-    7: responses.replay,
-    8: responses.fan_out,
-    9: responses.silent_readers,
-    11: responses.joins,
-    12: delivery.crash,
-    13: parts.imports,
-    14: delivery.scenarios,
-    15: capture.cost_of_capture,
-    16: delivery.peers,
-    17: delivery.faults,
+ROWS = {
+    1: "delivery.sustained_rate",
+    2: "delivery.latency",
+    3: "delivery.idle",
+    4: "parts.appends",
+    6: "delivery.neighbours",
+    7: "responses.replay",
+    8: "responses.fan_out",
+    9: "responses.silent_readers",
+    11: "responses.joins",
+    12: "delivery.crash",
+    13: "parts.imports",
+    14: "delivery.scenarios",
+    15: "capture.cost_of_capture",
+    16: "delivery.peers",
+    17: "delivery.faults",
 }
+"""Functions of `benchmarks.rows`, imported when they are measured: one imports every SDK."""
+
+
+def function_of(row: int) -> Callable[[Row], Awaitable[None]]:
+    module, _, name = ROWS[row].partition(".")
+    function: Callable[[Row], Awaitable[None]] = getattr(
+        importlib.import_module(f"benchmarks.rows.{module}"), name
+    )
+    return function
 
 
 async def measure(numbers: list[int], rounds: int, *, quick: bool) -> list[Figure]:
@@ -41,7 +50,7 @@ async def measure(numbers: list[int], rounds: int, *, quick: bool) -> list[Figur
         for number in numbers:
             row = Row(number, server, quick=quick)
             for _ in range(1 if quick else rounds):
-                await ROWS[number](row)
+                await function_of(number)(row)
             print(table([*row.figures.values()]), flush=True)
             figures += row.figures.values()
     return figures
