@@ -15,7 +15,10 @@ from tests.plugins.lanes import SLOW_TO_START
 
 TOGETHER: Final = {
     "tests/langchain/": "recordings",
-    "tests/clients/": "recordings",
+    "tests/clients/resuming/test_cuts.py": "recordings",
+    "tests/clients/resuming/test_workflow_transport.py": "recordings",
+    "tests/clients/test_anthropic.py": "anthropic",
+    "tests/clients/test_clients.py": "recordings",
     "tests/browser/test_site.py": "site",
     "tests/test_docs.py": "site",
     "tests/browser/": "browser",
