@@ -398,6 +398,11 @@ def check_async(name: str, function: object, instead: str = "use an async functi
     called: Any = function
     while isinstance(called, functools.partial):
         called = called.func
+    if isinstance(called, type) and not hasattr(called, "__await__"):
+        raise TypeError(
+            f"{name} is the class {called.__name__}: use an async function, or an instance with an"
+            " async '__call__'"
+        )
     if not inspect.isroutine(called):
         called = type(called).__call__
     if inspect.isasyncgenfunction(called) or inspect.isgeneratorfunction(called):

@@ -147,9 +147,9 @@ class PostgresNotifier(SubscribingNotifier):
         if self._outsider != (role,):
             self._outsider = (role,)
             if role is None:
-                logger.info("every role that may connect may also read what wake-ups carry")
+                logger.info("wake-ups may carry chunks: every role that hears them may read them")
             else:
-                logger.info("the role %r could learn or forge chunks by wake-ups", role)
+                logger.info("wake-ups carry no chunks: the role %r could learn or forge them", role)
         return role is None
 
     def _address(self) -> str:

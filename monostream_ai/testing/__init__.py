@@ -28,7 +28,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from monostream_ai.testing.chats import Answer, ChatProcess, ChatProcesses
-from monostream_ai.testing.script import Gate, ScriptedReply, Thought, ToolCall
+from monostream_ai.testing.script import Gate, ScriptedReply, Step, Thought, ToolCall
 from monostream_ai.testing.unreliable import UnheardNotifier, UnreliableStore
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ __all__ = [
     "NotifierConformance",
     "RecordingListener",
     "ScriptedReply",
+    "Step",
     "StoreConformance",
     "Thought",
     "ToolCall",

@@ -97,6 +97,16 @@ def test_a_function_that_is_not_async_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize(
     "reply",
+    [GeneratingReply, Held, functools.partial(Held)],
+    ids=["generator", "awaited", "partial"],
+)
+def test_a_class_is_refused(reply: Any) -> None:
+    with pytest.raises(TypeError, match=r"reply is the class \w+: use .* an instance"):
+        router(reply)
+
+
+@pytest.mark.parametrize(
+    "reply",
     [greet, Held(), lambda turn: greet(turn), functools.partial(greet), logged(greet)],
     ids=["function", "object", "lambda", "partial", "decorated"],
 )
