@@ -103,7 +103,8 @@ class ChatHistory:
 
     async def ask(self, turn: ChatTurn) -> list[UIMessage]:
         """Store the question of a turn, and return the conversation for the model: it ends with
-        this question, or with the answer that the turn continues.
+        this question, or with the answer that the turn continues. The answer before it is there
+        even if its `on_finish` is late.
 
         Call it first in a reply. The chunks of an earlier attempt are in `turn.written`.
 
@@ -206,6 +207,8 @@ class ChatHistory:
     async def _ask(self, turn: ChatTurn) -> list[UIMessage]:
         await self._keep_turn(turn, turn.messages)
         rows = await self._rows(turn.stream_id, turn.owner)
+        if await self._catch_up_before(rows, turn):
+            rows = await self._rows(turn.stream_id, turn.owner)
         conversation = await _conversation([row for row in rows if row.version <= turn.version])
         question = _question(turn.messages, turn.message_id)
         if question is not None:
@@ -213,22 +216,36 @@ class ChatHistory:
         continued = [each for each in turn.messages[-1:] if each["role"] == "assistant"]
         return [*up_to_answer(conversation, turn.message_id, None), *continued]
 
+    async def _catch_up_before(self, rows: Sequence[StoredMessage], turn: ChatTurn) -> bool:
+        """Store the turn before this one if its `finish` is late; return whether it was."""
+        number = turn.version - 1
+        if number < 0 or any((row.role, row.version) == ("assistant", number) for row in rows):
+            return False
+        try:
+            before = await self._service.status(turn.stream_id, number)
+        except UnknownStream:
+            return False
+        if before.owner != turn.owner or before.state != "closed":
+            return False
+        request = await ChatRequest.stored_with(self._service, before)
+        return request is not None and await self._catch_up(rows, before, request)
+
     async def _catch_up(
-        self, rows: Sequence[StoredMessage], latest: VersionInfo, request: ChatRequest
+        self, rows: Sequence[StoredMessage], turn: VersionInfo, request: ChatRequest
     ) -> bool:
-        """Store the latest turn if `ask` or `finish` is late, or its process died before calling
-        it; return whether anything was stored.
+        """Store a turn if `ask` or `finish` is late, or its process died before calling it; return
+        whether anything was stored.
         """
         answer = None
-        if latest.state == "closed":
+        if turn.state == "closed":
             try:
-                answer, _ = await finished_message(self._service, latest, request)
+                answer, _ = await finished_message(self._service, turn, request)
             except UnknownStream:
                 # It was deleted meanwhile.
                 return False
-        elif _has_question(rows, latest, request):
+        elif _has_question(rows, turn, request):
             return False
-        await self._keep_turn(latest, request.messages, answer)
+        await self._keep_turn(turn, request.messages, answer)
         return True
 
     async def _keep_turn(

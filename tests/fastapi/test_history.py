@@ -385,6 +385,25 @@ async def test_a_reply_gets_the_conversation_up_to_its_question(
     assert await history.messages("c1") == []
 
 
+async def test_a_reply_gets_the_answers_whose_on_finish_is_late(
+    service: DurableStreamService[Any], history: ChatHistory, serve: Serve
+) -> None:
+    given: list[list[str]] = []
+
+    async def reply(turn: ChatTurn) -> None:
+        given.append(ids(await history.ask(turn)))
+        await greet(turn)
+
+    # Nobody calls `history.finish`, and no page loads the chat.
+    client = await serve(service, reply)
+    for asked in ("u1", "u2", "u3"):
+        await client.post(question(id=asked))
+
+    conversation = ids(await history.messages("c1"))
+    assert given == [conversation[:1], conversation[:3], conversation[:5]]
+    assert conversation[::2] == ["u1", "u2", "u3"]
+
+
 async def test_a_reply_gets_the_answer_that_it_continues_as_it_is_stored(
     service: DurableStreamService[Any], history: ChatHistory, serve: Serve
 ) -> None:
