@@ -14,8 +14,9 @@ In each store, that step is:
 | SQLite | `sqlite/statements.py`: `_APPENDABLE` | the same: `FENCE` | the same: `CLAIM` |
 | memory | `memory.py`: `MemoryStore._append` | `MemoryStore.acquire` | `MemoryStore.claim` |
 
-The store's own clock judges whether a lease has lapsed: in Postgres by `LAPSES` of the same file,
-in SQLite by comparing `lease_until` with `NOW`, in memory by comparing it with the store's clock.
+The store's own clock judges whether a lease has lapsed: it is compared with `LAPSES` of the same
+files, in memory with `lease_until`. The lease of a process that is known to be dead lapses early:
+at once by `LAPSES` of SQLite, within seconds by `CUT_SHORT` of `postgres/holders.py`.
 
 This module has the verdicts that all stores share: why a lease may not write any more, and whether
 a repeated append has closed its version before.

@@ -27,7 +27,8 @@ NEWER: Final = """
 SELECT 1 FROM stream_version AS newer
          WHERE newer.stream_id = v.stream_id AND newer.version > v.version"""
 
-# When the lease of `v` lapses: the only place that judges a lease. After a restart of the server
+# When the lease of `v` lapses; each statement that judges a lease uses this. The lease of a process
+# that has died was shortened before (see CUT_SHORT in `holders`). After a restart of the server
 # every publisher has one more lease to come back, since none could renew while it was down. So it
 # has after a failover; `connections` adds the moment when the standby was first seen in charge.
 LAPSES: Final = """greatest(v.lease_until,
