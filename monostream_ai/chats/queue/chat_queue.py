@@ -1,9 +1,10 @@
 """Begins the questions that wait in chats, one after another, each when the turn before has ended.
 
-Every process looks at a chat when a wake-up says that something has changed, and one process now
-and then in any case. A question is drawn first, by a change of the list; from then on nobody can
-cancel it. Then it begins as the version after the latest one, by its number, so that exactly one
-process begins it; and that version names it, so that no later process takes it for one that waits.
+Every process looks at a chat when a wake-up says that something has changed, and in any case one
+process sweeps them now and then. A question is drawn first, by a change of the list; from then on
+nobody can cancel it. Then it begins as the version after the latest one, by its number, so that
+exactly one process begins it; and that version names it, so that no later process takes it for one
+that waits.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from monostream_ai.chats.queue.conversation import (
     with_conversation,
 )
 from monostream_ai.chats.queue.questions import (
-    RACED,
+    NOT_STORED,
     RACES,
     Question,
     QuestionList,
@@ -56,8 +57,8 @@ from monostream_ai.types import VersionInfo, WakeUp, log_fields
 logger = logging.getLogger(__name__)
 
 QUIET: Final = 0.3
-"""Seconds without a chunk after which a turn is looked at: it may have ended. Its readers get as
-long to read the end, before the next turn supersedes it.
+"""Seconds without a chunk after which a turn is looked at: it may have ended. Its readers have the
+same time to read the end before the next turn supersedes it.
 """
 
 SOON: Final = 0.2
@@ -70,15 +71,15 @@ RESULT_PATIENCE: Final = 60.0
 """Seconds after the end of a turn for which the next question waits for results of the page."""
 
 BEGIN_PATIENCE: Final = 5.0
-"""Seconds for a question that is drawn to begin, so that it can be stopped."""
+"""Seconds that a stop waits for a drawn question to begin; only then can it be stopped."""
 
-BEGINS: Final = "The question is about to begin. Please stop it again."
+BEGINS: Final = "The question is about to begin. Please try to stop it again in a moment."
 
 AT_ONCE: Final = 20
-"""Chats that one process looks at at a time."""
+"""Chats that one process looks at concurrently."""
 
 WISHES: Final = 1000
-"""Turns of which it is remembered what they wait for."""
+"""Ended turns whose wishes (see `Wish`) are remembered."""
 
 
 class Queued(NamedTuple):
@@ -129,11 +130,11 @@ class ChatQueue:
 
     @asynccontextmanager
     async def running(self, *, every: float) -> AsyncIterator[None]:
-        """Begin questions of all processes until the block is left. Outside of it, only those that
-        this process has taken begin.
+        """Begin questions of all processes until the block is left. Outside of it, this process
+        begins questions only while it knows of some that wait, and sweeps for no others.
 
         Args:
-            every: Seconds between sweeps for chats that no wake-up told of.
+            every: Seconds between sweeps for chats that no wake-up announced.
         """
         self._stays = True
         task = self._task or self._start_work()
@@ -161,7 +162,7 @@ class ChatQueue:
         """Cancel a question, or all of a chat; return the numbers of those that will not begin.
 
         Raises:
-            RequestRefused: 503 if others change the list all the time.
+            RequestRefused: 503 if others keep changing the list.
         """
 
         def without(known: QuestionList) -> QuestionList:
@@ -189,13 +190,13 @@ class ChatQueue:
 
         Raises:
             RequestRefused: 429 if too many wait already, 413 if they become too large, 503 if the
-                process is shutting down.
+                process is shutting down or others keep changing the list.
         """
         if self._runner.draining:
             raise RequestRefused(503, "The server is restarting. Please try again.")
         taken = -1
         for _ in range(RACES):
-            # The list first: a question that is no longer in it has a version then.
+            # Read the list before the versions: a question that has left it has a version by then.
             known = await self._questions.read(stream_id, taken=taken)
             if (question := known.find(request)) is not None:
                 return self.queued(stream_id, question)
@@ -213,11 +214,11 @@ class ChatQueue:
                 # The turn may have ended meanwhile.
                 self._look_at(stream_id)
                 return self.queued(stream_id, question)
-        raise RequestRefused(503, RACED)
+        raise RequestRefused(503, NOT_STORED)
 
     async def find(self, stream_id: str, number: int) -> VersionInfo | Question | None:
         """Return a question that waits, or the turn that answers it; None if it was cancelled, or
-        is long answered.
+        was answered long ago.
         """
         known = await self._questions.read(stream_id)
         versions = await self._service.versions(stream_id, limit=LOOKED_AT)
@@ -225,8 +226,8 @@ class ChatQueue:
         return answer_of(number, versions) or waiting
 
     async def patience(self, latest: VersionInfo) -> float:
-        """Return for how many seconds questions still wait for something that a turn which has
-        ended wants of its user; 0 if it wants nothing, infinity for a decision.
+        """Return how many more seconds questions wait for a result or a decision that the ended
+        turn asked of its user; 0 if it asked for neither, infinity for a decision.
         """
         if latest.state != "closed":
             return 0.0
@@ -244,8 +245,8 @@ class ChatQueue:
                 return 0.0
 
     async def begun(self, stream_id: str, number: int) -> None:
-        """Wait until a question has begun that nobody can cancel any more, because it is drawn.
-        Returns at once if there is no such question.
+        """Wait until a drawn question, which nobody can cancel any more, has begun. Returns at once
+        if there is no such question.
 
         Raises:
             RequestRefused: 503 if it does not begin within `BEGIN_PATIENCE` seconds.
@@ -311,8 +312,8 @@ class ChatQueue:
 
     def _start_work(self) -> asyncio.Task[None]:
         self._service._runtime.listeners.append(self)
-        # Another process may have taken the questions behind a turn of this one, and no notifier
-        # may have told it: that of SQLite names no stream.
+        # Another process may have received questions behind a turn of this one, and the notifier
+        # need not have said so: SQLite's names no stream.
         self._runner.on_end = partial(self._look_at, after=QUIET)
         self._task = start_task(self._run(), name="questions")
         self._task.add_done_callback(self._end_work)
@@ -338,7 +339,7 @@ class ChatQueue:
                 task.add_done_callback(self._attended)
             left = min(self._due.values(), default=math.inf) - time()
             if not self._stays:
-                # Nobody tells when the service closes.
+                # Nothing announces that the service is closing.
                 left = min(left, self._service._runtime.poll_interval)
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if left == math.inf else max(0.0, left)):
@@ -379,8 +380,8 @@ class ChatQueue:
         """Begin the next question if the chat is at rest.
 
         Returns:
-            Seconds until the chat is to be looked at again; infinity if a wake-up tells, None if no
-            question waits.
+            Seconds until the chat is to be looked at again; infinity if a wake-up will say so, None
+            if no question waits.
         """
         known = await self._questions.read(stream_id)
         if not known:
@@ -407,7 +408,7 @@ class ChatQueue:
         return await self._forget(stream_id, drawn.next)
 
     async def _forget(self, stream_id: str, question: Question) -> float | None:
-        """Take a question off the list that a turn answers."""
+        """Take a question that a turn answers off the list."""
         _, left = await self._questions.change(
             stream_id, lambda known: known.without_next(question.number)
         )

@@ -1,5 +1,5 @@
-"""Tells what the latest turns of a chat mean for a question that waits: whether one of them answers
-it, whether the user is to decide something first, and which messages came before it.
+"""Reads from the latest turns of a chat whether one of them answers a question that waits, whether
+the user is to decide something first, and which messages came before it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from monostream_ai.ui_messages import UIMessage
 from monostream_ai.ui_messages.tool_parts import is_tool_part
 
 LOOKED_AT: Final = 20
-"""Latest versions of a chat among which the answer of a question is looked for."""
+"""How many of a chat's latest versions are searched for the answer to a question."""
 
 Wish: TypeAlias = Literal["decision", "result"]
 """Something that an answer which has ended waits for: the user's decision on a call, or the result
@@ -25,15 +25,15 @@ of a call that the page runs.
 
 
 def answered_up_to(versions: Sequence[VersionInfo]) -> int:
-    """Return the highest number of a question that had waited and that one of these turns answers;
-    -1 if there is none.
+    """Return the highest number of the queued questions that these turns answer; -1 if there is
+    none.
     """
     numbers = [question_in(version) for version in versions]
     return max((number for number in numbers if number is not None), default=-1)
 
 
 def answer_of(number: int, versions: Sequence[VersionInfo]) -> VersionInfo | None:
-    """Return the latest turn that answers this question that had waited."""
+    """Return the latest turn that answers the queued question with this number."""
     return next((each for each in versions if question_in(each) == number), None)
 
 
@@ -77,7 +77,7 @@ async def with_conversation(
     service: DurableStreamService[Any], request: ChatRequest, versions: Sequence[VersionInfo]
 ) -> ChatRequest:
     """Return the request of a question with the messages before it: those of the turn before, and
-    its answer. A client that sends the last message only gets no others.
+    its answer. If the client sent only its last message, none are added.
 
     Args:
         versions: Of the chat, the newest first.
@@ -96,7 +96,7 @@ async def with_conversation(
         except UnknownStream:
             break
         answers[:0] = [answer] if answer["parts"] else []
-        # A `chat_publisher` may answer nothing; then the turn before it knows the conversation.
+        # A `chat_publisher` may answer no question; then the turn before it knows the conversation.
         if before is not None and before.messages:
             earlier = before.messages
             break

@@ -40,7 +40,8 @@ RACE_PAUSE: Final = 0.05
 
 FULL: Final = "Too many questions wait in this chat. Wait for an answer, or cancel one."
 LARGE: Final = "The questions that wait are too large."
-RACED: Final = "The question could not be stored. Please try again."
+NOT_STORED: Final = "The question could not be stored. Please try again."
+RACED: Final = "The waiting questions could not be changed. Please try again."
 
 
 class Question(NamedTuple):
@@ -57,13 +58,14 @@ class Question(NamedTuple):
 
     @property
     def request(self) -> ChatRequest:
-        """The request that the turn answers which begins with this question."""
+        """The request answered by the turn that begins with this question."""
         messages = self.body["messages"] if "messages" in self.body else [self.body["message"]]
         return ChatRequest(self.body["id"], messages, self.body, self.digest, question=self.number)
 
     @classmethod
     def of(cls, request: ChatRequest, number: int) -> Self:
-        # The messages before it are a claim, and lack the answers that come until it begins.
+        # The messages before it are only the client's claim, and lack answers given before it
+        # begins.
         body = request.with_messages(request.messages[-1:]).body
         return cls(number, request.digest, datetime.now(UTC).isoformat(), body)
 
@@ -103,7 +105,7 @@ class QuestionList:
         ]
 
     def drawn(self) -> QuestionList:
-        """Return the list with its first question as the next one, unless there is one."""
+        """Return the list with its first question as the next one, unless one is drawn already."""
         if self.next is not None or not self.waiting:
             return self
         return replace(self, next=self.waiting[0], waiting=self.waiting[1:])
@@ -177,11 +179,11 @@ class Questions:
         return question
 
     async def change(self, stream_id: str, edit: Edit) -> tuple[QuestionList, QuestionList]:
-        """Store what `edit` makes of the list; return the list before and after it. It may be
-        called again.
+        """Store what `edit` makes of the list; return the list before and after it. `edit` may be
+        called more than once.
 
         Raises:
-            RequestRefused: 503 if others change the list all the time.
+            RequestRefused: 503 if others keep changing the list.
         """
         for _ in range(RACES):
             known = await self.read(stream_id)
@@ -200,7 +202,7 @@ class Questions:
 
     async def keep(self, found: VersionInfo) -> bool:
         """Let a list whose time is over wait again; return whether this process is to look at its
-        chat. Of many callers in many processes, one is.
+        chat. Of many callers in many processes, exactly one gets True.
         """
         return await self._service.leave_lost(
             found.stream_id, found.version, within=self._look_again
@@ -224,7 +226,8 @@ class Questions:
         )
         await pub.open()
         # Not in a block, which would close the version if this fails. The change has landed: a list
-        # that is not left is lost, and swept, unless another change has replaced it already.
+        # that could not be left counts as lost, and a sweep finds it, unless another change has
+        # replaced it already.
         with suppress(MonostreamError):
             if changed:
                 await pub.leave(within=self._look_again)
@@ -243,5 +246,5 @@ def queued_in(info: VersionInfo) -> int:
 
 
 async def pause() -> None:
-    """Wait a moment before the next try, not as long as the others."""
+    """Wait before the next try, for a random time, so that rivals do not retry together."""
     await asyncio.sleep(random.uniform(0.0, RACE_PAUSE))  # noqa: S311  (jitter, not a secret)

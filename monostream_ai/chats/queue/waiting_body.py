@@ -19,8 +19,8 @@ from monostream_ai.ui_messages.sse import KEEP_ALIVE, STREAM_OPEN
 
 
 class WaitingBody:
-    """Yields comments while a question waits, then the frames of its answer. If it is cancelled,
-    the response ends like one that has nothing to say.
+    """Yields comments while a question waits, then the frames of its answer. If the question
+    is cancelled, the response ends without an answer.
 
     Args:
         answer: Makes the body of the version that answers it.
