@@ -145,11 +145,11 @@ class Runtime:
         return self.tailer.reads(stream_id)
 
     def renew_leases(self) -> None:
-        """Take a change of the store's (see `Watcher`)."""
+        """Renew all leases at once (see `Watcher`)."""
         self.writer.leases.renew_soon()
 
     def announce(self, wake_up: WakeUp) -> None:
-        """Take the death of a process from the store (see `Watcher`)."""
+        """Announce a version whose process died (see `Watcher`)."""
         self.writer.announce(wake_up)
 
     def report(self, source: str, error: BaseException) -> None:
@@ -225,7 +225,7 @@ class Runtime:
             # Before the writer closes: a publisher whose write is refused forgets its lease.
             held = await self.writer.leases.halt()
             await self.writer.aclose()
-            # Before the leases lapse: readers of this process are told that it ends, not that their
+            # Before the leases lapse: readers of this process learn that it ends, not that their
             # publisher was lost.
             await self.tailer.aclose(ServiceClosed())
             for wake_up in await self.writer.leases.release(held):

@@ -232,7 +232,7 @@ class Fenced(PublisherError):
 
 class NotLost(PublisherError):
     """Nobody can go on with the version: its publisher lives, another one took it over, it has
-    ended, or a stop was asked.
+    ended, or a stop was requested.
     """
 
     def __init__(self, stream_id: str, version: int) -> None:

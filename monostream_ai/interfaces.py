@@ -74,7 +74,7 @@ class Store(ABC):
 
         Raises:
             VersionConflict: The explicit version, or a newer one, exists.
-            NotLost: `opening.repeats`, and the latest version is not lost, or a stop was asked.
+            NotLost: `opening.repeats`, and the latest version is not lost, or a stop was requested.
         """
 
     @abstractmethod
@@ -152,8 +152,8 @@ class Store(ABC):
         Args:
             taker: The version, and the token that takes it.
             lease: Seconds that the taker has before somebody else may claim.
-            stop: Take it from a live publisher, and store that a stop was asked. Otherwise only a
-                lapsed lease is taken.
+            stop: Take it from a live publisher, and store that a stop was requested. Otherwise only
+                a lapsed lease is taken.
             attempt: Go on with it as this attempt: it is stored, and the attempts to attend to the
                 version are forgotten. It must have the attempt before, and no stop asked. A version
                 that waits is taken even while its lease runs.

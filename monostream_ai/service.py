@@ -92,8 +92,8 @@ class DurableStreamService(Generic[C]):
             reported at once.
         create_tables: Call `store.setup()` on first use.
         inline: Whether wake-ups carry committed chunks, so that readers in other processes need not
-            ask the store: `"auto"` only while the notifier knows that nobody hears them who may not
-            read the store (see `Notifier.is_confidential`), `"always"`, or `"never"`.
+            ask the store: `"auto"` only while the notifier knows that everyone who can hear them
+            may also read the store (see `Notifier.is_confidential`), `"always"`, or `"never"`.
         observer: Takes measurements, and traces turns if it is a `TurnTracer` too;
             `monostream_ai.opentelemetry` has one.
     """
@@ -112,13 +112,15 @@ class DurableStreamService(Generic[C]):
         observer: Observer | None = None,
     ) -> None:
         if not all(0 < seconds < math.inf for seconds in (lease, poll_interval, outage_timeout)):
-            raise ValueError("lease, poll_interval and outage_timeout are finite seconds above 0")
+            raise ValueError(
+                "lease, poll_interval and outage_timeout must be finite numbers of seconds above 0"
+            )
         check_word("inline", inline, get_args(Inline))
         if observer is not None:
             store = ObservedStore(store, observer)
             notifier = None if notifier is None else ObservedNotifier(notifier, observer)
         self._tracer: TurnTracer | None = observer if isinstance(observer, TurnTracer) else None
-        """Is told of the turns of chats."""
+        """Traces the turns of chats."""
         self._protocol = protocol
         self._closing = False
         self._clock = Clock(lambda: self._closing, on_alarm=self.begin_shutdown)
@@ -152,7 +154,7 @@ class DurableStreamService(Generic[C]):
 
     @property
     def store(self) -> Store:
-        """The store that it uses; one that measures, around it, if there is an observer."""
+        """The store in use; with an observer, the measuring store that wraps it."""
         return self._runtime.store
 
     @property
@@ -202,10 +204,10 @@ class DurableStreamService(Generic[C]):
                 latest.
             attempt, handovers: How often this work was begun, this time included, and how many of
                 the earlier attempts were given up on purpose (see `VersionInfo`). `attempt` is 0 if
-                the first attempt is that of a successor, for which this publisher will `leave` the
-                version.
-            repeats: Open only while the latest version is lost, and no stop was asked; else `open`
-                raises `NotLost`. So no version is repeated that has ended in the meantime.
+                this publisher only opens the version and `leave`s it to a successor, whose attempt
+                is the first.
+            repeats: Open only while the latest version is lost, and no stop was requested; else
+                `open` raises `NotLost`. So a version that has ended meanwhile is not repeated.
             request, metadata: JSON values stored with the version, to repeat or to describe it.
             watched: The version is listed by `unattended` when its publisher is lost, and after its
                 end until `settle`.
@@ -213,7 +215,7 @@ class DurableStreamService(Generic[C]):
                 lease without an ending.
 
         Raises:
-            InvalidStreamId, InvalidVersion, InvalidText, InvalidNumber, InvalidWord: Of a value
+            InvalidStreamId, InvalidVersion, InvalidText, InvalidNumber, InvalidWord: For a value
                 that no store could hold.
             InvalidChunk: The request or the metadata is not JSON.
         """
@@ -264,11 +266,11 @@ class DurableStreamService(Generic[C]):
 
         Raises (from `open`):
             UnknownStream: There is no such version.
-            NotLost: Its publisher lives, it has ended, a stop was asked, another successor has it,
-                or another attempt is the next one.
+            NotLost: Its publisher lives, it has ended, a stop was requested, another successor has
+                it, or another attempt is the next one.
 
         Raises:
-            InvalidStreamId, InvalidVersion, InvalidNumber, InvalidWord: Of a value that no version
+            InvalidStreamId, InvalidVersion, InvalidNumber, InvalidWord: For a value that no version
                 could have.
         """
         if attempt is not None:
@@ -305,8 +307,8 @@ class DurableStreamService(Generic[C]):
                 `Superseded`.
 
         Raises:
-            InvalidStreamId, InvalidCursor: Neither could ever exist.
-            InvalidNumber, InvalidWord: Of the timeout or `on_superseded`.
+            InvalidStreamId, InvalidCursor: The stream id or the cursor cannot exist.
+            InvalidNumber, InvalidWord: `timeout` or `on_superseded` is invalid.
         """
         check_word("on_superseded", on_superseded, get_args(OnSuperseded))
         return Subscription(
@@ -337,7 +339,7 @@ class DurableStreamService(Generic[C]):
         self, stream_id: str, version: int, *, error_text: str = MASKED_ERROR_TEXT
     ) -> bool:
         """End a version whose publisher was lost, with the protocol's error; with its abort if a
-        stop had been asked.
+        stop was requested.
 
         Of many callers in many processes, exactly one wins.
 
@@ -345,8 +347,8 @@ class DurableStreamService(Generic[C]):
             error_text: The text that a user may read about the error.
 
         Returns:
-            Whether this call ended it; False too if the protocol has no chunk to say so, and the
-            version stays lost.
+            Whether this call ended it. Also False if the protocol has no chunk for this ending; the
+            version then stays lost.
         """
         info = await self._info(stream_id, version)
         if info is None or not info.lost:
@@ -354,8 +356,8 @@ class DurableStreamService(Generic[C]):
         return await self._end(info, stop=False, error_text=error_text)
 
     async def leave_lost(self, stream_id: str, version: int, *, within: float) -> bool:
-        """Let a lost version wait for a `successor` of any process, also one that waited in vain;
-        after `within` seconds it counts as lost again.
+        """Let a lost version, even one that has already waited in vain, wait for a `successor` of
+        any process; after `within` seconds it counts as lost again.
 
         Of many callers in many processes, exactly one wins. `status(…).attended` counts the waits
         in vain since the last attempt.
@@ -461,7 +463,7 @@ class DurableStreamService(Generic[C]):
         unless it is being done elsewhere.
 
         Each attempt keeps others away for one lease, the next one for two, then four, and so on.
-        After 5 attempts the version is ended instead, as by `end_lost`, or else abandoned.
+        After 5 attempts the version is ended as by `end_lost`, or abandoned if that fails.
 
         Returns:
             Whether this call did it. Of all calls in all processes, one does.
@@ -611,8 +613,8 @@ class DurableStreamService(Generic[C]):
         return None if info is None else self._judged(info)
 
     def _judged(self, info: VersionInfo) -> VersionInfo:
-        # A blocked event loop renews no lease. The publishers that it held up go on when it does,
-        # so this process must not take them for lost.
+        # A blocked event loop renews no lease. The publishers that it held up go on once it
+        # runs again, so this process must not take them for lost.
         if info.lost and self._runtime.writes(info.stream_id, info.version):
             return replace(info, lease_left=OURS_LEFT)
         return info

@@ -140,7 +140,7 @@ class Opening:
 
     A `watched` version must be settled after it is closed; until then `Store.unattended` may list
     it. `handovers` counts the attempts before this one that were given up on purpose. One that
-    `repeats` opens only while the version before it is lost, and no stop was asked.
+    `repeats` opens only while the version before it is lost, and no stop was requested.
     """
 
     token: str

@@ -317,7 +317,7 @@ async def test_nothing_is_written_behind_a_terminal_chunk_of_the_same_call(
     service: Service,
 ) -> None:
     async with service.publisher("s") as pub:
-        with pytest.raises(InvalidChunk, match="behind a terminal finish chunk"):
+        with pytest.raises(InvalidChunk, match="follows a terminal finish chunk"):
             await pub.write(text(0), FINISH, text(1))
         await pub.write(text(2))
     assert await service.chunks("s") == [text(2), FINISH]

@@ -71,7 +71,7 @@ class PageRead:
 
     def _finish(self, task: asyncio.Task[Page]) -> None:
         if not task.cancelled():
-            # Nobody may ever want a page that was read ahead, nor its error: mark it retrieved.
+            # Perhaps nobody wants a page that was read ahead, or its error: mark it as retrieved.
             task.exception()
         self.waiters.wake()
 
@@ -96,14 +96,14 @@ class PageReads:
         self._on_error = on_error
         self._slots = asyncio.Semaphore(READS_AT_ONCE)
         self._reads: dict[Position, PageRead] = {}
-        # Pages that cannot change, for as long as a reader holds one: others of a crowd come later.
+        # Pages that cannot change, kept while a reader holds one: the rest of a crowd comes later.
         self._final: WeakValueDictionary[tuple[Position, str], PageRead] = WeakValueDictionary()
 
     def begin(self, position: Position, opener: str | None = None) -> PageRead:
         """Read a page, or join the read of it that is on its way; it goes on if its readers leave.
 
         A read that is done is joined only if its page cannot change, and only for the opener of
-        its version: of any other, the store may have moved since.
+        its version: any other page may have changed in the store since.
         """
         under_way = self._reads.get(position)
         if under_way is not None and not under_way.done:
@@ -146,7 +146,7 @@ class ReadAhead:
         """The last page, held until the next is taken, or until the reader has caught up."""
 
     async def batch(self, position: Position, opener: str | None, wait: Wait) -> Batch | None:
-        """Return the payloads of the page at this position; None if there is a newer version, or if
+        """Return the payloads of the page at this position; None if there is a newer version, or
         the wait was ended.
 
         Args:

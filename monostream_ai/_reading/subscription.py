@@ -105,8 +105,8 @@ class Subscription(Generic[C]):
 
     @property
     def behind(self) -> int:
-        """How many chunks this process knows to be stored in the latest version that were not
-        yielded yet.
+        """How many chunks of the latest version, as far as this process knows it, were not yielded
+        yet.
         """
         tail = self._tail
         if tail is None:
@@ -144,8 +144,8 @@ class Subscription(Generic[C]):
             return Batch(self._version or 0, self._next_id, [])
 
     def interrupt(self) -> None:
-        """Let `next_batch` return an empty batch: the call that waits, or else the next one that
-        would.
+        """Let the call of `next_batch` that waits return an empty batch, or else the next one that
+        would wait.
         """
         self._wait.interrupt()
 
@@ -214,7 +214,7 @@ class Subscription(Generic[C]):
                 self._leave()
                 continue
             if tail.error is not None:
-                # One object for all readers: without this, each would add its frames to it.
+                # All readers raise one object; without this, each would lengthen its traceback.
                 raise tail.error.with_traceback(None)
             if tail.reads_done < self._fresh_after:
                 await self._wait.for_news(tail.newcomers)

@@ -22,13 +22,13 @@ SHARED_BATCHES: Final = 16
 """Batches kept until the window moves; most readers stand at the same place."""
 
 DOUBT: Final = 10.0
-"""Seconds for which a read is repeated that contradicts earlier ones. A stale replica or a row that
-is not visible yet explains a contradiction; after this time, nothing innocent does.
+"""Seconds for which a read that contradicts earlier ones is repeated. A stale replica or a row that
+is not visible yet may explain the contradiction; after this time, nothing innocent does.
 """
 
 
 class Tail:
-    """Moves by pages read, by local commits, and by chunks that their writer sealed into a wake-up.
+    """Moved by pages read, local commits, and chunks that their writer sealed into a wake-up.
 
     Used by the event loop's thread only. A commit may come here between the start of a read and
     its end; the page is then older than the tail. `landings` tells such a page from one that
@@ -47,7 +47,7 @@ class Tail:
         self.error: BaseException | None = None
         self.readers = 0
         self.landings = 0
-        """Commits that moved it so far without a read."""
+        """How often a commit or a wake-up has moved it without a read."""
         self.reads_begun = 0
         self.reads_done = 0
         """The number of the latest read that was taken in."""
@@ -81,7 +81,7 @@ class Tail:
 
     @property
     def over(self) -> bool:
-        """Whether the version it shows will not move any more."""
+        """Whether its version can move no more."""
         return self.state != "open" or self.error is not None
 
     def batch_from(self, id: int) -> Batch | None:
@@ -106,7 +106,7 @@ class Tail:
         return (version, id) >= (self.version, self.next_id)
 
     def hear_of(self, version: int) -> None:
-        """Take a hint of a newer version: the one before it is not told as lost until the next read
+        """Take a hint of a newer version: the known one does not count as lost until the next read
         has shown which of them is the latest.
         """
         if self.version is not None and version > self.version:
@@ -130,7 +130,8 @@ class Tail:
         return fits
 
     def to_confirm(self, page: Page) -> tuple[int, str] | None:
-        """Return the chunk to look up before this page may end the version; None if it does not.
+        """Return the chunk to look up before this page may end the version; None if it does not
+        end it.
 
         A failover may have lost the chunk in `last`, and the ending that was written since may be
         long enough to hide it: the ids go on, and readers would take the end of another history
@@ -154,8 +155,8 @@ class Tail:
         self.hear_of(version)
         if version != self.version or append.first != self.next_id or self.state != "open":
             return False
-        # One that does not follow excuses no page: it may be the ending of a history that a
-        # failover cut short.
+        # Only a commit that follows can explain an old page. Any other may be the ending of a
+        # history that a failover cut short.
         self.landings += 1
         self._extend(append.first, append.payloads)
         self.next_id = append.first + len(append.payloads)
@@ -200,7 +201,7 @@ class Tail:
         self.waiters.wake()
 
     def _is_outrun(self, page: Page, landings: int) -> bool:
-        # After a commit during the read, a page without anything new is old, not a contradiction.
+        # If a commit came during the read, a page without news is old, not a contradiction.
         if landings == self.landings or self.version is None:
             return False
         if page.head is None:

@@ -31,9 +31,9 @@ logger = logging.getLogger(__name__)
 
 TAILS_PER_READ: Final = 64
 TAILS_PER_POLL: Final = 96
-"""Most polls find nothing, and then a statement costs more than the streams in it. No more, since
-with some 700 new objects at once each poll would make Python collect, and age what readers hold
-until all of memory is collected: with 5,000 readers that stops the loop for half a second.
+"""Most polls find nothing, and then a statement costs more than the streams in it. But some 700 new
+objects at once would start Python's collector at each poll. Each run ages the objects of readers,
+until a run goes through all of memory: with 5,000 readers that stops the loop for half a second.
 """
 
 OURS_LEFT: Final = 0.25
@@ -48,7 +48,7 @@ class Reader(Protocol):
 
     @property
     def behind(self) -> int:
-        """How many chunks this process knows to be stored that it has not yielded."""
+        """How many stored chunks, as far as this process knows, it has not yielded."""
 
 
 class Tailer:
@@ -122,8 +122,8 @@ class Tailer:
 
         Returns:
             The tail, and the number of its reads that must be done before this reader may believe
-            it: a tail that other readers opened may not know yet of a version that another process
-            has opened since.
+            it: a tail that other readers opened may not know the version that another process has
+            opened since.
         """
         tail = self._tails.get(asked.stream_id)
         if tail is None or tail.error is not None:
@@ -240,7 +240,7 @@ class Tailer:
         moved = before != (tail.version, tail.next_id, tail.state)
         if polled and moved and self._is_healthy():
             self.rescues += 1
-            logger.debug("a poll found news of stream %r that no wake-up told", tail.stream_id)
+            logger.debug("a poll found news of stream %r that no wake-up announced", tail.stream_id)
         self._schedule(tail, now, moved=moved, fits=fits)
 
     def _schedule(self, tail: Tail, now: float, *, moved: bool, fits: bool) -> None:
@@ -287,7 +287,7 @@ class Tailer:
         return page
 
     async def _confirm(self, tail: Tail, page: Page) -> None:
-        """See that an ending follows the chunks that came here.
+        """Check that an ending follows the chunks that came here.
 
         Raises:
             ChunksMissing: The store has lost the last of them.

@@ -18,7 +18,7 @@ from monostream_ai.types import Append, WakeUp
 logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE: Final = 0.005
-"""Seconds between two consecutive notifications at most."""
+"""At most this many seconds pass between two consecutive notifications."""
 
 CLOSING_TIMEOUT: Final = 3.0
 """Seconds that queued wake-ups are given when the announcer closes."""
@@ -34,7 +34,7 @@ class Announcer:
     took, at most `LONGEST_PAUSE`: slow notifications are batched, fast ones hardly delayed.
 
     Args:
-        room: Tells how many bytes a wake-up may carry at this moment.
+        room: Returns how many bytes a wake-up may carry at this moment.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Announcer:
             elif known is not None:
                 self._parcels.pop(wake_up.stream_id, None)
         if self._task is None:
-            # On the way of each chunk, so without a call of `start_task`.
+            # Every chunk passes here, so the call of `start_task` is spared.
             self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
 
     async def aclose(self) -> None:

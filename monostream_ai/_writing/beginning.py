@@ -25,7 +25,7 @@ class Beginning(NamedTuple, Generic[C]):
     attempt: int
     written: Sequence[C] = ()
     transcript: Transcript[C] | None = None
-    """Has been fed with these chunks; None if there are none."""
+    """The record that was fed these chunks; None if there are none."""
 
 
 async def open_new(
@@ -47,13 +47,13 @@ async def take_over(
     version: int,
     attempt: int | None,
 ) -> Beginning[C]:
-    """Take a version that is lost or waits over as its next attempt: fence its publisher, then read
-    its chunks.
+    """Take over a version that is lost or waits, as its next attempt: fence its publisher, then
+    read its chunks.
 
     Raises:
         UnknownStream: There is no such version.
-        NotLost: Its publisher lives, it has ended, a stop was asked, somebody else has taken it, or
-            another attempt is the next one.
+        NotLost: Its publisher lives, it has ended, a stop was requested, somebody else has taken
+            it, or another attempt is the next one.
         InvalidChunk: A stored chunk cannot be read; the version stays lost.
         StoreUnavailable, ServiceClosed
     """
@@ -61,7 +61,7 @@ async def take_over(
     info = await patiently(lambda: store.info(stream_id, version))
     if info is None:
         raise UnknownStream(stream_id)
-    # A blocked event loop renews no lease, and its publishers go on when it does.
+    # A blocked event loop renews no lease, and its publishers go on once it runs again.
     free = info.waiting or (info.lost and not writer.leases.holds(stream_id, version))
     number = info.attempt + 1
     if not free or attempt not in (None, number):

@@ -27,7 +27,7 @@ def encode_chunks(protocol: ChunkProtocol[C], chunks: Sequence[C]) -> Encoded:
     """Encode all chunks or none. Safe to call in any thread.
 
     Raises:
-        InvalidChunk: The protocol refuses a chunk, or makes text of it that is not Unicode, or a
+        InvalidChunk: The protocol refuses a chunk, or encodes it as text that is not Unicode, or a
             terminal chunk is not the last one.
         ChunkTooLarge, WriteTooLarge
     """
@@ -36,7 +36,7 @@ def encode_chunks(protocol: ChunkProtocol[C], chunks: Sequence[C]) -> Encoded:
     for chunk in chunks:
         if closes:
             terminal = _kind(chunks[len(payloads) - 1])
-            raise InvalidChunk("$", f"it stands behind a terminal {terminal} chunk in one write")
+            raise InvalidChunk("$", f"it follows a terminal {terminal} chunk in one write")
         payload = protocol.encode(chunk)
         if not isinstance(payload, str):
             raise InvalidChunk("$", f"the protocol made {type(payload).__name__} of it, not text")

@@ -19,8 +19,8 @@ from monostream_ai.types import Ending, Lease, VersionInfo, WakeUp, log_fields, 
 logger = logging.getLogger(__name__)
 
 DECODED_AT_ONCE: Final = 200
-"""Chunks of a version given to one turn of the loop; to decode and to take note of a thousand would
-hold everything else up for some 20 ms.
+"""Chunks of a version handled in one turn of the loop. Decoding and recording a thousand would hold
+up everything else for some 20 ms.
 """
 
 
@@ -34,13 +34,13 @@ async def end_version(
 ) -> bool:
     """Fence the publisher, then read the log, then end it; return whether this call did.
 
-    In any other order a fast publisher could write behind the chunks that the ending was made from.
+    In any other order a fast publisher could add chunks that the ending does not know.
     If this process dies in between, its claim lapses like any lease, and the next caller finishes
-    the work: with the abort, if a stop was ever asked.
+    the work: with the abort, if a stop was ever requested.
 
-    The ending always fits. If the one that the stored chunks call for cannot be made or stored, the
-    version gets that of an empty version, and if that fails, it is closed without one: it must not
-    stay open for ever.
+    The version always ends. If the ending that the stored chunks call for cannot be made or stored,
+    it gets the ending of an empty version, and if that fails too, it is closed without one: it must
+    not stay open for ever.
 
     Args:
         stop: Take the version from a live publisher. Otherwise it is taken only if it is lost.
@@ -115,7 +115,7 @@ async def stored_pages(
     """Yield every chunk of a version, decoded, in pages of at most `DECODED_AT_ONCE`, with turns of
     the loop in between.
 
-    A version may have more chunks than one turn of the loop, or the memory, should be given to.
+    A version may have more chunks than one turn of the loop, or the memory, should hold.
     """
     next_id = 0
     while payloads := await store.payloads(

@@ -37,9 +37,9 @@ class Making(Generic[C]):
 
     Attributes:
         make: Called once, in a task on the publisher's loop.
-        instead: The chunks for the place of those that cannot be made: `make` raises, takes over
-            `timeout` seconds, or returns chunks that cannot be stored, the publisher holds too much
-            data, or its block is cancelled.
+        instead: The chunks to put there if `make` raises, takes over `timeout` seconds, or returns
+            chunks that cannot be stored, if the publisher holds too much data, or if its block is
+            cancelled.
         size: Characters of data that `make` holds.
     """
 
@@ -50,10 +50,10 @@ class Making(Generic[C]):
 
 
 class Later(Push[C]):
-    """Chunks that are still being made, in the queue. After its creation on the event loop only.
+    """Chunks in the queue that are still being made. Once created, used on the event loop only.
 
     Raises:
-        InvalidChunk, ChunkTooLarge, WriteTooLarge: Of the chunks in `making.instead`.
+        InvalidChunk, ChunkTooLarge, WriteTooLarge: For the chunks in `making.instead`.
     """
 
     def __init__(self, making: Making[C], protocol: ChunkProtocol[C], lease: Lease) -> None:
@@ -77,7 +77,7 @@ class Later(Push[C]):
         self._task = loop.create_task(self._make(making.make, on_made), name="make chunks")
 
     def give_up(self) -> bool:
-        """Put other chunks in the place of those that are not made yet, and stop making them."""
+        """Stop making the chunks and use the others; return False if they were made or given up."""
         settled = self._settle(*self._instead)
         if settled and self._task is not None:
             self._task.cancel()

@@ -1,5 +1,5 @@
-"""Renews the leases of all publishers of a process with one statement, and tells a publisher that
-has lost its version.
+"""Renews the leases of all publishers of a process with one statement, and informs a publisher when
+it has lost its version.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class LeaseKeeper:
 
     async def release(self, held: Sequence[tuple[Lease, Holder]]) -> list[WakeUp]:
         """Let leases lapse now, so that others need not wait for this process; return the wake-ups
-        that tell their readers.
+        for their readers.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(RELEASE_TIMEOUT):

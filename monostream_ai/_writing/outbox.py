@@ -110,7 +110,7 @@ class Outbox:
         return None if limit is None else Overflow(self.lease.stream_id, self.lease.version, limit)
 
     def put(self, write: Write) -> bool:
-        """Queue a write; return False if the outbox has failed, and with it the write."""
+        """Queue a write; if the outbox has failed, fail the write and return False."""
         if self.failure is not None:
             self._drop(write, self.failure)
             return False
@@ -166,8 +166,8 @@ class Outbox:
     def refuse(self, writes: Sequence[Write], error: ChunkRefused) -> None:
         """Find the write the store cannot hold, by taking the writes one by one.
 
-        It fails. If it was pushed, so does everything queued behind it: otherwise the log would go
-        on, and end, as if it were whole.
+        That write fails. If it was pushed, so does everything queued behind it: otherwise the log
+        would go on, and end, as if it were whole.
         """
         self._in_doubt = 0
         if len(writes) > 1:

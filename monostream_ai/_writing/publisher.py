@@ -108,14 +108,12 @@ class Publisher(Generic[C]):
 
     @property
     def message_id(self) -> str | None:
-        """The id that the version was opened with; of a successor, known once it is open."""
+        """The id that the version was opened with; for a successor, known once it is open."""
         return self._message_id
 
     @property
     def transcript(self) -> Transcript[C]:
-        """The record of the pushed chunks that makes the ending. A version that is opened as a
-        successor replaces it.
-        """
+        """The record of the pushed chunks, for the ending. Opening a successor replaces it."""
         return self._transcript
 
     @property
@@ -149,7 +147,7 @@ class Publisher(Generic[C]):
 
     @property
     def dropped(self) -> int:
-        """How many chunks were pushed after the end, or before or after a failure, and not stored.
+        """How many pushed chunks were not stored, because the version had ended or failed.
 
         After `StoreUnavailable`, some of those queued before may have been stored all the same.
         """
@@ -163,8 +161,8 @@ class Publisher(Generic[C]):
             StreamClosed, StreamStopped, Fenced, PublisherClosed: This publisher was open and has
                 ended. Make a new one for each version.
             VersionConflict: The explicit version, or a newer one, exists.
-            UnknownStream, NotLost: There is no such version to take over, or it is not lost; or the
-                latest one is not, which this one repeats.
+            UnknownStream, NotLost: There is no such version to take over, or it is not lost; or,
+                with `repeats`, the latest version is not lost.
             StoreUnavailable: The store did not answer; a version may have been opened or taken
                 over, and will count as lost.
         """
@@ -208,7 +206,7 @@ class Publisher(Generic[C]):
         if failure is None and outbox.size > FAIR_SHARE:
             failure = outbox.full
         if failure is not None:
-            # One object for all calls: without this, each would add its frames to it.
+            # All calls raise one object; without this, each would lengthen its traceback.
             raise failure.with_traceback(None)
         if not chunks:
             return outbox.next_id - 1
@@ -263,7 +261,7 @@ class Publisher(Generic[C]):
             make, instead, size, timeout: As for `Making`.
 
         Raises:
-            InvalidChunk, ChunkTooLarge, WriteTooLarge: Of the chunks in `instead`.
+            InvalidChunk, ChunkTooLarge, WriteTooLarge: For the chunks in `instead`.
             PublisherClosed: The publisher was not opened.
         """
         outbox = self._opened
@@ -271,7 +269,9 @@ class Publisher(Generic[C]):
         later = Later(making, self._protocol, outbox.lease)
         if not self._pushes.put_later(later):
             fields = log_fields(self._stream_id, self.version)
-            logger.warning("too much data waits to be stored: others replace it", extra=fields)
+            logger.warning(
+                "too much data waits to be stored: its replacement is pushed instead", extra=fields
+            )
             self.push(*instead)
         elif self._thread == threading.get_ident():
             self._begin_making(outbox, later)
@@ -342,7 +342,7 @@ class Publisher(Generic[C]):
             within: Seconds after which the version counts as lost if it still waits.
 
         Raises:
-            InvalidNumber: Of `within`.
+            InvalidNumber: `within` is invalid.
             StreamStopped, Fenced, StreamClosed, StreamDeleted, StoreUnavailable: As `write`.
         """
         check_seconds("within", within)
@@ -350,7 +350,7 @@ class Publisher(Generic[C]):
         await self._writer.leave(await self._given_up(), within=within)
 
     async def _given_up(self) -> Outbox:
-        """Return the outbox, in which nothing waits, and to which nothing comes any more."""
+        """Return the outbox, emptied and closed to further writes."""
         outbox = self._drained()
         self._ended = self._released = True
         self._discard(PublisherClosed(self._stream_id, self.version))
@@ -436,7 +436,7 @@ class Publisher(Generic[C]):
         )
 
     def _lose(self, error: BaseException) -> None:
-        """Take note that the version belongs to somebody else now (see `Holder`)."""
+        """Stop writing: the version was taken over, or can no longer be written (see `Holder`)."""
         if not self._ended:
             outbox = self._opened
             self._writer.let_go(outbox.lease)
@@ -564,7 +564,7 @@ class Publisher(Generic[C]):
         self._writer.put(outbox, write)
 
     def _complete(self, terminal: C, write: Write) -> None:
-        """Put the chunks before a terminal chunk that its writer left out."""
+        """Insert, ahead of a terminal chunk, the chunks that its writer left out."""
         transcript = self._transcript
         if isinstance(transcript, CompletingTranscript) and (
             lead := transcript.before_terminal(terminal)

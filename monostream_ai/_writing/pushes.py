@@ -99,7 +99,7 @@ class Pushes(Generic[C]):
         return push
 
     def give_up(self) -> None:
-        """Let nothing wait any more for chunks that are being made. On the event loop only."""
+        """Stop waiting for chunks that are being made. On the event loop only."""
         for later in [*self._laters]:
             later.give_up()
 
@@ -115,7 +115,7 @@ class Pushes(Generic[C]):
             self._waiting_size += encoded.size
 
     def remember(self, chunks: Sequence[C], write: Write) -> None:
-        """Note the push queued last, which the next one may be merged with."""
+        """Note the push queued last: the next one may be merged into it."""
         self._last = (write, chunks[0]) if len(chunks) == 1 else None
 
     def merge(self, outbox: Outbox, chunks: Sequence[C]) -> bool:

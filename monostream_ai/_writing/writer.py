@@ -118,7 +118,7 @@ class Writer:
         self.announce(WakeUp(lease.stream_id, lease.version, outbox.next_id))
 
     def put(self, outbox: Outbox, write: Write) -> None:
-        """Queue a write of an outbox; the write's future tells the outcome."""
+        """Queue a write of an outbox; the write's future gets the outcome."""
         if self._closed:
             outbox.fail(ServiceClosed())
         if outbox.put(write) and outbox not in self._postponed:
@@ -150,7 +150,7 @@ class Writer:
 
     def _start(self) -> None:
         if self._task is None and self._ready:
-            # On the way of each chunk, so without a call of `start_task`.
+            # Every chunk passes here, so the call of `start_task` is spared.
             self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
 
     async def _run(self) -> None:
@@ -225,7 +225,7 @@ class Writer:
             outbox.landed(writes)
             self._on_landed(append)
             if append.closes:
-                # Its readers know, but not those who wait for the end of a version alone, and a
+                # Its readers know, but those that wait only for the end of a version do not, and a
                 # notifier need not deliver the wake-ups of its own process.
                 stream_id, version, _ = append.lease
                 end = append.first + len(append.payloads)

@@ -48,7 +48,7 @@ OPENED_BEFORE: Final = """
 SELECT version FROM stream_version WHERE stream_id = :stream AND opener = :writer
 """
 
-# Whether a version may be repeated: it is lost, and no stop was asked.
+# Whether a version may be repeated: it is lost, and no stop was requested.
 REPEATABLE: Final = f"""
 SELECT 1 FROM stream_version
  WHERE stream_id = :stream AND version = :latest AND state = 'open'
