@@ -72,7 +72,7 @@ AGUIReply: TypeAlias = Callable[[AGUIRun], Awaitable[object]]
 
 
 class AGUIRoutes:
-    """Answers the requests for one set of threads. The owner of each is in its `state`."""
+    """Answers the requests for one set of threads. The `state` of a request has its owner."""
 
     def __init__(
         self,
@@ -180,7 +180,7 @@ async def _begin(
     asked: Body,
     owner: str | None,
 ) -> int:
-    """Return the version of the run that was asked for, which is started unless it is the latest.
+    """Start the run that was asked for, unless it is the latest one; return its version.
 
     Raises:
         RequestRefused: Another run is open.

@@ -66,8 +66,8 @@ class ChatApp(Starlette):
     """The routes of chats as an ASGI application.
 
     Run it by itself, give its `routes` to another Starlette application, or call it from any ASGI
-    application. Whatever runs it enters `lifespan`: a server does so for the application that it
-    was given, and no framework does so for those that it mounts.
+    application. Its `lifespan` must be entered: a server does so for the application that it was
+    given, but no framework does so for the applications that it mounts.
     """
 
     def __init__(
@@ -162,8 +162,8 @@ def create_chat_app(
 ) -> ChatApp:
     """Return an ASGI application with the routes of `create_chat_router`, without FastAPI.
 
-    The routes and the options are the same, but for these. `HEAD` gets 405, and each refusal is one
-    line of plain text.
+    The routes and the options are the same, except for these. `HEAD` gets 405, and each refusal is
+    one line of plain text.
 
     Args:
         authorize: An async function from a Starlette `Request` to the owner, as a string. It
@@ -175,9 +175,9 @@ def create_chat_app(
             `lambda app: service` closes the service.
 
     Raises:
-        ValueError: An option has a value that it does not know, or a duration is not one.
+        ValueError: An option has an unknown value, or a number is out of range.
         TypeError: `reply`, `authorize`, `on_finish`, `dispatch` or `files` is not an async
-            function, or an option stands beside the `ChatReplies` to which it belongs.
+            function, or an option that belongs to a `ChatReplies` is given beside it.
     """
     replies = _declared(
         reply,
@@ -288,8 +288,8 @@ def create_agui_app(
 ) -> ChatApp:
     """Return an ASGI application with the routes of `create_agui_router`, without FastAPI.
 
-    The routes and the options are the same, but for `authorize`, `prefix` and `lifespan`: those are
-    as for `create_chat_app`.
+    The routes and the options are the same, except for `authorize`, `prefix` and `lifespan`, which
+    are as for `create_chat_app`.
 
     Raises:
         ValueError: A number is out of range, or an origin is not one.
@@ -324,7 +324,7 @@ def create_agui_app(
 
 
 def _declared(reply: Reply | ChatReplies, **options: Any) -> ChatReplies:
-    """Return the replies, which are declared by options here or by a `ChatReplies`, not by both."""
+    """Return the replies, which options here or a `ChatReplies` declare, but not both."""
     if not isinstance(reply, ChatReplies):
         return ChatReplies(reply, **options)
     usual = ChatReplies(reply.reply)

@@ -152,7 +152,7 @@ def _decide(part: Part, claim: Part) -> bool:
 
 
 def _complete(part: Part, claim: Part) -> bool:
-    """Give an open call its result. A call that needs an approval also gets that, or had it."""
+    """Give an open call its result, and the approval that it needs, unless it has that already."""
     asked, given = part.get("approval") or {}, claim.get("approval") or {}
     if part["state"] == "approval-requested":
         if given.get("id") != asked["id"] or given.get("approved") is not True:

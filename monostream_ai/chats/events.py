@@ -1,8 +1,8 @@
 """Server-sent events about the turns of an owner's chats, for other tabs and devices.
 
 The store decides: a process reads it for all of its responses, at once after a wake-up and else at
-each poll, and tells every turn whose state has changed. A state may be told twice, never skipped in
-favor of an older one, so clients take each event as the state of its chat.
+each poll, and reports every turn whose state has changed. A state may be reported twice, but never
+an older one after it, so clients take each event as the state of its chat.
 """
 
 from __future__ import annotations
@@ -30,32 +30,35 @@ from monostream_ai.types import Changes, VersionInfo, WakeUp
 from monostream_ai.ui_messages.sse import KEEP_ALIVE, STREAM_OPEN
 
 OVERLAP: Final = timedelta(seconds=15)
-"""How far the place of an event lies back: a commit shows some time after the instant that it
+"""How far an event's place is set back, since a commit becomes visible later than the instant it
 stores.
 """
 
 OLDEST: Final = timedelta(hours=1)
-"""Age of a place beyond which ended turns are not told any more."""
+"""Age of a place beyond which ended turns are no longer reported."""
 
 QUIET: Final = 0.3
 """Seconds without a chunk after which a running turn is looked at: it may have ended."""
 
 PAUSE: Final = 0.1
-"""Seconds between two looks at the store at least."""
+"""At least this many seconds lie between two looks at the store."""
 
 MOST_WAITING: Final = 256
-"""Events that wait for a client that does not read; then it starts over."""
+"""Events that may wait for a client that does not read. Beyond that they are dropped, and it
+catches up anew.
+"""
 
 RETRY: Final = "retry: 1000\n\n"
 """Milliseconds after which an `EventSource` comes back."""
 
 
 class Place(NamedTuple):
-    """Where a client stands, as the id of an event says it: turns that ended before are told."""
+    """Where a client stands, as an event id says it: turns that ended before it were reported."""
 
     instant: datetime
     told: int = 0
-    """How many of those that ended at this very instant are told; one commit may end several."""
+    """How many of those that ended at this very instant were reported; one commit may end several.
+    """
 
     def __str__(self) -> str:
         return f"{self.instant.timestamp():.6f}-{self.told}"
@@ -70,7 +73,7 @@ class Place(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """A turn, as it is told."""
+    """A turn, as it is reported."""
 
     info: VersionInfo
     state: str
@@ -78,7 +81,7 @@ class Turn(NamedTuple):
     """The type of its last chunk, if it has ended."""
 
     def is_as(self, known: Turn | None) -> bool:
-        """Return whether this turn needs no word, because it was told so."""
+        """Return whether this turn was already reported as it is."""
         return known is not None and (self.state, self.info.attempt) == (
             known.state,
             known.info.attempt,
@@ -104,8 +107,9 @@ class EventBody:
     client comes back with the id of the last event.
 
     Args:
-        chat_id: Tell of this chat only.
-        last_event_id: The place after which ended turns are told; another text counts as none.
+        chat_id: Report this chat only.
+        last_event_id: The place after which ended turns will be reported; another text counts as
+            none.
     """
 
     def __init__(
@@ -153,7 +157,7 @@ class EventBody:
         return piece.encode()
 
     def open(self) -> None:
-        """Begin to listen. The first thing that is sent is the state of now."""
+        """Begin to listen. The current state is sent first."""
         self._watcher.join(self, after=self._keep_alive)
 
     def close(self) -> None:
@@ -228,10 +232,10 @@ class EventBody:
 
 
 class TurnWatcher:
-    """Tells the responses of this process how turns change. Works while there are any.
+    """Reports changes of turns to the responses of this process. Works while there are any.
 
     Args:
-        queues: Tell also how many questions wait.
+        queues: Report also how many questions wait.
     """
 
     def __init__(
@@ -242,18 +246,18 @@ class TurnWatcher:
         self._stream_prefix = stream_prefix
         self._lists = queue_stream_id(stream_prefix)
         self._queued: dict[str, VersionInfo] = {}
-        """The lists of questions that wait, by the stream of their chat, as they were told last."""
+        """The lists of questions that wait, by the stream of their chat, as last reported."""
         self._bodies: dict[str | None, dict[EventBody, None]] = {}
         """By owner."""
         self._known: dict[tuple[str, int], Turn] = {}
-        """Turns as they were told last: open ones, and those that ended a moment ago."""
+        """Turns as last reported: open ones, and those that ended a moment ago."""
         self._now: datetime | None = None
         """The store's clock before the last look; None before the first one."""
         self._due: dict[tuple[str, int], float] = {}
         """When to look at the store for the sake of a version."""
         self._look_at_once = False
         self._hint = asyncio.Event()
-        # A look that began before a body caught up must not tell it an older state afterwards.
+        # A look that began before a body caught up must not report an older state to it afterwards.
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -266,7 +270,7 @@ class TurnWatcher:
         return chat_stream_id(chat_id, owner=owner, prefix=self._stream_prefix)
 
     def join(self, body: EventBody, *, after: float) -> None:
-        """Tell a body, and call its `look` after so many seconds."""
+        """Report changes to a body, and call its `look` after so many seconds."""
         self._bodies.setdefault(body.owner, {})[body] = None
         self._service._clock.join(body.look, after=after, alarm=process_exiting)
         if self._task is None:
@@ -308,7 +312,7 @@ class TurnWatcher:
     async def since(self, place: Place | None, owner: str | None, chat_id: str | None) -> News:
         """Return all that is new to a client of this owner."""
         async with self._lock:
-            # A change between the first look and this read is then told by the second look.
+            # A change between the first look and this read is then reported by the second look.
             clock = self._now or await self._look()
             recent = place if place is not None and clock - place.instant < OLDEST else None
             # A little earlier, since a store may round instants.
@@ -348,8 +352,8 @@ class TurnWatcher:
                     await self._hint.wait()
 
     async def _look(self) -> datetime:
-        """Read the store, and tell all that has changed since the last look. Return the store's
-        clock before it.
+        """Read the store, and report all that has changed since the last look. Return the store's
+        clock before this one.
         """
         self._look_at_once = False
         time = asyncio.get_running_loop().time()
@@ -393,8 +397,8 @@ class TurnWatcher:
         return await self._turn(info)
 
     async def _gone(self, infos: Sequence[VersionInfo]) -> list[Turn]:
-        """Return the latest turns of chats of which one ran and none is listed: the commit of its
-        end took long to show, or the chat was deleted.
+        """Return the latest turn of each chat whose running turn is no longer listed, nor a newer
+        one: the commit of its end took long to show, or the chat was deleted.
         """
         newest = {info.stream_id: info.version for info in infos}
         gone = []
@@ -409,7 +413,7 @@ class TurnWatcher:
         return gone
 
     async def _turn(self, info: VersionInfo) -> Turn:
-        """Read how a turn has ended, if anybody here is told."""
+        """Return a turn with its ending, which is read only if a client here is to hear of it."""
         if info.state == "open" or info.owner not in self._bodies:
             return Turn(info, state_of(info))
         return Turn(info, state_of(info), await last_type(self._service, info))

@@ -38,10 +38,10 @@ from monostream_ai.ui_messages import UIMessage
 Turn: TypeAlias = ChatTurn | FinishedTurn | VersionInfo
 
 BEGINNING: Final = 100
-"""Letters of a message's text that are stored as its beginning."""
+"""Characters of a message's text that are stored as its beginning."""
 
 LONG_ID: Final = 255
-"""Bytes of a message id from which its hash is the key."""
+"""Bytes of a message id above which its hash is the key."""
 
 
 class RecentChat(NamedTuple):
@@ -76,7 +76,8 @@ class ChatHistory:
             default the store of the service keeps them, in its table `monostream_message`.
 
     Raises:
-        TypeError: `service` is none, or its store has no place for messages: pass `messages`.
+        TypeError: `service` is not a service, or its store has no place for messages: pass
+            `messages`.
     """
 
     def __init__(
@@ -159,7 +160,7 @@ class ChatHistory:
             before: The last chat of the page before; its title does not matter.
 
         Raises:
-            InvalidNumber: Of the limit.
+            InvalidNumber: The limit is invalid.
             InvalidStreamId, InvalidText: No store could hold the id of `before`, or the owner.
             StoreUnavailable: The store did not answer.
         """
@@ -200,7 +201,7 @@ class ChatHistory:
 
     async def _delete(self, stream_id: str) -> None:
         await self._service.delete(queue_stream_id(stream_id))
-        # Before the messages: a writer looks after each one whether the stream is still there.
+        # Before the messages: after each one, a writer checks that the stream is still there.
         await self._service.delete(stream_id)
         await self._messages.delete(stream_id)
 
@@ -255,7 +256,7 @@ class ChatHistory:
         if question is not None:
             await self._keep(turn, "user", question["id"], question)
         if answer is not None:
-            # One without parts too: it shows that the turn is stored.
+            # Even an answer without parts: it shows that the turn is stored.
             await self._keep(turn, "assistant", turn.message_id or answer["id"], answer)
         # A chat that was deleted meanwhile must not come back.
         if await latest_version(self._service, turn.stream_id) is None:

@@ -24,8 +24,8 @@ def chat_publisher(
     stream_prefix: str = STREAM_PREFIX,
     on_cancel: OnCancel = "abort",
 ) -> Publisher[Chunk]:
-    """Return a publisher for the next answer of a chat that nobody has asked for over HTTP, such as
-    the report of a job at night.
+    """Return a publisher for an answer that nobody has asked for over HTTP, such as the report of a
+    job at night; it becomes the next answer of the chat.
 
     The chat routes serve and stop it, and hand its message to `on_finish` once it has ended, in any
     process of the router. Nobody runs it again: if its process dies, it ends with an error. Opening
@@ -39,7 +39,7 @@ def chat_publisher(
         on_cancel: As for `service.publisher`.
 
     Raises:
-        InvalidStreamId, InvalidText, InvalidWord: Of a value that no store could hold.
+        InvalidStreamId, InvalidText, InvalidWord: For a value that no store could hold.
         ValueError: The chat id is empty, `.` or `..`, which no URL could name.
     """
     if chat_id in NO_CHAT_IDS:

@@ -162,7 +162,7 @@ class ChatRoutes:
         chat_id = None if chat is None else check_chat_id(chat)
         last_event_id = request.headers.get(LAST_EVENT)
         owner, keep_alive = request.state.owner, self._keep_alive
-        # Before the response begins: no store could look for it.
+        # Before the response begins: no store could look for such a stream.
         check_stream_id(self._watcher.prefix_of(owner, chat_id or ""))
         return event_response(
             EventBody(self._watcher, owner, chat_id, last_event_id, keep_alive=keep_alive)

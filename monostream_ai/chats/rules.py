@@ -34,7 +34,7 @@ RACES: Final = 5
 """Times a request may lose the next version to another request; then the chat is called busy."""
 
 WARNED: Final = 1000
-"""Streams of which a warning is remembered."""
+"""Streams for which a warning is remembered."""
 
 BUSY: Final = "This chat is still answering. Wait for the answer, or stop it first."
 
@@ -187,7 +187,7 @@ class Chats:
         """Return a summary of the latest turn, as JSON for a page."""
         queued = {}
         if self._queue is not None:
-            # First: a question that begins in between is then counted and told, not lost.
+            # First: a question that begins in between is then shown twice rather than not at all.
             queued = {"queued": await self._queue.count(self._stream_of(chat_id, owner))}
         latest = await self._visible(chat_id, owner)
         if latest is None:
@@ -223,10 +223,11 @@ class Chats:
         """Return whether a request has to wait; if not, it begins, joins a turn or continues one.
 
         Raises:
-            RequestRefused: It can do neither: it asks again, or gives results, while a turn runs.
+            RequestRefused: It can do none of these: it asks again, or gives results, while a turn
+                runs or questions wait.
         """
         if latest is None:
-            # Those of a chat that was deleted.
+            # Questions of a chat that was deleted.
             await queue.forget(stream_id)
             return False
         busy = latest.state == "open"
@@ -362,8 +363,8 @@ class Chats:
         return info.owner == owner
 
     def _warn(self, info: VersionInfo, problem: str) -> None:
-        """Say once for each stream that its publisher was made in a way that the routes do not
-        serve.
+        """Warn once for each stream that its publisher was not made in the way that the routes
+        need.
         """
         if info.stream_id in self._warned:
             return

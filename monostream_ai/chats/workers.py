@@ -73,8 +73,8 @@ async def _assignment(
         info = await service.status(*turn)
     except UnknownStream:
         return None
-    # A lost one that has been run before waits first: its policy is the router's business, unless a
-    # queue brings it back that has noticed the death of its worker.
+    # A lost turn that has run before is left to the router, which may let it wait again. With
+    # `go_on`, a queue that noticed the death of its worker may bring it back before.
     free = info.waiting or (info.lost and (replies.go_on or info.attempt == 0))
     left = info.attempt == 0 or may_run_again(info.attempt, info.handovers, replies.attempts)
     if not free or not left:

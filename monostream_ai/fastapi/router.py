@@ -69,8 +69,8 @@ def create_chat_router(
       send the same answer as events of AG-UI.
     - `POST /{chat_id}/stop` stops the running answer, in whatever process it runs; 200 even if
       there is nothing to stop.
-    - `GET /events` tells by server-sent events when a turn of any chat of the owner begins, ends,
-      waits, is lost or runs again; with `?chat=`, of one chat only.
+    - `GET /events` sends a server-sent event when a turn of any chat of the owner begins, ends,
+      waits, is lost or runs again; with `?chat=`, for one chat only.
     - `GET /{chat_id}/status` summarizes the latest turn.
     - `GET /{chat_id}/files/{token}` serves a file of an answer, if `files` is a `DatabaseFiles`.
 
@@ -104,10 +104,10 @@ def create_chat_router(
             exactly one process run it again, as a new answer in place of the lost one. `continue`:
             let exactly one process run the reply with `turn.written`, and write the rest of the
             same answer.
-        max_attempts: Runs of one turn, including the first; lost in the last one, it ends with an
-            error. The first ten runs that a process hands over when it exits do not count, unless
-            there is one attempt only.
-        on_busy: How to treat a request of other content while a turn runs. `refuse`: 409. `attach`:
+        max_attempts: Runs of one turn, including the first; a turn that is lost in the last one
+            ends with an error. The first ten runs that a process hands over when it exits do not
+            count, unless there is only one attempt.
+        on_busy: How to treat another question while a turn runs. `refuse`: 409. `attach`:
             stream the running turn and leave the question unanswered. `stop`: stop the running
             turn, then answer the question. `queue`: let the question wait until the turns before it
             have ended, in whatever way; exactly one process then begins it.
@@ -135,16 +135,16 @@ def create_chat_router(
         allowed_origins: Other origins whose pages may ask and stop, such as
             `https://app.example.com`; pass the list that `CORSMiddleware` allows. Without it, a
             POST from a page of another origin gets 403, since a browser would send the visitor's
-            cookies with it. Programs are not concerned.
+            cookies with it. Programs are not affected.
         files: Stores the large files of answers, such as images that a model makes:
             `DatabaseFiles(service)`, a `FileHook`, or an async function from bytes and media type
             to a URL. All captures of a turn use it. Without it, a file that is too large to store
             becomes a text that says so.
 
     Raises:
-        ValueError: An option has a value that it does not know, or a duration is not one.
+        ValueError: An option has an unknown value, or a number is out of range.
         TypeError: `reply`, `on_finish`, `dispatch` or `files` is not an async function, or an
-            option stands beside the `ChatReplies` to which it belongs.
+            option that belongs to a `ChatReplies` is given beside it.
     """
     app = create_chat_app(
         service,

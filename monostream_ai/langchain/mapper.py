@@ -274,7 +274,7 @@ class LangChainMapper:
         )
 
     def finished(self, messages: Sequence[BaseMessage]) -> list[Chunk]:
-        """Show of these messages, whose runs are over, the parts that the page lacks."""
+        """Show the parts of these messages that the page lacks; their runs are over."""
         chunks = self._message.start()
         for message in messages:
             self._answers.given([message])
@@ -288,10 +288,10 @@ class LangChainMapper:
         return chunks
 
     def written(self, data: Any) -> list[Chunk]:
-        """Map what a node has written with `get_stream_writer`, if it says its `type`.
+        """Map an object that a node has written with `get_stream_writer`, if it has a `type`.
 
-        A part of the AI SDK (`{"type": "data-…", "data": …}`) is sent as it is; of another object,
-        all keys but the type are the data.
+        A part of the AI SDK (`{"type": "data-…", "data": …}`) is sent as it is; for any other
+        object, all keys but the type are the data.
         """
         kind = data.get("type") if isinstance(data, Mapping) else None
         if not isinstance(kind, str) or not kind:

@@ -68,7 +68,7 @@ class Response:
         return json.loads(await self.text())
 
     async def leave(self) -> None:
-        """Close the connection, as a page does that is reloaded."""
+        """Close the connection, as a reloaded page does."""
         self._left.set()
         await asyncio.wait([self._task])
 
@@ -119,7 +119,7 @@ async def send(
 
     Raises:
         ConnectionResetError: The application ended without a response.
-        Exception: As the application raised it, also if a middleware has answered with 500.
+        Exception: As the application raised it, even if a middleware has answered with 500.
     """
     parts = urlsplit(url)
     scope: Message = {
@@ -142,7 +142,7 @@ async def send(
     }
     response = Response()
     response._task = start(response._run(app, scope, body))
-    # A response that breaks off after its start tells so in `read`.
+    # A response that breaks off after its start says so in `read`.
     response._task.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
         await response._started.wait()
@@ -168,7 +168,7 @@ async def lifespan(app: ASGIApp, *, start: Start) -> AsyncIterator[None]:
         start: Starts the task in which the application waits for both.
 
     Raises:
-        RuntimeError: The application could not start, or not shut down.
+        RuntimeError: The application could not start, or could not shut down.
     """
     events: asyncio.Queue[Message] = asyncio.Queue()
     answers: asyncio.Queue[Message] = asyncio.Queue()
@@ -178,7 +178,7 @@ async def lifespan(app: ASGIApp, *, start: Start) -> AsyncIterator[None]:
         await app(scope, events.get, answers.put)
 
     running = start(run())
-    # It raises again the error that it has sent.
+    # It raises the error that it has already sent.
     running.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def tell(event: str) -> None:

@@ -91,7 +91,7 @@ class Answer:
         return self.message
 
     async def leave(self) -> None:
-        """Close the connection, as a page does that is reloaded. The answer goes on."""
+        """Close the connection, as a reloaded page does. The answer goes on."""
         await self.response.leave()
 
     async def _read(self) -> bool:
@@ -139,7 +139,7 @@ class ChatProcess:
         headers: Mapping[str, str] | None = None,
         **body: Any,
     ) -> Answer:
-        """Ask a question, or send back a message that goes on, and return its answer.
+        """Ask a question, or send back a message to continue, and return the answer.
 
         Args:
             message: A text, or a message with an id of its own.
@@ -159,7 +159,7 @@ class ChatProcess:
     async def resume(
         self, chat_id: str = "chat-1", *, headers: Mapping[str, str] | None = None
     ) -> Answer | None:
-        """Come back to the answer of a chat, as a page does that is reloaded; None if none runs, or
+        """Come back to the answer of a chat, as a reloaded page does; None if none is running or
         has just ended.
 
         Raises:
@@ -196,7 +196,7 @@ class ChatProcess:
 
         Raises:
             ConnectionRefusedError: The process has crashed or ended.
-            Exception: As the application raised it, also if a middleware has answered with 500.
+            Exception: As the application raised it, even if a middleware has answered with 500.
         """
         if self._told_to_exit.is_set() or self._store.dead:
             raise ConnectionRefusedError("this process has ended: ask another one")
@@ -211,7 +211,7 @@ class ChatProcess:
         )
 
     async def shut_down(self) -> None:
-        """End this process as a server does that is told to exit: running answers get the
+        """End this process as a server does when it is told to exit: running answers get the
         `drain_timeout` of the router.
 
         Raises:
@@ -327,7 +327,7 @@ class ChatProcesses:
 
 
 class ProcessTasks:
-    """Tells to which process each task belongs: to that of the task which started it."""
+    """Knows the process of each task, which is that of the task that started it."""
 
     def __init__(self) -> None:
         self._owners: WeakKeyDictionary[asyncio.Future[Any], object] = WeakKeyDictionary()
@@ -392,7 +392,7 @@ class ProcessTasks:
 
 
 class _ProcessStore(UnreliableStore):
-    """Knows the leases of its process, to let them lapse when that has died."""
+    """Knows the leases of its process, so that they can lapse when it has died."""
 
     def __init__(self, inner: MemoryStore) -> None:
         super().__init__(inner)
@@ -424,7 +424,7 @@ class _ProcessStore(UnreliableStore):
         return next_id
 
     async def let_lapse(self) -> list[WakeUp]:
-        """Return the wake-ups that tell the readers."""
+        """Let the leases lapse; return the wake-ups for their readers."""
         wake_ups = []
         for lease in self._leases:
             await self.inner.release(lease)

@@ -27,8 +27,8 @@ def a_message(version: int = 0, **fields: Any) -> StoredMessage:
 
 
 class MessagesConformance:
-    """Checks every promise of `Messages`, for a subclass with a fixture `messages` that returns an
-    empty place.
+    """Checks every promise of `Messages`, for a subclass whose fixture `messages` returns an empty
+    place.
     """
 
     pytestmark = pytest.mark.asyncio

@@ -1,4 +1,4 @@
-"""Scripts: the answers that a test lets a model or a reply give, step by step."""
+"""Scripts of the answers that a model or a reply gives in a test, step by step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from monostream_ai.fastapi import ChatTurn
 
 GATE_TIMEOUT: Final = 10.0
-"""Seconds for which a test waits at most until a script reaches a gate."""
+"""Seconds at most for which a test waits until a script reaches a gate."""
 
 _TOKEN: Final = re.compile(r"\s*\S+|\s+")
 
@@ -93,7 +93,7 @@ class Script:
         """Yield the pieces of the next answer, waiting at its gates.
 
         Raises:
-            AssertionError: There was one call more than there are answers.
+            AssertionError: There were more calls than answers.
             BaseException: As the script says.
         """
         self._given += 1

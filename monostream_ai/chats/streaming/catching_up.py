@@ -46,9 +46,9 @@ class CatchUp:
     for all of them.
 
     Args:
-        seconds: For which a client is held at most, from the beginning of the new attempt. The
-            clocks of the database and of this host may differ, so the time since the first client
-            came here counts too.
+        seconds: The longest time for which a client is held, from the beginning of the new attempt.
+            The clocks of the database and of this host may differ, so the time since the first
+            client came here counts too.
     """
 
     def __init__(self, service: DurableStreamService[Any], seconds: float) -> None:
@@ -57,8 +57,8 @@ class CatchUp:
         self._attempts: dict[tuple[str, int], Attempt] = {}
 
     async def hold(self, latest: VersionInfo, event_id: str) -> HeldBody | None:
-        """Return the body that holds the client of an event of an earlier attempt; None if it shows
-        no more text than the latest one has, or has been held long enough.
+        """Return the body that holds a client whose last event is of an earlier attempt; None if it
+        shows no more text than the latest attempt has, or has been held long enough.
         """
         cursor = _cursor_of_attempt(latest, event_id)
         if cursor is None or self._seconds == 0:
@@ -92,7 +92,7 @@ class Attempt:
     """Counts the characters of a new attempt, and of the earlier ones that it replaces.
 
     Args:
-        until: Time of the loop's clock from which on nobody is held.
+        until: Time of the loop's clock after which nobody is held.
     """
 
     def __init__(

@@ -44,8 +44,8 @@ async def stream_response(
         on_lost: By default the version ends with the protocol's error, which the response shows.
         keep_alive: Seconds of silence between comments that keep proxies from cutting the
             connection.
-        profile: The release of `ai` that the client has; by default `any`. Chunks of another
-            protocol than that of UI messages are sent as they are, unless this says otherwise.
+        profile: The release of `ai` that the client has; by default `any`. Chunks of any
+            protocol other than UI messages are sent as they are, unless this says otherwise.
         headers: Sent in addition to those of a UI message stream.
 
     Raises:

@@ -66,7 +66,7 @@ class Dispatcher:
         else:
             opened.set_result(None)
         finally:
-            # Frees a caller that waits if this task is cancelled; otherwise does nothing.
+            # Frees a waiting caller if this task is cancelled; otherwise does nothing.
             opened.cancel()
 
     async def _leave(self, assignment: Assignment) -> None:
@@ -86,7 +86,7 @@ class Dispatcher:
         try:
             async with asyncio.timeout(self._timeout / CALLS_PER_TIMEOUT):
                 await self._dispatch(str(TurnRef(assignment.stream_id, assignment.version)))
-        # Whatever a queue raises. A turn that was dispatched before is so again after its time.
+        # Whatever a queue raises. A turn that is not new is dispatched again when its time is over.
         except Exception as error:
             logger.error(
                 "stream %r version %d could not be dispatched",

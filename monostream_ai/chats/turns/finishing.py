@@ -70,7 +70,7 @@ class Finisher:
 
     @property
     def is_needed(self) -> bool:
-        """Whether somebody wants to hear of finished turns."""
+        """Whether there is an `on_finish`."""
         return self._on_finish is not None
 
     def begin(self, stream_id: str, version: int) -> asyncio.Task[None]:
@@ -108,7 +108,7 @@ class Finisher:
         except ServiceClosed:
             # The process exits, which is no failure of `on_finish`.
             logger.info(
-                "closed before stream %r version %d was finished; a sweep of a process finishes it",
+                "closed before stream %r version %d was finished; a later sweep will finish it",
                 stream_id,
                 version,
                 extra=log_fields(stream_id, version),

@@ -124,7 +124,7 @@ _OTHER: Final = _shape(
 )
 """A part of a type that a later release of `ai` may add."""
 
-# The core checks what it stores of it.
+# The core checks the ids that it stores.
 _ID: Final = {"type": "string", "maxLength": MAX_TEXT_BYTES}
 _PARTS: Final = [*_STATIC.values(), *_TOOLS.values(), *_DYNAMIC_TOOLS.values(), _DATA, _OTHER]
 MESSAGE: Final = _shape(
@@ -152,7 +152,7 @@ _SHAPES: Final = {
 def fault_in(body: Mapping[str, Any], messages: object) -> str | None:
     """Return the place and the nature of the first fault of a body and its messages, if any.
 
-    It quotes nothing of the client's.
+    It quotes nothing that the client sent.
     """
     if (fault := _fault(OPTIONS, body)) is not None:
         return fault.removeprefix(".")

@@ -78,7 +78,7 @@ class TurnRef(NamedTuple):
         """Read the text that `str` made.
 
         Raises:
-            ValueError: It is another one.
+            ValueError: `str` did not make it.
         """
         stream_id, _, version = text.rpartition("~") if isinstance(text, str) else ("", "", "")
         if not stream_id or not version.isdecimal() or len(version) >= 20:

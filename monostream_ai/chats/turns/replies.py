@@ -35,7 +35,7 @@ class ChatReplies:
             `create_chat_router`.
 
     Raises:
-        ValueError: An option has a value that it does not know.
+        ValueError: An option has an unknown value.
         TypeError: `reply` or `on_finish` is not an async function.
     """
 
@@ -93,8 +93,8 @@ def check_queue_prefix(stream_prefix: str) -> None:
     lists = queue_stream_id(stream_prefix)
     if lists.startswith(stream_prefix):
         raise ValueError(
-            f"stream_prefix is {stream_prefix!r}: with on_busy='queue', use one with which "
-            f"{lists!r} does not begin"
+            f"stream_prefix is {stream_prefix!r}: with on_busy='queue', use one that is not the "
+            f"beginning of {lists!r}"
         )
 
 

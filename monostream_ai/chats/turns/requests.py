@@ -45,7 +45,7 @@ DIGEST: Final = "request_sha256"
 """Key in the metadata of a version: `ChatRequest.digest`, as hexadecimal text."""
 
 QUESTION: Final = "question"
-"""Key in the metadata of a version: the number of the question that had waited, and is answered."""
+"""Key in the metadata of a version: the number of the question it answers, if that had waited."""
 
 ORIGIN: Final = re.compile(r"(?:http(?!.*:80$)|https(?!.*:443$))://[a-z0-9.:\[\]_-]+", re.ASCII)
 
@@ -78,7 +78,7 @@ class ChatRequest:
     large: bool = True
     """Whether the body may take milliseconds to encode."""
     question: int | None = None
-    """The number of the question, if it has waited for the turn before."""
+    """The number of the question, if it had waited for the turn before."""
 
     @classmethod
     async def read(cls, request: Request, limit: int) -> Self:
@@ -129,7 +129,7 @@ class ChatRequest:
 
     @property
     def metadata(self) -> Body:
-        """The facts that later requests need of this one, so that they need not read all of it."""
+        """The facts of this request that later ones need, so that they need not read all of it."""
         digest = {} if self.digest is None else {DIGEST: self.digest}
         question = {} if self.question is None else {QUESTION: self.question}
         return {CONTINUED: self.continued_message is not None, **digest, **question}
@@ -141,7 +141,7 @@ class ChatRequest:
 
     @property
     def is_new_question(self) -> bool:
-        """Whether it asks something new, and does not ask again, edit, or continue an answer."""
+        """Whether it asks something new: it does not regenerate, edit, or continue an answer."""
         again = self.trigger != "submit-message" or self.body.get("messageId") is not None
         return not again and self.messages[-1]["role"] == "user"
 
@@ -152,7 +152,7 @@ class ChatRequest:
 
     @property
     def continued_message_id(self) -> str | None:
-        # A `chat_publisher` may answer nothing.
+        # A `chat_publisher` may answer no question.
         last = self.messages[-1] if self.messages else None
         return _id_of(last) if last is not None and last["role"] == "assistant" else None
 
@@ -169,7 +169,7 @@ class ChatRequest:
         return self.with_messages([*self.messages[:-1], message])
 
     def with_messages(self, messages: list[UIMessage]) -> Self:
-        """Return the same request with other messages; one if its body has one."""
+        """Return the same request with other messages; a body with one message gets the last."""
         whole = "messages" in self.body
         changed: Body = {"messages": messages} if whole else {"message": messages[-1]}
         return replace(self, messages=messages, body={**self.body, **changed}, large=True)
@@ -299,8 +299,8 @@ def check_chat_id(chat_id: object) -> str:
 
 
 def _messages_in(body: Body, *, may_be_empty: bool = False) -> list[UIMessage] | None:
-    """Return the messages of a body if they have a role and a list of parts, and if there are any,
-    unless they may be empty.
+    """Return the messages of a body; None if one of them lacks a role or a list of parts, or if
+    there are none and they may not be empty.
     """
     messages = body["messages"] if "messages" in body else [body.get("message")]
     if not isinstance(messages, list) or not all(map(_is_message, messages)):

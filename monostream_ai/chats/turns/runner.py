@@ -23,7 +23,7 @@ RELEASE_TIMEOUT: Final = 5.0
 
 
 class Work(Protocol):
-    """Sees that a turn is written: a `TurnWriter` here, a `Dispatcher` by a worker."""
+    """Has turns written: a `TurnWriter` here, a `Dispatcher` by workers."""
 
     async def write(self, assignment: Assignment, opened: asyncio.Future[None]) -> None:
         """Do the work; `opened` is done once a response may read the version, or gets the error."""
@@ -58,7 +58,7 @@ class TurnRunner:
         self._finisher = finisher
         self._max_attempts = max_attempts
         self._drain_timeout = drain_timeout
-        # The event loop holds tasks weakly, so one that nobody else holds may be collected.
+        # The event loop holds tasks weakly, so a task that nothing else holds may be collected.
         self._tasks: dict[asyncio.Task[None], _Start] = {}
         self._drain: asyncio.Task[None] | None = None
         self.on_end: Callable[[str], None] = lambda stream_id: None

@@ -142,7 +142,7 @@ def errors_told(assignment: Assignment, opened: asyncio.Future[None]) -> Iterato
                 extra=fields,
             )
     finally:
-        # Frees a caller that waits if this task is cancelled before the version is open; otherwise
+        # Frees a waiting caller if this task is cancelled before the version is open; otherwise
         # does nothing.
         opened.cancel()
 

@@ -52,7 +52,7 @@ class Written:
 
     @cached_property
     def text(self) -> str:
-        """The text of the attempt, without that of a message which the turn continues.
+        """The text of the attempt, without that of the message that the turn continues.
 
         A prompt that ends with it lets a model go on in mid-sentence, if the model can.
         """

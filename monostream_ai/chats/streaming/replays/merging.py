@@ -21,7 +21,7 @@ string, and the string without quotes.
 """
 
 MERGED_CHARACTERS: Final = 64 * 1024
-"""Size from which on nothing more is merged into a delta."""
+"""Size from which nothing more is merged into a delta."""
 
 
 def merge_deltas(ids: Sequence[int], payloads: Sequence[str]) -> Iterator[tuple[int, str]]:

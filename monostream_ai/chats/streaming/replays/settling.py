@@ -168,7 +168,7 @@ class SettledSteps:
 
 
 def as_answered(payloads: Sequence[str]) -> Sequence[str]:
-    """Return as many payloads, in which a client that lacks `tool-approval-response` sees each
+    """Return as many payloads, changed for clients that lack `tool-approval-response`. They see a
     request as it was answered: an approved call runs, and a refused one is denied.
     """
     sent, asked = [*payloads], dict[str, tuple[int, Any]]()

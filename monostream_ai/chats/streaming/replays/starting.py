@@ -53,7 +53,7 @@ class Replay:
 
     @classmethod
     async def of_message(cls, service: DurableStreamService[Any], version: VersionInfo) -> Replay:
-        """Begin at `start` and include what this turn continues, for a client that has nothing."""
+        """Begin at `start`, with any message that this turn continues: the client has nothing."""
         earlier: tuple[str, ...] = ()
         request = (
             await ChatRequest.stored_with(service, version) if _may_continue(version) else None
@@ -111,7 +111,7 @@ def from_index(replay: Replay, version: VersionInfo, index: str) -> tuple[Replay
 async def without_active_message(
     service: DurableStreamService[Any], stream_id: str, messages: Sequence[UIMessage]
 ) -> list[UIMessage]:
-    """Return a chat's messages for a page that resumes: without the answer that is being written.
+    """Return a chat's messages without the answer that is being written, for a page that resumes.
 
     The resumed stream brings that answer from its start; older releases of `ai` would show its
     parts twice. If no answer is being written, all messages are returned.
@@ -129,7 +129,7 @@ async def without_active_message(
     request = await ChatRequest.stored_with(service, turn) if turn.state == "open" else None
     if request is None:
         return [*messages]
-    # A `chat_publisher` may answer nothing.
+    # A `chat_publisher` may answer no question.
     asked_id = request.messages[-1].get("id") if request.messages else None
     return up_to_answer(messages, turn.message_id, asked_id)
 
@@ -147,7 +147,7 @@ def up_to_answer(
 
 
 def _may_continue(version: VersionInfo) -> bool:
-    # An earlier release stored no metadata; then the request itself has to tell.
+    # An earlier release stored no metadata; then only the request itself shows it.
     metadata = decode_json(version.metadata or "{}")
     return not isinstance(metadata, dict) or metadata.get(CONTINUED) is not False
 
