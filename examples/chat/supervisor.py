@@ -1,9 +1,9 @@
-"""Runs the chat server, and starts it again whenever it dies.
+"""Runs two chat servers on one database, and starts a server again whenever it dies.
 
-The supervisor, not the server, owns the listening socket: while a server is down, connections wait
-in the socket's queue instead of being refused. With `--postgres`, two servers share an embedded
-Postgres and take new connections in turn, so a publisher and its readers are mostly in different
-processes.
+New connections go to the servers in turn, so a publisher and its readers are mostly in different
+processes. While a server is down, the other one takes them all, and the answers too. The
+supervisor, not the servers, owns the sockets: while both are down, connections wait in a queue
+instead of being refused.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import socket
 import sys
 import tempfile
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import cycle
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -38,9 +38,31 @@ def listen(port: int) -> socket.socket:
         ) from error
 
 
-async def keep_running(listener: socket.socket, leaving: asyncio.Event) -> None:
+class Backend:
+    """The socket of a server, the connections to it, and whether it answers."""
+
+    def __init__(self) -> None:
+        self.socket = listen(0)
+        self.address = self.socket.getsockname()
+        self.answers = False
+        self.clients: set[asyncio.StreamWriter] = set()
+
+    async def wait_for_an_answer(self) -> None:
+        server, to_server = await asyncio.open_connection(*self.address)
+        to_server.write(b"GET /api/info HTTP/1.0\r\n\r\n")
+        self.answers = bool(await server.read(1))
+        to_server.close()
+
+    def give_up(self) -> None:
+        """Break connections that came too late for the server, so that they come back elsewhere."""
+        self.answers = False
+        for client in self.clients:
+            client.transport.abort()
+
+
+async def keep_running(backend: Backend, leaving: asyncio.Event) -> None:
     """Run one server until `leaving` is set."""
-    descriptor = listener.fileno()
+    descriptor = backend.socket.fileno()
     options = [
         "--fd",
         str(descriptor),
@@ -56,8 +78,10 @@ async def keep_running(listener: socket.socket, leaving: asyncio.Event) -> None:
             *command, pass_fds=[descriptor], start_new_session=True
         )
         print(f"server process {server.pid} started", flush=True)
+        started = asyncio.create_task(backend.wait_for_an_answer())
         try:
             if await ended(server, leaving):
+                backend.give_up()
                 print(
                     f"server process {server.pid} died ({server.returncode}), starting another",
                     flush=True,
@@ -65,6 +89,7 @@ async def keep_running(listener: socket.socket, leaving: asyncio.Event) -> None:
                 # Do not restart a server that cannot start in a tight loop.
                 await asyncio.sleep(0.2)
         finally:
+            started.cancel()
             await stop(server)
 
 
@@ -90,13 +115,19 @@ async def stop(server: asyncio.subprocess.Process) -> None:
         await server.wait()
 
 
-async def alternate(front: socket.socket, backends: list[socket.socket]) -> asyncio.Server:
-    """Relay each new connection to the next backend."""
-    turns = cycle(backend.getsockname() for backend in backends)
+async def alternate(front: socket.socket, backends: list[Backend]) -> asyncio.Server:
+    """Relay each new connection to the next backend that answers, or to one that will."""
+    turns = deque(backends)
 
     async def relay(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        server, to_server = await asyncio.open_connection(*next(turns))
-        await asyncio.gather(pump(client, to_server), pump(server, to_client))
+        turns.rotate()
+        backend = next((each for each in turns if each.answers), turns[0])
+        server, to_server = await asyncio.open_connection(*backend.address)
+        backend.clients.add(to_client)
+        try:
+            await asyncio.gather(pump(client, to_server), pump(server, to_client))
+        finally:
+            backend.clients.discard(to_client)
 
     return await asyncio.start_server(relay, sock=front)
 
@@ -141,17 +172,14 @@ def kept_secret() -> str:
     return path.read_text()
 
 
-async def supervise(port: int, processes: int) -> None:
+async def supervise(port: int, processes: int = 2) -> None:
     os.environ.setdefault("CHAT_SECRET", kept_secret())
     leaving = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, leaving.set)
     front = listen(port)
     print(f"open http://127.0.0.1:{front.getsockname()[1]}", flush=True)
-    if processes == 1:
-        await keep_running(front, leaving)
-        return
-    backends = [listen(0) for _ in range(processes)]
+    backends = [Backend() for _ in range(processes)]
     relay = await alternate(front, backends)
     await asyncio.gather(*(keep_running(backend, leaving) for backend in backends))
     relay.close()
@@ -161,18 +189,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/demo", description="Run the chat example.")
     parser.add_argument("--port", type=int, default=8000, help="0 picks a free one")
     parser.add_argument(
-        "--postgres", action="store_true", help="two server processes on an embedded Postgres"
+        "--postgres", action="store_true", help="on an embedded Postgres instead of SQLite"
     )
     options = parser.parse_args()
     os.environ.setdefault("MONOSTREAM_DEMO", "1")
     if options.postgres:
         with embedded_postgres() as url:
             os.environ["DATABASE_URL"] = url
-            asyncio.run(supervise(options.port, processes=2))
+            asyncio.run(supervise(options.port))
         return
     DATA.mkdir(exist_ok=True)
     os.environ.setdefault("DATABASE_URL", f"sqlite+aiosqlite:///{DATA / 'chat.db'}")
-    asyncio.run(supervise(options.port, processes=1))
+    asyncio.run(supervise(options.port))
 
 
 if __name__ == "__main__":

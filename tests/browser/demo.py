@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "chat"
 PATIENCE = 60.0
 """Seconds for a start, for the end of a stream, or for a shutdown."""
-TWO_SERVERS = "import asyncio, supervisor; asyncio.run(supervisor.supervise(0, processes=2))"
-"""`supervisor.py --postgres`, but on a Postgres whose address the test knows."""
+SUPERVISE = "import asyncio, supervisor; asyncio.run(supervisor.supervise(0))"
+"""`supervisor.py`, on a database whose address the test knows."""
 
 
 class Turn(NamedTuple):
@@ -62,12 +62,8 @@ class Demo:
 
 @asynccontextmanager
 async def run_demo(database_url: str, tokens_per_second: int) -> AsyncIterator[Demo]:
-    """Run one server on SQLite, two on Postgres, with the lease of the demo."""
-    command = (
-        ["-c", TWO_SERVERS]
-        if database_url.startswith("postgresql")
-        else [str(EXAMPLE / "supervisor.py"), "--port", "0"]
-    )
+    """Run two servers, with the lease of the demo."""
+    command = ["-c", SUPERVISE]
     settings = {
         "DATABASE_URL": database_url,
         "OFFLINE_TOKENS_PER_SECOND": str(tokens_per_second),

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sqlite3
 from base64 import b64decode
 from contextlib import closing, suppress
@@ -34,8 +36,12 @@ async def resume_until_done(client: ChatClient) -> str:
             pass
 
 
-async def crash(client: ChatClient) -> None:
-    assert (await client.http.post("/api/demo/crash?chat=c1")).status_code == 202
+async def crash(client: ChatClient) -> int:
+    """Kill a server; return its process id."""
+    response = await client.http.post("/api/demo/crash?chat=c1")
+    assert response.status_code == 202
+    pid: int = response.json()["pid"]
+    return pid
 
 
 async def test_an_answer_with_reasoning_and_a_tool_call_is_kept_in_the_history(
@@ -271,37 +277,60 @@ async def test_an_answer_asked_for_again_replaces_the_first_in_every_tab(
     assert tabs[0] == tabs[1] == [user_message(id="u0"), answer]
 
 
-async def test_visitors_stay_signed_in_when_their_server_dies(start_demo: StartDemo) -> None:
+async def test_visitors_stay_signed_in_when_their_servers_die(start_demo: StartDemo) -> None:
     client = await start_demo(tokens_per_second=1000)
-    before = (await client.http.get("/api/info")).json()["pid"]
+    before = await two_pids(client)
 
-    await crash(client)
-    after = before
-    async with asyncio.timeout(30.0):
-        while after == before:
-            with suppress(httpx.TransportError):
-                after = (await client.http.get("/api/info")).json()["pid"]
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    after = await two_pids(client)
 
+    assert before.isdisjoint(after)
     assert (await client.http.get("/api/history/c1")).json() == {"messages": []}
 
 
-async def test_two_processes_on_postgres_share_an_answer(start_demo: StartDemo) -> None:
-    import_pgserver()
-    client = await start_demo("--postgres", tokens_per_second=150)
-    processes = {await pid_of_a_new_connection(client) for _ in range(4)}
+async def test_connections_go_to_the_other_server_at_once_when_one_dies(
+    start_demo: StartDemo,
+) -> None:
+    client = await start_demo(tokens_per_second=1000)
+    before = await two_pids(client)
+
+    [other] = before - {killed := await crash(client)}
+    while Path(f"/proc/{killed}").exists():
+        await asyncio.sleep(0.01)
+
+    # A new process takes far longer to start.
+    assert {await pid_of_a_new_connection(client) for _ in range(4)} == {other}
+
+
+@pytest.mark.parametrize("options", [(), ("--postgres",)], ids=["sqlite", "postgresql"])
+async def test_two_servers_share_an_answer(start_demo: StartDemo, options: tuple[str, ...]) -> None:
+    if options:
+        import_pgserver()
+    client = await start_demo(*options, tokens_per_second=150)
+    await two_pids(client)
 
     async with client.ask(question(text="a story, please")) as asked, client.resume() as resumed:
         bodies = await asyncio.gather(asked.rest(), resumed.rest())
 
-    assert len(processes) == 2
     # A replay merges deltas.
     assert reduce_chunks(chunks_in(bodies[0])) == reduce_chunks(chunks_in(bodies[1]))
     assert types_in(bodies[0])[-1] == "finish"
     whole = reduce_chunks(chunks_in(bodies[0]), finished=True)
-    for _ in processes:
+    for _ in range(2):
         assert (await client.http.get("/api/history/c1", headers={"connection": "close"})).json()[
             "messages"
         ][1:] == [whole]
+
+
+async def two_pids(client: ChatClient) -> set[int]:
+    """Wait until both servers answer new connections; return their process ids."""
+    async with asyncio.timeout(60.0):
+        while True:
+            with suppress(httpx.TransportError):
+                found = {await pid_of_a_new_connection(client) for _ in range(4)}
+                if len(found) == 2:
+                    return found
 
 
 async def pid_of_a_new_connection(client: ChatClient) -> int:
