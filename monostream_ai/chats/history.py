@@ -143,7 +143,8 @@ class ChatHistory:
         request = None
         if latest.state == "open" or not _has_answer(rows, latest):
             request = await ChatRequest.stored_with(self._service, latest)
-        if request is not None and await self._catch_up(rows, latest, request):
+        before = await self._catch_up_before(rows, latest)
+        if request is not None and await self._catch_up(rows, latest, request) or before:
             rows = await self._rows(stream_id, owner)
         conversation = await _conversation(rows)
         if request is None or latest.state != "open":
@@ -217,7 +218,7 @@ class ChatHistory:
         continued = [each for each in turn.messages[-1:] if each["role"] == "assistant"]
         return [*up_to_answer(conversation, turn.message_id, None), *continued]
 
-    async def _catch_up_before(self, rows: Sequence[StoredMessage], turn: ChatTurn) -> bool:
+    async def _catch_up_before(self, rows: Sequence[StoredMessage], turn: Turn) -> bool:
         """Store the turn before this one if its `finish` is late; return whether it was."""
         number = turn.version - 1
         if number < 0 or any((row.role, row.version) == ("assistant", number) for row in rows):

@@ -253,8 +253,8 @@ async def test_a_late_on_finish_replaces_the_message_that_was_read_before(
 async def test_while_a_turn_runs_the_history_ends_with_its_question_even_if_its_reply_has_not_begun(
     service: DurableStreamService[Any], history: ChatHistory
 ) -> None:
+    # Nor has anybody finished the turn before.
     await record(service, "a0", "u0", owner="ann")
-    await history.messages("c1", owner="ann")
 
     request = question(id="u1")
     async with service.publisher(STREAM, message_id="a1", request=request, owner="ann"):
