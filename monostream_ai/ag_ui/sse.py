@@ -104,6 +104,10 @@ class AGUIEncoder:
         """
         return "".join(_frame(event) for event in self._mapper.end())
 
+    def cancelled(self) -> str:
+        """Return the frames of a run that was cancelled before it began, in place of all others."""
+        return "".join(_frame(event) for event in self._mapper.events({"type": "abort"}))
+
     def _events(self, chunk: Cursor, payload: str) -> Iterator[tuple[EventCursor, Event]]:
         events = self._mapper.events(self._protocol.decode(payload))
         for number, event in enumerate(events):

@@ -219,20 +219,24 @@ class ChatRoutes:
 
     def _hold(self, request: Request, queued: Queued) -> Response:
         """Keep a response open until a question begins, then stream its answer."""
-        encoder = self._encoder(request, queued.run)
+        chat_id = queued.run.chat_id
+        cancelled = (
+            ag_ui.AGUIEncoder(chat_id, str(queued.run)).cancelled()
+            if request.state.protocol == AG_UI
+            else SSEEncoder().end(None)
+        )
 
         def answer(version: int) -> TurnBody:
-            replay = Replay.of_version(version)
-            return self._body(request, queued.stream_id, replay, encoder)
+            return self._body(request, chat_id, queued.stream_id, Replay.of_version(version))
 
         body = WaitingBody(
             self._service,
             queued,
             answer=answer,
-            nothing=(encoder or SSEEncoder()).end(None),
+            nothing=cancelled,
             keep_alive=self._keep_alive,
         )
-        return TurnResponse(body, {RUN_ID: str(queued.run)}, _headers(encoder))
+        return TurnResponse(body, {RUN_ID: str(queued.run)}, _headers(request))
 
     def _stream(
         self,
@@ -244,14 +248,25 @@ class ChatRoutes:
         *,
         after: ag_ui.EventCursor | None = None,
     ) -> Response:
-        encoder = self._encoder(request, run, after)
         headers = {RUN_ID: str(run)} | ({} if tail_index is None else {TAIL_INDEX: str(tail_index)})
-        body = self._body(request, stream_id, replay, encoder)
-        return TurnResponse(body, headers, _headers(encoder))
+        body = self._body(request, run.chat_id, stream_id, replay, after=after)
+        return TurnResponse(body, headers, _headers(request))
 
     def _body(
-        self, request: Request, stream_id: str, replay: Replay, encoder: ag_ui.AGUIEncoder | None
+        self,
+        request: Request,
+        chat_id: str,
+        stream_id: str,
+        replay: Replay,
+        *,
+        after: ag_ui.EventCursor | None = None,
     ) -> TurnBody:
+        encoder = None
+        if request.state.protocol == AG_UI:
+            # Whatever name the client knows the turn by: a client that goes on later, or elsewhere,
+            # must find the same ids in its events.
+            run = Run(chat_id, replay.after.version)
+            encoder = ag_ui.AGUIEncoder(chat_id, str(run), after=after)
         return TurnBody(
             self._service,
             stream_id,
@@ -262,16 +277,9 @@ class ChatRoutes:
             encoder=encoder,
         )
 
-    def _encoder(
-        self, request: Request, run: Run | QuestionRun, after: ag_ui.EventCursor | None = None
-    ) -> ag_ui.AGUIEncoder | None:
-        if request.state.protocol != AG_UI:
-            return None
-        return ag_ui.AGUIEncoder(run.chat_id, str(run), after=after)
 
-
-def _headers(encoder: ag_ui.AGUIEncoder | None) -> Mapping[str, str]:
-    return HEADERS if encoder is None else ag_ui.HEADERS
+def _headers(request: Request) -> Mapping[str, str]:
+    return ag_ui.HEADERS if request.state.protocol == AG_UI else HEADERS
 
 
 def _accepted(turn: Begun | Queued) -> Response:

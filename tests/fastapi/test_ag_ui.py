@@ -10,9 +10,10 @@ import httpx
 import pytest
 
 from monostream_ai.fastapi import ChatTurn
-from tests.fastapi.chat_client import chunks_in, question, types_in
+from tests.fastapi.chat_client import ChatClient, chunks_in, question, types_in
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import Held, greet
+from tests.fastapi.test_waiting_questions import Steps, cancel, put, until, waiting
 
 pytestmark = pytest.mark.every_framework
 
@@ -140,3 +141,48 @@ async def test_other_requests_are_answered_as_ever(
     answer: httpx.Response = await client.get(**how)
 
     assert answer.status_code == status
+
+
+async def test_a_question_that_waited_is_a_run_which_a_client_resumes_by_any_name(
+    new_service: NewService, serve: Serve
+) -> None:
+    steps = Steps()
+    client = await serve(new_service(), steps, on_busy="queue", replay_window=60.0)
+    await put(client, question())
+    assert await steps.begun.get() == "u1"
+    asking = asyncio.create_task(client.post(question(id="u2"), **AG_UI))
+    await until(lambda: _waits(client, "u2"))
+    assert await steps.next() == "u2"
+    steps.end()
+    whole = await asking
+    events, ids = chunks_in(whole.text), ids_in(whole.text)
+
+    assert events[0] == {"type": "RUN_STARTED", "threadId": "c1", "runId": "c1~1"}
+    assert events[2]["delta"] == "answer to u2"
+    assert events[-1]["type"] == "RUN_FINISHED"
+    for name in ("c1", "c1~1", whole.headers["x-workflow-run-id"]):
+        rest = await client.get(name, params={"protocol": "ag-ui", "after": ids[1]})
+        assert chunks_in(rest.text) == events[2:]
+
+
+async def test_a_question_that_is_cancelled_is_a_cancelled_run(
+    new_service: NewService, serve: Serve
+) -> None:
+    steps = Steps()
+    client = await serve(new_service(), steps, on_busy="queue")
+    await put(client, question())
+    asking = asyncio.create_task(client.post(question(id="u2"), **AG_UI))
+    await until(lambda: _waits(client, "u2"))
+    await cancel(client)
+    answer = await asking
+    steps.end()
+
+    run = {"threadId": "c1", "runId": answer.headers["x-workflow-run-id"]}
+    assert chunks_in(answer.text) == [
+        {"type": "RUN_STARTED", **run},
+        {"type": "RUN_FINISHED", **run, "outcome": {"type": "cancelled"}},
+    ]
+
+
+async def _waits(client: ChatClient, id: str) -> bool:
+    return await waiting(client) == [id]
