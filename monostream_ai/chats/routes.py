@@ -143,7 +143,9 @@ class ChatRoutes:
             if found is None or not (recent or found.is_run or start_index != "0"):
                 return only_finish()
             replay = await found.replay(self._service)
-            replay, tail_index = from_index(replay, found.version, start_index)
+            replay, tail_index = from_index(
+                replay, found.version, start_index, same_run=not found.replaces_run
+            )
             return self._stream(request, found.run, found.stream_id, replay, tail_index)
         event = event_in(request)
         if found is None or not (recent or event):

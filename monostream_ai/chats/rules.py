@@ -66,6 +66,8 @@ class Found:
     """
     is_run: bool = False
     """Whether the client named this run, and not just the chat."""
+    replaces_run: bool = False
+    """Whether the client may have counted the chunks of an earlier attempt of the same name."""
 
     @property
     def stream_id(self) -> str:
@@ -253,7 +255,8 @@ class Chats:
             return queue.queued(stream_id, found)
         if found.version < latest.version:
             raise RequestRefused(409, SUPERSEDED)
-        return Found(asked, latest, self._is_shown(latest), is_run=True)
+        again = await is_attempt_of(self._service, latest, latest.version - 1)
+        return Found(asked, latest, self._is_shown(latest), is_run=True, replaces_run=again)
 
     async def _begin_after(
         self,

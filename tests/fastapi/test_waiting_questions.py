@@ -630,6 +630,29 @@ async def test_a_client_that_counts_chunks_comes_back_to_its_question(
     assert types_in(rest.text) == ["text-end", "finish"]
 
 
+async def test_a_client_that_has_counted_chunks_of_a_lost_attempt_loads_its_question_again(
+    new_service: NewService, serve: Serve
+) -> None:
+    steps = Steps()
+    options: dict[str, Any] = {"on_busy": "queue", "on_lost": "retry", "sweep_interval": SOON}
+    client = await serve(new_service(), steps, drain_timeout=0.0, **options)
+    await put(client, question())
+    number = (await put(client, question(id="u2")))["number"]
+    assert [await steps.begun.get(), await steps.next()] == ["u1", "u2"]
+    await client.shut_down()
+    other = await serve(new_service(), steps, **options)
+    assert await steps.begun.get() == "u2"
+
+    url = f"/api/chat/c1~q{number}/stream"
+    counted = await other.http.get(url, params={"startIndex": "2"})
+    begun = asyncio.create_task(other.http.get(url, params={"startIndex": "0"}))
+    await asyncio.wait([begun], timeout=SOON)
+    steps.end()
+
+    assert (counted.status_code, counted.text[:24]) == (409, "A newer answer has begun")
+    assert types_in((await begun).text)[-2:] == ["text-end", "finish"]
+
+
 async def test_a_stop_that_names_a_question_cancels_it(
     new_service: NewService, serve: Serve
 ) -> None:

@@ -89,19 +89,26 @@ def after_event(version: VersionInfo, event_id: str) -> Replay | None:
     return Replay(cursor, merge_before=version.next_id, shaped=True)
 
 
-def from_index(replay: Replay, version: VersionInfo, index: str) -> tuple[Replay, int]:
+def from_index(
+    replay: Replay, version: VersionInfo, index: str, *, same_run: bool = True
+) -> tuple[Replay, int]:
     """Return the replay from an index on, and the index of the last chunk stored now.
 
     A negative index counts from the end. An index past the end is waited for, as clients of the
     workflow transport expect: a run may be ahead of the part of it that was stored.
 
+    Args:
+        same_run: Whether the client has certainly counted chunks of this version, if of any.
+
     Raises:
-        RequestRefused: The index is not a number.
+        RequestRefused: The index is not a number, or it counts chunks of another run.
     """
     total = version.next_id + len(replay.earlier)
     if not INDEX.fullmatch(index):
         raise RequestRefused(400, "The start index is not a number.")
     number = int(index)
+    if number > 0 and not same_run:
+        raise RequestRefused(409, SUPERSEDED)
     if number > total:
         stored = Cursor(version.version, version.next_id - 1)
         return Replay(stored, first_id=number - len(replay.earlier)), total - 1
