@@ -24,7 +24,14 @@ from monostream_ai.fastapi import (
 )
 from monostream_ai.ui_messages import UIMessage
 from tests.backends import BACKENDS, Backend, open_backend
-from tests.fastapi.chat_client import ChatClient, OpenStream, question, types_in, user_message
+from tests.fastapi.chat_client import (
+    ChatClient,
+    OpenStream,
+    chunks_in,
+    question,
+    types_in,
+    user_message,
+)
 from tests.fastapi.conftest import NewService, Serve, ServeApp
 from tests.fastapi.replies import TEXT
 from tests.fastapi.test_events import Events
@@ -321,6 +328,37 @@ async def test_the_same_question_joins_the_one_that_waits(
 
     assert refused.status_code == 409
     assert [turn.messages[-1]["id"] for turn in steps.turns] == ["u1", "u2", "u3"]
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_question_that_begins_elsewhere_while_it_waits_is_answered_once(
+    new_service: NewService, serve: Serve, stopped: bool
+) -> None:
+    steps, stored = Steps(), asyncio.Event()
+
+    async def store(message: UIMessage, turn: FinishedTurn) -> None:
+        await stored.wait()
+
+    queues = await serve(new_service(), steps, on_busy="queue", on_finish=store)
+    # It knows no questions that wait, as a process that has read the list just before.
+    begins = await serve(new_service(), steps)
+    await put(queues, question())
+    assert await steps.begun.get() == "u1"
+    waits = asyncio.create_task(queues.post(question(id="u2")))
+    await until(lambda: _is(waiting(queues), ["u2"]))
+    steps.end()
+    await until(lambda: _is(_state(queues), "closed"))
+    answer = asyncio.create_task(begins.post(question(id="u2")))
+    assert await steps.begun.get() == "u2"
+    stored.set()
+    await until(lambda: _is(waiting(queues), []))
+    if stopped:
+        await begins.stop()
+    else:
+        steps.end()
+
+    assert chunks_in((await waits).text) == chunks_in((await answer).text)
+    await ended(queues, 1)
 
 
 async def test_too_many_questions_are_refused(new_service: NewService, serve: Serve) -> None:

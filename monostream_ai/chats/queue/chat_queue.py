@@ -88,11 +88,15 @@ class Queued(NamedTuple):
     queue: ChatQueue
     stream_id: str
     """Of the chat."""
-    run: QuestionRun
+    question: Question
+
+    @property
+    def run(self) -> QuestionRun:
+        return QuestionRun(self.question.body["id"], self.question.number)
 
     async def find(self) -> VersionInfo | Question | None:
         """See `ChatQueue.find`."""
-        return await self.queue.find(self.stream_id, self.run.number)
+        return await self.queue.find(self.stream_id, self.question.number, self.question)
 
 
 class ChatQueue:
@@ -180,7 +184,7 @@ class ChatQueue:
 
     def queued(self, stream_id: str, question: Question) -> Queued:
         """Return a question as the routes know it."""
-        return Queued(self, stream_id, QuestionRun(question.body["id"], question.number))
+        return Queued(self, stream_id, question)
 
     async def put(
         self, stream_id: str, request: ChatRequest, owner: str | None
@@ -216,14 +220,23 @@ class ChatQueue:
                 return self.queued(stream_id, question)
         raise RequestRefused(503, NOT_STORED)
 
-    async def find(self, stream_id: str, number: int) -> VersionInfo | Question | None:
+    async def find(
+        self, stream_id: str, number: int, asked: Question | None = None
+    ) -> VersionInfo | Question | None:
         """Return a question that waits, or the turn that answers it; None if it was cancelled, or
         was answered long ago.
+
+        Args:
+            asked: The question, if the caller knows it: perhaps it waits no more, because another
+                turn answers the same request.
         """
         known = await self._questions.read(stream_id)
         versions = await self._service.versions(stream_id, limit=LOOKED_AT)
         waiting = next((each for each in known if each.number == number), None)
-        return answer_of(number, versions) or waiting
+        answer = answer_of(number, versions)
+        if answer is None and (question := waiting or asked) is not None:
+            answer = await repeated_in(self._service, question.request, versions)
+        return answer or waiting
 
     async def patience(self, latest: VersionInfo) -> float:
         """Return how many more seconds questions wait for a result or a decision that the ended
@@ -393,7 +406,10 @@ class ChatQueue:
             return None
         if known.next is not None and known.next.number <= answered_up_to(versions):
             return await self._forget(stream_id, known.next)
-        if self._runner.draining or versions[0].state == "open":
+        if self._runner.draining:
+            return math.inf
+        if versions[0].state == "open":
+            await self._drop_repeats(stream_id, known, versions[0])
             return math.inf
         if known.next is None and (patience := await self.patience(versions[0])) > 0:
             return patience
@@ -406,6 +422,20 @@ class ChatQueue:
         if answer is None and not await self._begin(stream_id, drawn.next, versions):
             return 0
         return await self._forget(stream_id, drawn.next)
+
+    async def _drop_repeats(
+        self, stream_id: str, known: QuestionList, running: VersionInfo
+    ) -> None:
+        """Take the questions off the list that the running turn answers: a process that found the
+        chat at rest has begun a request which another one had just let wait.
+        """
+        repeats = [
+            each.number
+            for each in known.waiting
+            if await repeated_in(self._service, each.request, [running])
+        ]
+        if repeats:
+            await self._questions.change(stream_id, lambda now: now.without(repeats))
 
     async def _forget(self, stream_id: str, question: Question) -> float | None:
         """Take a question that a turn answers off the list."""
