@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -158,12 +159,13 @@ async def test_nothing_is_lost_over_a_reconnect_at_every_event(
     assert ended == {(f"c{number}", "finish") for number in range(4)}
 
 
-async def test_a_cursor_that_is_too_old_or_no_cursor_starts_over(
+async def test_a_cursor_that_is_too_old_or_in_the_future_or_none_starts_over(
     new_service: NewService, serve: Serve
 ) -> None:
     client = await serve(new_service(), greet)
     await client.post(question())
-    for cursor in ("1000000000.000000-0", "3.7", "x"):
+    soon = time.time() + 60
+    for cursor in ("1000000000.000000-0", f"{soon:.6f}-0", "9999999999.000000-1", "3.7", "x"):
         async with events_of(client, cursor) as events:
             assert await events.next() == ("running", {"turns": [], "startsOver": True})
 
