@@ -97,7 +97,8 @@ class ChatApp(Starlette):
 
         Enter it once, where the framework begins and ends its work:
         `Starlette(routes=chats.routes, lifespan=chats.lifespan)`, or
-        `async with chats.lifespan(app)` in a lifespan of your own.
+        `async with chats.lifespan(app)` in a lifespan of your own. It may be entered again after it
+        was left, such as by tests, while the service is open.
 
         Args:
             app: The application that has the routes, if it is Starlette's or FastAPI's; it knows
@@ -117,13 +118,18 @@ class ChatApp(Starlette):
         route.methods = {endpoint.method}
         return route
 
-    async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
+    def check_lifespan(self) -> None:
+        """Say once that nobody has entered the lifespan, when a request comes."""
         if not self._works:
             self._works = True
             logger.warning(
                 "nobody has entered the lifespan of the chat routes, so lost turns are not "
-                "found and an exit cuts answers off: see ChatApp.lifespan"
+                "found and an exit cuts answers off: no framework enters that of an application "
+                "which it mounts, see ChatApp.lifespan"
             )
+
+    async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
+        self.check_lifespan()
         return await answer_plainly(functools.partial(self._answer_owner, endpoint), request)
 
     async def _answer_owner(self, endpoint: Endpoint, request: Request) -> Response:
@@ -339,6 +345,7 @@ async def _exits(
     runner: TurnRunner, sweeping: AbstractAsyncContextManager[None]
 ) -> AsyncIterator[None]:
     """Notice an exit while the block runs, and let the turns end after it."""
+    runner.begin()
     with exit_noticed(runner.begin_exit):
         async with sweeping:
             try:

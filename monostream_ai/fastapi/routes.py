@@ -26,11 +26,15 @@ def routed(
     Args:
         operations: OpenAPI by method and path. The other paths are not shown.
     """
+
+    async def lifespan_checked() -> None:
+        app.check_lifespan()
+
     router = APIRouter(
         prefix=prefix,
         lifespan=app.lifespan,
         route_class=PlainRoute,
-        dependencies=[Depends(owned_by(authorize))],
+        dependencies=[Depends(lifespan_checked), Depends(owned_by(authorize))],
     )
     for method, path, answer, name in app.endpoints:
         router.add_api_route(

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -15,7 +16,7 @@ from starlette.routing import Mount
 
 from monostream_ai import create_service
 from monostream_ai.ag_ui import AGUIProtocol
-from monostream_ai.chats import RequestRefused, create_agui_app, create_chat_app
+from monostream_ai.chats import OnBusy, RequestRefused, create_agui_app, create_chat_app
 from monostream_ai.errors import ServiceClosed
 from monostream_ai.fastapi import create_agui_router, create_chat_router
 from monostream_ai.files import DatabaseFiles
@@ -185,6 +186,48 @@ async def test_an_application_whose_lifespan_nobody_enters_says_so_once(
 
     [record] = [each for each in caplog.records if each.name == "monostream_ai.chats.asgi"]
     assert "ChatApp.lifespan" in record.getMessage()
+
+
+@pytest.mark.parametrize("entered", [False, True])
+async def test_a_router_of_a_mounted_application_says_that_nobody_enters_its_lifespan(
+    new_service: NewService,
+    serve_app: ServeApp,
+    caplog: pytest.LogCaptureFixture,
+    entered: bool,
+) -> None:
+    mounted = FastAPI()
+    mounted.include_router(create_chat_router(new_service(), greet), prefix="/chat")
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with mounted.router.lifespan_context(mounted):
+            yield
+
+    outer = FastAPI(lifespan=lifespan if entered else None)
+    outer.mount("/api", mounted)
+    client = await serve_app(outer)
+
+    for _ in range(2):
+        assert (await client.status())["state"] == "idle"
+
+    said = [each.getMessage() for each in caplog.records if each.name == "monostream_ai.chats.asgi"]
+    assert len(said) == (not entered)
+    assert all(
+        "no framework enters that of an application which it mounts" in each for each in said
+    )
+
+
+@pytest.mark.parametrize("on_busy", ["refuse", "queue"])
+async def test_the_lifespan_may_be_entered_again(
+    new_service: NewService, serve_app: ServeApp, on_busy: OnBusy
+) -> None:
+    app = create_chat_app(new_service(), greet, prefix="/api/chat", on_busy=on_busy)
+
+    for number in range(2):
+        client = await serve_app(app)
+        answer = await client.post(question(f"c{number}"))
+        assert types_in(answer.text)[-1] == "finish"
+        await client.shut_down()
 
 
 async def test_a_lifespan_of_the_applications_own_enters_that_of_the_routes(

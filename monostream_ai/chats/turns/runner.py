@@ -101,6 +101,10 @@ class TurnRunner:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.on_end(self._tasks.pop(task).assignment.stream_id)
 
+    def begin(self) -> None:
+        """Let turns start, also after a drain: a program of tests runs one application often."""
+        self._drain = None
+
     def begin_exit(self) -> None:
         """Break responses off and start to drain, without waiting for the server's shutdown.
 
