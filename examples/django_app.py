@@ -51,8 +51,10 @@ chats = create_chat_app(
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    # A server puts its --root-path in front.
+    route = scope.get("path", "").removeprefix(scope.get("root_path", ""))
     # Django has no lifespan.
-    if scope["type"] == "lifespan" or scope["path"].startswith("/api/chat"):
+    if scope["type"] == "lifespan" or route.startswith("/api/chat"):
         await chats(scope, receive, send)
     else:
         await django(scope, receive, send)

@@ -26,6 +26,7 @@ from tests.fastapi.conftest import NewService, Serve, ServeApp
 from tests.fastapi.replies import Held, greet
 from tests.fastapi.test_files import replying
 from tests.filing import LARGE
+from tests.frameworks import application
 
 OWN = {"authorize", "prefix", "lifespan"}
 """Options of an application that are other ones than those of a router."""
@@ -73,6 +74,28 @@ async def test_a_method_or_path_gets_the_same_answer_under_every_framework(
     assert (answer.status_code, answer.headers.get("allow")) == (status, allowed)
     if status == 307:
         assert answer.headers["location"] == str(url).rstrip("/")
+
+
+@pytest.mark.every_framework
+async def test_the_root_path_of_a_server_is_before_the_path_of_each_file(
+    new_service: NewService, serve_app: ServeApp, framework: str
+) -> None:
+    service = new_service()
+    app = application(framework, service, replying(), files=DatabaseFiles(service))
+
+    async def below_proxy(scope: Any, receive: Any, send: Any) -> None:
+        """Pass a request on as `uvicorn --root-path /proxy` does."""
+        if scope["type"] == "http":
+            path, raw = "/proxy" + scope["path"], b"/proxy" + scope["raw_path"]
+            scope = {**scope, "root_path": "/proxy", "path": path, "raw_path": raw}
+        await app(scope, receive, send)
+
+    client = await serve_app(below_proxy)
+    answer = await client.post(question())
+
+    [url] = [chunk["url"] for chunk in chunks_in(answer.text) if chunk["type"] == "file"]
+    assert url.startswith("/proxy/api/chat/c1/files/")
+    assert (await client.http.get(url.removeprefix("/proxy"))).content == LARGE
 
 
 @pytest.mark.every_framework

@@ -20,7 +20,8 @@ def app_with(chats: ChatApp) -> ASGIApp:
     django = get_asgi_application()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        chosen = scope["type"] == "lifespan" or scope["path"].startswith("/api/")
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        chosen = scope["type"] == "lifespan" or path.startswith("/api/")
         await (chats if chosen else django)(scope, receive, send)
 
     return app
