@@ -62,6 +62,16 @@ def decode_json(text: str) -> Any:
     return json.loads(text)
 
 
+def decode_sendable(text: str) -> Any:
+    """Decode text that `encode_json` made, with U+FFFD in place of half a surrogate pair: a value
+    that can be sent as UTF-8.
+    """
+    value = decode_json(text)
+    if "\\ud" not in text:
+        return value
+    return decode_json(whole_characters(_ENCODER.encode(value)))
+
+
 async def decode_json_aside(text: str) -> Any:
     """Decode text that `encode_json` made; a large one in another thread."""
     if len(text) <= LARGE_TEXT:

@@ -22,7 +22,7 @@ from monostream_ai.chats.turns.requests import ChatRequest
 from monostream_ai.chats.turns.turn import ChatTurn
 from monostream_ai.errors import InvalidStreamId, UnknownStream
 from monostream_ai.interfaces import Messages
-from monostream_ai.json_text import decode_json, encode_json
+from monostream_ai.json_text import decode_sendable, encode_json
 from monostream_ai.service import DEFAULT_OUTAGE_TIMEOUT, DurableStreamService
 from monostream_ai.types import (
     MAX_LIMIT,
@@ -68,7 +68,8 @@ class ChatHistory:
     Each message keeps the first and the latest turn that asked or wrote it (`since`, `version`). A
     question that is asked again, edited or not, replaces all turns between the two. An answer that
     is continued keeps its place. Nothing else is ever left out, whatever list of messages a page
-    claims: another tab may have asked meanwhile.
+    claims: another tab may have asked meanwhile. Half of an emoji in a text, which a page may send
+    and no JSON response of a framework can, is U+FFFD in the conversation.
 
     Args:
         stream_prefix: As for `create_chat_router`.
@@ -298,7 +299,7 @@ async def _conversation(rows: Sequence[StoredMessage]) -> list[UIMessage]:
         for row in rows
         if not any(asked.since <= row.version < asked.version for asked in again)
     ]
-    messages = await asyncio.to_thread(lambda: [decode_json(text) for text in kept])
+    messages = await asyncio.to_thread(lambda: [decode_sendable(text) for text in kept])
     return [message for message in messages if message["parts"]]
 
 

@@ -40,6 +40,7 @@ from monostream_ai.chats.turns.requests import (
 )
 from monostream_ai.chats.turns.takeover import Takeover
 from monostream_ai.errors import InvalidArgument
+from monostream_ai.json_text import encode_json
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import check_stream_id
 from monostream_ai.ui_messages.profiles import Profile, check_profile
@@ -178,7 +179,12 @@ class ChatRoutes:
 
     async def questions(self, request: Request) -> Response:
         found = await self._chats.questions(_chat_id(request), request.state.owner)
-        return JSONResponse({"questions": found}, headers={"cache-control": "no-store"})
+        # Not by JSONResponse, which fails at half an emoji; a page may have sent one.
+        return Response(
+            encode_json({"questions": found}),
+            headers={"cache-control": "no-store"},
+            media_type="application/json",
+        )
 
     async def cancel(self, request: Request) -> Response:
         check_origin(request, self._allowed_origins)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from itertools import permutations
 from pathlib import Path
@@ -331,13 +332,28 @@ async def test_a_title_is_the_beginning_of_the_first_question_whatever_letters_i
     service: DurableStreamService[Any], history: ChatHistory
 ) -> None:
     await begin_chat(service)
-    asked = {**user_message("  What\n\nis \0 \ud800" + "x" * 200), "id": "u0"}
+    asked = {**user_message("  What\n\nis \0 " + "x" * 200), "id": "u0"}
     asked["parts"].insert(0, {"type": "file", "mediaType": "image/png", "url": "data:,"})
     await finish(history, 0, asked, "a0")
     [chat] = await history.chats("ann")
     assert chat.title.startswith("What is") and "xxx" in chat.title
     assert len(chat.title) <= 100
     assert await history.messages("c1", owner="ann") == [asked, message("a0")]
+
+
+async def test_a_conversation_can_be_sent_although_a_page_cut_an_emoji(
+    service: DurableStreamService[Any], history: ChatHistory
+) -> None:
+    await begin_chat(service)
+    asked = user_message("cut \ud83d, whole \U0001f600, written \\ud83d", "u1")
+    await finish(history, 0, asked, "a1")
+
+    found = await history.messages("c1", owner="ann")
+
+    assert json.dumps(found, ensure_ascii=False).encode()
+    [chat] = await history.chats("ann")
+    assert chat.title.encode()
+    assert found[0] == user_message("cut \ufffd, whole \U0001f600, written \\ud83d", "u1")
 
 
 async def test_a_deleted_chat_is_gone_and_its_running_answer_does_not_bring_it_back(

@@ -401,6 +401,22 @@ async def test_a_request_that_asks_again_does_not_wait(
     await ended(client, 0)
 
 
+async def test_a_question_in_which_a_page_cut_an_emoji_is_listed_as_it_was_sent(
+    new_service: NewService, serve: Serve
+) -> None:
+    steps = Steps()
+    client = await serve(new_service(), steps, on_busy="queue")
+    await put(client, question())
+    await put(client, question(id="u2", text="cut \ud83d"))
+
+    listed = await client.http.get("/api/chat/c1/queue")
+    steps.end()
+
+    assert listed.headers["content-type"] == "application/json"
+    [waits] = listed.json()["questions"]
+    assert waits["message"] == user_message("cut \ud83d", "u2")
+
+
 async def test_owners_do_not_see_questions_of_others(new_service: NewService, serve: Serve) -> None:
     async def user(x_user: Annotated[str, Header()]) -> str:
         return x_user
