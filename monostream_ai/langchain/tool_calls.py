@@ -17,7 +17,7 @@ from monostream_ai.ui_messages.model_contents import (
     ProviderState,
 )
 from monostream_ai.ui_messages.model_output import Speech, StreamedCall, StreamedCalls
-from monostream_ai.ui_messages.texts import FAILED_TEXT, INVALID_INPUT_TEXT
+from monostream_ai.ui_messages.texts import FAILED_TEXT, INCOMPLETE_INPUT_TEXT, INVALID_INPUT_TEXT
 from monostream_ai.ui_messages.unread import Unread
 
 
@@ -151,7 +151,10 @@ class ToolCalls:
                 chunks += self._announce(call)
             if call.published is not None and self._calls.state(call.published) == "streaming":
                 chunks += self._message.tool_input_error(
-                    call.published, call.name or "unknown", None, INVALID_INPUT_TEXT
+                    call.published,
+                    call.name or "unknown",
+                    call.arguments or None,
+                    INCOMPLETE_INPUT_TEXT,
                 )
         self._streamed.clear()
         return chunks

@@ -156,10 +156,12 @@ class UIMessageBuilder:
         more: Chunk = {"type": "tool-input-delta", "toolCallId": call_id, "inputTextDelta": delta}
         call = self._open.calls.get(call_id)
         if call is not None and call.state == "streaming" and isinstance(delta, str):
+            call.extend(delta)
             return [more] if delta else []
         keys = self._call_keys(call_id, name, dynamic, provider_executed)
         check_chunk(more)
         start = self._send({"type": "tool-input-start", **keys, "toolName": name}, in_step=True)
+        self._open.feed(more)
         return [*start, more] if delta else start
 
     def tool_call(

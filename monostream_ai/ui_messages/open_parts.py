@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, cast
 
 from monostream_ai.ui_messages.chunks import FINISH_REASONS, Chunk
@@ -11,6 +11,9 @@ from monostream_ai.ui_messages.texts import INCOMPLETE_INPUT_TEXT
 
 PartKind = Literal["text", "reasoning"]
 CallState = Literal["streaming", "called", "failed", "done"]
+
+MAX_CUT_INPUT: Final = 64 * 1024
+"""Characters of an input that stopped arriving which its error repeats, so that it is stored."""
 
 
 @dataclass(slots=True)
@@ -27,6 +30,9 @@ class Call:
     step: int = 0
     running: bool = False
     """Whether it has a preliminary result."""
+    pieces: list[str] = field(default_factory=list, repr=False)
+    """The input so far, while it is streaming."""
+    characters: int = 0
 
     def keys(self, call_id: str) -> Chunk:
         """Return the keys that each result must repeat, or the client would make a second part."""
@@ -35,6 +41,16 @@ class Call:
             **({"dynamic": True} if self.dynamic else {}),
             **({"providerExecuted": True} if self.provider_executed else {}),
         }
+
+    def extend(self, delta: str) -> None:
+        if self.characters < MAX_CUT_INPUT:
+            self.pieces.append(delta)
+            self.characters += len(delta)
+
+    @property
+    def cut_input(self) -> str | None:
+        """The beginning of an input that was never whole, or None if nothing of it came."""
+        return "".join(self.pieces)[:MAX_CUT_INPUT] or None
 
 
 class OpenParts:
@@ -80,7 +96,10 @@ class OpenParts:
             effect(self, chunk)
 
     def closing(self) -> list[Chunk]:
-        """Return the chunks that close all parts and the step; partial inputs become errors."""
+        """Return the chunks that close all parts and the step.
+
+        A partial input becomes an error that holds it as text.
+        """
         chunks: list[Chunk] = [
             {"type": f"{kind}-end", "id": part_id} for kind, part_id in self.parts
         ]
@@ -91,7 +110,7 @@ class OpenParts:
                         "type": "tool-input-error",
                         **call.keys(call_id),
                         "toolName": call.name,
-                        "input": None,
+                        "input": call.cut_input,
                         "errorText": INCOMPLETE_INPUT_TEXT,
                     }
                 )
@@ -209,6 +228,11 @@ class OpenParts:
                 step=self._step,
             )
 
+    def _input(self, chunk: Chunk) -> None:
+        call, delta = self.calls.get(str(chunk.get("toolCallId"))), chunk.get("inputTextDelta")
+        if call is not None and call.state == "streaming" and isinstance(delta, str):
+            call.extend(delta)
+
     def _ask(self, chunk: Chunk) -> None:
         approval_id, call_id = chunk.get("approvalId"), chunk.get("toolCallId")
         if isinstance(approval_id, str) and isinstance(call_id, str):
@@ -273,6 +297,7 @@ _EFFECTS: Final[Mapping[str, Callable[[OpenParts, Chunk], None]]] = {
     "reasoning-start": OpenParts._open_part,
     "reasoning-end": OpenParts._close_part,
     **dict.fromkeys(_CALL_STATES, OpenParts._call),
+    "tool-input-delta": OpenParts._input,
     "tool-approval-request": OpenParts._ask,
     "tool-approval-response": OpenParts._answer,
     "tool-output-available": OpenParts._resolve_call,

@@ -154,7 +154,7 @@ def test_without_index_and_id_the_last_call_goes_on() -> None:
 def test_a_streamed_call_that_the_message_does_not_have_is_an_error() -> None:
     lines = said(call(0, "call_1", "weather", "{"), last=AIMessage("x"))
 
-    assert "tool-input-error call_1 weather None The arguments of the call are not valid." in lines
+    assert "tool-input-error call_1 weather { The call was not completed." in lines
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ async def test_t12_a_fallback_speaks_in_a_step_of_its_own() -> None:
         "start-step",
         "tool-input-start call_1 weather",
         'tool-input-delta call_1 {"city',
-        "tool-input-error call_1 weather None The arguments of the call are not valid.",
+        'tool-input-error call_1 weather {"city The call was not completed.',
         "reset-step",
         "finish-step",
         "start-step",

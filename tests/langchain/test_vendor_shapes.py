@@ -311,7 +311,7 @@ def piece(**call: Any) -> AIMessageChunk:
         ),
         (
             [piece(name="a", args='{"n":1}'), piece(name="b", args='{"n":2}')],
-            [("a", "output-error", None, None), ("b", "output-error", None, None)],
+            [("a", "output-error", '{"n":1}', None), ("b", "output-error", '{"n":2}', None)],
         ),
         (
             [chunk([{"type": "tool_use", "id": "c1", "name": "a", "input": {"n": 1}}])],

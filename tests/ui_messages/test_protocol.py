@@ -5,7 +5,7 @@ from typing import Any, get_args
 import pytest
 
 from monostream_ai.errors import MASKED_ERROR_TEXT, InvalidChunk
-from monostream_ai.types import Ending
+from monostream_ai.types import MAX_CHUNK_BYTES, Ending
 from monostream_ai.ui_messages import Chunk, UIMessageProtocol, check_chunk, reduce_chunks
 
 PROTOCOL = UIMessageProtocol()
@@ -105,6 +105,31 @@ def test_an_ending_closes_parts_calls_and_the_step_in_that_order(
         {"type": "finish-step"},
         *chunks,
     ]
+
+
+def test_the_ending_keeps_the_input_that_came_of_a_call() -> None:
+    begun: Chunk = {"type": "tool-input-start", "toolCallId": "c1", "toolName": "weather"}
+    deltas: list[Chunk] = [
+        {"type": "tool-input-delta", "toolCallId": "c1", "inputTextDelta": text}
+        for text in ('{"ci', 'ty": "Pa')
+    ]
+
+    [error, *_] = ending("abort", {"type": "start"}, begun, *deltas)
+
+    assert error["input"] == '{"city": "Pa'
+
+
+def test_the_ending_of_a_huge_input_can_be_stored() -> None:
+    begun: Chunk = {"type": "tool-input-start", "toolCallId": "c1", "toolName": "weather"}
+    delta: Chunk = {
+        "type": "tool-input-delta",
+        "toolCallId": "c1",
+        "inputTextDelta": "\0" * 700_000,
+    }
+
+    [error, *_] = ending("error", {"type": "start"}, begun, delta, delta)
+
+    assert len(PROTOCOL.encode(error)) < MAX_CHUNK_BYTES
 
 
 def test_an_error_carries_the_given_text() -> None:
