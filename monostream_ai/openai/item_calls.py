@@ -126,6 +126,21 @@ class ItemCalls:
             return []
         return self._unread.keep(f"item {item.kind}", to_json(given))
 
+    def announced(self, item: Item, given: Any) -> list[Chunk]:
+        """Take the input that a call had when it was announced, unless more of it came later.
+
+        Its other fields are kept as unread.
+        """
+        if not item.arguments and (item.call is None or not item.call.arguments):
+            own = item.kind in ("function_call", CUSTOM_CALL)
+            named = get(given, "arguments") or get(given, "input")
+            item.arguments = arguments_text(named if own else tool_input(given))
+        image = image_of(given)
+        chunks = [] if image is None else self._recording.file(*image)
+        if has_output(given):
+            chunks += self._unread.keep(f"output of {item.kind}", tool_output(given))
+        return [*chunks, *self._keep_rest(item, given)]
+
     def end(self, items: Iterable[Item]) -> list[Chunk]:
         """Give calls that were never whole the input they have, and the provider's a result."""
         chunks: list[Chunk] = []
@@ -162,6 +177,7 @@ class ItemCalls:
                 item.call = StreamedCall(item.item_id or None, item.name or "unknown")
                 item.call.arguments = item.arguments
             if item.call is not None and not item.done:
+                item.call.arguments = item.call.arguments or item.arguments
                 chunks += self._output.cut_off(item.call)
         return chunks
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from monostream_ai.openai.content import text_of
+from monostream_ai.openai.content import Spoken, text_of
 from monostream_ai.recording.fields import get, get_index, get_text, named_fields, to_json
 from monostream_ai.ui_messages.model_output import StreamedCall
 
@@ -38,14 +38,17 @@ class Item:
     done: bool = False
     shown: dict[Place, list[str]] = field(default_factory=dict)
     """The text that the message has for each place, in pieces."""
-    held: dict[Place, list[str]] | None = None
-    """Deltas behind a gap, for each place; they wait for the whole text. None without a gap."""
+    held: dict[Place, tuple[Spoken, list[str]]] | None = None
+    """Kind and deltas of each place behind a gap, which wait for the whole text; None without a
+    gap."""
     call: StreamedCall | None = None
     name: str = ""
     arguments: str = ""
     """Input that came before the item did."""
     pending: dict[str, list[str]] = field(default_factory=dict)
     """Text of other deltas, by their type, which the whole item repeats."""
+    announced_as: Any = None
+    """The item as it was announced, in case it never comes whole."""
     phase: str = ""
     """Whether a message is a `commentary` or the `final_answer`; the next request tells it too."""
     encrypts: bool = False

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from monostream_ai.openai.content import Piece, Spoken, read_content
+from monostream_ai.openai.content import PLUMBING, Piece, Spoken, read_content
 from monostream_ai.openai.item_calls import ItemCalls
 from monostream_ai.openai.item_list import Item, ItemList, Place, content_of
 from monostream_ai.openai.remains import Remains
 from monostream_ai.openai.server_tools import is_call, is_result
 from monostream_ai.openai.sources import source_of
-from monostream_ai.recording.fields import get, get_index, get_text, to_json
+from monostream_ai.recording.fields import get, get_index, get_text, named_fields, to_json
 from monostream_ai.recording.message import Recording
 from monostream_ai.recording.model_output import ModelOutput
 from monostream_ai.ui_messages import Chunk
@@ -50,6 +50,7 @@ class Items:
     def added(self, index: int | None, given: Any) -> list[Chunk]:
         """Announce a tool call; other items begin with their first delta."""
         item = self.list.added(index, given)
+        item.announced_as = given
         item.phase = get_text(given, "phase")
         item.encrypts = self._encrypted_reasoning and get(given, "encrypted_content") is not None
         return self.calls.announce(item, given) if is_call(item.kind) else []
@@ -59,7 +60,7 @@ class Items:
         item = self.list.of_event(event, "reasoning" if kind == "reasoning" else "message")
         place = ("summary" if key == "summary_index" else "content", get_index(event, key) or 0)
         if item.held is not None:
-            item.held.setdefault(place, []).append(text)
+            item.held.setdefault(place, (kind, []))[1].append(text)
             return []
         return self._say(item, place, kind, text)
 
@@ -110,10 +111,10 @@ class Items:
         chunks: list[Chunk] = []
         for item in self.list:
             held, item.held = item.held, None
-            for place, pieces in (held or {}).items():
-                kind: Spoken = "reasoning" if item.kind == "reasoning" else "text"
+            for place, (kind, pieces) in (held or {}).items():
                 chunks += self._say(item, place, kind, "".join(pieces))
             if not item.done:
+                chunks += self._announced(item)
                 for kind_of_delta, pieces in item.pending.items():
                     self.remains.add(kind_of_delta, "".join(pieces))
                 item.pending.clear()
@@ -123,6 +124,23 @@ class Items:
         elif pieces:
             self._recording.unread("openai").lose("audio that is no base64")
         return [*chunks, *self.remains.keep()]
+
+    def _announced(self, item: Item) -> list[Chunk]:
+        """Show the content that an item had when it was announced, since it never came whole."""
+        given, item.announced_as = item.announced_as, None
+        if item.kind == "message":
+            return self._contents(item, "content", get(given, "content"), "text")
+        if item.kind == "reasoning":
+            chunks = self._contents(item, "summary", get(given, "summary"), "reasoning")
+            return [*chunks, *self._contents(item, "content", get(given, "content"), "reasoning")]
+        if is_call(item.kind):
+            return self.calls.announced(item, given)
+        rest = {
+            name: value
+            for name, value in named_fields(given).items()
+            if name not in PLUMBING and value not in (None, "", [], {})
+        }
+        return self._other(item.kind, given) if rest else []
 
     def hear(self, data: str) -> None:
         """Take a piece of streamed audio."""

@@ -126,7 +126,7 @@ class ResponsesMapper:
 
     def _created(self, event: Any) -> list[Chunk]:
         number = self._last
-        chunks = [*self._items.leftovers(), *self.output.speech.end()]
+        chunks = [*self._items.cut_off(), *self.output.speech.end()]
         self._begin()
         self._last = number if get_index(event, "sequence_number") is not None else -1
         self._response_id = id_of(get(event, "response"))

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeAlias
 
 from monostream_ai._writing.publisher import Publisher
 from monostream_ai.errors import MASKED_ERROR_TEXT, InvalidArgument, InvalidChunk, StreamClosed
 from monostream_ai.recording.message import Recording, recording_of
-from monostream_ai.recording.model_output import ModelOutput
+from monostream_ai.recording.model_output import ModelOutput, leftovers_of
 from monostream_ai.recording.overlap import Overlap
 from monostream_ai.recording.streams import E, Stream, check_stream, close_stream, events_of
 from monostream_ai.threads import SyncPublisher
@@ -263,6 +264,8 @@ class Capture(Generic[E]):
         await self._pub.flush()
         self._recording = recording_of(self._pub)
         self._mapper = self._new_mapper(self._recording)
+        # It must not hold this capture, which ends the version when it is dropped.
+        self._pub._before_end = partial(_show_leftovers, self._pub, self._recording, self._overlap)
         return self._mapper
 
     async def _catch_up(self) -> None:
@@ -292,13 +295,19 @@ class Capture(Generic[E]):
         if self._mapper.output.complete or self._pub.closed:
             return
         builder, failed = self._recording.builder, self._mapper.output.failure is not None
-        self._push(builder.error(MASKED_ERROR_TEXT) if failed else builder.abort())
+        held = leftovers_of(self._recording)
+        self._push([*held, *(builder.error(MASKED_ERROR_TEXT) if failed else builder.abort())])
 
     def _push(self, chunks: list[Chunk]) -> None:
         if self._overlap is not None:
             chunks = self._overlap.rest(chunks)
         push_chunks(self._pub, chunks, refuse=True)
         self._ahead += sum(map(_weight, chunks))
+
+
+def _show_leftovers(pub: Publisher[Chunk], recording: Recording, overlap: Overlap | None) -> None:
+    held = leftovers_of(recording)
+    push_chunks(pub, held if overlap is None else overlap.rest(held))
 
 
 def check_publisher(pub: object) -> None:

@@ -47,13 +47,19 @@ class TruncatedStream(ResponseFailed):
         super().__init__("truncated", "the stream ended before the response was complete")
 
 
+def leftovers_of(recording: Recording) -> list[Chunk]:
+    """Return the values that responses without an end still hold back, as their message ends."""
+    outputs: list[ModelOutput] = recording.state.get(ModelOutput, [])
+    return [chunk for each in outputs if not each.complete for chunk in each.leftovers()]
+
+
 class ModelOutput:
     """Maps one response.
 
     `complete` is True once the model has said why it stopped; `failure` is set if it never will.
-    `leftovers` returns what its mapper still holds back, if the response is cut or fails. A
-    response that `may_go_on` in another stream keeps all of that, and its open parts, when it is
-    cut: the next response or the end of the message closes them.
+    `leftovers` returns what its mapper still holds back, if the response is cut or fails; a second
+    call returns nothing. A response that `may_go_on` in another stream keeps all of that, and its
+    open parts, when it is cut: the next response or the end of the message shows and closes them.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -68,6 +74,8 @@ class ModelOutput:
         self._calls_tools = False
         self._refused = False
         self._reason = ""
+        outputs: list[ModelOutput] = recording.state.setdefault(ModelOutput, [])
+        outputs[:] = [*(output for output in outputs if not output.complete), self]
 
     def refusal(self, place: object, delta: str) -> list[Chunk]:
         """Show a refusal as text; the response then finishes with `content-filter`."""

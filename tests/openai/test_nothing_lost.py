@@ -13,6 +13,7 @@ from openai.types.responses import ResponseStreamEvent
 
 from monostream_ai.openai.events import EventMapper
 from monostream_ai.recording.message import Recording
+from monostream_ai.recording.model_output import leftovers_of
 from monostream_ai.ui_messages import UIMessageBuilder, reduce_chunks
 from tests.openai.storing import check_message
 from tests.openai.streaming import Event, chunk, completed, created, event
@@ -306,3 +307,33 @@ def test_every_text_of_a_response_is_in_the_message_once(
     kept = json.dumps(message)
     assert [text for text in said if text not in kept] == []
     assert [text for text in said if kept.count(text) > 1] == []
+
+
+@settings(deadline=None, max_examples=examples(300), derandomize=True)
+@given(drawn=responses(), cut=st.integers(1, 30), typed=st.booleans())
+def test_what_came_of_a_response_that_is_cut_is_in_the_message(
+    drawn: tuple[list[Event], list[str]], cut: int, typed: bool
+) -> None:
+    events = [created(), *drawn[0]][:-1][:cut]
+    recording = Recording(UIMessageBuilder(message_id="m1"))
+    mapper = EventMapper(recording, encrypted_reasoning=True, other_items=False)
+    kind: Any = ResponseStreamEvent
+    chunks = []
+    for each in events:
+        chunks += mapper.feed(construct_type(value=each, type_=kind) if typed else each)
+    chunks += [*mapper.output.fail(), *leftovers_of(recording), *recording.builder.error("cut")]
+
+    check_message(chunks)
+    message = reduce_chunks(chunks)
+    kept = "".join(texts_in(message)) + json.dumps(message)
+    came = [text for each in events for text in _came(each)]
+    assert [text for text in came if text not in kept and json.dumps(text)[1:-1] not in kept] == []
+
+
+def _came(given: Event) -> list[str]:
+    """Return the texts of an event, apart from names and ids."""
+    item = given.get("item") or {}
+    return [
+        *texts_in([given[key] for key in ("delta", "text", "arguments") if key in given]),
+        *(text for text in texts_in(item) if text not in ("completed", "")),
+    ]
