@@ -12,9 +12,12 @@ from monostream_ai.openai.chat_calls import ChatCalls, number_of
 from monostream_ai.openai.chat_fields import (
     FOUND,
     KNOWN,
+    LITELLM,
+    PASSED_ON,
     REASONING,
     SAID,
     SILENT,
+    UNSAID,
     Fields,
     block_in,
     content_in,
@@ -36,6 +39,7 @@ from monostream_ai.recording.fields import (
     get_text,
     named_fields,
     present_fields,
+    to_json,
 )
 from monostream_ai.recording.message import Recording
 from monostream_ai.recording.model_output import ModelOutput
@@ -63,6 +67,8 @@ class ChatMapper:
         self._calls = ChatCalls(recording, self.output, self._remains)
         self._state = ReasoningState()
         self._audio: list[str] = []
+        self._passed_on: dict[str, Any] = {}
+        """The last value of each field of LiteLLM's that grows from chunk to chunk."""
         self._said: dict[Spoken, list[str]] = {"text": [], "reasoning": [], "refusal": []}
         self._in_messages = False
         """Whether the content so far came as messages in place of deltas."""
@@ -77,7 +83,7 @@ class ChatMapper:
             chunks += self._choice(choice)
         for holder in (fields, *choices):
             if not KNOWN.issuperset(holder):
-                self._report(holder)
+                chunks += self._report(holder)
         if self._reason:
             chunks += self._late_calls()
         if self.output.complete or any(map(has_more, (fields, *choices))):
@@ -103,16 +109,17 @@ class ChatMapper:
             self._unread.lose("a choice besides the first")
         return choices
 
-    def _report(self, holder: Fields) -> None:
+    def _report(self, holder: Fields) -> list[Chunk]:
         """Report the fields of a chunk or a choice that may hold content, but have no known name.
 
         Servers send statistics there, so others do not become parts of the message.
         """
-        for name in sorted(holder.keys() - KNOWN):
+        for name in sorted(holder.keys() - KNOWN - {LITELLM}):
             if name in FOUND and holder[name]:
                 self._remains.add(f"field {name}", holder[name], once=True)
             elif holder[name] and not isinstance(holder[name], int | float):
                 self._unread.lose(f"field {name}")
+        return self._litellm(holder[LITELLM]) if LITELLM in holder else []
 
     def _beside(self, chunk: Fields, choices: Sequence[Fields]) -> list[Chunk]:
         """Read sources, usage, errors and the finish reason of a chunk or its choices."""
@@ -130,7 +137,7 @@ class ChatMapper:
         if reason and self.output.ends_with(reason):
             chunks += self._finish(reason)
         elif self.output.complete:
-            chunks += self._remains.keep()
+            chunks += self._not_read()
         return [*chunks, *self._native_reason(choices)]
 
     def _native_reason(self, choices: Sequence[Fields]) -> list[Chunk]:
@@ -264,9 +271,42 @@ class ChatMapper:
         return self._content({"type": "audio", **named_fields(value)})
 
     def _litellm(self, value: Any) -> list[Chunk]:
-        # The other fields repeat those of the delta.
-        cited = get(value, "citation") or get(value, "citations")
-        return self._sources(cited) if cited else []
+        """Read the fields of the vendor that LiteLLM passes on, and its delta does not have."""
+        chunks: list[Chunk] = []
+        for name, given in sorted(present_fields(value).items()):
+            if name in ("citation", "citations"):
+                chunks += self._sources(given)
+            elif name == "web_search_results":
+                found = given if isinstance(given, list | tuple) else (given,)
+                chunks += [chunk for result in found for chunk in self._found(result)]
+            elif given and name not in PASSED_ON | UNSAID:
+                self._pass_on(name, to_json(given))
+        return chunks
+
+    def _found(self, result: Any) -> list[Chunk]:
+        """Map the result of Anthropic's web search; each chunk has all of them so far."""
+        listed = get(result, "content")
+        if isinstance(listed, list | tuple):
+            return self._sources(listed)
+        self._pass_on("web_search_results", to_json(result))
+        return []
+
+    def _pass_on(self, name: str, value: Any) -> None:
+        before = self._passed_on.get(name)
+        grows = isinstance(before, list) and isinstance(value, list)
+        if (
+            before is not None
+            and before != value
+            and not (grows and value[: len(before)] == before)
+        ):
+            self._remains.add(f"field {name}", before)
+        self._passed_on[name] = value
+
+    def _not_read(self) -> list[Chunk]:
+        passed_on, self._passed_on = self._passed_on, {}
+        for name, value in passed_on.items():
+            self._remains.add(f"field {name}", value)
+        return self._remains.keep()
 
     def _late_calls(self) -> list[Chunk]:
         """Read calls that come after the reason, of servers that tell one with every chunk."""
@@ -284,7 +324,7 @@ class ChatMapper:
         chunks += self._calls.end()
         if not any(self._said.values()) and finish_reason_of(reason) == "content-filter":
             chunks += self.output.refusal("refusal", REFUSED_TEXT)
-        chunks += [*self._heard(), *self.output.speech.end(), *self._remains.keep()]
+        chunks += [*self._heard(), *self.output.speech.end(), *self._not_read()]
         return [*chunks, *self.output.finish(reason)]
 
     def _heard(self) -> list[Chunk]:
@@ -299,7 +339,7 @@ class ChatMapper:
 
     def _leftovers(self) -> list[Chunk]:
         ended = [*self._state.end(self.output.speech), *self.output.speech.end()]
-        return [*ended, *self._calls.cut_off(), *self._heard(), *self._remains.keep()]
+        return [*ended, *self._calls.cut_off(), *self._heard(), *self._not_read()]
 
 
 _EFFECTS: Final[Mapping[str, Callable[[ChatMapper, Any], list[Chunk]]]] = {
@@ -309,7 +349,7 @@ _EFFECTS: Final[Mapping[str, Callable[[ChatMapper, Any], list[Chunk]]]] = {
     "function_call": ChatMapper._function_call,
     "annotations": ChatMapper._sources,
     "citations": ChatMapper._sources,
-    "provider_specific_fields": ChatMapper._litellm,
+    LITELLM: ChatMapper._litellm,
 }
 _EVENT_PLUMBING: Final = frozenset({"type", "sequence_number", "event_id", "id", "created"})
 _ORDER: Final = {name: place for place, name in enumerate((*SAID, *_EFFECTS))}

@@ -66,7 +66,7 @@ class ChatCalls:
             chunks += more
             if custom:
                 self._states[call] = CUSTOM
-            if signature := get_text(piece.get("extra_content"), "google", "thought_signature"):
+            if signature := _signature(piece, function):
                 self._states[call] = {"google": {"thoughtSignature": signature}}
         return chunks
 
@@ -173,6 +173,14 @@ def with_state(chunks: list[Chunk], state: dict[str, Any] | None) -> list[Chunk]
         else chunk
         for chunk in chunks
     ]
+
+
+def _signature(piece: Mapping[str, Any], function: Mapping[str, Any]) -> str:
+    """Return Gemini's signature of a call, where Gemini or LiteLLM puts it."""
+    passed_on = piece.get("provider_specific_fields") or function.get("provider_specific_fields")
+    return get_text(piece.get("extra_content"), "google", "thought_signature") or get_text(
+        passed_on, "thought_signature"
+    )
 
 
 def _is_call(function: Mapping[str, Any]) -> bool:

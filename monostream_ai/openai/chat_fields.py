@@ -96,6 +96,36 @@ SAID: Final = (*REASONING, "content", "refusal")
 """Fields of a delta or a message with texts, in the order of the message."""
 
 
+LITELLM: Final = "provider_specific_fields"
+"""Field of a delta, a choice or a chunk in which LiteLLM passes on the vendor's own fields.
+
+Some of them it puts beside this field too. Source: litellm 1.110.2, llms/anthropic/chat/handler.py.
+"""
+
+PASSED_ON: Final = frozenset({*SAID, "images", "audio", "annotations", "citations"})
+"""Fields of LiteLLM's that are read as if they were the delta's own."""
+
+UNSAID: Final = frozenset(
+    {
+        "compaction_delta",
+        "compaction_start",
+        "container",
+        "context_management",
+        "continuation_token",
+        "input_transformations",
+        "mcp_list_tools",
+        "native_finish_reason",
+        "signature",
+        "stop_reason",
+        "stop_sequence",
+        "thought_signature",
+        "thought_signatures",
+        "traffic_type",
+    }
+)
+"""Fields of LiteLLM's that hold state, or repeat what another one gathers."""
+
+
 def has_more(holder: Fields) -> bool:
     """Whether a chunk or a choice has something besides its delta."""
     return not _BESIDE.isdisjoint(holder) or holder.get("object") == "error"
@@ -114,9 +144,20 @@ def block_in(chunk: Fields) -> str:
 
 
 def fields_of_delta(delta: Any) -> Fields:
-    if isinstance(delta, Mapping) or hasattr(delta, "__dict__"):
-        return present_fields(delta)
-    return {"content": delta}
+    if not isinstance(delta, Mapping) and not hasattr(delta, "__dict__"):
+        return {"content": delta}
+    fields = present_fields(delta)
+    return _with_passed_on(fields) if LITELLM in fields else fields
+
+
+def _with_passed_on(fields: Fields) -> Fields:
+    """Return the fields of a delta with those that LiteLLM passes on and does not repeat in it."""
+    given = present_fields(fields[LITELLM])
+    if (cited := given.get("citation")) and "citations" not in given:
+        given = {**given, "citations": [cited]}
+    passed_on = {name: given[name] for name in given.keys() & PASSED_ON}
+    rest = {name: given[name] for name in given.keys() - fields.keys() - PASSED_ON - {"citation"}}
+    return {**passed_on, **fields, LITELLM: rest}
 
 
 def kind_of(name: str, fields: Fields) -> Spoken:

@@ -653,3 +653,79 @@ async def test_arguments_that_are_repeated_with_other_spaces_are_taken_once(
     message = await message_of(service, vendor, once, again, CALLED)
 
     assert calls(message) == [("c1", "f", {"x": 1})]
+
+
+def passed_on(**fields: Any) -> Event:
+    return delta(provider_specific_fields=fields)
+
+
+def search(*numbers: int) -> list[Event]:
+    found = [{"type": "web_search_result", "url": f"https://a.test/{n}"} for n in numbers]
+    return [{"type": "web_search_tool_result", "tool_use_id": "s1", "content": found}]
+
+
+async def test_search_results_that_litellm_repeats_are_sources_once(
+    service: Service, vendor: Vendor
+) -> None:
+    events = [
+        passed_on(web_search_results=search(1)),
+        passed_on(web_search_results=[*search(1), *search(2)]),
+        passed_on(citations=[{"url": "https://a.test/3", "title": "C"}]),
+    ]
+    message = await message_of(service, vendor, *events, STOP)
+
+    urls = [source["url"] for source in parts(message, "source-url")]
+    assert urls == ["https://a.test/1", "https://a.test/2", "https://a.test/3"]
+    assert parts(message, "data-unread") == []
+
+
+@pytest.mark.parametrize("beside", [{}, {"reasoning_content": "deep"}])
+async def test_thoughts_that_litellm_passes_on_are_shown_once_with_their_signature(
+    service: Service, vendor: Vendor, beside: Event
+) -> None:
+    block = {"type": "thinking", "thinking": "deep", "index": 0}
+    signed = {"type": "thinking", "thinking": "", "signature": "sig", "index": 0}
+    events = [
+        delta(**beside, provider_specific_fields={"thinking_blocks": [block]}),
+        passed_on(thinking_blocks=[signed]),
+        delta(content="Hi"),
+    ]
+    message = await message_of(service, vendor, *events, STOP)
+
+    assert shown(message) == [("reasoning", "deep"), ("text", "Hi")]
+    [thought] = parts(message, "reasoning")
+    assert thought["providerMetadata"]["litellm"]["thinking_blocks"] == [
+        {**block, "signature": "sig"}
+    ]
+
+
+async def test_other_fields_that_litellm_passes_on_are_kept_as_they_were_last(
+    service: Service, vendor: Vendor
+) -> None:
+    logs = [{"type": "code_interpreter_call", "outputs": text} for text in ("a", "b")]
+    events = [
+        passed_on(code_interpreter_results=logs[:1], container={"id": "c"}),
+        passed_on(code_interpreter_results=logs),
+        chunk({"index": 0, "delta": {}}, provider_specific_fields={"grounding": "blue"}),
+        passed_on(web_search_results=[{"type": "web_search_tool_result", "content": {"e": 1}}]),
+    ]
+    message = await message_of(service, vendor, *events, STOP)
+
+    kept = {part["data"]["kind"]: part["data"]["value"] for part in parts(message, "data-unread")}
+    assert kept == {
+        "field code_interpreter_results": logs,
+        "field grounding": "blue",
+        "field web_search_results": {"type": "web_search_tool_result", "content": {"e": 1}},
+    }
+
+
+async def test_a_signature_of_a_call_that_litellm_passes_on_goes_back(
+    service: Service, vendor: Vendor
+) -> None:
+    function = {"name": "f", "arguments": "{}"}
+    fields = {"provider_specific_fields": {"thought_signature": "sig"}}
+    piece = {"index": 0, "id": "c1", "function": function, **fields}
+    message = await message_of(service, vendor, delta(tool_calls=[piece]), STOP)
+
+    [call] = parts(message, "dynamic-tool")
+    assert call["callProviderMetadata"] == {"google": {"thoughtSignature": "sig"}}

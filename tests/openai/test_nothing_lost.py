@@ -126,6 +126,12 @@ def chat_chunks(draw: st.DrawFn) -> Event:
         for field in draw(st.lists(st.sampled_from(FIELDS), max_size=2))
     }
     if draw(st.booleans()):
+        names = ["thinking_blocks", "citations", "web_search_results", "hologram"]
+        passed_on = {name: draw(nested) for name in draw(st.lists(st.sampled_from(names)))}
+        fields["provider_specific_fields"] = {
+            name: value for name, value in passed_on.items() if name not in fields
+        }
+    if draw(st.booleans()):
         fields["tool_calls"] = draw(st.lists(call_pieces(), max_size=2))
     shape = draw(st.sampled_from(["delta", "delta", "delta", "message", "text"]))
     if shape == "text":
