@@ -11,6 +11,7 @@ from typing import Any, Final
 from monostream_ai._extras import needs
 
 with needs("pydantic-ai-slim", "pydantic-ai", by=__name__):
+    from pydantic_ai.messages import BinaryContent, CachePoint
     from pydantic_ai.run import AgentRunResultEvent
     from pydantic_ai.ui.vercel_ai import VercelAIEventStream
     from pydantic_ai.ui.vercel_ai.response_types import BaseChunk, DoneChunk
@@ -22,7 +23,8 @@ from monostream_ai.recording.capture import Capture, consume_stream, record
 from monostream_ai.recording.message import Recording
 from monostream_ai.recording.model_output import ModelOutput, ResponseFailed, TruncatedStream
 from monostream_ai.recording.streams import E, Stream
-from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages import Chunk, to_json_value
+from monostream_ai.ui_messages.browser_safety import is_link
 from monostream_ai.ui_messages.chunks import SHAPES
 from monostream_ai.ui_messages.file_hook import Files
 from monostream_ai.ui_messages.open_parts import PartKind
@@ -76,7 +78,11 @@ class RunMapper:
     def feed(self, event: Any) -> list[Chunk]:
         made = [event] if isinstance(event, BaseChunk | dict) else self._made_of(event)
         chunks = [_json_of(each) for each in made if not isinstance(each, DoneChunk)]
-        return [sent for chunk in chunks for sent in self._chunk(chunk)]
+        sent = [sent for chunk in chunks for sent in self._chunk(chunk)]
+        if getattr(event, "event_kind", None) == "function_tool_result":
+            of_metadata = any(not chunk["type"].startswith("tool-") for chunk in chunks)
+            sent += self._beside_result(event, of_metadata)
+        return sent
 
     def _made_of(self, event: Any) -> Sequence[BaseChunk]:
         """Return the chunks that the adapter makes of an event."""
@@ -89,6 +95,32 @@ class RunMapper:
         # A run that follows in the same stream has an adapter of its own.
         self._adapter = None if isinstance(event, AgentRunResultEvent) else adapter
         return adapter.feed(event)
+
+    def _beside_result(self, event: Any, of_metadata: bool) -> list[Chunk]:
+        """Show the content of a `ToolReturn`, which the adapter leaves out.
+
+        Its metadata is for the program, except for chunks in it; anything else is only counted.
+        """
+        # Releases before 2 call the part `result`.
+        part: Any = getattr(event, "part", None) or getattr(event, "result", None)
+        metadata = getattr(part, "metadata", None)
+        others = [each for each in _listed(metadata) if not isinstance(each, BaseChunk)]
+        if others and (isinstance(metadata, list | tuple) or not of_metadata):
+            self._unread.lose("metadata of a tool result")
+        chunks: list[Chunk] = []
+        texts: list[Any] = []
+        for value in _listed(event.content):
+            if isinstance(value, CachePoint):
+                continue
+            url = value.data_uri if isinstance(value, BinaryContent) else getattr(value, "url", "")
+            if isinstance(url, str) and (url.startswith("data:") or is_link(url)):
+                chunks += self._builder.file(url, media_type=value.media_type)
+            else:
+                texts.append(value)
+        if not texts:
+            return chunks
+        data = {"toolCallId": part.tool_call_id, "content": to_json_value(texts)}
+        return [*self._builder.data("tool-content", data), *chunks]
 
     def _chunk(self, chunk: Chunk) -> list[Chunk]:
         if self.output.failure is not None:
@@ -128,6 +160,10 @@ class RunMapper:
         if kind.startswith("tool-output-") and call is None:
             return self._unread.keep(kind, chunk)
         return self._builder.chunk(chunk)
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else () if value is None else (value,)
 
 
 class _Adapter:

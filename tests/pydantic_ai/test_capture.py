@@ -8,13 +8,14 @@ from typing import Any, Final
 
 import pytest
 from pydantic_ai import Agent
-from pydantic_ai.messages import ModelMessage
+from pydantic_ai.messages import BinaryContent, ImageUrl, ModelMessage, ToolReturn
 from pydantic_ai.models.function import AgentInfo, DeltaThinkingPart, DeltaToolCall, FunctionModel
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.run import AgentRunResultEvent
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults
 from pydantic_ai.ui.vercel_ai import VercelAIAdapter
+from pydantic_ai.ui.vercel_ai.response_types import DataChunk
 
 from monostream_ai import DurableStreamService, InvalidArgument
 from monostream_ai.pydantic_ai import ResponseFailed, TruncatedStream, capture, consume
@@ -291,6 +292,43 @@ async def test_a_large_file_is_stored_by_the_hook(service: Service) -> None:
 
     [part] = (await message_of(service))["parts"]
     assert part["url"] == "https://files.test/1"
+
+
+async def test_what_a_tool_gives_the_model_besides_its_result_is_shown(service: Service) -> None:
+    image = BinaryContent(b"abc", media_type="image/png")
+    page = ImageUrl("https://a.test/x.png")
+    result = ToolReturn("sunny", content=["Look:", image, page], metadata={"internal": 1})
+    async with service.publisher("chat", message_id="m1") as pub:
+        await consume(agent_of(answer, result).run_stream_events("Hi"), pub)
+
+    parts = (await message_of(service))["parts"]
+    assert [part["url"] for part in parts if part["type"] == "file"] == [
+        "data:image/png;base64,YWJj",
+        "https://a.test/x.png",
+    ]
+    [content] = [part["data"] for part in parts if part["type"] == "data-tool-content"]
+    [call] = [part for part in parts if part["type"] == "tool-ask"]
+    assert content == {"toolCallId": call["toolCallId"], "content": ["Look:"]}
+    assert service.statistics().unread == {"pydantic-ai": 1}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "unread"),
+    [
+        (DataChunk(type="data-x", data=1), {}),
+        ([DataChunk(type="data-x", data=1)], {}),
+        ([DataChunk(type="data-x", data=1), "other"], {"pydantic-ai": 1}),
+        (None, {}),
+    ],
+)
+async def test_only_metadata_that_is_no_chunk_is_counted(
+    service: Service, metadata: Any, unread: Any
+) -> None:
+    result = ToolReturn("sunny", content="plain", metadata=metadata)
+    async with service.publisher("chat", message_id="m1") as pub:
+        await consume(agent_of(answer, result).run_stream_events("Hi"), pub)
+
+    assert service.statistics().unread == unread
 
 
 def _nameless(chunks: list[Any]) -> list[Any]:

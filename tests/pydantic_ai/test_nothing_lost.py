@@ -34,7 +34,7 @@ from pydantic_ai.ui.vercel_ai import VercelAIAdapter
 
 from monostream_ai.pydantic_ai import RunMapper
 from monostream_ai.recording.message import Recording
-from monostream_ai.ui_messages import Chunk, UIMessageBuilder
+from monostream_ai.ui_messages import Chunk, UIMessageBuilder, to_json_value
 from tests.plugins.lanes import examples
 from tests.pydantic_ai.test_capture import QUESTION
 from tests.recording.nothing_lost import lost, message_of, nested, texts, texts_in
@@ -75,6 +75,9 @@ def part_events(index: int, begun: Any, deltas: list[Any], whole: Any) -> list[A
     ]
 
 
+contents = st.one_of(st.none(), texts, st.lists(texts, max_size=2))
+
+
 @st.composite
 def runs(draw: st.DrawFn) -> list[Any]:
     """Draw the events of a run: responses of the model, each with the results of its tools."""
@@ -96,7 +99,7 @@ def runs(draw: st.DrawFn) -> list[Any]:
             content, called = draw(st.one_of(st.none(), nested)), call.tool_call_id
             outcome: Any = draw(st.sampled_from(["success", "retried"]))
             part: Any = ToolReturnPart("ask", content, tool_call_id=called, outcome=outcome)
-            events.append(FunctionToolResultEvent(part))
+            events.append(FunctionToolResultEvent(part, content=draw(contents)))
     return events
 
 
@@ -126,6 +129,8 @@ def test_every_text_of_a_run_is_in_the_message(events: list[Any]) -> None:
     said = [_content(json.loads(each.encode(6))) for each in given if each.type != "done"]
     for stream in (given, [*events, RESULT]):
         assert lost(texts_in(said), message_of(recorded(stream))) == []
+    besides = [each.content for each in events if isinstance(each, FunctionToolResultEvent)]
+    assert lost(texts_in(to_json_value(besides)), message_of(recorded([*events, RESULT]))) == []
 
 
 def _content(chunk: Any) -> Any:
