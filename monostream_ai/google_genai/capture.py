@@ -93,10 +93,10 @@ class GeminiMapper:
         self._begin()
         self._thinks: bool | None = None
         self._signature = ""
-        self._waiting: dict[str, str] = {}
-        """The last call of each kind that Gemini's server runs, for results that name none."""
 
     def _begin(self) -> None:
+        self._waiting: dict[str, list[str]] = {CODE: [], SERVER_TOOL: []}
+        """The calls of each kind that Gemini's server runs, for results that name none."""
         self.output = ModelOutput(self._recording)
         self.output.leftovers = self._unfinished_call
         self._begun = self._called = False
@@ -191,7 +191,7 @@ class GeminiMapper:
     def _code(self, code: Any, signed: str) -> list[Chunk]:
         call = StreamedCall(get_text(code, "id") or None, CODE, provider_executed=True)
         chunks = self.output.call_with(call, _json(code, "language", "code"))
-        self._waiting[CODE] = call.published or ""
+        self._waiting[CODE].append(call.published or "")
         return _with_state(chunks, signed)
 
     def _code_result(self, result: Any, signed: str) -> list[Chunk]:
@@ -201,7 +201,7 @@ class GeminiMapper:
         call_id, kind = get_text(given, "id"), _word(get(given, "tool_type") or "")
         call = StreamedCall(call_id or None, f"{SERVER_TOOL}{kind}", provider_executed=True)
         chunks = self.output.call_with(call, to_json_value(get(given, "args") or {}))
-        self._waiting[SERVER_TOOL] = call.published or ""
+        self._waiting[SERVER_TOOL].append(call.published or "")
         told = {"serverToolCallId": call_id} if call_id else {}
         return _with_state(chunks, signed, serverToolType=kind, **told)
 
@@ -210,13 +210,16 @@ class GeminiMapper:
         return self._server_result(SERVER_TOOL, given, output, signed)
 
     def _server_result(self, kind: str, given: Any, output: Any, signed: str) -> list[Chunk]:
-        """Answer the call that a result names, or else the last one of its kind."""
-        named = self._recording.calls.find_unanswered(get_text(given, "id"))
-        published = named or self._waiting.get(kind, "")
-        known = self._builder.call(published)
-        if known is None or known.state != "called":
+        """Answer the call that a result names, or else the first of its kind that waits."""
+        published = self._recording.calls.find_unanswered(get_text(given, "id"))
+        published = published or next(filter(self._waits, self._waiting[kind]), None)
+        if published is None:
             return []
         return _with_state(self._builder.tool_output(published, output), signed)
+
+    def _waits(self, published: str) -> bool:
+        known = self._builder.call(published)
+        return known is not None and known.state == "called"
 
     def _call(self, given: Any, signature: str) -> list[Chunk]:
         """Begin a call, whole or in pieces; nothing for a piece of one."""

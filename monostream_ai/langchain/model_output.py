@@ -132,6 +132,7 @@ class ModelOutput:
         """Map the whole message: content that was not streamed, then the tool calls."""
         blocks = blocks_of(message, whole=True)
         self._provider = message.response_metadata.get("model_provider", self._provider)
+        self._tool_calls.repeat()
         show = self._block if self.source is None else self._rest
         waiting, self._waiting = self._waiting, []
         chunks = [chunk for block in blocks for chunk in show(block)]

@@ -6,6 +6,7 @@ Calls of the program's own tools and calls that the provider executes both pass 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,6 +52,8 @@ class ToolCalls:
         # Published ids of calls that the provider executes, by the model's own ids.
         self._provider_calls: dict[str, str] = {}
         self._provider_results: dict[str, str] = {}
+        # How often a block without an id has come, in the stream or in the final message.
+        self._unnamed_blocks: Counter[str] = Counter()
         self._program_calls: set[str] = set()
 
     def chunk(
@@ -143,6 +146,10 @@ class ToolCalls:
             for chunk in self._end_provider_input(call.published)
         ]
 
+    def repeat(self) -> None:
+        """Take the next blocks as those of the final message, which repeats the stream's."""
+        self._unnamed_blocks.clear()
+
     def fail(self) -> list[Chunk]:
         """End the calls whose input never became whole; they get no result."""
         chunks: list[Chunk] = []
@@ -180,7 +187,7 @@ class ToolCalls:
     def provider_call(self, block: Mapping[str, Any]) -> list[Chunk]:
         """Map a whole call that the provider executes; the final message repeats it."""
         arguments = _as_input(block.get("args"))
-        call_id = str(block.get("id") or f"{block.get('name')} {_as_json_text(arguments)}")
+        call_id = str(block.get("id") or self._place(f"{block.get('name')}", arguments))
         published = self._provider_calls.get(call_id)
         if published is None and (approved := self._approved(block)) is not None:
             self._provider_calls[call_id] = approved
@@ -196,11 +203,11 @@ class ToolCalls:
     def provider_result(self, block: Mapping[str, Any]) -> list[Chunk]:
         """Map the result of a call that the provider executed; the final message repeats it.
 
-        A result whose id is that of no call belongs to the last call of its tool that waits, or
+        A result whose id is that of no call belongs to the first call of its tool that waits, or
         else to a call of its own.
         """
         call_id, output = block.get("tool_call_id"), to_json_value(block.get("output"))
-        key = str(call_id or _as_json_text(output))
+        key = str(call_id or self._place("result", output))
         published = self._provider_results.get(key)
         repeated = published is not None
         if published is None:
@@ -236,7 +243,7 @@ class ToolCalls:
             found = next((call for one, call in known if _repeats(call_id, one)), None)
         if found is not None:
             return found, []
-        for published in reversed(self._provider_calls.values()):
+        for published in self._provider_calls.values():
             call = self._message.call(published)
             waits = call is not None and call.state in ("streaming", "called")
             if waits and call is not None and (not call_id or call.name == tool):
@@ -246,6 +253,12 @@ class ToolCalls:
         return published, chunks + self._message.tool_call(
             published, tool, {}, provider_executed=True
         )
+
+    def _place(self, kind: str, value: Any) -> str:
+        """Return a name for a block without an id: the same in the stream and in its repetition."""
+        text = f"{kind} {_as_json_text(value)}"
+        self._unnamed_blocks[text] += 1
+        return f"{text} {self._unnamed_blocks[text]}"
 
     def _end_provider_input(self, published: str) -> list[Chunk]:
         call = next((call for call in self._streamed if call.published == published), None)

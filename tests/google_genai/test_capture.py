@@ -372,6 +372,28 @@ async def test_results_of_code_belong_to_the_calls_that_they_name(service: Servi
     ]
 
 
+async def test_results_of_code_without_ids_come_in_the_order_of_the_calls(service: Service) -> None:
+    parts = [
+        *({"executableCode": {"language": "PYTHON", "code": code}} for code in ("a", "b")),
+        *({"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": out}} for out in "12"),
+    ]
+    message = await record(service, answer(*parts, finish="STOP"))
+
+    calls = [part for part in message["parts"] if part["type"] == "dynamic-tool"]
+    assert [(call["input"]["code"], call["output"]["output"]) for call in calls] == [
+        ("a", "1"),
+        ("b", "2"),
+    ]
+
+
+async def test_a_result_without_its_code_is_kept(service: Service) -> None:
+    result = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}}
+    message = await record(service, answer(result, finish="STOP"))
+
+    [kept] = [part for part in message["parts"] if part["type"] == "data-unread"]
+    assert kept["data"]["value"]["code_execution_result"]["output"] == "1"
+
+
 async def test_a_second_field_of_a_part_is_kept(service: Service) -> None:
     part = {"text": "Hi", "audioTranscription": {"text": "spoken"}}
     message = await record(service, answer(part, finish="STOP"))

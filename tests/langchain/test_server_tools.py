@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
 
 from monostream_ai import create_service
@@ -129,3 +130,28 @@ async def test_the_error_of_a_providers_tool_is_counted() -> None:
             await ScriptedModel(scripts=[[AIMessageChunk(blocks)]]).ainvoke("hi", config)
 
         assert service.statistics().unread == {"langchain": 1}
+
+
+@pytest.mark.parametrize("codes", ["ab", "aa"])
+@pytest.mark.parametrize("outputs", ["12", "11"])
+@pytest.mark.parametrize("streams", [True, False])
+def test_code_of_gemini_without_ids_gets_its_own_result(
+    codes: str, outputs: str, streams: bool
+) -> None:
+    blocks = [
+        *({"type": "executable_code", "executable_code": code} for code in codes),
+        *(
+            {"type": "code_execution_result", "code_execution_result": output, "outcome": 1}
+            for output in outputs
+        ),
+    ]
+    metadata = {"model_provider": "google_genai"}
+    content: Any = blocks
+    whole = AIMessageChunk(content, response_metadata=metadata)
+    pieces = [AIMessageChunk([each], response_metadata=metadata) for each in blocks]
+    lines = said(*(pieces if streams else [AIMessageChunk("")]), last=whole)
+
+    calls = [line.split()[1] for line in lines if line.startswith("tool-input-available")]
+    results = [line.split() for line in lines if line.startswith("tool-output-available")]
+    assert [line[1] for line in results] == calls
+    assert [line[-1] for line in results] == list(outputs)
