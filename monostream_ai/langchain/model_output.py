@@ -22,7 +22,13 @@ from monostream_ai.langchain.provider_blocks import (
     told_strings,
     unread_block,
 )
-from monostream_ai.langchain.reasoning_state import call_state, state_of, text_state
+from monostream_ai.langchain.reasoning_state import (
+    call_state,
+    signed,
+    state_of,
+    text_signature,
+    text_state,
+)
 from monostream_ai.langchain.sources_and_files import FILE_KINDS, SourcesAndFiles
 from monostream_ai.langchain.tool_calls import ToolCalls
 from monostream_ai.ui_messages import Chunk
@@ -74,6 +80,8 @@ class ModelOutput:
         self._state_index: object = None
         # States that the message has, which the final message repeats.
         self._states: list[dict[str, dict[str, str]]] = []
+        # Signatures of texts, which come with the last block of each.
+        self._signatures = ""
         # State of texts, by index; it comes with their first block.
         self._text_states: dict[object, dict[str, dict[str, str]]] = {}
         # Kind and index of the files shown, which the final message repeats.
@@ -205,13 +213,25 @@ class ModelOutput:
         *before, end = self.speech.end_reasoning()
         return [*before, {**end, "providerMetadata": state}]
 
+    def _sign(self, block: Mapping[str, Any]) -> list[Chunk]:
+        """End the text that Gemini has signed, or an empty thought if the signature comes alone."""
+        signature = text_signature(block)
+        # The final message has the signatures of one index joined.
+        if not signature or signature in self._signatures:
+            return []
+        self._signatures += signature
+        chunks = self._end_reasoning()
+        ended = self.speech.end() if self.speech.in_text else []
+        *before, end = [*chunks, *(ended or self.speech.end_reasoning())]
+        return [*before, {**end, "providerMetadata": signed(signature)}]
+
     def _block(self, block: Mapping[str, Any]) -> list[Chunk]:
         """Map a content block. Calls of the program's tools come elsewhere, as chunks or whole."""
         kind, index = block.get("type"), block.get("index")
         if kind == "text":
             self._note_text_state(block)
             text = self._say("text", index, block.get("text") or "")
-            return [*text, *self._sources_and_files.sources(block)]
+            return [*text, *self._sign(block), *self._sources_and_files.sources(block)]
         if kind == "reasoning":
             said = self._say("reasoning", index, block.get("reasoning") or "")
             return [*said, *self._note_state(block)]
@@ -231,7 +251,8 @@ class ModelOutput:
         if kind == "text":
             self._note_text_state(block)
             rest = self._heard.rest("text", index, block.get("text") or "")
-            return [*self._say("text", index, rest), *self._sources_and_files.sources(block)]
+            text = self._say("text", index, rest)
+            return [*text, *self._sign(block), *self._sources_and_files.sources(block)]
         if kind == "reasoning":
             rest = self._heard.rest("reasoning", index, block.get("reasoning") or "")
             return [*self._say("reasoning", index, rest), *self._note_state(block)]

@@ -67,17 +67,33 @@ def text_state(block: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {"openai": {"phase": phase}} if phase in PHASES else {}
 
 
-def phase_of(content: Content) -> str | None:
-    """Return the phase of a text that has one."""
-    given = content.state.get("openai", {}) if isinstance(content, StatedText) else {}
-    return phase if _is_text(phase := given.get("phase")) and phase in PHASES else None
+def text_signature(block: Mapping[str, Any]) -> str:
+    """Return Gemini's signature of a text, or an empty text."""
+    extras = block.get("extras")
+    given = extras.get("signature") if isinstance(extras, Mapping) else None
+    given = given or block.get("thought_signature")
+    return given if _is_text(given) else ""
+
+
+def signed(signature: str) -> dict[str, dict[str, str]]:
+    """Return a signature of Gemini as `providerMetadata`."""
+    return {"google": {"thoughtSignature": signature}}
+
+
+def text_fields(text: StatedText) -> dict[str, Any]:
+    """Return the fields of a text block that give its state back; empty if it has none."""
+    phase = text.state.get("openai", {}).get("phase")
+    if _is_text(phase) and phase in PHASES:
+        return {"phase": phase}
+    signature = text.state.get("google", {}).get("thoughtSignature")
+    return {"extras": {"signature": signature}} if _is_text(signature) else {}
 
 
 def call_state(message: AIMessage, call_id: str | None) -> dict[str, dict[str, str]]:
     """Return the state of a tool call as `providerMetadata`; Gemini signs calls too."""
     signatures = message.additional_kwargs.get(_GEMINI_CALLS)
     signature = signatures.get(call_id) if isinstance(signatures, Mapping) else None
-    return {"google": {"thoughtSignature": signature}} if _is_text(signature) else {}
+    return signed(signature) if _is_text(signature) else {}
 
 
 def provider_of(contents: Iterable[Content]) -> str | None:

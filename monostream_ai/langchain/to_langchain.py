@@ -21,10 +21,10 @@ from langchain_core.messages import (
 
 from monostream_ai.langchain.mcp_approvals import approval_request, approval_response
 from monostream_ai.langchain.reasoning_state import (
-    phase_of,
     provider_of,
     reasoning_block,
     state_beside,
+    text_fields,
 )
 from monostream_ai.ui_messages.model_contents import (
     AnsweredCall,
@@ -79,7 +79,7 @@ def to_langchain_messages(
     return [
         message
         for said in read_model_input(messages, **options, states=True)
-        for message in (_step(_with_phases(said)) if isinstance(said, Step) else [_said(said)])
+        for message in (_step(_with_text_state(said)) if isinstance(said, Step) else [_said(said)])
     ]
 
 
@@ -112,10 +112,10 @@ def _file(file: FileInput) -> Block:
     return block
 
 
-def _with_phases(step: Step) -> Step:
+def _with_text_state(step: Step) -> Step:
     """Return the step with the state of its texts only where LangChain can give it back."""
     contents = tuple(
-        content.text if isinstance(content, StatedText) and phase_of(content) is None else content
+        content.text if isinstance(content, StatedText) and not text_fields(content) else content
         for content in step.contents
     )
     return replace(step, contents=contents)
@@ -159,7 +159,7 @@ def _answer_block(content: Content) -> Any:
     if isinstance(content, str):
         return {"type": "text", "text": content}
     if isinstance(content, StatedText):
-        return {"type": "text", "text": content.text, "phase": phase_of(content)}
+        return {"type": "text", "text": content.text, **text_fields(content)}
     if isinstance(content, Reasoning):
         return reasoning_block(content)
     if isinstance(content, ApprovalAnswer):

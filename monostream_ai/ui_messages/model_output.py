@@ -212,6 +212,11 @@ class Speech:
         start = self._turn_to("reasoning", None)
         return [*start, *self._builder.reasoning(self._part_id, ""), *self.end()]
 
+    @property
+    def in_text(self) -> bool:
+        """Whether a text part is open."""
+        return self._open is not None and self._open[0] == "text"
+
     def _whole(self, delta: str) -> str:
         """Return the delta with whole characters; one that it ends in half waits for the rest."""
         before, self._half = self._half, ""

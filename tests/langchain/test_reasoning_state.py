@@ -127,6 +127,43 @@ async def test_signatures_of_gemini_come_back(model: type[SilentModel]) -> None:
 
 
 @both
+@pytest.mark.parametrize("alone", [False, True])
+async def test_the_signature_of_a_text_of_gemini_comes_back(
+    model: type[SilentModel], alone: bool
+) -> None:
+    signature = {"extras": {"signature": "sig1"}}
+    blocks = [{"type": "text", "text": "It is "}, {"type": "text", "text": "sunny.", **signature}]
+    if alone:
+        blocks[-1:] = [
+            {"type": "text", "text": "sunny."},
+            {"type": "text", "text": "", **signature},
+        ]
+    script = chunks("google_genai", *blocks, {"type": "text", "text": "Bye."})
+
+    answer = await history(script, model)
+
+    signed = [block for block in answer.content if "extras" in block]
+    assert [(block["text"], block["extras"]) for block in signed] in (
+        [("It is sunny.", {"signature": "sig1"})],
+        [("sunny.", {"signature": "sig1"})],
+    )
+    assert "".join(block["text"] for block in answer.content) == "It is sunny.Bye."
+    assert answer.response_metadata["model_provider"] == "google_genai"
+
+
+@both
+async def test_a_signature_of_gemini_without_a_text_comes_back(model: type[SilentModel]) -> None:
+    alone = {"type": "text", "text": "", "extras": {"signature": "sig1"}}
+
+    answer = await history(chunks("google_genai", alone, {"type": "text", "text": "Hi"}), model)
+
+    assert answer.content == [
+        {"type": "reasoning", "reasoning": "", "extras": {"signature": "sig1"}},
+        {"type": "text", "text": "Hi"},
+    ]
+
+
+@both
 async def test_two_thoughts_keep_their_own_signatures(model: type[SilentModel]) -> None:
     script = chunks(
         "anthropic",
