@@ -140,6 +140,10 @@ class SyncPublisher:
         return self.publisher._adapter_state
 
     @property
+    def _before_end(self) -> dict[type[Any], Callable[[Publisher[Any], Ending], None]]:
+        return self.publisher._before_end
+
+    @property
     def _count_unread(self) -> Callable[[str], None]:
         return self.publisher._count_unread
 

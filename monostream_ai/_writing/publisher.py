@@ -83,8 +83,8 @@ class Publisher(Generic[C]):
         self._last_write: Write | None = None
         self._adapter_state: dict[type[Any], Any] = {}
         """State that capture adapters keep between calls, keyed by type."""
-        self._before_end: Callable[[], None] | None = None
-        """Pushes the values that a capture still holds back, before the chunks of an ending."""
+        self._before_end: dict[type[Any], Callable[[Publisher[C], Ending], None]] = {}
+        """Functions that push the values which captures still hold back, before an ending."""
         self._watch_chunks: Callable[[Sequence[C]], None] | None = None
         """Gets each chunk when it is queued, for a trace."""
         self._count_unread = count_unread
@@ -305,8 +305,8 @@ class Publisher(Generic[C]):
         Raises:
             StreamStopped, Fenced, StreamClosed, StoreUnavailable: As `write`.
         """
-        if self._before_end is not None and not self.closed:
-            self._before_end()
+        for push_rest in () if self.closed else self._before_end.values():
+            push_rest(self, ending)
         outbox = self._drained()
         if ending == "abort":
             self._hurry()

@@ -5,7 +5,8 @@ It feeds the mapper of the callbacks, so both make the same message.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Generator, Mapping
+import threading
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterable, Mapping
 from typing import Any, Final, Generic, Self, TypeVar
 from uuid import UUID, uuid4
 
@@ -14,6 +15,7 @@ from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
 
 from monostream_ai._writing.publisher import Publisher
+from monostream_ai.langchain.handler import push_rest_at_end
 from monostream_ai.langchain.mapper import LangChainMapper
 from monostream_ai.langchain.messages_in import messages_in
 from monostream_ai.langchain.runs import Include, Runs
@@ -91,6 +93,7 @@ def record_graph(
         tool_output=tool_output,
         count_unread=unread_counter(pub),
     )
+    push_rest_at_end(pub, mapper, threading.Lock())
     return GraphCapture(stream, pub, mapper)
 
 
@@ -142,10 +145,14 @@ class GraphCapture(Generic[E]):
 
 
 class _Speaker:
-    """A model that streams: its run, and its chunks so far."""
+    """A model that streams: its run, its place in the graph, and its chunks so far."""
 
-    def __init__(self, run_id: UUID) -> None:
+    def __init__(self, run_id: UUID, metadata: Mapping[str, Any]) -> None:
         self.run_id = run_id
+        # `<node>:<task id>`, behind those of the graphs around it and `|`.
+        # Source: langgraph 1.2.24, pregel/_algo.py.
+        self.task = str(metadata.get("langgraph_checkpoint_ns") or "")
+        self._step = metadata.get("langgraph_step")
         self._chunks: list[AIMessageChunk] = []
 
     def add(self, chunk: AIMessageChunk) -> None:
@@ -153,6 +160,13 @@ class _Speaker:
         self._chunks.append(chunk.model_copy())
         if len(self._chunks) > MAX_APART:
             self._chunks = [self.whole()]
+
+    def is_before(self, other: _Speaker) -> bool:
+        """Whether the step of this model is over once the other one speaks."""
+        if self.task.rpartition("|")[0] != other.task.rpartition("|")[0]:
+            return False
+        steps = (self._step, other._step)
+        return all(isinstance(step, int) for step in steps) and steps[0] < steps[1]
 
     def whole(self) -> AIMessageChunk:
         first, *rest = self._chunks
@@ -183,7 +197,7 @@ class _Graph:
         return chunks + (self._mapper.written(data) if mode == "custom" else [])
 
     def end(self) -> list[Chunk]:
-        chunks = self._end_speakers()
+        chunks = self._end_speakers([*self._speaking])
         return chunks if self._root is None else chunks + self._mapper.run_end(self._root)
 
     def fail(self, error: BaseException) -> list[Chunk]:
@@ -204,8 +218,11 @@ class _Graph:
                 return []
             # A model that streams on under another id has begun a new answer in its node.
             run_id = uuid4()
-            chunks = self._mapper.model_start(run_id, self._root, metadata.get("tags"), metadata)
-            speaker = self._speaking[message.id] = _Speaker(run_id)
+            new = _Speaker(run_id, metadata)
+            over = [key for key, each in self._speaking.items() if each.is_before(new)]
+            chunks = self._end_speakers(over)
+            chunks += self._mapper.model_start(run_id, self._root, metadata.get("tags"), metadata)
+            speaker = self._speaking[message.id] = new
         speaker.add(message)
         token = ChatGenerationChunk(message=message)
         chunks += self._mapper.token(speaker.run_id, message.text, token)
@@ -223,8 +240,9 @@ class _Graph:
         return started + self._mapper.model_end(run_id, _result(message))
 
     def _updates(self, updates: Mapping[str, Any]) -> list[Chunk]:
-        chunks = self._end_speakers()
+        chunks: list[Chunk] = []
         for node, update in updates.items():
+            chunks += self._end_speakers(self._over(node, update))
             if node == _INTERRUPT and self._root is not None:
                 chunks += self._mapper.interrupted(self._root, update)
                 continue
@@ -241,8 +259,19 @@ class _Graph:
         started = self._mapper.run_start("chain", node, self._root, node=True)
         return started + self._mapper.run_end(node, message)
 
-    def _end_speakers(self) -> list[Chunk]:
-        return [chunk for key in tuple(self._speaking) for chunk in self._end_speaker(key)]
+    def _over(self, node: str, update: Any) -> list[str | None]:
+        """Return the models that have ended without saying so, as the update of a node tells.
+
+        Several tasks may run at once, also of the same node, and an update does not name its own.
+        """
+        asks = node == _INTERRUPT
+        returned = set() if asks else {message.id for message, _ in messages_in(update)}
+        return [
+            key for key, speaker in self._speaking.items() if key in returned or not speaker.task
+        ]
+
+    def _end_speakers(self, keys: Iterable[str | None]) -> list[Chunk]:
+        return [chunk for key in keys for chunk in self._end_speaker(key)]
 
     def _end_speaker(self, message_id: str | None) -> list[Chunk]:
         speaker = self._speaking.pop(message_id)

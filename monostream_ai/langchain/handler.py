@@ -25,7 +25,7 @@ from monostream_ai.errors import InvalidArgument, MonostreamError
 from monostream_ai.langchain.finished_messages import Snapshot, finished_in
 from monostream_ai.langchain.mapper import LangChainMapper
 from monostream_ai.langchain.runs import Include, Runs
-from monostream_ai.types import check_function, check_texts, check_word
+from monostream_ai.types import Ending, check_function, check_texts, check_word
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.file_hook import Files, as_hook, note_files, state_of
 from monostream_ai.ui_messages.protocol import note_continued
@@ -135,8 +135,9 @@ class StreamCallbackHandler(BaseCallbackHandler):
         if continued is not None:
             note_continued(pub, continued)
         self._files = None if files is None else as_hook(files)
+        self._lock = threading.Lock()
         self._begin_message(pub)
-        self._lock, self._waiting = threading.Lock(), deque[Event]()
+        self._waiting = deque[Event]()
         self._holder: int | None = None
         if force_streaming:
             self.tap_output_aiter = self.tap_output_iter = _unchanged
@@ -317,6 +318,7 @@ class StreamCallbackHandler(BaseCallbackHandler):
         self._mapper = self._new_mapper(
             pub.message_id, written=getattr(pub, "written", ()), count_unread=unread_counter(pub)
         )
+        push_rest_at_end(pub, self._mapper, self._lock)
 
     def _take(self, event: Event) -> None:
         push_chunks(self._pub, event.map(self._mapper))
@@ -341,6 +343,21 @@ class StreamCallbackHandler(BaseCallbackHandler):
             # Otherwise LangChain logs the error, and the run goes on.
             self.raise_error = True
             raise
+
+
+def push_rest_at_end(pub: object, mapper: LangChainMapper, lock: threading.Lock) -> None:
+    """Let a publisher ask the mapper for the rest of the message before it ends the version.
+
+    Args:
+        lock: Guards the mapper, since runs go on in other threads.
+    """
+    # Neither holds the publisher, and a handler may be dropped before its block ends.
+    getattr(pub, "_before_end", {})[LangChainMapper] = partial(_push_rest, mapper, lock)
+
+
+def _push_rest(mapper: LangChainMapper, lock: threading.Lock, pub: Sink, ending: Ending) -> None:
+    with lock:
+        push_chunks(pub, mapper.rest(ending))
 
 
 @contextmanager

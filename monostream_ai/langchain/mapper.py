@@ -32,6 +32,7 @@ from monostream_ai.langchain.sources_and_files import SourcesAndFiles
 from monostream_ai.langchain.steps import Steps
 from monostream_ai.langchain.tool_results import ToolResults
 from monostream_ai.langchain.usage import Usage
+from monostream_ai.types import Ending
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.call_ids import CallIds
 from monostream_ai.ui_messages.model_output import OpenText
@@ -138,7 +139,10 @@ class LangChainMapper:
 
     def run_error(self, run_id: UUID, error: BaseException) -> list[Chunk]:
         """Map the failure of a chain, or the interrupt that it reports as one."""
+        speaking = len(self._speaking)
         ended, chunks = self._end(run_id)
+        if len(self._speaking) < speaking:
+            self._usage.cut(failed=isinstance(error, Exception))
         for interrupt in interrupts_of(error) if ended else ():
             chunks += self._interrupted(ended[-1].root.id, interrupt)
         return [*chunks, *self._sum_up(ended, failed=True)]
@@ -314,6 +318,19 @@ class LangChainMapper:
             for interrupt in interrupts_in(interrupts)
             for chunk in self._interrupted(root_id, interrupt)
         ]
+
+    def rest(self, ending: Ending) -> list[Chunk]:
+        """Map the end of the message: end what models still say, and say so in the metadata.
+
+        The publisher's block may end well although a loop over the stream was left, or the error
+        of a model was caught.
+        """
+        speaking = [*self._speaking.values()]
+        self._speaking.clear()
+        chunks = [chunk for output in speaking for chunk in output.fail()]
+        if speaking:
+            self._usage.cut(failed=False)
+        return [*chunks, *(self._usage.tell_cut() if ending == "finish" else [])]
 
     def _returned(self, run: Run, found: Found) -> list[Chunk]:
         message = found.message

@@ -137,6 +137,10 @@ class _OwnedStream:
         return self._publisher._adapter_state
 
     @property
+    def _before_end(self) -> dict[type[Any], Callable[[Publisher[Chunk], Ending], None]]:
+        return self._publisher._before_end
+
+    @property
     def _count_unread(self) -> Callable[[str], None]:
         return self._publisher._count_unread
 

@@ -44,6 +44,7 @@ class Usage:
             {name: count for name, count in message.earlier_usage.items() if name in _NAMES}
         )
         self._reason = "stop"
+        self._cut = ""
         told: dict[str, Any] = {"finishReason": message.earlier_reason or "stop"}
         if self._tokens:
             told["usage"] = dict(self._tokens)
@@ -60,14 +61,26 @@ class Usage:
             structured: The calls of the message are its answer, and call no tools.
         """
         calls_tools = bool(message.tool_calls) and not structured
+        self._cut = ""
         reason = finish_reason(message.response_metadata, calls_tools=calls_tools)
         reason = "stop" if structured and reason == "tool-calls" else reason
         self._reason = "content-filter" if is_refused(message) else reason
 
     def completed(self, generation: Generation | None) -> None:
         """Take the finish reason from the result of a completion model."""
+        self._cut = ""
         info = None if generation is None else generation.generation_info
         self._reason = finish_reason(info or {})
+
+    def cut(self, *, failed: bool) -> None:
+        """Note that the last model shown did not finish its answer."""
+        self._cut = "error" if failed else "other"
+
+    def tell_cut(self) -> list[Chunk]:
+        """Send the reason of an answer that is over and not whole; nothing if it is whole."""
+        if not self._cut:
+            return []
+        return self._summary.tell({"finishReason": self._cut}, self._tokens)
 
     def tell(self) -> list[Chunk]:
         """Send what changed since the last root run ended."""

@@ -19,7 +19,7 @@ from monostream_ai.recording.model_output import ModelOutput, leftovers_of
 from monostream_ai.recording.overlap import Overlap
 from monostream_ai.recording.streams import E, Stream, check_stream, close_stream, events_of
 from monostream_ai.threads import SyncPublisher
-from monostream_ai.types import check_function
+from monostream_ai.types import Ending, check_function
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.chunks import DELTA_KEYS
 from monostream_ai.ui_messages.file_hook import Files, note_files
@@ -265,7 +265,7 @@ class Capture(Generic[E]):
         self._recording = recording_of(self._pub)
         self._mapper = self._new_mapper(self._recording)
         # It must not hold this capture, which ends the version when it is dropped.
-        self._pub._before_end = partial(_show_leftovers, self._pub, self._recording, self._overlap)
+        self._pub._before_end[Recording] = partial(_show_leftovers, self._recording, self._overlap)
         return self._mapper
 
     async def _catch_up(self) -> None:
@@ -305,7 +305,9 @@ class Capture(Generic[E]):
         self._ahead += sum(map(_weight, chunks))
 
 
-def _show_leftovers(pub: Publisher[Chunk], recording: Recording, overlap: Overlap | None) -> None:
+def _show_leftovers(
+    recording: Recording, overlap: Overlap | None, pub: Publisher[Chunk], ending: Ending
+) -> None:
     held = leftovers_of(recording)
     push_chunks(pub, held if overlap is None else overlap.rest(held))
 

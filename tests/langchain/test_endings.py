@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import pytest
@@ -31,6 +31,8 @@ RUNNABLES: dict[str, tuple[Callable[[ScriptedModel], Runnable[Any, Any]], Any]] 
     "chain": (lambda model: RunnableLambda(str) | model | StrOutputParser(), "hi"),
     "graph": (lambda model: agent(model, [weather]), USER),
 }
+ENDINGS = {"model": "finish other", "chain": "finish other", "graph": "finish stop"}
+"""How a message ends whose stream is left at the first item: a graph's has the whole answer."""
 
 
 @pytest.fixture
@@ -190,7 +192,7 @@ async def test_a_reader_that_forgets_its_stream_leaves_a_message_without_loose_e
             break
         gc.collect()
 
-    assert outline(await recorded(service))[-1] == "finish stop"
+    assert outline(await recorded(service))[-1] == ENDINGS[kind]
 
 
 @pytest.mark.parametrize("kind", RUNNABLES)
@@ -225,7 +227,7 @@ async def test_a_reader_that_stops_early_leaves_a_message_without_loose_ends(
             async for _ in pieces:
                 break
 
-    assert outline(await recorded(service))[-1] == "finish stop"
+    assert outline(await recorded(service))[-1] == ENDINGS[kind]
 
 
 async def test_the_reason_and_usage_of_the_model_reach_the_ending(service: Service) -> None:
@@ -307,3 +309,26 @@ async def test_an_agent_with_a_tool_is_kept_as_a_whole_message(service: Service)
     chunks = [chunk async for chunk in service.subscribe("chat")]
     assert chunks == await recorded(service)
     assert chunks[-1] == {"type": "finish", "finishReason": "stop"}
+
+
+@pytest.mark.parametrize("kind", RUNNABLES)
+async def test_an_answer_whose_error_is_caught_does_not_end_as_if_it_were_whole(
+    service: Service, kind: str
+) -> None:
+    build, question = RUNNABLES[kind]
+    model = ScriptedModel(scripts=[[AIMessageChunk("one"), RuntimeError("secret")]])
+    async with service.publisher("chat") as pub:
+        with suppress(RuntimeError):
+            await build(model).ainvoke(question, {"callbacks": [StreamCallbackHandler(pub)]})
+
+    assert outline(await recorded(service))[-1] == "finish error"
+
+
+async def test_an_answer_after_a_caught_error_is_whole(service: Service) -> None:
+    async with service.publisher("chat") as pub:
+        handler = StreamCallbackHandler(pub)
+        for script in ([AIMessageChunk("one"), RuntimeError("secret")], says("two")):
+            with suppress(RuntimeError):
+                await ScriptedModel(scripts=[script]).ainvoke("hi", {"callbacks": [handler]})
+
+    assert outline(await recorded(service))[-1] == "finish stop"

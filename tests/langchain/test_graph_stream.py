@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Send
 
 from monostream_ai import create_service
 from monostream_ai.langchain import StreamCallbackHandler, record_graph
@@ -183,3 +184,48 @@ async def test_a_program_may_change_what_it_has_read() -> None:
 
     [_, part] = await recorded(record)
     assert part["text"] == "".join(f"{number} " for number in range(100))
+
+
+def fanned_out(*, names: str = "ab") -> Any:
+    """Return a graph that runs one node for several models at once, which speak in turns."""
+    scripts = {
+        "a": [AIMessageChunk("a1"), 0.01, AIMessageChunk("a2")],
+        "b": [0.005, AIMessageChunk("b1"), 0.02, AIMessageChunk("b2")],
+    }
+
+    async def speak(state: dict[str, str]) -> dict[str, Any]:
+        answer = await ScriptedModel(scripts=[scripts[state["name"]]]).ainvoke("hi")
+        return {"messages": [answer]}
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("begin", lambda state: {})
+    graph.add_node("speak", speak)
+    graph.add_edge(START, "begin")
+    graph.add_conditional_edges("begin", lambda s: [Send("speak", {"name": n}) for n in names])
+    return graph.compile()
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["a graph", "a subgraph"])
+async def test_models_that_a_node_runs_at_once_are_heard_to_their_end(inside: bool) -> None:
+    graph = fanned_out()
+    if inside:
+        outer = StateGraph(MessagesState)
+        outer.add_node("inner", graph)
+        outer.add_edge(START, "inner")
+        graph = outer.compile()
+    stream = graph.astream(USER, stream_mode=MODES, subgraphs=inside)
+    parts = await recorded(lambda pub: record_graph(stream, pub))
+
+    assert sorted(part["text"] for part in parts if part["type"] == "text") == ["a1a2", "b1b2"]
+
+
+async def test_a_graph_whose_loop_is_left_does_not_end_as_if_it_were_whole() -> None:
+    model = ScriptedModel(scripts=[says("one", "two")])
+    async with create_service("memory://") as service:
+        async with service.publisher("s") as pub:
+            stream = create_agent(model, [weather]).astream(USER, stream_mode=MODES)
+            async for _ in record_graph(stream, pub):
+                break
+        chunks = [chunk async for chunk in service.subscribe("s")]
+
+    assert chunks[-1] == {"type": "finish", "finishReason": "other"}
