@@ -15,9 +15,10 @@ from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
 
 from monostream_ai._writing.publisher import Publisher
+from monostream_ai.errors import InvalidArgument
 from monostream_ai.langchain.handler import push_rest_at_end
 from monostream_ai.langchain.mapper import LangChainMapper
-from monostream_ai.langchain.messages_in import messages_in
+from monostream_ai.langchain.messages_in import as_answer, messages_in
 from monostream_ai.langchain.runs import Include, Runs
 from monostream_ai.types import check_function, check_texts
 from monostream_ai.ui_messages import Chunk
@@ -31,6 +32,8 @@ E = TypeVar("E")
 _MODES: Final = frozenset(
     {"messages", "updates", "custom", "values", "debug", "checkpoints", "tasks", "tools"}
 )
+_DEBUG_KEYS: Final = frozenset({"step", "timestamp", "type", "payload"})
+_READ: Final = frozenset({"messages", "updates", "custom"})
 _INTERRUPT: Final = "__interrupt__"
 MAX_APART: Final = 32
 """Chunks of a message that are kept one by one. LangChain joins many in little more time than two,
@@ -69,6 +72,7 @@ def record_graph(
     Raises:
         TypeError: The stream is none that can be awaited, such as that of `graph.stream`, the
             publisher is none, or an option has a value that cannot work.
+        InvalidArgument (from `anext`, at the end): The stream had only modes that are not read.
         StreamClosed, StreamStopped, Fenced, PublisherClosed: The publisher has ended.
     """
     check_sink("record_graph", pub)
@@ -128,6 +132,7 @@ class GraphCapture(Generic[E]):
         except StopAsyncIteration:
             self._end(self._graph.end())
             await self._pub.flush()
+            self._graph.check_modes()
             raise
         except BaseException as error:
             self._end(self._graph.fail(error))
@@ -165,8 +170,8 @@ class _Speaker:
         """Whether the step of this model is over once the other one speaks."""
         if self.task.rpartition("|")[0] != other.task.rpartition("|")[0]:
             return False
-        steps = (self._step, other._step)
-        return all(isinstance(step, int) for step in steps) and steps[0] < steps[1]
+        earlier, later = self._step, other._step
+        return isinstance(earlier, int) and isinstance(later, int) and earlier < later
 
     def whole(self) -> AIMessageChunk:
         first, *rest = self._chunks
@@ -182,6 +187,7 @@ class _Graph:
         self._speaking: dict[str | None, _Speaker] = {}
         self._streams_messages = False
         self._spoken: set[str | None] = set()
+        self._modes: set[str] = set()
 
     def feed(self, item: Any) -> list[Chunk]:
         chunks: list[Chunk] = []
@@ -189,6 +195,7 @@ class _Graph:
             self._root = uuid4()
             chunks = self._mapper.run_start("chain", self._root)
         mode, data = _mode_of(item)
+        self._modes.add(mode)
         if mode == "messages":
             self._streams_messages = True
             return chunks + self._message(*data)
@@ -200,10 +207,20 @@ class _Graph:
         chunks = self._end_speakers([*self._speaking])
         return chunks if self._root is None else chunks + self._mapper.run_end(self._root)
 
+    def check_modes(self) -> None:
+        """Refuse a stream that could not bring an answer, since its message would look whole."""
+        if self._modes and self._modes.isdisjoint(_READ):
+            modes = ", ".join(sorted(self._modes))
+            raise InvalidArgument(
+                f"the stream had only the modes {modes}, which record_graph does not read: "
+                "add messages and updates to stream_mode"
+            )
+
     def fail(self, error: BaseException) -> list[Chunk]:
         return [] if self._root is None else self._mapper.run_error(self._root, error)
 
-    def _message(self, message: Any, metadata: Mapping[str, Any]) -> list[Chunk]:
+    def _message(self, given: Any, metadata: Mapping[str, Any]) -> list[Chunk]:
+        message = as_answer(given)
         if isinstance(message, AIMessageChunk):
             return self._token(message, metadata)
         if isinstance(message, AIMessage):
@@ -298,6 +315,8 @@ def _mode_of(item: Any) -> tuple[str, Any]:
     (data,) = parts if len(parts) == 1 else (None,)
     if isinstance(data, tuple):
         return "messages", data
+    if isinstance(data, Mapping) and data.keys() >= _DEBUG_KEYS:
+        return "debug", data
     # A single mode is not named. An update has an object or nothing for each node.
     updates = isinstance(data, Mapping) and all(
         value is None or isinstance(value, Mapping | tuple) for value in data.values()

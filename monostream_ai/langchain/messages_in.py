@@ -7,7 +7,14 @@ from dataclasses import fields, is_dataclass
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from langchain_core.messages import BaseMessage, convert_to_messages
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    ChatMessage,
+    ChatMessageChunk,
+    convert_to_messages,
+)
 
 MAX_DEPTH: Final = 5
 """Levels of updates, lists and commands that are searched for a message."""
@@ -17,6 +24,7 @@ MAX_ITEMS: Final = 1000
 and a model waits while this runs.
 """
 
+_ANSWERS: Final = frozenset({"assistant", "ai", "model"})
 _ROLES: Final = frozenset({"user", "human", "assistant", "ai", "tool"})
 
 
@@ -30,7 +38,7 @@ class Found(NamedTuple):
 def messages_in(value: Any, depth: int = MAX_DEPTH) -> Iterator[Found]:
     """Yield the messages in a message, a `Command`, a state or its update, or lists of these."""
     if isinstance(value, BaseMessage):
-        yield Found(value, value)
+        yield Found(as_answer(value), value)
     elif depth == 0 or value is None or isinstance(value, str | bytes):
         return
     elif (message := _message_like(value)) is not None:
@@ -38,6 +46,20 @@ def messages_in(value: Any, depth: int = MAX_DEPTH) -> Iterator[Found]:
     else:
         for item in _items(value):
             yield from messages_in(item, depth - 1)
+
+
+def as_answer(message: BaseMessage) -> BaseMessage:
+    """Return a message of the role of a model as an `AIMessage`, and any other one as it is."""
+    if not isinstance(message, ChatMessage) or message.role not in _ANSWERS:
+        return message
+    kind = AIMessageChunk if isinstance(message, ChatMessageChunk) else AIMessage
+    return kind(
+        content=message.content,
+        id=message.id,
+        name=message.name,
+        additional_kwargs=message.additional_kwargs,
+        response_metadata=message.response_metadata,
+    )
 
 
 def is_command(output: Any) -> bool:

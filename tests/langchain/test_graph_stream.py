@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware, ModelCallLimitMiddleware
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, ChatMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Send
 
-from monostream_ai import create_service
+from monostream_ai import InvalidArgument, create_service
 from monostream_ai.langchain import StreamCallbackHandler, record_graph
 from monostream_ai.ui_messages import reduce_chunks
 from tests.langchain.scripted import (
@@ -229,3 +229,34 @@ async def test_a_graph_whose_loop_is_left_does_not_end_as_if_it_were_whole() -> 
         chunks = [chunk async for chunk in service.subscribe("s")]
 
     assert chunks[-1] == {"type": "finish", "finishReason": "other"}
+
+
+@pytest.mark.parametrize("mode", ["values", "debug", ["values", "tasks"]])
+async def test_a_stream_without_a_mode_that_is_read_is_an_error(mode: Any) -> None:
+    async with create_service("memory://") as service:
+        with pytest.raises(InvalidArgument, match="add messages"):
+            async with service.publisher("s") as pub:
+                await record_graph(tool_agent(ScriptedModel).astream(USER, stream_mode=mode), pub)
+        chunks = [chunk async for chunk in service.subscribe("s")]
+
+    assert chunks[-1]["type"] == "error"
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_an_answer_in_a_message_of_a_role_is_shown(streams: bool) -> None:
+    def answer(state: Any) -> Any:
+        return {"messages": [ChatMessage("Hello", role="assistant")]}
+
+    graph: Any = StateGraph(MessagesState)
+    graph.add_node("answer", answer)
+    graph.add_edge(START, "answer")
+    compiled = graph.compile()
+
+    async def record(pub: Any) -> None:
+        if streams:
+            await record_graph(compiled.astream(USER, stream_mode=MODES), pub)
+        else:
+            await compiled.ainvoke(USER, {"callbacks": [StreamCallbackHandler(pub)]})
+
+    parts = await recorded(record)
+    assert [part["text"] for part in parts if part["type"] == "text"] == ["Hello"]
