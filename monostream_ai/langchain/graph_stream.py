@@ -266,6 +266,8 @@ class _Graph:
             for message, _ in messages_in(update):
                 if isinstance(message, ToolMessage):
                     chunks += self._returned(message)
+                elif isinstance(message, AIMessage) and message.id in self._spoken:
+                    chunks += self._returned(message)
                 elif isinstance(message, AIMessage) and not self._streams_messages:
                     chunks += self._whole(message, {})
         return chunks

@@ -80,6 +80,8 @@ class LangChainMapper:
         self._answer_numbers = itertools.count()
         self._finished = FinishedMessages(message, self._calls, self._steps)
         self._speaking: dict[UUID, ModelOutput] = {}
+        # Run and text of the messages that models have spoken, by id, since a node may edit them.
+        self._said: dict[str, tuple[UUID, str]] = {}
         # The interrupts shown, by the root run that they passed through.
         self._asked: set[tuple[UUID, str]] = set()
 
@@ -225,6 +227,8 @@ class LangChainMapper:
             # They are only counted: a program may keep there what no page may see.
             self.unread.lose(f"field {name}")
         ended[-1].note("" if generation is None else generation.text)
+        if isinstance(message, AIMessage) and message.id is not None:
+            self._said[message.id] = (run_id, message.text.strip())
         return [*self._complete(output, generation, message), *self._sum_up(ended)]
 
     def model_error(self, run_id: UUID, error: BaseException) -> list[Chunk]:
@@ -341,9 +345,25 @@ class LangChainMapper:
             return []
         if isinstance(message, ToolMessage):
             return self._results.of_message(message)
-        if run.node and isinstance(message, AIMessage) and self._answers.is_new(found):
-            return self._answer(run, message)
-        return []
+        if not run.node or not isinstance(message, AIMessage):
+            return []
+        return self._answer(run, message) if self._answers.is_new(found) else self._edited(message)
+
+    def _edited(self, message: AIMessage) -> list[Chunk]:
+        """Show the text of a message instead of the one that its model has spoken, if it differs.
+
+        Only the last message can be replaced: an edit of an earlier one is for the model.
+        """
+        run_id, said = self._said.get(message.id or "", (None, ""))
+        if run_id is None or message.text.strip() == said:
+            return []
+        chunks = self._steps.replace(run_id)
+        if not chunks:
+            self.unread.lose("edit of a message")
+            return []
+        self._said[message.id or ""] = (run_id, message.text.strip())
+        output = self._new_output(f"{run_id}:edit-{next(self._answer_numbers)}")
+        return chunks + output.complete(message)
 
     def _answer(self, run: Run, message: AIMessage) -> list[Chunk]:
         """Show a message that no model has spoken as if a model had.

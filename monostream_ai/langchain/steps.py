@@ -52,6 +52,18 @@ class Steps:
         """Note whether the open step of a lost publisher has anything that no finished run said."""
         self._broke_off = broke_off
 
+    def replace(self, run_id: UUID) -> list[Chunk]:
+        """Take the open step back and begin it anew; nothing if another run shows something there.
+
+        Results of tools would be taken back too, so nothing if there are any.
+        """
+        calls = (self._message.call(call_id) for call_id in self._message.calls_of_step)
+        answered = any(call is not None and call.state in ("failed", "done") for call in calls)
+        if not self._message.step_open or answered or self._contributors != {run_id}:
+            return []
+        self._sources_and_files.forget_step()
+        return [*self._message.reset_step(), *self._message.start_step()]
+
     def begin(self, run_id: UUID) -> list[Chunk]:
         """Begin the step of a model; the open one is taken back or ended first."""
         chunks: list[Chunk] = []

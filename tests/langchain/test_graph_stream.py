@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware import HumanInTheLoopMiddleware, ModelCallLimitMiddleware
+from langchain.agents.middleware import (
+    HumanInTheLoopMiddleware,
+    ModelCallLimitMiddleware,
+    after_model,
+)
 from langchain_core.messages import AIMessage, AIMessageChunk, ChatMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
@@ -260,3 +264,26 @@ async def test_an_answer_in_a_message_of_a_role_is_shown(streams: bool) -> None:
 
     parts = await recorded(record)
     assert [part["text"] for part in parts if part["type"] == "text"] == ["Hello"]
+
+
+@after_model
+def redacting(state: Any, runtime: Any) -> Any:
+    last = state["messages"][-1]
+    return {"messages": [AIMessage(last.text.replace("1234", "****"), id=last.id)]}
+
+
+@pytest.mark.parametrize("model", [ScriptedModel, SilentModel])
+@pytest.mark.parametrize("modes", [MODES, ["updates"], None], ids=["all", "updates", "handler"])
+async def test_a_message_that_middleware_edits_replaces_that_of_the_model(
+    model: type[SilentModel], modes: Any
+) -> None:
+    graph = create_agent(model(scripts=[says("It is ", "1234.")]), middleware=[redacting])
+
+    async def record(pub: Any) -> None:
+        if modes is None:
+            await graph.ainvoke(USER, {"callbacks": [StreamCallbackHandler(pub)]})
+        else:
+            await record_graph(graph.astream(USER, stream_mode=modes), pub)
+
+    parts = await recorded(record)
+    assert [part["text"] for part in parts if part["type"] == "text"] == ["It is ****."]
