@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +14,8 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
 
+from monostream_ai import create_service
+from monostream_ai.langchain import record_graph
 from monostream_ai.ui_messages import Chunk, UIMessageProtocol, reduce_chunks
 from tests.langchain.one_model import new_mapper
 from tests.langchain.recording import check_message
@@ -205,3 +209,44 @@ def test_blocks_of_several_kinds_under_one_index_are_shown_once_as_their_kind(
     for (_, key), words in zip(kinds, said, strict=True):
         wanted["text" if key == "text" else "reasoning"] += words
     assert shown == wanted
+
+
+@st.composite
+def interleaved(draw: st.DrawFn) -> tuple[list[Any], list[str]]:
+    """Draw the items of a graph whose node runs several models at once, and their texts."""
+    streams, said = [], []
+    for number in range(draw(st.integers(1, 4))):
+        pieces = draw(st.lists(texts, min_size=1, max_size=3))
+        said.append("".join(pieces))
+        place = {"langgraph_checkpoint_ns": f"speak:{number}", "langgraph_step": 1}
+        marked = draw(st.booleans())
+        whole = AIMessage(said[-1], id=f"m{number}")
+        chunks = [AIMessageChunk(piece, id=whole.id) for piece in pieces]
+        if marked:
+            chunks.append(AIMessageChunk("", id=whole.id, chunk_position="last"))
+        update = {"speak": {"messages": [whole]} if marked or draw(st.booleans()) else None}
+        spoken = [("messages", (chunk, place)) for chunk in chunks]
+        streams.append([*spoken, ("updates", update)])
+    order = draw(st.permutations([n for n, items in enumerate(streams) for _ in items]))
+    return [streams[number].pop(0) for number in order], said
+
+
+@settings(deadline=None, max_examples=examples(100), derandomize=True)
+@given(drawn=interleaved())
+def test_models_of_a_graph_that_speak_at_once_are_all_heard(
+    drawn: tuple[list[Any], list[str]],
+) -> None:
+    items, said = drawn
+
+    async def stream() -> AsyncIterator[Any]:
+        for item in items:
+            yield item
+
+    async def message() -> Any:
+        async with create_service("memory://") as service:
+            async with service.publisher("s") as pub:
+                await record_graph(stream(), pub)
+            return reduce_chunks([chunk async for chunk in service.subscribe("s")])
+
+    parts = asyncio.run(message())["parts"]
+    assert sorted(part["text"] for part in parts if part["type"] == "text") == sorted(said)
