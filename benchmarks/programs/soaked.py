@@ -9,6 +9,8 @@ With `HOW` `here`, a server writes its answers itself; with `queue`, workers of 
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 import logging
 import os
 import sys
@@ -107,6 +109,9 @@ class Chat:
         # A coroutine, so that it runs on the event loop whose tasks it counts.
         @app.get("/measures")
         async def measures() -> dict[str, Any]:
+            # What is needed counts, not what Python and the allocator keep for later.
+            gc.collect()
+            ctypes.CDLL(None).malloc_trim(0)
             pages = int(Path("/proc/self/statm").read_text().split()[1])
             now = self.service.statistics()
             return {
