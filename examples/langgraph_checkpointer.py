@@ -85,6 +85,7 @@ async def main() -> None:
 
 if __name__ == "__main__" and dies:
     question = {"id": "q1", "role": "user", "parts": [{"type": "text", "text": "How is the sea?"}]}
-    TestClient(app).post("/api/chat", json={"id": "c1", "messages": [question]})
+    with TestClient(app) as client:
+        client.post("/api/chat", json={"id": "c1", "messages": [question]})
 elif __name__ == "__main__":
     asyncio.run(main())

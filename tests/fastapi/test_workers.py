@@ -227,14 +227,14 @@ async def test_a_turn_without_readers_is_dispatched_again_by_another_process(
     await client.shut_down()
     await gone.aclose()
 
-    await serve(
-        new_service(),
-        ChatReplies(never),
-        dispatch=queue.put,
-        dispatch_timeout=SOON,
-        sweep_interval=0.05,
-    )
     async with working(queue, new_service(), ChatReplies(greet, on_finish=finished)):
+        await serve(
+            new_service(),
+            ChatReplies(never),
+            dispatch=queue.put,
+            dispatch_timeout=SOON,
+            sweep_interval=0.05,
+        )
         await finished.called.wait()
 
     assert [turn.ending for turn in finished.turns] == ["finish"]

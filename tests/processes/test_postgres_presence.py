@@ -166,6 +166,9 @@ async def test_a_living_process_whose_sessions_are_ended_keeps_its_versions(
     await staying
     await admin.close()
     assert await publisher.ask("write", 1) == "wrote 1"
+    # For a moment it lives by its lease alone.
+    while await holder_of(postgres_url) is None:
+        await asyncio.sleep(0.05)
     publisher.signal(signal.SIGKILL)
     async with asyncio.timeout(SOON + 5.0):
         with pytest.raises(PublisherLost):
