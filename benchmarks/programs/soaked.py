@@ -109,7 +109,7 @@ class Chat:
         # A coroutine, so that it runs on the event loop whose tasks it counts.
         @app.get("/measures")
         async def measures() -> dict[str, Any]:
-            # What is needed counts, not what Python and the allocator keep for later.
+            # Memory that Python and the allocator keep for later does not count.
             gc.collect()
             ctypes.CDLL(None).malloc_trim(0)
             pages = int(Path("/proc/self/statm").read_text().split()[1])

@@ -1,5 +1,5 @@
-"""Keeps the messages that mapper tests make. `tests/clients`, which runs last, shows them to real
-clients.
+"""Keeps the messages that mapper tests make. Tests of `tests/clients`, which run after them, show
+them to real clients.
 """
 
 from __future__ import annotations
@@ -30,8 +30,3 @@ def record(chunks: Iterable[Chunk]) -> None:
 def recorded_chunks() -> Mapping[str, list[list[Chunk]]]:
     """The chunks recorded so far: nothing if the tests that record do not run."""
     return _RECORDED
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.nodeid.startswith("tests/clients/"))
