@@ -71,10 +71,11 @@ export async function crashButton(stage) {
 export async function crashWhileIdle(stage) {
   const { newTab } = await stage();
   const tab = await newTab();
-  const before = await tab.serverPid();
+  const crashed = tab.page.waitForResponse("**/api/demo/crash*");
   await tab.page.getByTestId("crash").click();
-  await tab.page.locator(`[data-testid=status-process]:not([data-value="${before}"])`).waitFor({ state: "attached" });
-  return { after: await tab.serverPid(), footer: await footerPid(tab), before };
+  const { pid } = await (await crashed).json();
+  await tab.page.locator(`[data-testid=status-process]:not([data-value="${pid}"])`).waitFor({ state: "attached" });
+  return { killed: pid, named: await footerPid(tab) };
 }
 
 /** Kill the process that writes the answer, whichever of the servers it is. */
@@ -96,7 +97,7 @@ export async function stockCrash(stage) {
   await tab.page.getByTestId("composer").fill("What is the weather in Lisbon right now?");
   await tab.page.getByTestId("send").click();
   await tab.shows(50);
-  process.kill(await tab.serverPid(), "SIGKILL");
+  await tab.page.request.post(`${tab.base}/api/demo/crash?chat=${tab.chat}`);
   await tab.is({ status: "error" });
   for (let attempt = 1; attempt < 2; { attempt } = await tab.serverStatus());
   const ended = await tab.rests();

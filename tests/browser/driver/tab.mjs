@@ -150,8 +150,4 @@ export class Tab {
     // Killing a server resets its connections; the next connection reaches another process.
     return (await this.page.request.get(`${this.base}/api/chat/${this.chat}/status`, { maxRetries: 5 })).json();
   }
-
-  async serverPid() {
-    return (await (await this.page.request.get(`${this.base}/api/info`)).json()).pid;
-  }
 }
