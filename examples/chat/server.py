@@ -14,6 +14,7 @@ from fastapi import Depends, FastAPI, HTTPException, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.schema import CreateTable
 from starlette.background import BackgroundTask
 
 import accounts
@@ -65,9 +66,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with service:
         async with engine.begin() as connection:
             if engine.dialect.name == "postgresql":
-                # If two processes start at once, one creates the table and the other waits for it.
+                # There, even IF NOT EXISTS fails in one of two processes that start at once.
                 await connection.execute(select(func.pg_advisory_xact_lock(1)))
-            await connection.run_sync(accounts.metadata.create_all)
+            await connection.execute(CreateTable(accounts.accounts, if_not_exists=True))
         yield
     await engine.dispose()
 
