@@ -172,14 +172,14 @@ def kept_secret() -> str:
     return path.read_text()
 
 
-async def supervise(port: int, processes: int = 2) -> None:
+async def supervise(port: int) -> None:
     os.environ.setdefault("CHAT_SECRET", kept_secret())
     leaving = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, leaving.set)
     front = listen(port)
     print(f"open http://127.0.0.1:{front.getsockname()[1]}", flush=True)
-    backends = [Backend() for _ in range(processes)]
+    backends = [Backend(), Backend()]
     relay = await alternate(front, backends)
     await asyncio.gather(*(keep_running(backend, leaving) for backend in backends))
     relay.close()

@@ -141,11 +141,11 @@ class ChatHistory:
         latest = await latest_version(self._service, stream_id)
         if latest is None or latest.owner != owner:
             return await _conversation(rows)
+        rows = await self._with_turn_before(rows, latest)
         request = None
         if latest.state == "open" or not _has_answer(rows, latest):
             request = await ChatRequest.stored_with(self._service, latest)
-        before = await self._catch_up_before(rows, latest)
-        if request is not None and await self._catch_up(rows, latest, request) or before:
+        if request is not None and await self._catch_up(rows, latest, request):
             rows = await self._rows(stream_id, owner)
         conversation = await _conversation(rows)
         if request is None or latest.state != "open":
@@ -210,8 +210,7 @@ class ChatHistory:
     async def _ask(self, turn: ChatTurn) -> list[UIMessage]:
         await self._keep_turn(turn, turn.messages)
         rows = await self._rows(turn.stream_id, turn.owner)
-        if await self._catch_up_before(rows, turn):
-            rows = await self._rows(turn.stream_id, turn.owner)
+        rows = await self._with_turn_before(rows, turn)
         conversation = await _conversation([row for row in rows if row.version <= turn.version])
         question = _question(turn.messages, turn.message_id)
         if question is not None:
@@ -219,19 +218,23 @@ class ChatHistory:
         continued = [each for each in turn.messages[-1:] if each["role"] == "assistant"]
         return [*up_to_answer(conversation, turn.message_id, None), *continued]
 
-    async def _catch_up_before(self, rows: Sequence[StoredMessage], turn: Turn) -> bool:
-        """Store the turn before this one if its `finish` is late; return whether it was."""
+    async def _with_turn_before(self, rows: list[StoredMessage], turn: Turn) -> list[StoredMessage]:
+        """Return the rows of a chat; if the `finish` of the turn before this one is late, store
+        that turn first.
+        """
         number = turn.version - 1
         if number < 0 or any((row.role, row.version) == ("assistant", number) for row in rows):
-            return False
+            return rows
         try:
             before = await self._service.status(turn.stream_id, number)
         except UnknownStream:
-            return False
+            return rows
         if before.owner != turn.owner or before.state != "closed":
-            return False
+            return rows
         request = await ChatRequest.stored_with(self._service, before)
-        return request is not None and await self._catch_up(rows, before, request)
+        if request is None or not await self._catch_up(rows, before, request):
+            return rows
+        return await self._rows(turn.stream_id, turn.owner)
 
     async def _catch_up(
         self, rows: Sequence[StoredMessage], turn: VersionInfo, request: ChatRequest

@@ -18,6 +18,7 @@ from monostream_ai.fastapi import (
     ChatTurn,
     FinishedTurn,
     RecentChat,
+    Reply,
     chat_publisher,
     without_active_message,
 )
@@ -92,6 +93,16 @@ async def record(
 
 def ids(messages: list[UIMessage]) -> list[str]:
     return [message["id"] for message in messages]
+
+
+def asking(history: ChatHistory, given: list[list[str]]) -> Reply:
+    """Make a reply that notes the ids of the conversation which a model would be given."""
+
+    async def reply(turn: ChatTurn) -> None:
+        given.append(ids(await history.ask(turn)))
+        await greet(turn)
+
+    return reply
 
 
 async def test_an_unknown_chat_has_no_messages(history: ChatHistory) -> None:
@@ -377,12 +388,7 @@ async def test_a_reply_gets_the_conversation_up_to_its_question(
     service: DurableStreamService[Any], history: ChatHistory, serve: Serve
 ) -> None:
     given: list[list[str]] = []
-
-    async def reply(turn: ChatTurn) -> None:
-        given.append(ids(await history.ask(turn)))
-        await greet(turn)
-
-    client = await serve(service, reply, on_finish=history.finish)
+    client = await serve(service, asking(history, given), on_finish=history.finish)
     for asked in ("u1", "u2", "u2", "u1", "u3"):
         trigger = "regenerate-message"
         response = await client.post(question(id=asked, trigger=trigger))
@@ -405,13 +411,8 @@ async def test_a_reply_gets_the_answers_whose_on_finish_is_late(
     service: DurableStreamService[Any], history: ChatHistory, serve: Serve
 ) -> None:
     given: list[list[str]] = []
-
-    async def reply(turn: ChatTurn) -> None:
-        given.append(ids(await history.ask(turn)))
-        await greet(turn)
-
     # Nobody calls `history.finish`, and no page loads the chat.
-    client = await serve(service, reply)
+    client = await serve(service, asking(history, given))
     for asked in ("u1", "u2", "u3"):
         await client.post(question(id=asked))
 
