@@ -21,8 +21,11 @@ RATES: dict[designs.Design, tuple[int, int]] = {
 }
 """Chunks/s at which the climb begins, and that are more than the design delivers."""
 
-OVERLOADED, PACED, SPEAKING, PLAYED = 3.0, 4.0, 2.0, 5.0
+OVERLOADED, PACED, PLAYED = 3.0, 4.0, 5.0
 """Seconds of a load, and of scenarios, `JOBS` at once."""
+
+SPEAKING = {1: 10.0, 64: 2.0}
+"""Seconds of a load of so many streams: five chunks of a p99 at least."""
 
 JOBS = 32
 
@@ -199,9 +202,9 @@ async def crash(row: Row) -> None:
 async def peers(row: Row) -> None:
     """Row 16: how late chunks are in another process, one stream and 64."""
     async with designs.running(row.server, [designs.PEER_READ, *designs.PEERS]) as several:
-        for streams in (1, 64):
+        for streams, seconds in SPEAKING.items():
             for peer in several:
-                got = await designs.deliver_to(peer, streams, row.seconds(SPEAKING))
+                got = await designs.deliver_to(peer, streams, row.seconds(seconds))
                 name = f"{streams} × 50/s: {peer.design.name}"
                 row.add(f"{name}, p50", got.p50, "ms")
                 row.add(f"{name}, p99", got.p99, "ms")
