@@ -26,7 +26,6 @@ class Load:
         ends: The writer ends its streams after it.
         stays: The writer lives on after it, until it is killed.
         silence: Seconds without a chunk after which a reader gives up; None never.
-        lease: Of this package's publishers, in seconds; the others have none.
     """
 
     url: str
@@ -36,7 +35,6 @@ class Load:
     ends: bool = False
     stays: bool = False
     silence: float | None = None
-    lease: float = 15.0
 
     @property
     def chunks(self) -> int:

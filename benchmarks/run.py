@@ -1,6 +1,6 @@
 """Measure this package beside others, and beside what its parts do at best.
 
-python benchmarks/run.py [--rows 1,2,3] [--rounds 3] [--quick] [--json benchmarks/run.json]
+python benchmarks/run.py [--rows 1,2,4] [--rounds 3] [--quick] [--json benchmarks/run.json]
 """
 
 from __future__ import annotations
@@ -19,14 +19,12 @@ from benchmarks.processes import Server
 ROWS = {
     1: "delivery.sustained_rate",
     2: "delivery.latency",
-    3: "delivery.idle",
     4: "parts.appends",
     6: "delivery.neighbours",
     7: "responses.replay",
     8: "responses.fan_out",
     9: "responses.silent_readers",
     11: "responses.joins",
-    12: "delivery.crash",
     13: "parts.imports",
     14: "delivery.scenarios",
     15: "capture.cost_of_capture",

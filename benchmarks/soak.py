@@ -45,7 +45,6 @@ PAUSE = 0.15
 LIMIT = 90.0
 """Seconds after which a turn, or the end, is stuck; a dead process's turn is handed over in 60."""
 
-
 MEASURES = {
     "memory 0": ("MB", 0.02, 1.0),
     "tasks 0": ("", 0.1, 3.0),

@@ -50,7 +50,7 @@ class Ours:
 
     def __init__(self, kind: str, load: Load) -> None:
         inline: Literal["auto", "never"] = "never" if kind == "ours-never" else "auto"
-        make = partial(create_service, load.url, lease=load.lease, inline=inline)
+        make = partial(create_service, load.url, inline=inline)
         if not kind.startswith("ours"):
             store = MemoryStore() if kind == "memory" else PostgresStore.from_url(load.url)
             notifier = MemoryNotifier() if kind == "memory" else None
@@ -78,10 +78,14 @@ async def connected(package: str, load: Load) -> Any:
 async def opened(package: Any, load: Load) -> list[Any]:
     """Open each stream; return the writers."""
 
+    # A pool lets nobody wait for long, and there may be 800.
+    turns = asyncio.Semaphore(32)
+
     async def begun(id: str) -> Any:
-        writer = await package.open(id)
-        await writer.write(START)
-        return writer
+        async with turns:
+            writer = await package.open(id)
+            await writer.write(START)
+            return writer
 
     return await asyncio.gather(*map(begun, load.streams))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import sqlite3
 import statistics
 import sys
@@ -68,6 +69,7 @@ async def _compare(
     row: Row, database: str, other: str, store: Store, by_hand: Callable[[Batch], Awaitable[None]]
 ) -> None:
     """Let both take turns, so that a busy machine disturbs both alike."""
+    target = ">= 0.9" if database == "SQLite" else ">= 0.85"
     for streams, chunks in row.cases(SHAPES):
         ids = [f"s{streams}-{chunks}-{place}" for place in range(streams)]
         leases = [Lease(id, 0, "0123456789abcdef0123456789abcdef") for id in ids]
@@ -97,7 +99,7 @@ async def _compare(
         for way, times in spent.items():
             rates[way] = streams * chunks * len(times) / sum(times)
             row.add(f"{name}: {way}", rates[way], "rows/s")
-        row.add(f"{name}: ours to {other}", rates["ours"] / rates[other], "×", ">= 0.75")
+        row.add(f"{name}: ours to {other}", rates["ours"] / rates[other], "×", target)
 
 
 async def _unnest(connection: asyncpg.Connection, batch: Batch) -> None:
@@ -117,12 +119,15 @@ async def _executemany(connection: sqlite3.Connection, batch: Batch) -> None:
 async def imports(row: Row) -> None:
     """Row 13: how long a program takes to import the package, beside `import fastapi`."""
     times: dict[str, list[float]] = {"pass": [], "import monostream_ai": [], "import fastapi": []}
+    # pip compiles a package that it installs, so ours must be compiled too.
+    variables = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
     for _ in range(row.count(REPEATS)):
         for code, seconds in times.items():
             before = time.monotonic()
-            await (await asyncio.create_subprocess_exec(sys.executable, "-c", code)).wait()
+            program = (sys.executable, "-c", code)
+            await (await asyncio.create_subprocess_exec(*program, env=variables)).wait()
             seconds.append(time.monotonic() - before)
     empty, ours, fastapi = (statistics.median(seconds) for seconds in times.values())
     row.add("import monostream_ai", (ours - empty) * 1e3, "ms")
     row.add("import fastapi", (fastapi - empty) * 1e3, "ms")
-    row.add("import of ours to fastapi's", (ours - empty) / (fastapi - empty), "×", "<= 0.5")
+    row.add("import of ours to fastapi's", (ours - empty) / (fastapi - empty), "×", "<= 0.25")
