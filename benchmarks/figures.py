@@ -100,8 +100,8 @@ def arguments(description: str | None, script: str) -> argparse.ArgumentParser:
 
 def store(path: Path, figures: Sequence[Figure], packages: Sequence[str], **more: object) -> None:
     """Write the figures and a description of the machine as JSON."""
-    machine = {"python": platform.python_version(), "processors": os.cpu_count()}
-    machine |= {"load": os.getloadavg()[0], **{name: version(name) for name in packages}}
+    machine: dict[str, object] = {"python": platform.python_version(), "load": os.getloadavg()[0]}
+    machine |= {"processors": os.cpu_count(), **{name: version(name) for name in packages}}
     values = [{**asdict(figure), "median": figure.median} for figure in figures]
     stored = {"machine": machine, "figures": values, **more}
     path.write_text(json.dumps(stored, indent=2, ensure_ascii=False) + "\n")

@@ -86,9 +86,7 @@ async def deaths(backend: str, url: str, kills: int) -> None:
             await process.wait()
     for who, seconds in times.items():
         p50, p99 = (percentile(sorted(seconds), part) for part in (0.5, 0.99))
-        print(
-            f"{backend:9} death → reader {who} told: p50 {p50:.2f} s, p99 {p99:.2f} s", flush=True
-        )
+        print(f"{backend:9} death → reader {who}: p50 {p50:.2f}, p99 {p99:.2f} s", flush=True)
 
 
 async def false_takeovers(backend: str, url: str, seconds: float, faults: Sequence[Fault]) -> None:

@@ -24,7 +24,6 @@ SPEAKING = {1: 10.0, 64: 2.0}
 """Seconds of a load of so many streams: five chunks of a p99 at least."""
 
 JOBS = 32
-
 LATENCY_TARGETS = {3_200: ("<= 1", "<= 4"), 12_800: ("<= 2", "<= 8")}
 STORED, SPOKEN, LIFE = 1.0, 0.5, 60.0
 """Seconds of a load until a reader joins, until its writer is killed, and at most."""
@@ -42,11 +41,11 @@ async def sustained_rate(row: Row) -> None:
 
     The CPU hardly depends on who else uses the processors, so its ratios hold on a busy machine.
     """
-    costs: dict[designs.Design, float] = {}
+    ours, costs = designs.OURS_PUSHED, dict[designs.Design, float]()
     for design, (_, overload) in RATES.items():
         got = await designs.deliver(row.server, design, overload, row.seconds(OVERLOADED))
         costs[design] = got.cpu_per_chunk
-        target = "<= 40" if design is designs.OURS_PUSHED else ""
+        target = "<= 40" if design is ours else ""
         name = f"CPU of a chunk at {overload:,}/s: {design.name}"
         row.add(name, costs[design], "µs/chunk", target)
     rates: dict[designs.Design, int] = {}
@@ -54,9 +53,8 @@ async def sustained_rate(row: Row) -> None:
         rates[design] = await _highest_rate(row, design, first)
         row.add(f"sustained: {design.name}", rates[design], "chunks/s")
     for design, target in ((designs.DRIZZLE, ">= 60"), (designs.PLAIN_PG, ">= 25")):
-        ratio = costs[design] / costs[designs.OURS_PUSHED]
-        row.add(f"CPU of a chunk: {design.name} to ours", ratio, "×")
-        ratio = rates[designs.OURS_PUSHED] / max(rates[design], 1)
+        row.add(f"CPU of a chunk: {design.name} to ours", costs[design] / costs[ours], "×")
+        ratio = rates[ours] / max(rates[design], 1)
         row.add(f"sustained: ours to {design.name}", ratio, "×", target)
 
 

@@ -120,12 +120,11 @@ async def imports(row: Row) -> None:
     """Row 13: how long a program takes to import the package, beside `import fastapi`."""
     times: dict[str, list[float]] = {"pass": [], "import monostream_ai": [], "import fastapi": []}
     # pip compiles a package that it installs, so ours must be compiled too.
-    variables = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
     for _ in range(row.count(REPEATS)):
         for code, seconds in times.items():
             before = time.monotonic()
-            program = (sys.executable, "-c", code)
-            await (await asyncio.create_subprocess_exec(*program, env=variables)).wait()
+            await (await asyncio.create_subprocess_exec(sys.executable, "-c", code, env=env)).wait()
             seconds.append(time.monotonic() - before)
     empty, ours, fastapi = (statistics.median(seconds) for seconds in times.values())
     row.add("import monostream_ai", (ours - empty) * 1e3, "ms")
