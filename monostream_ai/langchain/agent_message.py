@@ -42,18 +42,19 @@ class AgentMessage(UIMessageBuilder):
         self._inputs: dict[str, Any] = {}
         # Approval ids by call; None for a call that an earlier turn asked about.
         self._undecided: dict[str, str | None] = {}
-        self.earlier_calls: list[str] = []
-        """Ids of the calls in the continued message."""
         self.earlier_reason: Any = None
         """The finish reason in the metadata of the continued message, unchecked."""
         self.earlier_usage: dict[str, int] = {}
         """Token counts in the metadata of the continued message."""
         if continued is not None:
             self._adopt(continued)
+        self.continued_calls = frozenset(self._open.calls)
+        """Ids of the calls in the continued message."""
         self.written_text = _text_of(written)
         """The text that a lost publisher stored and did not take back."""
         self._take_up(written)
         self.earlier_calls = list(self._open.calls)
+        """Ids of the calls in the continued message, then of those that a lost publisher stored."""
 
     @property
     def unfinished(self) -> bool:

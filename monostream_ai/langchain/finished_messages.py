@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 from uuid import uuid4
 
@@ -58,6 +59,8 @@ class FinishedMessages:
         self._found_to = 0
         """End of the written text that belongs to these messages."""
         self._found_calls: set[str] = set()
+        self._made = Counter[str]()
+        """Number of calls in these messages so far, by the id that the model gave them."""
 
     @property
     def leave_a_rest(self) -> bool:
@@ -67,6 +70,20 @@ class FinishedMessages:
             or self._message.has_open_parts
             or not self._found_calls.issuperset(self._message.calls_of_step)
         )
+
+    def without_continued(self, messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+        """Leave out the messages of the answer that this turn continues: the page has them.
+
+        That answer ended with calls that waited for the page, so all messages up to the last one
+        that made a call of it belong to it. Call this before any message is shown.
+        """
+        end, made = 0, Counter[str]()
+        for number, message in enumerate(messages, start=1):
+            calls = message.tool_calls if isinstance(message, AIMessage) else ()
+            found = {self._find(*counted) for counted in _count(calls, made)}
+            if not found.isdisjoint(self._message.continued_calls):
+                end, self._made = number, made.copy()
+        return messages[end:]
 
     def rest_of(self, message: AIMessage, new_output: Callable[..., ModelOutput]) -> list[Chunk]:
         """Return the chunks that the page lacks of a message.
@@ -78,7 +95,9 @@ class FinishedMessages:
         text, written = message.text, self._message.written_text
         half = any(self._calls.is_arriving(call["id"] or "") for call in message.tool_calls)
         place = -1 if half else written.find(text, self._found_to)
-        calls = [call for call in message.tool_calls if self._find(call) is None]
+        counted = [*_count(message.tool_calls, self._made)]
+        found = [self._find(*each) for each in counted]
+        calls = [call for call, shown in zip(message.tool_calls, found, strict=True) if not shown]
         chunks: list[Chunk] = []
         if place < 0 or calls:
             begun = None if half or place >= 0 else self._begun(text)
@@ -95,11 +114,15 @@ class FinishedMessages:
             rest = message.model_copy(update={"tool_calls": calls})
             chunks += output.complete(rest)
         self._found_to = place + len(text) if place >= 0 else len(written)
-        self._found_calls |= {self._find(call) or "" for call in message.tool_calls}
+        self._found_calls |= {self._find(*each) or "" for each in counted}
         return chunks
 
-    def _find(self, call: ToolCall) -> str | None:
-        return self._calls.find(call["id"] or "", call["name"])
+    def _find(self, model_id: str, number: int) -> str | None:
+        """Return the published id of a call, if it has arrived whole."""
+        # A call of a step that was taken back has no state.
+        calls = [each for each in self._calls.published(model_id) if self._calls.state(each)]
+        found = calls[number] if number < len(calls) else None
+        return None if found is None or self._calls.state(found) == "streaming" else found
 
     def _begun(self, text: str) -> OpenText | None:
         """Return the open text part, if it holds the beginning of this text and nothing else."""
@@ -107,3 +130,14 @@ class FinishedMessages:
         if part is None or not shown or not text.startswith(shown):
             return None
         return part._replace(ends_with_space=False)
+
+
+def _count(calls: Iterable[ToolCall], made: Counter[str]) -> Iterator[tuple[str, int]]:
+    """Yield the id that the model gave each call, and the number of calls before it with that id.
+
+    A model may use an id again in a later step.
+    """
+    for call in calls:
+        model_id = call["id"] or ""
+        yield model_id, made[model_id]
+        made[model_id] += 1

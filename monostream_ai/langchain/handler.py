@@ -159,12 +159,14 @@ class StreamCallbackHandler(BaseCallbackHandler):
             turn.callback.show_finished(await graph.aget_state(config), skip=len(asked))
 
         Parts that a lost publisher has stored are not shown twice: only the rest of them is, or
-        nothing. A step that belongs to none of them was not finished: the graph runs it again, and
-        it is taken back when that begins. Call it before the graph runs, also in a first run.
+        nothing. Nor are the messages of the answer that `continued` holds. A step that belongs to
+        none of them was not finished: the graph runs it again, and it is taken back when that
+        begins. Call it before the graph runs, also in a first run.
 
         Args:
             state: The state of a graph with the key `messages`, or a list of messages.
-            skip: Number of messages at its beginning that are no part of this answer.
+            skip: Number of messages at its beginning that are no part of this answer, such as those
+                that the graph was given.
 
         Raises:
             StreamClosed, StreamStopped, Fenced, PublisherClosed: The publisher has ended.

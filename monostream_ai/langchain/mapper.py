@@ -284,8 +284,8 @@ class LangChainMapper:
     def finished(self, messages: Sequence[BaseMessage]) -> list[Chunk]:
         """Show the parts of these messages that the page lacks; their runs are over."""
         chunks = self._message.start()
-        for message in messages:
-            self._answers.given([message])
+        self._answers.given(messages)
+        for message in self._finished.without_continued(messages):
             if isinstance(message, ToolMessage):
                 chunks += self._results.of_message(message)
             elif isinstance(message, AIMessage):

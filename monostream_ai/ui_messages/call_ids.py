@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from monostream_ai.ui_messages.builder import UIMessageBuilder
 
@@ -41,6 +41,10 @@ class CallIds:
         others = self._published.setdefault(call_id, [])
         if published not in others:
             others.append(published)
+
+    def published(self, call_id: str) -> Sequence[str]:
+        """Return the published ids of all calls with this model id, oldest first."""
+        return self._published.get(call_id, ())
 
     def find(self, call_id: str, name: str | None = None) -> str | None:
         """Return the published id of the call that a running tool belongs to, or None.

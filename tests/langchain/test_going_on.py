@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
 
-from monostream_ai.langchain import StreamCallbackHandler
+from monostream_ai.langchain import StreamCallbackHandler, resume_value
 from monostream_ai.ui_messages import Chunk, UIMessage, reduce_chunks
 from tests.langchain.recording import Sink, check_message
 from tests.langchain.scripted import USER, ScriptedModel, agent, calls, clock, says, weather
@@ -151,6 +154,63 @@ async def test_a_graph_goes_on_from_its_checkpoint_wherever_it_broke_off(lost: i
 
         message = reduce_chunks(sink.ended(), finished=True)
         assert shown(message) == shown(expected.message()), cut
+
+
+def ask_user(script: list[list[Any]]) -> tuple[InMemorySaver, Any]:
+    """Return a checkpointer and an agent that asks before it looks up the weather."""
+    saver = InMemorySaver()
+    middleware = [HumanInTheLoopMiddleware({"weather": True})]
+    model = RepeatableModel(scripts=script)
+    return saver, create_agent(model, [weather, clock], middleware=middleware, checkpointer=saver)
+
+
+async def decide(sink: Sink, graph: Any, asked: UIMessage) -> None:
+    """Go on with the answer that the user has decided on, or with the rest of it."""
+    handler = StreamCallbackHandler(sink, continued=asked)
+    config: Any = {"callbacks": [handler], "configurable": {"thread_id": "t"}}
+    before = await graph.aget_state(config)
+    handler.show_finished(before, skip=1)
+    given = Command(resume=resume_value([asked])) if before.interrupts else None
+    if before.next:
+        await graph.ainvoke(given, config, durability="sync")
+
+
+@pytest.mark.sweep(2)
+@pytest.mark.parametrize("approved", [True, False], ids=["approved", "denied"])
+@pytest.mark.parametrize("next_id", ["c2", "c1"], ids=["another id", "the same id"])
+@pytest.mark.parametrize("lost", [0, 1, 3])
+async def test_an_answer_that_the_user_decided_on_shows_nothing_twice(
+    approved: bool, next_id: str, lost: int
+) -> None:
+    script: Any = [SCRIPTS[0], [*SCRIPTS[1][:2], *calls((next_id, "clock", "{}"))], SCRIPTS[2]]
+
+    async def asked() -> tuple[Any, UIMessage]:
+        _, graph = ask_user(script)
+        sink = Sink()
+        handler = StreamCallbackHandler(sink)
+        config: Any = {"callbacks": [handler], "configurable": {"thread_id": "t"}}
+        await graph.ainvoke(USER, config, durability="sync")
+        message = sink.message()
+        call = next(part for part in message["parts"] if "approval" in part)
+        call["approval"] = {**call["approval"], "approved": approved}
+        call["state"] = "approval-responded"
+        return graph, message
+
+    graph, message = await asked()
+    await decide(expected := Sink(), graph, message)
+    whole = shown(expected.message(message))
+    assert whole.count("I will look.") == 1
+    assert whole.count("It is 21 degrees at noon.") == 1
+    for cut in range(1, len(expected.chunks)):
+        graph, message = await asked()
+        first = Mortal(cut, lost)
+        with pytest.raises(Dies):
+            await decide(first, graph, message)
+        sink = Successor(first.stored)
+
+        await decide(sink, graph, message)
+
+        assert shown(sink.message(message)) == whole, cut
 
 
 async def test_finished_messages_are_shown_to_a_page_that_lacks_them() -> None:
