@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from monostream_ai.errors import (
     InvalidCursor,
@@ -45,6 +45,9 @@ MAX_VERSION: Final = 2**63 - 1
 
 MAX_DOUBLINGS: Final = 8
 """Times that the pause between two attempts to look after a version doubles."""
+
+Chunk: TypeAlias = dict[str, Any]
+"""One UI message chunk: a JSON object with a string under `type`."""
 
 Ending = Literal["finish", "error", "abort", "lost"]
 """Why a version ends: its work is done, it failed, a user stopped it, or its publisher died."""

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import monostream_ai
+from monostream_ai import errors
+from monostream_ai.ui_messages import Chunk
 
 OUTSIDE = set(
     (
@@ -79,6 +81,17 @@ def test_public_names_are_listed_sorted_and_exist(name: str) -> None:
 
     assert module.__all__ == sorted(module.__all__)
     assert [public for public in module.__all__ if not hasattr(module, public)] == []
+
+
+def test_every_error_can_be_imported_from_the_package() -> None:
+    classes = [value for value in vars(errors).values() if isinstance(value, type)]
+    defined = {each.__name__ for each in classes if issubclass(each, errors.MonostreamError)}
+    assert len(defined) > 40
+    assert defined <= set(monostream_ai.__all__)
+
+
+def test_the_type_of_a_chunk_is_one_and_the_same() -> None:
+    assert monostream_ai.Chunk is Chunk
 
 
 def test_the_package_says_that_it_is_typed() -> None:

@@ -7,13 +7,11 @@ Source: vercel/ai, ai@7.0.173, packages/ai/src/ui-message-stream/ui-message-chun
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple
 
 from monostream_ai.errors import InvalidChunk
+from monostream_ai.types import Chunk as Chunk
 from monostream_ai.ui_messages.browser_safety import check_keys
-
-Chunk: TypeAlias = dict[str, Any]
-"""One UI message chunk: a JSON object with a string under `type`."""
 
 FINISH_REASONS: Final = frozenset(
     {"stop", "length", "content-filter", "tool-calls", "error", "interrupted", "other"}
