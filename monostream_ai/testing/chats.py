@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Self, TypeAlias, TypeVar
 from urllib.parse import quote
@@ -28,6 +29,8 @@ MakeApp: TypeAlias = Callable[[Service], ASGIApp]
 
 READ_TIMEOUT: Final = 10.0
 """Seconds for which a test waits at most for the next chunk of an answer."""
+
+_LOGGERS: Final = "monostream_ai."
 
 CRASH_TIMEOUT: Final = 5.0
 """Seconds that the tasks of a crashed process get to end, and its application to clean up."""
@@ -223,17 +226,23 @@ class ChatProcess:
 
     async def crash(self) -> None:
         """Kill this process: its connections break, its tasks are cancelled, and nothing that they
-        still try to store lands. Its versions are lost at once.
+        still try to store lands. Its versions are lost at once. It logs nothing more.
 
         The shutdown of the lifespan runs when `ChatProcesses` ends, so that a test leaves nothing
         open.
         """
+        self._chats.silence.cover_loggers()
         self._store.kill()
         # Before its tasks are cancelled: those of the service end by themselves, in their order.
-        await self.service.aclose()
+        await self._tasks.start(self, self.service.aclose(), spared=True)
         await self._tasks.kill(self)
         wake_ups = await self._store.let_lapse()
         await self._chats.notifier.notify(wake_ups)
+
+    @property
+    def dead(self) -> bool:
+        """Whether this process has crashed."""
+        return self._store.dead
 
     async def clean_up(self) -> None:
         """Crash, and run the shutdown of the lifespan; its errors are those of a dead process."""
@@ -290,6 +299,7 @@ class ChatProcesses:
         self.headers = dict(headers or {})
         self.notifier = MemoryNotifier()
         self.tasks = ProcessTasks()
+        self.silence = _Silence(self.tasks)
         self._make_app = make_app
         self._memory = MemoryStore()
         self._processes: list[ChatProcess] = []
@@ -323,6 +333,7 @@ class ChatProcesses:
         # The last one first: each has put its signal handlers in front of those before.
         for process in reversed(self._processes):
             await process.clean_up()
+        self.silence.end()
         self.tasks.leave()
 
 
@@ -342,6 +353,15 @@ class ProcessTasks:
 
     def leave(self) -> None:
         asyncio.get_running_loop().set_task_factory(self._factory)
+
+    def current_owner(self) -> object:
+        """Return the process of the running task; None if it belongs to none."""
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:
+            # In a thread without an event loop.
+            return None
+        return None if task is None else self._owners.get(task)
 
     def start(
         self, owner: object, work: Coroutine[Any, Any, T], *, spared: bool = False
@@ -389,6 +409,35 @@ class ProcessTasks:
         if parent is not None and (owner := self._owners.get(parent)) is not None:
             self._owners[task] = owner
         return task
+
+
+class _Silence(logging.Filter):
+    """Drops the log records of this package that come from tasks of a crashed process: the errors
+    with which they end would worry whoever reads the log of a test.
+    """
+
+    def __init__(self, tasks: ProcessTasks) -> None:
+        super().__init__()
+        self._tasks = tasks
+        self._covered: list[logging.Logger] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        owner = self._tasks.current_owner()
+        return not (isinstance(owner, ChatProcess) and owner.dead)
+
+    def cover_loggers(self) -> None:
+        """Look at the records of all loggers of this package that exist by now."""
+        # The filters of a logger see no record of the loggers below it.
+        names = [name for name in logging.root.manager.loggerDict if name.startswith(_LOGGERS)]
+        self.end()
+        self._covered = [logging.getLogger(name) for name in names]
+        for logger in self._covered:
+            logger.addFilter(self)
+
+    def end(self) -> None:
+        for logger in self._covered:
+            logger.removeFilter(self)
+        self._covered = []
 
 
 class _ProcessStore(UnreliableStore):

@@ -346,3 +346,31 @@ async def test_an_answer_goes_on_with_the_message_that_was_sent_back() -> None:
 
     assert shown["id"] == message["id"]
     assert [part.get("output") for part in shown["parts"] if "toolCallId" in part] == ["Done"]
+
+
+async def test_a_crashed_process_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    reply = ScriptedReply(["Hello, ", Gate(), "world"], ["Hello ", Gate(), "again"])
+    caplog.set_level(logging.WARNING, logger="monostream_ai")
+
+    async with ChatProcesses(application(reply, on_lost="retry")) as processes:
+        server = await processes.start()
+        await (await server.ask("Hi!")).until("Hello")
+        await server.crash()
+        another = await processes.start()
+        resumed = await another.resume()
+        assert resumed is not None
+        await resumed.until("Hello")
+
+    assert caplog.messages == []
+
+
+async def test_processes_that_run_log_as_ever(caplog: pytest.LogCaptureFixture) -> None:
+    reply = ScriptedReply(["Hello, ", Gate()], [ValueError("the model is away")])
+
+    async with ChatProcesses(application(reply)) as processes:
+        server, another = await processes.start(), await processes.start()
+        await (await server.ask("Hi!")).until("Hello")
+        await server.crash()
+        await (await another.ask("Hi!", chat_id="chat-2")).rest()
+
+    assert [line for line in caplog.messages if "chat-2" in line and "failed" in line]
