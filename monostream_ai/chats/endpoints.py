@@ -64,7 +64,7 @@ def store_owner(request: Request, owner: Any) -> None:
     if not isinstance(owner, str) or not owner:
         raise TypeError(
             "authorize must return the owner as a string that is not empty, "
-            f"not {type(owner).__name__}"
+            f"not {'an empty one' if owner == '' else type(owner).__name__}"
         )
     # Here, so that each route refuses it, and none builds the id of a stream from it.
     request.state.owner = check_text("owner", owner)

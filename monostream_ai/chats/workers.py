@@ -9,7 +9,7 @@ from typing import Any
 from monostream_ai.chats.files import ChatFiles
 from monostream_ai.chats.turns.finishing import Finisher
 from monostream_ai.chats.turns.names import TurnRef
-from monostream_ai.chats.turns.replies import ChatReplies
+from monostream_ai.chats.turns.replies import ChatReplies, check_replies
 from monostream_ai.chats.turns.requests import ChatRequest
 from monostream_ai.chats.turns.turn import Assignment, may_run_again
 from monostream_ai.chats.turns.writing import TurnWriter
@@ -38,8 +38,10 @@ async def run_turn(service: DurableStreamService[Any], turn_ref: str, replies: C
 
     Raises:
         ValueError: The text names no turn of these replies, or `replies.files` needs a `url`.
+        TypeError: `replies` is no `ChatReplies`.
         StoreUnavailable: The turn could not be taken; it is dispatched again.
     """
+    check_replies(replies)
     replies.check_away()
     turn = TurnRef.parse(turn_ref)
     if not turn.stream_id.startswith(replies.stream_prefix):

@@ -143,8 +143,9 @@ def create_chat_router(
 
     Raises:
         ValueError: An option has an unknown value, or a number is out of range.
-        TypeError: `reply`, `on_finish`, `dispatch` or `files` is not an async function, or an
-            option that belongs to a `ChatReplies` is given beside it.
+        TypeError: `reply`, `on_finish`, `dispatch` or `files` is not an async function,
+            `authorize` is no function, or an option that belongs to a `ChatReplies` is given beside
+            it.
     """
     app = create_chat_app(
         service,

@@ -52,6 +52,10 @@ def owned_by(authorize: Callable[..., Any] | None) -> Callable[..., Awaitable[No
     """Return a dependency that stores the owner of the request: the result of `authorize`."""
     if authorize is None:
         return _owned_by_nobody
+    if not callable(authorize):
+        raise TypeError(
+            f"authorize is {authorize!r:.80}: give it the dependency itself, as in authorize=user"
+        )
 
     async def owned(request: Request, owner: Annotated[Any, Depends(authorize)]) -> None:
         store_owner(request, owner)

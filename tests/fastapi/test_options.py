@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
+from fastapi import Depends, Request
 
 from monostream_ai import create_service
+from monostream_ai.chats.endpoints import store_owner
 from monostream_ai.fastapi import ChatTurn, create_chat_router
 from tests.fastapi.chat_client import question, types_in
 from tests.fastapi.conftest import NewService, Serve
@@ -124,6 +126,17 @@ def test_a_reply_that_is_no_async_function_is_refused(reply: Any) -> None:
         router(reply)
 
 
+def test_authorize_is_the_dependency_itself() -> None:
+    with pytest.raises(TypeError, match="give it the dependency itself, as in authorize=user"):
+        router(authorize=Depends(greet))
+
+
+@pytest.mark.parametrize(("owner", "named"), [("", "an empty one"), (None, "NoneType"), (7, "int")])
+def test_an_owner_is_a_string_that_is_not_empty(owner: Any, named: str) -> None:
+    with pytest.raises(TypeError, match=f"as a string that is not empty, not {named}$"):
+        store_owner(Request({"type": "http", "state": {}}), owner)
+
+
 def test_origins_are_a_list() -> None:
     with pytest.raises(TypeError, match="allowed_origins is a list of origins"):
         router(allowed_origins="https://*.app.example")
@@ -143,6 +156,30 @@ async def test_a_reply_that_returns_its_text_has_failed(
     body = (await (await serve(new_service(), reply)).post(question())).text
     assert types_in(body) == ["start", "error", "finish"]
     assert "the reply returned its text and wrote nothing" in caplog.text
+
+
+async def test_a_reply_that_wrote_nothing_is_logged(
+    new_service: NewService, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def reply(turn: ChatTurn) -> None:
+        pass  # a model is asked here, without turn.callback
+
+    body = (await (await serve(new_service(), reply)).post(question("c1"))).text
+
+    assert types_in(body) == ["start", "finish"]
+    assert "the reply of stream 'chat:c1' version 0 wrote nothing" in caplog.text
+
+
+async def test_a_reply_whose_chunks_are_on_their_way_has_written(
+    new_service: NewService, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def reply(turn: ChatTurn) -> None:
+        turn.pub.push({"type": "data-x", "data": 1})
+
+    body = (await (await serve(new_service(), reply)).post(question())).text
+
+    assert types_in(body) == ["start", "data-x", "finish"]
+    assert "wrote nothing" not in caplog.text
 
 
 async def test_a_reply_that_wrote_its_text_may_return_it_too(

@@ -481,3 +481,9 @@ async def test_files_of_workers_need_the_path_of_the_router(new_service: NewServ
         create_chat_router(service, replies, dispatch=Queue().put)
     with pytest.raises(ValueError, match="url="):
         await run_turn(service, "chat:c1~0", replies)
+
+
+async def test_a_worker_needs_the_declaration_and_not_the_reply(new_service: NewService) -> None:
+    reply: Any = Held()
+    with pytest.raises(TypeError, match=r"not Held: use ChatReplies\(reply, …\)"):
+        await run_turn(new_service(), "chat:c1~0", reply)

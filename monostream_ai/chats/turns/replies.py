@@ -106,3 +106,16 @@ def check_numbers(*, or_zero: bool, **numbers: float) -> None:
             raise ValueError(
                 f"{name} is {number!r}: use {'0 or more' if or_zero else 'more than 0'}"
             )
+
+
+def check_replies(replies: object) -> None:
+    """Refuse the reply itself, which a router takes too.
+
+    Raises:
+        TypeError
+    """
+    if not isinstance(replies, ChatReplies):
+        raise TypeError(
+            "replies is the ChatReplies that the router was given, "
+            f"not {type(replies).__name__}: use ChatReplies(reply, …)"
+        )

@@ -54,18 +54,19 @@ class TurnWriter:
             async with await self._publisher(assignment) as pub:
                 trace.enter_context(attempt_traced(self._service, assignment, pub))
                 await write_start(pub, assignment)
-                if assignment.request.continued_message is not None:
-                    note_continued(pub, assignment.request.continued_message)
+                continued = assignment.request.continued_message
+                if continued is not None:
+                    note_continued(pub, continued)
                 note_files(pub, self._hook_for(assignment))
                 opened.set_result(None)
                 async with _silence_limit(pub, self._replies.max_silence):
                     turn = ChatTurn(assignment, pub, self._service.chunks)
                     if assignment.goes_on:
                         await turn.written.prepare()
-                    await self._call(turn)
+                    await self._call(turn, continues=continued is not None)
         self._finisher.begin(assignment.stream_id, assignment.version)
 
-    async def _call(self, turn: ChatTurn) -> None:
+    async def _call(self, turn: ChatTurn, *, continues: bool) -> None:
         try:
             returned = await self._replies.reply(turn)
         except asyncio.CancelledError as error:
@@ -75,13 +76,29 @@ class TurnWriter:
                 raise
             # Released as if by a drain, the turn would run again, and fail again.
             raise RuntimeError("the reply raised CancelledError, but was not cancelled") from error
-        if isinstance(returned, str):
+        wrote = await self._wrote(turn)
+        if isinstance(returned, str) and not wrote:
+            raise TypeError(
+                "the reply returned its text and wrote nothing: "
+                "write it through turn.callback or turn.pub"
+            )
+        # The rest of an answer may well be empty: a user has denied a call, or all was written.
+        if not (wrote or continues or turn.written):
+            logger.warning(
+                "the reply of stream %r version %d wrote nothing: give turn.callback to the model, "
+                "or write through turn.pub",
+                turn.stream_id,
+                turn.version,
+                extra=log_fields(turn.stream_id, turn.version),
+            )
+
+    async def _wrote(self, turn: ChatTurn) -> bool:
+        """Whether a reply that has returned wrote more than the `start` of its answer."""
+        before = max(1, len(turn.pub.written))
+        if turn.pub.next_id <= before:
+            # Chunks that were pushed may not be stored yet.
             await turn.pub.flush()
-            if turn.pub.next_id <= max(1, len(turn.pub.written)):
-                raise TypeError(
-                    "the reply returned its text and wrote nothing: "
-                    "write it through turn.callback or turn.pub"
-                )
+        return turn.pub.next_id > before
 
     async def _publisher(self, assignment: Assignment) -> Publisher[Chunk]:
         if not assignment.exists:
