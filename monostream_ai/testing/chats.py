@@ -412,8 +412,8 @@ class ProcessTasks:
 
 
 class _Silence(logging.Filter):
-    """Drops the log records of this package that come from tasks of a crashed process: the errors
-    with which they end would worry whoever reads the log of a test.
+    """Drops the log records of this package that come from tasks of a crashed process: they end
+    with errors, which say nothing about the application.
     """
 
     def __init__(self, tasks: ProcessTasks) -> None:

@@ -246,6 +246,23 @@ async def test_6_a_refund_waits_for_the_user_through_a_restart(
 
 
 @pytest.mark.browser
+async def test_6_a_question_that_was_passed_over_cannot_be_answered(
+    application: NewApplication, open_page: OpenPage
+) -> None:
+    app, answer = application(6), answer_of(6)
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    page = await open_page(app.url)
+    await ask_for_a_refund(page)
+    await page("sees", "May I call")
+    await page("fill", "Question", "Hello?")
+    await page("click", "Ask")
+    await page("reads", answer)
+
+    assert not await page("can", "Yes")
+
+
+@pytest.mark.browser
 async def test_6_a_refund_that_is_declined_is_not_done(
     application: NewApplication, open_page: OpenPage
 ) -> None:

@@ -15,6 +15,7 @@ const acts = {
   reload: () => page.reload().then(() => undefined),
   fill: (label, text) => page.getByLabel(label, { exact: true }).fill(text),
   click: (name) => page.getByRole("button", { name, exact: true }).click(),
+  can: (name) => page.getByRole("button", { name, exact: true }).isEnabled(),
   follow: (name) => page.getByRole("link", { name }).click(),
   /** Wait for a text of the page; return everything that its chat shows. */
   sees: async (text) => {
