@@ -8,6 +8,7 @@ Source: vercel/ai, packages/ai/src/ui-message-stream/ui-message-chunks.ts of the
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
@@ -22,6 +23,8 @@ from monostream_ai.ui_messages.chunks import (
     Shape,
 )
 from monostream_ai.ui_messages.texts import DENIED_TEXT
+
+logger = logging.getLogger(__name__)
 
 Profile: TypeAlias = Literal["any", "v5", "v6", "v7", "v7.0.149"]
 """The release of `ai` that a client has: an unknown one, 5.0.92 or newer, 6.0.39 or newer, any 7,
@@ -147,6 +150,7 @@ class ProfileFilter:
         self._fit: Callable[[Chunk], Chunk] | None = (
             _DynamicCalls().fit if profile == "v5" else None
         )
+        self._unknown: set[str] = set()
         self.stateless = self._fit is None
         """Whether each payload is rewritten independently of those before it."""
 
@@ -176,8 +180,21 @@ class ProfileFilter:
         sent = chunk if self._fit is None else self._fit(chunk)
         known = _known(sent, self._rules)
         if known is None:
+            if sent["type"] not in SHAPES:
+                self._tell_unknown(sent["type"])
             return NOTHING
         return payload if known == chunk else encode_json(known)
+
+    def _tell_unknown(self, kind: str) -> None:
+        """Log a type once for each response: a misspelt one would vanish without a trace."""
+        if kind not in self._unknown:
+            self._unknown.add(kind)
+            logger.warning(
+                "chunks of type %.40r are kept from pages with profile %r, which fail at unknown "
+                "types: let a type of your own begin with 'data-'",
+                kind,
+                self.profile,
+            )
 
 
 def _type_at_front(payload: str) -> str | None:

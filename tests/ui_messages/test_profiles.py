@@ -62,6 +62,16 @@ def test_a_type_of_the_future_reaches_new_clients_only(profile: Profile, passes:
     assert one(profile, chunk) == (chunk if passes else NOTHING)
 
 
+def test_a_type_that_reaches_no_page_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    misspelt: Chunk = {"type": "text", "text": "Hello"}
+
+    assert sent("any", misspelt, misspelt, *every_type()) != [misspelt]
+
+    [line] = caplog.messages
+    assert "chunks of type 'text' are kept from pages" in line
+    assert "Hello" not in line
+
+
 def test_every_chunk_stays_one_chunk_for_clients_that_count() -> None:
     chunks = list(every_type())
 
