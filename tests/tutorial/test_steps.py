@@ -204,6 +204,25 @@ async def test_5_the_button_stops_an_answer(
     assert history[-1]["metadata"] == {"stopped": True}
 
 
+@pytest.mark.browser
+async def test_5_enter_asks_nothing_while_an_answer_runs(
+    application: NewApplication, open_page: OpenPage
+) -> None:
+    app, answer = application(5), answer_of(5)
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    page = await open_page(app.url)
+    await sign_in(page)
+    await page("open", "/?chat=c1")
+    await page("fill", "Question", "Hi!")
+    await page("click", "Ask")
+    await page("sees", answer[:5])
+    await page("fill", "Question", "Another?")
+    await page("press", "Question", "Enter")
+
+    assert "Another?" not in await page("reads", answer)
+
+
 async def test_5_a_reloader_hands_the_answer_over(application: NewApplication) -> None:
     app = application(5)
     app.serve(f"{command(1, 'uvicorn')} --reload")

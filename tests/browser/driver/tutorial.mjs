@@ -14,6 +14,7 @@ const acts = {
   open: (path) => page.goto(url + path).then(() => undefined),
   reload: () => page.reload().then(() => undefined),
   fill: (label, text) => page.getByLabel(label, { exact: true }).fill(text),
+  press: (label, key) => page.getByLabel(label, { exact: true }).press(key),
   click: (name) => page.getByRole("button", { name, exact: true }).click(),
   can: (name) => page.getByRole("button", { name, exact: true }).isEnabled(),
   follow: (name) => page.getByRole("link", { name }).click(),
