@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, HTTPException, Response
+from fastapi import Body, Depends, FastAPI, HTTPException, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -18,6 +18,7 @@ from sqlalchemy.schema import CreateTable
 from starlette.background import BackgroundTask
 
 import accounts
+import titles
 from agent import create_model, run_agent, run_approved
 from login import Login, sessions
 from monostream_ai import UnknownStream, create_service
@@ -34,11 +35,14 @@ engine = create_async_engine(DATABASE_URL)
 history = ChatHistory(service)
 users = accounts.Accounts(engine)
 login = Login(users)
+names = titles.Titles(engine)
 model = create_model()
 # The offline model goes on in mid-sentence after a beginning of its answer; OpenAI's begin anew.
 GOES_ON = isinstance(model, OfflineChatModel)
 
 User = Annotated[str, Depends(login.authorize)]
+# Postgres stores no NUL.
+Title = Annotated[str, Body(embed=True, max_length=titles.LONGEST, pattern="^[^\0]*$")]
 
 
 async def reply(turn: ChatTurn) -> None:
@@ -68,7 +72,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             if engine.dialect.name == "postgresql":
                 # There, even IF NOT EXISTS fails in one of two processes that start at once.
                 await connection.execute(select(func.pg_advisory_xact_lock(1)))
-            await connection.execute(CreateTable(accounts.accounts, if_not_exists=True))
+            for table in (accounts.accounts, titles.titles):
+                await connection.execute(CreateTable(table, if_not_exists=True))
         yield
     await engine.dispose()
 
@@ -96,18 +101,30 @@ async def messages(chat_id: str, user: User) -> dict[str, Any]:
     return {"messages": await history.messages(chat_id, owner=user)}
 
 
+@app.patch("/api/history/{chat_id:path}", status_code=204)
+async def rename(chat_id: str, user: User, title: Title) -> None:
+    """Name a chat; without a title, it has its automatic one again."""
+    if not await history.messages(chat_id, owner=user):
+        raise HTTPException(404)
+    await names.put(user, chat_id, " ".join(title.split()))
+
+
 @app.delete("/api/history/{chat_id:path}", status_code=204)
 async def delete(chat_id: str, user: User) -> None:
     if not await history.delete(chat_id, owner=user):
         raise HTTPException(404)
+    await names.put(user, chat_id, "")
 
 
 @app.get("/api/chats")
 async def chat_list(user: User) -> dict[str, Any]:
     """Return the id and title of the latest chats. Which of them answer now, events tell."""
     account = await users.find(user)
-    chats = await history.chats(user, limit=30)
-    latest = [{"id": each.chat_id, "title": each.title or "Chat"} for each in chats]
+    named = await names.of(user)
+    latest = [
+        {"id": chat_id, "title": named.get(chat_id) or question or "Chat"}
+        for chat_id, _, question in await history.chats(user, limit=30)
+    ]
     return {"chats": latest, "user": account and account.name}
 
 

@@ -215,6 +215,19 @@ async def test_a_question_can_be_asked_in_other_words(play: Play, demo: Demo) ->
     ]
 
 
+@slowly
+async def test_a_chat_is_renamed_by_keyboard_alone_and_in_every_tab(play: Play) -> None:
+    result = await play("renameByKeyboard")
+
+    assert (result["focus"], result["running"]) == ("Rename: A keeper and his light", True)
+    assert result["named"] == "A keeper and his light · monostream_ai"
+    assert result["unnamed"].startswith("Tell me a long story")
+
+
+async def test_a_chat_is_renamed_on_a_phone(play: Play) -> None:
+    assert (await play("renameOnPhone"))["overflow"] == 0
+
+
 async def test_a_chat_is_deleted_by_keyboard_alone(play: Play) -> None:
     result = await play("deleteByKeyboard")
 

@@ -132,6 +132,59 @@ async def test_a_chat_is_deleted_by_its_owner_only(start_demo: StartDemo) -> Non
     assert (await messages(client), (await client.status())["state"]) == ([], "idle")
 
 
+async def test_a_chat_keeps_the_title_that_its_owner_gave_it(start_demo: StartDemo) -> None:
+    client = await start_demo(tokens_per_second=1000)
+    await client.post(question(text="Hello!"))
+    owner = client.http.cookies[COOKIE]
+
+    named = [await rename(client, "  Boats\nand harbours "), await titles(client)]
+    again = [await rename(client, "Boats"), await titles(client)]
+    await client.http.post("/api/guest")
+    by_another = await rename(client, "Mine")
+    client.http.cookies.clear()
+    client.http.cookies[COOKIE] = owner
+    refused = [await rename(client, title) for title in ("x" * 101, "a\0b")]
+    kept = await titles(client)
+    unnamed = [await rename(client, " "), await titles(client)]
+
+    assert (named, again) == ([204, ["Boats and harbours"]], [204, ["Boats"]])
+    assert (by_another, refused, kept) == (404, [422, 422], ["Boats"])
+    assert unnamed == [204, ["Hello!"]]
+
+
+async def test_a_chat_that_is_begun_anew_after_its_deletion_has_no_title(
+    start_demo: StartDemo,
+) -> None:
+    client = await start_demo(tokens_per_second=1000)
+    await client.post(question(text="Hello!"))
+    await rename(client, "Boats")
+
+    await client.http.delete("/api/history/c1")
+    await client.post(question(text="Hello again!"))
+
+    assert await titles(client) == ["Hello again!"]
+
+
+async def test_tabs_that_rename_a_chat_at_once_leave_one_title(start_demo: StartDemo) -> None:
+    client = await start_demo(tokens_per_second=1000)
+    await client.post(question(text="Hello!"))
+
+    statuses = await asyncio.gather(*(rename(client, f"Boats {tab}") for tab in range(8)))
+
+    assert {*statuses} == {204}
+    assert (await titles(client))[0].startswith("Boats ")
+
+
+async def rename(client: ChatClient, title: str) -> int:
+    body = json.dumps({"title": title})
+    headers = {"content-type": "application/json"}
+    return (await client.http.patch("/api/history/c1", content=body, headers=headers)).status_code
+
+
+async def titles(client: ChatClient) -> list[str]:
+    return [each["title"] for each in (await client.http.get("/api/chats")).json()["chats"]]
+
+
 @pytest.mark.parametrize(
     ("approved", "state", "text"),
     [

@@ -26,6 +26,11 @@ export async function phones(stage) {
     await look("answered");
     await tab.page.getByRole("button", { name: "Details" }).click();
     await look("details");
+    await tab.page.getByRole("button", { name: "Chats" }).click();
+    await tab.page.getByRole("button", { name: /^Rename: / }).waitFor();
+    await look("a chat in the list");
+    await tab.page.getByRole("button", { name: /^Rename: / }).click();
+    await look("renaming");
     await tab.page.close();
   }
   return { looked };

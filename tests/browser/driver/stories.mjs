@@ -202,6 +202,60 @@ export async function edit(stage) {
   return { kept, ended, other: await tab.ended(), overflow: await overflow(tab) };
 }
 
+/** By keyboard alone, while an answer runs: give a chat a title, think better of another one, and take the title away. */
+export async function renameByKeyboard(stage) {
+  const { newTab, shoot } = await stage({ viewport: { width: 1280, height: 800 } });
+  const [other, tab] = [await newTab(), await newTab()];
+  const { keyboard } = tab.page;
+  const listed = (tab, title) => tab.page.getByRole("navigation", { name: "Chats" }).getByRole("link", { name: new RegExp(`^${title}( answering)?$`) });
+  await tab.ask(LONG);
+  await listed(tab, LONG).focus();
+  await keyboard.press("F2");
+  await keyboard.type("A keeper and his light");
+  await shoot(tab, "desktop light, a chat is renamed");
+  await keyboard.press("Enter");
+  await listed(tab, "A keeper and his light").waitFor();
+  // Much sooner than the list is loaded anew by itself.
+  await listed(other, "A keeper and his light").waitFor({ timeout: 5000 });
+  await tab.page.getByRole("button", { name: "Rename: A keeper and his light" }).and(tab.page.locator(":focus")).press("Enter");
+  await keyboard.type("Nothing of that");
+  await keyboard.press("Escape");
+  const focus = await tab.page.evaluate(() => document.activeElement.ariaLabel);
+  await tab.shows(MID_ANSWER);
+  const running = await tab.page.getByTestId("stop").isVisible();
+  await tab.page.getByTestId("stop").click();
+  await tab.reload();
+  await listed(tab, "A keeper and his light").waitFor();
+  const named = await tab.page.title();
+  await listed(tab, "A keeper and his light").press("F2");
+  await keyboard.press("Delete");
+  await keyboard.press("Enter");
+  await listed(tab, LONG).waitFor();
+  return { focus, running, named, unnamed: await tab.page.title() };
+}
+
+/** On a phone the list stays open while a chat is renamed; a server that cannot be reached is named. */
+export async function renameOnPhone(stage) {
+  const { newTab, shoot, context } = await stage(PHONE);
+  const tab = await newTab();
+  await tab.ask("Hello!");
+  await tab.untilEnded();
+  await tab.page.getByRole("button", { name: "Chats" }).click();
+  await tab.page.getByRole("button", { name: "Rename: Hello!" }).click();
+  const title = tab.page.getByLabel("Title", { exact: true });
+  await title.press("Escape");
+  await tab.page.getByRole("button", { name: "Rename: Hello!" }).click();
+  await title.fill("Greetings");
+  await context.setOffline(true);
+  await tab.page.getByRole("button", { name: "Save the title" }).click();
+  await tab.page.getByRole("alert").waitFor();
+  await shoot(tab, "phone light, a chat was not renamed");
+  await context.setOffline(false);
+  await tab.page.getByRole("button", { name: "Save the title" }).click();
+  await tab.page.getByRole("link", { name: "Greetings" }).waitFor();
+  return { overflow: await overflow(tab) };
+}
+
 /** By keyboard alone: ask, keep the chat after all, then delete it. */
 export async function deleteByKeyboard(stage) {
   const { newTab, shoot } = await stage({ viewport: { width: 1280, height: 800 } });

@@ -9,18 +9,19 @@ const TRY_AGAIN_AFTER = 1000;
 
 export function App() {
   const { id, fresh, newChat, openChat } = useChatId();
+  const [title, setTitle] = useState<string>();
   return (
     <div className="app">
-      <Chats openId={id} onOpen={openChat} onNewChat={newChat} />
-      <OpenChat key={id} chatId={id} fresh={fresh} onNewChat={newChat} />
+      <Chats openId={id} onOpen={openChat} onNewChat={newChat} onTitle={setTitle} />
+      <OpenChat key={id} chatId={id} title={title} fresh={fresh} onNewChat={newChat} />
     </div>
   );
 }
 
-type Props = { chatId: string; fresh: boolean; onNewChat: () => void };
+type Props = { chatId: string; title: string | undefined; fresh: boolean; onNewChat: () => void };
 
 /** Shows the chat once its history has loaded: `useChat` takes initial messages only when it is created. */
-function OpenChat({ chatId, fresh, onNewChat }: Props) {
+function OpenChat({ chatId, title, fresh, onNewChat }: Props) {
   const [messages, setMessages] = useState<ChatMessage[] | null>(fresh ? [] : null);
   const [unreachable, setUnreachable] = useState(false);
 
@@ -44,7 +45,7 @@ function OpenChat({ chatId, fresh, onNewChat }: Props) {
     };
   }, [chatId, fresh]);
 
-  if (messages) return <Chat chatId={chatId} initialMessages={messages} onNewChat={onNewChat} />;
+  if (messages) return <Chat chatId={chatId} title={title} initialMessages={messages} onNewChat={onNewChat} />;
   return (
     <div className="page">
       <Header onNewChat={onNewChat} />

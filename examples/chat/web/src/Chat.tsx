@@ -11,9 +11,10 @@ import { messageText, useChatSession } from "./useChatSession";
 import { useServerInfo } from "./useServerInfo";
 import { useStickToBottom } from "./useStickToBottom";
 
-type Props = { chatId: string; initialMessages: ChatMessage[]; onNewChat: () => void };
+/** `title`: that of the list, once it is known. */
+type Props = { chatId: string; title: string | undefined; initialMessages: ChatMessage[]; onNewChat: () => void };
 
-export function Chat({ chatId, initialMessages, onNewChat }: Props) {
+export function Chat({ chatId, title, initialMessages, onNewChat }: Props) {
   const session = useChatSession(chatId, initialMessages);
   const { chat, busy, outage, reconnecting, stopping, stop } = session;
   const reach = session.reach === "connected" && reconnecting ? "reconnecting" : session.reach;
@@ -24,13 +25,15 @@ export function Chat({ chatId, initialMessages, onNewChat }: Props) {
   const writer = chat.messages.findLast((message) => message.role === "assistant")?.metadata?.pid;
 
   useEffect(() => {
-    document.title = question ? `${messageText(question).slice(0, 60)} · monostream_ai` : "monostream_ai chat";
-  }, [question]);
+    const name = title ?? (question && messageText(question));
+    document.title = name ? `${name.slice(0, 60)} · monostream_ai` : "monostream_ai chat";
+  }, [title, question]);
 
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       const closesOther = document.querySelector(":popover-open, dialog[open]") !== null;
-      if (event.key === "Escape" && busy && !stopping && !closesOther) void stop();
+      const isTaken = closesOther || event.defaultPrevented || event.isComposing;
+      if (event.key === "Escape" && busy && !stopping && !isTaken) void stop();
     };
     window.addEventListener("keydown", onKey);
     return () => window.removeEventListener("keydown", onKey);

@@ -31,7 +31,9 @@ export type QueuedQuestion = { number: number; message: ChatMessage };
 export type ServerInfo = { model: string; backend: string; pid: number; demo: boolean };
 
 /** `user`: the name of the account, null for a guest; undefined if the server has no accounts. */
-export type ChatList = { chats: { id: string; title: string; running?: boolean }[]; user?: string | null };
+export type ChatList = { chats: ListedChat[]; user?: string | null };
+
+export type ListedChat = { id: string; title: string; running?: boolean };
 
 const chatUrl = (chatId: string, action: string) => `${CHAT_API}/${encodeURIComponent(chatId)}/${action}`;
 
@@ -76,6 +78,13 @@ export async function fetchHistory(chatId: string): Promise<ChatMessage[]> {
 export async function deleteChat(chatId: string): Promise<void> {
   const response = await fetch(`/api/history/${encodeURIComponent(chatId)}`, { method: "DELETE" });
   if (!response.ok && response.status !== 404) throw new Error(`the chat was not deleted: ${response.status}`);
+}
+
+/** Gives a chat a title; an empty one brings its automatic title back. */
+export async function renameChat(chatId: string, title: string): Promise<void> {
+  const headers = { "content-type": "application/json" };
+  const response = await fetch(`/api/history/${encodeURIComponent(chatId)}`, { method: "PATCH", headers, body: JSON.stringify({ title }) });
+  if (!response.ok) throw new Error(`the chat was not renamed: ${response.status}`);
 }
 
 /** Kills the process that writes the answer of this chat, or the one that answers this request; returns its id. */

@@ -1,14 +1,17 @@
-import { type MouseEvent, useRef } from "react";
+import { type MouseEvent, useEffect, useRef } from "react";
 import { useChats } from "../useChats";
 import { Account } from "./Account";
-import { DeleteChat } from "./DeleteChat";
+import { ChatItem } from "./ChatItem";
 
-type Props = { openId: string; onOpen: (id: string) => void; onNewChat: () => void };
+type Props = { openId: string; onOpen: (id: string) => void; onNewChat: () => void; onTitle: (title: string | undefined) => void };
 
 /** The list of chats: beside the open one on a wide screen, else a popover of the header's button. */
-export function Chats({ openId, onOpen, onNewChat }: Props) {
+export function Chats({ openId, onOpen, onNewChat, onTitle }: Props) {
   const nav = useRef<HTMLElement>(null);
   const { chats, user, reload } = useChats(nav, openId);
+
+  const title = chats.find(({ id }) => id === openId)?.title;
+  useEffect(() => onTitle(title), [onTitle, title]);
 
   const open = (event: MouseEvent, id: string) => {
     // The browser opens it in another tab.
@@ -23,21 +26,18 @@ export function Chats({ openId, onOpen, onNewChat }: Props) {
       <h2>Chats</h2>
       {chats.length === 0 && <p>Your chats will be listed here.</p>}
       <ul>
-        {chats.map(({ id, title, running }) => (
-          <li key={id}>
-            <a href={`?chat=${encodeURIComponent(id)}`} aria-current={id === openId ? "page" : undefined} onClick={(event) => open(event, id)}>
-              <span>{title}</span>
-              {running && <i className="running" role="img" aria-label="answering" />}
-            </a>
-            <DeleteChat
-              id={id}
-              title={title}
-              onDeleted={() => {
-                if (id === openId) onNewChat();
-                void reload();
-              }}
-            />
-          </li>
+        {chats.map((chat) => (
+          <ChatItem
+            key={chat.id}
+            chat={chat}
+            open={chat.id === openId}
+            onOpen={(event) => open(event, chat.id)}
+            onRenamed={reload}
+            onDeleted={() => {
+              if (chat.id === openId) onNewChat();
+              void reload();
+            }}
+          />
         ))}
       </ul>
       <Account user={user} />
