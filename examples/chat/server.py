@@ -123,7 +123,7 @@ async def chat_list(user: User) -> dict[str, Any]:
     named = await names.of(user)
     latest = [
         {"id": chat_id, "title": named.get(chat_id) or question or "Chat"}
-        for chat_id, _, question in await history.chats(user, limit=30)
+        for chat_id, _, question in await history.chats(user, limit=200)
     ]
     return {"chats": latest, "user": account and account.name}
 

@@ -216,6 +216,15 @@ async def test_a_question_can_be_asked_in_other_words(play: Play, demo: Demo) ->
 
 
 @slowly
+async def test_chats_are_found_by_the_words_of_their_titles(play: Play) -> None:
+    result = await play("searchChats")
+
+    assert result["found"] == ["What is the weather in Zürich?"]
+    assert (result["others"], result["all"]) == (0, 3)
+    assert (result["running"], result["left"]) == (True, "")
+
+
+@slowly
 async def test_a_chat_is_renamed_by_keyboard_alone_and_in_every_tab(play: Play) -> None:
     result = await play("renameByKeyboard")
 

@@ -31,6 +31,10 @@ export async function phones(stage) {
     await look("a chat in the list");
     await tab.page.getByRole("button", { name: /^Rename: / }).click();
     await look("renaming");
+    await tab.page.keyboard.press("Escape");
+    await tab.page.getByLabel("Search chats").fill("submarine");
+    await tab.page.getByText("No chat is called “submarine”.").waitFor();
+    await look("no chat found");
     await tab.page.close();
   }
   return { looked };

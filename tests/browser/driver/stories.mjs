@@ -202,6 +202,42 @@ export async function edit(stage) {
   return { kept, ended, other: await tab.ended(), overflow: await overflow(tab) };
 }
 
+/** Look for chats in the list while an answer runs, and open one that was found. */
+export async function searchChats(stage) {
+  const { newTab, shoot } = await stage({ viewport: { width: 1280, height: 800 } });
+  const tab = await newTab();
+  const list = tab.page.getByRole("navigation", { name: "Chats" });
+  const search = list.getByLabel("Search chats");
+  const said = (text) => list.getByRole("status").getByText(text, { exact: true }).waitFor();
+  for (const question of ["Hello!", "What is the weather in Zürich?"]) {
+    await tab.ask(question);
+    await tab.answer.getByTestId("regenerate").waitFor();
+    await tab.page.getByTestId("new-chat").click();
+    await tab.page.getByTestId("message-user").waitFor({ state: "detached" });
+  }
+  await tab.ask(LONG);
+  await list.getByRole("link", { name: `${LONG} answering` }).waitFor();
+  await search.fill("zurich WEATHER");
+  await said("1 chat found");
+  const found = await list.getByRole("link", { name: /\?$/ }).allInnerTexts();
+  await shoot(tab, "desktop light, a chat is searched");
+  await search.fill("submarine");
+  await said("No chat is called “submarine”.");
+  const others = await list.getByRole("listitem").count();
+  await shoot(tab, "desktop light, no chat is found");
+  await list.getByLabel("Clear the search").click();
+  await search.press("Escape");
+  const all = await list.getByRole("listitem").count();
+  await tab.shows(MID_ANSWER);
+  const running = await tab.page.getByTestId("stop").isVisible();
+  await search.fill("hello");
+  await said("1 chat found");
+  await tab.page.keyboard.press("Tab");
+  await tab.page.keyboard.press("Enter");
+  await tab.page.getByTestId("message-user").getByText("Hello!").waitFor();
+  return { found, others, all, running, left: await search.inputValue() };
+}
+
 /** By keyboard alone, while an answer runs: give a chat a title, think better of another one, and take the title away. */
 export async function renameByKeyboard(stage) {
   const { newTab, shoot } = await stage({ viewport: { width: 1280, height: 800 } });
