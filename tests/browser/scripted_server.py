@@ -2,7 +2,7 @@
 
 An answer consists of numbered words, so a page that loses or repeats one cannot look right. The
 question is a script: `20 | 30` stands for 20 words, then 30 more once `/test/go` has been called;
-`!` for a failure; `^5000` for 5,000 words at once; `=` for the call of a tool, with its result.
+`!` for a failure; `^5000` for 5,000 words at once; `=name` for the call of a tool, with its result.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class ScriptedReply:
                 await self._gates[turn.chat_id].acquire()
             elif word == "!":
                 raise RuntimeError("the script says so")
-            elif word == "=":
-                await turn.pub.write(*_call(f"c{next(numbers)}"))
+            elif word.startswith("="):
+                await turn.pub.write(*_call(f"c{next(numbers)}", word[1:]))
             elif word.startswith("^"):
                 await turn.pub.write(*(_delta(f"w{next(numbers)} ") for _ in range(int(word[1:]))))
             else:
@@ -60,8 +60,8 @@ def _delta(text: str) -> dict[str, Any]:
     return {"type": "text-delta", "id": "t", "delta": text}
 
 
-def _call(call_id: str) -> list[dict[str, Any]]:
-    call = {"type": "tool-input-available", "toolCallId": call_id, "toolName": "t", "input": {}}
+def _call(call_id: str, name: str) -> list[dict[str, Any]]:
+    call = {"type": "tool-input-available", "toolCallId": call_id, "toolName": name, "input": {}}
     return [call, {"type": "tool-output-available", "toolCallId": call_id, "output": 1}]
 
 

@@ -281,6 +281,24 @@ async def test_a_question_follows_a_failed_answer(act: Play, scripted: Scripted)
     assert scripted.requests("POST") == [200, 202]
 
 
+async def test_tools_are_listed_in_words_and_named_on_demand(act: Play) -> None:
+    in_words = {
+        "search_flights": "Search flights",
+        "searchFlights": "Search flights",
+        "mcp__travel__search_flights": "Search flights",
+        "web.search-page": "Search page",
+        "getURLOfPage": "Get URL of page",
+        "LIST_FILES": "List files",
+        "__": "__",
+    }
+
+    result = await act("toolNames", names=[*in_words])
+
+    assert result["listed"] == [*in_words.values()]
+    for name, card in zip(in_words, result["opened"], strict=True):
+        assert name in card.splitlines()
+
+
 async def test_everything_works_with_the_keyboard(act: Play, scripted: Scripted) -> None:
     result = await act("keyboard")
 

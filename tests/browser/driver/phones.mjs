@@ -22,7 +22,7 @@ export async function phones(stage) {
     await tab.shows(30);
     await look("answering");
     await tab.untilEnded();
-    await tab.answer.locator("summary").click();
+    for (const summary of await tab.answer.locator("summary").all()) await summary.click();
     await look("answered");
     await tab.page.getByRole("button", { name: "Details" }).click();
     await look("details");

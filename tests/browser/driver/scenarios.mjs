@@ -95,7 +95,7 @@ export async function queuedBehindAnError(stage) {
 export async function resultAtTheEnd(stage) {
   const { newTab } = await stage();
   const tab = await newTab();
-  await ask(tab, "20 | =");
+  await ask(tab, "20 | =t");
   await tab.words(20);
   const other = await newTab();
   await other.words(20);
@@ -105,6 +105,20 @@ export async function resultAtTheEnd(stage) {
   await tab.reload();
   await resumed(tab);
   return { ended, other: await other.rests(), reloaded: await tab.rests() };
+}
+
+/** The tools of the calls as they are listed, and all that the card of each one shows when it is opened. */
+export async function toolNames(stage, { names }) {
+  const { newTab, shoot } = await stage();
+  const tab = await newTab();
+  await ask(tab, names.map((name) => `=${name}`).join(" "));
+  await tab.rests();
+  const cards = tab.answer.getByTestId("tool-card");
+  const listed = await cards.evaluateAll((cards) => cards.map((card) => card.innerText.replace(/\s*Done\s*$/, "")));
+  for (const summary of await cards.locator("summary").all()) await summary.press("Enter");
+  await shoot(tab, "desktop light, tools by their names");
+  const opened = await cards.evaluateAll((cards) => cards.map((card) => card.innerText));
+  return { listed, opened };
 }
 
 /** The page's timers stand still, so only a switch back to the window can reconnect the stream. */

@@ -331,6 +331,8 @@ export async function approval(stage, { choice }) {
   await tab.page.getByRole("button", { name: "Allow" }).waitFor();
   const other = await newTab();
   await other.page.getByRole("button", { name: "Allow" }).waitFor();
+  // The user sees which file it is about.
+  await other.answer.getByTestId("tool-card").getByText("old.txt").waitFor();
   await other.says("The answer waits for your decision.");
   await shoot(other, `desktop light, before ${choice}`);
   await tab.page.getByRole("button", { name: choice }).click();

@@ -1,4 +1,4 @@
-import { getToolName, isDataUIPart, isReasoningUIPart, isTextUIPart, isToolUIPart, type UIMessagePart, type UITools } from "ai";
+import { isDataUIPart, isReasoningUIPart, isTextUIPart, isToolUIPart, type UIMessagePart, type UITools } from "ai";
 import { type FormEvent, type KeyboardEvent, memo, useState } from "react";
 import type { ChatData, ChatMessage } from "../api";
 import { messageText } from "../useChatSession";
@@ -94,7 +94,7 @@ type PartProps = { part: AnyPart; active: boolean; replies?: Replies; growing: b
 function Part({ part, active, replies, growing }: PartProps) {
   if (isTextUIPart(part)) return <Markdown text={part.text} growing={growing && part.state === "streaming"} />;
   if (isReasoningUIPart(part)) return <Reasoning text={part.text} growing={growing && part.state === "streaming"} />;
-  if (isToolUIPart(part)) return <ToolCard part={part} name={part.title ?? getToolName(part)} active={active} onDecide={replies?.decide} />;
+  if (isToolUIPart(part)) return <ToolCard part={part} active={active} onDecide={replies?.decide} />;
   if (isDataUIPart(part)) return <DataPart part={part} onSend={replies?.send} />;
   if (part.type === "source-url") {
     return (

@@ -1,5 +1,5 @@
-import type { DynamicToolUIPart, ToolUIPart, UITools } from "ai";
-import { Wrench } from "./icons";
+import { type DynamicToolUIPart, getToolName, type ToolUIPart, type UITools } from "ai";
+import { Chevron, Wrench } from "./icons";
 
 type ToolPart = DynamicToolUIPart | ToolUIPart<UITools>;
 type Look = { label: string; tone: "running" | "good" | "bad" | "calm" };
@@ -23,18 +23,25 @@ function lookOf(part: ToolPart, active: boolean): Look {
   }
 }
 
-type Props = { part: ToolPart; name: string; active: boolean; onDecide?: (approvalId: string, approved: boolean) => void };
+type Props = { part: ToolPart; active: boolean; onDecide?: (approvalId: string, approved: boolean) => void };
 
-export function ToolCard({ part, name, active, onDecide }: Props) {
+/** A call in words; its tool, input and output are shown on demand, and before the user decides. */
+export function ToolCard({ part, active, onDecide }: Props) {
   const { label, tone } = lookOf(part, active);
+  const name = part.title ?? inWords(getToolName(part));
   return (
-    <section className="tool" data-testid="tool-card" data-state={part.state} aria-label={`Tool ${name}: ${label}`}>
-      <header>
-        <Wrench />
-        <strong>{name}</strong>
-        <span className={`pill ${tone}`}>{label}</span>
-      </header>
-      <Row label="Input" value={part.input} />
+    <div className="tool" role="group" data-testid="tool-card" data-state={part.state} aria-label={`${name}: ${label}`}>
+      <details open={part.state === "approval-requested"}>
+        <summary>
+          <Wrench />
+          <strong>{name}</strong>
+          <span className={`pill ${tone}`}>{label}</span>
+          <Chevron />
+        </summary>
+        <Row label="Tool" value={getToolName(part)} />
+        <Row label="Input" value={part.input} />
+        {part.state === "output-available" && <Row label="Output" value={part.output} />}
+      </details>
       {part.state === "approval-requested" && onDecide && (
         <div className="tool-choice">
           <button type="button" className="button primary" onClick={() => onDecide(part.approval.id, true)}>
@@ -45,10 +52,19 @@ export function ToolCard({ part, name, active, onDecide }: Props) {
           </button>
         </div>
       )}
-      {part.state === "output-available" && <Row label="Output" value={part.output} />}
       {part.state === "output-error" && <Row label="Error" value={part.errorText} />}
-    </section>
+    </div>
   );
+}
+
+/** The name of a tool as a visitor reads it: "search_flights", "searchFlights" and "mcp__travel__search_flights" are "Search flights". */
+function inWords(name: string): string {
+  const own = name.split(/__|[.:/]/).findLast(Boolean) ?? name;
+  const spaced = own.replace(/([a-z0-9])([A-Z])/g, "$1 $2").replace(/([A-Z])([A-Z][a-z])/g, "$1 $2");
+  const words = spaced.split(/[\s_-]+/).filter(Boolean);
+  const isAbbreviation = (word: string) => /^[A-Z]{2,}$/.test(word) && /[a-z]/.test(own);
+  const text = words.map((word) => (isAbbreviation(word) ? word : word.toLowerCase())).join(" ");
+  return text.charAt(0).toUpperCase() + text.slice(1) || name;
 }
 
 function Row({ label, value }: { label: string; value: unknown }) {
