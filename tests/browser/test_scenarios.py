@@ -281,6 +281,15 @@ async def test_a_question_follows_a_failed_answer(act: Play, scripted: Scripted)
     assert scripted.requests("POST") == [200, 202]
 
 
+async def test_every_tab_says_how_an_answer_ended_that_failed_at_once(act: Play) -> None:
+    result = await act("failsAtOnce")
+
+    assert [answer.strip() for answer in result["ended"]["answers"]] == [
+        numbered(words) for words in (20, 5, 20)
+    ]
+    assert result["other"] == result["ended"]
+
+
 async def test_tools_are_listed_in_words_and_named_on_demand(act: Play) -> None:
     in_words = {
         "search_flights": "Search flights",

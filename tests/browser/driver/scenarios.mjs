@@ -107,6 +107,21 @@ export async function resultAtTheEnd(stage) {
   return { ended, other: await other.rests(), reloaded: await tab.rests() };
 }
 
+/** Answers that fail before a page has asked for their status: in a tab that watches, and in one that is loaded afterwards. */
+export async function failsAtOnce(stage) {
+  const { newTab } = await stage();
+  const [tab, other] = [await newTab(), await newTab()];
+  await ask(tab, "20");
+  await Promise.all([tab, other].map((each) => each.says("The answer is complete")));
+  await ask(tab, "5 !");
+  await Promise.all([tab, other].map((each) => each.says("The answer ended with an error")));
+  await tab.reload();
+  await tab.says("The answer ended with an error");
+  await ask(tab, "20");
+  await Promise.all([tab, other].map((each) => each.says("The answer is complete")));
+  return { ended: await tab.rests(), other: await other.rests() };
+}
+
 /** The tools of the calls as they are listed, and all that the card of each one shows when it is opened. */
 export async function toolNames(stage, { names }) {
   const { newTab, shoot } = await stage();

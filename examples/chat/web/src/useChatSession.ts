@@ -12,6 +12,7 @@ import { useStreamStatus } from "./useStreamStatus";
 export type Outage = { text: string; seconds: number };
 
 export const KEPT = "Everything shown so far is stored.";
+const FAILED = "The answer ended with an error. Everything before it is stored.";
 const STILL_BUSY = "Your message was not sent, because this chat was still answering another one.";
 const NOT_TAKEN = "Your message did not reach the server.";
 const RENDER_EVERY = 40;
@@ -34,7 +35,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
   const streaming = chat.status === "submitted" || chat.status === "streaming";
   const busy = streaming || reconnecting;
 
-  const asks = chat.messages.at(-1)?.parts.some((part) => "state" in part && part.state === "approval-requested") ?? false;
+  const asks = asksUser(chat.messages.at(-1));
   const begun = chat.messages.at(-1)?.role === "assistant";
   const refused = chat.error && !isConnectionError(chat.error) ? chat.error : null;
   const latest = useRef({ streaming, reconnecting, begun, refused });
@@ -42,12 +43,12 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
 
   const intoDraft = (text: string) => setDraft((draft) => [text, draft].filter(Boolean).join("\n\n"));
 
-  /** Loads the history from the server. A message that never arrived there goes back into the composer. */
+  /** Loads the history from the server and returns its last message. A message that never arrived there goes back into the composer. */
   const takeHistory = useCallback(
     async ({ idle }: { idle: boolean }) => {
       const history = await fetchHistory(chatId);
       const { streaming, refused } = latest.current;
-      if (streaming) return;
+      if (streaming) return undefined;
       setMessages((shown) => {
         const last = shown.at(-1);
         if (last?.role === "user" && !history.some((message) => message.id === last.id)) {
@@ -58,6 +59,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
         const unanswered = idle && last?.role === "assistant" && history.at(-1)?.id === shown.at(-2)?.id;
         return unanswered ? [...history, last] : history;
       });
+      return history.at(-1);
     },
     [chatId, setMessages],
   );
@@ -86,8 +88,8 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
   }, [reconnecting, tell]);
 
   useEffect(() => {
-    // An answer that had begun also has a stored ending, which is told with its status.
-    if (refused && !latest.current.begun) tell("The question was not answered.", "bad");
+    // The answer may have ended before its status was asked for.
+    if (refused) tell(latest.current.begun ? FAILED : "The question was not answered.", "bad");
   }, [refused, tell]);
 
   const knownVersion = useRef<number | null | undefined>(undefined);
@@ -105,7 +107,10 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
   };
 
   useEffect(() => {
-    if (chat.status !== "streaming" || askedAt.current === null) return;
+    if (chat.status !== "streaming") return;
+    // An answer may be over before the next status.
+    wasBusy.current = true;
+    if (askedAt.current === null) return;
     setLatency(performance.now() - askedAt.current);
     askedAt.current = null;
   }, [chat.status]);
@@ -118,7 +123,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
     if (!busy) keepInStep(next);
     // After a refusal the latest answer is an older one.
     if (!busy && wasBusy.current && next.state === "closed" && next.version !== askedAfter.current) {
-      tellEnding();
+      tellEnding(chat.messages.at(-1), chat.status === "error");
       // The question has waited for one of another tab, which is not shown here.
       const waited = askedAfter.current !== undefined && (next.version ?? 0) > (askedAfter.current ?? -1) + 1;
       if (waited) void takeHistory({ idle: true }).catch(() => undefined);
@@ -128,9 +133,10 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
     knownVersion.current = next.version;
   };
 
-  const tellEnding = () => {
-    if (chat.status === "error") tell("The answer ended with an error. Everything before it is stored.", "bad");
-    else if (chat.messages.at(-1)?.metadata?.stopped) tell("The answer was stopped. Everything before that is stored.");
+  const tellEnding = (answer: ChatMessage | undefined, failed = answer?.metadata?.failed) => {
+    if (failed) tell(FAILED, "bad");
+    else if (answer?.metadata?.stopped) tell("The answer was stopped. Everything before that is stored.");
+    else if (asksUser(answer)) tell("The answer waits for your decision.");
     else tell("The answer is complete and stored.", "good");
   };
 
@@ -144,7 +150,7 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
     } else if (foreign && next.state === "closed") {
       // An error that is still shown belongs to an earlier answer.
       chat.clearError();
-      void takeHistory({ idle: true }).catch(() => undefined);
+      void takeHistory({ idle: true }).then((last) => last?.role === "assistant" && tellEnding(last), () => undefined);
     }
   };
 
@@ -238,6 +244,10 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
         : null;
 
   return { chat, refused, begun, status, reach, outage, reconnecting, busy, stopping, story, tell, latency, notice, draft, setDraft, queue, takeBack, asks, send, decide, stop, regenerate, edit, crash, crashes };
+}
+
+function asksUser(message: ChatMessage | undefined): boolean {
+  return message?.parts.some((part) => "state" in part && part.state === "approval-requested") ?? false;
 }
 
 export type ChatSession = ReturnType<typeof useChatSession>;
