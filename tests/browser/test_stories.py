@@ -193,6 +193,12 @@ async def test_a_call_waits_for_the_user_in_each_tab(
     assert (result["ended"]["tools"], turn.version, ending(turn)) == ([state], 1, "finish")
 
 
+async def test_a_call_that_was_passed_over_waits_no_longer(play: Play) -> None:
+    result = await play("undecided")
+
+    assert (result["card"].split("\n"), result["buttons"]) == (["Delete file", "Not decided"], 0)
+
+
 @slowly
 async def test_answers_show_progress_pictures_forms_and_errors(play: Play) -> None:
     result = await play("parts")

@@ -343,6 +343,19 @@ export async function approval(stage, { choice }) {
   return { ended, other: await other.ended() };
 }
 
+/** The user asks something else instead of deciding. */
+export async function undecided(stage) {
+  const { newTab, shoot } = await stage(PHONE);
+  const tab = await newTab();
+  await tab.ask("Delete the file old.txt.");
+  await tab.page.getByRole("button", { name: "Allow" }).waitFor();
+  await tab.ask("Hello!");
+  await tab.untilEnded();
+  await shoot(tab, "phone light, nothing was decided");
+  const card = tab.page.getByTestId("tool-card");
+  return { card: await card.innerText(), buttons: await card.getByRole("button").count() };
+}
+
 /** An answer of each other kind: progress, a picture, a form that is filled in, an error. */
 export async function parts(stage) {
   const { newTab, shoot } = await stage(PHONE);

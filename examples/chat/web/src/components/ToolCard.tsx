@@ -4,7 +4,7 @@ import { Chevron, Wrench } from "./icons";
 type ToolPart = DynamicToolUIPart | ToolUIPart<UITools>;
 type Look = { label: string; tone: "running" | "good" | "bad" | "calm" };
 
-function lookOf(part: ToolPart, active: boolean): Look {
+function lookOf(part: ToolPart, active: boolean, decidable: boolean): Look {
   switch (part.state) {
     case "input-streaming":
       return active ? { label: "Preparing", tone: "running" } : { label: "Unfinished", tone: "calm" };
@@ -17,7 +17,7 @@ function lookOf(part: ToolPart, active: boolean): Look {
     case "output-denied":
       return { label: "Denied", tone: "bad" };
     case "approval-requested":
-      return { label: "Needs approval", tone: "calm" };
+      return { label: active || decidable ? "Needs approval" : "Not decided", tone: "calm" };
     case "approval-responded":
       return { label: part.approval.approved ? "Approved" : "Declined", tone: "calm" };
   }
@@ -27,11 +27,12 @@ type Props = { part: ToolPart; active: boolean; onDecide?: (approvalId: string, 
 
 /** A call in words; its tool, input and output are shown on demand, and before the user decides. */
 export function ToolCard({ part, active, onDecide }: Props) {
-  const { label, tone } = lookOf(part, active);
+  const decidable = part.state === "approval-requested" && onDecide !== undefined;
+  const { label, tone } = lookOf(part, active, decidable);
   const name = part.title ?? inWords(getToolName(part));
   return (
     <div className="tool" role="group" data-testid="tool-card" data-state={part.state} aria-label={`${name}: ${label}`}>
-      <details open={part.state === "approval-requested"}>
+      <details open={decidable}>
         <summary>
           <Wrench />
           <strong>{name}</strong>
