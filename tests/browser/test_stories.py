@@ -250,6 +250,13 @@ async def test_a_chat_is_deleted_by_keyboard_alone(play: Play) -> None:
     assert (result["kept"], result["left"], result["focus"]) == (1, "idle", "composer")
 
 
+async def test_a_tab_shows_that_its_chat_was_deleted_in_another_one(play: Play, demo: Demo) -> None:
+    result = await play("deletedElsewhere")
+
+    assert result["left"] == 0
+    assert_holds(result["ended"], await demo.turn())
+
+
 async def test_a_guest_who_signs_up_keeps_the_chat(play: Play, demo: Demo) -> None:
     result = await play("signUp")
 

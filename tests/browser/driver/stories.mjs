@@ -323,6 +323,21 @@ export async function deleteByKeyboard(stage) {
   return { kept, outlines, left: (await tab.serverStatus()).state, focus: await tab.page.evaluate(() => document.activeElement.dataset.testid) };
 }
 
+/** A chat is deleted while another tab shows it, which then begins it anew. */
+export async function deletedElsewhere(stage) {
+  const { newTab, shoot } = await stage();
+  const [tab, other] = [await newTab(), await newTab()];
+  await tab.ask("Hello!");
+  await Promise.all([tab.untilEnded(), other.untilEnded()]);
+  await tab.page.getByRole("button", { name: "Delete: Hello!" }).click();
+  await tab.page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await other.says("This chat was deleted in another tab");
+  await shoot(other, "desktop light, deleted in another tab");
+  const left = await other.page.getByTestId("message-user").count();
+  await other.ask(EXPLAIN);
+  return { left, ended: await other.ended() };
+}
+
 /** Two tabs show a question of the answer; one of them is asked to decide. */
 export async function approval(stage, { choice }) {
   const { newTab, shoot } = await stage();

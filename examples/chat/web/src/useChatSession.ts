@@ -151,7 +151,18 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
       // An error that is still shown belongs to an earlier answer.
       chat.clearError();
       void takeHistory({ idle: true }).then((last) => last?.role === "assistant" && tellEnding(last), () => undefined);
+    } else if (!first && next.version === null && knownVersion.current !== null) {
+      void leaveDeleted().catch(() => undefined);
     }
+  };
+
+  /** Empties the page if the chat was deleted elsewhere. If only its stream is gone, the history is still there. */
+  const leaveDeleted = async () => {
+    const history = await fetchHistory(chatId);
+    if (latest.current.streaming || history.length > 0) return;
+    chat.clearError();
+    setMessages([]);
+    tell("This chat was deleted in another tab or on another device.");
   };
 
   const follow = async () => {
