@@ -228,6 +228,7 @@ async def test_chats_are_found_by_the_words_of_their_titles(play: Play) -> None:
     assert result["found"] == ["What is the weather in Zürich?"]
     assert (result["others"], result["all"]) == (0, 3)
     assert (result["running"], result["left"]) == (True, "")
+    assert result["focused"] == [True, True]
 
 
 @slowly

@@ -230,12 +230,24 @@ export async function searchChats(stage) {
   const all = await list.getByRole("listitem").count();
   await tab.shows(MID_ANSWER);
   const running = await tab.page.getByTestId("stop").isVisible();
+  // Neither a chat that is not found any more nor one that is deleted takes the focus with it.
+  await search.fill("zurich");
+  await list.getByRole("button", { name: /^Rename: / }).press("Enter");
+  await tab.page.keyboard.type("Weather");
+  await tab.page.keyboard.press("Enter");
+  await said("No chat is called “zurich”.");
+  const focused = [await list.evaluate((nav) => nav === document.activeElement)];
+  await search.fill("weather");
+  await list.getByRole("button", { name: "Delete: Weather" }).press("Enter");
+  await tab.page.getByRole("dialog").getByRole("button", { name: "Delete" }).press("Enter");
+  await said("No chat is called “weather”.");
+  focused.push(await list.evaluate((nav) => nav === document.activeElement));
   await search.fill("hello");
   await said("1 chat found");
   await tab.page.keyboard.press("Tab");
   await tab.page.keyboard.press("Enter");
   await tab.page.getByTestId("message-user").getByText("Hello!").waitFor();
-  return { found, others, all, running, left: await search.inputValue() };
+  return { found, others, all, running, focused, left: await search.inputValue() };
 }
 
 /** By keyboard alone, while an answer runs: give a chat a title, think better of another one, and take the title away. */

@@ -1,4 +1,4 @@
-import { type KeyboardEvent, type MouseEvent, useEffect, useRef, useState } from "react";
+import { type KeyboardEvent, type MouseEvent, useEffect, useLayoutEffect, useRef, useState } from "react";
 import type { ListedChat } from "../api";
 import { DeleteChat } from "./DeleteChat";
 import { Pencil } from "./icons";
@@ -11,6 +11,15 @@ export function ChatItem({ chat: { id, title, running }, open, onOpen, onRenamed
   const [renaming, setRenaming] = useState(false);
   const button = useRef<HTMLButtonElement>(null);
   const wasRenaming = useRef(false);
+  const item = useRef<HTMLLIElement>(null);
+
+  useLayoutEffect(() => {
+    const box = item.current;
+    // Deleted, or no longer found: the keyboard goes on at the beginning of the list.
+    return () => {
+      if (box?.contains(document.activeElement)) box.closest("nav")?.focus();
+    };
+  }, []);
 
   useEffect(() => {
     if (wasRenaming.current && !renaming) button.current?.focus();
@@ -23,13 +32,13 @@ export function ChatItem({ chat: { id, title, running }, open, onOpen, onRenamed
 
   if (renaming) {
     return (
-      <li>
+      <li ref={item}>
         <RenameChat id={id} title={title} onRenamed={onRenamed} onClose={() => setRenaming(false)} />
       </li>
     );
   }
   return (
-    <li>
+    <li ref={item}>
       <a href={`?chat=${encodeURIComponent(id)}`} aria-current={open ? "page" : undefined} aria-keyshortcuts="F2" title={title} onClick={onOpen} onKeyDown={onKeyDown}>
         <span>{title}</span>
         {running && <i className="running" role="img" aria-label="answering" />}

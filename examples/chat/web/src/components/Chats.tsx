@@ -38,7 +38,7 @@ export function Chats({ openId, onOpen, onNewChat, onTitle }: Props) {
   };
 
   return (
-    <nav className="chats" id="chats" popover="auto" aria-label="Chats" ref={nav}>
+    <nav className="chats" id="chats" popover="auto" aria-label="Chats" tabIndex={-1} ref={nav}>
       <h2>Chats</h2>
       <search>
         <input ref={field} type="search" aria-label="Search chats" placeholder="Search" enterKeyHint="search" autoComplete="off" value={search} onChange={(event) => setSearch(event.target.value)} onKeyDown={onSearchKey} />
