@@ -92,10 +92,14 @@ async def test_while_an_answer_runs_the_history_ends_with_the_question(
 
 
 async def test_the_list_of_chats_has_their_first_questions(
-    start_demo: StartDemo,
+    start_demo: StartDemo, tmp_path: Path
 ) -> None:
     client = await start_demo(tokens_per_second=100)
     await client.post(question(id="u1", text="Hello!") | {"id": "c0"})
+    # Otherwise its answer might be stored after the next question.
+    async with asyncio.timeout(30.0):
+        while not handed_over(tmp_path / "chat.db", version=0):
+            await asyncio.sleep(0.05)
 
     async with client.ask(question(id="u2", text="a story, please")) as stream:
         # The reply has begun, and stored the question.
