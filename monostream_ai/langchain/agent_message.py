@@ -45,11 +45,13 @@ class AgentMessage(UIMessageBuilder):
         self.earlier_reason: Any = None
         """The finish reason in the metadata of the continued message, unchecked."""
         self.earlier_usage: dict[str, int] = {}
-        """Token counts in the metadata of the continued message."""
+        """Token counts in the last metadata, of the continued message or a lost publisher."""
         if continued is not None:
             self._adopt(continued)
         self.continued_calls = frozenset(self._open.calls)
         """Ids of the calls in the continued message."""
+        self.continued_usage = self.earlier_usage
+        """Token counts in the metadata of the continued message alone."""
         self.written_text = _text_of(written)
         """The text that a lost publisher stored and did not take back."""
         self._take_up(written)

@@ -287,9 +287,9 @@ class LangChainMapper:
         self._answers.given(messages)
         for message in self._finished.without_continued(messages):
             if isinstance(message, ToolMessage):
-                chunks += self._results.of_message(message)
+                chunks += self._results.of_message(message, self._finished.call_of(message))
             elif isinstance(message, AIMessage):
-                self._usage.count(message)
+                self._usage.count_finished(message)
                 self._usage.stopped(message)
                 chunks += self._finished.rest_of(message, self._new_output)
         self._steps.judge_taken_up(broke_off=self._finished.leave_a_rest)
@@ -334,7 +334,7 @@ class LangChainMapper:
         chunks = [chunk for output in speaking for chunk in output.fail()]
         if speaking:
             self._usage.cut(failed=False)
-        return [*chunks, *(self._usage.tell_cut() if ending == "finish" else [])]
+        return [*chunks, *(self._usage.tell_rest() if ending == "finish" else [])]
 
     def _returned(self, run: Run, found: Found) -> list[Chunk]:
         message = found.message

@@ -63,9 +63,16 @@ class ToolResults:
             for chunk in self._answer(self._unanswered(message), message)
         ]
 
-    def of_message(self, message: ToolMessage) -> list[Chunk]:
-        """Map a result that a node makes itself, as for an unknown tool or a rejected call."""
-        call_id = self._unanswered(message)
+    def of_message(self, message: ToolMessage, call_id: str | None = None) -> list[Chunk]:
+        """Map a result that a node makes itself, as for an unknown tool or a rejected call.
+
+        Args:
+            call_id: Published id of its call, if known; a result that it has is kept.
+        """
+        if call_id is None:
+            call_id = self._unanswered(message)
+        elif self._calls.state(call_id) != "called":
+            return []
         if call_id is not None and self._is_refusal(call_id, message):
             return self._message.refuse(call_id)
         return self._answer(call_id, message)

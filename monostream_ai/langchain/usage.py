@@ -40,9 +40,10 @@ class Usage:
     """
 
     def __init__(self, message: AgentMessage) -> None:
-        self._tokens: Counter[str] = Counter(
-            {name: count for name, count in message.earlier_usage.items() if name in _NAMES}
-        )
+        self._tokens = _known(message.earlier_usage)
+        self._finished = _known(message.continued_usage)
+        self._untold = False
+        """Whether a finished message was counted since the last root run ended."""
         self._reason = "stop"
         self._cut = ""
         told: dict[str, Any] = {"finishReason": message.earlier_reason or "stop"}
@@ -53,6 +54,15 @@ class Usage:
     def count(self, message: AIMessage) -> None:
         """Add the tokens of one model run."""
         self._tokens.update(token_counts(message))
+
+    def count_finished(self, message: AIMessage) -> None:
+        """Add the tokens of a run that a checkpoint holds.
+
+        A lost publisher may have told them already, in a sum that holds hidden runs too.
+        """
+        self._finished.update(token_counts(message))
+        self._tokens |= self._finished
+        self._untold = True
 
     def stopped(self, message: AIMessage, *, structured: bool = False) -> None:
         """Take the finish reason from a chat model's message.
@@ -76,15 +86,23 @@ class Usage:
         """Note that the last model shown did not finish its answer."""
         self._cut = "error" if failed else "other"
 
-    def tell_cut(self) -> list[Chunk]:
-        """Send the reason of an answer that is over and not whole; nothing if it is whole."""
-        if not self._cut:
-            return []
-        return self._summary.tell({"finishReason": self._cut}, self._tokens)
+    def tell_rest(self) -> list[Chunk]:
+        """Send the reason of an answer that is over and not whole, or was finished before.
+
+        Nothing if the end of a root run has told it.
+        """
+        if self._cut:
+            return self._summary.tell({"finishReason": self._cut}, self._tokens)
+        return self.tell() if self._untold else []
 
     def tell(self) -> list[Chunk]:
         """Send what changed since the last root run ended."""
+        self._untold = False
         return self._summary.tell({"finishReason": self._reason}, self._tokens)
+
+
+def _known(usage: Mapping[str, int]) -> Counter[str]:
+    return Counter({name: count for name, count in usage.items() if name in _NAMES})
 
 
 def token_counts(message: AIMessage) -> dict[str, int]:

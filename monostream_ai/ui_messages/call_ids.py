@@ -79,10 +79,6 @@ class CallIds:
             (published for published, called in waiting if name is None or called == name), None
         )
 
-    def is_arriving(self, call_id: str) -> bool:
-        """Whether the input of a call with this model id has not arrived whole."""
-        return any(self.state(each) == "streaming" for each in self._published.get(call_id, ()))
-
     def find_by_name(self, name: str) -> str | None:
         """Return the first call of this tool that lacks a result, for results without an id."""
         found = (self.find_unanswered(call_id, name) for call_id in self._published)

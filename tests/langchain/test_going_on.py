@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, Too
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
+from monostream_ai import create_service
 from monostream_ai.langchain import StreamCallbackHandler, resume_value
 from monostream_ai.ui_messages import Chunk, UIMessage, reduce_chunks
 from tests.langchain.recording import Sink, check_message
@@ -102,11 +104,11 @@ SCRIPTS: Any = [
 ]
 
 
-async def answer(sink: Sink, saver: InMemorySaver) -> None:
+async def answer(sink: Sink, saver: InMemorySaver, scripts: Any = SCRIPTS) -> None:
     """Run the graph, or go on with it from its checkpoint."""
     handler = StreamCallbackHandler(sink)
     config: Any = {"callbacks": [handler], "configurable": {"thread_id": "t"}}
-    graph = agent(RepeatableModel(scripts=SCRIPTS), [weather, clock]).builder.compile(
+    graph = agent(RepeatableModel(scripts=scripts), [weather, clock]).builder.compile(
         checkpointer=saver
     )
     before = await graph.aget_state(config)
@@ -151,6 +153,31 @@ async def test_a_graph_goes_on_from_its_checkpoint_wherever_it_broke_off(lost: i
         sink = Successor(first.stored)
 
         await answer(sink, saver)
+
+        message = reduce_chunks(sink.ended(), finished=True)
+        assert shown(message) == shown(expected.message()), cut
+
+
+@pytest.mark.sweep(1)
+@pytest.mark.parametrize("lost", [0, 1, 3])
+async def test_a_call_id_that_a_model_uses_in_each_step_names_another_call_each_time(
+    lost: int,
+) -> None:
+    script = [
+        [*says("First."), *calls(("c1", "weather", '{"city":"Rome"}'))],
+        [*says("Next."), *calls(("c1", "weather", '{"city":"Paris"}'))],
+        calls(("c1", "weather", '{"city":"Oslo"}')),
+        says("Warm."),
+    ]
+    await answer(expected := Sink(), InMemorySaver(), script)
+    for cut in range(1, len(expected.chunks)):
+        saver = InMemorySaver()
+        first = Mortal(cut, lost)
+        with pytest.raises(Dies):
+            await answer(first, saver, script)
+        sink = Successor(first.stored)
+
+        await answer(sink, saver, script)
 
         message = reduce_chunks(sink.ended(), finished=True)
         assert shown(message) == shown(expected.message()), cut
@@ -211,6 +238,69 @@ async def test_an_answer_that_the_user_decided_on_shows_nothing_twice(
         await decide(sink, graph, message)
 
         assert shown(sink.message(message)) == whole, cut
+
+
+@pytest.mark.sweep(1)
+@pytest.mark.parametrize("lost", [0, 1, 3])
+async def test_each_of_several_calls_is_asked_about_wherever_the_question_broke_off(
+    lost: int,
+) -> None:
+    both = calls(("c1", "weather", '{"city":"Rome"}'), ("c2", "weather", '{"city":"Oslo"}'))
+    script = [[*says("Both.", tokens=3), *both]]
+
+    def asked(message: UIMessage) -> list[Any]:
+        parts = [part for part in message["parts"] if part["type"] == "dynamic-tool"]
+        return [(part["input"], part["state"]) for part in parts]
+
+    async def ask(sink: Sink, graph: Any) -> None:
+        handler = StreamCallbackHandler(sink)
+        config: Any = {"callbacks": [handler], "configurable": {"thread_id": "t"}}
+        before = await graph.aget_state(config)
+        handler.show_finished(before, skip=1)
+        await graph.ainvoke(None if before.values else USER, config, durability="sync")
+
+    await ask(expected := Sink(), ask_user(script)[1])
+    whole = expected.message()
+    assert [state for _, state in asked(whole)] == ["approval-requested"] * 2
+    for cut in range(1, len(expected.chunks) + 1):
+        _, graph = ask_user(script)
+        first = Mortal(cut, lost)
+        with suppress(Dies):
+            await ask(first, graph)
+        sink = Successor(first.stored)
+
+        await ask(sink, graph)
+
+        message = reduce_chunks(sink.ended(), finished=True)
+        assert texts(message) == ["Both."], cut
+        assert asked(message) == asked(whole), cut
+        assert message["metadata"] == whole["metadata"], cut
+
+
+async def test_tokens_of_finished_messages_are_told_though_the_graph_runs_no_more() -> None:
+    usage: Any = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
+    said = AIMessage("Sunny.", usage_metadata=usage, response_metadata={"finish_reason": "length"})
+    async with create_service("memory://") as service:
+        async with service.publisher("s", version=0) as pub:
+            StreamCallbackHandler(pub).show_finished([said])
+
+        message = reduce_chunks([chunk async for chunk in service.subscribe("s")])
+    assert message["metadata"]["usage"]["totalTokens"] == 7
+    assert message["metadata"]["finishReason"] == "length"
+
+
+async def test_a_message_without_text_that_the_page_lacks_gets_a_step_of_its_own() -> None:
+    sink = Sink()
+    messages: list[Any] = []
+    for number in (1, 2):
+        call: Any = {"id": f"c{number}", "name": "clock", "args": {}}
+        result = ToolMessage("noon", tool_call_id=f"c{number}", name="clock")
+        messages += [AIMessage("", tool_calls=[call]), result]
+
+    StreamCallbackHandler(sink).show_finished(messages)
+
+    kinds = [part["type"] for part in sink.message()["parts"]]
+    assert kinds[:4] == ["step-start", "dynamic-tool"] * 2
 
 
 async def test_finished_messages_are_shown_to_a_page_that_lacks_them() -> None:
