@@ -331,10 +331,12 @@ class ChatProcesses:
 
     async def __aexit__(self, *raised: object) -> None:
         # The last one first: each has put its signal handlers in front of those before.
-        for process in reversed(self._processes):
-            await process.clean_up()
-        self.silence.end()
-        self.tasks.leave()
+        try:
+            for process in reversed(self._processes):
+                await process.clean_up()
+        finally:
+            self.silence.end()
+            self.tasks.leave()
 
 
 class ProcessTasks:

@@ -134,6 +134,10 @@ def refuses(profile: Profile, kind: str) -> bool:
     return _RULES[profile].refuse(kind)
 
 
+MAX_LOGGED_TYPES: Final = 10
+"""Unknown types that one response logs."""
+
+
 class ProfileFilter:
     """Rewrites the payloads of one response, in their order, for clients of one release.
 
@@ -187,7 +191,8 @@ class ProfileFilter:
 
     def _tell_unknown(self, kind: str) -> None:
         """Log a type once for each response: a misspelt one would vanish without a trace."""
-        if kind not in self._unknown:
+        # A program may number its types.
+        if kind not in self._unknown and len(self._unknown) < MAX_LOGGED_TYPES:
             self._unknown.add(kind)
             logger.warning(
                 "chunks of type %.40r are kept from pages with profile %r, which fail at unknown "

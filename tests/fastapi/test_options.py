@@ -170,6 +170,19 @@ async def test_a_reply_that_wrote_nothing_is_logged(
     assert "the reply of stream 'chat:c1' version 0 wrote nothing" in caplog.text
 
 
+async def test_a_reply_that_releases_its_turn_has_not_failed(
+    new_service: NewService, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def reply(turn: ChatTurn) -> None:
+        await turn.pub.release()
+
+    body = (await (await serve(new_service(), reply)).post(question())).text
+
+    assert types_in(body) == ["start", "error", "finish"]
+    assert "failed" not in caplog.text
+    assert "wrote nothing" not in caplog.text
+
+
 async def test_a_reply_whose_chunks_are_on_their_way_has_written(
     new_service: NewService, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -364,6 +364,33 @@ async def test_a_crashed_process_logs_nothing(caplog: pytest.LogCaptureFixture) 
     assert caplog.messages == []
 
 
+async def test_a_test_that_is_cancelled_while_it_ends_leaves_nothing_behind() -> None:
+    ends, may_end = asyncio.Event(), asyncio.Event()
+
+    def make(service: DurableStreamService[Any]) -> FastAPI:
+        @asynccontextmanager
+        async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+            yield
+            ends.set()
+            await may_end.wait()
+
+        return FastAPI(lifespan=lifespan)
+
+    async def use() -> None:
+        async with ChatProcesses(make) as processes:
+            await processes.start()
+
+    logger = logging.getLogger("monostream_ai.service")
+    before = asyncio.get_running_loop().get_task_factory(), [*logger.filters]
+    test = asyncio.create_task(use())
+    await ends.wait()
+    test.cancel()
+    await asyncio.wait([test])
+    may_end.set()
+
+    assert (asyncio.get_running_loop().get_task_factory(), logger.filters) == before
+
+
 async def test_processes_that_run_log_as_ever(caplog: pytest.LogCaptureFixture) -> None:
     reply = ScriptedReply(["Hello, ", Gate()], [ValueError("the model is away")])
 

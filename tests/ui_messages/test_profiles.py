@@ -72,6 +72,14 @@ def test_a_type_that_reaches_no_page_is_logged_once(caplog: pytest.LogCaptureFix
     assert "Hello" not in line
 
 
+def test_a_program_that_numbers_its_types_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sent("any", *({"type": f"step-{number}"} for number in range(100)))
+
+    assert len(caplog.messages) == 10
+
+
 def test_every_chunk_stays_one_chunk_for_clients_that_count() -> None:
     chunks = list(every_type())
 

@@ -14,7 +14,7 @@ from monostream_ai.chats.turns.finishing import Finisher
 from monostream_ai.chats.turns.replies import ChatReplies
 from monostream_ai.chats.turns.tracing import attempt_traced
 from monostream_ai.chats.turns.turn import Assignment, ChatTurn
-from monostream_ai.errors import Fenced, StreamDeleted, StreamStopped
+from monostream_ai.errors import Fenced, PublisherClosed, StreamDeleted, StreamStopped
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import log_fields
 from monostream_ai.ui_messages import Chunk
@@ -96,8 +96,12 @@ class TurnWriter:
         """Whether a reply that has returned wrote more than the `start` of its answer."""
         before = max(1, len(turn.pub.written))
         if turn.pub.next_id <= before:
-            # Chunks that were pushed may not be stored yet.
-            await turn.pub.flush()
+            try:
+                # Chunks that were pushed may not be stored yet.
+                await turn.pub.flush()
+            except PublisherClosed:
+                # The reply has released its turn, so that another process goes on with it.
+                return True
         return turn.pub.next_id > before
 
     async def _publisher(self, assignment: Assignment) -> Publisher[Chunk]:
