@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 from monostream_ai.ui_messages.builder import UIMessageBuilder
@@ -21,8 +22,12 @@ class CallIds:
         self._published: dict[str, list[str]] = {}
         for call_id in earlier:
             model_id, mark, number = call_id.rpartition("#")
-            repeated = mark == "#" and number.isdecimal() and model_id in self._published
-            self._published.setdefault(model_id if repeated else call_id, []).append(call_id)
+            repeated = mark == "#" and number.isdecimal()
+            if repeated:
+                self._published.setdefault(model_id, []).append(call_id)
+            if not repeated or self._published[model_id] == [call_id]:
+                # The first call was taken back with its step, or a model has made this id.
+                self._published.setdefault(call_id, []).append(call_id)
 
     @property
     def unanswered(self) -> bool:
@@ -32,7 +37,11 @@ class CallIds:
     def publish(self, call_id: str) -> str:
         """Return the id under which the message shows a new call with this model id."""
         others = self._published.setdefault(call_id, [])
-        published = f"{call_id}#{len(others) + 1}" if others else call_id
+        numbers = itertools.count(len(others) + 1)
+        published = f"{call_id}#{next(numbers)}" if others else call_id
+        while published in others:
+            # Calls that were taken back in an earlier turn are not among the others.
+            published = f"{call_id}#{next(numbers)}"
         others.append(published)
         return published
 
