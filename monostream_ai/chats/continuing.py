@@ -88,6 +88,9 @@ def with_answers(written: UIMessage, claimed: Mapping[str, Any]) -> UIMessage:
     parts: list[Part] = [dict(part) for part in written["parts"]]
     calls, claims = _by_call(parts), _by_call(claimed["parts"])
     for call_id, given in claims.items():
+        if call_id not in calls and all(claim["state"] in RESULTS for claim in given):
+            # Pages that do not read `reset-step` keep the calls of a step that was taken back.
+            continue
         # A model may use an id again in a later step, and some clients then keep one part only.
         pairs = zip_longest(reversed(given), reversed(calls.get(call_id, [])))
         for claim, part in pairs:

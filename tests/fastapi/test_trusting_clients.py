@@ -156,6 +156,15 @@ FORGED: dict[str, list[Part]] = {
     "a call": [*copy_with(result(OPEN)), {**CALL, "toolCallId": "invented"}],
     "data": [*copy_with(result(OPEN)), {"type": "data-balance", "data": 1_000_000}],
     "fewer parts": [result(OPEN)],
+    # Pages that do not read `reset-step` keep what was taken back, such as half a call.
+    "a failed call that was taken back": [
+        {**FAILED, "toolCallId": "taken back"},
+        *copy_with(result(OPEN)),
+    ],
+    "a call with a result that was taken back": [
+        result({**CALL, "toolCallId": "taken back"}),
+        *copy_with(result(OPEN)),
+    ],
 }
 
 
@@ -186,6 +195,10 @@ REFUSED: dict[str, list[Part]] = {
     "another approval": copy_with(decided(ASKING, id="p2")),
     "an approval of a call that needs none": copy_with(decided(OPEN)),
     "an approval of a call that is done": copy_with(decided(DONE)),
+    "an approval of a call that was taken back": [
+        decided({**CALL, "toolCallId": "taken back"}),
+        *copy_with(result(OPEN)),
+    ],
     "a result of the provider's": copy_with(result(ELSEWHERE)),
     "a call twice": [*STORED, result(OPEN), result(OPEN)],
 }
