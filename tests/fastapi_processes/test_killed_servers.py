@@ -73,7 +73,7 @@ class Killer:
     def look(self, cursor: Cursor | None, chunk: Chunk) -> None:
         if chunk["type"] == "data-writer":
             self._writer = chunk["data"]
-        self._answered = chunk["type"] == "finish"
+        self._answered = chunk["type"] in ("finish", "error")
         if self._answered or (
             cursor is not None and cursor.version >= self._version and cursor.id >= self._after
         ):
@@ -233,10 +233,11 @@ async def test_an_answer_goes_on_in_its_version_though_its_writer_is_killed(
     attempts = []
     for pair in pairs:
         for chat_id, pages in pair.read.items():
-            assert await check(database, stored, pair, chat_id) == "finish"
+            turn = await stored.status(pair.stream_prefix + chat_id)
+            assert await check(database, stored, pair, chat_id) == "finish", turn
             assert {page.text for page in pages} == {ANSWER}
             assert {*pages[0].versions} == {0}
-            attempts.append((await stored.status(pair.stream_prefix + chat_id)).attempt)
+            attempts.append(turn.attempt)
     assert max(attempts) > 1
 
 
