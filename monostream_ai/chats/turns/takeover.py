@@ -79,7 +79,10 @@ class Takeover:
         """Run a lost turn again, or end it; return whether its version has, or soon gets, more
         chunks.
         """
-        if turn.lost and await self.run_again(turn):
+        if not turn.lost:
+            # Taken over, or ended. If it was lost once more since, `turn` does not say so.
+            return True
+        if await self.run_again(turn):
             return self._stays(turn)
         text = NO_WORKER if turn.waiting else MASKED_ERROR_TEXT
         if await self._service.end_lost(turn.stream_id, turn.version, error_text=text):
