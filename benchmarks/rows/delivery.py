@@ -75,7 +75,7 @@ async def _highest_rate(row: Row, design: designs.Design, rate: int) -> int:
 
 async def latency(row: Row) -> None:
     """Row 2: from `write` to a reader in another process, at two loads."""
-    for rate in row.cases((3_200, 12_800)):
+    for rate in row.cases([*LATENCY_TARGETS]):
         for design in (*RATES, designs.OURS_WRITTEN_READ, designs.OURS_PUSHED_READ):
             got = await designs.deliver(row.server, design, rate, row.seconds(PACED))
             name = f"{rate:,}/s: {design.name}"

@@ -158,6 +158,13 @@ async def sign_in(page: Page) -> None:
     await page("finds", "button", "Ask")
 
 
+async def ask(page: Page, text: str) -> None:
+    await sign_in(page)
+    await page("open", "/?chat=c1")
+    await page("fill", "Question", text)
+    await page("click", "Ask")
+
+
 @pytest.mark.browser
 async def test_4_a_page_shows_the_conversation_and_the_chats(
     application: NewApplication, open_page: OpenPage
@@ -189,10 +196,7 @@ async def test_5_the_button_stops_an_answer(
     app.build()
     app.serve(command(1, "uvicorn"))
     page = await open_page(app.url)
-    await sign_in(page)
-    await page("open", "/?chat=c1")
-    await page("fill", "Question", "Hi!")
-    await page("click", "Ask")
+    await ask(page, "Hi!")
     await page("sees", answer[:5])
     await page("click", "Stop")
     await page("finds", "button", "Ask")
@@ -212,10 +216,7 @@ async def test_5_enter_asks_nothing_while_an_answer_runs(
     app.build()
     app.serve(command(1, "uvicorn"))
     page = await open_page(app.url)
-    await sign_in(page)
-    await page("open", "/?chat=c1")
-    await page("fill", "Question", "Hi!")
-    await page("click", "Ask")
+    await ask(page, "Hi!")
     await page("sees", answer[:5])
     await page("fill", "Question", "Another?")
     await page("press", "Question", "Enter")
@@ -235,13 +236,6 @@ async def test_5_a_reloader_hands_the_answer_over(application: NewApplication) -
     assert (text_in(body), types_in(body)[-1]) == (answer_of(5), "finish")
 
 
-async def ask_for_a_refund(page: Page) -> None:
-    await sign_in(page)
-    await page("open", "/?chat=c1")
-    await page("fill", "Question", REFUND)
-    await page("click", "Ask")
-
-
 @pytest.mark.browser
 async def test_6_a_refund_waits_for_the_user_through_a_restart(
     application: NewApplication, open_page: OpenPage
@@ -250,7 +244,7 @@ async def test_6_a_refund_waits_for_the_user_through_a_restart(
     app.build()
     server = app.serve(command(1, "uvicorn"))
     page = await open_page(app.url)
-    await ask_for_a_refund(page)
+    await ask(page, REFUND)
     await page("sees", "May I call")
     app.kill(server)
     app.serve(command(1, "uvicorn"))
@@ -272,7 +266,7 @@ async def test_6_a_question_that_was_passed_over_cannot_be_answered(
     app.build()
     app.serve(command(1, "uvicorn"))
     page = await open_page(app.url)
-    await ask_for_a_refund(page)
+    await ask(page, REFUND)
     await page("sees", "May I call")
     await page("fill", "Question", "Hello?")
     await page("click", "Ask")
@@ -289,7 +283,7 @@ async def test_6_a_refund_that_is_declined_is_not_done(
     app.build()
     app.serve(command(1, "uvicorn"))
     page = await open_page(app.url)
-    await ask_for_a_refund(page)
+    await ask(page, REFUND)
     await page("click", "No")
     live = await page("reads", answer)
     await page("reload")
@@ -307,7 +301,7 @@ async def test_7_a_part_of_ones_own_is_replayed_and_replaced(
     app.build()
     app.serve(command(1, "uvicorn"))
     page = await open_page(app.url)
-    await ask_for_a_refund(page)
+    await ask(page, REFUND)
     await page("click", "Yes")
     await page("finds", "progressbar", "Refund")
     await page("reload")
