@@ -7,7 +7,7 @@ from typing import Any
 
 from monostream_ai import DurableStreamService
 from monostream_ai.fastapi import ChatTurn
-from monostream_ai.ui_messages import UIMessage, chunks_of_message
+from monostream_ai.ui_messages import Chunk, UIMessage, chunks_of_message
 from tests.fastapi.chat_client import question
 
 TEXT = [
@@ -30,9 +30,10 @@ async def greet(turn: ChatTurn) -> None:
 
 
 class Held:
-    """A reply that writes a text, then waits for the test."""
+    """A reply that writes a text, or other chunks, then waits for the test."""
 
-    def __init__(self) -> None:
+    def __init__(self, *chunks: Chunk) -> None:
+        self.chunks = chunks or TEXT
         self.turns: list[ChatTurn] = []
         self.started = asyncio.Event()
         self.go_on = asyncio.Event()
@@ -40,7 +41,7 @@ class Held:
 
     async def __call__(self, turn: ChatTurn) -> None:
         self.turns.append(turn)
-        await turn.pub.write(*TEXT)
+        await turn.pub.write(*self.chunks)
         self.started.set()
         try:
             await self.go_on.wait()

@@ -3,9 +3,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from monostream_ai.fastapi import ChatTurn
-from monostream_ai.ui_messages import reduce_chunks
-from tests.fastapi.chat_client import chunks_in, question, user_message
+from monostream_ai.ui_messages import MessageReducer, reduce_chunks
+from tests.fastapi.chat_client import OpenStream, chunks_in, question, user_message
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import Held, store_answer
 
@@ -119,3 +121,59 @@ async def test_the_next_question_replays_no_earlier_message(
     async with client.ask(body) as asked, client.resume() as resumed:
         held.go_on.set()
         assert chunks_in(await asked.rest()) == chunks_in(await resumed.rest())
+
+
+STATIC = {"toolCallId": "c1", "type": "tool-ask", "input": {"city": "Rome"}}
+
+
+@pytest.mark.parametrize("profile", ["v5", "v6", "v7"])
+@pytest.mark.parametrize("call", [CALL, STATIC], ids=["dynamic", "static"])
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"type": "tool-output-available", "toolCallId": "c1", "output": 7},
+        {"type": "tool-output-error", "toolCallId": "c1", "errorText": "No."},
+    ],
+)
+async def test_a_continuation_that_tells_its_call_again_is_replayed_once(
+    new_service: NewService, serve: Serve, result: Any, call: dict[str, Any], profile: str
+) -> None:
+    service = new_service()
+    asked = {**call, "state": "approval-requested", "approval": {"id": "p1"}}
+    await store_answer(service, message([*PARTS[:3], asked]))
+    again = {"type": "tool-input-available", "toolName": "ask", "input": call["input"]}
+    held = Held(
+        *({**chunk, "toolCallId": "c1", "dynamic": call is CALL} for chunk in (again, result))
+    )
+    client = await serve(service, held)
+    approved = {"state": "approval-responded", "approval": {"id": "p1", "approved": True}}
+    decided = message([*PARTS[:3], {**asked, **approved}])
+    url = f"/api/chat/c1/stream?profile={profile}"
+    async with client.ask({"id": "c1", "messages": [user_message(), decided]}) as answer:
+        await held.started.wait()
+        async with client.http.stream("GET", url) as response:
+            held.go_on.set()
+            replay = await OpenStream(response).rest()
+        new = chunks_in(await answer.rest())
+
+    reducer = MessageReducer(decided)
+    for chunk in new:
+        reducer.feed(chunk)
+    whole = chunks_in(replay)
+    assert [chunk["type"] for chunk in whole].count("reasoning-start") == 1
+    assert texts(reduce_chunks(whole)) == texts(reducer.message)
+    events = [event for event in replay.split("\n\n") if "data: {" in event]
+    for cut in range(2, len(events)):
+        seen = "\n\n".join(events[:cut])
+        if ids := re.findall("^id: (.+)$", seen, re.MULTILINE):
+            headers = {"Last-Event-ID": ids[-1]}
+            rest = await client.http.get(url, headers=headers)
+            both = chunks_in(seen) + chunks_in(rest.text)
+            assert texts(reduce_chunks(both)) == texts(reduce_chunks(whole))
+
+
+def texts(message: Any) -> list[tuple[str, Any, Any]]:
+    return [
+        (part["type"], part.get("text") or part.get("state"), part.get("output"))
+        for part in message["parts"]
+    ]

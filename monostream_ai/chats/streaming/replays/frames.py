@@ -69,6 +69,8 @@ class ReplayFrames:
                 # that id has them all.
                 yield self._encoder.frames_without_id([payload, *self._earlier[:-1]])
                 frame = self._earlier[-1]
+                # A shaped chunk may come in several, all but the last under the id before it.
+                self._earlier = ()
             yield self._encoder.frames(Batch(batch.version, id, [frame]))
 
     def _shaped(
