@@ -36,6 +36,13 @@ async def break_off(
     # A publisher that is dropped stops renewing its lease, like one whose process was killed.
 
 
+TOLD = [
+    *HALF[:2],
+    {"type": "tool-input-available", "toolCallId": "c", "toolName": "look", "input": {}},
+    {"type": "tool-output-available", "toolCallId": "c", "output": 7},
+]
+
+
 class GoesOn:
     """Says the rest of `WHOLE`, whatever of it is written."""
 
@@ -258,6 +265,32 @@ async def test_a_retried_turn_knows_the_results_of_its_predecessor(
 
     assert types_in((await client.get()).text)[-1] == "finish"
     assert results == [{"c": 7}]
+
+
+@pytest.mark.parametrize("first", [HALF[:0], HALF[:2], TOLD[:3], TOLD])
+async def test_results_outlive_an_attempt_that_dies_before_it_repeats_them(
+    new_service: NewService, serve: Serve, first: list[Any]
+) -> None:
+    service, results = new_service(lease=LEASE), []
+
+    async def reply(turn: ChatTurn) -> None:
+        previous = await turn.previous()
+        results.append((turn.attempt, previous.results, previous.chunks))
+        await turn.pub.write({"type": "text-start", "id": "t"})
+
+    client = await serve(service, reply, on_lost="retry", max_attempts=4)
+    # The turn before, whose results are none of this one's.
+    async with service.publisher("chat:c1", message_id="m1") as pub:
+        await pub.write(
+            *[{**chunk, "toolCallId": "old"} for chunk in TOLD if "toolCallId" in chunk]
+        )
+    await break_off(service, *TOLD)
+    await break_off(service, *first, attempt=2)
+    await break_off(service, *HALF[:1], attempt=3)
+    await lost(service)
+    await client.get()
+
+    assert results == [(4, {"c": 7}, HALF[:1])]
 
 
 async def lost(service: DurableStreamService[Any]) -> None:

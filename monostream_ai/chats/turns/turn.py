@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -139,10 +139,10 @@ class ChatTurn:
         self,
         assignment: Assignment,
         pub: Publisher[Chunk],
-        stored: Callable[[str, int], Awaitable[list[Chunk]]],
+        service: DurableStreamService[Any],
     ) -> None:
         self._assignment = assignment
-        self._stored = stored
+        self._service = service
         self._goes_on_in_text = False
         self.pub = pub
         """Takes chunks. Its version is open and has its `start`; it ends when the reply returns or
@@ -187,24 +187,40 @@ class ChatTurn:
         return Written(self.pub.written, continued=self._assignment.request.continued_message)
 
     async def previous(self) -> Written:
-        """Return the chunks of the attempt before this one, above all the results of its tools.
+        """Return the chunks of the attempt before this one, and the results of the tools that ran
+        in any attempt.
 
-        With `on_lost="retry"` that is another version, which this one replaces on the page. Empty
-        in a first run.
+        With `on_lost="retry"` each attempt is another version, which the next one replaces on the
+        page. Empty in a first run.
 
         Raises:
             StoreUnavailable: The store did not answer.
         """
         if self.attempt == 1 or self._assignment.goes_on:
             return self.written
-        try:
-            chunks = await self._stored(self.stream_id, self.version - 1)
-        except UnknownStream:
-            # It was pruned.
-            chunks = []
-        previous = Written(chunks, continued=self._assignment.request.continued_message)
+        attempts = [written async for written in self._earlier_attempts()]
+        chunks = attempts[0].chunks if attempts else []
+        previous = Written(
+            chunks, continued=self._assignment.request.continued_message, before=attempts[1:]
+        )
         await previous.prepare()
         return previous
+
+    async def _earlier_attempts(self) -> AsyncIterator[Written]:
+        """Yield the attempts before this one, the last one first, as far as none was pruned."""
+        try:
+            this = await self._service.status(self.stream_id, self.version)
+            version = self.version - 1
+            while await is_attempt_of(self._service, this, version):
+                written = Written(
+                    await self._service.chunks(self.stream_id, version),
+                    continued=self._assignment.request.continued_message,
+                )
+                await written.prepare()
+                yield written
+                version -= 1
+        except UnknownStream:
+            return
 
     @property
     def messages(self) -> list[UIMessage]:

@@ -60,7 +60,7 @@ class TurnWriter:
                 note_files(pub, self._hook_for(assignment))
                 opened.set_result(None)
                 async with _silence_limit(pub, self._replies.max_silence):
-                    turn = ChatTurn(assignment, pub, self._service.chunks)
+                    turn = ChatTurn(assignment, pub, self._service)
                     if assignment.goes_on:
                         await turn.written.prepare()
                     await self._call(turn, continues=continued is not None)

@@ -20,13 +20,19 @@ class Written:
 
     Args:
         continued: The assistant message that the turn continues. Its parts come first in `message`.
+        before: The attempts before that one, which wrote other versions, the last one first.
     """
 
     def __init__(
-        self, chunks: Sequence[Chunk], *, continued: Mapping[str, Any] | None = None
+        self,
+        chunks: Sequence[Chunk],
+        *,
+        continued: Mapping[str, Any] | None = None,
+        before: Sequence[Written] = (),
     ) -> None:
         self.chunks = chunks
         self._continued = continued
+        self._before = before
 
     def __repr__(self) -> str:
         return f"<Written {len(self.chunks)} chunks, {len(self.text)} characters of text>"
@@ -60,10 +66,13 @@ class Written:
 
     @property
     def results(self) -> dict[str, Any]:
-        """The outputs of tools by the id of their call, so that no tool has to run twice."""
+        """The outputs of tools by the id of their call, so that no tool has to run twice. Those of
+        all attempts: one may die before it has written again what it was told.
+        """
         return {
             part["toolCallId"]: part["output"]
-            for part in self.message["parts"]
+            for written in (*reversed(self._before), self)
+            for part in written.message["parts"]
             if part.get("state") == "output-available" and not part.get("preliminary")
         }
 
