@@ -25,6 +25,7 @@ from monostream_ai.ui_messages.model_contents import (
     StatedText,
     Step,
     add_turn,
+    given_or_named,
 )
 from monostream_ai.ui_messages.model_input import InputOptions, read_model_input
 
@@ -63,8 +64,9 @@ def to_anthropic_messages(
             part, or None to leave it out. Without it all are left out.
 
     Raises:
-        InvalidArgument: This is no list of UI messages, a file has a forbidden URL or a type that
-            the API does not accept, or the messages are too large. The text names the place.
+        InvalidArgument: This is no list of UI messages, a file of the last one has a forbidden
+            URL or a type that the API does not accept, or the messages are too large. The text
+            names the place. Such a file of an earlier message becomes a text that says so.
     """
     if options.get("allow_system"):
         raise InvalidArgument(
@@ -78,7 +80,11 @@ def to_anthropic_messages(
             for role, blocks in _step(said, last=said is conversation[-1]):
                 add_turn(messages, role, "content", blocks)
         else:
-            add_turn(messages, "user", "content", [_content(each) for each in said.contents])
+            contents = [
+                each if isinstance(each, dict) else given_or_named(each, _content)
+                for each in said.contents
+            ]
+            add_turn(messages, "user", "content", contents)
     return messages
 
 
@@ -160,11 +166,9 @@ def _held(file: HeldFile) -> Item:
     return {"type": "document" if file.media_type == PDF else "image", "source": source}
 
 
-def _content(content: str | FileInput | Item) -> Item:
+def _content(content: str | FileInput) -> Item:
     if isinstance(content, str):
         return {"type": "text", "text": content}
-    if isinstance(content, dict):
-        return content
     title = {"title": content.filename} if content.filename else {}
     if content.media_type in IMAGES or (
         content.base64 is None and content.media_type.startswith("image/")

@@ -11,7 +11,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from monostream_ai.chats.turns.requests import RequestRefused
-from monostream_ai.errors import InvalidArgument, ServiceClosed, StoreUnavailable
+from monostream_ai.errors import (
+    InvalidArgument,
+    InvalidStreamId,
+    InvalidText,
+    ServiceClosed,
+    StoreUnavailable,
+)
 from monostream_ai.types import check_text
 
 Answer: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -89,6 +95,10 @@ async def answer_plainly(answer: Answer, request: Request) -> Response:
         # The unread rest of a body that is too large would follow on this connection.
         headers = {"connection": "close"} if refused.status == 413 else None
         return PlainTextResponse(refused.text, refused.status, headers)
+    except InvalidStreamId:
+        return PlainTextResponse("The request has no valid chat id.", 400)
+    except InvalidText as error:
+        return PlainTextResponse(f"The request has no valid {error.name}.", 400)
     except InvalidArgument:
         return PlainTextResponse("The request is not valid.", 400)
     except (StoreUnavailable, ServiceClosed):

@@ -63,8 +63,9 @@ def to_google_contents(
             None to leave it out. Without it all are left out.
 
     Raises:
-        InvalidArgument: This is no list of UI messages, a file has a forbidden URL, or the messages
-            are too large. The text names the place.
+        InvalidArgument: This is no list of UI messages, a file of the last one has a forbidden
+            URL, or the messages are too large. The text names the place. Such a file of an earlier
+            message becomes a text that says so.
     """
     if options.get("allow_system"):
         raise InvalidArgument(

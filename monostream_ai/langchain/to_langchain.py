@@ -73,8 +73,9 @@ def to_langchain_messages(
             out. Without it all are left out.
 
     Raises:
-        InvalidArgument: It is not a list of UI messages, the URL of a file is not allowed, or the
-            messages are too large. The text names the place.
+        InvalidArgument: It is not a list of UI messages, the URL of a file of the last one is not
+            allowed, or the messages are too large. The text names the place. Such a file of an
+            earlier message becomes a text that says so.
     """
     return [
         message

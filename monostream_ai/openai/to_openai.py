@@ -27,6 +27,7 @@ from monostream_ai.ui_messages.model_contents import (
     Said,
     StatedText,
     Step,
+    given_or_named,
     text_of,
 )
 from monostream_ai.ui_messages.model_input import InputOptions, read_model_input
@@ -75,8 +76,9 @@ def to_openai_messages(
             part, or None to leave it out. Without it all are left out.
 
     Raises:
-        InvalidArgument: This is no list of UI messages, a file has a forbidden URL or a type that
-            the API does not accept, or the messages are too large. The text names the place.
+        InvalidArgument: This is no list of UI messages, a file of the last one has a forbidden
+            URL or a type that the API does not accept, or the messages are too large. The text
+            names the place. Such a file of an earlier message becomes a text that says so.
     """
     return [
         item
@@ -110,7 +112,8 @@ def _said(said: Said, part: Callable[[str | FileInput], Item]) -> Item:
     if len(said.contents) == 1 and isinstance(said.contents[0], str):
         return {"role": said.role, "content": said.contents[0]}
     contents = [
-        content if isinstance(content, dict) else part(content) for content in said.contents
+        content if isinstance(content, dict) else given_or_named(content, part)
+        for content in said.contents
     ]
     return {"role": said.role, "content": contents}
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from monostream_ai.errors import InvalidArgument
 from monostream_ai.json_text import encode_json
 from monostream_ai.ui_messages.held_files import HeldFile, file_note, replace_files
-from monostream_ai.ui_messages.texts import FILE_SHOWN_TEXT
+from monostream_ai.ui_messages.texts import FILE_REFUSED_TEXT, FILE_SHOWN_TEXT, file_text
 
 ProviderState: TypeAlias = Mapping[str, Mapping[str, Any]]
 """The `providerMetadata` of a part: values by name, for each provider. It comes from a client."""
@@ -18,7 +19,8 @@ ProviderState: TypeAlias = Mapping[str, Mapping[str, Any]]
 class FileInput:
     """A user's file. `url` is a link, or a data URL in base64.
 
-    `file_id` names a file that the provider has; it is read in place of the URL.
+    `file_id` names a file that the provider has; it is read in place of the URL. `in_last` says
+    that the last message has it, the one that is to be answered.
     """
 
     place: str
@@ -26,12 +28,36 @@ class FileInput:
     media_type: str
     filename: str | None
     file_id: str | None = None
+    in_last: bool = True
 
     @property
     def base64(self) -> str | None:
         """The content, if the message holds it."""
         held = self.file_id is None and self.url.startswith("data:")
         return self.url.partition(",")[2] if held else None
+
+
+def given_or_named(
+    content: str | FileInput, convert: Callable[[str | FileInput], dict[str, Any]]
+) -> dict[str, Any]:
+    """Convert a content of a user's message for an API. A file that the API does not take becomes
+    a text that names it, if the question with this file was asked before: that one got the error,
+    and its history would fail for ever.
+
+    Raises:
+        InvalidArgument: The API takes no such file, and the last message has it.
+    """
+    try:
+        return convert(content)
+    except InvalidArgument:
+        if isinstance(content, str) or content.in_last:
+            raise
+        return convert(refused_text(content.media_type))
+
+
+def refused_text(media_type: str) -> str:
+    """Return the text that stands for a file which no model gets."""
+    return file_text(FILE_REFUSED_TEXT, media_type, 0)
 
 
 @dataclass(frozen=True, slots=True)

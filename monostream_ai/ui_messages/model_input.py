@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple, TypeAlias, TypedDict
 from urllib.parse import unquote_to_bytes
 
@@ -25,6 +26,7 @@ from monostream_ai.ui_messages.model_contents import (
     Said,
     StatedText,
     Step,
+    refused_text,
     text_of,
 )
 from monostream_ai.ui_messages.texts import DENIED_TEXT, FAILED_TEXT, FILE_SHOWN_TEXT, file_text
@@ -98,9 +100,9 @@ def read_model_input(
         states: Read also the state of texts, but no calls that the provider runs.
 
     Raises:
-        InvalidArgument: This is no list of UI messages, a file is not allowed, or the messages are
-            too large. The text names the message and part. Or an option has a value that cannot
-            work, such as a scheme with a colon.
+        InvalidArgument: This is no list of UI messages, a file of the last one is not allowed, or
+            the messages are too large. The text names the message and part. Or an option has a
+            value that cannot work, such as a scheme with a colon.
         TypeError: An option is not of its type, or `convert_data_part` is async or returns anything
             but an object or None.
     """
@@ -121,7 +123,8 @@ def read_model_input(
             raise InvalidArgument(f"{place} is not a UI message: it needs a list of parts")
         if message.get("role") == "system" and not allow_system:
             continue
-        for said in _read(message, parts, place, allowed, convert_data_part, wanted):
+        last = index == len(messages) - 1
+        for said in _read(message, parts, place, allowed, convert_data_part, wanted, last=last):
             max_bytes -= _size(said)
             if max_bytes < 0:
                 raise InvalidArgument(f"{place} exceeds the size limit of this chat")
@@ -135,6 +138,8 @@ def _read(
     allowed: _Allowed,
     convert: ConvertDataPart | None,
     wanted: _Wanted,
+    *,
+    last: bool,
 ) -> Iterator[Said | Step]:
     role, message_id = (
         message.get("role"),
@@ -144,7 +149,8 @@ def _read(
         yield from _steps(parts, message_id, allowed, wanted)
     elif role == "user":
         contents = [
-            _content(part, f"{place}.parts[{n}]", allowed, convert) for n, part in enumerate(parts)
+            _content(part, f"{place}.parts[{n}]", allowed, convert, last=last)
+            for n, part in enumerate(parts)
         ]
         if given := [content for content in contents if content]:
             yield Said("user", given, message_id)
@@ -156,11 +162,17 @@ def _read(
 
 
 def _content(
-    part: Part, place: str, allowed: _Allowed, convert: ConvertDataPart | None
+    part: Part, place: str, allowed: _Allowed, convert: ConvertDataPart | None, *, last: bool
 ) -> str | FileInput | dict[str, Any] | None:
     kind = str(part.get("type"))
     if kind == "file":
-        return _file(part, place, allowed)
+        try:
+            return replace(_file(part, place, allowed), in_last=last)
+        except InvalidArgument:
+            if last:
+                raise
+            media_type = part.get("mediaType")
+            return refused_text(media_type if isinstance(media_type, str) else "unknown")
     if kind.startswith("data-") and convert is not None:
         converted = convert(part)
         if converted is not None and not isinstance(converted, Mapping):

@@ -15,6 +15,9 @@ FAILED_TEXT: Final = "The tool failed."
 
 FILE_NOT_STORED_TEXT: Final = "A file ({file}) could not be stored."
 
+FILE_REFUSED_TEXT: Final = "A file ({file}) that you cannot read."
+"""Stands for a file of an earlier question that no model gets: its question got an error."""
+
 FILE_SHOWN_TEXT: Final = "A file ({file}) that the user sees."
 """Stands for a file in the result of a tool, where a model would read it as base64 text."""
 

@@ -147,6 +147,13 @@ def test_a_file_that_the_api_refuses_is_named(given: dict[str, Any], named: str)
     with pytest.raises(InvalidArgument, match=named):
         to_anthropic_messages([user(given)])
 
+    # Asked before, it got this error, and the chat goes on.
+    [said] = to_anthropic_messages([user(given), user(text("And now?"))])
+    assert [each["text"] for each in said["content"]] == [
+        f"A file ({given['mediaType']}) that you cannot read.",
+        "And now?",
+    ]
+
 
 def test_a_system_message_has_no_place() -> None:
     with pytest.raises(InvalidArgument, match="system="):

@@ -82,7 +82,7 @@ def test_what_a_client_takes_for_valid_is_not_refused(read_all: ReadAll, share: 
         any(answer["valid"] for answer in answers[first : first + len(CLIENTS)])
         for first in range(0, len(answers), len(CLIENTS))
     ]
-    faults = [fault_in({}, [message]) for message in messages]
+    faults = [fault_in({"messages": [message]}) for message in messages]
 
     refused = {
         fault
@@ -97,13 +97,13 @@ def test_a_message_that_is_cut_off_anywhere_is_not_refused() -> None:
     snapshots = [message for seed in range(60) for message in _snapshots(seed)]
 
     assert len(snapshots) > 1000
-    assert [fault_in({}, [message]) for message in snapshots] == [None] * len(snapshots)
+    assert [fault_in({"messages": [message]}) for message in snapshots] == [None] * len(snapshots)
 
 
 def test_a_settled_message_is_not_refused() -> None:
     messages = [reduce_chunks(random_message(Random(seed)), finished=True) for seed in range(150)]
 
-    assert fault_in({}, messages) is None
+    assert fault_in({"messages": messages}) is None
 
 
 def _changed(part: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -192,7 +192,7 @@ async def test_a_message_id_that_no_row_can_hold_is_refused_and_the_chat_goes_on
     refused = await client.http.post("/api/chat", content=json.dumps(poisoned))
     after = await client.post(question(id="u2"))
 
-    assert (refused.status_code, refused.text) == (400, "The request is not valid.")
+    assert (refused.status_code, refused.text) == (400, "The request has no valid message id.")
     assert types_in(after.text)[-1] == "finish"
     assert [info.version for info in await service.versions("chat:c1")] == [1, 0]
 

@@ -96,6 +96,63 @@ async def test_a_malformed_message_or_option_is_named(
     assert refused.text.startswith(f"The request has no valid messages. See {named}: ")
 
 
+FILE = {"type": "file", "mediaType": "text/plain"}
+NO_QUESTIONS: dict[str, Any] = {
+    "messages[0].role: input should be 'user' or 'assistant'": [
+        {"role": "system", "parts": [{"type": "text", "text": "Obey."}]}
+    ],
+    "messages[1].parts: list should have at least 1 item": [
+        {"role": "assistant", "parts": []},
+        {"role": "user", "parts": []},
+    ],
+    "messages[0].parts[0].url: a server cannot read a blob: URL": [
+        {"role": "user", "parts": [FILE | {"url": "blob:https://a/1"}]}
+    ],
+    "messages[0].parts[1].url: a server cannot read a file: URL": [
+        {"role": "user", "parts": [*user_message()["parts"], FILE | {"url": "FILE:///etc/hosts"}]}
+    ],
+    "messages[0].parts[0].url: a server cannot read a javascript: URL": [
+        {"role": "user", "parts": [FILE | {"url": "javascript:alert(1)"}]}
+    ],
+}
+
+
+@pytest.mark.parametrize(("fault", "messages"), NO_QUESTIONS.items(), ids=list(NO_QUESTIONS))
+async def test_a_request_without_a_question_is_refused(
+    new_service: NewService, serve: Serve, fault: str, messages: list[Any]
+) -> None:
+    service = new_service()
+    client = await serve(service, greet)
+
+    refused = await client.post({"id": "c1", "messages": messages})
+    # The same as an earlier message harms nothing.
+    passed = await client.post({"id": "c2", "messages": [*messages, user_message()]})
+
+    assert (refused.status_code, refused.text) == (
+        400,
+        f"The request has no question. See {fault}.",
+    )
+    assert types_in(passed.text)[-1] == "finish"
+    with pytest.raises(UnknownStream):
+        await service.status("chat:c1")
+
+
+@pytest.mark.parametrize("chat_id", ["x" * 5000, "a\0b"], ids=["long", "NUL"])
+async def test_a_chat_id_that_no_row_can_hold_is_named(
+    new_service: NewService, serve: Serve, chat_id: str
+) -> None:
+    refused = await (await serve(new_service(), greet)).post(question(chat_id))
+
+    assert (refused.status_code, refused.text) == (400, "The request has no valid chat id.")
+
+
+async def test_a_request_without_messages_is_told_so(new_service: NewService, serve: Serve) -> None:
+    refused = await (await serve(new_service(), greet)).post({"id": "c1"})
+
+    assert refused.status_code == 400
+    assert refused.text == "The request has no valid messages. See messages: field required."
+
+
 async def test_what_a_later_release_adds_passes(new_service: NewService, serve: Serve) -> None:
     service = new_service()
     client = await serve(service, greet)
@@ -132,4 +189,4 @@ async def test_an_owner_that_no_row_can_hold_is_refused_by_every_route(
 
     refused = await client.http.request(method, f"/api/chat{path}", json=question())
 
-    assert (refused.status_code, refused.text) == (400, "The request is not valid.")
+    assert (refused.status_code, refused.text) == (400, "The request has no valid owner.")

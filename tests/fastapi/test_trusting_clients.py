@@ -433,7 +433,7 @@ def test_no_copy_changes_more_than_what_is_open() -> None:
         random = Random(seed)
         written = reduce_chunks(random_message(random)[: random.randrange(5, 60)], finished=True)
         copied = tampered(written, random)
-        assert fault_in({}, [copied]) is None
+        assert fault_in({"messages": [copied]}) is None
         try:
             merged = with_answers(written, copied)
         except RequestRefused as refused:

@@ -207,6 +207,27 @@ def test_u3_a_file_that_the_api_does_not_take_is_refused_by_its_place(
         convert([file(media_type, url)])
 
 
+FROM_ELSEWHERE = ["http://a", "file:///etc/hosts", "data:image/png;base64", 1]
+
+
+@both
+@pytest.mark.parametrize("role", ["user", "assistant"])
+@pytest.mark.parametrize(
+    ("media_type", "url"),
+    [("video/mp4", "data:,a"), *(("image/png", url) for url in FROM_ELSEWHERE)],
+)
+def test_a_refused_file_of_an_earlier_question_is_named_and_the_chat_goes_on(
+    convert: Convert, media_type: str, url: Any, role: str
+) -> None:
+    last = {"id": "m", "role": role, "parts": [text("And now?")]}
+
+    question, answer = convert([file(media_type, url), last])
+
+    said = [part["text"] for part in question["content"]]
+    assert said == ["see", f"A file ({media_type}) that you cannot read."]
+    assert "And now?" in str(answer)
+
+
 @both
 @pytest.mark.parametrize(
     "url",

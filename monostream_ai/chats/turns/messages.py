@@ -10,6 +10,7 @@ ui/http-chat-transport.ts:171-214; 5.0.277 and 6.0.326 know fewer types of parts
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -124,6 +125,9 @@ _OTHER: Final = _shape(
 )
 """A part of a type that a later release of `ai` may add."""
 
+_LOCAL: Final = re.compile("(blob|file|javascript|vbscript):", re.IGNORECASE)
+"""URLs that mean something on the client's machine only. `createObjectURL` makes a `blob:`."""
+
 # The core checks the ids that it stores.
 _ID: Final = {"type": "string", "maxLength": MAX_TEXT_BYTES}
 _PARTS: Final = [*_STATIC.values(), *_TOOLS.values(), *_DYNAMIC_TOOLS.values(), _DATA, _OTHER]
@@ -149,15 +153,36 @@ _SHAPES: Final = {
 }
 
 
-def fault_in(body: Mapping[str, Any], messages: object) -> str | None:
-    """Return the place and the nature of the first fault of a body and its messages, if any.
+def fault_in(body: Mapping[str, Any]) -> str | None:
+    """Return the place and the nature of the first fault of a body, if any.
 
     It quotes nothing that the client sent.
     """
     if (fault := _fault(OPTIONS, body)) is not None:
         return fault.removeprefix(".")
+    if "messages" not in body and "message" not in body:
+        return "messages: field required"
+    messages = body["messages"] if "messages" in body else [body["message"]]
     if (fault := _fault(_MESSAGES, messages)) is not None:
         return f"messages{fault}"
+    return None
+
+
+def fault_in_question(messages: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return why the last message is no question, or why no server could read a file of it.
+
+    Earlier messages may be of the system or empty: an answer may be, that was stopped at once.
+    """
+    place, last = f"messages[{len(messages) - 1}]", messages[-1]
+    if last["role"] == "system":
+        return f"{place}.role: input should be 'user' or 'assistant'"
+    if last["role"] == "assistant":
+        return None
+    if not last["parts"]:
+        return f"{place}.parts: list should have at least 1 item"
+    for number, part in enumerate(last["parts"]):
+        if part["type"] == "file" and (local := _LOCAL.match(part["url"])):
+            return f"{place}.parts[{number}].url: a server cannot read a {local[1].lower()}: URL"
     return None
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-from monostream_ai.chats.turns.messages import MAX_PARTS, fault_in
+from monostream_ai.chats.turns.messages import MAX_PARTS, fault_in, fault_in_question
 from monostream_ai.errors import MonostreamError
 from monostream_ai.json_text import LARGE_TEXT, decode_json
 from monostream_ai.service import DurableStreamService
@@ -107,9 +107,11 @@ class ChatRequest:
         chat_id = check_chat_id(body.get("id"))
         if messages is not None and sum(len(each["parts"]) for each in messages) > MAX_PARTS:
             raise RequestRefused(400, f"The request has more than {MAX_PARTS:,} parts.")
-        fault = fault_in(body, body["messages"] if "messages" in body else [body.get("message")])
+        fault = fault_in(body)
         if fault is not None or messages is None:
             raise RequestRefused(400, f"The request has no valid messages. See {fault}.")
+        if (fault := fault_in_question(messages)) is not None:
+            raise RequestRefused(400, f"The request has no question. See {fault}.")
         for message_id in (body.get("messageId"), *(each.get("id") for each in messages)):
             check_text("message id", message_id)
         return cls(chat_id, messages, body, _digest(body, messages))
