@@ -19,7 +19,7 @@ with needs("langchain-core", "langchain", by=__name__):
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
-from monostream_ai.testing.script import Script, Step, Thought, ToolCall
+from monostream_ai.testing.script import Script, ScriptedAnswer, Thought, ToolCall
 
 
 class ScriptedChatModel(BaseChatModel):
@@ -34,7 +34,7 @@ class ScriptedChatModel(BaseChatModel):
     _script: Script
     _asked: list[list[BaseMessage]]
 
-    def __init__(self, *answers: str | Sequence[Step]) -> None:
+    def __init__(self, *answers: ScriptedAnswer) -> None:
         super().__init__()
         self._script = Script(answers)
         self._asked = []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
@@ -67,23 +68,30 @@ class ToolCall:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     output: Any = None
     """The result that `ScriptedReply` gives the call; None leaves the call open."""
-    call_id: str = "call_1"
-    """Different for each call of a chat."""
+    call_id: str = ""
+    """Different for each call of a chat. By default the calls of a script are `call_1`, `call_2`
+    and so on.
+    """
 
 
 Step: TypeAlias = str | Thought | ToolCall | Gate | BaseException
 """A text is streamed word by word, an exception is raised, and a gate is waited for."""
+ScriptedAnswer: TypeAlias = Step | Sequence[Step]
 
 
 class Script:
     """The answers of a model or a reply: the first for the first call, and so on.
 
     Args:
-        answers: Each a text, or a list of steps.
+        answers: Each a step, such as a text, or a list of steps.
+
+    Raises:
+        TypeError: One of them is neither.
     """
 
-    def __init__(self, answers: Sequence[str | Sequence[Step]]) -> None:
-        self._answers = [[answer] if isinstance(answer, str) else [*answer] for answer in answers]
+    def __init__(self, answers: Sequence[ScriptedAnswer]) -> None:
+        calls = count(1)
+        self._answers = [[_with_id(step, calls) for step in _steps(answer)] for answer in answers]
         self._given = 0
 
     def __repr__(self) -> str:
@@ -114,6 +122,20 @@ class Script:
                     yield token
 
 
+def _steps(answer: ScriptedAnswer) -> Sequence[Step]:
+    steps = [answer] if isinstance(answer, Step) else [*answer]
+    for step in steps:
+        if not isinstance(step, Step):
+            raise TypeError(f"a step of a script cannot be {step!r:.80}")
+    return steps
+
+
+def _with_id(step: Step, calls: Iterator[int]) -> Step:
+    if isinstance(step, ToolCall):
+        return replace(step, call_id=step.call_id or f"call_{next(calls)}")
+    return step
+
+
 class ScriptedReply:
     """A reply for `create_chat_router` that needs no model.
 
@@ -124,7 +146,7 @@ class ScriptedReply:
     the stored part.
     """
 
-    def __init__(self, *answers: str | Sequence[Step]) -> None:
+    def __init__(self, *answers: ScriptedAnswer) -> None:
         self._script = Script(answers)
         self.turns: list[ChatTurn] = []
         """The turns that it was called with."""

@@ -205,6 +205,32 @@ async def test_a_model_is_scripted_with_its_tools() -> None:
     assert [len(asked) for asked in model.asked] == [1, 3]
 
 
+async def test_each_call_of_a_script_has_an_id_of_its_own() -> None:
+    model = ScriptedChatModel(
+        [ToolCall("a"), ToolCall("b", call_id="mine"), ToolCall("c")], ToolCall("d"), "Done."
+    )
+
+    asked = [await model.ainvoke("Hi!") for _ in range(3)]
+
+    assert [[call["id"] for call in each.tool_calls] for each in asked] == [
+        ["call_1", "mine", "call_2"],
+        ["call_3"],
+        [],
+    ]
+
+
+async def test_an_answer_of_a_script_may_be_one_step() -> None:
+    model = ScriptedChatModel(RuntimeError("no more credit"), ToolCall("a"), Thought("Hm."))
+
+    with pytest.raises(RuntimeError, match="no more credit"):
+        await model.ainvoke("Hi!")
+    assert [call["name"] for call in (await model.ainvoke("Hi!")).tool_calls] == ["a"]
+    wrong: Any = 7
+    for answer in (wrong, ["a", wrong]):
+        with pytest.raises(TypeError):
+            ScriptedChatModel(answer)
+
+
 async def test_a_failing_model_and_a_script_that_is_too_short_fail_the_turn() -> None:
     reply = ScriptedReply(["Well, ", RuntimeError("no more credit")])
     async with ChatProcesses(application(reply)) as processes:
