@@ -353,7 +353,9 @@ def test_the_suite_passes(tmp_path: Path, block: Block) -> None:
     assert result.returncode == 0, result.stdout
 
 
-def test_a_command_in_a_sentence_is_parsed() -> None:
+def test_a_command_in_a_sentence_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chat.db").touch()
     pages = [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]
     found = [words for page in pages for words in OWN_COMMAND.findall(page.read_text())]
     assert found
@@ -364,7 +366,9 @@ def test_a_command_in_a_sentence_is_parsed() -> None:
 
 
 @pytest.mark.parametrize(("command", "exported"), commands())
-async def test_a_command_can_be_run(command: str, exported: dict[str, str], tmp_path: Path) -> None:
+async def test_a_command_can_be_run(
+    command: str, exported: dict[str, str], tmp_path: Path, postgres_url: str
+) -> None:
     program, *arguments = shlex.split(command)
     if program == "pip":
         check_install(arguments)
@@ -372,7 +376,8 @@ async def test_a_command_can_be_run(command: str, exported: dict[str, str], tmp_
         assert arguments == ["server:app"]
         assert all("\napp = FastAPI(" in server.text for server in blocks("python", "server"))
     elif program == "monostream-ai":
-        await check_own_command(arguments, exported, tmp_path)
+        here = [postgres_url if each.startswith("postgres") else each for each in arguments]
+        await check_own_command(here, exported, tmp_path)
     else:
         assert (
             program.startswith("scripts/") and os.access(ROOT / program, os.X_OK) and not arguments
@@ -393,7 +398,8 @@ async with service.publisher("chat:2") as pub:
 
 
 async def check_own_command(arguments: list[str], exported: dict[str, str], folder: Path) -> None:
-    await run(CHATS, folder)
+    # An application that is imported has been ended.
+    await run(CHATS.replace("3600", "0.1") if arguments[0] == "import" else CHATS, folder)
     command = [sys.executable, "-m", "monostream_ai.cli", *arguments]
     result = subprocess.run(
         command,

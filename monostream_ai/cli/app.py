@@ -6,6 +6,7 @@ import click
 
 from monostream_ai import __version__
 from monostream_ai.cli.doctor import doctor
+from monostream_ai.cli.importing import import_file
 from monostream_ai.cli.inspect import inspect
 from monostream_ai.cli.ls import ls
 from monostream_ai.cli.maintenance import migrate, prune, stop
@@ -31,5 +32,5 @@ def app() -> None:
     """
 
 
-for command in (ls, tail, inspect, stop, prune, migrate, doctor):
+for command in (ls, tail, inspect, stop, prune, migrate, import_file, doctor):
     app.add_command(command)
