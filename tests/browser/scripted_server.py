@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monostream_ai import DurableStreamService, create_service
 from monostream_ai.fastapi import ChatHistory, ChatTurn, create_chat_router
+from tests.app_server import serving
 
 STATIC = Path(__file__).parents[2] / "examples" / "chat" / "static"
 WORDS_PER_CHUNK = 5
@@ -119,31 +119,6 @@ class NetworkMiddleware:
             await self._app(scope, receive, send)
 
 
-class Server(uvicorn.Server):
-    """uvicorn in this event loop, without its signal handlers."""
-
-    def __init__(self, app: FastAPI) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app, port=0, log_level="critical", ws="none", timeout_graceful_shutdown=2
-            )
-        )
-        self.ready = asyncio.Event()
-
-    async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-    @property
-    def url(self) -> str:
-        host, port = self.servers[0].sockets[0].getsockname()
-        return f"http://{host}:{port}"
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
-
-
 def create_app(service: DurableStreamService[Any], network: Network) -> FastAPI:
     app = FastAPI()
     reply, history = ScriptedReply(), ChatHistory(service)
@@ -199,11 +174,5 @@ class Scripted:
 async def run_scripted(database_url: str) -> AsyncIterator[Scripted]:
     network = Network()
     async with create_service(database_url) as service:
-        server = Server(create_app(service, network))
-        serving = asyncio.create_task(server.serve())
-        await server.ready.wait()
-        try:
+        async with serving(create_app(service, network)) as server:
             yield Scripted(server.url, service, network)
-        finally:
-            server.should_exit = True
-            await serving

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import pytest
-import uvicorn
+from anyio.from_thread import start_blocking_portal
 from fastapi import FastAPI, Header, HTTPException
 
 from monostream_ai import create_service
 from monostream_ai.fastapi import ChatTurn, create_chat_router
+from tests.app_server import serving
 
 TEXT = [
     {"type": "text-start", "id": "t"},
@@ -29,33 +28,6 @@ async def who(user: Annotated[str, Header()] = "anybody") -> str:
     return user
 
 
-class ThreadedServer(uvicorn.Server):
-    """uvicorn with a chat router on a thread and loop of its own, for clients that have no loop."""
-
-    def __init__(self, app: FastAPI) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app, port=0, log_level="critical", ws="none", timeout_graceful_shutdown=2
-            )
-        )
-        self._thread = threading.Thread(target=lambda: asyncio.run(self.serve()))
-        self.ready = threading.Event()
-
-    async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-    def start(self) -> str:
-        self._thread.start()
-        assert self.ready.wait(10)
-        host, port = self.servers[0].sockets[0].getsockname()
-        return f"http://{host}:{port}"
-
-    def stop(self) -> None:
-        self.should_exit = True
-        self._thread.join(20)
-
-
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """A server with the chat routes at /api/chat, in memory.
@@ -72,6 +44,8 @@ def url() -> Iterator[str]:
         replay_window=1.0,
     )
     app.include_router(router, prefix="/api/chat")
-    server = ThreadedServer(app)
-    yield server.start()
-    server.stop()
+    with (
+        start_blocking_portal() as thread,
+        thread.wrap_async_context_manager(serving(app)) as server,
+    ):
+        yield server.url

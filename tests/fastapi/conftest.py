@@ -1,18 +1,17 @@
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from starlette.types import ASGIApp
 
 from monostream_ai import DurableStreamService
 from monostream_ai.ui_messages import UIMessageProtocol
+from tests.app_server import serving
 from tests.backends import Backend, open_backend
 from tests.fastapi.chat_client import ChatClient
 from tests.frameworks import FRAMEWORKS, application
@@ -21,12 +20,6 @@ from tests.plugins.services import ServiceFactory
 Serve = Callable[..., Awaitable[ChatClient]]
 NewService = Callable[..., DurableStreamService[Any]]
 ServeApp = Callable[[ASGIApp], Awaitable[ChatClient]]
-
-KEEP_ALIVE = 600
-"""Seconds that an idle connection is kept, longer than any test. Node.js gives one up after 4.
-A server that does so after 5 closes it, on a busy machine, just when Node.js sends a request on it;
-the request fails, and a reply that waits for it waits for ever.
-"""
 
 
 @pytest.fixture
@@ -41,37 +34,6 @@ def new_service(service_factory: ServiceFactory) -> NewService:
     return lambda **options: service_factory(protocol=UIMessageProtocol(), **options)
 
 
-class Server(uvicorn.Server):
-    """uvicorn in this process and event loop, without its signal handlers."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                port=0,
-                http="h11",
-                log_level="critical",
-                ws="none",
-                timeout_graceful_shutdown=2,
-                timeout_keep_alive=KEEP_ALIVE,
-            )
-        )
-        self.ready = asyncio.Event()
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
-
-    async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-    @property
-    def url(self) -> str:
-        host, port = self.servers[0].sockets[0].getsockname()
-        return f"http://{host}:{port}"
-
-
 @pytest.fixture
 async def serve_app(
     service_factory: ServiceFactory,
@@ -80,19 +42,11 @@ async def serve_app(
     async with AsyncExitStack() as stack:
 
         async def start(app: ASGIApp) -> ChatClient:
-            server = Server(app)
-            running = asyncio.create_task(server.serve())
-            await server.ready.wait()
-
-            async def shut_down() -> None:
-                server.should_exit = True
-                await running
-
-            stack.push_async_callback(shut_down)
+            server = await stack.enter_async_context(serving(app))
             http = await stack.enter_async_context(
                 httpx.AsyncClient(base_url=server.url, timeout=10.0)
             )
-            return ChatClient(http, shut_down)
+            return ChatClient(http, server.shut_down)
 
         yield start
 

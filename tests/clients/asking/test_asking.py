@@ -17,11 +17,11 @@ from fastapi import FastAPI
 from monostream_ai import DurableStreamService
 from monostream_ai.fastapi import ChatTurn, FinishedTurn, create_chat_router
 from monostream_ai.ui_messages import UIMessage, UIMessageProtocol
+from tests.app_server import serving
 from tests.backends import Backend, open_backend
 from tests.clients.asking.replies import ASKED, GOT, STEP, Reply, finished, waiting
 from tests.clients.resuming.releases import OLD, PAGES
 from tests.clients.resuming.stories import run
-from tests.fastapi.conftest import Server
 from tests.plugins.services import ServiceFactory
 
 PROGRAM: Final = Path(__file__).parent / "ask.mjs"
@@ -93,15 +93,7 @@ async def open_pages(packages: Path, service_factory: ServiceFactory) -> AsyncIt
             app = FastAPI()
             router = create_chat_router(service, reply, on_finish=on_finish, **options)
             app.include_router(router, prefix="/api/chat")
-            server = Server(app)
-            running = asyncio.create_task(server.serve())
-            await server.ready.wait()
-
-            async def shut_down() -> None:
-                server.should_exit = True
-                await running
-
-            stack.push_async_callback(shut_down)
+            server = await stack.enter_async_context(serving(app))
             return Pages(server.url, histories, finished, service)
 
         yield open

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,10 +15,10 @@ from monostream_ai.fastapi import ChatTurn, create_chat_router
 from monostream_ai.files import DatabaseFiles
 from monostream_ai.recording import consume_stream
 from monostream_ai.ui_messages import UIMessageProtocol
+from tests.app_server import serving
 from tests.backends import Backend, open_backend
 from tests.clients.resuming.releases import RELEASES
 from tests.clients.resuming.stories import run
-from tests.fastapi.conftest import Server
 from tests.filing import LARGE, LARGE_BASE64, as_base64, image
 from tests.plugins.services import ServiceFactory
 from tests.recording.test_files import FileMapper
@@ -48,12 +47,8 @@ async def url(packages: Path, service_factory: ServiceFactory) -> AsyncIterator[
     app = FastAPI()
     router = create_chat_router(service, reply, files=DatabaseFiles(service))
     app.include_router(router, prefix="/api/chat")
-    server = Server(app)
-    running = asyncio.create_task(server.serve())
-    await server.ready.wait()
-    yield server.url
-    server.should_exit = True
-    await running
+    async with serving(app) as server:
+        yield server.url
 
 
 @pytest.mark.sweep(1)

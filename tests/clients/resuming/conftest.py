@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,11 +10,11 @@ from fastapi import FastAPI
 
 from monostream_ai.fastapi import create_chat_router
 from monostream_ai.ui_messages import Chunk, UIMessageProtocol
+from tests.app_server import serving
 from tests.backends import Backend, open_backend
 from tests.clients.resuming import scenarios
 from tests.clients.resuming.scenarios import Scenarios
 from tests.clients.resuming.scripted import Scripted
-from tests.fastapi.conftest import Server
 from tests.plugins.services import ServiceFactory
 
 Serve = Callable[..., Awaitable["Served"]]
@@ -59,15 +58,7 @@ async def serve(packages: Path, service_factory: ServiceFactory) -> AsyncIterato
             service, scripted = service_factory(protocol=UIMessageProtocol()), Scripted(known)
             app = FastAPI()
             app.include_router(create_chat_router(service, scripted, **options), prefix="/api/chat")
-            server = Server(scripted.returns.around(app))
-            running = asyncio.create_task(server.serve())
-            await server.ready.wait()
-
-            async def shut_down() -> None:
-                server.should_exit = True
-                await running
-
-            stack.push_async_callback(shut_down)
+            server = await stack.enter_async_context(serving(scripted.returns.around(app)))
             return Served(server.url, service, scripted)
 
         yield start

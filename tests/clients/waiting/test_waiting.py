@@ -15,10 +15,10 @@ from monostream_ai.chats.queue.questions import queued_in
 from monostream_ai.errors import UnknownStream
 from monostream_ai.fastapi import ChatTurn, create_chat_router
 from monostream_ai.ui_messages import UIMessageBuilder, UIMessageProtocol
+from tests.app_server import serving
 from tests.backends import Backend, open_backend
 from tests.clients.resuming.releases import RELEASES
 from tests.clients.resuming.stories import run
-from tests.fastapi.conftest import Server
 from tests.plugins.services import ServiceFactory
 
 PROGRAM: Final = Path(__file__).parent / "ask.mjs"
@@ -53,12 +53,8 @@ async def url(packages: Path, service_factory: ServiceFactory) -> AsyncIterator[
     app = FastAPI()
     router = create_chat_router(service, reply, on_busy="queue", keep_alive=0.1)
     app.include_router(router, prefix="/api/chat")
-    server = Server(app)
-    running = asyncio.create_task(server.serve())
-    await server.ready.wait()
-    yield server.url
-    server.should_exit = True
-    await running
+    async with serving(app) as server:
+        yield server.url
 
 
 async def tell(url: str, *stories: dict[str, Any]) -> list[dict[str, Any]]:
