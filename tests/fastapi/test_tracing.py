@@ -270,7 +270,7 @@ async def test_a_lost_turn_goes_on_in_its_trace(
 ) -> None:
     held = Held()
     dying = new_service(observer=trace.observer, lease=0.4)
-    client = await serve(dying, held, on_lost=on_lost)
+    client = await serve(dying, held, on_lost=on_lost, drain_timeout=0.0)
 
     async def rest(turn: ChatTurn) -> None:
         assert turn.attempt == 2
