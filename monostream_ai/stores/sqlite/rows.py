@@ -29,14 +29,15 @@ def append_all(
     The caller's transaction holds the write lock, so nobody commits between a fence and its rows.
     """
     # The column's default, CURRENT_TIMESTAMP, has whole seconds only.
-    now = datetime.now(UTC).isoformat(" ", "microseconds").removesuffix("+00:00")
+    created_at = datetime.now(UTC).isoformat(" ", "microseconds").removesuffix("+00:00")
+    ((now,),) = connection.execute(sql.CLOCK)
     rows: list[tuple[str, int, int, str, str]] = []
     verdicts: list[MonostreamError | None] = []
     for append in appends:
-        if _advance(connection, append, lease):
+        if _advance(connection, append, lease, now):
             stream_id, version, _ = append.lease
             rows += [
-                (stream_id, version, id, now, payload)
+                (stream_id, version, id, created_at, payload)
                 for id, payload in enumerate(append.payloads, start=append.first)
             ]
             verdicts.append(None)
@@ -47,20 +48,15 @@ def append_all(
     return verdicts
 
 
-def _advance(connection: sqlite3.Connection, append: Append, lease: float) -> bool:
+def _advance(connection: sqlite3.Connection, append: Append, lease: float, now: float) -> bool:
     """Advance the version to the end of the append; return False if the fence refuses it."""
     stream_id, version, token = append.lease
     end = append.first + len(append.payloads)
-    parameters = {
-        "stream": stream_id,
-        "version": version,
-        "writer": token,
-        "first": append.first,
-        "end": end,
-        "lease": lease,
-    }
-    statement = sql.APPEND_AND_CLOSE if append.closes else sql.APPEND
-    return connection.execute(statement, parameters).rowcount > 0
+    fence = (stream_id, version, token, append.first, stream_id, version)
+    if append.closes:
+        closed = (end, lease, now, now, *fence)
+        return connection.execute(sql.APPEND_AND_CLOSE, closed).rowcount > 0
+    return connection.execute(sql.APPEND, (end, lease, now + lease, *fence)).rowcount > 0
 
 
 def _verdict(connection: sqlite3.Connection, append: Append) -> MonostreamError | None:

@@ -85,26 +85,25 @@ SELECT coalesce(v.request, r.request) FROM stream_version AS v
  WHERE v.stream_id = ? AND v.version = ?
 """
 
+CLOCK: Final = f"SELECT {NOW}"
+
 # The fence of a chunk: the token holds the version, the chunks follow the stored ones, and the
 # version is open and the newest.
 _APPENDABLE: Final = """
- WHERE stream_id = :stream AND version = :version AND writer = :writer AND next_id = :first
-   AND state = 'open'
-   AND NOT EXISTS (SELECT 1 FROM stream_version WHERE stream_id = :stream AND version > :version)
+ WHERE stream_id = ? AND version = ? AND writer = ? AND next_id = ? AND state = 'open'
+   AND NOT EXISTS (SELECT 1 FROM stream_version WHERE stream_id = ? AND version > ?)
 """
 
 # Two statements, since SQLite rewrites each index whose columns, or whose condition's columns, are
 # assigned to, changed or not. An append that leaves `state` alone touches no index: 64 × 2 rows
-# take 470 µs, not 726 µs.
+# take 470 µs, not 726 µs. Named parameters, and the time computed for each row, would add 70 µs.
 APPEND: Final = f"""
-UPDATE stream_version
-   SET next_id = :end, lease_seconds = :lease, lease_until = {NOW} + :lease {_APPENDABLE}
+UPDATE stream_version SET next_id = ?, lease_seconds = ?, lease_until = ? {_APPENDABLE}
 """
 
 APPEND_AND_CLOSE: Final = f"""
-UPDATE stream_version
-   SET next_id = :end, lease_seconds = :lease, lease_until = {NOW},
-       state = 'closed', closed_at = {NOW}, attended = 0, attended_until = NULL {_APPENDABLE}
+UPDATE stream_version SET next_id = ?, lease_seconds = ?, lease_until = ?, closed_at = ?,
+       state = 'closed', attended = 0, attended_until = NULL {_APPENDABLE}
 """
 
 INSERT_CHUNKS: Final = """
