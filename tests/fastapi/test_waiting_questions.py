@@ -13,6 +13,9 @@ from starlette.applications import Starlette
 
 from monostream_ai import DurableStreamService
 from monostream_ai.chats import create_chat_app
+from monostream_ai.chats.queue.questions import QuestionList, Questions
+from monostream_ai.chats.turns.names import queue_stream_id
+from monostream_ai.chats.turns.requests import ChatRequest
 from monostream_ai.fastapi import (
     ChatHistory,
     ChatReplies,
@@ -359,6 +362,63 @@ async def test_a_question_that_begins_elsewhere_while_it_waits_is_answered_once(
 
     assert chunks_in((await waits).text) == chunks_in((await answer).text)
     await ended(queues, 1)
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+async def test_a_question_that_was_answered_and_stopped_elsewhere_does_not_begin_again(
+    new_service: NewService, serve: Serve, drawn: bool
+) -> None:
+    steps, stored = Steps(), asyncio.Event()
+
+    async def store(message: UIMessage, turn: FinishedTurn) -> None:
+        await stored.wait()
+
+    queues = await serve(new_service(), steps, on_busy="queue", on_finish=store)
+    begins = await serve(new_service(), steps)
+    await put(queues, question())
+    assert await steps.begun.get() == "u1"
+    waits = asyncio.create_task(queues.post(question(id="u2")))
+    await until(lambda: _is(waiting(queues), ["u2"]))
+    if drawn:
+        # As by a process that was killed before it could begin the question.
+        await Questions(new_service(), most=10, look_again=30.0).change(
+            "chat:c1", QuestionList.drawn
+        )
+    steps.end()
+    await until(lambda: _is(_state(queues), "closed"))
+    answer = asyncio.create_task(begins.post(question(id="u2")))
+    assert await steps.begun.get() == "u2"
+    await begins.stop()
+    stopped = chunks_in((await answer).text)
+    # The process of the queue looks only now, at a chat that is at rest.
+    stored.set()
+
+    await ended(queues, 1)
+    assert chunks_in((await waits).text) == stopped
+    # Asked once more on purpose, it is answered once more.
+    again = asyncio.create_task(queues.post(question(id="u2")))
+    assert await steps.begun.get() == "u2"
+    steps.end()
+    assert types_in((await again).text)[-1] == "finish"
+    await ended(queues, 2)
+
+
+async def test_a_list_of_questions_is_read_by_the_release_before(new_service: NewService) -> None:
+    service = new_service()
+    async with service.publisher("chat:c1", request=question()):
+        pass
+    questions = Questions(service, most=10, look_again=30.0)
+    request = ChatRequest.from_body(question(id="u2"))
+    added = await questions.add("chat:c1", QuestionList(), request, 0)
+
+    stored = await service.request(queue_stream_id("chat:c1"), 0)
+    assert stored["behind"] == {"0": 0}
+    assert {*stored["waiting"][0]} == {"number", "digest", "asked_at", "body"}
+    assert (await questions.read("chat:c1")).waiting == (added,)
+    # A list stored by that release has no such key.
+    del stored["behind"]
+    [question_of_old] = QuestionList.stored(0, None, stored)
+    assert question_of_old == added._replace(behind=None)
 
 
 async def test_too_many_questions_are_refused(new_service: NewService, serve: Serve) -> None:

@@ -210,7 +210,8 @@ class ChatQueue:
                 return answer
             try:
                 mine = replace(known, owner=owner)
-                question = await self._questions.add(stream_id, mine, request)
+                behind = versions[0].version if versions else -1
+                question = await self._questions.add(stream_id, mine, request, behind)
             except VersionConflict as conflict:
                 taken = conflict.latest
                 await pause()
@@ -235,7 +236,7 @@ class ChatQueue:
         waiting = next((each for each in known if each.number == number), None)
         answer = answer_of(number, versions)
         if answer is None and (question := waiting or asked) is not None:
-            answer = await repeated_in(self._service, question.request, versions)
+            answer = await self._answered(question, versions)
         return answer or waiting
 
     async def patience(self, latest: VersionInfo) -> float:
@@ -418,7 +419,7 @@ class ChatQueue:
         _, drawn = await self._questions.change(stream_id, QuestionList.drawn)
         if drawn.next is None:
             return None
-        answer = await repeated_in(self._service, drawn.next.request, versions)
+        answer = await self._answered(drawn.next, versions)
         if answer is None and not await self._begin(stream_id, drawn.next, versions):
             return 0
         return await self._forget(stream_id, drawn.next)
@@ -427,20 +428,22 @@ class ChatQueue:
         self, stream_id: str, known: QuestionList, running: VersionInfo
     ) -> None:
         """Take the questions off the list that the running turn answers: a process that found the
-        chat at rest has begun a request which another one had just let wait.
+        chat at rest has begun a request which another one had just let wait, or drawn.
         """
-        repeats = [
-            each.number
-            for each in known.waiting
-            if await repeated_in(self._service, each.request, [running])
-        ]
+        repeats = [each.number for each in known if await self._answered(each, [running])]
         if repeats:
-            await self._questions.change(stream_id, lambda now: now.without(repeats))
+            await self._questions.change(stream_id, lambda now: now.without_answered(repeats))
+
+    async def _answered(
+        self, question: Question, versions: Sequence[VersionInfo]
+    ) -> VersionInfo | None:
+        """Return the turn that answers the same request as a question which waits."""
+        return await repeated_in(self._service, question.request, versions, behind=question.behind)
 
     async def _forget(self, stream_id: str, question: Question) -> float | None:
         """Take a question that a turn answers off the list."""
         _, left = await self._questions.change(
-            stream_id, lambda known: known.without_next(question.number)
+            stream_id, lambda known: known.without_answered([question.number])
         )
         return math.inf if left else None
 

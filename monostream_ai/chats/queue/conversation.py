@@ -38,19 +38,29 @@ def answer_of(number: int, versions: Sequence[VersionInfo]) -> VersionInfo | Non
 
 
 async def repeated_in(
-    service: DurableStreamService[Any], request: ChatRequest, versions: Sequence[VersionInfo]
+    service: DurableStreamService[Any],
+    request: ChatRequest,
+    versions: Sequence[VersionInfo],
+    *,
+    behind: int | None = None,
 ) -> VersionInfo | None:
     """Return the turn that answers this same request, because a client that got no response has
     sent it again.
 
     One without a message id may be asked twice on purpose, and so may one whose answer failed or
     was stopped.
+
+    Args:
+        behind: The latest version when the request was put into the queue. A turn that began
+            since, in a process that did not know the queue, answers it however it has ended.
     """
     if request.digest is None or not request.messages[-1].get("id"):
         return None
     for version in versions:
         if digest_in(version) == request.digest:
             if version is versions[0] and version.state == "open":
+                return version
+            if behind is not None and version.version > behind:
                 return version
             if await last_type(service, version) == "finish":
                 return version

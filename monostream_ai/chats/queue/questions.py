@@ -55,6 +55,8 @@ class Question(NamedTuple):
     """ISO 8601, UTC, by the clock of the process that took it."""
     body: Body
     """Of the request, with the question as its only message."""
+    behind: int | None = None
+    """The chat's latest version when it was asked; None if an earlier release stored it."""
 
     @property
     def request(self) -> ChatRequest:
@@ -63,11 +65,11 @@ class Question(NamedTuple):
         return ChatRequest(self.body["id"], messages, self.body, self.digest, question=self.number)
 
     @classmethod
-    def of(cls, request: ChatRequest, number: int) -> Self:
+    def of(cls, request: ChatRequest, number: int, behind: int) -> Self:
         # The messages before it are only the client's claim, and lack answers given before it
         # begins.
         body = request.with_messages(request.messages[-1:]).body
-        return cls(number, request.digest, datetime.now(UTC).isoformat(), body)
+        return cls(number, request.digest, datetime.now(UTC).isoformat(), body, behind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +112,42 @@ class QuestionList:
             return self
         return replace(self, next=self.waiting[0], waiting=self.waiting[1:])
 
-    def without_next(self, number: int) -> QuestionList:
-        """Return the list without this next question."""
-        is_next = self.next is not None and self.next.number == number
-        return replace(self, next=None) if is_next else self
-
     def without(self, numbers: Collection[int]) -> QuestionList:
         """Return the list without waiting questions of these numbers."""
         left = tuple(each for each in self.waiting if each.number not in numbers)
         return replace(self, waiting=left)
+
+    def without_answered(self, numbers: Collection[int]) -> QuestionList:
+        """Return the list without questions of these numbers, even if one is drawn already."""
+        drawn = self.next is not None and self.next.number in numbers
+        return replace(self.without(numbers), next=None if drawn else self.next)
+
+    def to_store(self) -> Body | None:
+        """Return the list as JSON; None if it is empty. `behind` stands beside the questions: an
+        earlier release knows all keys of a question, and of the list those that it needs.
+        """
+        if not self:
+            return None
+        behind = {str(each.number): each.behind for each in self if each.behind is not None}
+        first = None if self.next is None else _without_place(self.next)
+        return {"next": first, "waiting": [*map(_without_place, self.waiting)], "behind": behind}
+
+    @classmethod
+    def stored(cls, version: int, owner: str | None, stored: Body) -> Self:
+        """Return the list that `to_store` gave."""
+        behind = stored.get("behind", {})
+
+        def question(keys: Body) -> Question:
+            return Question(**keys, behind=behind.get(str(keys["number"])))
+
+        first = None if stored["next"] is None else question(stored["next"])
+        return cls(version, owner, first, tuple(map(question, stored["waiting"])))
+
+
+def _without_place(question: Question) -> Body:
+    keys = question._asdict()
+    del keys["behind"]
+    return keys
 
 
 Edit = Callable[[QuestionList], QuestionList]
@@ -158,11 +187,15 @@ class Questions:
         if stored is None:
             # It was deleted in between.
             return empty
-        first, waiting = stored["next"], tuple(Question(**each) for each in stored["waiting"])
-        return replace(empty, next=first and Question(**first), waiting=waiting)
+        return QuestionList.stored(empty.version, empty.owner, stored)
 
-    async def add(self, stream_id: str, known: QuestionList, request: ChatRequest) -> Question:
+    async def add(
+        self, stream_id: str, known: QuestionList, request: ChatRequest, behind: int
+    ) -> Question:
         """Put a question behind the others of a list as it was read, and return it.
+
+        Args:
+            behind: The latest version of the chat.
 
         Raises:
             VersionConflict: The list has changed since.
@@ -171,7 +204,7 @@ class Questions:
         if len(known) >= self._most:
             raise RequestRefused(429, FULL)
         # The number of the version that this change opens.
-        question = Question.of(request, known.version + 1)
+        question = Question.of(request, known.version + 1, behind)
         try:
             await self._store(stream_id, replace(known, waiting=(*known.waiting, question)))
         except InvalidText as error:
@@ -214,13 +247,11 @@ class Questions:
         Raises:
             VersionConflict: Another change was first.
         """
-        waiting = [question._asdict() for question in changed.waiting]
-        first = None if changed.next is None else changed.next._asdict()
         pub = self._service.publisher(
             queue_stream_id(stream_id),
             changed.version + 1,
             owner=changed.owner,
-            request={"next": first, "waiting": waiting} if changed else None,
+            request=changed.to_store(),
             metadata={QUEUED: len(changed)},
             watched=bool(changed),
         )

@@ -50,7 +50,7 @@ async def import_sqlite(file: Path, url: str) -> dict[str, int]:
 
 
 def _opened(file: Path) -> sqlite3.Connection:
-    """Open a file to read one state of it, whoever writes to it meanwhile."""
+    """Open a file to read one state of it, even if a process writes to it meanwhile."""
     connection = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
     connection.execute("BEGIN")
     return connection
