@@ -37,9 +37,12 @@ SHARES: Final = 4
 """Number of tests that share the cuts of one release, so that none takes long."""
 
 LONG: Final = 60
-"""Chunks of messages that are cut at this many places at most: threads make them, of parts that are
-all alike.
+"""More chunks than this have only messages of threads, whose parts are all alike. A case of such a
+message takes a hundred times as long as one of most others.
 """
+
+OF_A_LONG_ONE: Final = 15
+"""Places at which a long message is cut."""
 
 THIRDS: Final = 3
 
@@ -90,7 +93,8 @@ def _boundaries(recorded: Scenarios) -> dict[str, list[int]]:
     seen, boundaries = set[Shape](), dict[str, list[int]]()
     for name, chunks in recorded.items():
         shape = shape_of(chunks)
-        for at in range(1, len(chunks), 1 + len(chunks) // LONG):
+        step = len(chunks) // OF_A_LONG_ONE if len(chunks) > LONG else 1
+        for at in range(1, len(chunks), step):
             if shape[: at + 1] not in seen:
                 seen.add(shape[: at + 1])
                 boundaries.setdefault(name, []).append(at)
