@@ -4,15 +4,15 @@ import asyncio
 import json
 import shutil
 import subprocess
-from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
 
-from tests.browser.demo import Demo, run_demo
+from tests.browser.demo import Demo, Demos
 from tests.browser.scripted_server import Scripted, run_scripted
 
 HERE = Path(__file__).parent
@@ -50,13 +50,18 @@ def browser(chromium: str) -> Iterator[str]:
         process.terminate()
 
 
-@pytest.fixture(params=["sqlite"])
-def database_url(chromium: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database: SQLite, unless the test asks for Postgres."""
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path / 'chat.db'}"
-    url: str = request.getfixturevalue("postgres_url")
-    return url
+@pytest.fixture(scope="session")
+def driver(chromium: str) -> Iterator[Driver]:
+    """One player for all tests: to load Playwright takes half a second of a processor."""
+    driver = Driver()
+    yield driver
+    driver.close()
+
+
+@pytest.fixture
+def store() -> str:
+    """The store of the demo: SQLite, unless the test asks for Postgres."""
+    return "sqlite"
 
 
 @pytest.fixture
@@ -66,9 +71,34 @@ def tokens_per_second() -> int:
 
 
 @pytest.fixture
-async def demo(database_url: str, tokens_per_second: int) -> AsyncIterator[Demo]:
-    async with run_demo(database_url, tokens_per_second) as demo:
-        yield demo
+def kills() -> bool:
+    """Whether the test kills servers, and so needs some of its own."""
+    return False
+
+
+@pytest.fixture(scope="module")
+def demos(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Demos]:
+    demos = Demos(
+        lambda: tmp_path_factory.mktemp("demo"),
+        lambda: str(request.getfixturevalue("postgres_server")),
+    )
+    yield demos
+    demos.close()
+
+
+@pytest.fixture
+async def demo(
+    chromium: str, demos: Demos, store: str, tokens_per_second: int, kills: bool
+) -> AsyncIterator[Demo]:
+    if kills:
+        servers = await demos.start(store, tokens_per_second)
+        yield await servers.demo()
+        servers.stop()
+    else:
+        servers = await demos.lasting(store, tokens_per_second)
+        yield await servers.demo()
 
 
 @pytest.fixture
@@ -78,35 +108,54 @@ async def scripted(chromium: str) -> AsyncIterator[Scripted]:
 
 
 @pytest.fixture
-def play(browser: str, demo: Demo) -> Play:
+def play(browser: str, driver: Driver, demo: Demo) -> Play:
     """Play a story of driver/stories.mjs; return the content of the page.
 
     Screenshots go to ci-output/, and axe checks each page.
     """
-    return partial(_play, {"url": demo.url, "browser": browser})
+    return partial(driver.play, {"url": demo.url, "browser": browser})
 
 
 @pytest.fixture
-def act(browser: str, scripted: Scripted) -> Play:
+def act(browser: str, driver: Driver, scripted: Scripted) -> Play:
     """Play a scenario of driver/scenarios.mjs on the scripted server; return the page's content."""
-    return partial(_play, {"url": scripted.url, "browser": browser})
+    return partial(driver.play, {"url": scripted.url, "browser": browser})
 
 
-async def _play(
-    setting: dict[str, str], story: str, page: str = "", **options: Any
-) -> dict[str, Any]:
-    SCREENSHOTS.mkdir(exist_ok=True)
-    task = {**setting, "story": story, "page": page, "screenshots": str(SCREENSHOTS), **options}
-    driver = await asyncio.create_subprocess_exec(
-        "node", str(HERE / "driver" / "run.mjs"), json.dumps(task), stdout=PIPE, stderr=PIPE
-    )
-    try:
-        out, errors = await asyncio.wait_for(driver.communicate(), PATIENCE)
-    finally:
-        if driver.returncode is None:
-            driver.kill()
-            await driver.wait()
-    assert driver.returncode == 0, errors.decode()
-    result: dict[str, Any] = json.loads(out)
-    assert not result["errors"], "\n".join(result["errors"])
-    return result
+class Driver:
+    """A process that plays stories, one after another."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    async def play(
+        self, setting: dict[str, str], story: str, page: str = "", **options: Any
+    ) -> dict[str, Any]:
+        SCREENSHOTS.mkdir(exist_ok=True)
+        task = {**setting, "story": story, "page": page, "screenshots": str(SCREENSHOTS), **options}
+        try:
+            async with asyncio.timeout(PATIENCE):
+                line = await asyncio.to_thread(self._ask, json.dumps(task))
+            assert line, "the driver has ended"
+        except BaseException:
+            # The next story must not get the answer of this one.
+            self.close()
+            raise
+        result: dict[str, Any] = json.loads(line)
+        assert not result["errors"], "\n".join(result["errors"])
+        return result
+
+    def _ask(self, task: str) -> str:
+        if self._process is None:
+            command = ["node", str(HERE / "driver" / "run.mjs")]
+            self._process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True)
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(f"{task}\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline()
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None

@@ -11,9 +11,10 @@ from tests.browser.demo import Demo, Turn
 
 pytestmark = [pytest.mark.browser, pytest.mark.sweep(10, of="file")]
 
-on_two_servers = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-everywhere = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+on_two_servers = pytest.mark.parametrize("store", ["postgresql"])
+everywhere = pytest.mark.parametrize("store", ["sqlite", "postgresql"])
 slowly = pytest.mark.parametrize("tokens_per_second", [60])
+kills = pytest.mark.parametrize("kills", [True], ids=["kills"])
 
 STORY = (Path(__file__).parents[2] / "examples" / "chat" / "answers" / "story.md").read_text()
 
@@ -92,6 +93,7 @@ async def test_a_second_tab_shows_the_same(play: Play, demo: Demo) -> None:
     assert result["wasRunning"]
 
 
+@kills
 @slowly
 @everywhere
 async def test_an_answer_survives_the_crash_button(play: Play, demo: Demo) -> None:
@@ -107,12 +109,14 @@ async def test_an_answer_survives_the_crash_button(play: Play, demo: Demo) -> No
     assert result["said"][0].startswith("The server stopped. Another one takes over…")
 
 
+@kills
 async def test_the_page_names_the_new_server_after_a_crash_while_nothing_runs(play: Play) -> None:
     result = await play("crashWhileIdle")
 
     assert result["named"] != result["killed"]
 
 
+@kills
 @everywhere
 async def test_an_answer_survives_the_death_of_its_writer(play: Play, demo: Demo) -> None:
     result = await play("killWriter")
@@ -126,6 +130,7 @@ async def test_an_answer_survives_the_death_of_its_writer(play: Play, demo: Demo
     assert f"process {result['before']}" in turn.text.replace("*", "")
 
 
+@kills
 async def test_an_answer_on_the_stock_page_survives_the_death_of_its_writer(
     play: Play, demo: Demo
 ) -> None:

@@ -71,10 +71,20 @@ def asyncpg_dsn(url: str) -> str:
 @pytest.fixture
 async def postgres_url(postgres_server: str) -> AsyncIterator[str]:
     """The URL of a new, empty database, which is dropped after the test."""
+    url = await create_database(postgres_server)
+    yield url
+    await drop_database(postgres_server, url)
+
+
+async def create_database(server: str) -> str:
+    """Return the URL of a new, empty database."""
     name = f"test_{secrets.token_hex(8)}"
-    await _execute(postgres_server, f"CREATE DATABASE {name}")
-    yield make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
-    await _execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+    await _execute(server, f"CREATE DATABASE {name}")
+    return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+async def drop_database(server: str, url: str) -> None:
+    await _execute(server, f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
 
 
 async def _execute(url: str, statement: str) -> None:

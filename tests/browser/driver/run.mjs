@@ -1,6 +1,7 @@
-// Plays one story in Chromium and prints the content of the page as JSON.
-// node run.mjs '{"story": "send", "page": "", "url": "http://…", "browser": "ws://…", "screenshots": "…"}'
+// Plays stories in Chromium, one after another: each line, a task, gives the content of the page as a line of JSON.
+// {"story": "send", "page": "", "url": "http://…", "browser": "ws://…", "screenshots": "…"}
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 import * as kills from "./kills.mjs";
 import * as phones from "./phones.mjs";
@@ -8,44 +9,45 @@ import * as scenarios from "./scenarios.mjs";
 import * as stories from "./stories.mjs";
 import { Tab } from "./tab.mjs";
 
-const { story, url, page: path, browser: address, screenshots, ...options } = JSON.parse(process.argv[2]);
+async function play({ story, url, page: path, browser: address, screenshots, ...options }) {
+  // What a story leaves open is closed with its connection.
+  const browser = await chromium.connect(address);
+  const errors = [];
+  const tabs = [];
 
-const browser = await chromium.connect(address);
-const errors = [];
-const tabs = [];
+  /** The tools of a story: tabs of one browser profile, and a camera. */
+  async function stage(options = {}) {
+    const context = await browser.newContext({ viewport: { width: 1180, height: 820 }, ...options });
+    await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+    const newTab = async (chat = "c1", prepare = async () => undefined) => {
+      const page = await context.newPage();
+      page.on("pageerror", (error) => errors.push(String(error)));
+      await prepare(page);
+      const tab = new Tab(page, url, path, chat);
+      tabs.push(tab);
+      return tab.open();
+    };
+    /** Photograph a tab, and check that the page is accessible. */
+    const shoot = async (tab, name) => {
+      await photograph(tab, name);
+      errors.push(...(await tab.barriers()).map((each) => `${name}: ${each}`));
+    };
+    return { newTab, shoot, context };
+  }
 
-/** The tools of a story: tabs of one browser profile, and a camera. */
-async function stage(options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1180, height: 820 }, ...options });
-  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
-  const newTab = async (chat = "c1", prepare = async () => undefined) => {
-    const page = await context.newPage();
-    page.on("pageerror", (error) => errors.push(String(error)));
-    await prepare(page);
-    const tab = new Tab(page, url, path, chat);
-    tabs.push(tab);
-    return tab.open();
-  };
-  /** Photograph a tab, and check that the page is accessible. */
-  const shoot = async (tab, name) => {
-    await photograph(tab, name);
-    errors.push(...(await tab.barriers()).map((each) => `${name}: ${each}`));
-  };
-  return { newTab, shoot, context };
+  function photograph(tab, name) {
+    const file = `${name.replaceAll(/\W+/g, "-")}.png`;
+    return tab.page.screenshot({ path: join(screenshots, file), animations: "disabled" });
+  }
+
+  try {
+    return { ...(await { ...stories, ...scenarios, ...kills, ...phones }[story](stage, options)), errors };
+  } catch (error) {
+    for (const [number, tab] of tabs.entries()) await photograph(tab, `failed ${story}, tab ${number + 1}`).catch(() => undefined);
+    return { errors: [error.stack ?? String(error), ...errors] };
+  } finally {
+    await browser.close();
+  }
 }
 
-function photograph(tab, name) {
-  const file = `${name.replaceAll(/\W+/g, "-")}.png`;
-  return tab.page.screenshot({ path: join(screenshots, file), animations: "disabled" });
-}
-
-try {
-  const result = await { ...stories, ...scenarios, ...kills, ...phones }[story](stage, options);
-  console.log(JSON.stringify({ ...result, errors }));
-} catch (error) {
-  for (const [number, tab] of tabs.entries()) await photograph(tab, `failed ${story}, tab ${number + 1}`).catch(() => undefined);
-  console.error(error, errors);
-  process.exitCode = 1;
-} finally {
-  await browser.close();
-}
+for await (const task of createInterface({ input: process.stdin })) console.log(JSON.stringify(await play(JSON.parse(task))));
