@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.clients.programs import close_all
 from tests.clients.reading import ReadAll
 
 HERE = Path(__file__).parent
@@ -20,6 +21,12 @@ def packages() -> Path:
     if shutil.which("node") is None or not (HERE / "node_modules").exists():
         pytest.skip("needs Node.js and `npm ci` in tests/clients")
     return HERE / "node_modules"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_program_is_left() -> Iterator[None]:
+    yield
+    close_all()
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
-// Lets pages of many releases of `ai` ask by themselves (`sendAutomaticallyWhen`). One JSON line in, a story, gives one out, in any order.
+// Lets pages of many releases of `ai` ask by themselves (`sendAutomaticallyWhen`); see serving.mjs.
 //
 // Story: {key, client, api, id, headers, cause, history, answers}. The page asks the question, or resumes over `history` if there is one.
 // Once it is at rest, the user answers the calls as `answers` says, and the page comes to rest again. {key, posts, statuses, error, messages}
 // says how often it asked, before and after the answers.
-import { createInterface } from 'node:readline';
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { answer, QUESTION, release } from '../resuming/chats.mjs';
+import { serve } from '../resuming/serving.mjs';
 
-const AT_ONCE = 12;
 /** After so many questions a page gets no answer any more. */
 const ENOUGH = 5;
 
@@ -57,12 +56,4 @@ async function tell({ key, client, api, id, headers, cause, history, answers }) 
   return { key, posts, statuses: network.statuses, error: chat.error?.message ?? null, messages: chat.messages };
 }
 
-async function work(stories) {
-  for (const story of stories) console.log(JSON.stringify(await tell(story)));
-}
-
-const stories = [];
-for await (const line of createInterface({ input: process.stdin })) stories.push(JSON.parse(line));
-// The iterator is shared: each takes the next one.
-const next = stories.values();
-await Promise.all(Array.from({ length: AT_ONCE }, () => work(next)));
+await serve(tell);

@@ -5,7 +5,6 @@ and once behind an answer that the turn waits for.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,8 +19,8 @@ from monostream_ai.ui_messages import UIMessage, UIMessageProtocol
 from tests.app_server import serving
 from tests.backends import Backend, open_backend
 from tests.clients.asking.replies import ASKED, GOT, STEP, Reply, finished, waiting
+from tests.clients.programs import run
 from tests.clients.resuming.releases import OLD, PAGES
-from tests.clients.resuming.stories import run
 from tests.plugins.services import ServiceFactory
 
 PROGRAM: Final = Path(__file__).parent / "ask.mjs"
@@ -53,7 +52,7 @@ class Pages(NamedTuple):
             }
             for story in stories
         ]
-        told = await run(PROGRAM, "".join(json.dumps(line) + "\n" for line in lines))
+        told = await run(PROGRAM, lines)
         return sorted(told, key=lambda each: str(each["key"]))
 
     async def history(self, chat_id: str) -> list[UIMessage]:

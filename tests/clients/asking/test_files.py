@@ -17,8 +17,8 @@ from monostream_ai.recording import consume_stream
 from monostream_ai.ui_messages import UIMessageProtocol
 from tests.app_server import serving
 from tests.backends import Backend, open_backend
+from tests.clients.programs import run
 from tests.clients.resuming.releases import RELEASES
-from tests.clients.resuming.stories import run
 from tests.filing import LARGE, LARGE_BASE64, as_base64, image
 from tests.plugins.services import ServiceFactory
 from tests.recording.test_files import FileMapper
@@ -56,7 +56,7 @@ async def url(packages: Path, service_factory: ServiceFactory) -> AsyncIterator[
 async def test_a_page_shows_the_files_of_an_answer(url: str, release: str) -> None:
     story = {"key": "1", "client": release, "api": f"{url}/api/chat", "id": f"c {release}"}
     story |= {"headers": {"x-ui-message-profile": f"v{release[0]}"}, "cause": ""}
-    [told] = await run(PROGRAM, json.dumps(story) + "\n")
+    [told] = await run(PROGRAM, [story])
 
     assert told["error"] is None
     parts = [part for part in told["messages"][-1]["parts"] if part["type"] != "step-start"]

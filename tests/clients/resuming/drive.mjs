@@ -1,14 +1,12 @@
-// Lets chats of many releases of `ai` lose their connection and come back. One JSON line in, a story, gives one out, in any order.
+// Lets chats of many releases of `ai` lose their connection and come back; see serving.mjs.
 //
-// Story: {key, client, api, headers, id, earlier, answers, script, cuts, goesOn, views, workflow, viewCuts, viewWorkflow}. A chat asks; with
+// Story: {client, api, headers, id, earlier, answers, script, cuts, goesOn, views, workflow, viewCuts, viewWorkflow}. A chat asks; with
 // `earlier` it asks that first, gets the whole reply, answers its calls as `answers` says, and goes on. Its responses end as `cuts`
 // says, see networks.mjs. Then each view of `views` comes back at the same time. Chats use the default transport, or that of
 // `workflow` and, in a page of its own, of `viewWorkflow`: {startIndex, replays}.
-import { createInterface } from 'node:readline';
 import { answer, QUESTION, release, report, workflowTransport } from './chats.mjs';
 import { cutting, goingOn, plainErrors } from './networks.mjs';
-
-const AT_ONCE = 12;
+import { serve } from './serving.mjs';
 
 const VIEWS = {
   'same tab': ({ chat }) => chat,
@@ -35,7 +33,7 @@ function opener({ id, api, headers }, openChat) {
 }
 
 async function tell(story) {
-  const { key, client, earlier, answers, script, cuts, goesOn, views, workflow, viewCuts = [], viewWorkflow } = story;
+  const { client, earlier, answers, script, cuts, goesOn, views, workflow, viewCuts = [], viewWorkflow } = story;
   const openNew = opener(story, await release(client));
   const open = messages => openNew(messages, viewCuts, viewWorkflow);
   const continuing = goesOn ? fetch => goingOn(fetch, story.api, story.id) : undefined;
@@ -53,15 +51,7 @@ async function tell(story) {
   for (const view of views) resumed[view] = await VIEWS[view]({ chat, before, open });
   chat.forget();
   await Promise.all(Object.values(resumed).map(each => each.resumeStream()));
-  return { key, before, cut, views: Object.fromEntries(Object.entries(resumed).map(([view, each]) => [view, report(each)])) };
+  return { before, cut, views: Object.fromEntries(Object.entries(resumed).map(([view, each]) => [view, report(each)])) };
 }
 
-async function work(stories) {
-  for (const story of stories) console.log(JSON.stringify(await tell(story)));
-}
-
-const stories = [];
-for await (const line of createInterface({ input: process.stdin })) stories.push(JSON.parse(line));
-// The iterator is shared: each takes the next one.
-const next = stories.values();
-await Promise.all(Array.from({ length: AT_ONCE }, () => work(next)));
+await serve(tell);

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +9,9 @@ from typing import Any, NamedTuple
 
 from monostream_ai.ui_messages import Profile, UIMessage
 from monostream_ai.ui_messages.profiles import check_profile
+from tests.clients.programs import run
 
-HERE = Path(__file__).parent
-
-PATIENCE = 110.0
-"""Seconds for all stories of one call together."""
+DRIVE = Path(__file__).parent / "drive.mjs"
 
 
 class Cut(NamedTuple):
@@ -50,7 +46,6 @@ class Story:
     def line(self, key: int, url: str) -> dict[str, Any]:
         stages = [] if self.stored is None else [[self.stored, len(self.views)]]
         return {
-            "key": key,
             "id": f"c{key}",
             "client": self.release,
             "api": f"{url}/api/chat",
@@ -94,23 +89,8 @@ async def tell(stories: Iterable[Story], url: str) -> list[Told]:
     order given.
     """
     stories = list(stories)
-    lines = "".join(json.dumps(story.line(key, url)) + "\n" for key, story in enumerate(stories))
-    answers = {answer.pop("key"): answer for answer in await run(HERE / "drive.mjs", lines)}
-    return [Told(story, f"c{key}", **answers[key]) for key, story in enumerate(stories)]
-
-
-async def run(program: Path, lines: str) -> list[dict[str, Any]]:
-    """Return the lines that a program of Node.js answers with."""
-    pipe = asyncio.subprocess.PIPE
-    node = await asyncio.create_subprocess_exec(
-        "node", program, stdin=pipe, stdout=pipe, stderr=pipe
-    )
-    try:
-        async with asyncio.timeout(PATIENCE):
-            output, complaints = await node.communicate(lines.encode())
-    finally:
-        if node.returncode is None:
-            node.kill()
-            await node.wait()
-    assert node.returncode == 0, complaints.decode()
-    return [json.loads(line) for line in output.decode().split("\n") if line]
+    answers = await run(DRIVE, [story.line(key, url) for key, story in enumerate(stories)])
+    return [
+        Told(story, f"c{key}", **answer)
+        for key, (story, answer) in enumerate(zip(stories, answers, strict=True))
+    ]

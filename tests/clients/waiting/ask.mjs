@@ -1,9 +1,9 @@
-// Lets several pages of one chat ask at the same time. One JSON line in, a story, gives one out, in any order.
+// Lets several pages of one chat ask at the same time; see serving.mjs.
 //
 // Story: {key, client, api, headers, pages, workflow, cut}. Each page has a transport of `ai`, or of @ai-sdk/workflow; with `cut`, the
 // responses to questions that wait break off once. {key, pages} has what came of each page: {status, error, messages, requests}.
-import { createInterface } from 'node:readline';
 import { release, workflowTransport } from '../resuming/chats.mjs';
+import { serve } from '../resuming/serving.mjs';
 
 // The transport of @ai-sdk/workflow says on the console that a connection broke.
 console.warn = console.error = () => undefined;
@@ -34,11 +34,7 @@ async function ask({ client, api, headers, key, workflow, cut }, number) {
   return { status: chat.status, error: chat.error?.message ?? null, messages: chat.messages, requests: network.requests };
 }
 
-const stories = [];
-for await (const line of createInterface({ input: process.stdin })) stories.push(JSON.parse(line));
-await Promise.all(
-  stories.map(async story => {
-    const pages = await Promise.all(Array.from({ length: story.pages }, (_, number) => ask(story, number)));
-    console.log(JSON.stringify({ key: story.key, pages }));
-  }),
-);
+await serve(async story => {
+  const pages = await Promise.all(Array.from({ length: story.pages }, (_, number) => ask(story, number)));
+  return { key: story.key, pages };
+});

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +16,8 @@ from monostream_ai.fastapi import ChatTurn, create_chat_router
 from monostream_ai.ui_messages import UIMessageBuilder, UIMessageProtocol
 from tests.app_server import serving
 from tests.backends import Backend, open_backend
+from tests.clients.programs import run
 from tests.clients.resuming.releases import RELEASES
-from tests.clients.resuming.stories import run
 from tests.plugins.services import ServiceFactory
 
 PROGRAM: Final = Path(__file__).parent / "ask.mjs"
@@ -62,7 +61,7 @@ async def tell(url: str, *stories: dict[str, Any]) -> list[dict[str, Any]]:
         {"api": f"{url}/api/chat", "headers": {}, "pages": int(story["key"][0]), **story}
         for story in stories
     ]
-    told = await run(PROGRAM, "".join(json.dumps(story) + "\n" for story in whole))
+    told = await run(PROGRAM, whole)
     assert len(told) == len(stories)
     return told
 

@@ -1,0 +1,64 @@
+"""Programs of Node.js that last for all tests: each takes longer to warm up than to answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from subprocess import PIPE
+from typing import Any, Final
+
+PATIENCE: Final = 110.0
+"""Seconds for all stories of one call together."""
+
+_programs: Final[dict[Path, Program]] = {}
+"""Those that run. The fixture `no_program_is_left` ends them."""
+
+
+class Program:
+    """A program that serving.mjs lets answer."""
+
+    def __init__(self, path: Path) -> None:
+        self._complaints = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            ["node", path], stdin=PIPE, stdout=PIPE, stderr=self._complaints, text=True
+        )
+
+    def tell(self, stories: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(f"{json.dumps(stories)}\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            self._complaints.seek(0)
+            raise AssertionError(self._complaints.read().decode())
+        told: list[dict[str, Any]] = json.loads(line)
+        return told
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._complaints.close()
+
+
+async def run(path: Path, stories: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what the program answers to each of the stories, in the order given."""
+    if path not in _programs:
+        _programs[path] = Program(path)
+    program = _programs[path]
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await asyncio.to_thread(program.tell, stories)
+    except BaseException:
+        # The next test must not get the answer to these.
+        _programs.pop(path).close()
+        raise
+
+
+def close_all() -> None:
+    while _programs:
+        _programs.popitem()[1].close()
