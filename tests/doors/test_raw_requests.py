@@ -101,11 +101,14 @@ def test_any_json_is_a_body(http: httpx.Client, body: dict[str, Any]) -> None:
     check(http.post("/c1/stop", content=text))
 
 
+HI = [{"type": "text", "text": "hi"}]
+
+
 @given(st.text(min_size=1, max_size=60).filter(lambda chat_id: chat_id not in (".", "..")))
 @RELAXED
 def test_any_text_is_a_chat_id(http: httpx.Client, chat_id: str) -> None:
     path = quote(chat_id, safe="", errors="surrogatepass")
-    question = {"id": chat_id, "messages": [{"id": "u1", "role": "user", "parts": []}]}
+    question = {"id": chat_id, "messages": [{"id": "u1", "role": "user", "parts": HI}]}
     check(http.post("", content=json.dumps(question)))
     for answer in (
         http.get(f"/{path}/stream"),
@@ -122,7 +125,7 @@ def test_any_text_is_a_chat_id(http: httpx.Client, chat_id: str) -> None:
 def test_any_index_cursor_and_profile(
     http: httpx.Client, index: str, after: str, event: str, profile: str
 ) -> None:
-    http.post("", json={"id": "c1", "messages": [{"id": "u1", "role": "user", "parts": []}]})
+    http.post("", json={"id": "c1", "messages": [{"id": "u1", "role": "user", "parts": HI}]})
     check(http.get("/c1/stream", params={"startIndex": index}))
     check(http.get("/c1/stream", params={"after": after}))
     check(http.get("/c1/stream", headers={"last-event-id": event}))
