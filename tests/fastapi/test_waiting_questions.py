@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import pytest
 from fastapi import Header
 from starlette.applications import Starlette
@@ -57,9 +58,20 @@ class Steps:
         self.turns: list[ChatTurn] = []
         self.begun: asyncio.Queue[str] = asyncio.Queue()
         self.go_on: asyncio.Queue[Exception | None] = asyncio.Queue()
+        self.running = 0
 
     async def __call__(self, turn: ChatTurn) -> None:
         self.turns.append(turn)
+        self.running += 1
+        try:
+            await self._answer(turn)
+        finally:
+            self.running -= 1
+
+    async def at_rest(self) -> bool:
+        return self.running == 0
+
+    async def _answer(self, turn: ChatTurn) -> None:
         asked = turn.messages[-1].get("id", "")
         text = f"answer to {asked}"
         await turn.pub.write(
@@ -333,22 +345,34 @@ async def test_the_same_question_joins_the_one_that_waits(
     assert [turn.messages[-1]["id"] for turn in steps.turns] == ["u1", "u2", "u3"]
 
 
-@pytest.mark.parametrize("stopped", [False, True])
-async def test_a_question_that_begins_elsewhere_while_it_waits_is_answered_once(
-    new_service: NewService, serve: Serve, stopped: bool
-) -> None:
+async def behind_an_answer(
+    new_service: NewService, serve: Serve
+) -> tuple[Steps, asyncio.Event, ChatClient, ChatClient, asyncio.Task[httpx.Response]]:
+    """Let `u2` wait behind the answer to `u1`, which is finished once the event is set.
+
+    Returns:
+        Also the server of the queue, one that knows no queue, as a process that has read the list
+        just before, and the response that waits.
+    """
     steps, stored = Steps(), asyncio.Event()
 
     async def store(message: UIMessage, turn: FinishedTurn) -> None:
         await stored.wait()
 
     queues = await serve(new_service(), steps, on_busy="queue", on_finish=store)
-    # It knows no questions that wait, as a process that has read the list just before.
     begins = await serve(new_service(), steps)
     await put(queues, question())
     assert await steps.begun.get() == "u1"
     waits = asyncio.create_task(queues.post(question(id="u2")))
     await until(lambda: _is(waiting(queues), ["u2"]))
+    return steps, stored, queues, begins, waits
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_question_that_begins_elsewhere_while_it_waits_is_answered_once(
+    new_service: NewService, serve: Serve, stopped: bool
+) -> None:
+    steps, stored, queues, begins, waits = await behind_an_answer(new_service, serve)
     steps.end()
     await until(lambda: _is(_state(queues), "closed"))
     answer = asyncio.create_task(begins.post(question(id="u2")))
@@ -368,17 +392,7 @@ async def test_a_question_that_begins_elsewhere_while_it_waits_is_answered_once(
 async def test_a_question_that_was_answered_and_stopped_elsewhere_does_not_begin_again(
     new_service: NewService, serve: Serve, drawn: bool
 ) -> None:
-    steps, stored = Steps(), asyncio.Event()
-
-    async def store(message: UIMessage, turn: FinishedTurn) -> None:
-        await stored.wait()
-
-    queues = await serve(new_service(), steps, on_busy="queue", on_finish=store)
-    begins = await serve(new_service(), steps)
-    await put(queues, question())
-    assert await steps.begun.get() == "u1"
-    waits = asyncio.create_task(queues.post(question(id="u2")))
-    await until(lambda: _is(waiting(queues), ["u2"]))
+    steps, stored, queues, begins, waits = await behind_an_answer(new_service, serve)
     if drawn:
         # As by a process that was killed before it could begin the question.
         await Questions(new_service(), most=10, look_again=30.0).change(
@@ -396,6 +410,7 @@ async def test_a_question_that_was_answered_and_stopped_elsewhere_does_not_begin
     await ended(queues, 1)
     assert chunks_in((await waits).text) == stopped
     # Asked once more on purpose, it is answered once more.
+    await until(steps.at_rest)
     again = asyncio.create_task(queues.post(question(id="u2")))
     assert await steps.begun.get() == "u2"
     steps.end()
