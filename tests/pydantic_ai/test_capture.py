@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -89,6 +91,20 @@ async def test_the_chunks_of_a_run_are_those_of_the_adapter(service: Service) ->
     assert (chunks[0]["messageId"], chunks[-1]["finishReason"]) == ("m1", "other")
     assert isinstance(events[-1], AgentRunResultEvent)
     assert events[-1].result.output == "It is sunny."
+
+
+async def test_a_run_that_is_left_in_the_middle_leaves_nothing_to_close(service: Service) -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, told: complaints.append(told))
+    async with service.publisher("chat") as pub:
+        async with capture(agent_of(answer).run_stream_events("Hi"), pub) as events:
+            await anext(events)
+        del events
+        gc.collect()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    assert complaints == []
 
 
 @pytest.mark.parametrize("told", ["stop", "length"])

@@ -1,7 +1,8 @@
-"""Pydantic AI: record a run as the chunks that its own adapter for the AI SDK makes."""
+"""Records a run as the chunks that Pydantic AI's own adapter for the AI SDK makes."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import types
 from collections.abc import AsyncIterator, Generator, Sequence
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 from monostream_ai._extras import needs
 
-with needs("pydantic-ai-slim", "pydantic-ai", by=__name__):
+with needs("pydantic-ai-slim", "pydantic-ai", by=__package__):
     from pydantic_ai.messages import BinaryContent, CachePoint
     from pydantic_ai.run import AgentRunResultEvent
     from pydantic_ai.ui.vercel_ai import VercelAIEventStream
@@ -21,7 +22,7 @@ from monostream_ai._writing.publisher import Publisher
 from monostream_ai.errors import InvalidArgument
 from monostream_ai.recording.capture import Capture, consume_stream, record
 from monostream_ai.recording.message import Recording
-from monostream_ai.recording.model_output import ModelOutput, ResponseFailed, TruncatedStream
+from monostream_ai.recording.model_output import ModelOutput, ResponseFailed
 from monostream_ai.recording.streams import E, Stream
 from monostream_ai.ui_messages import Chunk, to_json_value
 from monostream_ai.ui_messages.browser_safety import is_link
@@ -29,9 +30,7 @@ from monostream_ai.ui_messages.chunks import SHAPES
 from monostream_ai.ui_messages.file_hook import Files
 from monostream_ai.ui_messages.open_parts import PartKind
 
-__all__ = ["Capture", "ResponseFailed", "TruncatedStream", "capture", "consume"]
-
-_SDK_VERSION: Final = 6
+SDK_VERSION: Final = 6
 """The release of `ai` whose chunks are asked for. Older pages get them through their profile."""
 
 
@@ -137,6 +136,9 @@ class RunMapper:
         if kind == "finish":
             # Not every model says why it ended.
             return [*chunks, *self.output.finish(str(chunk.get("finishReason") or "other"))]
+        if kind == "start-step":
+            # That of a lost publisher may be there already, and empty.
+            return self._builder.start_step()
         return self._in_order(kind, chunk)
 
     def _in_order(self, kind: str, chunk: Chunk) -> list[Chunk]:
@@ -174,31 +176,43 @@ class _Adapter:
     """
 
     def __init__(self) -> None:
-        self._event: Any = None
+        self._given: list[Any] = []
         self._made: list[BaseChunk] = []
-        self._running = self._run()
+        # It does not hold this object, so that dropping the one closes the other.
+        self._running = _run(self._given, self._made)
         self._resume()
+
+    def __del__(self) -> None:
+        # The generators of a run that was left count as running. The event loop would try to close
+        # them, which fails and is logged, so they end here. A `GeneratorExit` would not reach them.
+        with suppress(StopIteration, RuntimeError, asyncio.CancelledError):
+            self._running.throw(asyncio.CancelledError)
 
     def feed(self, event: Any) -> list[BaseChunk]:
         """Return the chunks of the next event, and with the result of the run those of its end."""
-        self._event = event
+        self._given.append(event)
         self._resume()
-        made, self._made = self._made, []
+        made = [*self._made]
+        self._made.clear()
         return made
 
     def _resume(self) -> None:
         with suppress(StopIteration):
             self._running.send(None)
 
-    async def _run(self) -> None:
-        adapter: VercelAIEventStream[Any, Any] = VercelAIEventStream(None, sdk_version=_SDK_VERSION)
-        async for chunk in adapter.transform_stream(self._events()):
-            self._made.append(chunk)
 
-    async def _events(self) -> AsyncIterator[Any]:
-        while not isinstance(self._event, AgentRunResultEvent):
-            await _next_event()
-            yield self._event
+async def _run(given: list[Any], made: list[BaseChunk]) -> None:
+    adapter: VercelAIEventStream[Any, Any] = VercelAIEventStream(None, sdk_version=SDK_VERSION)
+    async for chunk in adapter.transform_stream(_events(given)):
+        made.append(chunk)
+
+
+async def _events(given: list[Any]) -> AsyncIterator[Any]:
+    event = None
+    while not isinstance(event, AgentRunResultEvent):
+        await _next_event()
+        event = given.pop()
+        yield event
 
 
 @types.coroutine
@@ -208,7 +222,7 @@ def _next_event() -> Generator[None, None, None]:
 
 def _dumped(made: BaseChunk) -> Chunk:
     try:
-        chunk: Chunk = json.loads(made.encode(_SDK_VERSION))
+        chunk: Chunk = json.loads(made.encode(SDK_VERSION))
     except PydanticSerializationError:
         # A text has half of a character, which some servers split.
         chunk = made.model_dump(mode="json", by_alias=True, exclude_none=True)
