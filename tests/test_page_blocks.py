@@ -21,17 +21,23 @@ from typing import Any, Final
 import asyncpg
 import httpx
 import pytest
+from langchain.agents import create_agent
 from packaging.requirements import Requirement
 
+from monostream_ai import create_service
 from monostream_ai.cli.app import app
+from monostream_ai.langchain import StreamCallbackHandler
 from monostream_ai.notifiers.postgres import PostgresNotifier
 from monostream_ai.stores.sql import PostgresStore
-from monostream_ai.testing import RecordingListener
+from monostream_ai.testing import Gate, RecordingListener, ToolCall
+from monostream_ai.testing.langchain import ScriptedChatModel
+from monostream_ai.ui_messages import Chunk
 from tests.anthropic import recordings as anthropic_recordings
+from tests.failover.conftest import Server
 from tests.fastapi.chat_client import chunks_in, question
 from tests.openai_agents.responses import saying
 from tests.pages import BLOCKS, PAGES, ROOT, Block, blocks
-from tests.plugins.postgres import asyncpg_dsn
+from tests.plugins.postgres import asyncpg_dsn, import_pgserver
 
 WEB: Final = ROOT / "examples" / "chat" / "web"
 
@@ -62,6 +68,8 @@ CHECKERS: Final = {
     ("python", "host"): "test_an_application_without_fastapi_does_so_too",
     ("python", "plain"): "test_the_plain_server_answers_and_no_more",
     ("python", "suite"): "test_the_suite_passes",
+    ("python", "answers"): "test_the_suite_passes",
+    ("python", "checkpoints"): "test_a_graph_goes_on_after_a_restart_of_postgres",
     ("bash", ""): "test_a_command_can_be_run",
     ("sql", ""): "test_the_statements_let_nobody_hear_more_than_it_may_read",
     ("tsx", ""): "test_the_page_uses_what_the_example_uses",
@@ -145,8 +153,8 @@ def test_a_capture_is_shown_in_ten_lines(page: str) -> None:
         block.text
         for block in BLOCKS
         if (block.page, block.language) == (page, "python")
-        # A whole application with approvals may be longer.
-        and block.directive not in ("server", "suite")
+        # Whole applications may be longer.
+        and block.directive not in ("server", "suite", "checkpoints")
     ]
     assert shown
     for text in shown:
@@ -353,10 +361,54 @@ def test_a_drawing_is_on_a_page_of_the_site() -> None:
 @pytest.mark.parametrize("block", placed(blocks("python", "suite")))
 def test_the_suite_passes(tmp_path: Path, block: Block) -> None:
     (tmp_path / "test_mine.py").write_text(block.text)
+    for module in blocks("python", "answers"):
+        if module.page == block.page:
+            (tmp_path / "answers.py").write_text(module.text)
     command = [sys.executable, "-m", "pytest", "-q", f"--rootdir={tmp_path}", "test_mine.py"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
+
+
+async def test_a_graph_goes_on_after_a_restart_of_postgres(short_directory: Path) -> None:
+    [block] = blocks("python", "checkpoints")
+    page: dict[str, Any] = {}
+    exec(compile(block.text, block.place, "exec"), page)
+    postgres = import_pgserver().get_server(short_directory / "pg", cleanup_mode="stop")
+    server, gate, chunks = Server(short_directory / "pg", postgres), Gate(), list[Chunk]()
+    model = ScriptedChatModel([ToolCall("look")], ["All is ", gate, "well."])
+
+    async def look() -> str:
+        """Look."""
+        return "calm"
+
+    async def run(saver: Any) -> None:
+        graph = create_agent(model, [look], checkpointer=saver)
+        async with create_service(postgres.get_uri()) as service:
+            async with service.publisher("chat:1") as pub:
+                config: Any = {
+                    "callbacks": [StreamCallbackHandler(pub)],
+                    "configurable": {"thread_id": "1"},
+                }
+                asked: Any = {"messages": [("user", "How is the sea?")]}
+                run = asyncio.create_task(graph.ainvoke(asked, config, durability="sync"))
+                await gate.reached()
+                # A write that the restart breaks off fails.
+                while saver.lock.locked():
+                    await asyncio.sleep(0)
+                await asyncio.to_thread(server.control, "restart", "-m", "fast")
+                gate.open()
+                await run
+            chunks.extend(await service.chunks("chat:1"))
+            assert not (await graph.aget_state(config)).next
+
+    try:
+        await page["main"](postgres.get_uri(), run)
+    finally:
+        postgres.cleanup()
+
+    assert "".join(chunk.get("delta", "") for chunk in chunks) == "All is well."
+    assert chunks[-1]["type"] == "finish"
 
 
 def test_a_command_in_a_sentence_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,6 +178,27 @@ class ChatHistory:
             RecentChat(stream_id.removeprefix(prefix), at, title) for stream_id, at, title in found
         ]
 
+    async def answer_ids(self, chat_id: str, *, owner: str | None = None) -> list[str]:
+        """Return the ids of all answers of a chat, the first one first: also of one that runs, and
+        of those that another question has replaced. Empty if the owner has no such chat.
+
+        Whatever your replies keep elsewhere under `turn.message_id`, such as the threads of a
+        checkpointer, is found by them. Ask before `delete`.
+
+        Raises:
+            InvalidText: No store could hold the owner.
+            StoreUnavailable: The store did not answer.
+        """
+        stream_id = self._stream_of(chat_id, owner)
+        if stream_id is None:
+            return []
+        rows = await self._rows(stream_id, owner)
+        found = [row.message_id for row in rows if row.role == "assistant"]
+        latest = await latest_version(self._service, stream_id)
+        if latest is not None and latest.owner == owner and latest.message_id is not None:
+            found.append(latest.message_id)
+        return list(dict.fromkeys(found))
+
     async def delete(self, chat_id: str, *, owner: str | None = None) -> bool:
         """Delete a chat: its messages, the questions that wait in it, and its stream, whose
         publisher and readers get `StreamDeleted`. Return whether the owner had such a chat.

@@ -46,6 +46,8 @@ class AgentMessage(UIMessageBuilder):
         """The finish reason in the metadata of the continued message, unchecked."""
         self.earlier_usage: dict[str, int] = {}
         """Token counts in the last metadata, of the continued message or a lost publisher."""
+        self._interrupts: dict[str, Any] = {}
+        """Values of the interrupts that the continued message shows, by id."""
         if continued is not None:
             self._adopt(continued)
         self.continued_calls = frozenset(self._open.calls)
@@ -126,6 +128,10 @@ class AgentMessage(UIMessageBuilder):
         self._undecided[call_id] = approval_id
         return self.approval_request(call_id, approval_id)
 
+    def has_asked(self, interrupt_id: str, value: Any) -> bool:
+        """Whether the continued message shows this interrupt with this value."""
+        return interrupt_id in self._interrupts and self._interrupts[interrupt_id] == value
+
     def awaits_decision(self, call_id: str) -> bool:
         """Whether the user was asked about the call and it has not run since."""
         return call_id in self._undecided and self._waits(call_id)
@@ -168,6 +174,10 @@ class AgentMessage(UIMessageBuilder):
         if isinstance(metadata, Mapping):
             self.earlier_reason = metadata.get("finishReason")
             self.earlier_usage = usage_in(metadata)
+        parts = message.get("parts")
+        for part in parts if isinstance(parts, list) else ():
+            if isinstance(part, Mapping) and part.get("type") == "data-interrupt":
+                self._interrupts[str(part.get("id"))] = part.get("data")
         for chunk in self.adopt(message):
             self._adopt_call(chunk)
 

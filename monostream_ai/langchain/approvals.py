@@ -62,18 +62,23 @@ def ask(message: AgentMessage, calls: CallIds, interrupt: Interrupt) -> list[Chu
     return [*chunks, *message.data("interrupt", interrupt.value, data_id=interrupt.id)]
 
 
-def resume_value(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return the value for `Command(resume=…)` that carries the answers in the last message.
+def resume_value(
+    messages: Sequence[Mapping[str, Any]], *, answers: object = None
+) -> dict[str, Any] | None:
+    """Return the value for `Command(resume=…)` that carries the user's answers to the last message.
 
     Each interrupt of `HumanInTheLoopMiddleware` whose calls are all answered gets its decisions,
-    under its id and in the order of the calls: `approve`, or `reject` with the user's reason. Other
-    interrupts are left out: only your graph knows what their answers mean. The graph runs the calls
-    in its checkpoint, even if a client changed their input. Checking that this user may decide is
-    up to you. Without a checkpointer, give the model `to_langchain_messages(messages)`, where a
-    rejected call has failed.
+    under its id and in the order of the calls: `approve`, or `reject` with the user's reason. The
+    graph runs the calls in its checkpoint, even if a client changed their input. Checking that this
+    user may decide is up to you. Without a checkpointer, give the model
+    `to_langchain_messages(messages)`, where a rejected call has failed.
+
+    Any other interrupt gets the value that `answers` has under its id: check it in your graph.
 
     Args:
         messages: `UIMessage`s as the client sent them.
+        answers: Values by the ids of `data-interrupt` parts of the last message, as a client sent
+            them. Anything else in it is ignored.
 
     Returns:
         None if there is nothing to resume.
@@ -84,15 +89,27 @@ def resume_value(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None
     if isinstance(messages, str | bytes) or not isinstance(messages, Sequence):
         raise InvalidArgument("the messages are not a list of UI messages")
     parts = _parts_of_last(messages)
-    answers: dict[str, list[dict[str, Any] | None]] = {}
+    decided: dict[str, list[dict[str, Any] | None]] = {}
     for answer in _answers(parts):
-        answers.setdefault(answer.interrupt_id, []).append(answer.decision)
+        decided.setdefault(answer.interrupt_id, []).append(answer.decision)
     about_one_call = {part.get("id") for part in parts if _asks_about_one_call(part)}
-    return {
-        interrupt_id: decisions[0] if interrupt_id in about_one_call else {"decisions": decisions}
-        for interrupt_id, decisions in answers.items()
-        if None not in decisions
-    } or None
+    decisions = {
+        interrupt_id: given[0] if interrupt_id in about_one_call else {"decisions": given}
+        for interrupt_id, given in decided.items()
+        if None not in given
+    }
+    return {**_own_answers(parts, answers), **decisions} or None
+
+
+def _own_answers(parts: Sequence[Mapping[str, Any]], answers: object) -> dict[str, Any]:
+    """Return the answers to interrupts that ask for no decision on calls."""
+    given = answers if isinstance(answers, Mapping) else {}
+    asked = {
+        str(part.get("id"))
+        for part in parts
+        if part.get("type") == "data-interrupt" and not _is_about_calls(part.get("data"))
+    }
+    return {interrupt_id: given[interrupt_id] for interrupt_id in asked & given.keys()}
 
 
 def _calls_asked_about(
@@ -104,7 +121,7 @@ def _calls_asked_about(
     """
     if not isinstance(value, Mapping):
         return
-    if value.get("type") == "tool_approval":
+    if _is_about_one_call(value):
         asked = calls.find_unanswered(str(value.get("tool_call_id")))
         yield from (call for call in pending if call.call_id == asked)
         return
@@ -158,12 +175,20 @@ def _decision(approval: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _asks_about_one_call(part: Mapping[str, Any]) -> bool:
-    data = part.get("data")
     return (
         part.get("type") == "data-interrupt"
         and isinstance(part.get("id"), str)
-        and isinstance(data, Mapping)
-        and data.get("type") == "tool_approval"
+        and _is_about_one_call(part.get("data"))
+    )
+
+
+def _is_about_one_call(value: object) -> bool:
+    return isinstance(value, Mapping) and value.get("type") == "tool_approval"
+
+
+def _is_about_calls(value: object) -> bool:
+    return _is_about_one_call(value) or (
+        isinstance(value, Mapping) and not {"action_requests", "actionRequests"}.isdisjoint(value)
     )
 
 

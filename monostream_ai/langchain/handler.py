@@ -226,7 +226,14 @@ class StreamCallbackHandler(BaseCallbackHandler):
         self._start(
             run_id,
             origin[0],
-            lambda mapper: mapper.run_start("chain", run_id, *origin, inputs=inputs, node=node),
+            lambda mapper: mapper.run_start(
+                "chain",
+                run_id,
+                *origin,
+                inputs=inputs,
+                without_inputs=inputs is None,
+                node=node,
+            ),
         )
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:

@@ -6,6 +6,7 @@ It does no I/O: the handler calls it for each callback, and pushes the chunks th
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 from uuid import UUID
@@ -38,6 +39,8 @@ from monostream_ai.ui_messages.call_ids import CallIds
 from monostream_ai.ui_messages.model_output import OpenText
 from monostream_ai.ui_messages.sinks import CountUnread
 from monostream_ai.ui_messages.unread import Unread
+
+logger = logging.getLogger(__name__)
 
 
 class LangChainMapper:
@@ -84,6 +87,8 @@ class LangChainMapper:
         self._said: dict[str, tuple[UUID, str]] = {}
         # The interrupts shown, by the root run that they passed through.
         self._asked: set[tuple[UUID, str]] = set()
+        # Root runs without inputs: a graph goes on from its checkpoint, and got no answer.
+        self._without_inputs: set[UUID] = set()
 
     @classmethod
     def for_message(
@@ -115,12 +120,15 @@ class LangChainMapper:
         metadata: Mapping[str, Any] | None = None,
         *,
         inputs: Any = None,
+        without_inputs: bool = False,
         node: bool = False,
     ) -> list[Chunk]:
         """Follow a chain or a retriever. The first run starts the message, to give it its id."""
         run = self._runs.start(kind, run_id, parent_id, tags, metadata, node=node)
         if node or run.parent is None:
             run.asked = self._answers.given(inputs)
+        if without_inputs and run.parent is None:
+            self._without_inputs.add(run_id)
         return self._message.start()
 
     def run_end(self, run_id: UUID, outputs: Any = None) -> list[Chunk]:
@@ -413,6 +421,13 @@ class LangChainMapper:
         if (root_id, interrupt.id) in self._asked:
             return []
         self._asked.add((root_id, interrupt.id))
+        if root_id in self._without_inputs and self._message.has_asked(*interrupt):
+            logger.warning(
+                "the graph only asked its question again, as interrupt %s got no answer: "
+                "pass Command(resume=turn.resume_value()), and let the page decide on all calls or "
+                "send {resume: {[part.id]: value}} in its body",
+                interrupt.id,
+            )
         self._steps.join(None)
         return ask(self._message, self._calls, interrupt)
 

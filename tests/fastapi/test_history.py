@@ -384,6 +384,22 @@ async def test_a_deleted_chat_is_gone_and_its_running_answer_does_not_bring_it_b
     assert await history.chats("ann") == []
 
 
+async def test_the_ids_of_all_answers_are_told_to_their_owner(
+    service: DurableStreamService[Any], history: ChatHistory
+) -> None:
+    for answer_id in ("a0", "a1", "a2"):
+        # The same question again, so that only the last answer is in the conversation.
+        await record(service, answer_id, "u1", owner="ann")
+        await history.messages("c1", owner="ann")
+    assert ids(await history.messages("c1", owner="ann")) == ["u1", "a2"]
+    async with service.publisher(STREAM, owner="ann", message_id="a3"):
+        assert await history.answer_ids("c1", owner="ann") == ["a0", "a1", "a2", "a3"]
+
+    assert await history.answer_ids("c1", owner="bob") == []
+    assert await history.answer_ids("ann/c1") == []
+    assert await history.answer_ids("c2", owner="ann") == []
+
+
 async def test_a_reply_gets_the_conversation_up_to_its_question(
     service: DurableStreamService[Any], history: ChatHistory, serve: Serve
 ) -> None:

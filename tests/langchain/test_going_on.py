@@ -10,8 +10,9 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import Command
+from langgraph.types import Command, interrupt
 
 from monostream_ai import create_service
 from monostream_ai.langchain import StreamCallbackHandler, resume_value
@@ -306,6 +307,92 @@ async def test_a_question_that_a_successor_asked_is_answered_as_any_other(lost: 
         await decide(sink := Sink(), graph, message)
 
         assert shown(sink.message(message)) == whole, cut
+
+
+@tool
+async def search(topic: str) -> str:
+    """Search."""
+    year = interrupt({"question": "Which year?"})
+    language = interrupt({"question": "Which language?"})
+    return f"{language} papers of {year}"
+
+
+def curious() -> Any:
+    """Return an agent with a tool that asks two questions, one after the other."""
+    script: Any = [
+        [*says("Let me look."), *calls(("c1", "search", '{"topic":"whales"}'))],
+        says("I found ", "some."),
+    ]
+    model = RepeatableModel(scripts=script)
+    return create_agent(model, [search], checkpointer=InMemorySaver())
+
+
+async def tell(sink: Sink, graph: Any, asked: UIMessage, answer: object) -> None:
+    """Answer the question of a message, or go on with the rest of that answer."""
+    handler = StreamCallbackHandler(sink, continued=asked)
+    config: Any = {"callbacks": [handler], "configurable": {"thread_id": "t"}}
+    before = await graph.aget_state(config)
+    handler.show_finished(before, skip=1)
+    interrupt_id = [part["id"] for part in asked["parts"] if part["type"] == "data-interrupt"][-1]
+    value = resume_value([asked], answers={interrupt_id: answer, "unknown": 1})
+    assert value == {interrupt_id: answer}
+    if before.next:
+        given = Command(resume=value) if before.interrupts else None
+        await graph.ainvoke(given, config, durability="sync")
+
+
+async def asks_twice() -> tuple[Any, UIMessage, UIMessage]:
+    """Return a graph with its first and its second question."""
+    await ask(first := Sink(), graph := curious())
+    asked = first.message()
+    await tell(second := Sink(), graph, asked, 1999)
+    return graph, asked, second.message(asked)
+
+
+async def test_an_interrupt_of_your_own_gets_its_answer() -> None:
+    graph, first, second = await asks_twice()
+    await tell(sink := Sink(), graph, second, "English")
+    questions = [
+        [part["data"]["question"] for part in message["parts"] if part["type"] == "data-interrupt"]
+        for message in (first, second)
+    ]
+
+    assert questions == [["Which year?"], ["Which year?", "Which language?"]]
+    assert shown(sink.message(second))[-1] == "I found some."
+    assert ("dynamic-tool", "search", {"topic": "whales"}, "English papers of 1999") in shown(
+        sink.message(second)
+    )
+
+
+@pytest.mark.sweep(1)
+@pytest.mark.parametrize("lost", [0, 3])
+async def test_an_answer_to_an_interrupt_survives_wherever_the_rest_broke_off(lost: int) -> None:
+    graph, _, asked = await asks_twice()
+    await tell(expected := Sink(), graph, asked, "English")
+    whole = shown(expected.message(asked))
+    for cut in range(1, len(expected.chunks)):
+        graph, _, asked = await asks_twice()
+        first = Mortal(cut, lost)
+        with pytest.raises(Dies):
+            await tell(first, graph, asked, "English")
+
+        await tell(sink := Successor(first.stored), graph, asked, "English")
+
+        assert shown(sink.message(asked)) == whole, cut
+
+
+async def test_a_question_that_got_no_answer_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    await ask(first := Sink(), graph := curious())
+    message = first.message()
+    assert caplog.messages == []
+
+    handler = StreamCallbackHandler(sink := Sink(), continued=message)
+    config: Any = {"callbacks": [handler], "configurable": {"thread_id": "t"}}
+    await graph.ainvoke(None, config)
+
+    [told] = caplog.messages
+    assert "got no answer" in told
+    assert shown(sink.message(message)) == shown(message)
 
 
 async def test_tokens_of_finished_messages_are_told_though_the_graph_runs_no_more() -> None:

@@ -91,3 +91,37 @@ def test_messages_without_answers_resume_nothing(messages: Any) -> None:
 
 def test_answers_of_a_user_message_do_not_count() -> None:
     assert resume(asked("a", approved=True), role="user") is None
+
+
+OWN: dict[str, Any] = {"type": "data-interrupt", "id": "i1", "data": {"question": "Which year?"}}
+
+
+def test_an_interrupt_of_your_own_gets_the_value_under_its_id() -> None:
+    message = {"id": "m", "role": "assistant", "parts": [OWN, asked("a", asked_by="i2")]}
+    message["parts"][1]["approval"]["approved"] = True
+
+    assert resume_value([message], answers={"i1": 1999, "other": 1}) == {
+        "i1": 1999,
+        "i2": {"decisions": [{"type": "approve"}]},
+    }
+    assert resume_value([message], answers={"i1": None}) == {
+        "i1": None,
+        "i2": {"decisions": [{"type": "approve"}]},
+    }
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"type": "tool_approval"}, {"action_requests": []}, {"actionRequests": [{"name": "t"}]}],
+    ids=str,
+)
+def test_calls_are_decided_by_approvals_only(value: Any) -> None:
+    parts = [{**OWN, "data": value}]
+    answers = {"i1": {"decisions": [{"type": "edit"}]}}
+
+    assert resume_value([{"role": "assistant", "parts": parts}], answers=answers) is None
+
+
+@pytest.mark.parametrize("answers", [None, "i1", 7, ["i1"], {1: 2}], ids=repr)
+def test_answers_of_another_shape_are_ignored(answers: object) -> None:
+    assert resume_value([{"role": "assistant", "parts": [OWN]}], answers=answers) is None

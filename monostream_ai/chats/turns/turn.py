@@ -287,11 +287,13 @@ class ChatTurn:
         return to_langchain_messages(messages)
 
     def resume_value(self) -> dict[str, Any] | None:
-        """Return the value for `Command(resume=…)` after an approval or rejection, else None.
+        """Return the value for `Command(resume=…)` after an approval, a rejection, or an answer to
+        an interrupt of your own, else None.
 
+        A page answers your own by `resume` in the body, such as `{"resume": {part.id: "1999"}}`.
         The question was asked by this chat's latest version. Check yourself that this user may
         decide. See `monostream_ai.langchain.resume_value`.
         """
         from monostream_ai.langchain import resume_value
 
-        return resume_value(self.messages)
+        return resume_value(self.messages, answers=self.body.get("resume"))

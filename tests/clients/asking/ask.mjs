@@ -1,8 +1,8 @@
 // Lets pages of many releases of `ai` ask by themselves (`sendAutomaticallyWhen`); see serving.mjs.
 //
-// Story: {key, client, api, id, headers, cause, history, answers}. The page asks the question, or resumes over `history` if there is one.
-// Once it is at rest, the user answers the calls as `answers` says, and the page comes to rest again. {key, posts, statuses, error, messages}
-// says how often it asked, before and after the answers.
+// Story: {key, client, api, id, headers, cause, history, answers, value}. The page asks the question, or resumes over `history` if there is
+// one. Once it is at rest, the user answers the calls as `answers` says, or the interrupt of a graph with `value`, and the page comes to rest
+// again. {key, posts, statuses, error, messages} says how often it asked, before and after the answers.
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { answer, QUESTION, release } from '../resuming/chats.mjs';
 import { serve } from '../resuming/serving.mjs';
@@ -37,7 +37,7 @@ async function atRest(chat) {
   }
 }
 
-async function tell({ key, client, api, id, headers, cause, history, answers }) {
+async function tell({ key, client, api, id, headers, cause, history, answers, value }) {
   const network = counting();
   const chat = (await release(client))({
     id,
@@ -50,6 +50,12 @@ async function tell({ key, client, api, id, headers, cause, history, answers }) 
   const posts = [network.posts];
   if (answers) {
     await answer(chat, answers);
+    await atRest(chat);
+    posts.push(network.posts - posts[0]);
+  }
+  if (value != null) {
+    const part = chat.messages.at(-1).parts.findLast(each => each.type === 'data-interrupt');
+    await chat.sendMessage(undefined, { body: { resume: { [part.id]: value } } });
     await atRest(chat);
     posts.push(network.posts - posts[0]);
   }

@@ -11,15 +11,17 @@ from typing import Any, Final, NamedTuple
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain.agents.structured_output import ToolStrategy
+from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import Command
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Command, interrupt
 from pydantic import BaseModel
 
 from monostream_ai.fastapi import ChatTurn
 from monostream_ai.openai import capture, consume
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
-from tests.langchain.scripted import USER, ScriptedModel, Step, agent, calls, says, weather
+from tests.langchain.scripted import USER, ScriptedModel, State, Step, agent, calls, says, weather
 from tests.openai.recordings import events_of
 
 Reply = Callable[[ChatTurn], Awaitable[None]]
@@ -44,6 +46,17 @@ SAID: Final[list[Chunk]] = [
 OTHER: Final = "other"
 OTHER_ASKED: Final[Chunk] = {**ASKED, "toolCallId": OTHER}
 OTHER_GOT: Final[Chunk] = {**GOT, "toolCallId": OTHER}
+
+
+def asking_for_a_year() -> Any:
+    """Return a graph whose node interrupts it."""
+
+    async def look(state: State) -> dict[str, Any]:
+        year = interrupt({"question": "Of which year?"})
+        return {"messages": [AIMessage(f"Nothing is known of {year}.")]}
+
+    graph = StateGraph(State).add_node("look", look).add_edge(START, "look").add_edge("look", END)
+    return graph.compile(checkpointer=InMemorySaver())
 
 
 class Forecast(BaseModel):

@@ -12,15 +12,24 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 from fastapi import FastAPI
+from langgraph.types import Command
 
 from monostream_ai import DurableStreamService
 from monostream_ai.fastapi import ChatTurn, FinishedTurn, create_chat_router
 from monostream_ai.ui_messages import UIMessage, UIMessageProtocol
 from tests.app_server import serving
 from tests.backends import Backend, open_backend
-from tests.clients.asking.replies import ASKED, GOT, STEP, Reply, finished, waiting
+from tests.clients.asking.replies import (
+    ASKED,
+    GOT,
+    STEP,
+    Reply,
+    asking_for_a_year,
+    finished,
+    waiting,
+)
 from tests.clients.programs import run
-from tests.clients.resuming.releases import OLD, PAGES
+from tests.clients.resuming.releases import OLD, PAGES, RELEASES
 from tests.plugins.services import ServiceFactory
 
 PROGRAM: Final = Path(__file__).parent / "ask.mjs"
@@ -161,6 +170,36 @@ async def test_a_turn_that_waits_for_the_page_goes_on_once_with_its_answer(
     expected = dict.fromkeys(replies, [1 if view == "live" else 0, 1])
     assert seen(answered, "posts") == expected
     assert seen(answered, "error") == dict.fromkeys(replies)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("view", ["live", "reloaded"])
+async def test_an_interrupt_of_a_graph_gets_the_value_that_the_page_sends(
+    open_pages: Open, release: str, view: str
+) -> None:
+    graph = asking_for_a_year()
+
+    async def reply(turn: ChatTurn) -> None:
+        config: Any = {
+            "callbacks": [turn.callback],
+            "configurable": {"thread_id": turn.message_id},
+        }
+        decided = turn.resume_value()
+        given: Any = {"messages": turn.langchain_messages()} if decided is None else None
+        await graph.ainvoke(given or Command(resume=decided), config)
+
+    pages = await open_pages({"year": reply}, replay_window=60.0)
+    chat: dict[str, Any] = {"key": "year", "id": "year", "cause": "year", "value": 1999}
+    if view == "reloaded":
+        await pages.ask(release, [{**chat, "value": None}])
+        chat["history"] = [QUESTION]
+
+    [told] = await pages.ask(release, [chat])
+
+    assert told["error"] is None
+    assert told["posts"] == [1 if view == "live" else 0, 1]
+    texts = [part["text"] for part in told["messages"][-1]["parts"] if part["type"] == "text"]
+    assert texts == ["Nothing is known of 1999."]
 
 
 @pytest.mark.parametrize("release", ["5.0.277", "6.0.326", "7.0.173"])
