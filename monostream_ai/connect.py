@@ -1,4 +1,4 @@
-"""create_service: from a URL to a service on the backend that the URL names."""
+"""create_service: from a URL or an engine to a service on the backend that it names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, overload
 
 from monostream_ai._inline import Inline
-from monostream_ai.errors import InvalidSchema, InvalidURL
+from monostream_ai.errors import InvalidArgument, InvalidSchema, InvalidURL
 from monostream_ai.interfaces import Notifier, Store
 from monostream_ai.observing import Observer
 from monostream_ai.protocol import C, ChunkProtocol
@@ -18,6 +18,8 @@ from monostream_ai.service import (
 )
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
     from monostream_ai.ui_messages import Chunk
 
 Kind = Literal["memory", "sqlite", "postgresql"]
@@ -51,17 +53,19 @@ class _Options(TypedDict, total=False):
 
 
 @overload
-def create_service(url: str, **options: Unpack[_Options]) -> DurableStreamService[Chunk]: ...
+def create_service(
+    url: str | AsyncEngine, **options: Unpack[_Options]
+) -> DurableStreamService[Chunk]: ...
 
 
 @overload
 def create_service(
-    url: str, protocol: ChunkProtocol[C], **options: Unpack[_Options]
+    url: str | AsyncEngine, protocol: ChunkProtocol[C], **options: Unpack[_Options]
 ) -> DurableStreamService[C]: ...
 
 
 def create_service(
-    url: str,
+    url: str | AsyncEngine,
     protocol: ChunkProtocol[Any] | None = None,
     *,
     lease: float = DEFAULT_LEASE,
@@ -80,7 +84,8 @@ def create_service(
     Args:
         url: `memory://`, `sqlite+aiosqlite:///file.db` or
             `postgresql+asyncpg://user:password@host/database`; the short forms `sqlite:///` and
-            `postgresql://` mean the same.
+            `postgresql://` mean the same. Or an async engine of SQLAlchemy for SQLite or Postgres,
+            which is borrowed: `aclose` leaves it open.
         protocol: By default the UI message protocol of the AI SDK.
         lease, poll_interval, outage_timeout: In seconds, as for `DurableStreamService`.
         listen_url: Where to LISTEN, when `url` leads through a pooler in transaction mode such as
@@ -89,7 +94,7 @@ def create_service(
             of the database.
         pooler: `url` leads through a pooler in transaction mode, so that no statement may stay
             prepared. The first connection shows it by itself, unless the pooler passes on the
-            server's process number.
+            server's process number. Not for an engine, whose own arguments say so.
         schema: The Postgres schema of the tables, created if it is not there; by default the search
             path finds them. Two schemas are as separate as two databases.
         observer: As for `DurableStreamService`.
@@ -100,12 +105,21 @@ def create_service(
 
     Raises:
         InvalidURL: The URL names no backend, or has a parameter that cannot be served.
+        InvalidEngine: The engine is not an async one of aiosqlite or asyncpg.
+        InvalidArgument: `pooler` is given with an engine.
         InvalidSchema: The schema has no possible name, or the database has no schemas.
         MissingExtra: The packages for this database are not installed: names the extra.
     """
-    store, own_notifier = _backend(
-        url, listen_url, lease=lease, pooler=pooler or listen_url is not None, schema=schema
-    )
+    # A third, so that a renewal on a connection that has gone silent leaves time for another one.
+    timeout = min(max(MIN_STATEMENT_TIMEOUT, lease / 3), MAX_STATEMENT_TIMEOUT)
+    if isinstance(url, str):
+        store, own_notifier = _backend(
+            url, listen_url, timeout=timeout, pooler=pooler or listen_url is not None, schema=schema
+        )
+    else:
+        if pooler:
+            raise InvalidArgument("pooler is for a URL: give your engine its arguments yourself")
+        store, own_notifier = _lent(url, listen_url, timeout=timeout, schema=schema)
     return DurableStreamService(
         store,
         own_notifier() if notifier is None else redis_notifier(notifier),
@@ -148,8 +162,34 @@ def redis_notifier(url: str) -> Notifier:
     return RedisNotifier.from_url(url)
 
 
+def _lent(
+    engine: AsyncEngine, listen_url: str | None, *, timeout: float, schema: str | None
+) -> tuple[Store, Callable[[], Notifier]]:
+    dialect = getattr(engine, "dialect", None)
+    if dialect is None:
+        found = type(engine).__name__
+        raise InvalidURL(f"a URL is a text, or an async engine of SQLAlchemy, not {found}")
+    # Imported here, as in `_backend`.
+    if dialect.name == "sqlite":
+        if schema is not None:
+            raise InvalidSchema(schema, "only Postgres has schemas")
+        from monostream_ai.notifiers.sqlite import SQLiteNotifier
+        from monostream_ai.stores.sqlite.store import SQLiteStore
+
+        sqlite = SQLiteStore(engine)
+        return sqlite, lambda: SQLiteNotifier(sqlite)
+    from monostream_ai.notifiers.postgres import PostgresNotifier, channel_of
+    from monostream_ai.stores.postgres.store import PostgresStore
+
+    store = PostgresStore(engine, statement_timeout=timeout, schema=schema)
+    channel = channel_of(schema)
+    if listen_url is None:
+        return store, lambda: PostgresNotifier(engine, channel=channel)
+    return store, lambda: PostgresNotifier.from_url(listen_url, channel=channel)
+
+
 def _backend(
-    url: str, listen_url: str | None, *, lease: float, pooler: bool, schema: str | None
+    url: str, listen_url: str | None, *, timeout: float, pooler: bool, schema: str | None
 ) -> tuple[Store, Callable[[], Notifier]]:
     # Imported here, so that a service in memory loads no database library.
     kind = kind_of(url)
@@ -170,8 +210,6 @@ def _backend(
     from monostream_ai.stores.postgres.store import PostgresStore
     from monostream_ai.stores.postgres.urls import read_url
 
-    # A third, so that a renewal on a connection that has gone silent leaves time for another one.
-    timeout = min(max(MIN_STATEMENT_TIMEOUT, lease / 3), MAX_STATEMENT_TIMEOUT)
     address = read_url(url)
     listening = address if listen_url is None else read_url(listen_url)
     schema = address.schema if schema is None else schema

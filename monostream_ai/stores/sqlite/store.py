@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Self
+from typing import Final, Self
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -54,6 +54,9 @@ from monostream_ai.types import (
     WatchedState,
 )
 
+IN_MEMORY: Final = (None, "", ":memory:")
+"""Names of no file. The reader and the writer would have a database each."""
+
 
 def sqlite_url(url: str) -> URL:
     """Return the URL for aiosqlite; accepts `sqlite:///file.db` too.
@@ -71,8 +74,7 @@ def sqlite_url(url: str) -> URL:
         raise InvalidURL(f"the driver {parsed.drivername!r} is not aiosqlite")
     if parsed.host is not None:
         raise InvalidURL("a SQLite file follows three slashes, or four if its path is absolute")
-    if parsed.database in (None, "", ":memory:"):
-        # Readers and the writer have a connection each, which would be two databases in memory.
+    if parsed.database in IN_MEMORY:
         raise InvalidURL("SQLite needs a file: use memory:// for streams in memory")
     return parsed.set(drivername="sqlite+aiosqlite")
 
@@ -87,7 +89,7 @@ class SQLiteStore(Store):
         engine: Borrowed: `aclose` leaves it open.
 
     Raises:
-        InvalidEngine: The engine is not an async one of aiosqlite.
+        InvalidEngine: The engine is not an async one of aiosqlite, or has no file.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -99,6 +101,8 @@ class SQLiteStore(Store):
         if (engine.dialect.name, engine.dialect.driver) != ("sqlite", "aiosqlite"):
             found = f"an engine of {engine.dialect.name}+{engine.dialect.driver}"
             raise InvalidEngine(type(self).__name__, found, needed)
+        if engine.url.database in IN_MEMORY:
+            raise InvalidEngine(type(self).__name__, "an engine of a database in memory", needed)
         self._engine = engine
         self._owned = False
         self._file = DatabaseFile()
