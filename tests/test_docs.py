@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from typing import Final
 import pytest
 
 from docs.from_repository import drawing_of
+from docs.names import with_names
 from tests.pages import blocks
 
 ROOT = Path(__file__).parent.parent
@@ -31,6 +33,8 @@ PUBLIC_MODULES: Final = (
     "monostream_ai.testing",
     "monostream_ai.ui_messages",
 )
+PASSING_ON: Final = ("monostream_ai", "monostream_ai.fastapi")
+"""Modules whose names other pages describe."""
 UNDESCRIBED: Final = {"__version__"}
 RESOURCE: Final = {
     "html": re.compile(
@@ -83,9 +87,30 @@ def test_the_site_has_every_page(site: Path) -> None:
 def test_the_reference_describes_every_public_name(site: Path, module: str) -> None:
     text = "".join(page.read_text() for page in (site / "reference").glob("**/index.html"))
     public = import_module(module).__all__
-    described = {name for name in public if re.search(rf'id="monostream_ai\.(\w+\.)*{name}"', text)}
+    place = r"monostream_ai\.(\w+\.)*" if module in PASSING_ON else rf"{re.escape(module)}\."
+    described = {name for name in public if re.search(rf'id="{place}{name}"', text)}
 
     assert set(public) - described - UNDESCRIBED == set()
+
+
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "docs" / "reference").glob("[!i]*.md")), ids=lambda page: page.stem
+)
+def test_a_page_of_the_reference_lists_its_names(page: Path) -> None:
+    text = page.read_text()
+
+    assert text == with_names(text), "run: python -m docs.names"
+
+
+def test_python_prints_the_entries_of_the_reference() -> None:
+    index = (ROOT / "docs" / "reference" / "index.md").read_text()
+    names = re.findall(r"`python -m pydoc (\S+)`", index)
+    assert len(names) == 2
+    for name in names:
+        printed = subprocess.run(
+            [sys.executable, "-m", "pydoc", name], capture_output=True, text=True, check=True
+        ).stdout
+        assert "on_lost" in printed
 
 
 @pytest.mark.parametrize("ending", ["html", "css"])

@@ -3,7 +3,7 @@
 The `anthropic` package itself is not imported.
 """
 
-from monostream_ai.anthropic.capture import capture, capture_sync, consume
+from monostream_ai.anthropic.capturing import capture, capture_sync, consume
 from monostream_ai.anthropic.to_anthropic import to_anthropic_messages
 from monostream_ai.recording.capture import Capture
 from monostream_ai.recording.model_output import ResponseFailed, TruncatedStream

@@ -3,7 +3,7 @@
 The `google.genai` package itself is not imported.
 """
 
-from monostream_ai.google_genai.capture import capture, capture_sync, consume
+from monostream_ai.google_genai.capturing import capture, capture_sync, consume
 from monostream_ai.google_genai.to_google import to_google_contents
 from monostream_ai.recording.capture import Capture
 from monostream_ai.recording.model_output import ResponseFailed, TruncatedStream

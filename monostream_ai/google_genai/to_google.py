@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, Unpack
 
 from monostream_ai.errors import InvalidArgument
-from monostream_ai.google_genai.capture import CODE, SERVER_TOOL
+from monostream_ai.google_genai.capturing import CODE, SERVER_TOOL
 from monostream_ai.ui_messages.held_files import files_in
 from monostream_ai.ui_messages.model_contents import (
     AnsweredCall,

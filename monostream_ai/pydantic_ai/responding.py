@@ -16,7 +16,7 @@ with needs("pydantic-ai-slim", "pydantic-ai", by=__package__):
     from pydantic_ai.ui.vercel_ai import VercelAIAdapter
 
 from monostream_ai.json_text import encode_json
-from monostream_ai.pydantic_ai.capture import SDK_VERSION, capture
+from monostream_ai.pydantic_ai.runs import SDK_VERSION, capture
 from monostream_ai.recording.message import recording_of
 from monostream_ai.ui_messages import Chunk, MessageReducer, UIMessage, UIMessageBuilder
 from monostream_ai.ui_messages.file_hook import Files

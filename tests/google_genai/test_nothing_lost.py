@@ -8,7 +8,7 @@ from google.genai.types import GenerateContentResponse
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from monostream_ai.google_genai.capture import GeminiMapper
+from monostream_ai.google_genai.capturing import GeminiMapper
 from monostream_ai.recording.message import Recording
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
 from tests.plugins.lanes import examples

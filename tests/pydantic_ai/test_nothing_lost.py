@@ -32,7 +32,7 @@ from pydantic_ai.models.test import TestModel
 from pydantic_ai.run import AgentRunResultEvent
 from pydantic_ai.ui.vercel_ai import VercelAIAdapter
 
-from monostream_ai.pydantic_ai.capture import RunMapper
+from monostream_ai.pydantic_ai.runs import RunMapper
 from monostream_ai.recording.message import Recording
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder, to_json_value
 from tests.plugins.lanes import examples
