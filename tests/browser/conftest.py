@@ -148,7 +148,7 @@ class Driver:
     def _ask(self, task: str) -> str:
         if self._process is None:
             command = ["node", str(HERE / "driver" / "run.mjs")]
-            self._process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True)
+            self._process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, encoding="utf-8")
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(f"{task}\n")
         self._process.stdin.flush()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from subprocess import PIPE
@@ -24,7 +25,7 @@ class Program:
     def __init__(self, path: Path) -> None:
         self._complaints = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            ["node", path], stdin=PIPE, stdout=PIPE, stderr=self._complaints, text=True
+            ["node", path], stdin=PIPE, stdout=PIPE, stderr=self._complaints, encoding="utf-8"
         )
 
     def tell(self, stories: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -39,23 +40,42 @@ class Program:
         told: list[dict[str, Any]] = json.loads(line)
         return told
 
-    def close(self) -> None:
+    def kill(self) -> None:
         self._process.kill()
+
+    def close(self) -> None:
+        self.kill()
         self._process.communicate()
         self._complaints.close()
 
 
-async def run(path: Path, stories: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def tell(path: Path, stories: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return what the program answers to each of the stories, in the order given."""
     if path not in _programs:
         _programs[path] = Program(path)
     program = _programs[path]
+    # A program that is killed ends the wait for its answer.
+    impatience = threading.Timer(PATIENCE, program.kill)
+    impatience.start()
     try:
-        async with asyncio.timeout(PATIENCE):
-            return await asyncio.to_thread(program.tell, stories)
+        return program.tell(stories)
     except BaseException:
         # The next test must not get the answer to these.
-        _programs.pop(path).close()
+        del _programs[path]
+        program.close()
+        raise
+    finally:
+        impatience.cancel()
+
+
+async def run(path: Path, stories: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Tell, while the event loop serves what the program asks for."""
+    try:
+        return await asyncio.to_thread(tell, path, stories)
+    except asyncio.CancelledError:
+        # It ends the thread, too.
+        if path in _programs:
+            _programs[path].kill()
         raise
 
 
