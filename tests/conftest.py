@@ -24,6 +24,8 @@ def pytest_configure() -> None:
     # test that interrupts a program would then wait for its end in vain.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # The collector would look at all that has been imported after every few imports more.
+    gc.disable()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,3 +44,4 @@ def pytest_collection_finish() -> None:
     # again and again.
     gc.collect()
     gc.freeze()
+    gc.enable()

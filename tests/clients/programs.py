@@ -36,7 +36,8 @@ class Program:
         if not line:
             self._process.wait()
             self._complaints.seek(0)
-            raise AssertionError(self._complaints.read().decode())
+            ended = f"it ended with {self._process.returncode}: "
+            raise AssertionError(ended + self._complaints.read().decode())
         told: list[dict[str, Any]] = json.loads(line)
         return told
 
