@@ -94,13 +94,10 @@ def views_of(told: Sequence[Told], whole: Sequence[Told], sent: Sent) -> list[Vi
     """Return all views of the stories; `whole` has the same scenarios without a cut."""
     unbroken = {each.story.scenario: each.cut for each in whole}
     return [
-        View(
-            each,
-            name,
-            _after_a_replay(each, unbroken[each.story.scenario], sent(each)),
-            _got(each, sent),
-        )
+        View(each, name, expected, got)
         for each in told
+        for expected in [_after_a_replay(each, unbroken[each.story.scenario], sent(each))]
+        for got in [_got(each, sent)]
         for name in each.views
     ]
 
