@@ -24,11 +24,11 @@ def import_file(database: Database, file: Path, as_json: bool) -> None:
     if not database.url.startswith("postgres"):
         fail("name the Postgres database with --url", WRONG_USAGE)
     # The other commands need no driver of Postgres for SQLite.
-    from monostream_ai.stores.postgres.importing import import_sqlite
+    from monostream_ai.stores.postgres.importing import file_schema_version, import_sqlite
 
     async def work() -> None:
         started = time.monotonic()
-        if await schema_version(f"sqlite:///{file}") != await _prepared(database):
+        if file_schema_version(file) != await _prepared(database):
             fail(f"{file} is not of this release: run `migrate --url sqlite:///{file}` first")
         with console(err=True).status("copying"):
             copied = await import_sqlite(file, database.url)

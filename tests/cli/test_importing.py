@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -172,6 +173,80 @@ async def test_a_database_with_streams_is_left_alone(tmp_path: Path, postgres_ur
 
     assert (refused.exit_code, "import into an empty one" in refused.stderr) == (1, True)
     assert await everything(postgres_url) == before
+
+
+async def test_the_name_of_a_file_may_have_the_signs_of_urls(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    file = tmp_path / "a b?c%41#d.db"
+    async with create_service(f"sqlite:///{tmp_path / 'plain.db'}") as service:
+        async with service.publisher("s"):
+            pass
+    (tmp_path / "plain.db").rename(file)
+
+    result = await asyncio.to_thread(imported, file, postgres_url)
+
+    assert result.exit_code == 0, result.output
+    assert [place for place, *_ in await everything(postgres_url)] == [("s", 0)]
+
+
+async def test_large_files_are_copied_in_small_batches(tmp_path: Path, postgres_url: str) -> None:
+    file, content = tmp_path / "chat.db", b"\0" * 10_000_000
+    async with create_service(f"sqlite:///{file}") as service:
+        for _ in range(3):
+            token = await DatabaseFiles(service).store("chat:c", content, "image/png")
+
+    tracemalloc.start()
+    try:
+        result = await asyncio.to_thread(imported, file, postgres_url)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert result.exit_code == 0, result.output
+    # All of it would be 40 MB.
+    assert most < 20_000_000
+    async with create_service(postgres_url) as service:
+        files = DatabaseFiles(service)
+        found = await files.find("chat:c", token)
+        assert found is not None
+        assert b"".join([piece async for piece in found.read()]) == content
+
+
+async def test_a_version_may_be_held_for_ever(tmp_path: Path, postgres_url: str) -> None:
+    file, ages = tmp_path / "chat.db", 1e12
+    async with create_service(f"sqlite:///{file}", lease=ages) as service:
+        async with service.publisher("s"):
+            pass
+    with closing(sqlite3.connect(file)) as source, source:
+        source.execute("UPDATE stream_version SET lease_until = ?", (ages,))
+
+    result = await asyncio.to_thread(imported, file, postgres_url)
+
+    assert result.exit_code == 0, result.output
+
+
+async def test_a_refused_row_and_a_damaged_file_are_one_line(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    file = tmp_path / "chat.db"
+    async with create_service(f"sqlite:///{file}") as service:
+        async with service.publisher("s") as pub:
+            await pub.write({"type": "data-odd", "data": ODD})
+    async with create_service(postgres_url):
+        pass
+    await executed(postgres_url, "ALTER TABLE stream_chunk ALTER chunk TYPE jsonb")
+
+    refused = await asyncio.to_thread(imported, file, postgres_url)
+    with file.open("r+b") as damaged:
+        damaged.seek(3 * 4096)
+        damaged.write(b"U" * 8000)
+    unread = await asyncio.to_thread(imported, file, postgres_url)
+
+    assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
+    assert "is a column jsonb" in refused.stderr
+    assert (unread.exit_code, unread.stderr.count("\n")) == (1, 1)
+    assert "damaged" in unread.stderr
 
 
 def test_only_postgres_is_a_target(tmp_path: Path) -> None:
