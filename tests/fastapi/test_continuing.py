@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from monostream_ai.fastapi import ChatTurn
-from monostream_ai.ui_messages import MessageReducer, reduce_chunks
+from monostream_ai.fastapi import ChatTurn, chat_publisher
+from monostream_ai.ui_messages import MessageReducer, UIMessage, reduce_chunks
 from tests.fastapi.chat_client import OpenStream, chunks_in, question, user_message
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import Held, store_answer
@@ -177,3 +177,33 @@ def texts(message: Any) -> list[tuple[str, Any, Any]]:
         (part["type"], part.get("text") or part.get("state"), part.get("output"))
         for part in message["parts"]
     ]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_a_continuation_without_a_start_is_replayed_behind_its_message(
+    new_service: NewService, serve: Serve, stored: bool
+) -> None:
+    service = new_service()
+    asked = message([*PARTS[:3], {**CALL, "state": "input-available"}])
+    await store_answer(service, asked)
+    client = await serve(service, Held())
+    transient = {"type": "data-note", "data": 1, "transient": True}
+    result = {"type": "tool-output-available", "toolCallId": "c1", "output": 7, "dynamic": True}
+
+    pub = chat_publisher(service, "c1", message_id="a1", messages=[user_message(), asked])
+    async with pub:
+        if stored:
+            await pub.write(transient)
+        async with client.resume() as resumed:
+            await pub.write(result)
+            await pub.close()
+            whole = reduce_chunks(chunks_in(await resumed.rest()))
+
+    reducer = MessageReducer(asked)
+    for chunk in await service.chunks("chat:c1"):
+        reducer.feed(chunk)
+    assert texts_and_results(whole) == texts_and_results(reducer.message)
+
+
+def texts_and_results(message: UIMessage) -> list[Any]:
+    return [(part["type"], part.get("text"), part.get("output")) for part in message["parts"]]

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Final
 
 from monostream_ai.chats.streaming.replays.merging import merge_deltas
-from monostream_ai.chats.streaming.replays.settling import SettledSteps, as_answered
+from monostream_ai.chats.streaming.replays.settling import SettledSteps, as_answered, type_of
 from monostream_ai.chats.streaming.replays.shaping import ReplayShape
 from monostream_ai.chats.streaming.replays.starting import Replay
 from monostream_ai.types import Batch
@@ -56,6 +56,12 @@ class ReplayFrames:
         return [piece.encode() for piece in _joined(self._frames(batch))]
 
     def _frames(self, batch: Batch) -> Iterator[str]:
+        # Clients that count chunks count the first one first, whatever it is.
+        if self._earlier and batch.first == 0 and self._shape and not _is_start(batch.payloads[0]):
+            # An application's own publisher may begin with the result of an earlier call, and a
+            # page that has not been told of the call fails at it.
+            yield self._encoder.frames_without_id(self._earlier)
+            self._earlier = ()
         stored = max(0, self._merge_before - batch.first)
         ids, payloads = self._shaped(
             range(batch.first, batch.first + len(batch.payloads))[:stored], batch.payloads[:stored]
@@ -89,6 +95,10 @@ class ReplayFrames:
         if last:
             shaped += shape.flush()
         return [id for id, _ in shaped], [payload for _, payload in shaped]
+
+
+def _is_start(payload: str) -> bool:
+    return '"start"' in payload and type_of(payload) == "start"
 
 
 def _joined(frames: Iterable[str]) -> Iterator[str]:

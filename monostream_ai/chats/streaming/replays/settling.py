@@ -113,7 +113,7 @@ class SettledSteps:
 
     def _last_step(self) -> int:
         for place in range(len(self._payloads) - 1, -1, -1):
-            if _STEP in self._payloads[place] and _type(self._payloads[place]) == "start-step":
+            if _STEP in self._payloads[place] and type_of(self._payloads[place]) == "start-step":
                 return place
         return 0
 
@@ -193,6 +193,7 @@ def _stored(ids: Iterable[int], payloads: Iterable[str], mark: str = "") -> Iter
             yield _Stored(id, payload, chunk if isinstance(chunk, dict) else {})
 
 
-def _type(payload: str) -> str | None:
+def type_of(payload: str) -> str | None:
+    """Return the type of a stored chunk; None if it has none."""
     chunk = decode_json(payload)
     return str(chunk.get("type")) if isinstance(chunk, dict) else None
