@@ -293,6 +293,41 @@ async def test_results_outlive_an_attempt_that_dies_before_it_repeats_them(
     assert results == [(4, {"c": 7}, HALF[:1])]
 
 
+async def test_a_turn_may_have_had_several_attempts_in_its_first_version(
+    new_service: NewService, serve: Serve
+) -> None:
+    service, results = new_service(lease=LEASE), []
+
+    async def reply(turn: ChatTurn) -> None:
+        results.append((turn.version, turn.attempt, (await turn.previous()).results))
+
+    client = await serve(service, reply, on_lost="retry", max_attempts=4)
+    # As of a worker that had handed it over.
+    await break_off(service, *TOLD, attempt=2)
+    await lost(service)
+    await client.get()
+
+    assert results == [(1, 3, {"c": 7})]
+
+
+async def test_results_outlive_a_change_from_retrying_to_going_on(
+    new_service: NewService, serve: Serve
+) -> None:
+    service, results = new_service(lease=LEASE), []
+
+    async def reply(turn: ChatTurn) -> None:
+        previous = await turn.previous()
+        results.append((previous.results, previous.chunks))
+
+    await break_off(service, *TOLD)
+    await break_off(service, *HALF[:3], attempt=2)
+    await lost(service)
+    client = await serve(service, reply, on_lost="continue")
+    await client.get()
+
+    assert results == [({"c": 7}, HALF[:3])]
+
+
 async def lost(service: DurableStreamService[Any]) -> None:
     """Wait until the publisher is declared lost."""
     with pytest.raises(PublisherLost):

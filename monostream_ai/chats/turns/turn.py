@@ -123,7 +123,8 @@ async def is_attempt_of(
     """Return whether an older version is an earlier attempt of the latest turn. Each retry is the
     next version, and leaves the one before it open; a turn that goes on has all in one version.
     """
-    if not 0 < latest.version - version < latest.attempt:
+    # Several attempts may have had one version, so there may be fewer versions than attempts.
+    if version < 0 or not 0 < latest.version - version < latest.attempt:
         return False
     try:
         earlier = await service.status(latest.stream_id, version)
@@ -196,12 +197,16 @@ class ChatTurn:
         Raises:
             StoreUnavailable: The store did not answer.
         """
-        if self.attempt == 1 or self._assignment.goes_on:
+        if self.attempt == 1:
             return self.written
         attempts = [written async for written in self._earlier_attempts()]
-        chunks = attempts[0].chunks if attempts else []
+        if self._assignment.goes_on:
+            # Those of other versions are from before the policy was changed.
+            attempts = [self.written, *attempts]
         previous = Written(
-            chunks, continued=self._assignment.request.continued_message, before=attempts[1:]
+            attempts[0].chunks if attempts else [],
+            continued=self._assignment.request.continued_message,
+            before=attempts[1:],
         )
         await previous.prepare()
         return previous
