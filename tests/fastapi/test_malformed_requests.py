@@ -117,6 +117,18 @@ NO_QUESTIONS: dict[str, Any] = {
 }
 
 
+async def test_a_page_may_show_its_own_copy_of_a_file_that_the_provider_has(
+    new_service: NewService, serve: Serve
+) -> None:
+    uploaded = FILE | {"url": "blob:https://a/1", "providerReference": {"openai": "file-1"}}
+    asked = {"id": "u1", "role": "user", "parts": [uploaded]}
+    client = await serve(new_service(), greet)
+
+    answer = await client.post({"id": "c1", "messages": [asked]})
+
+    assert answer.status_code == 200, answer.text
+
+
 @pytest.mark.parametrize(("fault", "messages"), NO_QUESTIONS.items(), ids=list(NO_QUESTIONS))
 async def test_a_request_without_a_question_is_refused(
     new_service: NewService, serve: Serve, fault: str, messages: list[Any]

@@ -181,7 +181,10 @@ def fault_in_question(messages: Sequence[Mapping[str, Any]]) -> str | None:
     if not last["parts"]:
         return f"{place}.parts: list should have at least 1 item"
     for number, part in enumerate(last["parts"]):
-        if part["type"] == "file" and (local := _LOCAL.match(part["url"])):
+        # A page may show its own copy of a file that the model's provider has.
+        if part["type"] != "file" or part.get("providerReference"):
+            continue
+        if (local := _LOCAL.match(part["url"])) is not None:
             return f"{place}.parts[{number}].url: a server cannot read a {local[1].lower()}: URL"
     return None
 
