@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,13 +23,20 @@ from tests.test_bad_storage import execute
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
+USERS = """
+from sqlalchemy import Column, MetaData, Table, Text
+
+metadata = MetaData()
+Table("app_user", metadata, Column("name", Text, primary_key=True))
+"""
+
 
 @pytest.fixture(params=DURABLE_BACKENDS)
 def sql_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     return open_backend(request.param, tmp_path, request)
 
 
-def alembic(backend: Backend, *arguments: str) -> str:
+def alembic(backend: Backend, *arguments: str, folder: Path = EXAMPLES / "alembic") -> str:
     environment = os.environ | {"DATABASE_URL": backend.url, "PYTHONPATH": str(EXAMPLES.parent)}
     command = [
         sys.executable,
@@ -36,7 +44,7 @@ def alembic(backend: Backend, *arguments: str) -> str:
         "-m",
         "alembic",
         "-c",
-        str(EXAMPLES / "alembic" / "alembic.ini"),
+        str(folder / "alembic.ini"),
         *arguments,
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
@@ -73,6 +81,28 @@ async def test_tables_that_alembic_made_serve_streams(sql_backend: Backend) -> N
         async with service.publisher("s") as pub:
             await pub.write(FINISH)
         assert await service.chunks("s") == [FINISH]
+
+
+async def test_a_history_takes_in_tables_of_yours_and_leaves_those_of_others(
+    sql_backend: Backend, tmp_path: Path
+) -> None:
+    folder = tmp_path / "app" / "alembic"
+    shutil.copytree(EXAMPLES / "alembic", folder)
+    (folder.parent / "users.py").write_text(USERS)
+    environment = folder / "migrations" / "env.py"
+    named = environment.read_text().replace("[stream_metadata]", "[metadata, stream_metadata]")
+    environment.write_text(f"from users import metadata\n{named}")
+    async with create_service(sql_backend.url) as service:
+        await service.ready()
+    await execute(sql_backend, "CREATE TABLE job (id integer PRIMARY KEY)")
+
+    alembic(sql_backend, "stamp", "0003", folder=folder)
+    alembic(sql_backend, "revision", "--autogenerate", "-m", "Add the users", folder=folder)
+    alembic(sql_backend, "upgrade", "head", folder=folder)
+
+    assert "No new upgrade operations" in alembic(sql_backend, "check", folder=folder)
+    await execute(sql_backend, "INSERT INTO app_user (name) VALUES ('ada')")
+    await execute(sql_backend, "INSERT INTO job (id) VALUES (1)")
 
 
 async def test_the_operated_app_is_ready_until_it_shuts_down(

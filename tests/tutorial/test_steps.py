@@ -16,12 +16,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import asyncpg
 import httpx
 import pytest
 
+from monostream_ai import create_service
 from tests.fastapi.chat_client import chunks_in, question, types_in
 from tests.stores.test_pooler import pooled_url
-from tests.tutorial.conftest import PATIENCE, NewApplication, OpenPage, Page, signed_in
+from tests.tutorial.conftest import PATIENCE, Application, NewApplication, OpenPage, Page, signed_in
 from tests.tutorial.steps import ROOT, command, commands, files_after
 
 __all__ = ["pooled_url"]
@@ -369,17 +371,61 @@ def test_9_the_tests_pass_and_find_what_they_are_for(application: NewApplication
     assert "1 failed, 1 passed" in app.run(f"{run} || true")
 
 
+def with_alembic(app: Application) -> None:
+    """Copy the folder of the example, and do as the page says before the first migration."""
+    shutil.copytree(ROOT / "examples" / "alembic", app.folder / "alembic")
+    name, _, value = command(10, "export ").removeprefix("export ").partition("=")
+    app.environment[name] = value
+
+
+def migrating(what: str) -> str:
+    """Return the command of Alembic that begins so."""
+    return command(10, f"DATABASE_URL=$DIRECT_URL alembic {what}")
+
+
+USERS: Final = """
+from sqlalchemy import Column, MetaData, Table, Text
+
+metadata = MetaData()
+Table("chat_user", metadata, Column("name", Text, primary_key=True))
+"""
+
+
+async def test_10_alembic_goes_on_where_step_8_has_ended(
+    application: NewApplication, plain_url: str
+) -> None:
+    app = application(10)
+    app.environment |= {"DATABASE_URL": plain_url, "DIRECT_URL": plain_url}
+    app.run(f"{QUEUE} schema --apply")
+    async with create_service(plain_url) as service:
+        await service.ready()
+
+    with_alembic(app)
+    users, environment = app.folder / "users.py", app.folder / "alembic" / "migrations" / "env.py"
+    users.write_text(users.read_text() + USERS)
+    named = environment.read_text().replace("[stream_metadata]", "[metadata, stream_metadata]")
+    environment.write_text(f"from users import metadata\n{named}")
+    for what in ("stamp", "revision", "upgrade"):
+        app.run(migrating(what))
+    app.run("alembic check")
+
+    database = await asyncpg.connect(plain_url)
+    listed = await database.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    await database.close()
+    assert {"chat_user", "procrastinate_jobs", "stream_chunk"} <= {each[0] for each in listed}
+
+
 async def test_10_web_processes_behind_a_pooler_are_killed_and_replaced(
     application: NewApplication, plain_url: str, pooled_url: str
 ) -> None:
     app = application(10)
-    shutil.copytree(ROOT / "examples" / "alembic", app.folder / "alembic")
     app.environment |= {
         "DATABASE_URL": pooled_url.replace("+asyncpg", ""),
         "DIRECT_URL": plain_url,
     }
-    for each in commands(10)[1:3]:
-        app.run(each)
+    with_alembic(app)
+    app.run(migrating("upgrade"))
+    app.run(f"{QUEUE} schema --apply")
     app.start(f"{QUEUE} worker")
     web = app.serve(command(10, "uvicorn"))
     async with signed_in(app.url) as http:
