@@ -18,7 +18,14 @@ from monostream_ai.fastapi import create_chat_router, run_turn
 service = new_service()
 queue = procrastinate.App(
     connector=procrastinate.PsycopgConnector(conninfo=DATABASE_URL),
-    worker_defaults={"concurrency": 20, "delete_jobs": "always", "shutdown_graceful_timeout": 5.0},
+    worker_defaults={
+        "concurrency": 20,
+        "delete_jobs": "always",
+        "shutdown_graceful_timeout": 5.0,
+        # A worker that loses its notifications, as by a restart of Postgres, only polls from then
+        # on, and says nothing.
+        "fetch_job_polling_interval": 0.5,
+    },
 )
 
 
