@@ -120,6 +120,7 @@ def error_of(statement: str, *, without: str) -> str:
         ("stores.postgres.store", "asyncpg", "postgres"),
         ("stores.sqlite.store", "aiosqlite", "sqlite"),
         ("testing.langchain", "langchain_core", "langchain"),
+        ("testing.openai", "openai", "openai"),
     ],
 )
 def test_a_missing_package_names_the_extra_that_brings_it(

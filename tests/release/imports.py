@@ -36,13 +36,14 @@ NEEDS: Final = {
     "stores.sql": ("sqlite", "postgres"),
     "stores.sqlite": ("sqlite",),
     "testing.langchain": ("langchain",),
+    "testing.openai": ("openai",),
 }
 """Modules and packages that need one of these extras; all others need none."""
 
 PROGRAM: Final = "cli"
 """The extra of the command, which is no module to import."""
 
-SDKS: Final = {"ag-ui", "anthropic", "google-genai", "litellm", "openai", "openai-agents"}
+SDKS: Final = {"ag-ui", "anthropic", "google-genai", "litellm", "openai-agents"}
 """Extras with an SDK that no module imports."""
 
 ALSO_BRINGS: Final = {"fastapi": ["asgi"]}
