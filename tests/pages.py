@@ -4,8 +4,9 @@ A comment just above a fence, `<!-- run: word -->`, says how to run a block that
 its own: it `continues` the program before it, needs `postgres`, `openai`, `agents`, `gemini`
 or `anthropic`, is a
 `server` of chats, the chats without FastAPI (`asgi`) or an application that has them (`host`), a
-`plain` server, or a `suite` of tests, whose page may have the module `answers`. The modules
-`checkpoints` and `tools` have tests of their own. Lines that start with `#>` are its output.
+`plain` server, a `suite` of tests, whose page may have the module `answers`, or the hook of a
+`shared` chat. The modules `checkpoints` and `tools` have tests of their own. Lines that start with
+`#>` are its output.
 """
 
 from __future__ import annotations

@@ -77,6 +77,8 @@ CHECKERS: Final = {
     ("bash", ""): "test_a_command_can_be_run",
     ("sql", ""): "test_the_statements_let_nobody_hear_more_than_it_may_read",
     ("tsx", ""): "test_the_page_uses_what_the_example_uses",
+    # tests/tutorial/test_other_tabs.py runs it in a browser.
+    ("tsx", "shared"): "test_the_page_type_checks",
     ("ts", ""): "test_the_page_type_checks",
     # Their drawings are made by scripts/diagrams, and test_docs.py builds the site with them.
     ("mermaid", ""): "test_a_drawing_is_on_a_page_of_the_site",
@@ -600,7 +602,7 @@ def test_the_page_uses_what_the_example_uses(page: Block) -> None:
     assert "`/api/chat/${encodeURIComponent(id)}/stop`" in page.text
 
 
-@pytest.mark.parametrize("page", placed([*blocks("tsx"), *blocks("ts")]))
+@pytest.mark.parametrize("page", placed([*blocks("tsx"), *blocks("tsx", "shared"), *blocks("ts")]))
 def test_the_page_type_checks(page: Block, tmp_path: Path) -> None:
     if not (WEB / "node_modules").is_dir():
         pytest.skip(f"no packages to check against: npm ci in {WEB.relative_to(ROOT)}")

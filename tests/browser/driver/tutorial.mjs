@@ -38,6 +38,10 @@ const acts = {
   },
   /** Wait until a button or a progress bar is there; return its value. */
   finds: (role, name) => page.getByRole(role, { name, exact: true }).first().evaluate((element) => element.value),
+  holds: (label) => page.getByLabel(label, { exact: true }).inputValue(),
+  /** Break off each request to a path, until `mend` is called. */
+  cut: (path) => page.route(url + path, (route) => route.abort()),
+  mend: (path) => page.unroute(url + path),
   /** Wait until a request cannot reach the server. */
   failed: () => page.waitForEvent("requestfailed").then(() => undefined),
 };

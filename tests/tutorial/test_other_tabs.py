@@ -1,0 +1,101 @@
+"""The hook of `docs/usechat.md` keeps a chat in step with other tabs and devices.
+
+It runs in the page of the tutorial, in the place of its `useChat`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import pytest
+
+from tests.pages import blocks
+from tests.tutorial.conftest import Application, NewApplication, OpenPage, Page, signed_in
+from tests.tutorial.steps import ROOT, command
+from tests.tutorial.test_steps import answer_of, begun, sign_in
+
+pytestmark = [pytest.mark.browser, pytest.mark.sweep(3, of="file")]
+
+EVENTS: Final = ROOT / "packages" / "reconnecting-transport" / "src" / "chat-events.ts"
+
+PATH: Final = "/?chat=c1"
+
+
+@pytest.fixture
+def shared(application: NewApplication) -> Application:
+    """The application of step 4, whose page uses the hook."""
+    app = application(4)
+    [hook] = blocks("tsx", "shared")
+    page = app.folder / "page"
+    copied = hook.text.replace('"monostream-reconnecting-transport/chat-events"', '"./events.ts"')
+    (page / "events.ts").write_text(EVENTS.read_text())
+    (page / "useSharedChat.tsx").write_text(copied)
+    chat, replaced = re.subn(
+        r"useChat\(\{.*\}\)",
+        'useSharedChat(id, known, (text) => (document.querySelector("input").value = text))',
+        (page / "Chat.jsx").read_text(),
+    )
+    assert replaced == 1
+    imported = 'import { useSharedChat } from "./useSharedChat.tsx";'
+    (page / "Chat.jsx").write_text(f"{imported}\n{chat}")
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    return app
+
+
+async def opened(open_page: OpenPage, app: Application, *cut: str) -> Page:
+    page = await open_page(app.url)
+    await sign_in(page)
+    for path in cut:
+        await page("cut", path)
+    await page("open", PATH)
+    await page("finds", "button", "Ask")
+    return page
+
+
+async def ask(page: Page, text: str) -> None:
+    await page("fill", "Question", text)
+    await page("click", "Ask")
+
+
+async def test_a_device_follows_the_question_and_the_answer_of_another_one(
+    shared: Application, open_page: OpenPage
+) -> None:
+    answer = answer_of(4)
+    one, other = [await opened(open_page, shared) for _ in range(2)]
+    await ask(one, "Hi!")
+    begun = await other("sees", answer[:5])
+    shown = [await page("reads", answer) for page in (one, other)]
+
+    assert "Hi!" in begun and answer not in begun
+    assert [(each.count("Hi!"), each.count(answer)) for each in shown] == [(1, 1), (1, 1)]
+
+
+async def test_a_question_that_is_refused_goes_back_and_the_other_answer_is_shown(
+    shared: Application, open_page: OpenPage
+) -> None:
+    answer = answer_of(4)
+    # Without events it asks while another one is answered, as two tabs do that ask at once.
+    page = await opened(open_page, shared, "/api/chat/events")
+    async with signed_in(shared.url) as http, begun(http):
+        await ask(page, "And I?")
+        shown = await page("reads", answer)
+
+    assert (shown.count(answer), "And I?" in shown) == (1, False)
+    assert await page("holds", "Question") == "And I?"
+
+
+async def test_a_tab_that_shows_an_error_follows_too(
+    shared: Application, open_page: OpenPage
+) -> None:
+    answer = answer_of(4)
+    page = await opened(open_page, shared, "/api/chat")
+    await ask(page, "And I?")
+    await page("sees", "Failed to fetch")
+    await page("mend", "/api/chat")
+    async with signed_in(shared.url) as http, begun(http):
+        shown = await page("reads", answer)
+
+    assert (shown.count(answer), "And I?" in shown) == (1, False)
+    assert "Failed to fetch" not in shown
