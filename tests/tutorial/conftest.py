@@ -38,8 +38,6 @@ class Application:
         for name, text in files_after(step).items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
-        # The server needs the folder, which `vite build` fills.
-        (folder / "page" / "dist").mkdir(parents=True)
         programs = Path(sys.executable).parent
         self.environment = os.environ | {
             "CHAT_SECRET": "0" * 64,
