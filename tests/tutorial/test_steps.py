@@ -191,6 +191,23 @@ async def test_4_a_page_shows_the_conversation_and_the_chats(
 
 
 @pytest.mark.browser
+async def test_4_an_error_of_the_server_asks_nobody_to_sign_in(
+    application: NewApplication, open_page: OpenPage
+) -> None:
+    app = application(4)
+    change(app.folder / "app.py", "return await answers.history.messages(", "raise RuntimeError(")
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    page = await open_page(app.url)
+    await page("open", "/")
+    await page("fill", "Name", "ada")
+    await page("fill", "Password", "adas password")
+    await page("click", "Sign in")
+
+    assert await page("sees", "The chat cannot be loaded now.")
+
+
+@pytest.mark.browser
 async def test_5_the_button_stops_an_answer(
     application: NewApplication, open_page: OpenPage
 ) -> None:
@@ -224,6 +241,13 @@ async def test_5_enter_asks_nothing_while_an_answer_runs(
     await page("press", "Question", "Enter")
 
     assert "Another?" not in await page("reads", answer)
+
+
+def change(file: Path, before: str, after: str) -> None:
+    """Change a file of the application at one place."""
+    text = file.read_text()
+    assert text.count(before) == 1
+    file.write_text(text.replace(before, after))
 
 
 async def test_5_a_reloader_hands_the_answer_over(application: NewApplication) -> None:
