@@ -243,6 +243,54 @@ async def test_5_enter_asks_nothing_while_an_answer_runs(
     assert "Another?" not in await page("reads", answer)
 
 
+@pytest.mark.browser
+async def test_5_another_answer_takes_the_place_of_the_first(
+    application: NewApplication, open_page: OpenPage
+) -> None:
+    app, answer = application(5), answer_of(5)
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    page = await open_page(app.url)
+    await ask(page, "Hi!")
+    await page("sees", answer[:5])
+    await page("click", "Stop")
+    stopped = await page("sees", "stopped")
+    await page("click", "Retry")
+    live = await page("reads", answer)
+    await page("reload")
+    loaded = await page("reads", answer)
+
+    assert answer not in stopped
+    assert live == loaded
+    assert (live.count(answer), live.count("Hi!"), "stopped" in live) == (1, 1, False)
+
+
+@pytest.mark.browser
+async def test_5_an_answer_that_failed_says_so_for_good(
+    application: NewApplication, open_page: OpenPage
+) -> None:
+    app, failed = application(5), "incomplete"
+    # The text is whole, but then the reply raises: a message of the model has no such method.
+    change(app.folder / "answers.py", "sleep=0.1", "sleep=0")
+    change(app.folder / "answers.py", "await self.model.ainvoke(", "(await self.model.ainvoke(")
+    change(app.folder / "answers.py", "[turn.callback]})", "[turn.callback]})).fails()")
+    # A page that comes back later gets the history only.
+    change(app.folder / "app.py", "authorize=user)", "authorize=user, replay_window=0)")
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    page = await open_page(app.url)
+    await ask(page, "Hi!")
+    first = await page("reads", failed)
+    await page("fill", "Question", "Again?")
+    await page("click", "Ask")
+    await page("sees", "Again?")
+    second = await page("reads", failed)
+    await page("reload")
+    loaded = await page("reads", failed)
+
+    assert [shown.count(failed) for shown in (first, second, loaded)] == [1, 2, 2]
+
+
 def change(file: Path, before: str, after: str) -> None:
     """Change a file of the application at one place."""
     text = file.read_text()
