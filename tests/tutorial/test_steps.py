@@ -435,7 +435,8 @@ async def test_8_a_worker_writes_on_when_the_web_process_is_killed(
 def test_9_the_tests_pass_and_find_what_they_are_for(application: NewApplication) -> None:
     app = application(9)
     run = f"{command(9, 'pytest')} -q -p no:cacheprovider"
-    assert "2 passed" in app.run(run)
+    told = app.run(f"{run} 2>&1")
+    assert "2 passed" in told and "Warning" not in told
     answers = app.folder / "answers.py"
     without = answers.read_text().replace(', on_lost="retry"', "")
     assert without != answers.read_text()
