@@ -108,8 +108,8 @@ NO_QUESTIONS: dict[str, Any] = {
     "messages[0].parts[0].url: a server cannot read a blob: URL": [
         {"role": "user", "parts": [FILE | {"url": "blob:https://a/1"}]}
     ],
-    "messages[0].parts[1].url: a server cannot read a file: URL": [
-        {"role": "user", "parts": [*user_message()["parts"], FILE | {"url": "FILE:///etc/hosts"}]}
+    "messages[0].parts[1].url: a server cannot read a vbscript: URL": [
+        {"role": "user", "parts": [*user_message()["parts"], FILE | {"url": "VBScript:x"}]}
     ],
     "messages[0].parts[0].url: a server cannot read a javascript: URL": [
         {"role": "user", "parts": [FILE | {"url": "javascript:alert(1)"}]}

@@ -125,8 +125,10 @@ _OTHER: Final = _shape(
 )
 """A part of a type that a later release of `ai` may add."""
 
-_LOCAL: Final = re.compile("(blob|file|javascript|vbscript):", re.IGNORECASE)
-"""URLs that mean something on the client's machine only. `createObjectURL` makes a `blob:`."""
+_LOCAL: Final = re.compile("(blob|javascript|vbscript):", re.IGNORECASE)
+"""URLs that mean something in one page only. `createObjectURL` makes a `blob:`. A `file:` may be of
+this machine, for an application on a desktop that allows it (`url_schemes`).
+"""
 
 # The core checks the ids that it stores.
 _ID: Final = {"type": "string", "maxLength": MAX_TEXT_BYTES}
