@@ -79,6 +79,7 @@ CHECKERS: Final = {
     ("tsx", ""): "test_the_page_uses_what_the_example_uses",
     # tests/tutorial/test_other_tabs.py runs it in a browser.
     ("tsx", "shared"): "test_the_page_type_checks",
+    ("tsx", "ai_6"): "test_the_page_type_checks",
     ("ts", ""): "test_the_page_type_checks",
     # Their drawings are made by scripts/diagrams, and test_docs.py builds the site with them.
     ("mermaid", ""): "test_a_drawing_is_on_a_page_of_the_site",
@@ -602,7 +603,10 @@ def test_the_page_uses_what_the_example_uses(page: Block) -> None:
     assert "`/api/chat/${encodeURIComponent(id)}/stop`" in page.text
 
 
-@pytest.mark.parametrize("page", placed([*blocks("tsx"), *blocks("tsx", "shared"), *blocks("ts")]))
+@pytest.mark.parametrize(
+    "page",
+    placed([*blocks("tsx"), *blocks("tsx", "shared"), *blocks("tsx", "ai_6"), *blocks("ts")]),
+)
 def test_the_page_type_checks(page: Block, tmp_path: Path) -> None:
     if not (WEB / "node_modules").is_dir():
         pytest.skip(f"no packages to check against: npm ci in {WEB.relative_to(ROOT)}")
