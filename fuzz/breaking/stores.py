@@ -22,7 +22,7 @@ def fence_skipped(refusal: Any, *args: Any, **facts: Any) -> Any:
 
 def sqlite_append_without_token(statement: str) -> str:
     """In SQLite, anybody that knows the next id may append."""
-    return _without(statement, " AND writer = :writer")
+    return _replaced(statement, " AND writer = ?", " AND length(?) > 0")
 
 
 def postgres_append_without_token(statement: Any) -> Any:
