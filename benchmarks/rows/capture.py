@@ -147,7 +147,7 @@ def streams() -> dict[str, Stream]:
             [GenerateContentResponse.model_validate({"candidates": [{"finish_reason": "STOP"}]})],
         ),
         "Pydantic AI": Stream(
-            partial(listen, pydantic_ai.runs),
+            partial(listen, pydantic_ai.capture),
             TextDeltaChunk(id="t", delta=TOKEN),
             [{"type": "text-end", "id": "t"}, {"type": "finish"}],
             [{"type": "text-start", "id": "t"}],
