@@ -229,7 +229,8 @@ async def test_a_forked_child_that_outlives_the_process_keeps_nothing_alive(
         assert child.stdout is not None
         dead = (await child.stdout.readline()).decode().strip()
         living = (await asyncio.to_thread(os.read, os_pipe[0], 100)).decode()
-        await child.wait()
+        # To the end of its output, or the transport of the pipe is left open.
+        await child.communicate()
         ours = Presence.beside(path)
         assert ours is not None
         assert not ours.lives(dead)
