@@ -675,6 +675,33 @@ async def test_a_worker_answers_questions_that_waited(
     assert order == ["u1", "u2", "u3"]
 
 
+async def test_a_process_that_starts_begins_questions_behind_the_answer_of_a_worker(
+    new_service: NewService, serve: Serve
+) -> None:
+    steps, refs = Steps(), asyncio.Queue[str]()
+
+    async def work(service: DurableStreamService[Any]) -> None:
+        while True:
+            await run_turn(service, await refs.get(), ChatReplies(steps))
+
+    client = await serve(new_service(), ChatReplies(steps), dispatch=refs.put, on_busy="queue")
+    worker = asyncio.create_task(work(new_service()))
+    try:
+        await put(client, question())
+        assert await steps.begun.get() == "u1"
+        await put(client, question(id="u2"))
+        await client.shut_down()
+        other = await serve(new_service(), ChatReplies(steps), dispatch=refs.put, on_busy="queue")
+        # Long enough for its first look, and shorter than its sweeps.
+        await asyncio.sleep(SOON)
+        async with asyncio.timeout(5):
+            assert await steps.next() == "u2"
+        steps.end()
+        await ended(other, 1)
+    finally:
+        worker.cancel()
+
+
 async def test_a_turn_that_runs_again_is_still_the_turn_of_its_question(
     new_service: NewService, serve: Serve
 ) -> None:

@@ -51,6 +51,7 @@ from monostream_ai.errors import (
     UnknownStream,
     VersionConflict,
 )
+from monostream_ai.interfaces import PAGE_ROWS
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import VersionInfo, WakeUp, log_fields
 
@@ -128,6 +129,8 @@ class ChatQueue:
         self._task: asyncio.Task[None] | None = None
         self._stays = False
         """Whether that task goes on while no question waits."""
+        self._knows_all = False
+        """Whether this process has read which chats have questions."""
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._changed: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._wishes: dict[tuple[str, int], Wish | None] = {}
@@ -381,6 +384,8 @@ class ChatQueue:
             self._look_at(stream_id, after=again)
 
     async def _sweep(self) -> None:
+        if not self._knows_all:
+            await self._look_at_all()
         while not self._service.closing:
             found = await self._service.unattended(prefix=self._lists, limit=AT_ONCE, state="open")
             for info in found:
@@ -389,6 +394,20 @@ class ChatQueue:
             if len(found) < AT_ONCE:
                 return
         raise ServiceClosed
+
+    async def _look_at_all(self) -> None:
+        """Look at each chat in which questions wait, so that a wake-up of its turn is heeded: the
+        process that knew of them may have exited, while a worker writes the answer before them.
+        """
+        store, last = await self._service._connected(), None
+        while True:
+            page = await store.changes(prefix=self._lists, since=None, after=last, limit=PAGE_ROWS)
+            for info in page.versions:
+                self._look_at(info.stream_id.removeprefix(QUEUE_PREFIX))
+            if len(page.versions) < PAGE_ROWS:
+                self._knows_all = True
+                return
+            last = page.versions[-1].stream_id, page.versions[-1].version
 
     async def _advance(self, stream_id: str) -> float | None:
         """Begin the next question if the chat is at rest.
