@@ -23,9 +23,18 @@ PATH: Final = "/?chat=c1"
 
 
 @pytest.fixture
-def shared(application: NewApplication) -> Application:
+def pace() -> str:
+    """Seconds between the letters of an answer."""
+    return "0.1"
+
+
+@pytest.fixture
+def shared(application: NewApplication, pace: str) -> Application:
     """The application of step 4, whose page uses the hook."""
     app = application(4)
+    program = (app.folder / "answers.py").read_text()
+    assert program.count("sleep=0.1") == 1
+    (app.folder / "answers.py").write_text(program.replace("sleep=0.1", f"sleep={pace}"))
     [hook] = blocks("tsx", "shared")
     page = app.folder / "page"
     copied = hook.text.replace('"monostream-reconnecting-transport/chat-events"', '"./events.ts"')
@@ -99,3 +108,24 @@ async def test_a_tab_that_shows_an_error_follows_too(
 
     assert (shown.count(answer), "And I?" in shown) == (1, False)
     assert "Failed to fetch" not in shown
+
+
+@pytest.mark.parametrize("pace", ["0.0"])
+async def test_an_answer_that_is_over_at_once_is_shown_in_a_tab_that_is_open(
+    shared: Application, open_page: OpenPage
+) -> None:
+    page = await opened(open_page, shared)
+    async with signed_in(shared.url) as http:
+        for number in range(3):
+            text = f"Question {number}"
+            message = {
+                "id": f"q{number}",
+                "role": "user",
+                "parts": [{"type": "text", "text": text}],
+            }
+            answer = await http.post("/api/chat", json={"id": "c1", "messages": [message]})
+            assert answer.status_code == 200
+            shown = await page("sees", text)
+
+    shown = await page("reads", text)
+    assert shown.count(answer_of(4)) == 3
