@@ -167,7 +167,10 @@ export function useChatSession(chatId: string, initialMessages: ChatMessage[]) {
 
   const follow = async () => {
     await takeHistory({ idle: false });
-    if (!latest.current.streaming) await resumeStream();
+    if (latest.current.streaming) return;
+    await resumeStream();
+    // An answer that was over already comes at once, and React may show nothing in between. The next status tells its ending.
+    wasBusy.current = true;
   };
 
   const { status, reach } = useStreamStatus({ chatId, busy, arriving: chat.status === "streaming", onStatus });
