@@ -21,12 +21,11 @@ from monostream_ai._periodic import start_task
 from monostream_ai.chats.exit_signals import process_exiting
 from monostream_ai.chats.queue.questions import queued_in
 from monostream_ai.chats.rules import state_of
-from monostream_ai.chats.turns.finishing import last_type
+from monostream_ai.chats.turns.finishing import all_changes, last_type
 from monostream_ai.chats.turns.names import QUEUE_PREFIX, chat_stream_id, queue_stream_id
 from monostream_ai.errors import MonostreamError, ServiceClosed, UnknownStream
-from monostream_ai.interfaces import PAGE_ROWS
 from monostream_ai.service import DurableStreamService
-from monostream_ai.types import Changes, VersionInfo, WakeUp
+from monostream_ai.types import VersionInfo, WakeUp
 from monostream_ai.ui_messages.sse import KEEP_ALIVE, STREAM_OPEN
 
 OVERLAP: Final = timedelta(seconds=15)
@@ -317,7 +316,9 @@ class TurnWatcher:
             recent = place if place is not None and clock - place.instant < OLDEST else None
             # A little earlier, since a store may round instants.
             since = None if recent is None else recent.instant - timedelta(milliseconds=1)
-            now, infos = await self._changes(self.prefix_of(owner, chat_id or ""), since)
+            now, infos = await all_changes(
+                self._service, self.prefix_of(owner, chat_id or ""), since
+            )
             infos = [info for info in infos if info.owner == owner]
             lists = await self._read_lists(self.prefix_of(owner, chat_id or ""))
             queued = {each: queued_in(info) for each, info in lists.items() if info.owner == owner}
@@ -361,10 +362,10 @@ class TurnWatcher:
         self._due = {place: due for place, due in self._due.items() if due > time}
         first = self._now is None
         since = None if self._now is None else self._now - OVERLAP
-        now, infos = await self._changes(self._stream_prefix, since)
+        now, infos = await all_changes(self._service, self._stream_prefix, since)
         if first:
             # Those that ended before the first look are no news.
-            _, infos = await self._changes(self._stream_prefix, now - OVERLAP)
+            _, infos = await all_changes(self._service, self._stream_prefix, now - OVERLAP)
         known: dict[tuple[str, int], Turn] = {}
         turns = [*await self._gone(infos), *[await self._known_or_read(info) for info in infos]]
         for turn in turns:
@@ -388,7 +389,7 @@ class TurnWatcher:
         """Return the lists of questions that wait in chats whose stream begins with `prefix`."""
         if not self.queues:
             return {}
-        _, infos = await self._changes(queue_stream_id(prefix), None)
+        _, infos = await all_changes(self._service, queue_stream_id(prefix), None)
         return {info.stream_id.removeprefix(QUEUE_PREFIX): info for info in infos}
 
     async def _known_or_read(self, info: VersionInfo) -> Turn:
@@ -418,17 +419,6 @@ class TurnWatcher:
         if info.state == "open" or info.owner not in self._bodies:
             return Turn(info, state_of(info))
         return Turn(info, state_of(info), await last_type(self._service, info))
-
-    async def _changes(self, prefix: str, since: datetime | None) -> Changes:
-        """Return all that `Store.changes` lists, by the clock of the first page."""
-        store = await self._service._connected()
-        page = await store.changes(prefix=prefix, since=since, after=None, limit=PAGE_ROWS)
-        now, found = page.now, page.versions
-        while len(page.versions) == PAGE_ROWS:
-            last = found[-1].stream_id, found[-1].version
-            page = await store.changes(prefix=prefix, since=since, after=last, limit=PAGE_ROWS)
-            found = [*found, *page.versions]
-        return Changes(now, [self._service._judged(info) for info in found])
 
 
 def _piece(name: str, data: object, place: Place) -> tuple[Place, str]:

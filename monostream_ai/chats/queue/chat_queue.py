@@ -37,7 +37,7 @@ from monostream_ai.chats.queue.questions import (
     Questions,
     pause,
 )
-from monostream_ai.chats.turns.finishing import Finisher
+from monostream_ai.chats.turns.finishing import Finisher, all_changes
 from monostream_ai.chats.turns.names import QUEUE_PREFIX, QuestionRun, queue_stream_id
 from monostream_ai.chats.turns.requests import ChatRequest, RequestRefused
 from monostream_ai.chats.turns.runner import TurnRunner
@@ -51,7 +51,6 @@ from monostream_ai.errors import (
     UnknownStream,
     VersionConflict,
 )
-from monostream_ai.interfaces import PAGE_ROWS
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import VersionInfo, WakeUp, log_fields
 
@@ -399,15 +398,10 @@ class ChatQueue:
         """Look at each chat in which questions wait, so that a wake-up of its turn is heeded: the
         process that knew of them may have exited, while a worker writes the answer before them.
         """
-        store, last = await self._service._connected(), None
-        while True:
-            page = await store.changes(prefix=self._lists, since=None, after=last, limit=PAGE_ROWS)
-            for info in page.versions:
-                self._look_at(info.stream_id.removeprefix(QUEUE_PREFIX))
-            if len(page.versions) < PAGE_ROWS:
-                self._knows_all = True
-                return
-            last = page.versions[-1].stream_id, page.versions[-1].version
+        _, lists = await all_changes(self._service, self._lists, None)
+        for info in lists:
+            self._look_at(info.stream_id.removeprefix(QUEUE_PREFIX))
+        self._knows_all = True
 
     async def _advance(self, stream_id: str) -> float | None:
         """Begin the next question if the chat is at rest.

@@ -6,13 +6,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
 from monostream_ai.chats.turns.requests import Body, ChatRequest
 from monostream_ai.chats.turns.written import feed
 from monostream_ai.errors import ServiceClosed, UnknownStream
+from monostream_ai.interfaces import PAGE_ROWS
 from monostream_ai.service import DurableStreamService
-from monostream_ai.types import VersionInfo, log_fields
+from monostream_ai.types import Changes, VersionInfo, log_fields
 from monostream_ai.ui_messages import Chunk, MessageReducer, UIMessage
 
 logger = logging.getLogger(__name__)
@@ -181,6 +183,20 @@ async def finished_message(
         reducer.feed({"type": "message-metadata", "messageMetadata": {"failed": True}})
     reducer.settle()
     return reducer.message, last
+
+
+async def all_changes(
+    service: DurableStreamService[Any], prefix: str, since: datetime | None
+) -> Changes:
+    """Return all that `Store.changes` lists, by the clock of the first page."""
+    store = await service._connected()
+    page = await store.changes(prefix=prefix, since=since, after=None, limit=PAGE_ROWS)
+    now, found = page.now, page.versions
+    while len(page.versions) == PAGE_ROWS:
+        last = found[-1].stream_id, found[-1].version
+        page = await store.changes(prefix=prefix, since=since, after=last, limit=PAGE_ROWS)
+        found = [*found, *page.versions]
+    return Changes(now, [service._judged(info) for info in found])
 
 
 async def latest_version(service: DurableStreamService[Any], stream_id: str) -> VersionInfo | None:
