@@ -203,13 +203,9 @@ class ChatTurn:
         if self._assignment.goes_on:
             # Those of other versions are from before the policy was changed.
             attempts = [self.written, *attempts]
-        previous = Written(
-            attempts[0].chunks if attempts else [],
-            continued=self._assignment.request.continued_message,
-            before=attempts[1:],
-        )
-        await previous.prepare()
-        return previous
+        if not attempts:
+            return Written([], continued=self._assignment.request.continued_message)
+        return attempts[0].after(attempts[1:])
 
     async def _earlier_attempts(self) -> AsyncIterator[Written]:
         """Yield the attempts before this one, the last one first, as far as none was pruned."""

@@ -20,7 +20,7 @@ class Written:
 
     Args:
         continued: The assistant message that the turn continues. Its parts come first in `message`.
-        before: The attempts before that one, which wrote other versions, the last one first.
+        before: As for `after`.
     """
 
     def __init__(
@@ -55,6 +55,16 @@ class Written:
                 break
             await asyncio.sleep(0)
         self.message = reducer.message
+
+    def after(self, before: Sequence[Written]) -> Written:
+        """Return the same, and know the attempts before it, which wrote other versions.
+
+        Args:
+            before: The last one first.
+        """
+        same = Written(self.chunks, continued=self._continued, before=before)
+        same.message = self.message
+        return same
 
     @cached_property
     def text(self) -> str:
