@@ -136,10 +136,8 @@ class ChatHistory:
         stream_id = self._stream_of(chat_id, owner)
         if stream_id is None:
             return []
-        # Before the status, or a turn that begins in between would be missing.
-        rows = await self._rows(stream_id, owner)
-        latest = await latest_version(self._service, stream_id)
-        if latest is None or latest.owner != owner:
+        rows, latest = await self._rows_and_latest(stream_id, owner)
+        if latest is None:
             return await _conversation(rows)
         rows = await self._with_turn_before(rows, latest)
         request = None
@@ -192,10 +190,9 @@ class ChatHistory:
         stream_id = self._stream_of(chat_id, owner)
         if stream_id is None:
             return []
-        rows = await self._rows(stream_id, owner)
+        rows, latest = await self._rows_and_latest(stream_id, owner)
         found = [row.message_id for row in rows if row.role == "assistant"]
-        latest = await latest_version(self._service, stream_id)
-        if latest is not None and latest.owner == owner and latest.message_id is not None:
+        if latest is not None and latest.message_id is not None:
             found.append(latest.message_id)
         return list(dict.fromkeys(found))
 
@@ -238,6 +235,15 @@ class ChatHistory:
             return up_to_answer(conversation, turn.message_id, question["id"])
         continued = [each for each in turn.messages[-1:] if each["role"] == "assistant"]
         return [*up_to_answer(conversation, turn.message_id, None), *continued]
+
+    async def _rows_and_latest(
+        self, stream_id: str, owner: str | None
+    ) -> tuple[list[StoredMessage], VersionInfo | None]:
+        """Return the rows of a chat and its latest turn; None if it is not this owner's."""
+        # Before the status, or a turn that begins in between would be missing.
+        rows = await self._rows(stream_id, owner)
+        latest = await latest_version(self._service, stream_id)
+        return rows, None if latest is None or latest.owner != owner else latest
 
     async def _with_turn_before(self, rows: list[StoredMessage], turn: Turn) -> list[StoredMessage]:
         """Return the rows of a chat; if the `finish` of the turn before this one is late, store
