@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from asyncpg import PostgresError
-from sqlalchemy import Table, select
+from sqlalchemy import Column, DateTime, Table, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from monostream_ai.errors import MonostreamError
@@ -122,7 +122,7 @@ def _refused(error: Exception) -> MonostreamError:
 
 
 def _batches(source: sqlite3.Connection, table: Table) -> Iterator[list[tuple[Any, ...]]]:
-    convert = [_CONVERTED.get(column.name, _same) for column in table.columns]
+    convert = [_converter(column) for column in table.columns]
     batch, size = list[tuple[Any, ...]](), 0
     for row in source.execute(str(select(table))):
         batch.append(tuple(to(value) for to, value in zip(convert, row, strict=True)))
@@ -134,8 +134,10 @@ def _batches(source: sqlite3.Connection, table: Table) -> Iterator[list[tuple[An
         yield batch
 
 
-def _same(value: Any) -> Any:
-    return value
+def _converter(column: Column[Any]) -> Callable[[Any], Any]:
+    if column is stream_version.c.holder:
+        return _holder
+    return _instant if isinstance(column.type, DateTime) else lambda value: value
 
 
 def _instant(value: float | str | None) -> datetime | None:
@@ -150,20 +152,3 @@ def _instant(value: float | str | None) -> datetime | None:
 def _holder(value: str | None) -> str | None:
     """A version that waits for a process waits on; no holder of the file is known over there."""
     return "" if value == "" else None
-
-
-_CONVERTED: Final[Mapping[str, Callable[[Any], Any]]] = {
-    **dict.fromkeys(
-        (
-            "created_at",
-            "closed_at",
-            "lease_until",
-            "stop_requested_at",
-            "attended_until",
-            "abandoned_at",
-            "stored_at",
-        ),
-        _instant,
-    ),
-    "holder": _holder,
-}
