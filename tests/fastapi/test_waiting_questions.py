@@ -12,7 +12,6 @@ import pytest
 from fastapi import Header
 from starlette.applications import Starlette
 
-from monostream_ai import DurableStreamService
 from monostream_ai.chats import create_chat_app
 from monostream_ai.chats.queue.questions import QuestionList, Questions
 from monostream_ai.chats.turns.names import queue_stream_id
@@ -24,7 +23,6 @@ from monostream_ai.fastapi import (
     FinishedTurn,
     chat_publisher,
     create_chat_router,
-    run_turn,
 )
 from monostream_ai.ui_messages import UIMessage
 from tests.backends import BACKENDS, Backend, open_backend
@@ -39,6 +37,7 @@ from tests.fastapi.chat_client import (
 from tests.fastapi.conftest import NewService, Serve, ServeApp
 from tests.fastapi.replies import TEXT
 from tests.fastapi.test_events import Events
+from tests.fastapi.test_workers import Queue, never, working
 
 BUSY = "This chat is still answering. Wait for the answer, or stop it first."
 
@@ -651,26 +650,15 @@ async def _state(client: ChatClient) -> str:
 async def test_a_worker_answers_questions_that_waited(
     new_service: NewService, serve: Serve
 ) -> None:
-    steps, refs = Steps(), asyncio.Queue[str]()
-
-    async def never(turn: ChatTurn) -> None:
-        raise AssertionError("the reply ran in the process of the router")
-
-    async def work(service: DurableStreamService[Any]) -> None:
-        while True:
-            await run_turn(service, await refs.get(), ChatReplies(steps))
-
-    client = await serve(new_service(), ChatReplies(never), dispatch=refs.put, on_busy="queue")
-    worker = asyncio.create_task(work(new_service()))
-    try:
+    steps, queue = Steps(), Queue()
+    client = await serve(new_service(), ChatReplies(never), dispatch=queue.put, on_busy="queue")
+    async with working(queue, new_service(), ChatReplies(steps)):
         await put(client, question())
         for id in ("u2", "u3"):
             await put(client, question(id=id))
         order = [await steps.begun.get(), await steps.next(), await steps.next()]
         steps.end()
         await ended(client, 2)
-    finally:
-        worker.cancel()
 
     assert order == ["u1", "u2", "u3"]
 
@@ -678,28 +666,21 @@ async def test_a_worker_answers_questions_that_waited(
 async def test_a_process_that_starts_begins_questions_behind_the_answer_of_a_worker(
     new_service: NewService, serve: Serve
 ) -> None:
-    steps, refs = Steps(), asyncio.Queue[str]()
-
-    async def work(service: DurableStreamService[Any]) -> None:
-        while True:
-            await run_turn(service, await refs.get(), ChatReplies(steps))
-
-    client = await serve(new_service(), ChatReplies(steps), dispatch=refs.put, on_busy="queue")
-    worker = asyncio.create_task(work(new_service()))
-    try:
+    steps, queue = Steps(), Queue()
+    options: dict[str, Any] = {"dispatch": queue.put, "on_busy": "queue"}
+    client = await serve(new_service(), ChatReplies(never), **options)
+    async with working(queue, new_service(), ChatReplies(steps)):
         await put(client, question())
         assert await steps.begun.get() == "u1"
         await put(client, question(id="u2"))
         await client.shut_down()
-        other = await serve(new_service(), ChatReplies(steps), dispatch=refs.put, on_busy="queue")
+        other = await serve(new_service(), ChatReplies(never), **options)
         # Long enough for its first look, and shorter than its sweeps.
         await asyncio.sleep(SOON)
         async with asyncio.timeout(5):
             assert await steps.next() == "u2"
         steps.end()
         await ended(other, 1)
-    finally:
-        worker.cancel()
 
 
 async def test_a_turn_that_runs_again_is_still_the_turn_of_its_question(
