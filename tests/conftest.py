@@ -7,6 +7,8 @@ from pathlib import Path
 import certifi
 import pytest
 
+from tests.programs import close_all
+
 pytest_plugins = [
     "tests.plugins.fail_on_skip",
     "tests.plugins.lanes",
@@ -26,6 +28,12 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # The collector would look at all that has been imported after every few imports more.
     gc.disable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_program_is_left() -> Iterator[None]:
+    yield
+    close_all()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,19 +1,17 @@
 from __future__ import annotations
 
-import asyncio
-import json
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from subprocess import PIPE
 from typing import Any
 
 import pytest
 
 from tests.browser.demo import Demo, Demos
 from tests.browser.scripted_server import Scripted, run_scripted
+from tests.programs import run
 
 HERE = Path(__file__).parent
 SCREENSHOTS = HERE.parents[1] / "ci-output"
@@ -48,14 +46,6 @@ def browser(chromium: str) -> Iterator[str]:
         assert process.stdout is not None
         yield process.stdout.readline().strip()
         process.terminate()
-
-
-@pytest.fixture(scope="session")
-def driver(chromium: str) -> Iterator[Driver]:
-    """One player for all tests: to load Playwright takes half a second of a processor."""
-    driver = Driver()
-    yield driver
-    driver.close()
 
 
 @pytest.fixture
@@ -108,54 +98,25 @@ async def scripted(chromium: str) -> AsyncIterator[Scripted]:
 
 
 @pytest.fixture
-def play(browser: str, driver: Driver, demo: Demo) -> Play:
+def play(browser: str, demo: Demo) -> Play:
     """Play a story of driver/stories.mjs; return the content of the page.
 
     Screenshots go to ci-output/, and axe checks each page.
     """
-    return partial(driver.play, {"url": demo.url, "browser": browser})
+    return partial(_play, {"url": demo.url, "browser": browser})
 
 
 @pytest.fixture
-def act(browser: str, driver: Driver, scripted: Scripted) -> Play:
+def act(browser: str, scripted: Scripted) -> Play:
     """Play a scenario of driver/scenarios.mjs on the scripted server; return the page's content."""
-    return partial(driver.play, {"url": scripted.url, "browser": browser})
+    return partial(_play, {"url": scripted.url, "browser": browser})
 
 
-class Driver:
-    """A process that plays stories, one after another."""
-
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
-
-    async def play(
-        self, setting: dict[str, str], story: str, page: str = "", **options: Any
-    ) -> dict[str, Any]:
-        SCREENSHOTS.mkdir(exist_ok=True)
-        task = {**setting, "story": story, "page": page, "screenshots": str(SCREENSHOTS), **options}
-        try:
-            async with asyncio.timeout(PATIENCE):
-                line = await asyncio.to_thread(self._ask, json.dumps(task))
-            assert line, "the driver has ended"
-        except BaseException:
-            # The next story must not get the answer of this one.
-            self.close()
-            raise
-        result: dict[str, Any] = json.loads(line)
-        assert not result["errors"], "\n".join(result["errors"])
-        return result
-
-    def _ask(self, task: str) -> str:
-        if self._process is None:
-            command = ["node", str(HERE / "driver" / "run.mjs")]
-            self._process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, encoding="utf-8")
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(f"{task}\n")
-        self._process.stdin.flush()
-        return self._process.stdout.readline()
-
-    def close(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+async def _play(
+    setting: dict[str, str], story: str, page: str = "", **options: Any
+) -> dict[str, Any]:
+    SCREENSHOTS.mkdir(exist_ok=True)
+    task = {**setting, "story": story, "page": page, "screenshots": str(SCREENSHOTS), **options}
+    [result] = await run(HERE / "driver" / "run.mjs", [task], patience=PATIENCE)
+    assert not result["errors"], "\n".join(result["errors"])
+    return result

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.clients.programs import close_all, tell
 from tests.clients.reading import ReadAll
+from tests.programs import tell
 
 HERE = Path(__file__).parent
 
@@ -18,12 +17,6 @@ def packages() -> Path:
     if shutil.which("node") is None or not (HERE / "node_modules").exists():
         pytest.skip("needs Node.js and `npm ci` in tests/clients")
     return HERE / "node_modules"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_program_is_left() -> Iterator[None]:
-    yield
-    close_all()
 
 
 @pytest.fixture

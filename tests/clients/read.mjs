@@ -1,6 +1,6 @@
-// What the npm package `ai` makes of chunk sequences. For {client, chunks, settled}, see resuming/serving.mjs, it says
+// What the npm package `ai` makes of chunk sequences. For {client, chunks, settled}, see serving.mjs, it says
 // {refused: chunks that the schema refuses, errors: of the reader, message: what a page would show, valid: of `settled`, resent}.
-import { serve } from './resuming/serving.mjs';
+import { serve } from '../serving.mjs';
 
 const clients = {};
 for (const version of ['5.0.100', '5.0.277', '6.0.100', '6.0.326', '7.0.173']) clients[version] = await import(`ai-${version}`);

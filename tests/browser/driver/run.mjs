@@ -1,8 +1,8 @@
-// Plays stories in Chromium, one after another: each line, a task, gives the content of the page as a line of JSON.
+// Plays stories in Chromium, and returns the content of the page for each; see serving.mjs.
 // {"story": "send", "page": "", "url": "http://…", "browser": "ws://…", "screenshots": "…"}
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
+import { serve } from "../../serving.mjs";
 import * as kills from "./kills.mjs";
 import * as phones from "./phones.mjs";
 import * as scenarios from "./scenarios.mjs";
@@ -50,4 +50,4 @@ async function play({ story, url, page: path, browser: address, screenshots, ...
   }
 }
 
-for await (const task of createInterface({ input: process.stdin })) console.log(JSON.stringify(await play(JSON.parse(task))));
+await serve(play);

@@ -5,7 +5,7 @@
 // again. {key, posts, statuses, error, messages} says how often it asked, before and after the answers.
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { answer, QUESTION, release } from '../resuming/chats.mjs';
-import { serve } from '../resuming/serving.mjs';
+import { serve } from '../../serving.mjs';
 
 /** After so many questions a page gets no answer any more. */
 const ENOUGH = 5;

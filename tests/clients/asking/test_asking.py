@@ -28,9 +28,9 @@ from tests.clients.asking.replies import (
     finished,
     waiting,
 )
-from tests.clients.programs import run
 from tests.clients.resuming.releases import OLD, PAGES, RELEASES
 from tests.plugins.services import ServiceFactory
+from tests.programs import run
 
 PROGRAM: Final = Path(__file__).parent / "ask.mjs"
 QUESTION: Final[UIMessage] = {

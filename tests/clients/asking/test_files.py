@@ -17,10 +17,10 @@ from monostream_ai.recording import consume_stream
 from monostream_ai.ui_messages import UIMessageProtocol
 from tests.app_server import serving
 from tests.backends import Backend, open_backend
-from tests.clients.programs import run
 from tests.clients.resuming.releases import RELEASES
 from tests.filing import LARGE, LARGE_BASE64, as_base64, image
 from tests.plugins.services import ServiceFactory
+from tests.programs import run
 from tests.recording.test_files import FileMapper
 
 PROGRAM: Final = Path(__file__).parent / "ask.mjs"

@@ -6,7 +6,7 @@
 // `workflow` and, in a page of its own, of `viewWorkflow`: {startIndex, replays}.
 import { answer, QUESTION, release, report, workflowTransport } from './chats.mjs';
 import { cutting, goingOn, plainErrors } from './networks.mjs';
-import { serve } from './serving.mjs';
+import { serve } from '../../serving.mjs';
 
 const VIEWS = {
   'same tab': ({ chat }) => chat,

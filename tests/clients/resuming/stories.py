@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from monostream_ai.ui_messages import Profile, UIMessage
 from monostream_ai.ui_messages.profiles import check_profile
-from tests.clients.programs import run
+from tests.programs import run
 
 DRIVE = Path(__file__).parent / "drive.mjs"
 

@@ -3,7 +3,7 @@
 // Story: {key, client, api, headers, pages, workflow, cut}. Each page has a transport of `ai`, or of @ai-sdk/workflow; with `cut`, the
 // responses to questions that wait break off once. {key, pages} has what came of each page: {status, error, messages, requests}.
 import { release, workflowTransport } from '../resuming/chats.mjs';
-import { serve } from '../resuming/serving.mjs';
+import { serve } from '../../serving.mjs';
 
 // The transport of @ai-sdk/workflow says on the console that a connection broke.
 console.warn = console.error = () => undefined;

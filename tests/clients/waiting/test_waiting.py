@@ -16,9 +16,9 @@ from monostream_ai.fastapi import ChatTurn, create_chat_router
 from monostream_ai.ui_messages import UIMessageBuilder, UIMessageProtocol
 from tests.app_server import serving
 from tests.backends import Backend, open_backend
-from tests.clients.programs import run
 from tests.clients.resuming.releases import RELEASES
 from tests.plugins.services import ServiceFactory
+from tests.programs import run
 
 PROGRAM: Final = Path(__file__).parent / "ask.mjs"
 

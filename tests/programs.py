@@ -50,13 +50,15 @@ class Program:
         self._complaints.close()
 
 
-def tell(path: Path, stories: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def tell(
+    path: Path, stories: Sequence[dict[str, Any]], *, patience: float = PATIENCE
+) -> list[dict[str, Any]]:
     """Return what the program answers to each of the stories, in the order given."""
     if path not in _programs:
         _programs[path] = Program(path)
     program = _programs[path]
     # A program that is killed ends the wait for its answer.
-    impatience = threading.Timer(PATIENCE, program.kill)
+    impatience = threading.Timer(patience, program.kill)
     impatience.start()
     try:
         return program.tell(stories)
@@ -69,10 +71,12 @@ def tell(path: Path, stories: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         impatience.cancel()
 
 
-async def run(path: Path, stories: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+async def run(
+    path: Path, stories: Sequence[dict[str, Any]], *, patience: float = PATIENCE
+) -> list[dict[str, Any]]:
     """Tell, while the event loop serves what the program asks for."""
     try:
-        return await asyncio.to_thread(tell, path, stories)
+        return await asyncio.to_thread(tell, path, stories, patience=patience)
     except asyncio.CancelledError:
         # It ends the thread, too.
         if path in _programs:
