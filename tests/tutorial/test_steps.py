@@ -207,16 +207,24 @@ async def test_4_an_error_of_the_server_asks_nobody_to_sign_in(
     assert await page("sees", "The chat cannot be loaded now.")
 
 
-@pytest.mark.browser
-async def test_5_the_button_stops_an_answer(
+async def answering(
     application: NewApplication, open_page: OpenPage
-) -> None:
+) -> tuple[Application, Page, str]:
+    """Ask in the page of step 5; return when its answer has begun, with the whole answer."""
     app, answer = application(5), answer_of(5)
     app.build()
     app.serve(command(1, "uvicorn"))
     page = await open_page(app.url)
     await ask(page, "Hi!")
     await page("sees", answer[:5])
+    return app, page, answer
+
+
+@pytest.mark.browser
+async def test_5_the_button_stops_an_answer(
+    application: NewApplication, open_page: OpenPage
+) -> None:
+    app, page, answer = await answering(application, open_page)
     await page("click", "Stop")
     await page("finds", "button", "Ask")
     stopped = await page("sees", answer[:5])
@@ -231,12 +239,7 @@ async def test_5_the_button_stops_an_answer(
 async def test_5_enter_asks_nothing_while_an_answer_runs(
     application: NewApplication, open_page: OpenPage
 ) -> None:
-    app, answer = application(5), answer_of(5)
-    app.build()
-    app.serve(command(1, "uvicorn"))
-    page = await open_page(app.url)
-    await ask(page, "Hi!")
-    await page("sees", answer[:5])
+    app, page, answer = await answering(application, open_page)
     await page("fill", "Question", "Another?")
     await page("press", "Question", "Enter")
 
@@ -247,12 +250,7 @@ async def test_5_enter_asks_nothing_while_an_answer_runs(
 async def test_5_another_answer_takes_the_place_of_the_first(
     application: NewApplication, open_page: OpenPage
 ) -> None:
-    app, answer = application(5), answer_of(5)
-    app.build()
-    app.serve(command(1, "uvicorn"))
-    page = await open_page(app.url)
-    await ask(page, "Hi!")
-    await page("sees", answer[:5])
+    app, page, answer = await answering(application, open_page)
     await page("click", "Stop")
     stopped = await page("sees", "stopped")
     await page("click", "Retry")
