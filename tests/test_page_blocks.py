@@ -20,19 +20,16 @@ from typing import Any, Final
 
 import asyncpg
 import httpx
-import openai
 import pytest
-from fastapi import FastAPI
 from langchain.agents import create_agent
 from packaging.requirements import Requirement
 
-from monostream_ai import DurableStreamService, create_service
+from monostream_ai import create_service
 from monostream_ai.cli.app import app
-from monostream_ai.fastapi import create_chat_router
 from monostream_ai.langchain import StreamCallbackHandler
 from monostream_ai.notifiers.postgres import PostgresNotifier
 from monostream_ai.stores.sql import PostgresStore
-from monostream_ai.testing import ChatProcesses, Gate, RecordingListener, ToolCall
+from monostream_ai.testing import Gate, RecordingListener, ToolCall
 from monostream_ai.testing.langchain import ScriptedChatModel
 from monostream_ai.ui_messages import Chunk
 from tests.anthropic import recordings as anthropic_recordings
@@ -72,7 +69,8 @@ CHECKERS: Final = {
     ("python", "plain"): "test_the_plain_server_answers_and_no_more",
     ("python", "suite"): "test_the_suite_passes",
     ("python", "answers"): "test_the_suite_passes",
-    ("python", "tools"): "test_a_function_asks_first_and_may_fail",
+    # tests/test_tool_loops.py runs them with servers that ask for tools.
+    ("python", "tools"): "test_a_reply_compiles",
     ("python", "checkpoints"): "test_a_graph_goes_on_after_a_restart_of_postgres",
     ("bash", ""): "test_a_command_can_be_run",
     ("sql", ""): "test_the_statements_let_nobody_hear_more_than_it_may_read",
@@ -377,106 +375,6 @@ def test_the_suite_passes(tmp_path: Path, block: Block) -> None:
     assert result.returncode == 0, result.stdout
 
 
-def calling(call_id: str, name: str) -> dict[str, Any]:
-    function = {"name": name, "arguments": '{"order": 7}'}
-    return {
-        "tool_calls": [{"index": 0, "id": call_id, "type": "function", "function": function}],
-    }
-
-
-class ChatServer:
-    """Answers chat completions: it looks order 7 up, wants to refund it, and says so."""
-
-    def __init__(self) -> None:
-        self.asked: list[list[dict[str, Any]]] = []
-        self.gate = Gate()
-        http = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
-        self.client = openai.AsyncOpenAI(api_key="none", http_client=http)
-
-    async def _answer(self, request: httpx.Request) -> httpx.Response:
-        messages = json.loads(request.content)["messages"]
-        self.asked.append(messages)
-        results = sum(each["role"] == "tool" for each in messages)
-        deltas = [[calling("c1", "look_up")], [calling("c2", "refund")], [{"content": "That is "}]]
-        events = self._events(deltas[results], more=results == 2)
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=events)
-
-    async def _events(self, deltas: list[Any], *, more: bool) -> AsyncIterator[bytes]:
-        for delta in deltas:
-            yield self._event(delta, None)
-        if more:
-            await self.gate.passed()
-            yield self._event({"content": "all."}, None)
-        yield self._event({}, "stop" if more else "tool_calls") + b"data: [DONE]\n\n"
-
-    def _event(self, delta: dict[str, Any], reason: str | None) -> bytes:
-        choice = {"index": 0, "delta": {"role": "assistant", **delta}, "finish_reason": reason}
-        kind = {"object": "chat.completion.chunk", "created": 1, "model": "m", "id": "x"}
-        return b"data: %b\n\n" % json.dumps({**kind, "choices": [choice]}).encode()
-
-
-REFUND: Final = {
-    "yes": ("output-available", "Order 7 is refunded.", ["c2"]),
-    "no": ("output-denied", "denied", []),
-    "fails": ("output-error", "The function failed.", ["c2"]),
-}
-"""State of the call, the text that the model gets about it, and the calls that have run."""
-
-
-@pytest.mark.parametrize("case", REFUND)
-async def test_a_function_asks_first_and_may_fail(case: str) -> None:
-    [block] = blocks("python", "tools")
-    page: dict[str, Any] = {}
-    exec(compile(block.text, block.place, "exec"), page)
-    refund, refunded, chat = page["FUNCTIONS"]["refund"], list[str](), ChatServer()
-
-    async def noted(call_id: str, order: int) -> str:
-        refunded.append(call_id)
-        if case == "fails":
-            raise RuntimeError("secret")
-        return str(await refund(call_id, order))
-
-    page["FUNCTIONS"]["refund"] = noted
-
-    def create_app(service: DurableStreamService[Any]) -> FastAPI:
-        app = FastAPI()
-        replies = page["Answers"](service, chat.client).replies
-        app.include_router(create_chat_router(service, replies), prefix="/api/chat")
-        return app
-
-    async with ChatProcesses(create_app) as processes:
-        server = await processes.start()
-        message = await (await server.ask("Refund order 7.")).rest()
-        [looked_up, call] = [part for part in message["parts"] if "toolCallId" in part]
-        assert (looked_up["output"], call["state"]) == (
-            "Order 7 is on its way.",
-            "approval-requested",
-        )
-        call.update(
-            state="approval-responded", approval={**call["approval"], "approved": case != "no"}
-        )
-        answer = await server.ask(message)
-        await answer.until("That is")
-        state, told, ran = REFUND[case]
-        if case != "fails":
-            # A failure is nothing that another attempt could take over.
-            await server.crash()
-            server = await processes.start()
-            answer = await server.resume()
-            await answer.until("That is")
-        chat.gate.open()
-        whole = await answer.rest()
-
-    assert [part["state"] for part in whole["parts"] if "toolCallId" in part] == [
-        "output-available",
-        state,
-    ]
-    assert answer.text == "That is all."
-    assert told in str(chat.asked[-1][-1])
-    assert refunded == ran
-    assert "secret" not in str(whole) + str(chat.asked)
-
-
 async def test_a_graph_goes_on_after_a_restart_of_postgres(short_directory: Path) -> None:
     [block] = blocks("python", "checkpoints")
     page: dict[str, Any] = {}
@@ -620,3 +518,8 @@ def test_the_page_type_checks(page: Block, tmp_path: Path) -> None:
         [WEB / "node_modules" / ".bin" / "tsc"], cwd=tmp_path, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize("block", placed(blocks("python", "tools")))
+def test_a_reply_compiles(block: Block) -> None:
+    compile(block.text, block.place, "exec")

@@ -27,7 +27,7 @@ from monostream_ai.chats.turns.finishing import FinishedTurn, OnFinish, TurnEndi
 from monostream_ai.chats.turns.names import chat_stream_id
 from monostream_ai.chats.turns.replies import ChatReplies, OnLost, Reply
 from monostream_ai.chats.turns.requests import RequestRefused
-from monostream_ai.chats.turns.turn import ChatTurn
+from monostream_ai.chats.turns.turn import ChatTurn, RunTool
 from monostream_ai.chats.workers import run_turn
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "RecentChat",
     "Reply",
     "RequestRefused",
+    "RunTool",
     "TurnEnding",
     "chat_publisher",
     "chat_stream_id",

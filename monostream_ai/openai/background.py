@@ -70,6 +70,10 @@ class Answer:
         """As `Capture.tool_result`; one that is stored already is not stored again."""
         self._events.tool_result(call_id, output=output, error=error)
 
+    def ask_approval(self, call_id: str, *, reason: str | None = None) -> None:
+        """As `Capture.ask_approval`."""
+        self._events.ask_approval(call_id, reason=reason)
+
 
 async def respond(
     client: Any,

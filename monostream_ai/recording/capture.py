@@ -13,14 +13,14 @@ from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeAlias
 
 from monostream_ai._writing.publisher import Publisher
-from monostream_ai.errors import MASKED_ERROR_TEXT, InvalidArgument, InvalidChunk, StreamClosed
+from monostream_ai.errors import MASKED_ERROR_TEXT, InvalidChunk, StreamClosed
 from monostream_ai.recording.message import Recording, recording_of
 from monostream_ai.recording.model_output import ModelOutput, leftovers_of
 from monostream_ai.recording.overlap import Overlap
 from monostream_ai.recording.streams import E, Stream, check_stream, close_stream, events_of
 from monostream_ai.threads import SyncPublisher
 from monostream_ai.types import Ending, check_function
-from monostream_ai.ui_messages import Chunk, to_json_value
+from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.chunks import DELTA_KEYS
 from monostream_ai.ui_messages.file_hook import Files, note_files
 from monostream_ai.ui_messages.pushing import push_chunks
@@ -161,20 +161,30 @@ class Capture(Generic[E]):
             InvalidArgument: Both an output and an error are given.
             InvalidChunk: This message has no such call, or the call has its result already.
         """
-        if error is not None and output is not None:
-            raise InvalidArgument(f"call {call_id!r} has an output and an error: give one of them")
-        recording = self._recording
-        if recording is None:
+        recording = self._recording_with(call_id)
+        self._push(recording.tool_result(call_id, output=output, error=error))
+
+    def ask_approval(self, call_id: str, *, reason: str | None = None) -> None:
+        """Ask the user whether a call may run. A turn that ends then goes on with the decision:
+        see `ChatTurn.run_approved`.
+
+        Nobody is asked about a call whose arguments are not valid JSON; that is its error.
+
+        Args:
+            call_id: The id that the model gave the call.
+            reason: Text for the page, as `approval.requestReason`.
+
+        Raises:
+            InvalidChunk: This message has no such call, or the call has its result already.
+        """
+        self._push(self._recording_with(call_id).ask_approval(call_id, reason=reason))
+
+    def _recording_with(self, call_id: str) -> Recording:
+        if self._recording is None:
             raise InvalidChunk(
                 "$.toolCallId", f"nothing was captured yet, so there is no call {call_id!r}"
             )
-        published = recording.calls.find(call_id) or call_id
-        if published in recording.refused_calls:
-            return
-        if error is None:
-            self._push(recording.builder.tool_output(published, to_json_value(output)))
-        else:
-            self._push(recording.builder.tool_error(published, error))
+        return self._recording
 
     def __aiter__(self) -> Self:
         return self

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from monostream_ai._writing.publisher import Publisher
-from monostream_ai.ui_messages import Chunk, UIMessageBuilder
+from monostream_ai.errors import InvalidArgument
+from monostream_ai.ui_messages import Chunk, UIMessageBuilder, to_json_value
 from monostream_ai.ui_messages.browser_safety import is_link
 from monostream_ai.ui_messages.call_ids import CallIds
 from monostream_ai.ui_messages.model_output import Summary, usage_in
@@ -81,6 +82,34 @@ class Recording:
         """
         self._calls_made += 1
         return self.calls.publish(call_id or f"call-{self._calls_made}")
+
+    def tool_result(
+        self, call_id: str, *, output: Any = None, error: str | None = None
+    ) -> list[Chunk]:
+        """Return the chunks of a result that the program gives; arguments as for
+        `Capture.tool_result`.
+        """
+        if error is not None and output is not None:
+            raise InvalidArgument(f"call {call_id!r} has an output and an error: give one of them")
+        published = self.calls.find(call_id) or call_id
+        if published in self.refused_calls:
+            return []
+        if error is None:
+            return self.builder.tool_output(published, to_json_value(output))
+        return self.builder.tool_error(published, error)
+
+    def ask_approval(self, call_id: str, *, reason: str | None = None) -> list[Chunk]:
+        """Return the chunks of a question; arguments as for `Capture.ask_approval`."""
+        calls = self.calls.published(call_id)
+        unasked = (
+            each
+            for each in calls
+            if self.calls.state(each) == "called" and not self.builder.is_asked_about(each)
+        )
+        published = next(unasked, calls[-1] if calls else call_id)
+        if published in self.refused_calls:
+            return []
+        return self.builder.approval_request(published, f"approve-{published}", reason=reason)
 
     def file(self, url: str, media_type: str) -> list[Chunk]:
         """Show a file, unless it was shown before; all captures that use this send files here.

@@ -52,6 +52,10 @@ class SyncCapture(Iterator[E], Generic[E]):
         """As `Capture.tool_result`."""
         self._events.tool_result(call_id, output=output, error=error)
 
+    def ask_approval(self, call_id: str, *, reason: str | None = None) -> None:
+        """As `Capture.ask_approval`."""
+        self._events.ask_approval(call_id, reason=reason)
+
     def close(self) -> None:
         """Close the HTTP stream; if the response is not complete, end the version."""
         self._pub.wait_for(self._events.aclose())

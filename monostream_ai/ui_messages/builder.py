@@ -63,6 +63,10 @@ class UIMessageBuilder:
         """Return a tool call of this message, or None if it has no call with this id."""
         return self._open.calls.get(call_id)
 
+    def is_asked_about(self, call_id: str) -> bool:
+        """Whether the user was asked about a call and has not decided."""
+        return call_id in self._open.approvals.values()
+
     def is_open(self, kind: PartKind, part_id: str) -> bool:
         """Whether a text or reasoning part has begun and has not ended."""
         return (kind, part_id) in self._open.parts

@@ -30,6 +30,7 @@ from monostream_ai.ui_messages.model_contents import (
     text_of,
 )
 from monostream_ai.ui_messages.texts import DENIED_TEXT, FAILED_TEXT, FILE_SHOWN_TEXT, file_text
+from monostream_ai.ui_messages.tool_parts import tool_name
 
 URL_SCHEMES: Final = frozenset({"https", "data"})
 MAX_BYTES: Final = 32 * 1024 * 1024
@@ -300,7 +301,7 @@ def _provider_call(part: Part) -> ProviderCall | None:
     state = _state(part.get("callProviderMetadata"))
     result_state = _state(part.get("resultProviderMetadata"))
     return ProviderCall(
-        _tool_name(part), call_id, _arguments(part), output, failed, state, result_state, waiting
+        tool_name(part), call_id, _arguments(part), output, failed, state, result_state, waiting
     )
 
 
@@ -334,7 +335,7 @@ def _call(part: Part) -> AnsweredCall | None:
     if answer is None:
         return None
     state = _state(part.get("callProviderMetadata"))
-    return AnsweredCall(call_id, _tool_name(part), _arguments(part), *answer, state)
+    return AnsweredCall(call_id, tool_name(part), _arguments(part), *answer, state)
 
 
 def _approval_answer(part: Part) -> ApprovalAnswer | None:
@@ -348,12 +349,7 @@ def _approval_answer(part: Part) -> ApprovalAnswer | None:
         return None
     # Exactly True: a client that sends "false" must not approve.
     approved, state = approval.get("approved") is True, _state(part.get("callProviderMetadata"))
-    return ApprovalAnswer(approval_id, approved, _tool_name(part), _arguments(part), state)
-
-
-def _tool_name(part: Part) -> str:
-    kind = str(part.get("type"))
-    return str(part.get("toolName")) if kind == "dynamic-tool" else kind.removeprefix("tool-")
+    return ApprovalAnswer(approval_id, approved, tool_name(part), _arguments(part), state)
 
 
 def _arguments(part: Part) -> dict[str, Any]:

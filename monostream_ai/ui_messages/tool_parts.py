@@ -5,6 +5,7 @@ Source: vercel/ai, ai@7.0.173, packages/ai/src/ui/process-ui-message-stream.ts:2
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -30,6 +31,11 @@ def current_step(parts: list[Part]) -> list[Part]:
 def is_tool_part(part: Part) -> bool:
     kind: str = part["type"]
     return kind == "dynamic-tool" or kind.startswith("tool-")
+
+
+def tool_name(part: Mapping[str, Any]) -> str:
+    kind = str(part.get("type"))
+    return str(part.get("toolName")) if kind == "dynamic-tool" else kind.removeprefix("tool-")
 
 
 @dataclass(slots=True)
@@ -254,6 +260,5 @@ def _pick(source: Part, *keys: str) -> Part:
 
 def _start_of(part: Part) -> Chunk:
     dynamic = part["type"] == "dynamic-tool"
-    name = part["toolName"] if dynamic else part["type"].removeprefix("tool-")
     keys = _pick(part, "toolCallId", "title", "toolMetadata", "inputEncoding")
-    return {"type": "tool-input-start", "toolName": name, "dynamic": dynamic, **keys}
+    return {"type": "tool-input-start", "toolName": tool_name(part), "dynamic": dynamic, **keys}

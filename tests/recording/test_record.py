@@ -23,6 +23,7 @@ from monostream_ai.recording import (
 )
 from monostream_ai.threads import SyncPublisher
 from monostream_ai.ui_messages import Chunk, reduce_chunks
+from monostream_ai.ui_messages.model_output import StreamedCall
 from tests.openai.recordings import events_of
 from tests.openai.storing import check_message
 
@@ -106,6 +107,35 @@ async def test_a_manager_that_opens_a_stream_is_left(
 
     assert left == [kind]
     assert (await service.chunks("chat"))[-1]["type"] == ("finish" if ends else "abort")
+
+
+async def test_a_question_about_a_call_is_recorded(service: Service) -> None:
+    class Calling(LineMapper):
+        """Makes a call of each event, all with the id `c`."""
+
+        def feed(self, event: str) -> list[Chunk]:
+            if event == "END":
+                return super().feed(event)
+            call = StreamedCall("c", "send")
+            return [*self.output.announce(call), *self.output.call_with_json(call, event)]
+
+    async with service.publisher("chat") as pub:
+        with pytest.raises(InvalidChunk, match="nothing was captured"):
+            record([], pub, Calling).ask_approval("c")
+        for arguments in ('{"to": 1}', '{"to": 2}', "{no JSON"):
+            async for _ in (events := record([arguments, "END"], pub, Calling)):
+                pass
+            events.ask_approval("c", reason="It costs money.")
+        with pytest.raises(InvalidChunk):
+            events.ask_approval("other")
+
+    calls = [part for part in (await message_of(service))["parts"] if "toolCallId" in part]
+    assert [(call["toolCallId"], call["state"]) for call in calls] == [
+        ("c", "approval-requested"),
+        ("c#2", "approval-requested"),
+        ("c#3", "output-error"),
+    ]
+    assert [call["approval"]["requestReason"] for call in calls[:2]] == ["It costs money."] * 2
 
 
 async def test_an_error_of_the_mapper_ends_the_version_and_closes_the_stream(

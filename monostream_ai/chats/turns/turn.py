@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from monostream_ai._writing.publisher import Publisher
 from monostream_ai.chats.turns.requests import Body, ChatRequest
 from monostream_ai.chats.turns.written import Written
-from monostream_ai.errors import UnknownStream
+from monostream_ai.errors import InvalidArgument, UnknownStream
 from monostream_ai.json_text import decode_json
 from monostream_ai.observing import TraceContext
+from monostream_ai.recording.message import recording_of
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import VersionInfo
-from monostream_ai.ui_messages import Chunk, UIMessage
+from monostream_ai.ui_messages import Chunk, MessageReducer, UIMessage
+from monostream_ai.ui_messages.tool_parts import tool_name
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -33,6 +35,13 @@ be why processes are told to exit: it blocks the event loop, and a health check 
 
 TRACE_KEYS: Final = ("traceparent", "tracestate")
 """Keys in the metadata of a version. Source: W3C Trace Context, 3.2 and 3.3."""
+
+
+RunTool: TypeAlias = Callable[[str, str, Any], Awaitable[Mapping[str, Any]]]
+"""Runs a tool: called with the id of the call, the name of the tool and its input.
+
+Returns `{"output": …}`, or `{"error": "…"}` with a text that the user and the model read.
+"""
 
 
 def new_message_id() -> str:
@@ -298,3 +307,45 @@ class ChatTurn:
         from monostream_ai.langchain import resume_value
 
         return resume_value(self.messages, answers=self.body.get("resume"))
+
+    async def run_approved(self, run: RunTool) -> UIMessage:
+        """Run the tool calls that the user has approved, and return the message with their results.
+
+            conversation = await history.ask(turn)
+            if conversation[-1]["role"] == "assistant":
+                conversation[-1] = await turn.run_approved(run)
+
+        The page gets each result, and each denial. A call that an earlier attempt has finished does
+        not run again. A process may die between a tool and the storing of its result, and then the
+        tool runs again: let it act once for each id of a call.
+
+        Args:
+            run: Called for one call after the other. If it raises, so does this method.
+
+        Raises:
+            InvalidArgument: `run` returned something else.
+        """
+        results = (await self.previous()).results
+        recording, reducer = recording_of(self.pub), MessageReducer(self.written.message)
+        for part in self.written.message["parts"]:
+            if part.get("state") != "approval-responded":
+                continue
+            call_id = part["toolCallId"]
+            if not part["approval"]["approved"]:
+                chunks = recording.builder.tool_denied(call_id)
+            elif call_id in results:
+                chunks = recording.tool_result(call_id, output=results[call_id])
+            else:
+                result = await run(call_id, tool_name(part), part["input"])
+                chunks = recording.tool_result(call_id, **_checked(result))
+            await self.pub.write(*chunks)
+            for chunk in chunks:
+                reducer.feed(chunk)
+        return reducer.message
+
+
+def _checked(result: object) -> Mapping[str, Any]:
+    if isinstance(result, Mapping) and list(result) in (["output"], ["error"]):
+        return result
+    given = list(result) if isinstance(result, Mapping) else type(result).__name__
+    raise InvalidArgument(f"run returns {{'output': …}} or {{'error': '…'}}, not {given}")
