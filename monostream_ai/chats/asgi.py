@@ -264,7 +264,7 @@ def create_chat_app(
     async def sweeping() -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             if queue is not None:
-                await stack.enter_async_context(queue.running(every=sweep_interval))
+                await stack.enter_async_context(queue.lookout.running(every=sweep_interval))
             swept = takeover.sweeping(replies.stream_prefix, every=sweep_interval)
             await stack.enter_async_context(swept)
             yield

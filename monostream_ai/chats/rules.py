@@ -239,7 +239,7 @@ class Chats:
             return False
         if request.is_new_question:
             return True
-        if busy or await queue.patience(latest) == 0:
+        if busy or await queue.advancer.patience(latest) == 0:
             raise RequestRefused(409, BUSY)
         return False
 

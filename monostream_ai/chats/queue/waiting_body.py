@@ -54,7 +54,7 @@ class WaitingBody:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield STREAM_OPEN.encode()
-        with self._queued.queue.telling(self._queued.stream_id, self._news):
+        with self._queued.queue.lookout.telling(self._queued.stream_id, self._news):
             while isinstance(found := await self._found(), Question):
                 if time.monotonic() - self._spoke_at >= self._keep_alive:
                     self._spoke_at = time.monotonic()
