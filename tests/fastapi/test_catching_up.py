@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from monostream_ai import DurableStreamService
-from monostream_ai.fastapi import ChatTurn
+from monostream_ai.fastapi import ChatReplies, ChatTurn, run_turn
 from tests.fastapi.chat_client import ChatClient, OpenStream, chunks_in, question
 from tests.fastapi.conftest import NewService, Serve
 
@@ -235,6 +235,47 @@ async def test_a_second_death_holds_the_page_further(new_service: NewService, se
                 await events(stream)
     assert attempts == [2, 3]
     assert "a king" in (await client.get()).text
+
+
+async def test_a_page_is_held_while_the_new_attempt_waits_for_a_worker(
+    new_service: NewService, serve: Serve
+) -> None:
+    service, typist, refs = new_service(), Typist(), asyncio.Queue[str]()
+    replies = ChatReplies(typist, on_lost="retry")
+    # It waits for longer than `catch_up`, and for so long that it is dispatched again.
+    client = await serve(service, replies, dispatch=refs.put, dispatch_timeout=0.5, catch_up=0.4)
+    await break_off(service)
+
+    for _ in range(3):
+        async with come_back(client, "0.3") as stream:
+            assert stream.response.status_code == 200
+            await events(stream)
+    ref = await refs.get()
+    worker = asyncio.create_task(run_turn(service, ref, replies))
+    async with come_back(client, "0.3") as stream:
+        assert stream.response.status_code == 200
+        typist.words.put_nowait("Once upon a time")
+        await events(stream)
+    assert (await client.get(headers={"last-event-id": "0.3"})).status_code == 409
+    typist.words.put_nowait(None)
+    assert await worker
+
+
+async def test_a_stop_of_the_lost_attempt_stops_the_one_that_waits(
+    new_service: NewService, serve: Serve
+) -> None:
+    service, refs = new_service(), asyncio.Queue[str]()
+    replies = ChatReplies(Typist(), on_lost="retry")
+    client = await serve(service, replies, dispatch=refs.put)
+    await break_off(service)
+    async with come_back(client, "0.3") as stream:
+        assert await stream.event() == ": stream-open"
+    assert (await client.status())["state"] == "waiting"
+
+    await client.stop(body={"activeStreamId": "c1~0"})
+
+    assert (await client.status())["state"] == "closed"
+    assert not await run_turn(service, await refs.get(), replies)
 
 
 async def test_a_page_is_not_held_through_a_shutdown(new_service: NewService, serve: Serve) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from monostream_ai._periodic import start_task
 from monostream_ai.chats.exit_signals import process_exiting
-from monostream_ai.chats.turns.turn import is_attempt_of
+from monostream_ai.chats.turns.turn import attempts_of, is_attempt_of
 from monostream_ai.errors import InvalidCursor, MonostreamError, UnknownStream
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import Cursor, VersionInfo
@@ -48,7 +48,7 @@ class CatchUp:
     Args:
         seconds: The longest time for which a client is held, from the beginning of the new attempt.
             The clocks of the database and of this host may differ, so the time since the first
-            client came here counts too.
+            client came here counts too. The time for which it waits for a worker does not.
     """
 
     def __init__(self, service: DurableStreamService[Any], seconds: float) -> None:
@@ -64,7 +64,12 @@ class CatchUp:
         if cursor is None or self._seconds == 0:
             return None
         attempt = self._attempt(latest)
-        if attempt.until <= asyncio.get_running_loop().time():
+        now = asyncio.get_running_loop().time()
+        if latest.waiting:
+            attempt.until = math.inf
+        elif attempt.until == math.inf:
+            attempt.until = now + self._seconds
+        if attempt.until <= now:
             return None
         try:
             shown = await attempt.shown(cursor)
@@ -73,11 +78,13 @@ class CatchUp:
         kind = next((kind for kind in KINDS if shown[kind]), None)
         if kind is None or await attempt.has(kind, shown[kind]):
             return None
-        return HeldBody(self._service, attempt, kind, shown[kind])
+        until = min(attempt.until, now + self._seconds)
+        return HeldBody(self._service, attempt, kind, shown[kind], until=until)
 
     def _attempt(self, latest: VersionInfo) -> Attempt:
         key = (latest.stream_id, latest.version)
-        if key not in self._attempts:
+        known = self._attempts.get(key)
+        if known is None or known.broke_off:
             while len(self._attempts) >= REMEMBERED:
                 del self._attempts[next(iter(self._attempts))]
             now = asyncio.get_running_loop().time()
@@ -92,7 +99,7 @@ class Attempt:
     """Counts the characters of a new attempt, and of the earlier ones that it replaces.
 
     Args:
-        until: Time of the loop's clock after which nobody is held.
+        until: Time of the loop's clock after which nobody is held; infinity while it waits.
     """
 
     def __init__(
@@ -109,6 +116,11 @@ class Attempt:
         self._holders = 0
         self._counting: asyncio.Task[None] | None = None
         self._counted = asyncio.Event()
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether it was lost; if it waited for a worker, it may go on in the same version."""
+        return self.over and not self._ended
 
     async def shown(self, cursor: Cursor) -> Counter[str]:
         """Return the characters of an earlier attempt up to a cursor, by kind.
@@ -190,8 +202,11 @@ class Attempt:
 
 
 class HeldBody:
-    """Yields comments until an attempt has so many characters of a kind, has ended, or is too old;
-    then it breaks off.
+    """Yields comments until an attempt has so many characters of a kind, or has ended; then it
+    breaks off.
+
+    Args:
+        until: Time of the loop's clock at which it breaks off in any case.
 
     Raises (from `anext`):
         asyncio.CancelledError: The response breaks off; the server then cuts the connection.
@@ -200,12 +215,19 @@ class HeldBody:
     complete = False
 
     def __init__(
-        self, service: DurableStreamService[Any], attempt: Attempt, kind: str, characters: int
+        self,
+        service: DurableStreamService[Any],
+        attempt: Attempt,
+        kind: str,
+        characters: int,
+        *,
+        until: float,
     ) -> None:
         self._service = service
         self._attempt = attempt
         self._kind = kind
         self._characters = characters
+        self._until = until
 
     def __repr__(self) -> str:
         return f"<HeldBody until there are {self._characters} characters>"
@@ -218,7 +240,7 @@ class HeldBody:
             while (
                 not attempt.has_now(self._kind, self._characters)
                 and not attempt.over
-                and now() < attempt.until
+                and now() < self._until
                 and not self._service.closing
             ):
                 await asyncio.sleep(LOOK_INTERVAL)
@@ -242,13 +264,13 @@ class HeldBody:
 
 def _cursor_of_attempt(latest: VersionInfo, event_id: str) -> Cursor | None:
     """Return the cursor of an event, if it may be of an earlier attempt of the open turn."""
-    if latest.attempt == 1 or latest.state != "open":
+    if latest.state != "open":
         return None
     try:
         cursor = Cursor.parse(event_id)
     except InvalidCursor:
         return None
-    return cursor if 0 < latest.version - cursor.version < latest.attempt else None
+    return cursor if 0 < latest.version - cursor.version < attempts_of(latest) else None
 
 
 def _size(chunk: Chunk, kind: str) -> int:

@@ -126,6 +126,11 @@ def may_run_again(attempt: int, handovers: int, max_attempts: int) -> bool:
     return max_attempts > 1 and attempt - min(handovers, MAX_HANDOVERS) < max_attempts
 
 
+def attempts_of(latest: VersionInfo) -> int:
+    """Return how many attempts a turn has had, with the one for which it waits."""
+    return latest.attempt + latest.waiting
+
+
 async def is_attempt_of(
     service: DurableStreamService[Any], latest: VersionInfo, version: int
 ) -> bool:
@@ -133,7 +138,7 @@ async def is_attempt_of(
     next version, and leaves the one before it open; a turn that goes on has all in one version.
     """
     # Several attempts may have had one version, so there may be fewer versions than attempts.
-    if version < 0 or not 0 < latest.version - version < latest.attempt:
+    if version < 0 or not 0 < latest.version - version < attempts_of(latest):
         return False
     try:
         earlier = await service.status(latest.stream_id, version)
