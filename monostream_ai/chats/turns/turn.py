@@ -282,7 +282,8 @@ class ChatTurn:
         Args:
             with_written: End with the text that an earlier attempt has written, if there is any, so
                 that the model goes on in mid-sentence; `callback` then goes on in the same text.
-                Only for models that continue a last message of the assistant.
+                Only for models that continue a last message of the assistant: Claude up to 4.5
+                does, but refuses it with thinking.
 
         Raises:
             RuntimeError: `callback` was made before, and would begin a new text.
