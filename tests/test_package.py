@@ -119,6 +119,7 @@ def error_of(statement: str, *, without: str) -> str:
         ("pydantic_ai", "pydantic_ai", "pydantic-ai"),
         ("stores.postgres.store", "asyncpg", "postgres"),
         ("stores.sqlite.store", "aiosqlite", "sqlite"),
+        ("testing.anthropic", "anthropic", "anthropic"),
         ("testing.langchain", "langchain_core", "langchain"),
         ("testing.openai", "openai", "openai"),
     ],

@@ -1,9 +1,9 @@
 """Tests of applications, and conformance suites for authors of stores and notifiers.
 
 `ChatProcesses` runs a chat application in a test: ask, reload, stop, and let a process crash.
-`ScriptedReply` and `Gate` write the answers, or `ScriptedChatModel` and `ScriptedOpenAI` of
-`monostream_ai.testing.langchain` and `.openai`. They need no pytest;
-`monostream_ai.testing.pytest_plugin` has a fixture of them.
+`ScriptedReply` and `Gate` write the answers, or the `ScriptedChatModel`, `ScriptedOpenAI` and
+`ScriptedAnthropic` of `monostream_ai.testing.langchain`, `.openai` and `.anthropic`. They need no
+pytest; `monostream_ai.testing.pytest_plugin` has a fixture of them.
 
 A suite is a class of pytest tests. A subclass with one fixture runs all of them:
 

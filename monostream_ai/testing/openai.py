@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from typing import Any, Final, NamedTuple
@@ -13,13 +12,8 @@ from monostream_ai._extras import needs
 with needs("openai", "openai", by=__name__):
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-from monostream_ai.testing.script import Script, ScriptedAnswer, Thought, ToolCall
-
-# httpx for openai 2, httpx2 for openai 3. Both may be installed, and each takes only its own.
-_http: Final[Any] = sys.modules[DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0]]
-
-Json = dict[str, Any]
-Pieces = AsyncIterator[str | Thought | ToolCall]
+from monostream_ai.testing.script import ScriptedAnswer, Thought, ToolCall
+from monostream_ai.testing.scripted_api import ApiAnswer, Json, Pieces, ScriptedApi
 
 
 class ScriptedOpenAI(AsyncOpenAI):
@@ -38,43 +32,21 @@ class ScriptedOpenAI(AsyncOpenAI):
     """
 
     def __init__(self, *answers: ScriptedAnswer, **options: Any) -> None:
-        self._script = Script(answers)
-        self.asked: list[Json] = []
+        api = ScriptedApi(answers, _answer_to, DefaultAsyncHttpxClient, end=b"data: [DONE]\n\n")
+        self.asked: list[Json] = api.asked
         """The bodies of the requests, such as `{"model": …, "messages": […]}`."""
-        own: Json = {
-            "api_key": "scripted",
-            "base_url": "http://scripted.invalid/v1",
-            "max_retries": 0,
-        }
-        if "http_client" not in options:
-            own["http_client"] = DefaultAsyncHttpxClient(
-                transport=_http.MockTransport(self._answer)
-            )
-        super().__init__(**own | options)
-
-    async def _answer(self, request: Any) -> Any:
-        if not request.url.path.endswith(("/chat/completions", "/responses")):
-            said = f"a scripted model does not answer {request.method} {request.url.path}"
-            return _http.Response(404, json={"error": {"message": said}})
-        body = json.loads(request.content)
-        self.asked.append(body)
-        answer = _Completion if "messages" in body else _Response
-        events = answer(str(body.get("model")), len(self.asked)).events(self._script.next())
-        if body.get("stream"):
-            kind = {"content-type": "text/event-stream"}
-            return _http.Response(200, headers=kind, content=_server_sent(events))
-        return _http.Response(200, json=answer.whole([event async for event in events]))
+        super().__init__(**api.client_options("http://scripted.invalid/v1", options))
 
 
-async def _server_sent(events: AsyncIterator[Json]) -> AsyncIterator[bytes]:
-    async for event in events:
-        name = f"event: {event['type']}\n" if "type" in event else ""
-        yield f"{name}data: {json.dumps(event)}\n\n".encode()
-    yield b"data: [DONE]\n\n"
+def _answer_to(path: str, body: Json, number: str) -> ApiAnswer | None:
+    if not path.endswith(("/chat/completions", "/responses")):
+        return None
+    answer = _Completion if "messages" in body else _Response
+    return answer(str(body.get("model")), number)
 
 
 class _Completion:
-    def __init__(self, model: str, number: int) -> None:
+    def __init__(self, model: str, number: str) -> None:
         self._head: Json = {"id": f"chatcmpl-{number}", "created": 0, "model": model}
 
     async def events(self, pieces: Pieces) -> AsyncIterator[Json]:
@@ -94,17 +66,16 @@ class _Completion:
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
         return {**self._head, "object": "chat.completion.chunk", "choices": [choice]}
 
-    @staticmethod
-    def whole(chunks: list[Json]) -> Json:
-        deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+    def whole(self, events: list[Json]) -> Json:
+        deltas = [chunk["choices"][0]["delta"] for chunk in events]
         content = "".join(delta.get("content", "") for delta in deltas)
         calls = [call for delta in deltas for call in delta.get("tool_calls", ())]
         message: Json = {"role": "assistant", "content": content or None}
         if calls:
             message["tool_calls"] = calls
-        reason = chunks[-1]["choices"][0]["finish_reason"]
+        reason = events[-1]["choices"][0]["finish_reason"]
         choice = {"index": 0, "message": message, "finish_reason": reason}
-        return {**chunks[0], "object": "chat.completion", "choices": [choice]}
+        return {**events[0], "object": "chat.completion", "choices": [choice]}
 
 
 def _function(call: ToolCall) -> Json:
@@ -136,7 +107,7 @@ _REASONING: Final = _Texts(
 class _Response:
     """A response, whose events have the order and the fields of the Responses API."""
 
-    def __init__(self, model: str, number: int) -> None:
+    def __init__(self, model: str, number: str) -> None:
         self._output: list[Json] = []
         self._numbers = count()
         self._open: tuple[_Texts, str] | None = None
@@ -163,8 +134,7 @@ class _Response:
             yield event
         yield self._event("completed", response=self._state("completed"))
 
-    @staticmethod
-    def whole(events: list[Json]) -> Json:
+    def whole(self, events: list[Json]) -> Json:
         return dict(events[-1]["response"])
 
     def _state(self, status: str) -> Json:

@@ -35,6 +35,7 @@ NEEDS: Final = {
     "stores.postgres": ("postgres",),
     "stores.sql": ("sqlite", "postgres"),
     "stores.sqlite": ("sqlite",),
+    "testing.anthropic": ("anthropic",),
     "testing.langchain": ("langchain",),
     "testing.openai": ("openai",),
 }
