@@ -17,7 +17,9 @@ from monostream_ai.fastapi import create_chat_router, run_turn
 
 service = new_service()
 queue = procrastinate.App(
-    connector=procrastinate.PsycopgConnector(conninfo=DATABASE_URL),
+    # After a restart of Postgres, the pool tries its connections one after another with growing
+    # pauses: with the usual four the first question would wait for 7 s.
+    connector=procrastinate.PsycopgConnector(conninfo=DATABASE_URL, min_size=1, max_size=4),
     worker_defaults={
         "concurrency": 20,
         "delete_jobs": "always",
