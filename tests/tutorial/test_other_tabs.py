@@ -31,6 +31,13 @@ def pace() -> str:
 @pytest.fixture
 def shared(application: NewApplication, pace: str) -> Application:
     """The application of step 4, whose page uses the hook."""
+    app = with_hook(application, pace)
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    return app
+
+
+def with_hook(application: NewApplication, pace: str) -> Application:
     app = application(4)
     program = (app.folder / "answers.py").read_text()
     assert program.count("sleep=0.1") == 1
@@ -48,8 +55,6 @@ def shared(application: NewApplication, pace: str) -> Application:
     assert replaced == 1
     imported = 'import { useSharedChat } from "./useSharedChat.tsx";'
     (page / "Chat.jsx").write_text(f"{imported}\n{chat}")
-    app.build()
-    app.serve(command(1, "uvicorn"))
     return app
 
 
@@ -79,6 +84,26 @@ async def test_a_device_follows_the_question_and_the_answer_of_another_one(
 
     assert "Hi!" in begun and answer not in begun
     assert [(each.count("Hi!"), each.count(answer)) for each in shown] == [(1, 1), (1, 1)]
+
+
+async def test_a_page_in_strict_mode_follows_too(
+    application: NewApplication, open_page: OpenPage, pace: str
+) -> None:
+    app = with_hook(application, pace)
+    main = app.folder / "page" / "main.jsx"
+    text = main.read_text()
+    assert text.count("<Chat ") == 1
+    chat = re.sub(r"<Chat .*? />", r"<StrictMode>\g<0></StrictMode>", text)
+    main.write_text(f'import {{ StrictMode }} from "react";\n{chat}')
+    # React calls each effect twice in development only.
+    app.environment["NODE_ENV"] = "development"
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    page = await opened(open_page, app)
+    async with signed_in(app.url) as http, begun(http):
+        shown = await page("reads", answer_of(4))
+
+    assert shown.count(answer_of(4)) == 1
 
 
 async def test_a_question_that_is_refused_goes_back_and_the_other_answer_is_shown(

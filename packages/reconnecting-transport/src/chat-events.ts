@@ -31,7 +31,13 @@ export function followChats(api: string, onTurns: (turns: ChatTurn[], running: b
   // A tab that joins needs to know what runs, which the first event of a connection tells.
   channel.onmessage = ({ data }) => (data === "hello" ? events && open() : tell(data[0], data[1]));
   channel.postMessage("hello");
-  const lead = () => new Promise<void>((end) => (open(), left.signal.addEventListener("abort", () => end())));
+  const lead = () =>
+    new Promise<void>((end) => {
+      // A lock may be granted just after its request was aborted, as in the StrictMode of React.
+      if (left.signal.aborted) return end();
+      open();
+      left.signal.addEventListener("abort", () => end());
+    });
   // Browsers have locks only on HTTPS and localhost.
   void (navigator.locks ? navigator.locks.request(url, { signal: left.signal }, lead).catch(() => undefined) : lead());
   return () => (left.abort(), clearTimeout(timer), events?.close(), channel.close());

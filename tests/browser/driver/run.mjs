@@ -3,6 +3,7 @@
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 import { serve } from "../../serving.mjs";
+import * as followers from "./followers.mjs";
 import * as kills from "./kills.mjs";
 import * as phones from "./phones.mjs";
 import * as scenarios from "./scenarios.mjs";
@@ -19,9 +20,13 @@ async function play({ story, url, page: path, browser: address, screenshots, ...
   async function stage(options = {}) {
     const context = await browser.newContext({ viewport: { width: 1180, height: 820 }, ...options });
     await context.grantPermissions(["clipboard-read", "clipboard-write"]);
-    const newTab = async (chat = "c1", prepare = async () => undefined) => {
+    const newPage = async () => {
       const page = await context.newPage();
       page.on("pageerror", (error) => errors.push(String(error)));
+      return page;
+    };
+    const newTab = async (chat = "c1", prepare = async () => undefined) => {
+      const page = await newPage();
       await prepare(page);
       const tab = new Tab(page, url, path, chat);
       tabs.push(tab);
@@ -32,7 +37,7 @@ async function play({ story, url, page: path, browser: address, screenshots, ...
       await photograph(tab, name);
       errors.push(...(await tab.barriers()).map((each) => `${name}: ${each}`));
     };
-    return { newTab, shoot, context };
+    return { newTab, newPage, shoot, context, url };
   }
 
   function photograph(tab, name) {
@@ -41,7 +46,7 @@ async function play({ story, url, page: path, browser: address, screenshots, ...
   }
 
   try {
-    return { ...(await { ...stories, ...scenarios, ...kills, ...phones }[story](stage, options)), errors };
+    return { ...(await { ...stories, ...scenarios, ...followers, ...kills, ...phones }[story](stage, options)), errors };
   } catch (error) {
     for (const [number, tab] of tabs.entries()) await photograph(tab, `failed ${story}, tab ${number + 1}`).catch(() => undefined);
     return { errors: [error.stack ?? String(error), ...errors] };

@@ -1,0 +1,114 @@
+// Followers of the events of chats, in pages that have nothing else. test_chat_events.py checks what they hear.
+
+const EVENTS = "/api/chat/events";
+
+/** Opens pages of one browser profile. In each, `follow(name)` returns the function that leaves, and `heard` names what each follower was told. */
+async function pages(stage, source) {
+  const { newPage, context, url } = await stage();
+  const requests = [];
+  context.on("request", (request) => request.url() === url + EVENTS && requests.push(request));
+  await context.route(`${url}/followers`, (route) => route.fulfill({ contentType: "text/html", body: `<script type="module">
+    import { followChats } from "/chat-events.js";
+    window.heard = [];
+    const listener = (name) => ({ chatId, state, ending }) => heard.push([name, chatId, ending ?? state].join(" "));
+    window.follow = (name) => followChats("/api/chat", (turns, running) => {
+      if (running) heard.push(name + " hears all");
+      turns.forEach(listener(name));
+    });
+    window.locks = () => navigator.locks.query().then(({ held, pending }) => held.length + " held, " + pending.length + " pending");
+  </script>` }));
+  await context.route(`${url}/chat-events.js`, (route) => route.fulfill({ contentType: "text/javascript", body: source }));
+  const open = async () => {
+    const page = await newPage();
+    await page.goto(`${url}/followers`);
+    await page.waitForFunction(() => window.follow);
+    return page;
+  };
+  /** Ask for one word, and wait until these followers know that it was said. */
+  const answer = async (page, chat, names) => {
+    const parts = [{ type: "text", text: "5" }];
+    const data = { id: chat, messages: [{ id: chat, role: "user", parts }] };
+    await context.request.post(`${url}/api/chat`, { data });
+    await hears(page, ...names.map((name) => `${name} ${chat} finish`));
+  };
+  return { open, answer, requests, context, url };
+}
+
+const hears = (page, ...wanted) => page.waitForFunction((wanted) => wanted.every((each) => heard.includes(each)), wanted);
+const locks = (page, wanted) => page.waitForFunction(async (wanted) => (await locks()) === wanted, wanted);
+
+/** Called, left and called again in one tick, as React does in StrictMode. */
+export async function leavesAtOnce(stage, { source }) {
+  const { open, answer } = await pages(stage, source);
+  const page = await open();
+  await page.evaluate(() => {
+    follow("one")();
+    follow("two");
+  });
+  await hears(page, "two hears all");
+  await answer(page, "c1", ["two"]);
+  await locks(page, "1 held, 0 pending");
+  return { heard: await page.evaluate(() => heard) };
+}
+
+/** One leads, two wait; one of them leaves, and then the one that leads, each of them twice. */
+export async function leavesWhileItWaits(stage, { source }) {
+  const { open, answer } = await pages(stage, source);
+  const page = await open();
+  await page.evaluate(() => (window.leaves = ["one", "two", "three"].map((name) => follow(name))));
+  await locks(page, "1 held, 2 pending");
+  await hears(page, "one hears all", "two hears all", "three hears all");
+  await page.evaluate(() => (leaves[1](), leaves[1]()));
+  await locks(page, "1 held, 1 pending");
+  await answer(page, "c1", ["one", "three"]);
+  await page.evaluate(() => (heard.push("one leaves"), leaves[0](), leaves[0]()));
+  await locks(page, "1 held, 0 pending");
+  await hears(page, "one leaves", "three hears all");
+  await answer(page, "c2", ["three"]);
+  return { heard: await page.evaluate(() => heard) };
+}
+
+/** The tab that leads is closed while another one follows too. */
+export async function leadingTabCloses(stage, { source }) {
+  const { open, answer } = await pages(stage, source);
+  const [first, second] = [await open(), await open()];
+  await first.evaluate(() => void follow("one"));
+  await hears(first, "one hears all");
+  await second.evaluate(() => void follow("two"));
+  await hears(second, "two hears all");
+  await first.close();
+  await locks(second, "1 held, 0 pending");
+  await answer(second, "c1", ["two"]);
+  return { heard: await second.evaluate(() => heard) };
+}
+
+/** Leaves before the server has answered, and then while it waits to ask again after a refusal. */
+export async function leavesWhileItConnects(stage, { source }) {
+  const { open, answer, requests, context, url } = await pages(stage, source);
+  const page = await open();
+  await page.clock.install();
+  const asks = new Promise((asks) => context.route(url + EVENTS, asks));
+  await page.evaluate(() => (window.leave = follow("one")));
+  await asks;
+  await page.evaluate(() => leave());
+  await locks(page, "0 held, 0 pending");
+
+  await context.unroute(url + EVENTS);
+  await context.route(url + EVENTS, (route) => route.fulfill({ status: 502 }));
+  await page.evaluate(() => {
+    const later = setTimeout;
+    window.setTimeout = (...timer) => (window.timer = later(...timer));
+    window.leave = follow("two");
+  });
+  await page.waitForFunction(() => window.timer);
+  await page.evaluate(() => leave());
+  await locks(page, "0 held, 0 pending");
+  await context.unroute(url + EVENTS);
+  await page.clock.runFor(60_000);
+  const asked = requests.length;
+
+  await page.evaluate(() => void follow("three"));
+  await hears(page, "three hears all");
+  await answer(page, "c1", ["three"]);
+  return { heard: await page.evaluate(() => heard), asked, requests: requests.length };
+}
