@@ -61,3 +61,7 @@ async def test_one_that_leaves_while_it_connects_asks_no_more(act: Play, source:
 
     assert (result["asked"], result["requests"]) == (2, 3)
     assert (told(result, "one"), told(result, "two")) == ([], [])
+
+
+async def test_all_tabs_hear_how_many_questions_wait(act: Play, source: str) -> None:
+    assert (await act("questionsWait", source=source))["turns"] == []

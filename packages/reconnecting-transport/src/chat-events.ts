@@ -9,20 +9,32 @@ export type ChatTurn = { chatId: string; state: "open" | "waiting" | "lost" | "c
 
 /**
  * Calls `onTurns` with each turn whose state has changed. If `running` is true, these are all turns that run now: other chats run none.
- * All tabs share one connection, because browsers allow six to a server of HTTP/1.1. Returns a function that ends it.
+ * Calls `onQueued` with the number of questions that wait in a chat, by its id, when they have changed; if `running` is true, with those
+ * of all chats in which any wait. All tabs share one connection, because browsers allow six to a server of HTTP/1.1. Returns a function
+ * that ends it.
  */
-export function followChats(api: string, onTurns: (turns: ChatTurn[], running: boolean) => void): () => void {
+export function followChats(
+  api: string,
+  onTurns: (turns: ChatTurn[], running: boolean) => void,
+  onQueued: (queued: Record<string, number>, running: boolean) => void = () => undefined,
+): () => void {
   const url = `${api}/events`;
   const channel = new BroadcastChannel(url);
   const left = new AbortController();
   let events: EventSource | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const tell = (name: string, data: string) => onTurns(name === "running" ? JSON.parse(data).turns : [JSON.parse(data)], name === "running");
+  const tell = (name: string, data: string) => {
+    const event = JSON.parse(data);
+    if (name === "turn") onTurns([event], false);
+    else if (name === "queue") onQueued({ [event.chatId]: event.queued }, false);
+    // `queued` is missing if questions never wait.
+    else (onTurns(event.turns, true), onQueued(event.queued ?? {}, true));
+  };
   const open = () => {
     clearTimeout(timer);
     events?.close();
     const opened = (events = new EventSource(url, { withCredentials: true }));
-    for (const name of ["running", "turn"]) {
+    for (const name of ["running", "turn", "queue"]) {
       opened.addEventListener(name, ({ data }) => (channel.postMessage([name, data]), tell(name, data)));
     }
     // A browser comes back by itself, except after a refusal, such as that of a proxy whose server restarts.

@@ -14,7 +14,7 @@ async function pages(stage, source) {
     window.follow = (name) => followChats("/api/chat", (turns, running) => {
       if (running) heard.push(name + " hears all");
       turns.forEach(listener(name));
-    });
+    }, (queued, running) => heard.push([name, running ? "hears that all wait:" : "hears that these wait:", JSON.stringify(queued)].join(" ")));
     window.locks = () => navigator.locks.query().then(({ held, pending }) => held.length + " held, " + pending.length + " pending");
   </script>` }));
   await context.route(`${url}/chat-events.js`, (route) => route.fulfill({ contentType: "text/javascript", body: source }));
@@ -24,14 +24,16 @@ async function pages(stage, source) {
     await page.waitForFunction(() => window.follow);
     return page;
   };
-  /** Ask for one word, and wait until these followers know that it was said. */
+  const ask = async (chat, script, headers = {}) => {
+    const message = { id: script, role: "user", parts: [{ type: "text", text: script }] };
+    await context.request.post(`${url}/api/chat`, { data: { id: chat, messages: [message] }, headers });
+  };
+  /** Ask for some words, and wait until these followers know that they were said. */
   const answer = async (page, chat, names) => {
-    const parts = [{ type: "text", text: "5" }];
-    const data = { id: chat, messages: [{ id: chat, role: "user", parts }] };
-    await context.request.post(`${url}/api/chat`, { data });
+    await ask(chat, "5");
     await hears(page, ...names.map((name) => `${name} ${chat} finish`));
   };
-  return { open, answer, requests, context, url };
+  return { open, ask, answer, requests, context, url };
 }
 
 const hears = (page, ...wanted) => page.waitForFunction((wanted) => wanted.every((each) => heard.includes(each)), wanted);
@@ -111,4 +113,26 @@ export async function leavesWhileItConnects(stage, { source }) {
   await hears(page, "three hears all");
   await answer(page, "c1", ["three"]);
   return { heard: await page.evaluate(() => heard), asked, requests: requests.length };
+}
+
+/** Two questions come while an answer runs; a tab that leads, one that follows, and one that is opened then. */
+export async function questionsWait(stage, { source }) {
+  const { open, ask, context, url } = await pages(stage, source);
+  const [leading, following, late] = [await open(), await open(), await open()];
+  for (const page of [leading, following]) {
+    await page.evaluate(() => void follow("one"));
+    await hears(page, "one hears that all wait: {}");
+  }
+  const later = { prefer: "respond-async" };
+  await ask("c1", "5 | 5", later);
+  for (const [count, script] of ["10", "15"].entries()) {
+    await ask("c1", script, later);
+    for (const page of [leading, following]) await hears(page, `one hears that these wait: {"c1":${count + 1}}`);
+  }
+  await late.evaluate(() => void follow("late"));
+  await hears(late, 'late hears that all wait: {"c1":2}');
+  await context.request.post(`${url}/test/go/c1`);
+  for (const page of [leading, following]) await hears(page, 'one hears that these wait: {"c1":0}');
+  const turns = await following.evaluate(() => heard.filter((each) => each.endsWith("undefined")));
+  return { turns };
 }

@@ -60,9 +60,11 @@ export function useStreamStatus({ chatId, busy, arriving, onStatus }: Options) {
 
     void poll();
     // Events say that there is something to ask for, in whatever tab or device it began.
-    const unfollow = followChats(CHAT_API, (turns, running) => {
-      if (!running && turns.some((turn) => turn.chatId === chatId)) void poll();
-    });
+    const unfollow = followChats(
+      CHAT_API,
+      (turns, running) => !running && turns.some((turn) => turn.chatId === chatId) && void poll(),
+      (queued, running) => !running && chatId in queued && void poll(),
+    );
     document.addEventListener("visibilitychange", poll);
     window.addEventListener("online", poll);
     window.addEventListener("offline", failed);
