@@ -6,20 +6,27 @@ It runs in the page of the tutorial, in the place of its `useChat`.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 import pytest
 
+from monostream_ai import create_service
+from tests.fastapi.chat_client import question
 from tests.pages import blocks
 from tests.tutorial.conftest import Application, NewApplication, OpenPage, Page, signed_in
 from tests.tutorial.steps import ROOT, command
-from tests.tutorial.test_steps import answer_of, begun, sign_in
+from tests.tutorial.test_steps import REFUND, answer_of, begun, change, sign_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.sweep(3, of="file")]
 
 EVENTS: Final = ROOT / "packages" / "reconnecting-transport" / "src" / "chat-events.ts"
 
 PATH: Final = "/?chat=c1"
+
+
+class Deciding(NamedTuple):
+    app: Application
+    page: Page
 
 
 @pytest.fixture
@@ -37,19 +44,17 @@ def shared(application: NewApplication, pace: str) -> Application:
     return app
 
 
-def with_hook(application: NewApplication, pace: str) -> Application:
-    app = application(4)
-    program = (app.folder / "answers.py").read_text()
-    assert program.count("sleep=0.1") == 1
-    (app.folder / "answers.py").write_text(program.replace("sleep=0.1", f"sleep={pace}"))
+def with_hook(application: NewApplication, pace: str, step: int = 4) -> Application:
+    app = application(step)
+    change(app.folder / "answers.py", "sleep=0.1", f"sleep={pace}")
     [hook] = blocks("tsx", "shared")
     page = app.folder / "page"
     copied = hook.text.replace('"monostream-reconnecting-transport/chat-events"', '"./events.ts"')
     (page / "events.ts").write_text(EVENTS.read_text())
     (page / "useSharedChat.tsx").write_text(copied)
     chat, replaced = re.subn(
-        r"useChat\(\{.*\}\)",
-        'useSharedChat(id, known, (text) => (document.querySelector("input").value = text))',
+        r"useChat\(\{",
+        'useSharedChat({ onRefused: (text) => (document.querySelector("input").value = text), ',
         (page / "Chat.jsx").read_text(),
     )
     assert replaced == 1
@@ -154,3 +159,68 @@ async def test_an_answer_that_is_over_at_once_is_shown_in_a_tab_that_is_open(
 
     shown = await page("reads", text)
     assert shown.count(answer_of(4)) == 3
+
+
+DELETE: Final = """
+@app.delete("/api/history/{chat_id:path}")
+async def delete(chat_id: str, owner: User):
+    await answers.history.delete(chat_id, owner=owner)
+
+app.mount("""
+
+
+async def test_a_chat_that_is_deleted_elsewhere_is_emptied(
+    application: NewApplication, open_page: OpenPage, pace: str
+) -> None:
+    app = with_hook(application, pace)
+    change(app.folder / "app.py", "\napp.mount(", DELETE)
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    page = await opened(open_page, app)
+    await ask(page, "Hi!")
+    await page("sees", answer_of(4)[:5])
+    async with signed_in(app.url) as http:
+        (await http.delete("/api/history/c1")).raise_for_status()
+        await page("misses", "Hi!")
+        # The versions of the chat begin anew.
+        (await http.post("/api/chat", json=question("c1", "Again?"))).raise_for_status()
+        shown = await page("reads", answer_of(4))
+
+    assert (shown.count("Again?"), "Hi!" in shown) == (1, False)
+
+
+@pytest.fixture
+async def deciding(application: NewApplication, open_page: OpenPage, pace: str) -> Deciding:
+    """The application of step 6 with the hook, and a page that asks the user."""
+    app = with_hook(application, pace, step=6)
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    page = await opened(open_page, app)
+    await ask(page, REFUND)
+    await page("reads", "May I call")
+    return Deciding(app, page)
+
+
+async def test_a_decision_that_another_tab_has_made_first_is_replaced(
+    deciding: Deciding, open_page: OpenPage
+) -> None:
+    # Without events it decides after the other tab, as two tabs do that decide at once.
+    late = await opened(open_page, deciding.app, "/api/chat/events")
+    await late("reads", "May I call")
+    await deciding.page("click", "No")
+    await deciding.page("reads", "output-denied")
+    await late("click", "Yes")
+
+    assert await late("reads", "output-denied") == await deciding.page("reads", "output-denied")
+
+
+async def test_a_decision_that_comes_too_late_says_so(deciding: Deciding) -> None:
+    async with create_service(f"sqlite+aiosqlite:///{deciding.app.folder / 'chat.db'}") as service:
+        await service.prune(older_than=0.0)
+    late = "This answer is no longer kept"
+    shown = []
+    for _ in range(2):
+        await deciding.page("click", "Yes")
+        shown.append(await deciding.page("reads", late))
+
+    assert [(late in each, "May I call" in each) for each in shown] == [(True, True)] * 2

@@ -23,6 +23,8 @@ const acts = {
     await page.getByText(text).first().waitFor();
     return page.locator("main, form").first().innerText();
   },
+  /** Wait until a text is gone. */
+  misses: (text) => page.getByText(text).first().waitFor({ state: "detached" }),
   /** Wait for a text and for the end of the answer; return everything that the chat shows then. */
   reads: async (text) => {
     const shown = page.locator("main, form").first();
