@@ -75,7 +75,8 @@ CHECKERS: Final = {
     ("bash", ""): "test_a_command_can_be_run",
     ("sql", ""): "test_the_statements_let_nobody_hear_more_than_it_may_read",
     ("tsx", ""): "test_the_page_uses_what_the_example_uses",
-    # tests/tutorial/test_other_tabs.py runs it in a browser.
+    # tests/tutorial runs those of useChat in a browser.
+    ("tsx", "marked"): "test_the_page_type_checks",
     ("tsx", "shared"): "test_the_page_type_checks",
     ("tsx", "ai_6"): "test_the_page_type_checks",
     ("ts", ""): "test_the_page_type_checks",
@@ -503,7 +504,7 @@ def test_the_page_uses_what_the_example_uses(page: Block) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    placed([*blocks("tsx"), *blocks("tsx", "shared"), *blocks("tsx", "ai_6"), *blocks("ts")]),
+    placed([each for each in BLOCKS if each.language in ("ts", "tsx")]),
 )
 def test_the_page_type_checks(page: Block, tmp_path: Path) -> None:
     if not (WEB / "node_modules").is_dir():

@@ -263,17 +263,22 @@ async def test_5_another_answer_takes_the_place_of_the_first(
     assert (live.count(answer), live.count("Hi!"), "stopped" in live) == (1, 1, False)
 
 
-@pytest.mark.browser
-async def test_5_an_answer_that_failed_says_so_for_good(
-    application: NewApplication, open_page: OpenPage
-) -> None:
-    app, failed = application(5), "incomplete"
-    # The text is whole, but then the reply raises: a message of the model has no such method.
+def fail_at_the_end(app: Application) -> None:
+    """Let the reply raise once the text is whole: a message of the model has no such method."""
     change(app.folder / "answers.py", "sleep=0.1", "sleep=0")
     change(app.folder / "answers.py", "await self.model.ainvoke(", "(await self.model.ainvoke(")
     change(app.folder / "answers.py", "[turn.callback]})", "[turn.callback]})).fails()")
-    # A page that comes back later gets the history only.
-    change(app.folder / "app.py", "authorize=user)", "authorize=user, replay_window=0)")
+
+
+# A page that comes back later gets the history only.
+@pytest.mark.parametrize("window", ["60", "0"])
+@pytest.mark.browser
+async def test_5_an_answer_that_failed_says_so_for_good(
+    application: NewApplication, open_page: OpenPage, window: str
+) -> None:
+    app, failed = application(5), "incomplete"
+    fail_at_the_end(app)
+    change(app.folder / "app.py", "authorize=user)", f"authorize=user, replay_window={window})")
     app.build()
     app.serve(command(1, "uvicorn"))
     page = await open_page(app.url)
