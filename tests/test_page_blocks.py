@@ -75,7 +75,8 @@ CHECKERS: Final = {
     ("bash", ""): "test_a_command_can_be_run",
     ("sql", ""): "test_the_statements_let_nobody_hear_more_than_it_may_read",
     ("tsx", ""): "test_the_page_uses_what_the_example_uses",
-    # tests/tutorial runs those of useChat in a browser.
+    # tests/tutorial runs the hooks in a browser.
+    ("tsx", "waiting"): "test_the_page_type_checks",
     ("tsx", "marked"): "test_the_page_type_checks",
     ("tsx", "shared"): "test_the_page_type_checks",
     ("tsx", "ai_6"): "test_the_page_type_checks",

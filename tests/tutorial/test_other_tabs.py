@@ -6,6 +6,7 @@ It runs in the page of the tutorial, in the place of its `useChat`.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
@@ -47,11 +48,9 @@ def shared(application: NewApplication, pace: str) -> Application:
 def with_hook(application: NewApplication, pace: str, step: int = 4) -> Application:
     app = application(step)
     change(app.folder / "answers.py", "sleep=0.1", f"sleep={pace}")
-    [hook] = blocks("tsx", "shared")
     page = app.folder / "page"
-    copied = hook.text.replace('"monostream-reconnecting-transport/chat-events"', '"./events.ts"')
     (page / "events.ts").write_text(EVENTS.read_text())
-    (page / "useSharedChat.tsx").write_text(copied)
+    copy_hook(page, "shared", "useSharedChat")
     chat, replaced = re.subn(
         r"useChat\(\{",
         'useSharedChat({ onRefused: (text) => (document.querySelector("input").value = text), ',
@@ -61,6 +60,14 @@ def with_hook(application: NewApplication, pace: str, step: int = 4) -> Applicat
     imported = 'import { useSharedChat } from "./useSharedChat.tsx";'
     (page / "Chat.jsx").write_text(f"{imported}\n{chat}")
     return app
+
+
+def copy_hook(page: Path, directive: str, name: str) -> None:
+    """Copy a hook of the documents into a page that has the file of the events."""
+    [hook] = blocks("tsx", directive)
+    installed = '"monostream-reconnecting-transport/chat-events"'
+    assert hook.text.count(installed) == 1
+    (page / f"{name}.tsx").write_text(hook.text.replace(installed, '"./events.ts"'))
 
 
 async def opened(open_page: OpenPage, app: Application, *cut: str) -> Page:
@@ -224,3 +231,50 @@ async def test_a_decision_that_comes_too_late_says_so(deciding: Deciding) -> Non
         shown.append(await deciding.page("reads", late))
 
     assert [(late in each, "May I call" in each) for each in shown] == [(True, True)] * 2
+
+
+LIST: Final = """
+{waiting.questions.map(({ number, message }) => (
+  <p key={number}>
+    waits: {message.parts[0].text}
+    <button onClick={() => waiting.cancel(number)}>Cancel {message.parts[0].text}</button>
+  </p>
+))}
+{error && """
+
+
+@pytest.mark.parametrize("pace", ["0.05"])
+async def test_questions_that_wait_are_listed_in_order_and_cancelled_on_any_device(
+    application: NewApplication, open_page: OpenPage, pace: str
+) -> None:
+    answer, app = answer_of(4), with_hook(application, pace)
+    change(app.folder / "app.py", "authorize=user, on", 'authorize=user, on_busy="queue", on')
+    copy_hook(app.folder / "page", "waiting", "useWaitingQuestions")
+    chat = app.folder / "page" / "Chat.jsx"
+    change(chat, "<button disabled={busy}>", "<button>")
+    change(chat, "{error && ", LIST)
+    change(chat, "  const busy =", "  const waiting = useWaitingQuestions(id);\n  const busy =")
+    asks = "const { value } = event.target.question;\n"
+    asks += "busy || waiting.questions.length ? waiting.ask(value) : sendMessage({ text: value });"
+    change(chat, "sendMessage({ text: event.target.question.value });", asks)
+    imported = 'import { useWaitingQuestions } from "./useWaitingQuestions.tsx";\n'
+    chat.write_text(imported + chat.read_text())
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    one, other = [await opened(open_page, app) for _ in range(2)]
+    await ask(one, "First?")
+    await one("sees", answer[:5])
+    await one("delay", "/api/chat")
+    for text in ("Second?", "Third?", "Fourth?"):
+        await ask(one, text)
+    listed = await other("sees", "waits: Fourth?")
+    await other("click", "Cancel Third?")
+    await one("misses", "waits: Third?")
+    await one("misses", "waits: Fourth?")
+    shown = ""
+    while shown.count(answer) < 3:
+        shown = await one("reads", answer)
+
+    assert re.findall(r"waits: (\w+)", listed) == ["Second", "Third", "Fourth"]
+    assert re.findall(r"\w+\?", shown) == ["First?", "Second?", "Fourth?"]
+    assert await other("reads", answer) == shown
