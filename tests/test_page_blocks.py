@@ -81,6 +81,8 @@ CHECKERS: Final = {
     ("tsx", "shared"): "test_the_page_type_checks",
     ("tsx", "ai_6"): "test_the_page_type_checks",
     ("ts", ""): "test_the_page_type_checks",
+    # tests/tutorial/test_dev_server.py runs it.
+    ("ts", "vite"): "test_the_page_type_checks",
     # Their drawings are made by scripts/diagrams, and test_docs.py builds the site with them.
     ("mermaid", ""): "test_a_drawing_is_on_a_page_of_the_site",
 }

@@ -23,7 +23,15 @@ export default defineConfig({
   plugins: [react(), fontLicense],
   // The transport is a link to its folder in this repository: read its source, with the `ai` of this page.
   resolve: { conditions: ["@monostream/source", ...defaultClientConditions], preserveSymlinks: true },
-  server: { proxy: { "/api": "http://127.0.0.1:8000" } },
+  server: {
+    proxy: {
+      "/api": {
+        target: "http://127.0.0.1:8000",
+        // A server that dies leaves its responses open otherwise, and the page waits.
+        configure: (proxy) => proxy.on("proxyRes", (from, _, to) => from.on("close", () => from.complete || to.destroy())),
+      },
+    },
+  },
   build: {
     outDir: "../static",
     emptyOutDir: true,
