@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from monostream_ai._writing.publisher import Publisher
+from monostream_ai._writing.pushes import Notes
 from monostream_ai.connect import create_service
 from monostream_ai.errors import MonostreamError, PublisherClosed, WrongEventLoop
 from monostream_ai.service import DurableStreamService
@@ -138,6 +139,10 @@ class SyncPublisher:
     @property
     def _adapter_state(self) -> dict[type[Any], Any]:
         return self.publisher._adapter_state
+
+    @property
+    def _notes(self) -> Notes[Any] | None:
+        return self.publisher._notes
 
     @property
     def _before_end(self) -> dict[type[Any], Callable[[Publisher[Any], Ending], None]]:

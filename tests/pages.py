@@ -6,8 +6,8 @@ or `anthropic`, is a
 `server` of chats, the chats without FastAPI (`asgi`) or an application that has them (`host`), a
 `plain` server, a `suite` of tests, whose page may have the module `answers`, or the hook of a
 `shared` chat, of one whose failed answers are `marked`, of one that lists its `waiting` questions,
-or of one with `ai_6`. The modules `checkpoints` and `tools` and the configuration of `vite` have
-tests of their own. Lines that start with `#>` are its output.
+or of one with `ai_6`. The modules `checkpoints` and `tools`, the whole `steps` of such tools, and
+the configuration of `vite` have tests of their own. Lines that start with `#>` are its output.
 """
 
 from __future__ import annotations

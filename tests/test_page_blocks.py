@@ -71,6 +71,7 @@ CHECKERS: Final = {
     ("python", "answers"): "test_the_suite_passes",
     # tests/test_tool_loops.py runs them with servers that ask for tools.
     ("python", "tools"): "test_a_reply_compiles",
+    ("python", "steps"): "test_a_reply_compiles",
     ("python", "checkpoints"): "test_a_graph_goes_on_after_a_restart_of_postgres",
     ("bash", ""): "test_a_command_can_be_run",
     ("sql", ""): "test_the_statements_let_nobody_hear_more_than_it_may_read",
@@ -163,7 +164,7 @@ def test_a_capture_is_shown_in_ten_lines(page: str) -> None:
         for block in BLOCKS
         if (block.page, block.language) == (page, "python")
         # Whole applications may be longer.
-        and block.directive not in ("server", "suite", "checkpoints", "tools")
+        and block.directive not in ("server", "suite", "checkpoints", "tools", "steps")
     ]
     assert shown
     for text in shown:
@@ -524,6 +525,6 @@ def test_the_page_type_checks(page: Block, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout
 
 
-@pytest.mark.parametrize("block", placed(blocks("python", "tools")))
+@pytest.mark.parametrize("block", placed([*blocks("python", "tools"), *blocks("python", "steps")]))
 def test_a_reply_compiles(block: Block) -> None:
     compile(block.text, block.place, "exec")

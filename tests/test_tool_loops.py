@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from monostream_ai import DurableStreamService
-from monostream_ai.fastapi import create_chat_router
+from monostream_ai.fastapi import ChatHistory, create_chat_router
 from monostream_ai.testing import ChatProcesses, Gate, ToolCall
 from monostream_ai.testing.anthropic import ScriptedAnthropic
 from monostream_ai.testing.openai import ScriptedOpenAI
@@ -78,3 +78,70 @@ async def test_a_tool_asks_first_and_may_fail(block: Block, case: str) -> None:
     assert told in str(client.asked[-1]["messages"][-1])
     assert refunded == ran
     assert "secret" not in str(whole) + str(client.asked)
+
+
+GO_ON: Final = {
+    'on_lost="retry"': 'on_lost="continue"',
+    "to_anthropic_messages(conversation)": (
+        "to_anthropic_messages(await whole_steps(turn, conversation))"
+    ),
+}
+
+
+@pytest.mark.parametrize(("dies_in", "told"), [("text", [0, 1, 2, 2]), ("tool", [0, 1, 1, 2])])
+async def test_a_loop_goes_on_behind_its_last_whole_step(dies_in: str, told: list[int]) -> None:
+    [loop] = [block for block in blocks("python", "tools") if block.page == "anthropic.md"]
+    [steps] = blocks("python", "steps")
+    text = loop.text
+    for old, new in GO_ON.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    page: dict[str, Any] = {}
+    exec(compile(text + steps.text, steps.place, "exec"), page)
+    page["ASKS"].clear()
+    look_up, refund = (ToolCall(name, {"order": 7}) for name in ("look_up", "refund"))
+    gate, in_tool, ran = Gate(), Gate(), list[str]()
+    said = ["That is ", gate, "all."]
+    again = [said, said] if dies_in == "text" else [refund, said]
+    client = ScriptedAnthropic(look_up, refund, *again)
+    histories: list[ChatHistory] = []
+
+    async def looked_up(call_id: str, order: int) -> str:
+        ran.append("look_up")
+        return "It is on its way."
+
+    async def refunded(call_id: str, order: int) -> str:
+        ran.append("refund")
+        if dies_in == "tool":
+            await in_tool.passed()
+        return "It is refunded."
+
+    page["FUNCTIONS"].update(look_up=looked_up, refund=refunded)
+
+    def create_app(service: DurableStreamService[Any]) -> FastAPI:
+        app, answers = FastAPI(), page["Answers"](service, client)
+        histories.append(answers.history)
+        app.include_router(create_chat_router(service, answers.replies), prefix="/api/chat")
+        return app
+
+    # A page that takes steps back.
+    headers = {"x-ui-message-profile": "v7.0.149"}
+    async with ChatProcesses(create_app, headers=headers) as processes:
+        server = await processes.start()
+        answer = await server.ask("Refund order 7.")
+        await (answer.until("That is") if dies_in == "text" else in_tool.reached())
+        await server.crash()
+        in_tool.open()
+        server = await processes.start()
+        answer = await server.resume()
+        gate.open()
+        whole = await answer.rest()
+        [_, stored] = await histories[-1].messages("chat-1")
+
+    assert (answer.ending, answer.text) == ("finish", "That is all.")
+    assert [str(asked["messages"]).count("'tool_result'") for asked in client.asked] == told
+    assert ran == ["look_up", *["refund"] * (2 if dies_in == "tool" else 1)]
+    outputs = [part["output"] for part in whole["parts"] if "toolCallId" in part]
+    assert outputs == ["It is on its way.", "It is refunded."]
+    assert stored["parts"] == whole["parts"]
+    assert "failed" not in stored["metadata"]

@@ -14,7 +14,7 @@ from monostream_ai._writing.cancelling import OutsideError, finish_despite_cance
 from monostream_ai._writing.encoding import encode_chunks
 from monostream_ai._writing.later import Later, Making, Push
 from monostream_ai._writing.outbox import FAIR_SHARE, Outbox, Write
-from monostream_ai._writing.pushes import Pushes
+from monostream_ai._writing.pushes import NotedProtocol, Pushes
 from monostream_ai._writing.writer import Writer
 from monostream_ai.errors import (
     MASKED_ERROR_TEXT,
@@ -85,6 +85,8 @@ class Publisher(Generic[C]):
         """State that capture adapters keep between calls, keyed by type."""
         self._before_end: dict[type[Any], Callable[[Publisher[C], Ending], None]] = {}
         """Functions that push the values which captures still hold back, before an ending."""
+        self._notes = protocol.notes() if isinstance(protocol, NotedProtocol) else None
+        """The chunks that this publisher was given, for captures that write beside others."""
         self._watch_chunks: Callable[[Sequence[C]], None] | None = None
         """Gets each chunk when it is queued, for a trace."""
         self._count_unread = count_unread
@@ -219,6 +221,8 @@ class Publisher(Generic[C]):
             self._pushes.put_write(chunks, encoded, write)
         else:
             self._queue(outbox, chunks, write)
+        if self._notes is not None:
+            self._notes.note(chunks)
         try:
             # Shielded: a caller that gives up must not turn what it wrote into something that may
             # or may not land.
@@ -243,6 +247,8 @@ class Publisher(Generic[C]):
         """
         outbox = self._opened
         self._pushes.put(chunks)
+        if self._notes is not None:
+            self._notes.note(chunks)
         if self._thread == threading.get_ident():
             self._drain(outbox)
         else:
@@ -275,7 +281,10 @@ class Publisher(Generic[C]):
                 "too much data waits to be stored: its replacement is pushed instead", extra=fields
             )
             self.push(*instead)
-        elif self._thread == threading.get_ident():
+            return
+        if self._notes is not None:
+            self._notes.note(instead)
+        if self._thread == threading.get_ident():
             self._begin_making(outbox, later)
         else:
             self._loop.call_soon_threadsafe(self._begin_making, outbox, later)

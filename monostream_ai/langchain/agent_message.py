@@ -5,7 +5,7 @@ Besides building chunks it knows which calls wait for a human, and which calls a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder
@@ -84,6 +84,12 @@ class AgentMessage(UIMessageBuilder):
         if len(open_parts) != 1 or open_parts[0][0] != "text":
             return None
         return OpenText(open_parts[0][1], self.written_text[-1:].isspace())
+
+    def _follow(self, chunks: Iterable[Chunk]) -> None:
+        super()._follow(chunks := [*chunks])
+        for chunk in chunks:
+            if "toolCallId" in chunk:
+                self._adopt_call(chunk)
 
     def end_provider_calls(self) -> list[Chunk]:
         """Give the calls of the provider that have no result an empty one.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterable, Mapping
+from functools import partial
 from typing import Any, Final, Generic, Self, TypeVar
 from uuid import UUID, uuid4
 
@@ -16,7 +17,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResul
 
 from monostream_ai._writing.publisher import Publisher
 from monostream_ai.errors import InvalidArgument
-from monostream_ai.langchain.handler import push_rest_at_end
+from monostream_ai.langchain.handler import push_mapped, push_rest_at_end
 from monostream_ai.langchain.mapper import LangChainMapper
 from monostream_ai.langchain.messages_in import as_answer, messages_in
 from monostream_ai.langchain.runs import Include, Runs
@@ -24,7 +25,6 @@ from monostream_ai.types import check_function, check_texts
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.file_hook import Files, note_files
 from monostream_ai.ui_messages.protocol import note_continued
-from monostream_ai.ui_messages.pushing import push_chunks
 from monostream_ai.ui_messages.sinks import check_sink, unread_counter
 
 E = TypeVar("E")
@@ -97,7 +97,6 @@ def record_graph(
         tool_output=tool_output,
         count_unread=unread_counter(pub),
     )
-    push_rest_at_end(pub, mapper, threading.Lock())
     return GraphCapture(stream, pub, mapper)
 
 
@@ -112,6 +111,8 @@ class GraphCapture(Generic[E]):
     ) -> None:
         self._stream = stream
         self._pub = pub
+        self._mapper = mapper
+        self._contributor = push_rest_at_end(pub, mapper, threading.Lock())
         self._graph = _Graph(mapper)
         self._over = False
 
@@ -130,23 +131,26 @@ class GraphCapture(Generic[E]):
         try:
             item = await anext(self._stream)
         except StopAsyncIteration:
-            self._end(self._graph.end())
+            self._end(self._graph.end)
             await self._pub.flush()
             self._graph.check_modes()
             raise
         except BaseException as error:
-            self._end(self._graph.fail(error))
+            self._end(partial(self._graph.fail, error))
             raise
-        push_chunks(self._pub, self._graph.feed(item))
+        self._push(partial(self._graph.feed, item))
         return item
 
     async def _drain(self) -> None:
         async for _ in self:
             pass
 
-    def _end(self, chunks: list[Chunk]) -> None:
+    def _end(self, map: Callable[[], list[Chunk]]) -> None:
         self._over = True
-        push_chunks(self._pub, chunks)
+        self._push(map)
+
+    def _push(self, map: Callable[[], list[Chunk]]) -> None:
+        push_mapped(self._pub, self._mapper, self._contributor, lambda _: map())
 
 
 class _Speaker:

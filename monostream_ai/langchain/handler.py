@@ -27,6 +27,7 @@ from monostream_ai.langchain.mapper import LangChainMapper
 from monostream_ai.langchain.runs import Include, Runs
 from monostream_ai.types import Ending, check_function, check_texts, check_word
 from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.contributing import Contributor
 from monostream_ai.ui_messages.file_hook import Files, as_hook, note_files, state_of
 from monostream_ai.ui_messages.protocol import note_continued
 from monostream_ai.ui_messages.pushing import push_chunks
@@ -327,10 +328,10 @@ class StreamCallbackHandler(BaseCallbackHandler):
         self._mapper = self._new_mapper(
             pub.message_id, written=getattr(pub, "written", ()), count_unread=unread_counter(pub)
         )
-        push_rest_at_end(pub, self._mapper, self._lock)
+        self._contributor = push_rest_at_end(pub, self._mapper, self._lock)
 
     def _take(self, event: Event) -> None:
-        push_chunks(self._pub, event.map(self._mapper))
+        push_mapped(self._pub, self._mapper, self._contributor, event.map)
 
     def _check_alone(self, run_id: UUID) -> None:
         """Refuse a run that another handler of this publisher records already."""
@@ -354,19 +355,39 @@ class StreamCallbackHandler(BaseCallbackHandler):
             raise
 
 
-def push_rest_at_end(pub: object, mapper: LangChainMapper, lock: threading.Lock) -> None:
+def push_mapped(pub: Sink, mapper: LangChainMapper, contributor: Contributor, map: Map) -> None:
+    """Push the chunks of one callback; the mapper learns first which chunks others have written."""
+    mapper.follow(contributor.news())
+    chunks = map(mapper)
+    with contributor:
+        push_chunks(pub, chunks)
+
+
+def push_rest_at_end(pub: object, mapper: LangChainMapper, lock: threading.Lock) -> Contributor:
     """Let a publisher ask the mapper for the rest of the message before it ends the version.
 
     Args:
         lock: Guards the mapper, since runs go on in other threads.
+
+    Returns:
+        The contributor with whom all chunks of the mapper are pushed.
     """
-    # Neither holds the publisher, and a handler may be dropped before its block ends.
-    getattr(pub, "_before_end", {})[LangChainMapper] = partial(_push_rest, mapper, lock)
+    contributor = Contributor.to(pub)
+    # Nothing here holds the publisher, and a handler may be dropped before its block ends.
+    rest = partial(_push_rest, mapper, contributor, lock)
+    getattr(pub, "_before_end", {})[LangChainMapper] = rest
+    return contributor
 
 
-def _push_rest(mapper: LangChainMapper, lock: threading.Lock, pub: Sink, ending: Ending) -> None:
+def _push_rest(
+    mapper: LangChainMapper,
+    contributor: Contributor,
+    lock: threading.Lock,
+    pub: Sink,
+    ending: Ending,
+) -> None:
     with lock:
-        push_chunks(pub, mapper.rest(ending))
+        push_mapped(pub, mapper, contributor, lambda mapper: mapper.rest(ending))
 
 
 @contextmanager

@@ -107,6 +107,13 @@ class LangChainMapper:
         )
         return cls(message, runs(), **options)
 
+    def follow(self, others: Sequence[Chunk]) -> None:
+        """Take note of the chunks that others have written to the message meanwhile."""
+        if others:
+            self._message._follow(others)
+            self._calls.add(each["toolCallId"] for each in others if "toolCallId" in each)
+            self._steps.follow(others)
+
     def follows(self, run_id: UUID | None) -> bool:
         """Whether this run is open, so that runs which it starts belong to its message."""
         return run_id in self._runs
@@ -179,7 +186,8 @@ class LangChainMapper:
             return self._message.start()
         chunks: list[Chunk] = []
         open_text, self._open_text = self._open_text, None
-        if open_text is None:
+        if open_text is None or not self._message.is_open("text", open_text.part_id):
+            open_text = None
             chunks = self._begin_step(run_id)
         else:
             self._steps.join(run_id)

@@ -5,6 +5,7 @@ A step is one call of a model together with the results of the tools that it cal
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from monostream_ai.langchain.agent_message import AgentMessage
@@ -43,6 +44,13 @@ class Steps:
     def join(self, run_id: UUID | None) -> None:
         """Note that a run shows something in the open step; None for chunks of no run."""
         self._contributors.add(run_id)
+
+    def follow(self, others: Iterable[Chunk]) -> None:
+        """Note that others show something in the open step, or have ended it."""
+        for chunk in others:
+            if chunk["type"] in ("start-step", "finish-step"):
+                self._taken_up = False
+        self._contributors.add(None)
 
     def fail(self, run_id: UUID) -> None:
         """Note that a model failed after it had shown something."""

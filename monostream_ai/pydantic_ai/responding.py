@@ -83,10 +83,9 @@ async def respond(
     if _has_ended(turn.written.chunks):
         return None
     results = (await turn.previous()).results
-    builder = recording_of(turn.pub).builder
-    message = turn.written.message
-    chunks = _mended(builder, message, results, anew=_began_a_step(turn.written.chunks))
-    turn.pub.push(*chunks)
+    recording, message = recording_of(turn.pub), turn.written.message
+    chunks = _mended(recording.builder, message, results, anew=_began_a_step(turn.written.chunks))
+    recording._push(turn.pub, chunks)
     message = _after(message, chunks)
     if any(map(_waits, current_step(message["parts"]))):
         return None

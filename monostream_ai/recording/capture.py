@@ -23,7 +23,6 @@ from monostream_ai.types import Ending, check_function
 from monostream_ai.ui_messages import Chunk
 from monostream_ai.ui_messages.chunks import DELTA_KEYS
 from monostream_ai.ui_messages.file_hook import Files, note_files
-from monostream_ai.ui_messages.pushing import push_chunks
 from monostream_ai.ui_messages.sinks import check_sink
 
 AHEAD: Final = 2 * 1024 * 1024
@@ -221,6 +220,8 @@ class Capture(Generic[E]):
         return event
 
     def _chunks_of(self, mapper: Mapper, event: E) -> list[Chunk]:
+        if self._recording is not None:
+            self._recording._catch_up()
         noted = [] if self._recording is None else self._recording.builder.note_anew()
         try:
             return mapper.feed(event)
@@ -291,7 +292,10 @@ class Capture(Generic[E]):
     def _give_up(self) -> None:
         """Stop recording, and close open parts. The ending is left to the publisher's block."""
         over, self._over = self._over, True
-        if not over and self._mapper is not None and not self._mapper.output.complete:
+        if over or self._mapper is None or self._recording is None:
+            return
+        if not self._mapper.output.complete:
+            self._recording._catch_up()
             self._push(self._mapper.output.fail())
 
     def _leave(self) -> None:
@@ -304,6 +308,7 @@ class Capture(Generic[E]):
             return
         if self._mapper.output.complete or self._pub.closed:
             return
+        self._recording._catch_up()
         builder, failed = self._recording.builder, self._mapper.output.failure is not None
         held = leftovers_of(self._recording)
         self._push([*held, *(builder.error(MASKED_ERROR_TEXT) if failed else builder.abort())])
@@ -311,15 +316,17 @@ class Capture(Generic[E]):
     def _push(self, chunks: list[Chunk]) -> None:
         if self._overlap is not None:
             chunks = self._overlap.rest(chunks)
-        push_chunks(self._pub, chunks, refuse=True)
+        if self._recording is not None:
+            self._recording._push(self._pub, chunks, refuse=True)
         self._ahead += sum(map(_weight, chunks))
 
 
 def _show_leftovers(
     recording: Recording, overlap: Overlap | None, pub: Publisher[Chunk], ending: Ending
 ) -> None:
+    recording._catch_up()
     held = leftovers_of(recording)
-    push_chunks(pub, held if overlap is None else overlap.rest(held))
+    recording._push(pub, held if overlap is None else overlap.rest(held))
 
 
 def check_publisher(pub: object) -> None:

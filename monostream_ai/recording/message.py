@@ -14,8 +14,10 @@ from monostream_ai.errors import InvalidArgument
 from monostream_ai.ui_messages import Chunk, UIMessageBuilder, to_json_value
 from monostream_ai.ui_messages.browser_safety import is_link
 from monostream_ai.ui_messages.call_ids import CallIds
+from monostream_ai.ui_messages.contributing import Contributor
 from monostream_ai.ui_messages.model_output import Summary, usage_in
 from monostream_ai.ui_messages.protocol import continued_by
+from monostream_ai.ui_messages.pushing import push_chunks
 from monostream_ai.ui_messages.sinks import CountUnread, unread_counter
 from monostream_ai.ui_messages.unread import Unread
 
@@ -43,6 +45,10 @@ class Recording:
         count_unread: CountUnread | None = None,
     ) -> None:
         self.builder = builder
+        self._contributor = Contributor.to(None)
+        """Learns the chunks that others write to the publisher, in this run."""
+        self._ids_of_others: set[str] = set()
+        """Ids of the texts and reasonings that others have begun."""
         earlier = {} if continued is None else continued
         self.refused_calls: set[str] = set()
         """Published ids of calls whose arguments are no JSON. That error is their result."""
@@ -61,13 +67,34 @@ class Recording:
         self._unread: dict[str, Unread] = {}
         self._count_unread = count_unread
 
+    def _catch_up(self) -> None:
+        """Take note of the chunks that others have written since the last call.
+
+        Otherwise a step that the program has ended or taken back would count as open, and a page
+        cannot read the end of a part that it does not show.
+        """
+        others = self._contributor.news()
+        if not others:
+            return
+        self.builder._follow(others)
+        self.calls.add(_ids_of([each for each in others if "toolCallId" in each]))
+        self._ids_of_others |= {str(each["id"]) for each in others if each["type"] in _PART_STARTS}
+        self._sources.update(_sources_in(others))
+
+    def _push(self, pub: Publisher[Chunk], chunks: list[Chunk], *, refuse: bool = False) -> None:
+        """Push chunks that this recording has made, as `push_chunks` does."""
+        with self._contributor:
+            push_chunks(pub, chunks, refuse=refuse)
+
     def unread(self, sdk: str) -> Unread:
         """Return the keeper of the values that no capture of this SDK can read."""
         return self._unread.setdefault(sdk, Unread(self.builder, sdk, self._count_unread))
 
     def new_part_id(self, kind: str) -> str:
         self._parts += 1
-        return f"{kind}-{self._parts}"
+        while (part_id := f"{kind}-{self._parts}") in self._ids_of_others:
+            self._parts += 1
+        return part_id
 
     def new_usage(self) -> dict[str, int]:
         """Return the token counts of a new response, empty for now; the response updates them."""
@@ -91,6 +118,7 @@ class Recording:
         """
         if error is not None and output is not None:
             raise InvalidArgument(f"call {call_id!r} has an output and an error: give one of them")
+        self._catch_up()
         published = self.calls.find(call_id) or call_id
         if published in self.refused_calls:
             return []
@@ -100,6 +128,7 @@ class Recording:
 
     def ask_approval(self, call_id: str, *, reason: str | None = None) -> list[Chunk]:
         """Return the chunks of a question; arguments as for `Capture.ask_approval`."""
+        self._catch_up()
         calls = self.calls.published(call_id)
         unasked = (
             each
@@ -159,10 +188,14 @@ def recording_of(pub: Publisher[Chunk]) -> Recording:
         recording = Recording(
             builder, continued_by(pub), pub.written, count_unread=unread_counter(pub)
         )
+        recording._contributor = Contributor.to(pub)
         pub._adapter_state[Recording] = recording
+        recording._catch_up()
         # A response begins anew, and its texts are no part of those that broke off.
         if not builder.step_empty:
-            pub.push(*builder.finish_step())
+            recording._push(pub, builder.finish_step())
+    else:
+        recording._catch_up()
     return recording
 
 

@@ -103,6 +103,16 @@ class UIMessageBuilder:
             self._open.feed(chunk)
         self._step_begun = self._open.step_empty
 
+    def _follow(self, chunks: Iterable[Chunk]) -> None:
+        """Take note of chunks that somebody else has written to this message meanwhile.
+
+        A part that they have begun stays theirs to end, and their result of a call may be replaced.
+        A step that they have begun, and that is empty, is the next one to begin.
+        """
+        for chunk in chunks:
+            self._open.follow(chunk)
+        self._step_begun = self._open.step_empty
+
     def start(self) -> list[Chunk]:
         """Return `start` unless it was sent. Every other method sends it first if needed."""
         if self._open.ended:

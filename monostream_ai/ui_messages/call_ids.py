@@ -20,7 +20,14 @@ class CallIds:
     def __init__(self, message: UIMessageBuilder, earlier: Iterable[str] = ()) -> None:
         self._message = message
         self._published: dict[str, list[str]] = {}
-        for call_id in earlier:
+        self.add(earlier)
+
+    def add(self, earlier: Iterable[str]) -> None:
+        """Take note of published ids of calls that others have made in this message."""
+        known = {published for others in self._published.values() for published in others}
+        for call_id in dict.fromkeys(earlier):
+            if call_id in known:
+                continue
             model_id, mark, number = call_id.rpartition("#")
             repeated = mark == "#" and number.isdecimal()
             if repeated:

@@ -207,7 +207,8 @@ class Speech:
 
         The last chunk is always a `reasoning-end`, so that provider metadata can ride on it.
         """
-        if self._open is not None and self._open[0] == "reasoning":
+        # Others may have ended it, with its step.
+        if self._builder.is_open("reasoning", self._part_id):
             return self.end()
         start = self._turn_to("reasoning", None)
         return [*start, *self._builder.reasoning(self._part_id, ""), *self.end()]

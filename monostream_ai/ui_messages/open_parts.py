@@ -95,6 +95,20 @@ class OpenParts:
         if effect is not None:
             effect(self, chunk)
 
+    def follow(self, chunk: Chunk) -> None:
+        """Take note of a chunk that somebody else adds to the message.
+
+        Parts and calls that they have begun are theirs to end, and a result of theirs may still be
+        replaced.
+        """
+        if chunk["type"] in _BEGINNINGS:
+            self._shown_step = self._step
+        else:
+            self.feed(chunk)
+        call = self.calls.get(str(chunk.get("toolCallId")))
+        if chunk["type"] == "tool-output-available" and call is not None and call.state == "done":
+            call.state = "failed"
+
     def closing(self) -> list[Chunk]:
         """Return the chunks that close all parts and the step.
 
@@ -307,3 +321,6 @@ _EFFECTS: Final[Mapping[str, Callable[[OpenParts, Chunk], None]]] = {
     "error": OpenParts._end,
     "abort": OpenParts._end,
 }
+_BEGINNINGS: Final = frozenset({"text-start", "reasoning-start", "tool-input-start"})
+FOLLOWED: Final = frozenset(_EFFECTS) - {"tool-input-delta", "finish", "error", "abort"}
+"""Types of the chunks that `OpenParts.follow` is given."""

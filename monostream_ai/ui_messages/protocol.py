@@ -9,6 +9,7 @@ from monostream_ai.errors import MASKED_ERROR_TEXT, InvalidChunk
 from monostream_ai.json_text import decode_json, encode_json
 from monostream_ai.types import Ending
 from monostream_ai.ui_messages.chunks import DELTA_KEYS, Chunk
+from monostream_ai.ui_messages.contributing import Notes
 from monostream_ai.ui_messages.message_chunks import chunks_of_message
 from monostream_ai.ui_messages.open_parts import OpenParts, stop_mark
 
@@ -45,6 +46,9 @@ class UIMessageProtocol:
 
     def merge(self, earlier: Chunk, later: Chunk) -> list[Chunk]:
         return merge_deltas(DELTA_KEYS, earlier, later)
+
+    def notes(self) -> Notes:
+        return Notes()
 
     def transcript(self, message_id: str | None = None) -> UIMessageTranscript:
         return UIMessageTranscript(message_id)

@@ -344,7 +344,8 @@ class ChatTurn:
             else:
                 result = await run(call_id, tool_name(part), part["input"])
                 chunks = recording.tool_result(call_id, **_checked(result))
-            await self.pub.write(*chunks)
+            recording._push(self.pub, chunks, refuse=True)
+            await self.pub.flush()
             for chunk in chunks:
                 reducer.feed(chunk)
         return reducer.message
