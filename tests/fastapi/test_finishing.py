@@ -76,6 +76,26 @@ def test_a_finished_turn_is_shown_without_its_messages() -> None:
     assert repr(turn) == "<FinishedTurn 'chat:c1' v3 abort>"
 
 
+async def test_a_chunk_at_which_pages_fail_costs_nothing_but_itself(
+    new_service: NewService, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = Kept()
+
+    async def reply(turn: ChatTurn) -> None:
+        await turn.pub.write(*TEXT[:2], {"type": "reset-step"}, TEXT[2])
+        await turn.pub.write(*({**chunk, "id": "u"} for chunk in TEXT))
+
+    client = await serve(new_service(), reply, on_finish=kept)
+    await client.post(question())
+    await kept.wait()
+
+    [message] = kept.messages
+    assert (text_of(message), message["metadata"]) == ("Hello", {"failed": True})
+    [logged] = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
+    assert "stream 'chat:c1' version 0 stop at its chunk 4, a 'text-end'" in logged
+    assert "text 't' is not open" in logged
+
+
 async def test_on_finish_gets_a_failed_turn_marked_as_failed(
     new_service: NewService, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:

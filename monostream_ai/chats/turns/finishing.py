@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
 from monostream_ai.chats.turns.requests import Body, ChatRequest
-from monostream_ai.chats.turns.written import feed
+from monostream_ai.chats.turns.written import Refusal, feed
 from monostream_ai.errors import ServiceClosed, UnknownStream
 from monostream_ai.interfaces import PAGE_ROWS
 from monostream_ai.service import DurableStreamService
@@ -166,7 +166,7 @@ async def finished_message(
     chunk if it has any.
 
     No part is left streaming. A stopped message has `metadata.stopped`, a failed one
-    `metadata.failed`.
+    `metadata.failed`. So has one with a chunk at which pages fail: it is left out, and logged.
 
     Args:
         request: None if no chat router opened the version.
@@ -175,14 +175,31 @@ async def finished_message(
         UnknownStream: The version is gone.
     """
     reducer = MessageReducer(None if request is None else request.continued_message)
-    refused, last = False, None
+    refusals, read, last = list[Refusal](), 0, None
     async for page in service._pages(info.stream_id, info.version):
-        refused = refused or not feed(reducer, page)
-        last = page[-1]
-    if refused or _ending(last) == "error":
+        refusals += [each._replace(place=read + each.place) for each in feed(reducer, page)]
+        read, last = read + len(page), page[-1]
+    if refusals:
+        _log_refusals(info, refusals)
+    if refusals or _ending(last) == "error":
         reducer.feed({"type": "message-metadata", "messageMetadata": {"failed": True}})
     reducer.settle()
     return reducer.message, last
+
+
+def _log_refusals(info: VersionInfo, refusals: Sequence[Refusal]) -> None:
+    place, kind, error = refusals[0]
+    logger.error(
+        "pages that read stream %r version %d stop at its chunk %d, a %r: %s; "
+        "its stored message lacks %d such chunks and has the rest",
+        info.stream_id,
+        info.version,
+        place,
+        kind,
+        error,
+        len(refusals),
+        extra=log_fields(info.stream_id, info.version),
+    )
 
 
 async def all_changes(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from monostream_ai.errors import InvalidChunk
 from monostream_ai.ui_messages import Chunk, MessageReducer, UIMessage
@@ -51,8 +51,7 @@ class Written:
         """Make `message` with turns of the loop in between: a long answer takes half a second."""
         reducer = MessageReducer(self._continued)
         for first in range(0, len(self.chunks), REDUCED_AT_ONCE):
-            if not feed(reducer, self.chunks[first : first + REDUCED_AT_ONCE]):
-                break
+            feed(reducer, self.chunks[first : first + REDUCED_AT_ONCE])
             await asyncio.sleep(0)
         self.message = reducer.message
 
@@ -92,14 +91,23 @@ class Written:
         return [part for part in self.message["parts"][before:] if part["type"] != "step-start"]
 
 
-def feed(reducer: MessageReducer, chunks: Sequence[Chunk]) -> bool:
-    """Feed the reducer; return False at a chunk that it refuses.
+class Refusal(NamedTuple):
+    """A chunk that a message does without, its place among those that were fed, and why."""
 
-    Clients fail at such a chunk too, and ignore the rest.
+    place: int
+    kind: str
+    error: InvalidChunk
+
+
+def feed(reducer: MessageReducer, chunks: Sequence[Chunk]) -> list[Refusal]:
+    """Feed the reducer, and return the chunks that it refuses; the message goes on without them.
+
+    A page that reads such a chunk fails there and ignores the rest, until it is loaded again.
     """
-    try:
-        for chunk in chunks:
+    refusals = list[Refusal]()
+    for place, chunk in enumerate(chunks):
+        try:
             reducer.feed(chunk)
-    except InvalidChunk:
-        return False
-    return True
+        except InvalidChunk as error:
+            refusals.append(Refusal(place, chunk["type"], error))
+    return refusals
