@@ -25,6 +25,7 @@ from monostream_ai.recording.model_output import ResponseFailed, TruncatedStream
 from monostream_ai.recording.overlap import Overlap
 from monostream_ai.recording.streams import events_of
 from monostream_ai.ui_messages import Chunk
+from monostream_ai.ui_messages.contributing import Contributor
 from monostream_ai.ui_messages.protocol import note_continued
 
 logger = logging.getLogger(__name__)
@@ -139,7 +140,11 @@ async def respond(
 
 
 class StoredResponses:
-    """The responses of a version that its lost publisher began, in their order."""
+    """The responses of a version that its lost publisher began, in their order.
+
+    Args:
+        written: Its chunks, and those that the program has written since.
+    """
 
     def __init__(self, written: Sequence[Chunk]) -> None:
         told = [get_text(chunk, "messageMetadata", "responseId") for chunk in written]
@@ -153,7 +158,7 @@ class StoredResponses:
         """Return those of an open publisher, made by the first call."""
         state = pub._adapter_state
         if cls not in state:
-            made = state[cls] = cls(pub.written)
+            made = state[cls] = cls([*pub.written, *Contributor.to(pub).news()])
             if made.begun and Recording not in state:
                 # The responses are mapped once more, so that ids and counts are the same.
                 state[Recording] = replaying_recording(pub)

@@ -33,15 +33,27 @@ class Overlap:
     def __init__(self, written: Iterable[Chunk]) -> None:
         self._chunks: Counter[Hashable] = Counter()
         self._characters: Counter[Hashable] = Counter()
+        step = list[Chunk]()
         for chunk in written:
-            if (delta := DELTA_KEYS.get(chunk["type"])) is not None:
-                self._characters[_key(chunk)] += len(chunk[delta])
+            if chunk["type"] == "reset-step":
+                # It was taken back, so a page needs it once more.
+                for each in step:
+                    self._count(each, -1)
             else:
-                self._chunks[_key(chunk)] += 1
+                self._count(chunk, 1)
+                step.append(chunk)
+            if chunk["type"] in ("start-step", "reset-step"):
+                step.clear()
 
     def rest(self, chunks: Iterable[Chunk]) -> list[Chunk]:
         """Return those of the next chunks that are not stored, of a delta the end that is not."""
         return [rest for chunk in chunks if (rest := self._rest(chunk)) is not None]
+
+    def _count(self, chunk: Chunk, times: int) -> None:
+        if (delta := DELTA_KEYS.get(chunk["type"])) is not None:
+            self._characters[_key(chunk)] += times * len(chunk[delta])
+        else:
+            self._chunks[_key(chunk)] += times
 
     def _rest(self, chunk: Chunk) -> Chunk | None:
         key, delta = _key(chunk), DELTA_KEYS.get(chunk["type"])

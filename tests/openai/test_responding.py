@@ -215,6 +215,30 @@ async def test_an_answer_whose_process_is_killed_goes_on_in_another(
 
 
 @pytest.mark.sweep(3)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "large"])
+async def test_a_step_that_the_program_takes_back_is_recorded_once_more(
+    server: BackgroundServer, name: str
+) -> None:
+    async def program(client: Any, pub: Any) -> None:
+        kinds = [chunk["type"] for chunk in pub.written]
+        if "start-step" in kinds and "finish-step" not in kinds:
+            await pub.write({"type": "reset-step"})
+        await respond(client, pub, model=name, input="Hi")
+
+    expected = await unbroken(server, program)
+
+    for place in range(1, len(events_for(name))):
+        processes = Processes(server)
+        async with processes.client:
+            message = await killed_at(processes, program, [place])
+        if message["parts"][-1] == {"type": "step-start"}:
+            # Clients that keep what was taken back would send the message again without it.
+            message["parts"].pop()
+        assert message == expected, place
+        server.forget()
+
+
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("seed", range(50))
 async def test_no_kill_costs_or_doubles_a_character(server: BackgroundServer, seed: int) -> None:
     chance = random.Random(seed)

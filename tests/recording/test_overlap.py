@@ -76,3 +76,16 @@ def test_a_file_may_be_stored_under_another_url_or_as_a_text() -> None:
 
     assert Overlap([hooked]).rest([inline, inline]) == [inline]
     assert Overlap(told).rest([inline, inline]) == [inline]
+
+
+def test_a_step_that_was_taken_back_is_made_again() -> None:
+    step = {"type": "start-step"}
+    said = [
+        {"type": "text-start", "id": "t"},
+        {"type": "text-delta", "id": "t", "delta": "Hello"},
+        {"type": "text-end", "id": "t"},
+    ]
+    stored = [step, *said[:2], {"type": "reset-step"}]
+
+    assert Overlap(stored).rest([step, *said]) == said
+    assert Overlap([*stored, *said[:1]]).rest([step, *said]) == said[1:]
