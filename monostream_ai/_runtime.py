@@ -213,11 +213,12 @@ class Runtime:
                 stack.push_async_callback(self._unwatch)
             if self._notifier is not None:
                 stack.push_async_callback(self._notifier.aclose)
-            stack.push_async_callback(self._carriage.aclose)
             if self._starting is not None:
                 await asyncio.wait([self._starting])
             if self._unlisten is not None:
                 stack.push_async_callback(self._unlisten)
+            # Before the connection goes on which it may be asking.
+            stack.push_async_callback(self._carriage.aclose)
             if self._announcer is not None:
                 stack.push_async_callback(self._announcer.aclose)
             if self._background:

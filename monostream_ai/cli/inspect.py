@@ -116,10 +116,12 @@ class Timeline:
 async def timeline_of(
     service: DurableStreamService[Any], info: VersionInfo, *, quiet: bool
 ) -> Timeline:
-    """Read the times of all chunks, with a progress bar unless `quiet`."""
-    timeline, first = Timeline(), 0
+    """Read the times of all chunks, with a progress bar on a terminal unless `quiet`."""
+    timeline, first, out = Timeline(), 0, console(err=True)
+    # Elsewhere the bar is an empty line.
+    hidden = quiet or not out.is_terminal
     columns = TextColumn("reading"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, console=console(err=True), transient=True, disable=quiet) as progress:
+    with Progress(*columns, console=out, transient=True, disable=hidden) as progress:
         task = progress.add_task("", total=info.next_id)
         while chunks := await service.timeline(info.stream_id, info.version, first=first):
             for chunk in chunks:

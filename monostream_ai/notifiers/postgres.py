@@ -27,7 +27,7 @@ from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.stores.postgres.connections import Connections, Statement
 from monostream_ai.stores.postgres.engine import address_of, make_engine, require_asyncpg
 from monostream_ai.stores.postgres.privileges import outsider
-from monostream_ai.stores.postgres.sessions import Session, open_session
+from monostream_ai.stores.postgres.sessions import Session, open_session, unbroken
 from monostream_ai.stores.postgres.store import PostgresStore
 from monostream_ai.stores.postgres.urls import PostgresURL, read_url
 from monostream_ai.stores.sql.translation import sqlstate
@@ -187,7 +187,7 @@ class PostgresNotifier(SubscribingNotifier):
             presence = None if self._store is None else self._store.presence
             # First, so that LISTEN is the statement by which an operator finds the session.
             held = None if presence is None else await presence.lock(session)
-            await self._start_listening(session.driver, on_notification)
+            await unbroken(self._start_listening(session.driver, on_notification))
             await self._self_test(nonce, heard)
             async with nullcontext() if presence is None else presence.on(session, held):
                 self._listening.append(session)
@@ -212,7 +212,7 @@ class PostgresNotifier(SubscribingNotifier):
 
     async def _self_test(self, nonce: str, heard: asyncio.Event) -> None:
         # Sent from another connection: behind a pooler, a connection may hear itself only.
-        await self._send([nonce])
+        await unbroken(self._send([nonce]))
         try:
             async with asyncio.timeout(SELF_TEST_TIMEOUT):
                 await heard.wait()

@@ -33,6 +33,16 @@ def test_ls_shows_the_latest_version_of_each_stream(command: Command) -> None:
     assert listed(command, "chat:1") == [("chat:1", 1, "closed", 4)]
 
 
+@pytest.mark.parametrize("arguments", [("ls",), ("inspect", "chat:1"), ("tail", "chat:1")])
+def test_a_command_that_worked_says_nothing_of_errors(
+    command: Command, arguments: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(5):
+        result = command(*arguments)
+        assert (result.exit_code, result.stderr) == (0, "")
+    assert [record.getMessage() for record in caplog.records if record.levelname != "INFO"] == []
+
+
 def test_ls_shows_all_versions_if_asked(command: Command) -> None:
     assert [each[:2] for each in listed(command, "--versions")] == [
         ("chat:1", 1),

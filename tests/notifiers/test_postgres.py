@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -198,3 +199,56 @@ async def test_the_listening_connection_is_closed_with_the_service(
         """
         while await database.fetchval(others):
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("lent", [True, False], ids=["lent", "url"])
+async def test_a_service_is_closed_at_any_moment_without_a_complaint(
+    postgres_url: str, lent: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+    engine = create_async_engine(postgres_url)
+    for number in range(60):
+        async with create_service(engine if lent else postgres_url, PROTOCOL) as service:
+            await service.versions("s")
+            # Its notifier is still connecting, or is asked who hears it.
+            await asyncio.sleep(number * 0.0005)
+        if lent:
+            await engine.dispose()
+    gc.collect()
+
+    assert [record.getMessage() for record in caplog.records if record.levelname != "INFO"] == []
+    assert complaints == []
+
+
+@pytest.mark.parametrize("connect", [1, 2])
+async def test_a_connect_that_has_begun_ends_before_its_notifier_does(
+    postgres_url: str, connect: int
+) -> None:
+    """The first connection listens, and the second sends what it has to hear."""
+    began, opened, broken = asyncio.Event(), list[asyncpg.Connection](), list[BaseException]()
+
+    async def opening(*_: Any, **__: Any) -> asyncpg.Connection:
+        try:
+            if len(opened) == connect - 1:
+                began.set()
+                for _ in range(3):
+                    await asyncio.sleep(0)
+            opened.append(await asyncpg.connect(asyncpg_dsn(postgres_url)))
+        except BaseException as error:
+            broken.append(error)
+            raise
+        return opened[-1]
+
+    engine = create_async_engine(postgres_url, async_creator=opening)
+    notifier = PostgresNotifier(engine)
+    listener = await RecordingListener(notifier).start()
+    await began.wait()
+
+    await notifier.aclose()
+    await engine.dispose()
+
+    assert broken == []
+    assert len(opened) == connect
+    assert all(connection.is_closed() for connection in opened)
+    await listener.stop()

@@ -41,7 +41,7 @@ from monostream_ai.errors import MonostreamError, StoreUnavailable
 from monostream_ai.interfaces import BackgroundErrors, Watcher
 from monostream_ai.stores.postgres.database import PostgresDatabase
 from monostream_ai.stores.postgres.holders import CUT_SHORT, LOOK, Held, NoLock, ProcessLock
-from monostream_ai.stores.postgres.sessions import Session, open_session
+from monostream_ai.stores.postgres.sessions import Session, open_session, unbroken
 from monostream_ai.stores.sql.translation import sqlstate
 from monostream_ai.types import MAX_VERSION, Head, WakeUp
 
@@ -169,7 +169,7 @@ class Presence:
     async def lock(self, session: Session) -> Held | None:
         """Take the lock on a session; None where that is not possible. Raises TimeoutError."""
         try:
-            return await self._lock.take(session, lease=self._lease)
+            return await unbroken(self._lock.take(session, lease=self._lease))
         except NoLock as error:
             logger.info("the death of this process is noticed when its leases run out: %s", error)
             self._decided.set()
@@ -195,7 +195,7 @@ class Presence:
             self._give_up(session)
 
     async def _is_visible(self, held: Held) -> bool:
-        ((visible, _, _),) = await self._database.execute(LOOK, held.parameters([]))
+        ((visible, _, _),) = await unbroken(self._database.execute(LOOK, held.parameters([])))
         if not visible:
             logger.info("the store does not see the lock on the notifier's connection")
         return bool(visible)
@@ -308,9 +308,8 @@ class Presence:
         if held is None and not holders:
             return []
         parameters = {"own": None, "pid": None, "holders": holders}
-        ((visible, gone, self._ended),) = await self._database.execute(
-            LOOK, parameters if held is None else held.parameters(holders)
-        )
+        asked = parameters if held is None else held.parameters(holders)
+        ((visible, gone, self._ended),) = await unbroken(self._database.execute(LOOK, asked))
         if session is not None and not visible:
             logger.warning("the session that shows that this process lives has ended unheard")
             self._give_up(session)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -18,8 +18,13 @@ PROBE_INTERVAL: Final = 15.0
 PROBE_TIMEOUT: Final = 5.0
 """Seconds of silence before a probe, and until its answer, as of the notifiers."""
 
+CANCEL_PATIENCE: Final = 1.0
+"""Seconds that a connect or a statement gets to end by itself when it is cancelled."""
+
 MOST_DEAD: Final = 10
 """Connections of the pool that may have died before one that lives is asked for in vain."""
+
+T = TypeVar("T")
 
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
@@ -36,6 +41,9 @@ class Session:
 
     async def fetch(self, sql: str, *arguments: Any, timeout: float) -> list[Any]:
         """Run a statement. Raises TimeoutError."""
+        return await unbroken(self._fetch(sql, arguments, timeout))
+
+    async def _fetch(self, sql: str, arguments: Sequence[Any], timeout: float) -> list[Any]:
         async with asyncio.timeout(timeout):
             async with self._turn:
                 rows: list[Any] = await self.driver.fetch(sql, *arguments)
@@ -75,6 +83,31 @@ class Session:
         os.close(nothing)
 
 
+async def unbroken(
+    work: Coroutine[Any, Any, T], give_back: Callable[[T], Awaitable[object]] | None = None
+) -> T:
+    """Await work of the driver; a cancellation waits for its end, at most `CANCEL_PATIENCE`.
+
+    A connect that asyncpg has to break off leaves an error that nobody retrieves, and to break a
+    statement off it opens one more connection.
+
+    Args:
+        give_back: Takes a result that came after the cancellation.
+    """
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        try:
+            await asyncio.wait([task], timeout=CANCEL_PATIENCE)
+        finally:
+            task.cancel()
+        # The error of a task that has failed is retrieved here; the cancellation counts.
+        if task.done() and not task.cancelled() and task.exception() is None and give_back:
+            await give_back(task.result())
+        raise
+
+
 @asynccontextmanager
 async def open_session(engine: AsyncEngine) -> AsyncIterator[Session]:
     """Open a connection outside of the pool for the block, and hang up at its end.
@@ -82,7 +115,7 @@ async def open_session(engine: AsyncEngine) -> AsyncIterator[Session]:
     Raises:
         StoreUnavailable
     """
-    connection = await _connect(engine)
+    connection = await unbroken(_connect(engine), AsyncConnection.close)
     driver: Any = None
     try:
         driver = (await connection.get_raw_connection()).driver_connection
