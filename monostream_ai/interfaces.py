@@ -231,6 +231,12 @@ class Store(ABC):
         the ids.
         """
 
+    async def holder_of(self, stream_id: str, version: int) -> str | None:
+        """Return a name for people of the process that holds an open version; None if the store
+        does not know it, as by default.
+        """
+        return None
+
     @abstractmethod
     async def request(self, stream_id: str, version: int) -> str | None:
         """Return the request stored with a version, as JSON text; None if there is none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 from rich.console import Console
@@ -39,7 +39,8 @@ BARS: Final = "▁▂▃▄▅▆▇█"
 def inspect(database: Database, stream: str, version: int | None, as_json: bool) -> None:
     """Show one version of STREAM over time.
 
-    Shows its chunks, their rate, the longest pauses, and missing ids.
+    Shows its chunks, their rate, the longest pauses, and missing ids; of a running one also for how
+    long it has been silent, and the process that holds it.
     """
     database.require_file()
 
@@ -47,15 +48,17 @@ def inspect(database: Database, stream: str, version: int | None, as_json: bool)
         async with database.service() as service:
             info = await service.status(stream, version)
             timeline = await timeline_of(service, info, quiet=as_json)
+            running = await running_of(service, info, timeline)
             versions = await service.versions(stream, limit=VERSIONS)
         if as_json:
             print_json(
                 as_mapping(info)
                 | measures(timeline)
+                | running._asdict()
                 | {"versions": [as_mapping(each) for each in versions]}
             )
         else:
-            show(console(), info, timeline, versions)
+            show(console(), info, timeline, running, versions)
 
     run(work())
 
@@ -133,11 +136,33 @@ async def timeline_of(
     return timeline
 
 
+class Running(NamedTuple):
+    """The state of a version that a process writes, at this moment; empty for any other."""
+
+    silent_for: float | None = None
+    """Seconds since the last chunk, or since the version was opened."""
+    held_by: str | None = None
+
+
+async def running_of(
+    service: DurableStreamService[Any], info: VersionInfo, timeline: Timeline
+) -> Running:
+    if info.state != "open" or info.waiting:
+        return Running()
+    store = await service._connected()
+    held_by = await store.holder_of(info.stream_id, info.version)
+    # Only to ask the clock of the store, by which the times of the chunks are.
+    changes = await store.changes(prefix=info.stream_id, since=None, after=None, limit=1)
+    since = timeline.times[-1] if timeline.times else info.created_at or changes.now
+    return Running(max(0.0, (changes.now - since).total_seconds()), held_by)
+
+
 def measures(timeline: Timeline) -> dict[str, Any]:
     """Return a timeline for JSON, with durations in seconds and sizes in bytes."""
     return {
         "size": timeline.size,
         "duration": timeline.duration,
+        "last_chunk_at": timeline.times[-1] if timeline.times else None,
         "rate": timeline.rate,
         "pauses": [{"before_id": id, "seconds": seconds} for id, seconds in timeline.pauses()],
         "missing": [{"first": first, "last": last} for first, last in timeline.missing],
@@ -145,9 +170,17 @@ def measures(timeline: Timeline) -> dict[str, Any]:
     }
 
 
-def show(out: Console, info: VersionInfo, timeline: Timeline, versions: list[VersionInfo]) -> None:
+def show(
+    out: Console,
+    info: VersionInfo,
+    timeline: Timeline,
+    running: Running,
+    versions: list[VersionInfo],
+) -> None:
     """Print the version, its timeline, and the other versions of its stream."""
-    show_facts(out, info, timeline)
+    show_facts(out, info, timeline, running)
+    if running.silent_for is not None:
+        out.print(f"silent for {short_duration(running.silent_for)}", style="bold")
     if timeline.duration > 0:
         out.print(f"\n{drawn(timeline.buckets(BUCKETS))}", style="cyan")
         out.print(f"0 s{short_duration(timeline.duration):>{BUCKETS - 3}}", style="dim")
@@ -159,7 +192,7 @@ def show(out: Console, info: VersionInfo, timeline: Timeline, versions: list[Ver
         show_versions(out, versions)
 
 
-def show_facts(out: Console, info: VersionInfo, timeline: Timeline) -> None:
+def show_facts(out: Console, info: VersionInfo, timeline: Timeline, running: Running) -> None:
     facts = Table.grid(padding=(0, 2))
     rate = "all at once" if timeline.rate is None else f"{timeline.rate:.1f} chunks/s"
     facts.add_row("stream", info.stream_id)
@@ -167,11 +200,14 @@ def show_facts(out: Console, info: VersionInfo, timeline: Timeline) -> None:
     facts.add_row("state", styled_state(info))
     for name, value in (
         ("lease", lease_of(info)),
+        ("held by", running.held_by),
         ("message", info.message_id),
         ("owner", info.owner),
-        ("attempt", str(info.attempt) if info.attempt > 1 else None),
-        ("stop asked", info.stop_requested_at),
+        ("attempt", str(info.attempt)),
+        ("created", in_seconds(info.created_at)),
+        ("stop asked", in_seconds(info.stop_requested_at)),
         ("chunks", f"{timeline.chunks} ({short_size(timeline.size)})"),
+        ("last chunk", in_seconds(timeline.times[-1]) if timeline.times else None),
         ("took", f"{short_duration(timeline.duration)}, {rate}" if timeline.times else None),
     ):
         if value:
@@ -190,6 +226,10 @@ def show_versions(out: Console, versions: list[VersionInfo]) -> None:
         )
     out.print("")
     out.print(table)
+
+
+def in_seconds(time: datetime | None) -> str:
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def drawn(buckets: list[int]) -> str:

@@ -114,6 +114,9 @@ class ForwardingStore(Store):
     ) -> list[StoredChunk]:
         return await self._call(self.inner.timeline, stream_id, version, first, max_rows=max_rows)
 
+    async def holder_of(self, stream_id: str, version: int) -> str | None:
+        return await self._call(self.inner.holder_of, stream_id, version)
+
     async def request(self, stream_id: str, version: int) -> str | None:
         return await self._call(self.inner.request, stream_id, version)
 

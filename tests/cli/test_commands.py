@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from monostream_ai import DurableStreamService
+from monostream_ai import DurableStreamService, create_service
 from monostream_ai.stores.sql import PostgresStore, SQLiteStore
 from monostream_ai.stores.sql.migrations import SCHEMA_VERSION
 from monostream_ai.types import Lease, new_token
@@ -150,6 +151,45 @@ def test_inspect_shows_the_version_and_its_siblings(command: Command) -> None:
     (measured,) = command.json("inspect", "chat:1")
     assert (measured["chunks"], measured["missing"], sum(measured["histogram"])) == (4, [], 4)
     assert [each["version"] for each in measured["versions"]] == [1, 0]
+
+
+async def test_inspect_shows_for_how_long_an_answer_is_silent_and_who_holds_it(
+    command: Command,
+) -> None:
+    async with create_service(command.url) as service:
+        async with service.publisher("chat:slow", attempt=2) as pub:
+            await pub.write({"type": "start"})
+            (chunk,) = await service.timeline("chat:slow", 0)
+            store = await service._connected()
+            held_by = await store.holder_of("chat:slow", 0)
+            (first,) = await asyncio.to_thread(command.json, "inspect", "chat:slow")
+            (measured,) = await asyncio.to_thread(command.json, "inspect", "chat:slow")
+            shown = (await asyncio.to_thread(command, "inspect", "chat:slow")).stdout
+    (ended,) = await asyncio.to_thread(command.json, "inspect", "chat:slow")
+
+    assert measured["last_chunk_at"] == chunk.stored_at.isoformat()
+    assert 0 < first["silent_for"] < measured["silent_for"] < 30
+    assert measured["held_by"] == held_by
+    assert (held_by is not None) == command.url.startswith("postgresql")
+    rows = dict(re.findall(r"^(\S.*?) {2,}(\S.*?) *$", shown, re.MULTILINE))
+    assert rows["last chunk"] == f"{chunk.stored_at:%Y-%m-%d %H:%M:%S} UTC"
+    assert rows["attempt"] == "2"
+    assert rows.get("held by") == held_by
+    assert re.search(r"^silent for \d.* m?s$", shown, re.MULTILINE)
+    assert (ended["silent_for"], ended["held_by"]) == (None, None)
+
+
+def test_a_version_that_waits_or_was_lost_is_told_apart(command: Command) -> None:
+    async def leave(service: DurableStreamService[Any]) -> None:
+        pub = await service.publisher("chat:left").open()
+        await pub.leave(within=60.0)
+
+    do(command.url, leave)
+    (left,) = command.json("inspect", "chat:left")
+    (lost,) = command.json("inspect", "chat:lost")
+    assert (left["state"], left["silent_for"]) == ("waiting", None)
+    assert lost["silent_for"] > 0
+    assert lost["held_by"] is None
 
 
 def test_inspect_names_chunks_that_are_missing(command: Command) -> None:

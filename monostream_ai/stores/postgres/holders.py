@@ -61,6 +61,20 @@ SELECT EXISTS (SELECT 1 FROM living WHERE holder = :own AND pid = CAST(:pid AS i
 """
 )
 
+# The session with the lock of an open version. Of the sessions of other roles, only members of
+# `pg_read_all_stats` see more than the number.
+HOLDER_OF = Statement(
+    f"""
+WITH living AS MATERIALIZED ({_LIVING})
+SELECT living.pid, host(a.client_addr), a.application_name
+  FROM stream_version AS v
+  JOIN living ON living.holder = v.holder
+  LEFT JOIN pg_stat_activity AS a ON a.pid = living.pid
+ WHERE v.stream_id = :stream AND v.version = :version AND v.state = 'open'
+ LIMIT 1
+"""
+)
+
 # Leaves the versions of holders that are gone `:grace` seconds of lease; all holders if `:holders`
 # is NULL. With `:spare` it takes the holder from them instead, so that their leases decide. Returns
 # in each row how many such versions there are, and one that was changed.
@@ -108,6 +122,16 @@ UPDATE stream_version AS v
    AND {LAPSES} > clock_timestamp()
 """
 )
+
+
+def session_named(pid: int, address: str | None, application: str | None) -> str:
+    """Return a session of the server for people; one by a socket of the machine has no address."""
+    known = [f"Postgres session {pid}"]
+    if address:
+        known.append(f"from {address}")
+    if application:
+        known.append(f"({application})")
+    return " ".join(known)
 
 
 class Held(NamedTuple):

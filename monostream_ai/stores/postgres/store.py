@@ -29,6 +29,7 @@ from monostream_ai.stores.postgres.appends import LOCKED_TRIES, append_all
 from monostream_ai.stores.postgres.connections import DriverConnection
 from monostream_ai.stores.postgres.database import PostgresDatabase, checked_schema
 from monostream_ai.stores.postgres.engine import make_engine, require_asyncpg
+from monostream_ai.stores.postgres.holders import HOLDER_OF, session_named
 from monostream_ai.stores.postgres.messages import PostgresMessages
 from monostream_ai.stores.postgres.presence import Presence
 from monostream_ai.stores.postgres.pruning import prune
@@ -375,6 +376,11 @@ class PostgresStore(Store):
     ) -> list[StoredChunk]:
         parameters = {"stream": stream_id, "version": version, "first": first, "max_rows": max_rows}
         return [StoredChunk(*row) for row in await self._database.execute(sql.TIMELINE, parameters)]
+
+    async def holder_of(self, stream_id: str, version: int) -> str | None:
+        parameters = {"stream": stream_id, "version": version}
+        rows = await self._database.execute(HOLDER_OF, parameters)
+        return session_named(*rows[0]) if rows else None
 
     async def request(self, stream_id: str, version: int) -> str | None:
         parameters = {"stream": stream_id, "version": version}
