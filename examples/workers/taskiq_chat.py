@@ -16,7 +16,8 @@ from answers import new_service, replies
 from monostream_ai.fastapi import create_chat_router, run_turn
 
 service = new_service()
-broker = ListQueueBroker(os.environ.get("REDIS_URL", "redis://localhost"))
+# From redis 8 on, a read ends after 5 s by default, and with it a worker that waits for a turn.
+broker = ListQueueBroker(os.environ.get("REDIS_URL", "redis://localhost"), socket_timeout=None)
 
 
 @broker.task(task_name="answer")

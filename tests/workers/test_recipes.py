@@ -107,6 +107,29 @@ async def test_a_worker_answers_and_another_one_goes_on_when_it_ends(
     check_trace(spans, run)
 
 
+LISTENS: Final = """
+import asyncio, taskiq_chat
+
+async def main():
+    try:
+        async with asyncio.timeout(6):
+            await anext(taskiq_chat.broker.listen())
+    except TimeoutError:
+        print("nothing came")
+
+asyncio.run(main())
+"""
+"""Waits for a turn for longer than a read of redis takes by default."""
+
+
+@pytest.mark.parametrize("recipe", ["taskiq"], indirect=True)
+async def test_a_worker_of_taskiq_waits_in_silence(
+    environment: dict[str, str], start: Start
+) -> None:
+    worker = start("-c", LISTENS, environment=environment)
+    assert worker.wait(PATIENCE) == 0
+
+
 def of_chat(spans: Path) -> list[dict[str, Any]]:
     """Return the spans of the killed turn."""
     ended = [
