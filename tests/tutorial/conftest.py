@@ -3,15 +3,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -26,6 +28,7 @@ PATIENCE = 100.0
 
 DRIVER = ROOT / "tests" / "browser" / "driver" / "tutorial.mjs"
 NODE_MODULES = ROOT / "examples" / "chat" / "web" / "node_modules"
+OLDER = ROOT / "tests" / "clients" / "node_modules" / "@ai-sdk"
 
 SIGNED = {"name": "ada", "password": "adas password"}
 
@@ -84,12 +87,25 @@ class Application:
             file = listener.fileno()
             return self.start(f"{command} --fd {file} --log-level error", pass_fds=[file])
 
-    def build(self) -> None:
-        """Build the page, with the packages of the chat example."""
+    def build(self, react: str = "") -> None:
+        """Build the page, with the packages of the chat example; `react-2` and `react-3` replace
+        its `@ai-sdk/react`, and its `ai` by that of the same age.
+        """
         if not NODE_MODULES.is_dir():
             pytest.skip("no vite: run scripts/test, or `npm ci` in examples/chat/web")
-        (self.folder / "page" / "node_modules").symlink_to(NODE_MODULES)
+        page = self.folder / "page"
+        if react:
+            install(OLDER / react, page)
+        else:
+            (page / "node_modules").symlink_to(NODE_MODULES)
         self.run("node_modules/.bin/vite build", folder="page")
+
+    def change(self, name: str, before: str, after: str) -> None:
+        """Change a file at the one place that the regular expression fits."""
+        file = self.folder / name
+        text, replaced = re.subn(before, lambda _: after, file.read_text(), flags=re.DOTALL)
+        assert replaced == 1
+        file.write_text(text)
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """Kill a program with its children."""
@@ -102,6 +118,23 @@ class Application:
     def close(self) -> None:
         for process in self._started:
             self.kill(process)
+
+
+def install(react: Path, page: Path) -> None:
+    """Give a page the packages of the chat example, but an older `useChat` with its `ai`."""
+    if not react.is_dir():
+        pytest.skip(f"no {react.name}: run scripts/test, or `npm ci` in tests/clients")
+    modules = page / "node_modules"
+    (modules / "@ai-sdk").mkdir(parents=True)
+    for package in NODE_MODULES.iterdir():
+        if package.name not in ("@ai-sdk", "ai"):
+            (modules / package.name).symlink_to(package)
+    (modules / "@ai-sdk" / "react").symlink_to(react)
+    (modules / "ai").symlink_to(react / "node_modules" / "ai")
+    # Both bring React only by its name.
+    (page / "vite.config.js").write_text(
+        'export default { resolve: { dedupe: ["react", "react-dom"] } };'
+    )
 
 
 NewApplication = Callable[[int], Application]
@@ -126,6 +159,34 @@ async def signed_in(url: str) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http:
         (await http.post("/api/sign-in", json=SIGNED)).raise_for_status()
         yield http
+
+
+@asynccontextmanager
+async def behind_a_proxy(url: str) -> AsyncIterator[tuple[str, Callable[[], None]]]:
+    """Yield the URL of a proxy, and a function that cuts the connections through it."""
+    writers = set[asyncio.StreamWriter]()
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.transport.abort()
+        writers.discard(writer)
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        port = urlsplit(url).port
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pipe(reader, back), pipe(there, writer))
+
+    def cut() -> None:
+        for writer in writers:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(connect, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", cut
+        cut()
 
 
 class Page:
