@@ -36,10 +36,11 @@ from tests.anthropic import recordings as anthropic_recordings
 from tests.failover.conftest import Server
 from tests.fastapi.chat_client import chunks_in, question
 from tests.openai_agents.responses import saying
-from tests.pages import BLOCKS, PAGES, ROOT, Block, blocks
+from tests.pages import BLOCKS, PAGES, ROOT, Block, blocks, blocks_of
 from tests.plugins.postgres import asyncpg_dsn, import_pgserver
 
 WEB: Final = ROOT / "examples" / "chat" / "web"
+TRANSPORT: Final = ROOT / "packages" / "reconnecting-transport" / "README.md"
 
 OF_GOOGLE: Final = "ignore:Inheritance class AiohttpClientSession:DeprecationWarning"
 """A warning of google-genai about itself, as in pyproject.toml."""
@@ -508,7 +509,7 @@ def test_the_page_uses_what_the_example_uses(page: Block) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    placed([each for each in BLOCKS if each.language in ("ts", "tsx")]),
+    placed([each for each in [*BLOCKS, *blocks_of(TRANSPORT)] if each.language in ("ts", "tsx")]),
 )
 def test_the_page_type_checks(page: Block, tmp_path: Path) -> None:
     if not (WEB / "node_modules").is_dir():

@@ -1,23 +1,21 @@
 // Reconnects the streams of `useChat` when they break. Install the package, or copy this file; it needs only `ai` (5, 6 or 7).
 //
 //   const transport = useMemo(() => new ReconnectingChatTransport({ api: "/api/chat" }), []);
-//   const { resumeStream } = useChat({ id, messages, transport, resume: true,
-//     onFinish: ({ isDisconnect }) => { if (isDisconnect) void resumeStream(); } });
+//   const chat = useChat({ id, messages, transport, resume: true, onError: () => void transport.replay(chat) });
 //   const stop = () => transport.stop(id); // ends the answer; the `stop` of useChat only stops reading it
 //
 // A stream that breaks, falls silent, or ends without `[DONE]` continues inside the same response: GET {api}/{id}/stream with the SSE
 // id of the last event as `Last-Event-ID` returns the events after it. So useChat reads every chunk once.
 //
-// In three cases the stream cannot continue: a newer version of the answer has begun (409), no event had arrived yet, or ten attempts
-// in a row got no response. useChat then sees a lost connection, and `onFinish` above replays the answer from its start. A question
-// that got no response is never sent again from here, because it may have been stored. If the replay finds nothing (204), load the
-// history.
+// In three cases it cannot continue: a newer version of the answer has begun (409), no event had arrived yet, or the question got no
+// response; it is never sent again from here, because it may have been stored. The transport then asks for the answer from its start.
+// Once that is there, the response fails, and `replay` shows the new one in place of the old one. useChat alone would not do: many
+// releases append a replay to the parts that they have.
 //
 // Each request tells the server in `?profile=` which chunks the installed `ai` reads, unless it is a release that reads all that the
 // server sends to a page that says nothing.
 import { DefaultChatTransport, uiMessageChunkSchema, type HttpChatTransportInitOptions, type UIMessage } from "ai";
 
-const ATTEMPTS = 10;
 const FIRST_DELAY = 250;
 const LONGEST_DELAY = 10_000;
 /** Milliseconds of silence after which a connection is dead: the server sends a comment every 15 seconds. */
@@ -25,6 +23,8 @@ const SILENCE = 45_000;
 /** The same for a page that comes back, whose connection may have died while it was away. */
 const SILENCE_ON_RETURN = 20_000;
 const STOP_TIMEOUT = 5000;
+/** Milliseconds for which a replay is kept open for a page that has not asked for it yet. */
+const REPLAY_KEPT = 10_000;
 
 /** The part of React Native's `AppState` that is used here. */
 export type AppStateLike = {
@@ -42,15 +42,56 @@ export type ReconnectingChatTransportOptions<M extends UIMessage = UIMessage> = 
   appState?: AppStateLike;
 };
 
+/**
+ * The error of a chat whose answer could not continue.
+ *
+ * After the TypeError of a lost connection, many releases of `ai` would keep the parts of the answer, and append those of a replay.
+ */
+export class LostStream extends Error {
+  override readonly name = "LostStream";
+}
+
+/** The part of a chat of `useChat` that `replay` needs. */
+export type ReplayedChat<M extends UIMessage = UIMessage> = {
+  id: string;
+  setMessages: (change: (shown: M[]) => M[]) => void;
+  resumeStream: () => Promise<void>;
+};
+
 export class ReconnectingChatTransport<M extends UIMessage = UIMessage> extends DefaultChatTransport<M> {
   constructor({ onWaiting = () => undefined, appState, ...options }: ReconnectingChatTransportOptions<M> = {}) {
     // Called without a receiver, and looked up at each call, since tests and tracers replace it.
     const send: typeof fetch = options.fetch ?? ((input, init) => fetch(input, init));
-    super({ ...options, fetch: (input, init) => new Following(send, init ?? {}, onWaiting, appState).follow(String(input)) });
+    const page = { send, onWaiting, appState, replays: new Replays() };
+    super({ ...options, fetch: (input, init) => new Following(page, init ?? {}).follow(String(input)) });
     this.send = send;
+    this.replays = page.replays;
   }
 
   private readonly send: typeof fetch;
+  private readonly replays: Replays;
+
+  /**
+   * Shows an answer from its start, in place of the one whose stream could not continue; for `onError` of `useChat`. Does nothing after
+   * any other error. `load` returns the stored conversation, which may have gone on elsewhere while the connection was lost.
+   */
+  async replay({ id, setMessages, resumeStream }: ReplayedChat<M>, load?: () => Promise<M[]>): Promise<void> {
+    const url = chatUrl(this.api, id, "stream");
+    const replay = this.replays.of(url);
+    if (replay === undefined || (replay === null && !load)) return;
+    // Waits in any case, so that the chat has noted its error.
+    const stored = await load?.();
+    // The user may have asked something else.
+    if (this.replays.of(url) !== replay) return;
+    setMessages((shown) => {
+      const last = shown.at(-1);
+      const unknown = last?.role === "user" && !stored?.some((message) => message.id === last.id);
+      const messages = stored && !unknown ? stored : shown;
+      // Many releases append a replay to the parts of the answer that they show.
+      return replay && messages.at(-1)?.role === "assistant" ? messages.slice(0, -1) : messages;
+    });
+    await resumeStream();
+  }
 
   /** Ends the answer on the server, in whatever process it runs. Its stream then ends by itself. */
   async stop(chatId: string): Promise<void> {
@@ -64,6 +105,42 @@ export class ReconnectingChatTransport<M extends UIMessage = UIMessage> extends 
   }
 }
 
+/** Answers from their start that the page has not asked for yet, by the addresses of their streams. */
+class Replays {
+  private readonly found = new Map<string, Replay | null>();
+
+  /** Keeps a replay for a while, or the news that there is none. */
+  keep(url: string, replay: Replay | null): void {
+    this.found.set(keyOf(url), replay);
+    setTimeout(() => this.of(url) === replay && this.drop(url), REPLAY_KEPT);
+  }
+
+  /** Returns null if there is none, and undefined if no stream was lost. */
+  of(url: string): Replay | null | undefined {
+    return this.found.get(keyOf(url));
+  }
+
+  take(url: string): Replay | null | undefined {
+    const replay = this.of(url);
+    this.found.delete(keyOf(url));
+    return replay;
+  }
+
+  drop(url: string): void {
+    void this.take(url)?.response.body?.cancel();
+  }
+}
+
+type Replay = { response: Response; following: Following };
+
+/** The settings of a transport. */
+type Page = {
+  send: typeof fetch;
+  onWaiting: NonNullable<ReconnectingChatTransportOptions["onWaiting"]>;
+  appState: AppStateLike | undefined;
+  replays: Replays;
+};
+
 /** One request of `useChat`, whose response outlives its connections. */
 class Following {
   private readonly left = new AbortController();
@@ -73,17 +150,13 @@ class Following {
   private failures = 0;
 
   constructor(
-    private readonly send: typeof fetch,
+    private readonly page: Page,
     private readonly init: RequestInit,
-    onWaiting: NonNullable<ReconnectingChatTransportOptions["onWaiting"]>,
-    appState: AppStateLike | undefined,
   ) {
     this.headers = new Headers(init.headers);
-    this.waiting = new Waiting(onWaiting);
-    this.presence = new Presence(appState);
-    const given = init.signal;
-    if (given?.aborted) this.left.abort(given.reason);
-    given?.addEventListener("abort", () => this.left.abort(given.reason), { once: true });
+    this.waiting = new Waiting(page.onWaiting);
+    this.presence = new Presence(page.appState);
+    this.leaveWith(init.signal);
   }
 
   /** A `fetch`. A GET is also retried until there is a response. */
@@ -92,9 +165,15 @@ class Following {
     const asked = await this.withProfile(input);
     const url = posted ? chatUrl(asked, JSON.parse(String(this.init.body)).id, "stream") : asked;
     try {
-      const response = posted ? await this.send(asked, { ...this.init, signal: this.signal }) : await this.get(url);
-      // Chromium gives even a 204 a body.
-      if (!response.ok || !response.body || response.status === 204) {
+      if (posted) this.page.replays.drop(url);
+      const replay = this.page.replays.take(url);
+      if (replay) {
+        this.end();
+        replay.following.leaveWith(this.init.signal);
+        return replay.response;
+      }
+      const response = posted ? await this.post(asked, url) : await this.get(url);
+      if (!isStream(response)) {
         this.end();
         return response;
       }
@@ -103,6 +182,11 @@ class Following {
       this.end();
       throw error;
     }
+  }
+
+  leaveWith(given: AbortSignal | null | undefined): void {
+    if (given?.aborted) this.left.abort(given.reason);
+    given?.addEventListener("abort", () => this.left.abort(given.reason), { once: true });
   }
 
   private get signal(): AbortSignal {
@@ -133,12 +217,23 @@ class Following {
     return readable;
   }
 
+  private async post(asked: string, url: string): Promise<Response> {
+    try {
+      return await this.page.send(asked, { ...this.init, signal: this.signal });
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error;
+      const replay = await this.find(url);
+      if (replay) this.page.replays.keep(url, replay);
+      throw new LostStream(error.message);
+    }
+  }
+
   private async get(url: string): Promise<Response> {
-    for (; this.failures < ATTEMPTS; this.failures += 1) {
+    for (; ; this.failures += 1) {
       if (this.failures > 0) await this.pause();
       // Network failures are TypeErrors, aborted requests are not. A refusal by the server is final.
       const request = { headers: this.headers, credentials: this.init.credentials, signal: this.signal };
-      const response = await this.send(url, request).catch((error) => {
+      const response = await this.page.send(url, request).catch((error) => {
         if (!(error instanceof TypeError)) throw error;
       });
       if (response && response.status < 500) {
@@ -147,7 +242,20 @@ class Following {
       }
       this.waiting.broken();
     }
-    throw new TypeError("network error: the server does not answer");
+  }
+
+  /** Asks for the answer from its start. Returns null if there is none. */
+  private async find(url: string): Promise<Replay | null> {
+    this.headers.delete("last-event-id");
+    // From here on the other request tells the page.
+    this.waiting.end();
+    const following = new Following(this.page, { headers: this.headers, credentials: this.init.credentials });
+    const leave = () => following.left.abort();
+    this.signal.addEventListener("abort", leave);
+    // The page that asks for the replay may outlive this request.
+    const response = await following.follow(url).finally(() => this.signal.removeEventListener("abort", leave));
+    if (!response.ok) throw new Error(await response.text());
+    return isStream(response) ? { response, following } : null;
   }
 
   private async copy(response: Response, out: WritableStreamDefaultWriter<string>, url: string): Promise<void> {
@@ -169,11 +277,14 @@ class Following {
         if (/^data: \[DONE\]$/m.test(events)) return;
       }
       this.throwIfLeft();
-      if (!this.headers.has("last-event-id")) throw new TypeError("network error: the stream broke before its first event");
       this.waiting.broken();
       this.failures += 1;
-      response = await this.get(url);
-      if (response.status === 409) throw new TypeError("network error: a newer version of the answer has begun");
+      const begun = this.headers.has("last-event-id");
+      if (begun) response = await this.get(url);
+      if (!begun || response.status === 409) {
+        this.page.replays.keep(url, await this.find(url));
+        throw new LostStream(begun ? "A newer version of the answer has begun." : "The stream broke before its first event.");
+      }
       if (!response.ok) throw new Error(await response.text());
       if (response.status === 204) return;
     }
@@ -282,6 +393,9 @@ class Presence {
   }
 }
 
+// Chromium gives even a 204 a body.
+const isStream = (response: Response) => response.ok && response.body !== null && response.status !== 204;
+
 let installed: Promise<string | undefined> | undefined;
 
 /** Asks the schema by which the installed `ai` reads chunks. */
@@ -306,4 +420,10 @@ function chatUrl(api: string, chatId: string, action: string): string {
   const url = new URL(api, globalThis.location?.href);
   url.pathname = `${url.pathname.replace(/\/$/, "")}/${encodeURIComponent(chatId)}/${action}`;
   return url.href;
+}
+
+/** Old releases of `ai` make relative addresses. */
+function keyOf(url: string): string {
+  const { origin, pathname } = new URL(url, globalThis.location?.href);
+  return origin + pathname;
 }

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const { devDependencies } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
-const RELEASES = Object.keys(devDependencies).filter((name) => /^ai-\d+$/.test(name));
+const RELEASES = Object.keys(devDependencies).filter((name) => /^ai-\d/.test(name));
 
 function run(release, command, ...parameters) {
   const env = { ...process.env, NODE_OPTIONS: "", AI_RELEASE: release };

@@ -75,3 +75,8 @@ export const hold = (first, end) => {
 export const finish = (first) => (response) => void response.writeHead(200, HEADERS).end(rest(first));
 export const refuse = (status, text = "") => (response) => void response.writeHead(status).end(text);
 export const drop = (response) => void response.destroy();
+/** Sends the whole answer of another version. */
+export const replay = (chunks) => (response) => {
+  const events = chunks.map((chunk, id) => `id: 1.${id}\ndata: ${JSON.stringify(chunk)}\n\n`);
+  response.writeHead(200, HEADERS).end(`${events.join("")}data: [DONE]\n\n`);
+};

@@ -1,11 +1,11 @@
 import { APICallError } from "ai";
-import { ReconnectingChatTransport } from "monostream-reconnecting-transport";
+import { LostStream, ReconnectingChatTransport } from "monostream-reconnecting-transport";
 import { CHAT_API, type ChatMessage } from "./api";
 
 /** True if the server was unreachable or the connection was cut, so that another attempt may succeed. */
 export function isConnectionError(error: unknown): boolean {
   // The Fetch standard rejects with a TypeError for every network failure, before and inside a body.
-  if (error instanceof TypeError) return true;
+  if (error instanceof TypeError || error instanceof LostStream) return true;
   return APICallError.isInstance(error) && [502, 503, 504].includes(error.statusCode ?? 0);
 }
 
