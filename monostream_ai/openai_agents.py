@@ -126,6 +126,8 @@ class AgentsMapper:
         known = self._recording.builder.call(published)
         if known is None:
             return self._unread.keep(get_text(item, "type") or "result", output)
+        if known.state == "called" and published in self._recording.denied_calls:
+            return self._recording.builder.tool_denied(published)
         if known.state != "done":
             return self._recording.builder.tool_output(published, output)
         # A provider's result came with its response.

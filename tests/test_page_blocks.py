@@ -72,6 +72,8 @@ CHECKERS: Final = {
     ("python", "answers"): "test_the_suite_passes",
     # tests/test_tool_loops.py runs them with servers that ask for tools.
     ("python", "tools"): "test_a_reply_compiles",
+    # tests/openai_agents/test_approvals.py runs it.
+    ("python", "approving"): "test_a_reply_compiles",
     ("python", "steps"): "test_a_reply_compiles",
     ("python", "checkpoints"): "test_a_graph_goes_on_after_a_restart_of_postgres",
     ("bash", ""): "test_a_command_can_be_run",
@@ -165,7 +167,7 @@ def test_a_capture_is_shown_in_ten_lines(page: str) -> None:
         for block in BLOCKS
         if (block.page, block.language) == (page, "python")
         # Whole applications may be longer.
-        and block.directive not in ("server", "suite", "checkpoints", "tools", "steps")
+        and block.directive not in ("server", "suite", "checkpoints", "tools", "steps", "approving")
     ]
     assert shown
     for text in shown:
@@ -526,6 +528,9 @@ def test_the_page_type_checks(page: Block, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout
 
 
-@pytest.mark.parametrize("block", placed([*blocks("python", "tools"), *blocks("python", "steps")]))
+@pytest.mark.parametrize(
+    "block",
+    placed([each for kind in ("tools", "steps", "approving") for each in blocks("python", kind)]),
+)
 def test_a_reply_compiles(block: Block) -> None:
     compile(block.text, block.place, "exec")

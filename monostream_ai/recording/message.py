@@ -50,6 +50,10 @@ class Recording:
         self._ids_of_others: set[str] = set()
         """Ids of the texts and reasonings that others have begun."""
         earlier = {} if continued is None else continued
+        self.denied_calls = {*_denied_in(earlier.get("parts"))}
+        """Published ids of calls that the user has denied. Whatever an SDK tells as their result,
+        the message says that.
+        """
         self.refused_calls: set[str] = set()
         """Published ids of calls whose arguments are no JSON. That error is their result."""
         calls = [*builder.adopt(earlier), *(each for each in written if "toolCallId" in each)]
@@ -219,6 +223,13 @@ def _last_usage(metadata: list[Any]) -> dict[str, int]:
     """Return the token counts that the last of several metadata with any has."""
     usages = (usage_in(each) for each in reversed(metadata) if isinstance(each, Mapping))
     return next((usage for usage in usages if usage), {})
+
+
+def _denied_in(parts: Any) -> Iterator[str]:
+    for part in parts if isinstance(parts, list | tuple) else ():
+        approval = part.get("approval") if isinstance(part, Mapping) else None
+        if isinstance(approval, Mapping) and approval.get("approved") is False:
+            yield str(part.get("toolCallId"))
 
 
 def _sources_in(parts: Any) -> Iterator[str]:

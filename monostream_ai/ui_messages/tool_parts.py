@@ -17,6 +17,7 @@ from monostream_ai.ui_messages.texts import INCOMPLETE_INPUT_TEXT
 Part: TypeAlias = dict[str, Any]
 
 _REPLACED: Final = ("input", "output", "errorText", "rawInput", "inputEncoding", "preliminary")
+_RESULTS: Final = ("output-available", "output-error")
 _KEPT: Final = ("title", "toolMetadata", "providerExecuted")
 
 
@@ -201,12 +202,15 @@ class ToolParts:
                 )
             if part["state"] != "output-error":
                 part.setdefault("input", None)
-            if part["state"] not in ("output-available", "output-error"):
+            if part["state"] not in _RESULTS:
                 # A call that asks for approval after its result keeps the result in the client,
                 # but a history may not contain both.
                 _write(part, part["state"], _pick(part, "input", "rawInput", "inputEncoding"), {})
             if part["state"] == "input-available":
                 part.pop("approval", None)
+            if (part.get("approval") or {}).get("approved") is False and part["state"] in _RESULTS:
+                # A history may have results of approved calls only, and this one was denied.
+                _write(part, "output-denied", _pick(part, "input", "rawInput", "inputEncoding"), {})
             denied = part["state"] == "output-denied"
             if denied or ("approval" in part and part["state"].startswith("output-")):
                 part["approval"] = {
@@ -248,8 +252,7 @@ def _write(part: Part, state: str, values: Part, chunk: Chunk) -> None:
     part.update(values)
     part.update(_pick(chunk, *_KEPT))
     if "providerMetadata" in chunk:
-        is_result = state in ("output-available", "output-error")
-        part["resultProviderMetadata" if is_result else "callProviderMetadata"] = chunk[
+        part["resultProviderMetadata" if state in _RESULTS else "callProviderMetadata"] = chunk[
             "providerMetadata"
         ]
 
