@@ -1,13 +1,13 @@
 """The fenced blocks of the README and of the pages in docs/.
 
 A comment just above a fence, `<!-- run: word -->`, says how to run a block that is not a program of
-its own: it `continues` the program before it, needs `postgres`, `openai`, `agents`, `gemini`
-or `anthropic`, is a
-`server` of chats, the chats without FastAPI (`asgi`) or an application that has them (`host`), a
-`plain` server, a `suite` of tests, whose page may have the module `answers`, or the hook of a
-`shared` chat, of one whose failed answers are `marked`, of one that lists its `waiting` questions,
-or of one with `ai_6`. The modules `checkpoints` and `tools`, the whole `steps` of such tools, and
-the configuration of `vite` have tests of their own. Lines that start with `#>` are its output.
+its own: it `continues` the program before it, needs `postgres`, `openai`, `agents`, `gemini` or
+`anthropic`, is a `server` of chats, the chats without FastAPI (`asgi`) or an application that has
+them (`host`), a `plain` server, a `suite` of tests, whose page may have the module `answers`, or
+the hook of a `shared` chat, of one whose failed answers are `marked`, of one that lists its
+`waiting` questions, or of one with `ai_6`. The modules `checkpoints`, `tools` and `approving`, the
+whole `steps` of tools, and the configuration of `vite` have tests of their own. Lines that start
+with `#>` are its output.
 """
 
 from __future__ import annotations

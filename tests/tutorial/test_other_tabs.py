@@ -20,7 +20,9 @@ from tests.tutorial.test_steps import REFUND, answer_of, begun, change, sign_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.sweep(3, of="file")]
 
-EVENTS: Final = ROOT / "packages" / "reconnecting-transport" / "src" / "chat-events.ts"
+SOURCES: Final = ROOT / "packages" / "reconnecting-transport" / "src"
+EVENTS: Final = SOURCES / "chat-events.ts"
+TRANSPORT: Final = SOURCES / "reconnecting-transport.ts"
 
 PATH: Final = "/?chat=c1"
 
@@ -145,6 +147,36 @@ async def test_a_tab_that_shows_an_error_follows_too(
 
     assert (shown.count(answer), "And I?" in shown) == (1, False)
     assert "Failed to fetch" not in shown
+
+
+@pytest.mark.parametrize("transport", ["stock", "reconnecting"])
+async def test_a_tab_whose_server_dies_shows_the_new_answer_in_place_of_the_old_one(
+    application: NewApplication, open_page: OpenPage, transport: str
+) -> None:
+    answer = answer_of(5)
+    app = with_hook(application, "0.05", step=5)
+    if transport == "reconnecting":
+        (app.folder / "page" / "transport.ts").write_text(TRANSPORT.read_text())
+        made = """import { ReconnectingChatTransport } from "./transport.ts";
+const transport = new ReconnectingChatTransport();
+"""
+        app.change("page/Chat.jsx", r"useSharedChat\(\{", "useSharedChat({ transport, ")
+        app.change("page/Chat.jsx", r"\A", made)
+    app.build()
+    server = app.serve(command(1, "uvicorn"))
+    page = await opened(open_page, app)
+    await ask(page, "Hi!")
+    await page("sees", answer[:10])
+    app.kill(server)
+    # The history cannot be loaded at first.
+    await page("failed")
+    app.serve(command(1, "uvicorn"))
+    live = await page("reads", answer)
+    await page("reload")
+    loaded = await page("reads", answer)
+
+    assert live == loaded
+    assert (live.count(answer), live.count("Hi!")) == (1, 1)
 
 
 @pytest.mark.parametrize("pace", ["0.0"])
