@@ -36,11 +36,16 @@ class Command:
         return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def do(url: str, work: Callable[[DurableStreamService[Any]], Awaitable[None]]) -> None:
+def do(
+    url: str,
+    work: Callable[[DurableStreamService[Any]], Awaitable[None]],
+    *,
+    lease: float = LEASE,
+) -> None:
     """Run work with a service of its own, as another process would."""
 
     async def main() -> None:
-        async with create_service(url, lease=LEASE) as service:
+        async with create_service(url, lease=lease) as service:
             await work(service)
 
     asyncio.run(main())

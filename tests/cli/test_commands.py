@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from monostream_ai import DurableStreamService, create_service
+from monostream_ai.service import DEFAULT_LEASE
 from monostream_ai.stores.sql import PostgresStore, SQLiteStore
 from monostream_ai.stores.sql.migrations import SCHEMA_VERSION
 from monostream_ai.types import Lease, new_token
@@ -305,4 +306,5 @@ def test_tail_follows_a_publisher_in_another_process(command: Command) -> None:
         assert [each["id"] for each in chunks] == [*range(len(chunks))]
         assert chunks[-1]["chunk"]["type"] == "finish"
 
-    do(command.url, publish)
+    # The command runs in a thread of this process, and takes its time.
+    do(command.url, publish, lease=DEFAULT_LEASE)
