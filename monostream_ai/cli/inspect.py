@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -121,10 +122,11 @@ async def timeline_of(
 ) -> Timeline:
     """Read the times of all chunks, with a progress bar on a terminal unless `quiet`."""
     timeline, first, out = Timeline(), 0, console(err=True)
-    # Elsewhere the bar is an empty line.
-    hidden = quiet or not out.is_terminal
     columns = TextColumn("reading"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, console=out, transient=True, disable=hidden) as progress:
+    progress = Progress(*columns, console=out, transient=True)
+    # Elsewhere the bar is an empty line, with old releases of rich even a disabled one.
+    shown = out.is_terminal and not quiet
+    with progress if shown else nullcontext():
         task = progress.add_task("", total=info.next_id)
         while chunks := await service.timeline(info.stream_id, info.version, first=first):
             for chunk in chunks:
