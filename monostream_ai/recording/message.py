@@ -226,14 +226,23 @@ def _last_usage(metadata: list[Any]) -> dict[str, int]:
 
 
 def _denied_in(parts: Any) -> Iterator[str]:
-    for part in parts if isinstance(parts, list | tuple) else ():
-        approval = part.get("approval") if isinstance(part, Mapping) else None
+    for part in _mappings_in(parts):
+        approval = part.get("approval")
         if isinstance(approval, Mapping) and approval.get("approved") is False:
             yield str(part.get("toolCallId"))
 
 
 def _sources_in(parts: Any) -> Iterator[str]:
-    for part in parts if isinstance(parts, list | tuple) else ():
-        source_id = part.get("sourceId") if isinstance(part, Mapping) else None
+    for part in _mappings_in(parts):
+        source_id = part.get("sourceId")
         if isinstance(source_id, str):
             yield source_id
+
+
+def _mappings_in(parts: Any) -> list[Mapping[str, Any]]:
+    """Return the parts of a message, or chunks, without those that are malformed."""
+    return [
+        part
+        for part in (parts if isinstance(parts, list | tuple) else ())
+        if isinstance(part, Mapping)
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
 import anthropic
@@ -13,6 +12,7 @@ from monostream_ai.anthropic import capture
 from monostream_ai.testing import Gate, Thought, ToolCall
 from monostream_ai.testing.anthropic import ScriptedAnthropic
 from monostream_ai.ui_messages import Chunk, reduce_chunks
+from tests.scripted_clients import check_gate, shown_in
 
 Service = DurableStreamService[Chunk]
 
@@ -43,13 +43,8 @@ async def test_a_capture_records_the_script(service: Service, helper: bool, beta
             pass
 
     message = reduce_chunks(await service.chunks("chat"))
-    shown = [
-        part.get("text") or (part["toolName"], part["input"], part["output"])
-        for part in message["parts"]
-        if part["type"] != "step-start"
-    ]
     called = ("clock", {"zone": "UTC"}, "12:00")
-    assert shown == ["They want the time.", "Let me look. ", called, "It is noon."]
+    assert shown_in(message) == ["They want the time.", "Let me look. ", called, "It is noon."]
     assert message["metadata"]["finishReason"] == "stop"
     assert [each["messages"] for each in client.asked] == [ASKED["messages"]] * 2
 
@@ -76,22 +71,7 @@ async def test_an_answer_waits_at_a_gate(service: Service) -> None:
     stream = await ScriptedAnthropic(["It is ", gate, "noon."]).messages.create(
         **ASKED, stream=True
     )
-
-    async def record() -> None:
-        async with service.publisher("chat") as pub:
-            async for _ in capture(stream, pub):
-                pass
-
-    recording = asyncio.create_task(record())
-    await gate.reached()
-    async for chunk in service.subscribe("chat"):
-        if "is" in chunk.get("delta", ""):
-            break
-    assert not recording.done()
-    gate.open()
-    await recording
-    chunks = await service.chunks("chat")
-    assert "".join(chunk.get("delta", "") for chunk in chunks) == "It is noon."
+    await check_gate(service, gate, lambda pub: capture(stream, pub))
 
 
 async def test_an_exception_is_raised_where_the_stream_is_read(service: Service) -> None:

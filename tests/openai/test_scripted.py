@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
 import openai
@@ -13,6 +12,7 @@ from monostream_ai.testing import Gate, Thought, ToolCall
 from monostream_ai.testing.openai import ScriptedOpenAI
 from monostream_ai.ui_messages import reduce_chunks
 from tests.openai.storing import Service, stored, texts
+from tests.scripted_clients import check_gate, shown_in
 
 CALL: Final = ToolCall("clock", {"zone": "UTC"})
 STEPS: Final = [Thought("They want the time."), "Let me look. ", CALL]
@@ -41,13 +41,8 @@ async def test_a_capture_records_the_script(service: Service, api: str) -> None:
             pass
 
     message = reduce_chunks(await stored(service))
-    shown = [
-        part.get("text") or (part["toolName"], part["input"], part["output"])
-        for part in message["parts"]
-        if part["type"] != "step-start"
-    ]
     called = ("clock", {"zone": "UTC"}, "12:00")
-    assert shown == ["They want the time.", "Let me look. ", called, "It is noon."]
+    assert shown_in(message) == ["They want the time.", "Let me look. ", called, "It is noon."]
     assert message["metadata"]["finishReason"] == "stop"
 
 
@@ -92,19 +87,7 @@ async def test_an_answer_waits_at_a_gate(service: Service, api: str) -> None:
     gate = Gate()
     stream = await ask(ScriptedOpenAI(["It is ", gate, "noon."]), api, stream=True)
 
-    async def record() -> None:
-        async with service.publisher("chat") as pub:
-            async for _ in capture(stream, pub):
-                pass
-
-    recording = asyncio.create_task(record())
-    await gate.reached()
-    async for chunk in service.subscribe("chat"):
-        if "is" in chunk.get("delta", ""):
-            break
-    assert not recording.done()
-    gate.open()
-    await recording
+    await check_gate(service, gate, lambda pub: capture(stream, pub))
     assert "".join(texts(await stored(service))) == "It is noon."
 
 

@@ -107,6 +107,12 @@ class Application:
         assert replaced == 1
         file.write_text(text)
 
+    def use_hook(self, file: str, text: str, names: str, before: str, after: str) -> None:
+        """Give the page a file with a hook, and use it where the regular expression fits."""
+        (self.folder / "page" / file).write_text(text)
+        self.change("page/Chat.jsx", before, after)
+        self.change("page/Chat.jsx", r"\A", f'import {{ {names} }} from "./{file}";\n')
+
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """Kill a program with its children."""
         try:

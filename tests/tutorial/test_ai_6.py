@@ -23,10 +23,13 @@ def old(application: NewApplication) -> Application:
     """The application of step 2, whose page uses the hook and the older packages."""
     app = application(2)
     [hook] = blocks("tsx", "ai_6")
-    (app.folder / "page" / "useDurableChat.tsx").write_text(hook.text)
-    app.change("page/Chat.jsx", r"useChat\(\{ id, resume: true \}\)", "useDurableChat(id)")
-    imported = 'import { useDurableChat } from "./useDurableChat.tsx";'
-    app.change("page/Chat.jsx", r"\A", f"{imported}\n")
+    app.use_hook(
+        "useDurableChat.tsx",
+        hook.text,
+        "useDurableChat",
+        r"useChat\(\{ id, resume: true \}\)",
+        "useDurableChat(id)",
+    )
     app.build("react-3")
     app.serve(command(1, "uvicorn"))
     return app

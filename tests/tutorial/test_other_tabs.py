@@ -6,7 +6,6 @@ It runs in the page of the tutorial, in the place of its `useChat`.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
@@ -52,24 +51,22 @@ def with_hook(application: NewApplication, pace: str, step: int = 4) -> Applicat
     change(app.folder / "answers.py", "sleep=0.1", f"sleep={pace}")
     page = app.folder / "page"
     (page / "events.ts").write_text(EVENTS.read_text())
-    copy_hook(page, "shared", "useSharedChat")
-    chat, replaced = re.subn(
+    app.use_hook(
+        "useSharedChat.tsx",
+        hook_of("shared"),
+        "useSharedChat",
         r"useChat\(\{",
         'useSharedChat({ onRefused: (text) => (document.querySelector("input").value = text), ',
-        (page / "Chat.jsx").read_text(),
     )
-    assert replaced == 1
-    imported = 'import { useSharedChat } from "./useSharedChat.tsx";'
-    (page / "Chat.jsx").write_text(f"{imported}\n{chat}")
     return app
 
 
-def copy_hook(page: Path, directive: str, name: str) -> None:
-    """Copy a hook of the documents into a page that has the file of the events."""
+def hook_of(directive: str) -> str:
+    """Return a hook of the documents for a page that has the file of the events."""
     [hook] = blocks("tsx", directive)
     installed = '"monostream-reconnecting-transport/chat-events"'
     assert hook.text.count(installed) == 1
-    (page / f"{name}.tsx").write_text(hook.text.replace(installed, '"./events.ts"'))
+    return hook.text.replace(installed, '"./events.ts"')
 
 
 async def opened(open_page: OpenPage, app: Application, *cut: str) -> Page:
@@ -281,16 +278,19 @@ async def test_questions_that_wait_are_listed_in_order_and_cancelled_on_any_devi
 ) -> None:
     answer, app = answer_of(4), with_hook(application, pace)
     change(app.folder / "app.py", "authorize=user, on", 'authorize=user, on_busy="queue", on')
-    copy_hook(app.folder / "page", "waiting", "useWaitingQuestions")
     chat = app.folder / "page" / "Chat.jsx"
     change(chat, "<button disabled={busy}>", "<button>")
     change(chat, "{error && ", LIST)
-    change(chat, "  const busy =", "  const waiting = useWaitingQuestions(id);\n  const busy =")
+    app.use_hook(
+        "useWaitingQuestions.tsx",
+        hook_of("waiting"),
+        "useWaitingQuestions",
+        "  const busy =",
+        "  const waiting = useWaitingQuestions(id);\n  const busy =",
+    )
     asks = "const { value } = event.target.question;\n"
     asks += "busy || waiting.questions.length ? waiting.ask(value) : sendMessage({ text: value });"
     change(chat, "sendMessage({ text: event.target.question.value });", asks)
-    imported = 'import { useWaitingQuestions } from "./useWaitingQuestions.tsx";\n'
-    chat.write_text(imported + chat.read_text())
     app.build()
     app.serve(command(1, "uvicorn"))
     one, other = [await opened(open_page, app) for _ in range(2)]

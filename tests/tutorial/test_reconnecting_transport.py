@@ -34,10 +34,13 @@ def app(application: NewApplication, request: pytest.FixtureRequest) -> Applicat
     page = app.folder / "page"
     (page / "transport.ts").write_text((PACKAGE / "src" / "reconnecting-transport.ts").read_text())
     copied = hook.text.replace('"monostream-reconnecting-transport"', '"./transport.ts"')
-    (page / "useDurableChat.tsx").write_text(copied)
-    app.change("page/Chat.jsx", r"useChat\(\{.*?\n  \}\)", "useDurableChat(id, known)")
-    imported = 'import { useDurableChat } from "./useDurableChat.tsx";'
-    app.change("page/Chat.jsx", r"\A", f"{imported}\n")
+    app.use_hook(
+        "useDurableChat.tsx",
+        copied,
+        "useDurableChat",
+        r"useChat\(\{.*?\n  \}\)",
+        "useDurableChat(id, known)",
+    )
     app.build(request.param)
     return app
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from monostream_ai._periodic import start_task
 from monostream_ai.chats.exit_signals import process_exiting
-from monostream_ai.chats.turns.turn import attempts_of, is_attempt_of
+from monostream_ai.chats.turns.turn import is_attempt_of, may_be_attempt_of
 from monostream_ai.errors import InvalidCursor, MonostreamError, UnknownStream
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import Cursor, VersionInfo
@@ -270,7 +270,7 @@ def _cursor_of_attempt(latest: VersionInfo, event_id: str) -> Cursor | None:
         cursor = Cursor.parse(event_id)
     except InvalidCursor:
         return None
-    return cursor if 0 < latest.version - cursor.version < attempts_of(latest) else None
+    return cursor if may_be_attempt_of(latest, cursor.version) else None
 
 
 def _size(chunk: Chunk, kind: str) -> int:

@@ -126,9 +126,12 @@ def may_run_again(attempt: int, handovers: int, max_attempts: int) -> bool:
     return max_attempts > 1 and attempt - min(handovers, MAX_HANDOVERS) < max_attempts
 
 
-def attempts_of(latest: VersionInfo) -> int:
-    """Return how many attempts a turn has had, with the one for which it waits."""
-    return latest.attempt + latest.waiting
+def may_be_attempt_of(latest: VersionInfo, version: int) -> bool:
+    """Return whether a version has the number of an earlier attempt of the latest turn. A turn that
+    waits has one attempt more than it has had.
+    """
+    # Several attempts may have had one version, so there may be fewer versions than attempts.
+    return version >= 0 and 0 < latest.version - version < latest.attempt + latest.waiting
 
 
 async def is_attempt_of(
@@ -137,8 +140,7 @@ async def is_attempt_of(
     """Return whether an older version is an earlier attempt of the latest turn. Each retry is the
     next version, and leaves the one before it open; a turn that goes on has all in one version.
     """
-    # Several attempts may have had one version, so there may be fewer versions than attempts.
-    if version < 0 or not 0 < latest.version - version < attempts_of(latest):
+    if not may_be_attempt_of(latest, version):
         return False
     try:
         earlier = await service.status(latest.stream_id, version)
