@@ -1,4 +1,4 @@
-"""What the scripted clients of all SDKs have in common."""
+"""Questions that the tests ask of the capture of every SDK."""
 
 from __future__ import annotations
 
