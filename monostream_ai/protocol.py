@@ -15,6 +15,7 @@ from monostream_ai.json_text import decode_json, encode_json
 from monostream_ai.types import Ending, check_function
 
 C = TypeVar("C")
+C_contra = TypeVar("C_contra", contravariant=True)
 
 
 class Transcript(Protocol[C]):
@@ -77,6 +78,21 @@ class ChunkProtocol(Protocol[C]):
         """Return an empty transcript for one version, with the message id that its publisher was
         given.
         """
+
+
+class Notes(Protocol[C_contra]):
+    """The knowledge of the chunks of one publisher that its captures share."""
+
+    def note(self, chunks: Sequence[C_contra]) -> None:
+        """Take note of chunks that the publisher has taken, in the thread that gave them."""
+
+
+@runtime_checkable
+class NotedProtocol(ChunkProtocol[C], Protocol[C]):
+    """A protocol with captures, which write to a publisher beside the program."""
+
+    def notes(self) -> Notes[C]:
+        """Return empty notes for one publisher."""
 
 
 class JSONProtocol(Generic[C]):

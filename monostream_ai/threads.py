@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from monostream_ai._writing.publisher import Publisher
-from monostream_ai._writing.pushes import Notes
 from monostream_ai.connect import create_service
 from monostream_ai.errors import MonostreamError, PublisherClosed, WrongEventLoop
+from monostream_ai.protocol import Notes
 from monostream_ai.service import DurableStreamService
 from monostream_ai.types import Ending
 

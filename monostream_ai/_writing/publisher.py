@@ -14,7 +14,7 @@ from monostream_ai._writing.cancelling import OutsideError, finish_despite_cance
 from monostream_ai._writing.encoding import encode_chunks
 from monostream_ai._writing.later import Later, Making, Push
 from monostream_ai._writing.outbox import FAIR_SHARE, Outbox, Write
-from monostream_ai._writing.pushes import NotedProtocol, Pushes
+from monostream_ai._writing.pushes import Pushes
 from monostream_ai._writing.writer import Writer
 from monostream_ai.errors import (
     MASKED_ERROR_TEXT,
@@ -24,7 +24,13 @@ from monostream_ai.errors import (
     StreamClosed,
     WrongEventLoop,
 )
-from monostream_ai.protocol import C, ChunkProtocol, CompletingTranscript, Transcript
+from monostream_ai.protocol import (
+    C,
+    ChunkProtocol,
+    CompletingTranscript,
+    NotedProtocol,
+    Transcript,
+)
 from monostream_ai.types import Cursor, Ending, check_seconds, log_fields
 
 logger = logging.getLogger(__name__)

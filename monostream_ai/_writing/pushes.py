@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Final, Generic
 
 from monostream_ai._writing.encoding import Encoded, encode_chunks
 from monostream_ai._writing.later import Later, Push
@@ -17,29 +17,11 @@ from monostream_ai.errors import Overflow
 from monostream_ai.protocol import C, ChunkProtocol
 from monostream_ai.types import Lease
 
-C_contra = TypeVar("C_contra", contravariant=True)
-
 MERGE_SIZE: Final = 256 * 1024
 """Characters pushed and not yet stored above which adjacent chunks are merged."""
 
-
 MAX_HELD: Final = 64 * 1024 * 1024
 """Characters of data that the chunks being made for one publisher may hold."""
-
-
-class Notes(Protocol[C_contra]):
-    """The knowledge of the chunks of one publisher that its captures share."""
-
-    def note(self, chunks: Sequence[C_contra]) -> None:
-        """Take note of chunks that the publisher has taken, in the thread that gave them."""
-
-
-@runtime_checkable
-class NotedProtocol(ChunkProtocol[C], Protocol[C]):
-    """A protocol with captures, which write to a publisher beside the program."""
-
-    def notes(self) -> Notes[C]:
-        """Return empty notes for one publisher."""
 
 
 class Pushes(Generic[C]):
