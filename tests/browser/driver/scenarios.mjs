@@ -202,6 +202,8 @@ export async function askTogether(stage) {
   await first.go();
   await second.words(30);
   await first.words(30);
+  // The second tab takes the first question from the history once it is at rest.
+  await second.page.getByTestId("message-user").getByText("20 | 20").waitFor();
   return { ended: await second.rests(), other: await first.rests() };
 }
 
