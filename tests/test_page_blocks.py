@@ -85,6 +85,8 @@ CHECKERS: Final = {
     ("tsx", "shared"): "test_the_page_type_checks",
     ("tsx", "ai_6"): "test_the_page_type_checks",
     ("ts", ""): "test_the_page_type_checks",
+    # tests/clients/asking/test_only_last.py runs it.
+    ("ts", "last"): "test_the_page_type_checks",
     # tests/tutorial/test_dev_server.py runs it.
     ("ts", "vite"): "test_the_page_type_checks",
     # Their drawings are made by scripts/diagrams, and test_docs.py builds the site with them.
