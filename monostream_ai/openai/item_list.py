@@ -51,6 +51,8 @@ class Item:
     """The item as it was announced, in case it never comes whole."""
     phase: str = ""
     """Whether a message is a `commentary` or the `final_answer`; the next request tells it too."""
+    citations: list[Any] = field(default_factory=list)
+    """The annotations of the text that is open, as JSON."""
     encrypts: bool = False
     """Whether the item has encrypted reasoning, which comes at its end."""
     given: Any = None

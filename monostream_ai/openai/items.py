@@ -78,11 +78,24 @@ class Items:
             return []
         return self.text_done(event, spoken[0].kind, key, "".join(each.value for each in spoken))
 
+    def annotated(self, event: Any) -> list[Chunk]:
+        """Show the source of an annotation."""
+        annotation = to_json(get(event, "annotation"))
+        return self._cite(self.list.of_event(event, "message"), annotation)
+
+    def _cite(self, item: Item, annotation: Any) -> list[Chunk]:
+        if annotation and annotation not in item.citations:
+            item.citations.append(annotation)
+        return source_of(self._recording, self._recording.unread("openai"), annotation)
+
     def end_text(self) -> list[Chunk]:
-        """End the open text, with the phase of its message."""
-        phase = "" if self._speaking is None else self._speaking.phase
-        ended = self._output.speech.end()
-        return _with_state(ended, {"phase": phase}) if phase else ended
+        """End the open text, with the phase of its message and its annotations."""
+        item, ended = self._speaking, self._output.speech.end()
+        if item is None:
+            return ended
+        state = {"phase": item.phase, "annotations": item.citations}
+        item.citations = []
+        return _with_state(ended, {key: value for key, value in state.items() if value})
 
     def done(self, index: int | None, given: Any) -> list[Chunk]:
         """Show the content of a whole item that its deltas have not shown."""
@@ -198,11 +211,13 @@ class Items:
                 chunks += self._rest(item, (field, index), spoken[0].kind, text, last=last)
             for piece in pieces:
                 chunks += self._beside(item, piece)
+            if kind == "text" and index < len(listed) - 1:
+                chunks += self.end_text()
         return chunks
 
     def _beside(self, item: Item, piece: Piece) -> list[Chunk]:
         if piece.kind == "source":
-            return source_of(self._recording, self._recording.unread("openai"), piece.value)
+            return self._cite(item, piece.value)
         if piece.kind == "file":
             return self._recording.file(*piece.value)
         if piece.kind == "audio" and not item.done and not self._audio:
@@ -272,8 +287,8 @@ def _spoken(pieces: Sequence[Piece]) -> list[Any]:
     return [piece for piece in pieces if piece.kind in _SPOKEN]
 
 
-def _with_state(chunks: list[Chunk], state: dict[str, str]) -> list[Chunk]:
+def _with_state(chunks: list[Chunk], state: dict[str, Any]) -> list[Chunk]:
     """Put state on the end of a text or of thoughts, the last chunk."""
-    if not chunks or chunks[-1]["type"] not in ("text-end", "reasoning-end"):
+    if not state or not chunks or chunks[-1]["type"] not in ("text-end", "reasoning-end"):
         return chunks
     return [*chunks[:-1], {**chunks[-1], "providerMetadata": {"openai": state}}]

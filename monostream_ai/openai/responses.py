@@ -13,7 +13,7 @@ from monostream_ai.openai.chat_calls import arguments_text
 from monostream_ai.openai.content import Spoken, text_of
 from monostream_ai.openai.item_list import CALL, id_of
 from monostream_ai.openai.items import Items
-from monostream_ai.openai.sources import source_of, sources_beside
+from monostream_ai.openai.sources import sources_beside
 from monostream_ai.openai.usage import usage_of
 from monostream_ai.recording.fields import get, get_index, get_text, named_fields
 from monostream_ai.recording.message import Recording
@@ -196,7 +196,7 @@ class ResponsesMapper:
         return [] if self._options["encrypted_reasoning"] else self.output.speech.end()
 
     def _annotation(self, event: Any) -> list[Chunk]:
-        return source_of(self._recording, self._unread, get(event, "annotation"))
+        return self._items.annotated(event)
 
     def _audio(self, event: Any) -> list[Chunk]:
         self._items.hear(get_text(event, "delta"))

@@ -533,6 +533,38 @@ async def test_citations_of_container_files_can_be_fetched(
     assert source["providerMetadata"] == {"openai": {"fileId": "cfile_1", "containerId": "cntr_1"}}
 
 
+def cited(text: str, url: str) -> Event:
+    annotation = {"type": "url_citation", "url": url, "start_index": 0, "end_index": len(text)}
+    return {"type": "output_text", "text": text, "annotations": [annotation]}
+
+
+CITED = [cited("One", "https://a.test/"), cited("Two and", "https://a.test/")]
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_text_keeps_the_places_of_its_citations(
+    service: Service, vendor: Vendor, streamed: bool
+) -> None:
+    events = []
+    for number, content in enumerate(CITED if streamed else ()):
+        place = {"item_id": "msg_1", "output_index": 0, "content_index": number}
+        [annotation] = content["annotations"]
+        events += [
+            event("output_text.delta", delta=content["text"], **place),
+            event("output_text.annotation.added", annotation=annotation, **place),
+            event("content_part.done", part=content, **place),
+        ]
+    whole = {**HELLO, "content": CITED}
+    message = await message_of(
+        service, vendor, created(), added(BEGUN), *events, done(whole), completed(whole)
+    )
+
+    assert [(text["text"], text["providerMetadata"]) for text in parts(message, "text")] == [
+        (content["text"], {"openai": {"annotations": content["annotations"]}}) for content in CITED
+    ]
+    assert len(parts(message, "source-url")) == 1
+
+
 async def test_a_citation_that_names_nothing_is_kept(service: Service, vendor: Vendor) -> None:
     content = [{"type": "output_text", "text": "x", "annotations": [{"type": "new", "place": 7}]}]
     message = await message_of(service, vendor, created(), completed({**HELLO, "content": content}))
