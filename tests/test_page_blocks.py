@@ -75,6 +75,8 @@ CHECKERS: Final = {
     # tests/openai_agents/test_approvals.py runs it.
     ("python", "approving"): "test_a_reply_compiles",
     ("python", "steps"): "test_a_reply_compiles",
+    # tests/fastapi/test_history.py runs it.
+    ("python", "failing"): "test_a_reply_compiles",
     ("python", "checkpoints"): "test_a_graph_goes_on_after_a_restart_of_postgres",
     ("bash", ""): "test_a_command_can_be_run",
     ("sql", ""): "test_the_statements_let_nobody_hear_more_than_it_may_read",
@@ -93,6 +95,8 @@ CHECKERS: Final = {
     ("mermaid", ""): "test_a_drawing_is_on_a_page_of_the_site",
 }
 
+
+REPLIES: Final = ("tools", "steps", "approving", "failing")
 
 ABOUT_CAPTURES: Final = (
     "anthropic.md",
@@ -532,7 +536,7 @@ def test_the_page_type_checks(page: Block, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "block",
-    placed([each for kind in ("tools", "steps", "approving") for each in blocks("python", kind)]),
+    placed([each for kind in REPLIES for each in blocks("python", kind)]),
 )
 def test_a_reply_compiles(block: Block) -> None:
     compile(block.text, block.place, "exec")

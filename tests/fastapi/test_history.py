@@ -28,9 +28,10 @@ from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.stores.sql import SQLiteStore
 from monostream_ai.ui_messages import UIMessage, UIMessageProtocol
 from tests.backends import BACKENDS, Backend, open_backend
-from tests.fastapi.chat_client import question, user_message
+from tests.fastapi.chat_client import chunks_in, question, user_message
 from tests.fastapi.conftest import NewService, Serve
-from tests.fastapi.replies import Held, greet
+from tests.fastapi.replies import TEXT, Held, greet
+from tests.pages import blocks
 
 STREAM = "chat:ann/c1"
 
@@ -562,3 +563,32 @@ async def test_a_history_in_another_database_needs_no_table_beside_the_streams(
         await finish(history, 0, user_message(), "a0")
         assert ids(await history.messages("c1", owner="ann")) == ["u1", "a0"]
     await elsewhere.aclose()
+
+
+async def test_a_reply_says_why_it_failed(
+    service: DurableStreamService[Any], history: ChatHistory, serve: Serve
+) -> None:
+    """The block of docs/fastapi.md, with a model that is busy."""
+
+    class TooManyRequests(Exception):
+        """As an SDK raises it."""
+
+    async def ask_the_model(turn: ChatTurn) -> None:
+        await history.ask(turn)
+        await turn.pub.write({"type": "start", "messageId": turn.message_id}, *TEXT)
+        raise TooManyRequests
+
+    [block] = blocks("python", "failing")
+    names: dict[str, Any] = {
+        "ChatTurn": ChatTurn,
+        "TooManyRequests": TooManyRequests,
+        "ask_the_model": ask_the_model,
+    }
+    exec(compile(block.text, block.place, "exec"), names)
+    client = await serve(service, names["reply"], on_finish=history.finish, replay_window=0.0)
+    chunks = chunks_in((await client.post(question())).text)
+
+    said = "The model is busy. Ask again in a minute."
+    assert {"type": "error", "errorText": said} in chunks
+    _, answer = await history.messages("c1")
+    assert answer["metadata"] == {"reason": "busy", "failed": True}
