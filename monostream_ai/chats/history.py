@@ -330,7 +330,17 @@ async def _conversation(rows: Sequence[StoredMessage]) -> list[UIMessage]:
         if not any(asked.since <= row.version < asked.version for asked in again)
     ]
     messages = await asyncio.to_thread(lambda: [decode_sendable(text) for text in kept])
-    return [message for message in messages if message["parts"]]
+    return [message for message in map(_with_a_part, messages) if message["parts"]]
+
+
+def _with_a_part(message: UIMessage) -> UIMessage:
+    """Give an answer that has failed or was stopped before its first part an empty step: `ai`
+    refuses messages without a part, and the page shows how the answer ended.
+    """
+    marks = {"failed", "stopped"} & message.get("metadata", {}).keys()
+    if message["parts"] or not marks or message["role"] != "assistant":
+        return message
+    return {**message, "parts": [{"type": "step-start"}]}
 
 
 def _beginning(message: UIMessage) -> str:

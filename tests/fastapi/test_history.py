@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import permutations
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from monostream_ai import DurableStreamService
+from monostream_ai.anthropic import to_anthropic_messages
 from monostream_ai.errors import InvalidStreamId, InvalidText, StoreUnavailable, StreamDeleted
 from monostream_ai.fastapi import (
     ChatHistory,
@@ -22,7 +24,10 @@ from monostream_ai.fastapi import (
     chat_publisher,
     without_active_message,
 )
+from monostream_ai.google_genai import to_google_contents
 from monostream_ai.interfaces import Store
+from monostream_ai.langchain import to_langchain_messages
+from monostream_ai.openai import to_openai_input, to_openai_messages
 from monostream_ai.stores.forwarding import ForwardingStore
 from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.stores.sql import SQLiteStore
@@ -34,6 +39,14 @@ from tests.fastapi.replies import TEXT, Held, greet
 from tests.pages import blocks
 
 STREAM = "chat:ann/c1"
+
+TO_MODELS: tuple[Callable[[list[UIMessage]], list[Any]], ...] = (
+    to_anthropic_messages,
+    to_google_contents,
+    to_langchain_messages,
+    to_openai_input,
+    to_openai_messages,
+)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -243,13 +256,32 @@ async def test_an_answer_that_was_cut_short_is_shown_and_marked_before_it_is_fin
     assert (asked, answered["metadata"]) == (user_message(), mark)
 
 
-async def test_an_answer_without_parts_is_left_out(
-    service: DurableStreamService[Any], history: ChatHistory
+@pytest.mark.parametrize(
+    ("ending", "mark"),
+    [
+        ({"type": "error", "errorText": "no"}, {"failed": True}),
+        ({"type": "abort"}, {"stopped": True}),
+        ({"type": "finish"}, None),
+    ],
+    ids=["failed", "stopped", "finished"],
+)
+async def test_an_answer_without_parts_is_kept_if_it_says_how_it_ended(
+    service: DurableStreamService[Any],
+    history: ChatHistory,
+    ending: dict[str, Any],
+    mark: dict[str, Any] | None,
 ) -> None:
+    metadata = {"type": "message-metadata", "messageMetadata": mark}
+    marks = [metadata] if ending["type"] == "abort" else []
     async with service.publisher(STREAM, message_id="a0", request=question(), owner="ann") as pub:
-        await pub.write({"type": "start", "messageId": "a0"}, {"type": "error", "errorText": "no"})
+        await pub.write({"type": "start", "messageId": "a0"}, *marks, ending)
+
     for _ in range(2):
-        assert ids(await history.messages("c1", owner="ann")) == ["u1"]
+        question_, *answers = await history.messages("c1", owner="ann")
+        assert question_["id"] == "u1"
+        empty = {"id": "a0", "role": "assistant", "metadata": mark}
+        assert answers == ([{**empty, "parts": [{"type": "step-start"}]}] if mark else [])
+        assert all(not to_model(answers) for to_model in TO_MODELS)
 
 
 async def test_a_late_on_finish_replaces_the_message_that_was_read_before(
