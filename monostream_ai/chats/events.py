@@ -298,9 +298,10 @@ class TurnWatcher:
         if self.queues and wake_up.stream_id.startswith(self._lists):
             self.on_resync()
         place = wake_up.stream_id, wake_up.version
-        known = place in self._known
+        known = self._known.get(place)
         if wake_up.stream_id.startswith(self._stream_prefix) and (known or place not in self._due):
-            self._due[place] = asyncio.get_running_loop().time() + (QUIET if known else 0.0)
+            runs = known is not None and known.state == "open"
+            self._due[place] = asyncio.get_running_loop().time() + (QUIET if runs else 0.0)
             self._hint.set()
 
     def on_resync(self) -> None:

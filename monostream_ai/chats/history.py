@@ -16,7 +16,12 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from monostream_ai._backoff import patiently
 from monostream_ai._periodic import start_task
 from monostream_ai.chats.streaming.replays.starting import up_to_answer
-from monostream_ai.chats.turns.finishing import FinishedTurn, finished_message, latest_version
+from monostream_ai.chats.turns.finishing import (
+    FinishedTurn,
+    all_changes,
+    finished_message,
+    latest_version,
+)
 from monostream_ai.chats.turns.names import STREAM_PREFIX, chat_stream_id, queue_stream_id
 from monostream_ai.chats.turns.requests import ChatRequest
 from monostream_ai.chats.turns.turn import ChatTurn
@@ -154,7 +159,8 @@ class ChatHistory:
     async def chats(
         self, owner: str | None = None, *, before: RecentChat | None = None, limit: int = 50
     ) -> list[RecentChat]:
-        """Return the chats of an owner that have messages, the latest first.
+        """Return the chats of an owner that have messages, the latest first. A chat is there as
+        soon as a turn has begun, also while its question waits for a worker.
 
         Args:
             before: The last chat of the page before; its title does not matter.
@@ -172,6 +178,8 @@ class ChatHistory:
         if before is not None:
             last = LatestMessage(check_stream_id(prefix + before.chat_id), before.stored_at)
         found = await self._messages.latest(owner, prefix=prefix, before=last, limit=limit)
+        if before is None and await self._keep_begun(owner, prefix, found):
+            found = await self._messages.latest(owner, prefix=prefix, before=None, limit=limit)
         return [
             RecentChat(stream_id.removeprefix(prefix), at, title) for stream_id, at, title in found
         ]
@@ -262,6 +270,25 @@ class ChatHistory:
         if request is None or not await self._catch_up(rows, before, request):
             return rows
         return await self._rows(turn.stream_id, turn.owner)
+
+    async def _keep_begun(
+        self, owner: str | None, prefix: str, listed: Sequence[LatestMessage]
+    ) -> bool:
+        """Store the questions of running turns whose replies have not called `ask` yet; return
+        whether there were any.
+        """
+        stored = {each.stream_id: each.stored_at for each in listed}
+        _, turns = await all_changes(self._service, prefix, None)
+        kept = False
+        for turn in turns:
+            at = stored.get(turn.stream_id)
+            # Most have: this spares their chats a read.
+            if turn.owner != owner or (at and turn.created_at and at >= turn.created_at):
+                continue
+            rows = await self._rows(turn.stream_id, owner)
+            request = await ChatRequest.stored_with(self._service, turn)
+            kept |= request is not None and await self._catch_up(rows, turn, request)
+        return kept
 
     async def _catch_up(
         self, rows: Sequence[StoredMessage], turn: VersionInfo, request: ChatRequest

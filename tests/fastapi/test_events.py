@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +14,9 @@ import pytest
 from fastapi import Header
 
 from monostream_ai import DurableStreamService
-from monostream_ai.chats.events import MOST_WAITING, EventBody, TurnWatcher
+from monostream_ai.chats.events import MOST_WAITING, QUIET, EventBody, TurnWatcher
 from monostream_ai.errors import StoreUnavailable
+from monostream_ai.fastapi import ChatHistory, ChatReplies, ChatTurn, run_turn
 from monostream_ai.interfaces import Notifier, Store
 from tests.backends import BACKENDS, Backend, open_backend
 from tests.fastapi.chat_client import ChatClient, OpenStream, question
@@ -213,6 +214,44 @@ async def test_a_turn_that_waits_for_a_worker_is_told(
         await events.running()
         async with client.ask(question()):
             await events.until("c1", 0, "waiting", None)
+
+
+async def test_a_worker_that_takes_a_turn_is_told_although_chunks_keep_coming(
+    new_service: NewService, serve: Serve
+) -> None:
+    told = asyncio.Event()
+
+    async def write_on(turn: ChatTurn) -> None:
+        while not told.is_set():
+            await turn.pub.write({"type": "data-tick", "data": 1})
+            with suppress(TimeoutError):
+                await asyncio.wait_for(told.wait(), timeout=QUIET / 5)
+
+    refs: asyncio.Queue[str] = asyncio.Queue()
+    client = await serve(new_service(poll_interval=60.0), greet, dispatch=refs.put)
+    async with events_of(client) as events:
+        await events.running()
+        async with client.ask(question()), asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            await events.until("c1", 0, "waiting", None)
+            tasks.create_task(run_turn(new_service(), await refs.get(), ChatReplies(write_on)))
+            assert await events.turn() == ("c1", 0, "open", None)
+            told.set()
+
+
+async def test_a_new_chat_is_listed_as_soon_as_its_turn_is_told(
+    new_service: NewService, serve: Serve
+) -> None:
+    async def dispatch(turn: str) -> None:
+        pass
+
+    client = await serve(new_service(), greet, dispatch=dispatch)
+    history = ChatHistory(new_service())
+    async with events_of(client) as events:
+        await events.running()
+        async with client.ask(question(text="Where to?")):
+            assert (await events.turn())[:2] == ("c1", 0)
+            [chat] = await history.chats()
+    assert (chat.chat_id, chat.title) == ("c1", "Where to?")
 
 
 async def test_a_deleted_chat_runs_no_longer(new_service: NewService, serve: Serve) -> None:

@@ -372,6 +372,26 @@ async def test_the_chats_of_an_owner_are_listed_by_their_last_message(
     assert [each.chat_id for each in rest] == ["c"]
 
 
+async def test_a_chat_moves_to_the_top_as_soon_as_it_is_asked_again(
+    service: DurableStreamService[Any], history: ChatHistory
+) -> None:
+    for stream_id, asked in ((STREAM, "u0"), ("chat:ann/c2", "u1")):
+        pub = service.publisher(stream_id, owner="ann", request=question(id=asked))
+        await pub.open()
+        # SQLite tells the time in milliseconds.
+        await asyncio.sleep(0.002)
+        assert [each.chat_id for each in await history.chats("ann")][0] == stream_id[-2:]
+        await asyncio.sleep(0.002)
+    assert await history.chats("bob") == []
+
+    pub = service.publisher(STREAM, owner="ann", request=question(id="u2", text="And now?"))
+    await pub.open()
+    first, second = await history.chats("ann")
+
+    assert [first.chat_id, second.chat_id] == ["c1", "c2"]
+    assert ids(await history.messages("c1", owner="ann")) == ["u0", "u2"]
+
+
 async def test_a_title_is_the_beginning_of_the_first_question_whatever_letters_it_has(
     service: DurableStreamService[Any], history: ChatHistory
 ) -> None:
