@@ -15,13 +15,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, Final, TypeVar
 
+from monostream_ai._background_errors import ErrorReports
 from monostream_ai._inline import Carriage, Inline
 from monostream_ai._periodic import start_task
 from monostream_ai._reading.tailer import Tailer
 from monostream_ai._writing.announcer import Announcer
 from monostream_ai._writing.writer import Writer
 from monostream_ai.errors import ServiceClosed, WrongEventLoop
-from monostream_ai.interfaces import BackgroundErrors, Listener, Notifier, Store
+from monostream_ai.interfaces import Listener, Notifier, Store
 from monostream_ai.observing import Statistics
 from monostream_ai.types import WakeUp
 
@@ -55,9 +56,11 @@ class Runtime:
     ) -> None:
         self.store = store
         self.poll_interval = poll_interval
-        self._carriage = Carriage(notifier, inline, self.report)
+        self.errors = ErrorReports()
+        report = self.errors.report
+        self._carriage = Carriage(notifier, inline, report)
         self._announcer = (
-            None if notifier is None else Announcer(notifier, self.report, room=self._carriage.room)
+            None if notifier is None else Announcer(notifier, report, room=self._carriage.room)
         )
         self.tailer = Tailer(
             store,
@@ -68,7 +71,7 @@ class Runtime:
             is_ours=self.writes,
             is_terminal=is_terminal,
             takes_carried=lambda: self._carriage.room() > 0,
-            on_error=self.report,
+            on_error=report,
         )
         self.writer = Writer(
             store,
@@ -77,12 +80,10 @@ class Runtime:
             announcer=self._announcer,
             on_landed=self.tailer.landed,
             on_wake_up=self.on_wake_up,
-            on_error=self.report,
+            on_error=report,
         )
         self.listeners: list[Listener] = []
         """Get every wake-up and resync besides the two sides."""
-        self.error_counts: Counter[str] = Counter()
-        self.error_observers: list[BackgroundErrors] = []
         self._unread: Counter[str] = Counter()
         # Captures count from any thread, and adding to a count takes two steps.
         self._unread_lock = threading.Lock()
@@ -152,16 +153,6 @@ class Runtime:
         """Announce a version whose process died (see `Watcher`)."""
         self.writer.announce(wake_up)
 
-    def report(self, source: str, error: BaseException) -> None:
-        """Count, log and pass on an error of work in the background."""
-        self.error_counts[source] += 1
-        logger.warning("%s failed: %s", source, type(error).__name__)
-        for observer in self.error_observers:
-            try:
-                observer(source, error)
-            except Exception:
-                logger.exception("an error observer raised")
-
     def count_unread(self, sdk: str) -> None:
         """Count a value that a capture of this SDK could not read. Safe in any thread."""
         with self._unread_lock:
@@ -182,7 +173,7 @@ class Runtime:
             reader_lag=self.tailer.reader_lag,
             rescues=self.tailer.rescues,
             abandoned=self.writer.abandoned,
-            errors=self.error_counts.copy(),
+            errors=self.errors.counts.copy(),
             unread=self._unread.copy(),
         )
 
@@ -237,7 +228,7 @@ class Runtime:
             await self.store.setup()
         if self._notifier is not None:
             self._notifier.lend_to(self.store)
-            self._unlisten = await self._notifier.listen(self, self.report)
+            self._unlisten = await self._notifier.listen(self, self.errors.report)
             await self._carriage.start()
-        self._unwatch = await self.store.watch(self, self.report)
+        self._unwatch = await self.store.watch(self, self.errors.report)
         self._started = True

@@ -65,7 +65,7 @@ class Statistics:
 
     errors: Mapping[str, int]
     """Numbers of background errors by source: append, read, renew, check, release, notify, listen,
-    recover, settle, prune.
+    presence, inline, prune, checkpoint, sweep, recover, settle, questions, events.
     """
 
     abandoned: int = 0

@@ -168,13 +168,13 @@ class DurableStreamService(Generic[C]):
 
     def on_error(self, observer: BackgroundErrors) -> None:
         """Call the observer with each error of background work. Such errors stop no stream."""
-        self._runtime.error_observers.append(observer)
+        self._runtime.errors.observers.append(observer)
 
     @property
     def error_counts(self) -> Mapping[str, int]:
         """Deprecated: use `statistics().errors`."""
         _warn_of_alias("service.error_counts", "service.statistics().errors")
-        return self._runtime.error_counts
+        return self._runtime.errors.counts
 
     @property
     def rescues(self) -> int:
@@ -550,7 +550,7 @@ class DurableStreamService(Generic[C]):
             lambda: self.prune(older_than=older_than),
             name="prune",
             every=every,
-            on_error=self._runtime.report,
+            on_error=self._runtime.errors.report,
         )
 
     async def ready(self, *, timeout: float = READY_TIMEOUT) -> None:

@@ -46,7 +46,7 @@ async def settle_version(
             await work()
     except Exception as error:
         if taker is not None:
-            writer.on_error("settle", error)
+            writer.on_error("settle", error, (stream_id, version))
             if attempt == SETTLE_ATTEMPTS:
                 await _abandon(writer, taker, attempt)
         raise
@@ -81,7 +81,7 @@ async def recover_version(
         else:
             await _abandon(writer, taker, attempt)
     except Exception as error:
-        writer.on_error("recover", error)
+        writer.on_error("recover", error, (stream_id, version))
         if attempt > RECOVER_ATTEMPTS:
             await _abandon(writer, taker, attempt)
         raise

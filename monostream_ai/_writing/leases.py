@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
+from monostream_ai._background_errors import Report
 from monostream_ai._periodic import start_task
 from monostream_ai.errors import MonostreamError
-from monostream_ai.interfaces import BackgroundErrors, Store
+from monostream_ai.interfaces import Store
 from monostream_ai.types import Lease, WakeUp
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class LeaseKeeper:
         lease: Seconds; renewed every third of it.
     """
 
-    def __init__(self, store: Store, *, lease: float, on_error: BackgroundErrors) -> None:
+    def __init__(self, store: Store, *, lease: float, on_error: Report) -> None:
         self._store = store
         self._lease = lease
         self._on_error = on_error
@@ -145,7 +146,7 @@ class LeaseKeeper:
             await self._store.release(lease, handover=True)
         # Whatever a store raises, the lease lapses by itself.
         except Exception as error:
-            self._on_error("release", error)
+            self._on_error("release", error, lease[:2])
 
     def _check(self) -> None:
         if self._checking is None:

@@ -14,11 +14,12 @@ from contextvars import Context
 from typing import Final, TypeVar
 
 from monostream_ai import _backoff
+from monostream_ai._background_errors import Report
 from monostream_ai._writing.announcer import Announcer
 from monostream_ai._writing.leases import Holder, LeaseKeeper
 from monostream_ai._writing.outbox import Load, Outbox, Write
 from monostream_ai.errors import ChunkRefused, Fenced, ServiceClosed, StoreUnavailable
-from monostream_ai.interfaces import BackgroundErrors, Store
+from monostream_ai.interfaces import Store
 from monostream_ai.types import Append, Lease, Opening, WakeUp, log_fields
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ class Writer:
         announcer: Announcer | None,
         on_landed: Callable[[Append], None],
         on_wake_up: Callable[[WakeUp], None],
-        on_error: BackgroundErrors,
+        on_error: Report,
     ) -> None:
         self.store = store
         self.lease = lease
@@ -247,7 +248,7 @@ class Writer:
             self._ready[outbox] = None
 
     def _postpone(self, outbox: Outbox, writes: list[Write], error: StoreUnavailable) -> None:
-        self.on_error("append", error)
+        self.on_error("append", error, outbox.lease[:2])
         self._ready.pop(outbox, None)
         loop = asyncio.get_running_loop()
         delay = outbox.postpone(writes, loop.time(), self._patience)

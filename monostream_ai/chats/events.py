@@ -340,7 +340,7 @@ class TurnWatcher:
                 return
             # Whatever a store raises: the next look finds what this one missed.
             except Exception as error:
-                self._service._runtime.report("events", error)
+                self._service._runtime.errors.report("events", error)
             await asyncio.sleep(PAUSE)
             await self._pause()
 

@@ -79,9 +79,8 @@ class Lookout:
         self._stays = True
         task = self._task or self._start_work()
         try:
-            async with sweeping(
-                self._sweep, every=every, on_error=self._service._runtime.report, name="questions"
-            ):
+            report = self._service._runtime.errors.report
+            async with sweeping(self._sweep, every=every, on_error=report, name="questions"):
                 yield
         finally:
             self._stays = False
@@ -187,7 +186,7 @@ class Lookout:
             return
         # Whatever a store raises: a sweep looks again.
         except Exception as error:
-            self._service._runtime.report("questions", error)
+            self._service._runtime.errors.report("questions", error)
             return
         if again is None:
             self._known.discard(stream_id)

@@ -165,7 +165,7 @@ class Takeover:
             first_after=0.0 if state == "open" else every,
             jitter=SWEEP_JITTER,
             name=f"sweep {prefix} {state}",
-            on_error=_warn,
+            on_error=lambda _, error: self._service._runtime.errors.report("sweep", error),
         ):
             yield
         await sweep.cancel()
@@ -248,10 +248,6 @@ class _Sweep:
                 type(error).__name__,
                 extra=log_fields(turn.stream_id, turn.version),
             )
-
-
-def _warn(source: str, error: BaseException) -> None:
-    logger.warning("the %r failed: %s", source, type(error).__name__)
 
 
 def _log(turn: VersionInfo, event: str) -> None:
