@@ -30,6 +30,9 @@ MakeApp: TypeAlias = Callable[[Service], ASGIApp]
 READ_TIMEOUT: Final = 10.0
 """Seconds for which a test waits at most for the next chunk of an answer."""
 
+_Page: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
+"""A chat, and the headers that say whose it is."""
+
 _LOGGERS: Final = "monostream_ai."
 
 CRASH_TIMEOUT: Final = 5.0
@@ -146,18 +149,43 @@ class ChatProcess:
 
         Args:
             message: A text, or a message with an id of its own.
-            body: More keys of the JSON body, such as `trigger="regenerate-message"`.
+            body: More keys of the JSON body, such as a `model` that your reply reads.
 
         Raises:
             AssertionError: The question was refused.
+            ValueError: It regenerates an answer, and a text would be a new question.
         """
         if isinstance(message, str):
+            if body.get("trigger") == "regenerate-message":
+                raise ValueError("a text is a new question: regenerate() asks the last one again")
             parts = [{"type": "text", "text": message}]
             message = {"id": self._chats.next_id(), "role": "user", "parts": parts}
         asked = {"id": chat_id, "messages": [message], "trigger": "submit-message", **body}
-        response = await self.request("POST", "", json=asked, headers=headers)
-        continued = message if message["role"] == "assistant" else None
-        return Answer(await _accepted(response), continued)
+        response = await _accepted(await self.request("POST", "", json=asked, headers=headers))
+        if message["role"] == "assistant":
+            return Answer(response, message)
+        self._chats.questions[_page(chat_id, headers)] = message
+        return Answer(response)
+
+    async def regenerate(
+        self, chat_id: str = "chat-1", *, headers: Mapping[str, str] | None = None, **body: Any
+    ) -> Answer:
+        """Ask the last question of a chat again, as `regenerate()` of a page does, and return the
+        answer that replaces the last one.
+
+        Args:
+            headers: Those of the question, since another user may have a chat with the same id.
+            body: As for `ask`.
+
+        Raises:
+            AssertionError: Nothing was asked there, or the question was refused.
+        """
+        question = self._chats.questions.get(_page(chat_id, headers))
+        if question is None:
+            raise AssertionError(f"nothing was asked in {chat_id!r} with the same headers")
+        return await self.ask(
+            question, chat_id=chat_id, headers=headers, **{"trigger": "regenerate-message", **body}
+        )
 
     async def resume(
         self, chat_id: str = "chat-1", *, headers: Mapping[str, str] | None = None
@@ -300,10 +328,12 @@ class ChatProcesses:
         self.notifier = MemoryNotifier()
         self.tasks = ProcessTasks()
         self.silence = _Silence(self.tasks)
+        # The last question of each page, which outlives the process that it asked.
+        self.questions: dict[_Page, UIMessage] = {}
         self._make_app = make_app
         self._memory = MemoryStore()
         self._processes: list[ChatProcess] = []
-        self._questions = 0
+        self._asked = 0
 
     def __repr__(self) -> str:
         return f"<ChatProcesses {self._processes!r}>"
@@ -322,8 +352,8 @@ class ChatProcesses:
 
     def next_id(self) -> str:
         """Return the id of a new question."""
-        self._questions += 1
-        return f"question-{self._questions}"
+        self._asked += 1
+        return f"question-{self._asked}"
 
     async def __aenter__(self) -> Self:
         self.tasks.watch()
@@ -483,6 +513,10 @@ class _ProcessStore(UnreliableStore):
             if info is not None and info.state == "open":
                 wake_ups.append(WakeUp(lease.stream_id, lease.version, info.next_id))
         return wake_ups
+
+
+def _page(chat_id: str, headers: Mapping[str, str] | None) -> _Page:
+    return chat_id, frozenset((headers or {}).items())
 
 
 async def _accepted(response: Response) -> Response:

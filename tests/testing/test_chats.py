@@ -20,6 +20,7 @@ from monostream_ai.fastapi import ChatHistory, ChatTurn, create_chat_router
 from monostream_ai.langchain import to_langchain_messages
 from monostream_ai.testing import ChatProcesses, Gate, ScriptedReply, Thought, ToolCall
 from monostream_ai.testing.langchain import ScriptedChatModel
+from monostream_ai.ui_messages import UIMessageBuilder
 
 MakeApp = Callable[[DurableStreamService[Any]], FastAPI]
 
@@ -302,6 +303,48 @@ async def test_a_long_answer_is_read_whole_however_late() -> None:
             await asyncio.sleep(0)
         await answer.rest()
         assert answer.text == words
+
+
+async def test_an_answer_that_is_regenerated_replaces_the_last_one() -> None:
+    async with ChatProcesses(application(ScriptedReply("One", "Two", "Three"))) as processes:
+        first, second = await processes.start(), await processes.start()
+        await (await first.ask("Hi!")).rest()
+        await (await first.ask("And now?")).rest()
+        await first.crash()
+        await (await second.regenerate()).rest()
+        assert await texts(second) == ["Hi!", "One", "And now?", "Three"]
+
+
+async def test_a_regeneration_without_a_question_says_so() -> None:
+    async with ChatProcesses(application(ScriptedReply("Hello"))) as processes:
+        server = await processes.start()
+        await (await server.ask("Hi!")).rest()
+        with pytest.raises(AssertionError, match="nothing was asked in 'chat-2'"):
+            await server.regenerate("chat-2")
+        with pytest.raises(AssertionError, match="with the same headers"):
+            await server.regenerate(headers={"user": "bob"})
+        with pytest.raises(ValueError, match=r"regenerate\(\) asks the last one again"):
+            await server.ask("Hi!", trigger="regenerate-message")
+
+
+@pytest.mark.parametrize(
+    ("headers", "text"),
+    [(None, "Hello, Hello, world"), ({"x-ui-message-profile": "v7.0.149"}, "Hello, world")],
+    ids=["a page that names no release", "ai 7"],
+)
+async def test_the_page_of_a_test_reads_as_the_release_that_it_names(
+    headers: dict[str, str] | None, text: str
+) -> None:
+    async def reply(turn: ChatTurn) -> None:
+        say = UIMessageBuilder(message_id=turn.message_id, send_start=False)
+        await turn.pub.write(*say.start_step(), *say.text("t", "Hello, "))
+        await turn.pub.write(*say.reset_step(), *say.text("u", "Hello, world"))
+
+    async with ChatProcesses(application(reply)) as processes:
+        server = await processes.start()
+        answer = await server.ask("Hi!", headers=headers)
+        await answer.rest()
+        assert answer.text == text
 
 
 async def test_headers_sign_each_request_in() -> None:
