@@ -51,6 +51,19 @@ export class LostStream extends Error {
   override readonly name = "LostStream";
 }
 
+/** The error of a request that the server has refused, with the words of the server. `ai` 5 and 6 tell no status by themselves. */
+export class RefusedRequest extends Error {
+  override readonly name = "RefusedRequest";
+
+  constructor(
+    message: string,
+    /** Status of the response, such as 409. `APICallError` of `ai` 7 has it under the same name. */
+    readonly statusCode: number,
+  ) {
+    super(message);
+  }
+}
+
 /** The part of a chat of `useChat` that `replay` needs. */
 export type ReplayedChat<M extends UIMessage = UIMessage> = {
   id: string;
@@ -101,7 +114,7 @@ export class ReconnectingChatTransport<M extends UIMessage = UIMessage> extends 
     const timer = setTimeout(() => late.abort(new Error("The server did not answer in time.")), STOP_TIMEOUT);
     const request = { method: "POST", headers, credentials, signal: late.signal };
     const response = await this.send(chatUrl(this.api, chatId, "stop"), request).finally(() => clearTimeout(timer));
-    if (!response.ok) throw new Error(await response.text());
+    if (!response.ok) throw await refusalOf(response);
   }
 }
 
@@ -173,11 +186,10 @@ class Following {
         return replay.response;
       }
       const response = posted ? await this.post(asked, url) : await this.get(url);
-      if (!isStream(response)) {
-        this.end();
-        return response;
-      }
-      return new Response(this.outlive(response, url), response);
+      if (!response.ok) throw await refusalOf(response);
+      if (isStream(response)) return new Response(this.outlive(response, url), response);
+      this.end();
+      return response;
     } catch (error) {
       this.end();
       throw error;
@@ -254,7 +266,6 @@ class Following {
     this.signal.addEventListener("abort", leave);
     // The page that asks for the replay may outlive this request.
     const response = await following.follow(url).finally(() => this.signal.removeEventListener("abort", leave));
-    if (!response.ok) throw new Error(await response.text());
     return isStream(response) ? { response, following } : null;
   }
 
@@ -285,7 +296,7 @@ class Following {
         this.page.replays.keep(url, await this.find(url));
         throw new LostStream(begun ? "A newer version of the answer has begun." : "The stream broke before its first event.");
       }
-      if (!response.ok) throw new Error(await response.text());
+      if (!response.ok) throw await refusalOf(response);
       if (response.status === 204) return;
     }
   }
@@ -394,7 +405,11 @@ class Presence {
 }
 
 // Chromium gives even a 204 a body.
-const isStream = (response: Response) => response.ok && response.body !== null && response.status !== 204;
+const isStream = (response: Response) => response.body !== null && response.status !== 204;
+
+async function refusalOf(response: Response): Promise<RefusedRequest> {
+  return new RefusedRequest((await response.text()) || `The server refused the request (${response.status}).`, response.status);
+}
 
 let installed: Promise<string | undefined> | undefined;
 

@@ -284,6 +284,19 @@ describe("transport", { concurrency: 8 }, () => {
     assert.deepEqual([shown(), errors, server.requests.length], [["q1: Hi"], ["Busy."], 1]);
   });
 
+  test("a refusal of the server tells its status", async (t) => {
+    const [, api] = await serve(t, refuse(409, "Busy."), refuse(413), refuse(403, "Not your chat."), cut(0, 3), refuse(404));
+    const transport = new ReconnectingChatTransport({ api });
+    const refusals = [
+      [() => transport.sendMessages(question()), { name: "RefusedRequest", message: "Busy.", statusCode: 409 }],
+      [() => transport.sendMessages(question()), { message: /413/, statusCode: 413 }],
+      [() => transport.reconnectToStream({ chatId: "c1" }), { message: "Not your chat.", statusCode: 403 }],
+      [async () => chunks(await transport.sendMessages(question())), { statusCode: 404 }],
+    ];
+
+    for (const [request, error] of refusals) await assert.rejects(request(), error);
+  });
+
   test("a stopped chat makes no further requests for the newer answer", async (t) => {
     const [server, api] = await serve(t, cut(0, 4), refuse(409), ...Array(9).fill(refuse(503)));
     const { chat, errors } = openChat(new ReconnectingChatTransport({ api }));
@@ -406,7 +419,7 @@ describe("transport", { concurrency: 8 }, () => {
     const transport = new ReconnectingChatTransport({ api: `${api}/`, headers: () => ({ authorization: "Bearer t" }) });
 
     await transport.stop("a/b");
-    await assert.rejects(transport.stop("c1"), /The server is restarting\./);
+    await assert.rejects(transport.stop("c1"), { message: "The server is restarting.", statusCode: 503 });
     const [{ method, url, headers }] = server.requests;
     assert.deepEqual([method, url, headers.authorization], ["POST", "/api/chat/a%2Fb/stop", "Bearer t"]);
   });

@@ -1,16 +1,15 @@
-import { APICallError } from "ai";
-import { LostStream, ReconnectingChatTransport } from "monostream-reconnecting-transport";
+import { LostStream, ReconnectingChatTransport, RefusedRequest } from "monostream-reconnecting-transport";
 import { CHAT_API, type ChatMessage } from "./api";
 
 /** True if the server was unreachable or the connection was cut, so that another attempt may succeed. */
 export function isConnectionError(error: unknown): boolean {
   // The Fetch standard rejects with a TypeError for every network failure, before and inside a body.
   if (error instanceof TypeError || error instanceof LostStream) return true;
-  return APICallError.isInstance(error) && [502, 503, 504].includes(error.statusCode ?? 0);
+  return error instanceof RefusedRequest && [502, 503, 504].includes(error.statusCode);
 }
 
 /** True if the server refused a question because the chat still answers another one, perhaps of another tab. */
-export const isBusy = (error: unknown) => APICallError.isInstance(error) && error.statusCode === 409;
+export const isBusy = (error: unknown) => error instanceof RefusedRequest && error.statusCode === 409;
 
 type Resume = ReturnType<ReconnectingChatTransport<ChatMessage>["reconnectToStream"]>;
 type ResumeOptions = Parameters<ReconnectingChatTransport<ChatMessage>["reconnectToStream"]>[0];
