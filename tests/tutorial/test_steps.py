@@ -284,6 +284,24 @@ async def test_5_an_answer_that_failed_says_so_for_good(
     await check_marks(await open_page(app.url))
 
 
+@pytest.mark.browser
+async def test_5_a_press_on_stop_that_ends_after_the_answer_sends_no_draft(
+    application: NewApplication, open_page: OpenPage
+) -> None:
+    app = application(5)
+    change(app.folder / "answers.py", "sleep=0.1", "sleep=0.03")
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    page = await open_page(app.url)
+    await ask(page, "Hi!")
+    await page("fill", "Question", "A draft")
+    await page("hold", "Stop")
+    await page("reads", answer_of(5))
+    await page("release")
+
+    assert await page("holds", "Question") == "A draft"
+
+
 async def check_marks(page: Page) -> None:
     """Fail unless each of two failed answers is marked at once, and after a reload."""
     failed = "incomplete"

@@ -16,6 +16,9 @@ const acts = {
   fill: (label, text) => page.getByLabel(label, { exact: true }).fill(text),
   press: (label, key) => page.getByLabel(label, { exact: true }).press(key),
   click: (name) => page.getByRole("button", { name, exact: true }).click(),
+  /** Press the mouse on a button, until `release` is called. */
+  hold: (name) => page.getByRole("button", { name, exact: true }).hover().then(() => page.mouse.down()),
+  release: () => page.mouse.up(),
   can: (name) => page.getByRole("button", { name, exact: true }).isEnabled(),
   follow: (name) => page.getByRole("link", { name }).click(),
   /** Wait for a text of the page; return everything that its chat shows. */
