@@ -10,6 +10,9 @@ from typing import Any, Final
 
 import pytest
 
+from tests.pages import blocks
+from tests.tutorial.conftest import OLDER, install
+
 ROOT: Final = Path(__file__).parents[2]
 WEB: Final = ROOT / "examples" / "chat" / "web"
 PACKAGE: Final = ROOT / "packages" / "reconnecting-transport"
@@ -82,9 +85,12 @@ def test_the_package_holds_its_source_its_types_and_no_tests(built: Path, tmp_pa
         "dist/chat-events.js",
         "dist/reconnecting-transport.d.ts",
         "dist/reconnecting-transport.js",
+        "dist/shared-chat.d.ts",
+        "dist/shared-chat.js",
         "package.json",
         "src/chat-events.ts",
         "src/reconnecting-transport.ts",
+        "src/shared-chat.ts",
     }
     named = exported(DESCRIBED["exports"])
     assert [path for path in named if not (built / path).exists()] == []
@@ -98,14 +104,35 @@ def exported(exports: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "needed"), [("reconnecting-transport.ts", ['"ai";']), ("chat-events.ts", [])]
+    ("name", "needed"),
+    [
+        ("reconnecting-transport.ts", ['"ai";']),
+        ("chat-events.ts", []),
+        ("shared-chat.ts", ['"ai";', '"react";', '"./chat-events.js";']),
+    ],
 )
-def test_each_file_can_be_copied_and_needs_at_most_ai(name: str, needed: list[str]) -> None:
+def test_each_file_can_be_copied_and_needs_no_other_package(name: str, needed: list[str]) -> None:
     source = (PACKAGE / "src" / name).read_text()
     imports = [line for line in source.splitlines() if line.startswith("import ")]
 
     assert [line.rpartition(" from ")[2] for line in imports] == needed
-    assert list(DESCRIBED["peerDependencies"]) == ["ai"] and "dependencies" not in DESCRIBED
+    assert list(DESCRIBED["peerDependencies"]) == ["ai", "react"]
+    assert "dependencies" not in DESCRIBED
+
+
+@pytest.mark.parametrize("react", ["react-2", "react-3"])
+def test_the_hook_takes_the_chat_of_an_older_use_chat(react: str, tmp_path: Path) -> None:
+    if not (WEB / "node_modules").exists():
+        pytest.skip("needs `npm ci` in examples/chat/web")
+    install(OLDER / react, tmp_path)
+    [page] = blocks("tsx", "shared")
+    (tmp_path / "page.tsx").write_text(page.text)
+    options = json.loads((WEB / "tsconfig.json").read_text())["compilerOptions"] | {"types": []}
+    (tmp_path / "tsconfig.json").write_text(
+        json.dumps({"compilerOptions": options, "include": ["page.tsx"]})
+    )
+
+    run(str(WEB / "node_modules" / ".bin" / "tsc"), cwd=tmp_path)
 
 
 def test_the_package_has_the_license_of_the_repository() -> None:

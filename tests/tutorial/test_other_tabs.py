@@ -1,6 +1,6 @@
-"""The hook of `docs/usechat.md` keeps a chat in step with other tabs and devices.
+"""The hook `useSharedChat` of the npm package keeps a chat in step with other tabs and devices.
 
-It runs in the page of the tutorial, in the place of its `useChat`.
+It runs in the page of the tutorial, beside its `useChat`, with each major release of `ai`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,36 @@ from tests.tutorial.test_steps import REFUND, answer_of, begun, change, sign_in
 pytestmark = [pytest.mark.browser, pytest.mark.sweep(3, of="file")]
 
 SOURCES: Final = ROOT / "packages" / "reconnecting-transport" / "src"
-EVENTS: Final = SOURCES / "chat-events.ts"
-TRANSPORT: Final = SOURCES / "reconnecting-transport.ts"
 
 PATH: Final = "/?chat=c1"
+
+HOOK: Final = """
+import { useChat } from "@ai-sdk/react";
+import { useState } from "react";
+import { ReconnectingChatTransport } from "./reconnecting-transport.ts";
+import { useSharedChat } from "./shared-chat.ts";
+
+const history = async (id) => {
+  const response = await fetch(`/api/history/${id}`);
+  if (response.status >= 500) throw new Error(await response.text());
+  return response.ok ? response.json() : null;
+};
+const onRefused = (text, error) => {
+  document.querySelector("input").value = text;
+  document.title = error.message;
+};
+
+export function useTabChat(options) {
+  const [transport] = useState(() => TRANSPORT);
+  const chat = useChat({ ...options, transport });
+  useSharedChat(chat, { history, onRefused });
+  return chat;
+}
+"""
+RELEASES: Final = [("", "stock"), ("react-3", "stock"), ("react-3", "reconnecting")]
+"""Versions of `@ai-sdk/react`, the usual one or an older one, with a transport."""
+
+TRANSPORTS: Final = {"stock": "undefined", "reconnecting": "new ReconnectingChatTransport()"}
 
 
 class Deciding(NamedTuple):
@@ -46,18 +72,18 @@ def shared(application: NewApplication, pace: str) -> Application:
     return app
 
 
-def with_hook(application: NewApplication, pace: str, step: int = 4) -> Application:
+def with_hook(
+    application: NewApplication, pace: str, step: int = 4, transport: str = "stock"
+) -> Application:
     app = application(step)
     change(app.folder / "answers.py", "sleep=0.1", f"sleep={pace}")
-    page = app.folder / "page"
-    (page / "events.ts").write_text(EVENTS.read_text())
-    app.use_hook(
-        "useSharedChat.tsx",
-        hook_of("shared"),
-        "useSharedChat",
-        r"useChat\(\{",
-        'useSharedChat({ onRefused: (text) => (document.querySelector("input").value = text), ',
-    )
+    for source in SOURCES.iterdir():
+        (app.folder / "page" / source.name).write_text(source.read_text())
+    hook = HOOK.replace("TRANSPORT", TRANSPORTS[transport])
+    app.use_hook("useTabChat.tsx", hook, "useTabChat", r"useChat\(\{", "useTabChat({")
+    if step >= 5:
+        # The hook looks after lost connections.
+        app.change("page/Chat.jsx", r"    onFinish: .*?\n", "")
     return app
 
 
@@ -66,7 +92,7 @@ def hook_of(directive: str) -> str:
     [hook] = blocks("tsx", directive)
     installed = '"monostream-reconnecting-transport/chat-events"'
     assert hook.text.count(installed) == 1
-    return hook.text.replace(installed, '"./events.ts"')
+    return hook.text.replace(installed, '"./chat-events.ts"')
 
 
 async def opened(open_page: OpenPage, app: Application, *cut: str) -> Page:
@@ -131,6 +157,24 @@ async def test_a_question_that_is_refused_goes_back_and_the_other_answer_is_show
     assert await page("holds", "Question") == "And I?"
 
 
+@pytest.mark.parametrize(("react", "transport"), RELEASES)
+async def test_a_question_that_is_too_large_goes_back_and_the_page_says_why(
+    application: NewApplication, open_page: OpenPage, pace: str, react: str, transport: str
+) -> None:
+    answer, app = answer_of(4), with_hook(application, pace, transport=transport)
+    change(app.folder / "app.py", "authorize=user, on", "authorize=user, max_body_bytes=5000, on")
+    app.build(react)
+    app.serve(command(1, "uvicorn"))
+    page = await opened(open_page, app)
+    await ask(page, "Hi!")
+    await page("reads", answer)
+    await ask(page, "long " * 1000)
+    shown = await page("reads", "The request is too large")
+
+    assert (shown.count(answer), "long" in shown) == (1, False)
+    assert await page("holds", "Question") == "long " * 1000
+
+
 async def test_a_tab_that_shows_an_error_follows_too(
     shared: Application, open_page: OpenPage
 ) -> None:
@@ -151,14 +195,7 @@ async def test_a_tab_whose_server_dies_shows_the_new_answer_in_place_of_the_old_
     application: NewApplication, open_page: OpenPage, transport: str
 ) -> None:
     answer = answer_of(5)
-    app = with_hook(application, "0.05", step=5)
-    if transport == "reconnecting":
-        (app.folder / "page" / "transport.ts").write_text(TRANSPORT.read_text())
-        made = """import { ReconnectingChatTransport } from "./transport.ts";
-const transport = new ReconnectingChatTransport();
-"""
-        app.change("page/Chat.jsx", r"useSharedChat\(\{", "useSharedChat({ transport, ")
-        app.change("page/Chat.jsx", r"\A", made)
+    app = with_hook(application, "0.05", step=5, transport=transport)
     app.build()
     server = app.serve(command(1, "uvicorn"))
     page = await opened(open_page, app)
@@ -225,11 +262,14 @@ async def test_a_chat_that_is_deleted_elsewhere_is_emptied(
     assert (shown.count("Again?"), "Hi!" in shown) == (1, False)
 
 
-@pytest.fixture
-async def deciding(application: NewApplication, open_page: OpenPage, pace: str) -> Deciding:
+@pytest.fixture(params=RELEASES)
+async def deciding(
+    application: NewApplication, open_page: OpenPage, pace: str, request: pytest.FixtureRequest
+) -> Deciding:
     """The application of step 6 with the hook, and a page that asks the user."""
-    app = with_hook(application, pace, step=6)
-    app.build()
+    react, transport = request.param
+    app = with_hook(application, pace, step=6, transport=transport)
+    app.build(react)
     app.serve(command(1, "uvicorn"))
     page = await opened(open_page, app)
     await ask(page, REFUND)
@@ -247,7 +287,23 @@ async def test_a_decision_that_another_tab_has_made_first_is_replaced(
     await deciding.page("reads", "output-denied")
     await late("click", "Yes")
 
-    assert await late("reads", "output-denied") == await deciding.page("reads", "output-denied")
+    shown = await late("reads", "output-denied")
+    assert shown == await deciding.page("reads", "output-denied")
+    assert "incomplete" not in shown
+
+
+async def test_a_decision_that_does_not_arrive_is_taken_back_and_the_page_says_why(
+    deciding: Deciding,
+) -> None:
+    await deciding.page("cut", "/api/chat")
+    await deciding.page("click", "Yes")
+    lost = await deciding.page("reads", "Failed to fetch")
+    await deciding.page("mend", "/api/chat")
+    await deciding.page("click", "Yes")
+    mended = await deciding.page("reads", "is refunded")
+
+    assert "May I call" in lost and "incomplete" not in lost
+    assert "Failed to fetch" not in mended
 
 
 async def test_a_decision_that_comes_too_late_says_so(deciding: Deciding) -> None:

@@ -30,7 +30,7 @@ ANSWER: Final = "Each letter of this answer"
 def app(application: NewApplication, request: pytest.FixtureRequest) -> Application:
     """The application of step 5, whose page uses the hook of the README."""
     app = application(5)
-    [hook] = [block for block in blocks_of(PACKAGE / "README.md") if block.language == "tsx"]
+    hook = next(block for block in blocks_of(PACKAGE / "README.md") if block.language == "tsx")
     page = app.folder / "page"
     (page / "transport.ts").write_text((PACKAGE / "src" / "reconnecting-transport.ts").read_text())
     copied = hook.text.replace('"monostream-reconnecting-transport"', '"./transport.ts"')
