@@ -6,8 +6,9 @@ its own: it `continues` the program before it, needs `postgres`, `openai`, `agen
 them (`host`), a `plain` server, a `suite` of tests, whose page may have the module `answers`, or
 the hook of a `shared` chat, of one whose failed answers are `marked`, of one that lists its
 `waiting` questions, of one with `ai_6`, or of one that sends its `last` message only. The modules
-`checkpoints`, `tools` and `approving`, the whole `steps` of tools, a reply that is `failing`, and
-the configuration of `vite` have tests of their own. Lines that start with `#>` are its output.
+`checkpoints`, `tools` and `approving`, the whole `steps` of tools, a reply that is `failing`,
+the `forgetting` of a user, and the configuration of `vite` have tests of their own. Lines that
+start with `#>` are its output.
 """
 
 from __future__ import annotations

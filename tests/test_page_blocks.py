@@ -75,8 +75,9 @@ CHECKERS: Final = {
     # tests/openai_agents/test_approvals.py runs it.
     ("python", "approving"): "test_a_reply_compiles",
     ("python", "steps"): "test_a_reply_compiles",
-    # tests/fastapi/test_history.py runs it.
+    # tests/fastapi/test_history.py runs both.
     ("python", "failing"): "test_a_reply_compiles",
+    ("python", "forgetting"): "test_a_reply_compiles",
     ("python", "checkpoints"): "test_a_graph_goes_on_after_a_restart_of_postgres",
     ("bash", ""): "test_a_command_can_be_run",
     ("sql", ""): "test_the_statements_let_nobody_hear_more_than_it_may_read",
@@ -96,7 +97,7 @@ CHECKERS: Final = {
 }
 
 
-REPLIES: Final = ("tools", "steps", "approving", "failing")
+REPLIES: Final = ("tools", "steps", "approving", "failing", "forgetting")
 
 ABOUT_CAPTURES: Final = (
     "anthropic.md",

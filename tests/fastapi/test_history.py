@@ -22,8 +22,10 @@ from monostream_ai.fastapi import (
     RecentChat,
     Reply,
     chat_publisher,
+    chat_stream_id,
     without_active_message,
 )
+from monostream_ai.files import DatabaseFiles
 from monostream_ai.google_genai import to_google_contents
 from monostream_ai.interfaces import Store
 from monostream_ai.langchain import to_langchain_messages
@@ -36,6 +38,7 @@ from tests.backends import BACKENDS, Backend, open_backend
 from tests.fastapi.chat_client import chunks_in, question, user_message
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import TEXT, Held, greet
+from tests.filing import LARGE
 from tests.pages import blocks
 
 STREAM = "chat:ann/c1"
@@ -644,3 +647,32 @@ async def test_a_reply_says_why_it_failed(
     assert {"type": "error", "errorText": said} in chunks
     _, answer = await history.messages("c1")
     assert answer["metadata"] == {"reason": "busy", "failed": True}
+
+
+async def test_a_user_who_leaves_takes_chats_and_files_along(
+    service: DurableStreamService[Any], history: ChatHistory
+) -> None:
+    """The block of docs/operations.md."""
+    files = DatabaseFiles(service)
+    for owner in ("ann", "bob"):
+        for number in range(60):
+            stream_id = chat_stream_id(f"c{number}", owner=owner)
+            async with service.publisher(
+                stream_id, message_id="a", request=question(f"c{number}"), owner=owner
+            ) as pub:
+                await pub.write({"type": "start", "messageId": "a"}, *TEXT)
+            await history.messages(f"c{number}", owner=owner)
+        await files.store(chat_stream_id("c1", owner=owner), LARGE, "image/png", owner=owner)
+
+    [block] = blocks("python", "forgetting")
+    names: dict[str, Any] = {
+        "history": history,
+        "files": files,
+        "chat_stream_id": chat_stream_id,
+    }
+    exec(compile(block.text, block.place, "exec"), names)
+    await names["forget"]("ann")
+
+    assert await history.chats("ann") == []
+    left = [each.stream_id for each in await service.streams(limit=100)]
+    assert len(left) == 61 and all("bob/" in stream_id for stream_id in left)

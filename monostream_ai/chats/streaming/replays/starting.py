@@ -105,7 +105,7 @@ def from_index(
     """
     total = version.next_id + len(replay.earlier)
     if not INDEX.fullmatch(index):
-        raise RequestRefused(400, "The start index is not a number.")
+        raise RequestRefused(400, "The start index is not a number of a chunk.")
     number = int(index)
     if number > 0 and not same_run:
         raise RequestRefused(409, SUPERSEDED)
