@@ -306,6 +306,22 @@ async def test_a_decision_that_does_not_arrive_is_taken_back_and_the_page_says_w
     assert "Failed to fetch" not in mended
 
 
+async def test_a_retry_that_does_not_arrive_is_taken_back_and_the_page_says_why(
+    deciding: Deciding,
+) -> None:
+    before = await deciding.page("reads", "May I call")
+    await deciding.page("cut", "/api/chat")
+    await deciding.page("click", "Retry")
+    lost = await deciding.page("reads", "Failed to fetch")
+    await deciding.page("mend", "/api/chat")
+    await deciding.page("click", "Retry")
+    await deciding.page("misses", "Failed to fetch")
+
+    assert lost.startswith(before.split("May I call")[0])
+    assert "May I call" in lost and "incomplete" not in lost
+    assert "May I call" in await deciding.page("reads", "May I call")
+
+
 async def test_a_decision_that_comes_too_late_says_so(deciding: Deciding) -> None:
     async with create_service(f"sqlite+aiosqlite:///{deciding.app.folder / 'chat.db'}") as service:
         await service.prune(older_than=0.0)

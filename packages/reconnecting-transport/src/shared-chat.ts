@@ -55,6 +55,8 @@ class Sharing<M extends UIMessage> {
   private newest = -1;
   /** Answers that other tabs have begun while this one was busy; `deleted` stands for none. */
   private readonly missed = new Set<string>();
+  /** The last answer that the page showed at rest. */
+  private known: string | undefined;
   /** The conversation has gone on elsewhere. */
   private behind = false;
   private loads = 0;
@@ -82,6 +84,7 @@ class Sharing<M extends UIMessage> {
   look(): void {
     if (this.busy) return;
     const { error, messages } = this.latest().chat;
+    this.note(messages);
     const shown = new Set(messages.map((message) => message.id));
     if ([...this.missed].some((messageId) => !shown.has(messageId))) this.behind = true;
     this.missed.clear();
@@ -91,6 +94,11 @@ class Sharing<M extends UIMessage> {
   end(): void {
     this.left = true;
     clearTimeout(this.again);
+  }
+
+  private note(messages: M[]): void {
+    const last = messages.at(-1);
+    if (last?.role === "assistant") this.known = last.id;
   }
 
   private get busy(): boolean {
@@ -111,16 +119,21 @@ class Sharing<M extends UIMessage> {
     const { error } = chat;
     const last = chat.messages.at(-1);
     const status = error && statusOf(error);
-    const unsent = error && last?.role === "user" && !stored.some((message) => message.id === last.id);
+    const question = last?.role === "user" ? last : undefined;
+    const kept = question && stored.find((message) => message.id === question.id);
+    const unsent = error && question && (!kept || textOf(kept) !== textOf(question));
+    // The question was asked again.
+    const unanswered = error && question && stored.at(-1)?.id === this.known;
     const undecided = takesBack(stored.at(-1), last);
     const refused = status !== undefined && status !== 409;
     // The refusal of a stream tells nothing about the conversation.
     if (refused && last?.role === "assistant" && !undecided && !this.behind) return;
-    if (unsent) onRefused(textOf(last), error);
+    if (unsent) onRefused(textOf(question), error);
     chat.setMessages(stored);
+    this.note(stored);
     const ended = error?.name === "Error" && failed(stored.at(-1));
     // The user reads why nothing follows.
-    const stays = error && !this.behind && (refused || undecided || ended || (unsent && status !== 409));
+    const stays = error && !this.behind && (refused || undecided || ended || ((unsent || unanswered) && status !== 409));
     this.behind = false;
     if (stays) return;
     chat.clearError();
