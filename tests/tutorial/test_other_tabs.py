@@ -175,6 +175,24 @@ async def test_a_question_that_is_too_large_goes_back_and_the_page_says_why(
     assert await page("holds", "Question") == "long " * 1000
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_question_behind_the_end_of_the_session_goes_back(
+    application: NewApplication, open_page: OpenPage, pace: str, transport: str
+) -> None:
+    answer, app = answer_of(4), with_hook(application, pace, transport=transport)
+    app.build()
+    app.serve(command(1, "uvicorn"))
+    page = await opened(open_page, app)
+    await ask(page, "Hi!")
+    await page("reads", answer)
+    await page("expire")
+    await ask(page, "And I?")
+    shown = await page("reads", "Sign in")
+
+    assert (shown.count(answer), "And I?" in shown) == (1, False)
+    assert await page("holds", "Question") == "And I?"
+
+
 async def test_a_tab_that_shows_an_error_follows_too(
     shared: Application, open_page: OpenPage
 ) -> None:

@@ -55,8 +55,8 @@ class Sharing<M extends UIMessage> {
   private newest = -1;
   /** Answers that other tabs have begun while this one was busy; `deleted` stands for none. */
   private readonly missed = new Set<string>();
-  /** The last answer that the page showed at rest. */
-  private known: string | undefined;
+  /** The conversation before the last request. */
+  private rested: M[] = [];
   /** The conversation has gone on elsewhere. */
   private behind = false;
   private loads = 0;
@@ -84,7 +84,7 @@ class Sharing<M extends UIMessage> {
   look(): void {
     if (this.busy) return;
     const { error, messages } = this.latest().chat;
-    this.note(messages);
+    if (!error) this.rested = messages;
     const shown = new Set(messages.map((message) => message.id));
     if ([...this.missed].some((messageId) => !shown.has(messageId))) this.behind = true;
     this.missed.clear();
@@ -96,11 +96,6 @@ class Sharing<M extends UIMessage> {
     clearTimeout(this.again);
   }
 
-  private note(messages: M[]): void {
-    const last = messages.at(-1);
-    if (last?.role === "assistant") this.known = last.id;
-  }
-
   private get busy(): boolean {
     return ["submitted", "streaming"].includes(this.latest().chat.status);
   }
@@ -110,7 +105,7 @@ class Sharing<M extends UIMessage> {
     const load = ++this.loads;
     const { history, onRefused } = this.latest().options;
     const stored = await history(this.id).catch(() => undefined);
-    if (this.left || load !== this.loads || this.busy || stored === null) return;
+    if (this.left || load !== this.loads || this.busy) return;
     if (stored === undefined) {
       this.again = setTimeout(() => this.busy || void this.catchUp(), PAUSE);
       return;
@@ -120,17 +115,20 @@ class Sharing<M extends UIMessage> {
     const last = chat.messages.at(-1);
     const status = error && statusOf(error);
     const question = last?.role === "user" ? last : undefined;
-    const kept = question && stored.find((message) => message.id === question.id);
-    const unsent = error && question && (!kept || textOf(kept) !== textOf(question));
+    if (stored === null) {
+      if (status && (question || takesBack(this.rested.at(-1), last))) this.takeBack(question, error);
+      return;
+    }
+    const unsent = error && question && !holds(stored, question);
     // The question was asked again.
-    const unanswered = error && question && stored.at(-1)?.id === this.known;
+    const unanswered = error && question && stored.at(-1)?.id === this.rested.at(-1)?.id;
     const undecided = takesBack(stored.at(-1), last);
     const refused = status !== undefined && status !== 409;
     // The refusal of a stream tells nothing about the conversation.
     if (refused && last?.role === "assistant" && !undecided && !this.behind) return;
     if (unsent) onRefused(textOf(question), error);
     chat.setMessages(stored);
-    this.note(stored);
+    this.rested = stored;
     const ended = error?.name === "Error" && failed(stored.at(-1));
     // The user reads why nothing follows.
     const stays = error && !this.behind && (refused || undecided || ended || ((unsent || unanswered) && status !== 409));
@@ -138,6 +136,12 @@ class Sharing<M extends UIMessage> {
     if (stays) return;
     chat.clearError();
     await chat.resumeStream();
+  }
+
+  /** Shows the conversation as it was before a request that was refused. */
+  private takeBack(question: M | undefined, error: Error): void {
+    if (question && !holds(this.rested, question)) this.latest().options.onRefused(textOf(question), error);
+    this.latest().chat.setMessages(this.rested);
   }
 }
 
@@ -154,6 +158,9 @@ function takesBack(stored: UIMessage | undefined, shown: UIMessage | undefined):
   const decided = callsOf(shown).filter((call) => !isOpen(call)).map(({ toolCallId }) => toolCallId);
   return callsOf(stored).some((call) => isOpen(call) && decided.includes(call.toolCallId));
 }
+
+/** True if the question is among the messages, with the same text: an edited one keeps its id. */
+const holds = (messages: UIMessage[], question: UIMessage) => messages.some((each) => each.id === question.id && textOf(each) === textOf(question));
 
 const failed = (message: UIMessage | undefined) => !!(message?.metadata as { failed?: boolean } | undefined)?.failed;
 

@@ -47,6 +47,8 @@ const acts = {
   /** Break off each request to a path, until `mend` is called. */
   cut: (path) => page.route(url + path, (route) => route.abort()),
   mend: (path) => page.unroute(url + path),
+  /** End the session of the user. */
+  expire: () => page.context().clearCookies(),
   /** Carry the next request to a path a second later than those that follow. */
   delay: (path) => page.route(url + path, (route) => void setTimeout(() => route.continue(), 1000), { times: 1 }),
   /** Wait until a request cannot reach the server. */
