@@ -54,7 +54,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     # A server puts its --root-path in front.
     route = scope.get("path", "").removeprefix(scope.get("root_path", ""))
     # Django has no lifespan.
-    if scope["type"] == "lifespan" or route.startswith("/api/chat"):
+    if scope["type"] == "lifespan" or f"{route}/".startswith("/api/chat/"):
         await chats(scope, receive, send)
     else:
         await django(scope, receive, send)

@@ -81,6 +81,17 @@ async def test_an_application_of_another_framework_answers_those_who_have_signed
     assert (mine["state"], other["state"]) == ("closed", "idle")
 
 
+async def test_django_keeps_the_paths_that_only_begin_like_those_of_the_chats(
+    tmp_path: Path,
+) -> None:
+    async with server(tmp_path, "django_app") as ada:
+        await ada.post("/sign-in/ada")
+        chats, django = await ada.get("/api/chat/c1/status"), await ada.get("/api/chats")
+
+    assert chats.headers["content-type"] == "application/json"
+    assert django.headers["content-type"].startswith("text/html")
+
+
 def test_the_fastapi_app_has_no_more_than_30_lines() -> None:
     source = (ROOT / "examples" / "fastapi_app.py").read_text()
 
