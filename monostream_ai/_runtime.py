@@ -13,7 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 from monostream_ai._background_errors import ErrorReports
 from monostream_ai._inline import Carriage, Inline
@@ -24,7 +24,7 @@ from monostream_ai._writing.writer import Writer
 from monostream_ai.errors import ServiceClosed, WrongEventLoop
 from monostream_ai.interfaces import Listener, Notifier, Store
 from monostream_ai.observing import Statistics
-from monostream_ai.types import WakeUp
+from monostream_ai.types import Ending, WakeUp
 
 T = TypeVar("T")
 
@@ -174,6 +174,7 @@ class Runtime:
             rescues=self.tailer.rescues,
             abandoned=self.writer.abandoned,
             errors=self.errors.counts.copy(),
+            endings={ending: self.writer.endings[ending] for ending in get_args(Ending)},
             unread=self._unread.copy(),
         )
 

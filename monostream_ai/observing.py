@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar, get_args, runtime_checkable
 
 from monostream_ai.errors import Fenced, MonostreamError
 from monostream_ai.interfaces import BackgroundErrors, Listener, Messages, Notifier, Store
 from monostream_ai.notifiers.forwarding import ForwardingNotifier
 from monostream_ai.stores.forwarding import ForwardingStore
-from monostream_ai.types import Append, Lease, Page, Position, VersionInfo, WakeUp
+from monostream_ai.types import Append, Ending, Lease, Page, Position, VersionInfo, WakeUp
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -74,6 +74,13 @@ class Statistics:
     unread: Mapping[str, int] = field(default_factory=dict)
     """Numbers of values that captures could not read, by SDK: langchain, openai, anthropic,
     google-genai, openai-agents, or the name that a mapper of your own gives. The log names kinds.
+    """
+
+    endings: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(get_args(Ending), 0))
+    """Numbers of versions that this process has ended, from 0 for each ending: finish, error,
+    abort after a stop, lost if it has ended the version of a publisher that died. A version that is
+    released, fenced or pruned has not ended here. A terminal chunk that a program writes itself
+    counts as finish, unless the protocol is a `TellingProtocol`.
     """
 
 

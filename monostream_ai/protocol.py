@@ -80,6 +80,14 @@ class ChunkProtocol(Protocol[C]):
         """
 
 
+@runtime_checkable
+class TellingProtocol(ChunkProtocol[C], Protocol[C]):
+    """A protocol that also tells endings apart which a program writes itself, for statistics."""
+
+    def ending_of(self, terminal: C) -> Ending:
+        """Return why a version ends with this terminal chunk."""
+
+
 class Notes(Protocol[C_contra]):
     """The knowledge of the chunks of one publisher that its captures share."""
 

@@ -61,7 +61,7 @@ async def end_version(
                 await store.release(lease)
                 return False
             outbox = Outbox(lease, writer.load, next_id)
-            ended = await _close(writer, outbox, encode_chunks(protocol, chunks))
+            ended = await _close(writer, outbox, encode_chunks(protocol, chunks), ending)
         except (StoreUnavailable, ServiceClosed):
             raise
         # A protocol of the application may raise anything, and a database refuse what it makes.
@@ -75,7 +75,7 @@ async def end_version(
         else:
             return ended
     outbox = Outbox(lease, writer.load, next_id)
-    return await _close(writer, outbox, Encoded([], closes=True, size=0))
+    return await _close(writer, outbox, Encoded([], closes=True, size=0), ending)
 
 
 async def _fitting(
@@ -94,9 +94,9 @@ async def _plain(
     return protocol.transcript().ending(ending, error_text)
 
 
-async def _close(writer: Writer, outbox: Outbox, encoded: Encoded) -> bool:
+async def _close(writer: Writer, outbox: Outbox, encoded: Encoded, ending: Ending) -> bool:
     """Append the ending; return False if somebody else has ended or taken the version meanwhile."""
-    write = Write(encoded.payloads, True, encoded.size)
+    write = Write(encoded.payloads, True, encoded.size, ending=ending)
     done = write.future()
     writer.put(outbox, write)
     try:

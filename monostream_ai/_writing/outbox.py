@@ -10,7 +10,7 @@ from typing import Final
 
 from monostream_ai._backoff import Backoff
 from monostream_ai.errors import ChunkRefused, Overflow
-from monostream_ai.types import Lease
+from monostream_ai.types import Ending, Lease
 
 MAX_WAITING: Final = 16 * 1024 * 1024
 """Characters that one publisher may have waiting."""
@@ -47,6 +47,8 @@ class Write:
     pushed_chunks: int = 0
     """Chunks that were pushed, before some of them were merged."""
     resolved: bool = False
+    ending: Ending | None = None
+    """Why the version ends, if this write closes it."""
 
     def future(self) -> asyncio.Future[int]:
         """Return `done`, creating it on first use; not allowed once the write is resolved."""

@@ -29,6 +29,7 @@ from monostream_ai.protocol import (
     ChunkProtocol,
     CompletingTranscript,
     NotedProtocol,
+    TellingProtocol,
     Transcript,
 )
 from monostream_ai.types import Cursor, Ending, check_seconds, log_fields
@@ -445,7 +446,8 @@ class Publisher(Generic[C]):
             # Without a chunk that says so, a clean close would look like success.
             await self.release()
             return
-        write = Write(*encode_chunks(self._protocol, chunks)._replace(closes=True))
+        encoded = encode_chunks(self._protocol, chunks)._replace(closes=True)
+        write = Write(*encoded, ending=ending)
         done = write.future()
         self._queue(outbox, chunks, write)
         await asyncio.shield(done)
@@ -583,7 +585,11 @@ class Publisher(Generic[C]):
         self._writer.put(outbox, write)
 
     def _complete(self, terminal: C, write: Write) -> None:
-        """Insert, ahead of a terminal chunk, the chunks that its writer left out."""
+        """Insert, ahead of a terminal chunk, the chunks that its writer left out, and note why the
+        version ends.
+        """
+        if write.ending is None and isinstance(self._protocol, TellingProtocol):
+            write.ending = self._protocol.ending_of(terminal)
         transcript = self._transcript
         if isinstance(transcript, CompletingTranscript) and (
             lead := transcript.before_terminal(terminal)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Final, TypeVar
@@ -20,7 +21,7 @@ from monostream_ai._writing.leases import Holder, LeaseKeeper
 from monostream_ai._writing.outbox import Load, Outbox, Write
 from monostream_ai.errors import ChunkRefused, Fenced, ServiceClosed, StoreUnavailable
 from monostream_ai.interfaces import Store
-from monostream_ai.types import Append, Lease, Opening, WakeUp, log_fields
+from monostream_ai.types import Append, Ending, Lease, Opening, WakeUp, log_fields
 
 T = TypeVar("T")
 
@@ -60,6 +61,8 @@ class Writer:
         """Set when the service begins to close: no version is opened, no outage waited out."""
         self.abandoned = 0
         """Watched versions that this process has given up looking after."""
+        self.endings: Counter[Ending] = Counter()
+        """Versions that this process has ended, by ending."""
         self.load = Load()
         self.leases = LeaseKeeper(store, lease=lease, on_error=on_error)
         self._patience = patience
@@ -226,6 +229,8 @@ class Writer:
             outbox.landed(writes)
             self._on_landed(append)
             if append.closes:
+                # A program wrote it itself, in a protocol that tells no endings apart.
+                self.endings[writes[-1].ending or "finish"] += 1
                 # Its readers know, but those that wait only for the end of a version do not, and a
                 # notifier need not deliver the wake-ups of its own process.
                 stream_id, version, _ = append.lease

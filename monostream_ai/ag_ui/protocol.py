@@ -41,6 +41,12 @@ class AGUIProtocol:
     def is_terminal(self, chunk: Event) -> bool:
         return chunk["type"] in TERMINAL_TYPES
 
+    def ending_of(self, terminal: Event) -> Ending:
+        if terminal["type"] == "RUN_ERROR":
+            return "error"
+        outcome = terminal.get("outcome") or {}
+        return "abort" if outcome.get("type") == "cancelled" else "finish"
+
     def merge(self, earlier: Event, later: Event) -> list[Event]:
         return merge_deltas(DELTA_KEYS, earlier, later)
 

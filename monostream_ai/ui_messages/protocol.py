@@ -44,6 +44,9 @@ class UIMessageProtocol:
     def is_terminal(self, chunk: Chunk) -> bool:
         return chunk["type"] in TERMINAL_TYPES
 
+    def ending_of(self, terminal: Chunk) -> Ending:
+        return _WRITTEN.get(terminal["type"], "finish")
+
     def merge(self, earlier: Chunk, later: Chunk) -> list[Chunk]:
         return merge_deltas(DELTA_KEYS, earlier, later)
 
@@ -161,3 +164,4 @@ _ENDINGS: Final[Mapping[Ending, Callable[[OpenParts, str], list[Chunk]]]] = {
     "lost": _error,
     "abort": _abort,
 }
+_WRITTEN: Final[Mapping[str, Ending]] = {"error": "error", "abort": "abort"}
