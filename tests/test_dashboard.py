@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import promql_parser
+import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from prometheus_client import REGISTRY
 
+from tests.pages import blocks
 from tests.test_opentelemetry import all_exported, everything_measured
 
 WRITTEN: Final = json.loads(
@@ -59,6 +61,13 @@ async def test_prometheus_reads_the_queries_and_has_their_metrics() -> None:
     for query in QUERIES:
         promql_parser.parse(query.replace("$__rate_interval", "1m"))
     assert ASKED - served == set()
+
+
+async def test_prometheus_reads_the_alert_of_the_page_and_has_its_metrics() -> None:
+    [rule] = [block.text for block in blocks("yaml") if "alert:" in block.text]
+    query = yaml.safe_load(rule)["groups"][0]["rules"][0]["expr"]
+    promql_parser.parse(query)
+    assert {*re.findall(r"\bmonostream_\w+", query)} - set(await all_exported()) == set()
 
 
 def test_panels_of_the_dashboard_do_not_overlap() -> None:

@@ -103,4 +103,9 @@ async def test_measures_and_activity_are_exported() -> None:
     assert metrics["monostream_errors_total"][0]["attributes"] == {"source": "prune"}
     [unread] = metrics["monostream_unread_total"]
     assert (unread["attributes"], unread["value"]) == ({"sdk": "lines"}, 2)
+    ended = {
+        point["attributes"]["ending"]: point["value"]
+        for point in metrics["monostream_versions_ended_total"]
+    }
+    assert ended == {"finish": 1, "error": 0, "abort": 0, "lost": 0}
     assert metrics["monostream_append_duration_seconds_count"][0]["count"] >= 2

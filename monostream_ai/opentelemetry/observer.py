@@ -134,6 +134,7 @@ _GAUGES: Final[dict[str, Read]] = {
 _COUNTS: Final[dict[str, Read]] = {
     "poll.rescues": _total(lambda service: service.rescues),
     "versions.abandoned": _total(lambda service: service.abandoned),
+    "versions.ended": _totals("ending", lambda service: service.endings),
     "errors": _totals("source", lambda service: service.errors),
     "unread": _totals("sdk", lambda service: service.unread),
 }
