@@ -418,12 +418,23 @@ class ReadOnlyDatabase(StoreUnavailable):
 
 class MissingPrivilege(StoreError):
     """The database refused a statement to its `role`; `grants` are the statements that allow it, if
-    they are known.
+    they are known, and `advice` says what to do.
+
+    Args:
+        setup: The statement was to create or upgrade the tables.
     """
 
-    def __init__(self, role: str, grants: Sequence[str]) -> None:
-        advice = "; ".join(grants) or "let the owner of the tables run it, or look at row security"
-        super().__init__(f"the database role {role!r} lacks a privilege: {advice}")
+    def __init__(self, role: str, grants: Sequence[str], *, setup: bool = False) -> None:
+        lacks, advice = "lacks a privilege", "; ".join(grants)
+        if setup:
+            lacks = "may not create or upgrade the tables"
+            migrate = (
+                "let their owner run your migrations or 'monostream-ai migrate', "
+                "and pass create_tables=False here"
+            )
+            advice = f"{migrate}; or {advice}" if advice else migrate
+        self.advice = advice or "let the owner of the tables run it, or look at row security"
+        super().__init__(f"the database role {role!r} {lacks}: {self.advice}")
         self.role = role
         self.grants = tuple(grants)
 

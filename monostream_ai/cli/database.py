@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 import click
 
 from monostream_ai.connect import create_service
+from monostream_ai.diagnosis import schema_version
 from monostream_ai.errors import (
     InvalidArgument,
     InvalidURL,
@@ -46,6 +47,23 @@ class Database(NamedTuple):
             notifier=self.notifier,
             create_tables=create_tables,
         )
+
+    async def upgrade(self) -> int:
+        """Create the tables, or upgrade them; return their version, which is that of this release.
+
+        Ends the command if the role may not.
+        """
+        # Late, since the database may need no SQLAlchemy.
+        from monostream_ai.stores.sql.migrations import SCHEMA_VERSION
+
+        async with self.service(create_tables=True):
+            version = await schema_version(self.url)
+        if version < SCHEMA_VERSION:
+            fail(
+                f"version {version} of {SCHEMA_VERSION} is on record, and the database role may "
+                "not upgrade the tables: run this as their owner"
+            )
+        return version
 
     def require_shared(self) -> None:
         """End the command if the streams are in the memory of another process."""

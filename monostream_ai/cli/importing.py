@@ -9,7 +9,6 @@ import click
 
 from monostream_ai.cli.database import WRONG_USAGE, Database, database_options, fail, run
 from monostream_ai.cli.formatting import console, json_option, print_json, short_duration
-from monostream_ai.diagnosis import schema_version
 
 
 @click.command("import")
@@ -28,7 +27,7 @@ def import_file(database: Database, file: Path, as_json: bool) -> None:
 
     async def work() -> None:
         started = time.monotonic()
-        if file_schema_version(file) != await _prepared(database):
+        if file_schema_version(file) != await database.upgrade():
             fail(f"{file} is not of this release: run `migrate --url sqlite:///{file}` first")
         with console(err=True).status("copying"):
             copied = await import_sqlite(file, database.url)
@@ -40,9 +39,3 @@ def import_file(database: Database, file: Path, as_json: bool) -> None:
             click.echo(f"copied {numbers} in {took}")
 
     run(work())
-
-
-async def _prepared(database: Database) -> int:
-    """Create the tables of the target, or upgrade them; return their version."""
-    async with database.service(create_tables=True):
-        return await schema_version(database.url)

@@ -152,9 +152,7 @@ def migrate(database: Database, as_json: bool) -> None:
     async def work() -> None:
         before = await schema_version(database.url)
         with console(err=True).status("upgrading the tables"):
-            async with database.service(create_tables=True):
-                pass
-        after = await schema_version(database.url)
+            after = await database.upgrade()
         if as_json:
             print_json({"before": before, "after": after})
         else:

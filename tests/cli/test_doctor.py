@@ -144,6 +144,8 @@ async def test_a_role_that_may_not_create_the_tables_is_told_so(
     finally:
         await database.execute(f"DROP ROLE {role}")
     assert found["privileges"].level == "fail"
+    assert found["privileges"].found == "the database role may not create the tables"
+    assert "migrations or 'monostream-ai migrate'" in found["privileges"].advice
     assert "GRANT CREATE ON" in found["privileges"].advice
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from monostream_ai.errors import (
     InvalidEngine,
     InvalidSchema,
     InvalidURL,
-    MissingPrivilege,
     ReadOnlyDatabase,
     StoreUnavailable,
 )
@@ -172,49 +170,6 @@ def test_a_name_that_no_schema_can_have_is_refused(schema: Any) -> None:
 def test_sqlite_has_no_schemas(tmp_path: Path) -> None:
     with pytest.raises(InvalidSchema, match="only Postgres"):
         create_service(f"sqlite:///{tmp_path}/s.db", schema="chat")
-
-
-async def limited_url(postgres_url: str, database: asyncpg.Connection, grants: str) -> str:
-    """Return the URL of a new role that has these grants only."""
-    role = f"limited_{secrets.token_hex(4)}"
-    await database.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'pw'")
-    for grant in filter(None, grants.split(";")):
-        await database.execute(f"GRANT {grant} TO {role}")
-    url = make_url(postgres_url).set(username=role, password="pw")
-    return url.render_as_string(hide_password=False)
-
-
-async def test_a_missing_privilege_is_named_as_the_grant(
-    postgres_url: str, database: asyncpg.Connection
-) -> None:
-    store = PostgresStore.from_url(postgres_url)
-    await store.setup()
-    await store.aclose()
-    url = await limited_url(
-        postgres_url,
-        database,
-        "SELECT ON ALL TABLES IN SCHEMA public;INSERT, UPDATE ON stream_version",
-    )
-    async with create_service(url, PROTOCOL) as service:
-        await service.ready()
-        with pytest.raises(MissingPrivilege) as caught:
-            async with service.publisher("s") as pub:
-                await pub.write(FINISH)
-    message = str(caught.value)
-    assert "GRANT INSERT, DELETE ON public.stream_chunk TO limited_" in message
-    assert "[SQL" not in message
-    assert "INSERT INTO" not in message
-    assert caught.value.__cause__ is None or "[SQL" not in str(caught.value.__cause__)
-
-
-async def test_tables_that_may_not_be_created_are_named_too(
-    postgres_url: str, database: asyncpg.Connection
-) -> None:
-    url = await limited_url(postgres_url, database, "USAGE ON SCHEMA public")
-    store = PostgresStore.from_url(url, schema="new")
-    with pytest.raises(MissingPrivilege, match="GRANT CREATE ON DATABASE"):
-        await store.setup()
-    await store.aclose()
 
 
 async def test_a_read_only_database_is_named(

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from monostream_ai.stores.postgres.database import PostgresSchema
 from monostream_ai.stores.postgres.engine import connect_arguments, make_engine
 from monostream_ai.stores.postgres.holders import NoLock, ProcessLock
-from monostream_ai.stores.postgres.privileges import missing_grants, outsider
+from monostream_ai.stores.postgres.privileges import missing_privilege, outsider
 from monostream_ai.stores.postgres.sessions import open_session
 from monostream_ai.stores.postgres.urls import read_url
 from monostream_ai.stores.sql.migrations import finding_on
@@ -170,9 +170,10 @@ async def _connect(connection: AsyncConnection) -> Finding:
 
 def _privileges(connection: Connection, schema: str | None) -> Finding:
     there = PostgresSchema(connection, schema).columns("stream_version")
-    grants = missing_grants(connection, schema, setup=not there)
-    if grants:
-        return Finding("privileges", "fail", "the database role lacks some", "; ".join(grants))
+    lacking = missing_privilege(connection, schema, setup=not there)
+    if lacking.grants:
+        found = "lacks some" if there else "may not create the tables"
+        return Finding("privileges", "fail", f"the database role {found}", lacking.advice)
     if not there:
         return Finding("privileges", "ok", "the database role may create the tables")
     return Finding("privileges", "ok", "the database role may read and write the tables")

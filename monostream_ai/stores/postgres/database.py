@@ -11,7 +11,12 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.schema import CreateTable
 
-from monostream_ai.errors import InvalidSchema, MonostreamError, StoreUnavailable
+from monostream_ai.errors import (
+    InvalidSchema,
+    MissingPrivilege,
+    MonostreamError,
+    StoreUnavailable,
+)
 from monostream_ai.stores.postgres.connections import (
     Connections,
     DriverConnection,
@@ -173,7 +178,11 @@ class PostgresDatabase:
         return await self._run(attempt)
 
     async def setup(self) -> None:
-        """Create or upgrade the tables. Raises SchemaMismatch, SchemaTooNew, StoreUnavailable."""
+        """Create or upgrade the tables, unless the role may not and they can be used as they are.
+
+        Raises:
+            SchemaMismatch, SchemaTooNew, StoreUnavailable, MissingPrivilege
+        """
         if await self._schema_transaction(
             lambda connection: connection.run_sync(
                 lambda sync: is_current(PostgresSchema(sync, self.schema))
@@ -194,7 +203,17 @@ class PostgresDatabase:
             )
             await connection.run_sync(lambda sync: upgrade(PostgresSchema(sync, self.schema)))
 
-        await self._schema_transaction(work, setup=True)
+        try:
+            await self._schema_transaction(work, setup=True)
+        except MissingPrivilege:
+            # Migrations of the application may have made them, and keep no record.
+            if await self._schema_transaction(
+                lambda connection: connection.run_sync(
+                    lambda sync: problem_with(PostgresSchema(sync, self.schema))
+                )
+            ):
+                raise
+            logger.info("the role may not upgrade the tables; they have all columns as they are")
 
     async def schema_version(self) -> int:
         """Return the version of the schema; 0 if there is none."""

@@ -51,9 +51,8 @@ SELECT format('GRANT %s ON %I.%I TO %I', string_agg(p.privilege, ', ' ORDER BY p
 )
 
 _SETUP_GRANTS = text(
-    f"""
-WITH found AS ({_TABLES}),
-home AS (
+    """
+WITH home AS (
   SELECT oid, nspname FROM pg_namespace
    WHERE nspname = coalesce(CAST(:schema AS text), current_schema()))
 SELECT format('GRANT CREATE ON DATABASE %I TO %I', current_database(), current_user)
@@ -62,10 +61,7 @@ SELECT format('GRANT CREATE ON DATABASE %I TO %I', current_database(), current_u
 UNION ALL
 SELECT format('GRANT CREATE ON SCHEMA %I TO %I', nspname, current_user)
   FROM home WHERE NOT has_schema_privilege(oid, 'CREATE')
-UNION ALL
-SELECT DISTINCT format('GRANT %I TO %I', pg_get_userbyid(relowner), current_user)
-  FROM found WHERE NOT pg_has_role(relowner, 'USAGE')
-"""  # noqa: S608  (only constants of this module are put into the text)
+"""
 )
 
 # Anybody who may connect may LISTEN and NOTIFY. A role that may not read all of `stream_chunk`
@@ -110,20 +106,10 @@ async def outsider(session: Session, schema: str | None, *, timeout: float) -> s
 def missing_privilege(
     connection: Connection, schema: str | None, *, setup: bool = False
 ) -> MissingPrivilege:
-    """Return the error that names what the connection's role lacks.
+    """Return the error that names what the connection's role lacks, as far as we know.
 
     Args:
         setup: Tables were to be created or upgraded, which needs more.
-    """
-    return MissingPrivilege(
-        str(connection.scalar(text("SELECT current_user"))),
-        missing_grants(connection, schema, setup=setup),
-    )
-
-
-def missing_grants(connection: Connection, schema: str | None, *, setup: bool) -> list[str]:
-    """Return the statements that grant what the connection's role lacks; empty if it lacks nothing
-    that we know of.
     """
     pairs = [(table, privilege) for table, needed in NEEDED.items() for privilege in needed]
     parameters = {"schema": schema, "names": [*metadata.tables]}
@@ -134,4 +120,5 @@ def missing_grants(connection: Connection, schema: str | None, *, setup: bool) -
     grants = [*connection.scalars(_GRANTS, parameters | of_tables)]
     if setup:
         grants += connection.scalars(_SETUP_GRANTS, parameters)
-    return grants
+    role = str(connection.scalar(text("SELECT current_user")))
+    return MissingPrivilege(role, grants, setup=setup)
