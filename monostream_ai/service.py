@@ -565,6 +565,7 @@ class DurableStreamService(Generic[C]):
             StoreUnavailable: The store did not answer within `timeout` seconds.
             SchemaMissing, SchemaMismatch, SchemaOutdated, SchemaTooNew: The tables do not fit this
                 release.
+            MissingPrivilege: The database role may not connect or read, or not make the tables.
         """
         if self._closing:
             raise ServiceClosed

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import asyncpg
 import pytest
 from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from monostream_ai import create_service
-from monostream_ai.errors import MissingPrivilege, SchemaMissing
+from monostream_ai.diagnosis import diagnose
+from monostream_ai.errors import MissingPrivilege, SchemaMissing, StoreUnavailable
+from monostream_ai.notifiers.postgres import PostgresNotifier
 from monostream_ai.stores.sql import PostgresStore
+from monostream_ai.types import WakeUp
 from tests.chunks import FINISH, PROTOCOL
 from tests.cli.conftest import Command
 from tests.plugins.postgres import asyncpg_dsn
@@ -42,6 +47,14 @@ def url(postgres_url: str, role: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
+@pytest.fixture
+async def closed(database: asyncpg.Connection, role: str) -> str:
+    """Let nobody connect who is not named; return the statement that would let the role."""
+    name = await database.fetchval("SELECT current_database()")
+    await database.execute(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")
+    return f'GRANT CONNECT ON DATABASE {name} TO "{role}"'
+
+
 async def made_by_the_owner(postgres_url: str) -> None:
     store = PostgresStore.from_url(postgres_url)
     await store.setup()
@@ -52,6 +65,111 @@ async def grant_tables(database: asyncpg.Connection, role: str) -> None:
     await database.execute(
         f'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO "{role}"'
     )
+
+
+DOORS: dict[str, Callable[[Any], Awaitable[object]]] = {
+    "ready": lambda service: service.ready(),
+    "status": lambda service: service.status("s"),
+    "publisher": lambda service: service.publisher("s").open(),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("create_tables", [True, False])
+@pytest.mark.parametrize("lent", [True, False], ids=["engine", "url"])
+async def test_a_role_that_may_not_connect_is_told_so(
+    url: str, closed: str, door: str, create_tables: bool, lent: bool
+) -> None:
+    engine = create_async_engine(url)
+    service = create_service(engine if lent else url, PROTOCOL, create_tables=create_tables)
+    with pytest.raises(MissingPrivilege) as caught:
+        await DOORS[door](service)
+    await service.aclose()
+    if create_tables:
+        with pytest.raises(MissingPrivilege, match="GRANT CONNECT"):
+            async with create_service(engine if lent else url, PROTOCOL):
+                pass
+    await engine.dispose()
+    assert caught.value.grants == (closed,)
+    assert PASSWORD not in f"{caught.value}{caught.value.__cause__}"
+
+
+async def test_the_commands_and_doctor_tell_a_role_that_it_may_not_connect(
+    url: str, closed: str
+) -> None:
+    for arguments in (["ls"], ["inspect", "s"], ["migrate"]):
+        result = await asyncio.to_thread(Command(url), *arguments)
+        assert (result.exit_code, closed in result.stderr) == (1, True)
+        assert len(result.stderr.splitlines()) == 1
+    *_, found = [finding async for finding in diagnose(url)]
+    assert (found.check, found.level, found.advice) == ("connect", "fail", closed)
+
+
+async def test_doctor_names_what_the_connection_that_listens_lacks(
+    postgres_url: str, url: str, closed: str
+) -> None:
+    found = {each.check: each async for each in diagnose(postgres_url, listen_url=url)}
+    assert closed in found["presence"].found
+    assert "MissingPrivilege" in found["listen"].found
+
+
+async def test_a_listener_reports_that_its_role_may_not_connect(url: str, closed: str) -> None:
+    reported = asyncio.get_running_loop().create_future()
+    notifier = PostgresNotifier.from_url(url)
+
+    def report(source: str, error: BaseException) -> None:
+        if not reported.done():
+            reported.set_result((source, error))
+
+    unlisten = await notifier.listen(Ears(), report)
+    async with asyncio.timeout(10):
+        source, error = await reported
+    await unlisten()
+    await notifier.aclose()
+    assert source == "listen"
+    assert isinstance(error, MissingPrivilege)
+    assert error.grants == (closed,)
+
+
+class Ears:
+    def on_wake_up(self, wake_up: WakeUp) -> None: ...
+
+    def on_resync(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ('ALTER ROLE "{role}" NOLOGIN', "login was refused.* has LOGIN"),
+        ('ALTER ROLE "{role}" CONNECTION LIMIT 0', "too many connections"),
+        ("ALTER DATABASE {name} ALLOW_CONNECTIONS false", "accepts no connections"),
+    ],
+)
+async def test_a_connect_that_fails_otherwise_is_waited_out_like_an_outage(
+    postgres_server: str, url: str, role: str, statement: str, reason: str
+) -> None:
+    # From another database: nobody closes the one that he is in.
+    admin = await asyncpg.connect(asyncpg_dsn(postgres_server))
+    await admin.execute(statement.format(role=role, name=make_url(url).database))
+    await admin.close()
+    service = create_service(url, PROTOCOL, outage_timeout=0.1)
+    with pytest.raises(StoreUnavailable, match=reason) as caught:
+        await service.status("s")
+    await service.aclose()
+    assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize("parameter", ["log_statement=all", "work_mem=much", "no_such=1"])
+async def test_a_parameter_that_the_server_refuses_is_told_apart_from_privileges(
+    url: str, parameter: str
+) -> None:
+    refused = make_url(url).update_query_dict({"options": f"-c {parameter}"})
+    service = create_service(
+        refused.render_as_string(hide_password=False), PROTOCOL, outage_timeout=0.1
+    )
+    with pytest.raises(StoreUnavailable, match="refused a parameter"):
+        await service.status("s")
+    await service.aclose()
 
 
 @pytest.mark.parametrize("recorded", [True, False], ids=["migrate", "alembic"])

@@ -7,20 +7,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from sqlalchemy import Connection, NullPool, text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from monostream_ai.errors import MissingPrivilege, MonostreamError, StoreUnavailable
 from monostream_ai.stores.postgres.database import PostgresSchema
 from monostream_ai.stores.postgres.engine import connect_arguments, make_engine
 from monostream_ai.stores.postgres.holders import NoLock, ProcessLock
 from monostream_ai.stores.postgres.privileges import missing_privilege, outsider
-from monostream_ai.stores.postgres.sessions import open_session
+from monostream_ai.stores.postgres.sessions import connect_refusal, open_session
 from monostream_ai.stores.postgres.urls import read_url
 from monostream_ai.stores.sql.migrations import finding_on
-from monostream_ai.stores.sql.translation import (
-    INSUFFICIENT_PRIVILEGE,
-    as_unavailable,
-    sqlstate,
-)
+from monostream_ai.stores.sql.translation import INSUFFICIENT_PRIVILEGE, sqlstate
 from monostream_ai.types import Finding
 
 OLDEST_SERVER: Final = 13
@@ -94,19 +91,22 @@ async def check_postgres(url: str, *, has_listen_url: bool) -> AsyncIterator[Fin
                 finding = await check(connection)
         # Any failure is the finding of its check.
         except Exception as error:
-            finding = _failure(name, error, address.servers)
+            finding = _failure(name, error, engine)
         yield finding
     await engine.dispose()
 
 
-def _failure(check: str, error: Exception, servers: str) -> Finding:
-    if sqlstate(error) == INSUFFICIENT_PRIVILEGE:
+def _failure(check: str, error: Exception, engine: AsyncEngine) -> Finding:
+    refusal = connect_refusal(error, engine)
+    if isinstance(refusal, MissingPrivilege) and check == "connect":
+        found = f"the database role {refusal.role!r} may not connect"
+        return Finding(check, "fail", found, refusal.advice)
+    if sqlstate(error) == INSUFFICIENT_PRIVILEGE and check != "connect":
         found = "the database role may not read what this needs"
         return Finding(check, "fail", found, "see the check 'privileges'")
-    unavailable = as_unavailable(error, servers)
-    return Finding(
-        check, "fail", type(error).__name__ if unavailable is None else unavailable.reason
-    )
+    if isinstance(refusal, StoreUnavailable):
+        return Finding(check, "fail", refusal.reason)
+    return Finding(check, "fail", type(error).__name__)
 
 
 async def check_presence(url: str) -> Finding:
@@ -124,7 +124,7 @@ async def check_presence(url: str) -> Finding:
         found, advice = str(error), error.advice
     # Any failure is the finding of this check.
     except Exception as error:
-        found = type(error).__name__
+        found = str(error) if isinstance(error, MonostreamError) else type(error).__name__
     await engine.dispose()
     if found:
         waits = "a death is noticed when the lease runs out"

@@ -27,6 +27,7 @@ from monostream_ai.stores.postgres.connections import (
 from monostream_ai.stores.postgres.engine import address_of, servers_of
 from monostream_ai.stores.postgres.failovers import Failovers
 from monostream_ai.stores.postgres.privileges import missing_privilege
+from monostream_ai.stores.postgres.sessions import connect
 from monostream_ai.stores.sql.migrations import Schema, is_current, problem_with, upgrade
 from monostream_ai.stores.sql.schema import metadata_in
 from monostream_ai.stores.sql.translation import (
@@ -34,6 +35,7 @@ from monostream_ai.stores.sql.translation import (
     LOST_STATEMENTS,
     UNDEFINED_COLUMN,
     UNDEFINED_TABLE,
+    UNFIT_PARAMETERS,
     as_unavailable,
     driver_error,
     sqlstate,
@@ -50,6 +52,9 @@ STEP_LOCK_TIMEOUT: Final = "5s"
 
 MAX_NAME: Final = 63
 """Bytes of a name in Postgres, which cuts a longer one short."""
+
+_LOOKED_INTO: Final = (UNDEFINED_TABLE, UNDEFINED_COLUMN, INSUFFICIENT_PRIVILEGE, *UNFIT_PARAMETERS)
+"""States whose reason another connection tells: by the catalogs, or by failing to connect too."""
 
 _COLUMNS = text(
     """
@@ -150,6 +155,7 @@ class PostgresDatabase:
 
         Raises:
             StoreUnavailable: The outcome is unknown.
+            MissingPrivilege: The role may not do it, or may not connect.
             SchemaMissing, SchemaMismatch, SchemaOutdated: The tables do not exist, are not ours, or
                 are older than this package.
         """
@@ -275,14 +281,22 @@ class PostgresDatabase:
 
     async def _translated(self, error: Exception, *, setup: bool) -> MonostreamError | None:
         state = sqlstate(error)
-        if state in (UNDEFINED_TABLE, UNDEFINED_COLUMN):
-            async with self._transactional.connect() as connection:
-                return await connection.run_sync(
-                    lambda sync: problem_with(PostgresSchema(sync, self.schema))
-                )
-        if state == INSUFFICIENT_PRIVILEGE:
-            async with self._transactional.connect() as connection:
-                return await connection.run_sync(
-                    lambda sync: missing_privilege(sync, self.schema, setup=setup)
-                )
-        return as_unavailable(error, servers_of(self._engine))
+        if state not in _LOOKED_INTO:
+            return as_unavailable(error, servers_of(self._engine))
+
+        def reason(sync: Connection) -> MonostreamError | None:
+            if state == INSUFFICIENT_PRIVILEGE:
+                return missing_privilege(sync, self.schema, setup=setup)
+            if state in UNFIT_PARAMETERS:
+                return None
+            return problem_with(PostgresSchema(sync, self.schema))
+
+        try:
+            connection = await connect(self._transactional)
+        # The error was that of the connect, or the server is away by now.
+        except MonostreamError as refused:
+            return refused
+        try:
+            return await connection.run_sync(reason)
+        finally:
+            await connection.close()

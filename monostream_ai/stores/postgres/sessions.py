@@ -11,8 +11,15 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from monostream_ai.errors import MissingPrivilege, StoreError, StoreUnavailable
 from monostream_ai.stores.postgres.engine import servers_of
-from monostream_ai.stores.sql.translation import as_unavailable, driver_error
+from monostream_ai.stores.sql.translation import (
+    INSUFFICIENT_PRIVILEGE,
+    UNFIT_PARAMETERS,
+    as_unavailable,
+    driver_error,
+    sqlstate,
+)
 
 PROBE_INTERVAL: Final = 15.0
 PROBE_TIMEOUT: Final = 5.0
@@ -113,9 +120,9 @@ async def open_session(engine: AsyncEngine) -> AsyncIterator[Session]:
     """Open a connection outside of the pool for the block, and hang up at its end.
 
     Raises:
-        StoreUnavailable
+        StoreUnavailable, MissingPrivilege
     """
-    connection = await unbroken(_connect(engine), AsyncConnection.close)
+    connection = await unbroken(connect(engine), AsyncConnection.close)
     driver: Any = None
     try:
         driver = (await connection.get_raw_connection()).driver_connection
@@ -130,7 +137,12 @@ async def open_session(engine: AsyncEngine) -> AsyncIterator[Session]:
             await connection.close()
 
 
-async def _connect(engine: AsyncEngine) -> AsyncConnection:
+async def connect(engine: AsyncEngine) -> AsyncConnection:
+    """Return a connection of the pool that is not known to be dead.
+
+    Raises:
+        StoreUnavailable, MissingPrivilege
+    """
     try:
         connection = await engine.connect()
         for _ in range(MOST_DEAD):
@@ -144,10 +156,28 @@ async def _connect(engine: AsyncEngine) -> AsyncConnection:
         return connection
     except Exception as error:
         cause = driver_error(error)
-        translated = as_unavailable(error, servers_of(engine))
+        translated = connect_refusal(error, engine)
     if translated is None:
         raise cause
     raise translated from cause
+
+
+def connect_refusal(error: Exception, engine: AsyncEngine) -> StoreError | None:
+    """Return the error of a failed connect as ours; None if it means none of our states."""
+    state = sqlstate(error)
+    # A parameter may need a privilege too. Poolers need not pass the routine on.
+    routine = getattr(driver_error(error), "server_source_function", None)
+    if state == INSUFFICIENT_PRIVILEGE and routine in (None, "CheckMyDatabase"):
+        role, database = engine.url.username or "…", engine.url.database or "…"
+        quote = engine.dialect.identifier_preparer.quote
+        grant = f"GRANT CONNECT ON DATABASE {quote(database)} TO {quote(role)}"
+        return MissingPrivilege(role, [grant])
+    if state in (INSUFFICIENT_PRIVILEGE, *UNFIT_PARAMETERS):
+        return StoreUnavailable(
+            "the server refused a parameter of the session, as options= in the URL sets them "
+            f"(SQLSTATE {state})"
+        )
+    return as_unavailable(error, servers_of(engine))
 
 
 def _leave_to_parent() -> None:

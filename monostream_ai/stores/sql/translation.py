@@ -15,24 +15,33 @@ from monostream_ai.errors import ReadOnlyDatabase, StoreUnavailable
 from monostream_ai.types import Lease, Opening
 
 # https://www.postgresql.org/docs/18/errcodes-appendix.html
-_UNAVAILABLE_CLASSES: Final = {
+_UNAVAILABLE: Final = {
     "08": "the connection broke",
     "25": "the transaction was left in a wrong state",
     "26": "a prepared statement was lost",
-    "28": "the login was refused: check the user and password in the URL",
+    "28": "the login was refused: check the user and password in the URL, and that the role has "
+    "LOGIN",
     "3D": "there is no database of this name: create it, or check the URL",
     "40": "a deadlock or serialization failure",
     "53": "the server lacks resources",
+    "53300": "too many connections for the server, the database or the role",
     "55": "a lock was not granted in time",
+    "55000": "the database accepts no connections now",
     "57": "the server is shutting down, or it cancelled the statement",
+    "57P03": "the server is starting up or recovering, and accepts no connections yet",
     "58": "the server has a system error",
     "XX": "the server has an internal error",
 }
+"""Reasons by class; by state where that of its class would be wrong."""
+
 UNDEFINED_TABLE: Final = "42P01"
 UNDEFINED_COLUMN: Final = "42703"
 READ_ONLY: Final = "25006"
 PROTOCOL_VIOLATION: Final = "08P01"
 INSUFFICIENT_PRIVILEGE: Final = "42501"
+UNFIT_PARAMETERS: Final = ("22023", "42704")
+"""A parameter of the session has a value that it cannot have, or does not exist."""
+
 LOST_STATEMENTS: Final = ("26000", "42P05")
 """A prepared statement is not there, or one of its name is."""
 
@@ -109,7 +118,7 @@ def as_unavailable(error: BaseException, server: str | None = None) -> StoreUnav
             "transaction or session mode, not in statement mode, and accept the parameters of "
             f"the URL{where}"
         )
-    if state is not None and (reason := _UNAVAILABLE_CLASSES.get(state[:2])) is not None:
+    if state is not None and (reason := _UNAVAILABLE.get(state, _UNAVAILABLE.get(state[:2]))):
         return StoreUnavailable(f"{reason} (SQLSTATE {state})")
     code = sqlite_code(error)
     if code == sqlite3.SQLITE_READONLY:
