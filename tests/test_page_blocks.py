@@ -21,6 +21,7 @@ from typing import Any, Final
 import asyncpg
 import httpx
 import pytest
+import yaml
 from langchain.agents import create_agent
 from packaging.requirements import Requirement
 
@@ -88,6 +89,8 @@ CHECKERS: Final = {
     ("tsx", "shared"): "test_the_page_type_checks",
     ("tsx", "ai_6"): "test_the_page_type_checks",
     ("ts", ""): "test_the_page_type_checks",
+    # tests/test_dashboard.py checks the names in its query.
+    ("yaml", ""): "test_a_rule_can_be_read",
     # tests/clients/asking/test_only_last.py runs it.
     ("ts", "last"): "test_the_page_type_checks",
     # tests/tutorial/test_dev_server.py runs it.
@@ -541,3 +544,8 @@ def test_the_page_type_checks(page: Block, tmp_path: Path) -> None:
 )
 def test_a_reply_compiles(block: Block) -> None:
     compile(block.text, block.place, "exec")
+
+
+@pytest.mark.parametrize("block", placed(blocks("yaml")))
+def test_a_rule_can_be_read(block: Block) -> None:
+    assert yaml.safe_load(block.text)
