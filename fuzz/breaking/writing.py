@@ -167,12 +167,12 @@ def harmless(put: Any, outbox: Any, write: Any) -> Any:
 
 
 async def version_without_an_ending_left_open(
-    close: Any, writer: Any, outbox: Any, encoded: Any
+    close: Any, writer: Any, outbox: Any, encoded: Any, ending: Any
 ) -> bool:
     """A version whose ending cannot be made stays open, and is looked after for ever."""
     if not encoded.payloads:
         return False
-    closed: bool = await close(writer, outbox, encoded)
+    closed: bool = await close(writer, outbox, encoded, ending)
     return closed
 
 
