@@ -364,8 +364,11 @@ def _with_a_part(message: UIMessage) -> UIMessage:
     """Give an answer that has failed or was stopped before its first part an empty step: `ai`
     refuses messages without a part, and the page shows how the answer ended.
     """
-    marks = {"failed", "stopped"} & message.get("metadata", {}).keys()
-    if message["parts"] or not marks or message["role"] != "assistant":
+    if message["parts"] or message["role"] != "assistant":
+        return message
+    # A client or a program may send metadata that is no object.
+    metadata = message.get("metadata")
+    if not isinstance(metadata, dict) or not {"failed", "stopped"} & metadata.keys():
         return message
     return {**message, "parts": [{"type": "step-start"}]}
 

@@ -287,6 +287,20 @@ async def test_an_answer_without_parts_is_kept_if_it_says_how_it_ended(
         assert all(not to_model(answers) for to_model in TO_MODELS)
 
 
+@pytest.mark.parametrize("metadata", [None, "sent", ["failed"], 7])
+async def test_metadata_that_is_no_object_hides_no_message(
+    service: DurableStreamService[Any], history: ChatHistory, metadata: Any
+) -> None:
+    asked = {**user_message(), "metadata": metadata}
+    request = {"id": "c1", "messages": [asked]}
+    told = {"type": "message-metadata", "messageMetadata": metadata}
+    async with service.publisher(STREAM, message_id="a0", request=request, owner="ann") as pub:
+        await pub.write({"type": "start", "messageId": "a0"}, *([told] if metadata else []))
+        await pub.write({"type": "finish"})
+
+    assert await history.messages("c1", owner="ann") == [asked]
+
+
 async def test_a_late_on_finish_replaces_the_message_that_was_read_before(
     service: DurableStreamService[Any], history: ChatHistory
 ) -> None:
@@ -640,7 +654,7 @@ async def test_a_reply_says_why_it_failed(
         "ask_the_model": ask_the_model,
     }
     exec(compile(block.text, block.place, "exec"), names)
-    client = await serve(service, names["reply"], on_finish=history.finish, replay_window=0.0)
+    client = await serve(service, names["reply"], on_finish=history.finish)
     chunks = chunks_in((await client.post(question())).text)
 
     said = "The model is busy. Ask again in a minute."
