@@ -40,13 +40,6 @@ FOREIGN = [
 
 
 @pytest.fixture
-async def database(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(asyncpg_dsn(postgres_url))
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
 async def notifier(postgres_url: str) -> AsyncIterator[PostgresNotifier]:
     notifier = PostgresNotifier.from_url(postgres_url)
     yield notifier

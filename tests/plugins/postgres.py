@@ -76,6 +76,14 @@ async def postgres_url(postgres_server: str) -> AsyncIterator[str]:
     await drop_database(postgres_server, url)
 
 
+@pytest.fixture
+async def database(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to the database of the test."""
+    connection = await asyncpg.connect(asyncpg_dsn(postgres_url))
+    yield connection
+    await connection.close()
+
+
 async def create_database(server: str) -> str:
     """Return the URL of a new, empty database."""
     name = f"test_{secrets.token_hex(8)}"

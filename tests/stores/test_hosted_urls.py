@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +23,8 @@ from monostream_ai.notifiers.postgres import PostgresNotifier
 from monostream_ai.stores.postgres.urls import read_url
 from monostream_ai.stores.sql import PostgresStore, SQLiteStore
 from tests.chunks import FINISH, PROTOCOL, text
-from tests.plugins.postgres import asyncpg_dsn
 
 HOST = "postgresql://me:s%40cret@db.example.com"
-
-
-@pytest.fixture
-async def database(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(asyncpg_dsn(postgres_url))
-    yield connection
-    await connection.close()
 
 
 @pytest.mark.parametrize(

@@ -26,13 +26,6 @@ PASSWORD = "s3cret"
 
 
 @pytest.fixture
-async def database(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(asyncpg_dsn(postgres_url))
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
 async def role(database: asyncpg.Connection) -> AsyncIterator[str]:
     name = f"Limited {secrets.token_hex(4)}"
     await database.execute(f"CREATE ROLE \"{name}\" LOGIN PASSWORD '{PASSWORD}'")

@@ -29,13 +29,6 @@ PAGE_BYTES = 256 * 1024
 
 
 @pytest.fixture
-async def database(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(asyncpg_dsn(postgres_url))
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
 async def service(postgres_url: str, no_task_is_left: None) -> AsyncIterator[Service]:
     async with create_service(postgres_url, PROTOCOL, lease=5.0) as service:
         yield service
