@@ -24,7 +24,7 @@ export type SharedChat<M extends UIMessage = UIMessage> = {
 export type SharedChatOptions<M extends UIMessage = UIMessage> = {
   /**
    * Loads the stored conversation, without an answer that is running. If it rejects, it is called again after a second. Null stands for
-   * a conversation that the user may not or cannot have: the page keeps what it shows.
+   * a conversation that the user may not or cannot have: the page keeps what it shows, but for a request that was refused.
    */
   history: (chatId: string) => Promise<M[] | null>;
   /** Called with the text of a question that the server has not taken, once it is off the page, and with the error that says why. */
@@ -116,7 +116,7 @@ class Sharing<M extends UIMessage> {
     const status = error && statusOf(error);
     const question = last?.role === "user" ? last : undefined;
     if (stored === null) {
-      if (status && (question || takesBack(this.rested.at(-1), last))) this.takeBack(question, error);
+      if (status && (question || takesBack(this.rested.at(-1), last))) this.undo(question, error);
       return;
     }
     const unsent = error && question && !holds(stored, question);
@@ -139,7 +139,7 @@ class Sharing<M extends UIMessage> {
   }
 
   /** Shows the conversation as it was before a request that was refused. */
-  private takeBack(question: M | undefined, error: Error): void {
+  private undo(question: M | undefined, error: Error): void {
     if (question && !holds(this.rested, question)) this.latest().options.onRefused(textOf(question), error);
     this.latest().chat.setMessages(this.rested);
   }
