@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = [
@@ -44,6 +44,11 @@ class Block:
     @property
     def place(self) -> str:
         return f"{self.page} line {self.line}"
+
+    def execute(self, **names: Any) -> dict[str, Any]:
+        """Run a block of Python with these names; return them with those that it defines."""
+        exec(compile(self.text, self.place, "exec"), names)
+        return names
 
 
 def blocks_of(page: Path) -> list[Block]:

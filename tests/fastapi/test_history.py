@@ -648,12 +648,9 @@ async def test_a_reply_says_why_it_failed(
         raise TooManyRequests
 
     [block] = blocks("python", "failing")
-    names: dict[str, Any] = {
-        "ChatTurn": ChatTurn,
-        "TooManyRequests": TooManyRequests,
-        "ask_the_model": ask_the_model,
-    }
-    exec(compile(block.text, block.place, "exec"), names)
+    names = block.execute(
+        ChatTurn=ChatTurn, TooManyRequests=TooManyRequests, ask_the_model=ask_the_model
+    )
     client = await serve(service, names["reply"], on_finish=history.finish)
     chunks = chunks_in((await client.post(question())).text)
 
@@ -679,12 +676,7 @@ async def test_a_user_who_leaves_takes_chats_and_files_along(
         await files.store(chat_stream_id("c1", owner=owner), LARGE, "image/png", owner=owner)
 
     [block] = blocks("python", "forgetting")
-    names: dict[str, Any] = {
-        "history": history,
-        "files": files,
-        "chat_stream_id": chat_stream_id,
-    }
-    exec(compile(block.text, block.place, "exec"), names)
+    names = block.execute(history=history, files=files, chat_stream_id=chat_stream_id)
     await names["forget"]("ann")
 
     assert await history.chats("ann") == []
