@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 import pytest
 
 from monostream_ai import DurableStreamService, InvalidURL, StreamStopped, create_service
+from monostream_ai.notifiers.forwarding import ForwardingNotifier
 from monostream_ai.notifiers.memory import MemoryNotifier
 from monostream_ai.observing import Statistics
 from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.threads import SyncPublisher
+from monostream_ai.types import WakeUp
 from tests.chunks import PROTOCOL, Chunk, text, texts
 from tests.hooked_store import Gate, HookedStore
 
@@ -86,6 +89,35 @@ async def test_statistics_count_publishers_readers_and_errors() -> None:
         subscription = service.subscribe("s")
         await anext(subscription)
         assert service.statistics() == Statistics(1, 1, 1, 4, 0, {})
+
+
+class Mute(ForwardingNotifier):
+    """Delivers nothing, whatever it says of its health."""
+
+    healthy = False
+
+    async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
+        pass
+
+
+async def test_a_rescue_is_news_that_a_healthy_notifier_should_have_brought() -> None:
+    store, notifier = MemoryStore(), Mute(MemoryNotifier())
+    async with (
+        Service(store, None, PROTOCOL) as writer,
+        Service(store, notifier, PROTOCOL, poll_interval=0.3) as reader,
+        writer.publisher("s") as pub,
+    ):
+        await pub.write(text(0))
+        subscription = reader.subscribe("s")
+        assert await anext(subscription) == text(0)
+        # The poll that is due was set while no wake-up was expected.
+        notifier.healthy = True
+        await pub.write(text(1))
+        assert await anext(subscription) == text(1)
+        assert reader.statistics().rescues == 0
+        await pub.write(text(2))
+        assert await anext(subscription) == text(2)
+        assert reader.statistics().rescues == 1
 
 
 async def test_the_older_ways_to_ask_warn_and_answer() -> None:

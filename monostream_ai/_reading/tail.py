@@ -55,6 +55,8 @@ class Tail:
         """Loop time at which the publisher's lease runs out unless it is renewed."""
         self.poll_delay = 0.0
         self.poll_at: float | None = None
+        self.announced = False
+        """Whether wake-ups were believed to arrive after the latest read."""
         self._asked = asked
         self.opener: str | None = None
         """The token that acquired the version, once a page has shown it."""

@@ -238,7 +238,7 @@ class Tailer:
         before = (tail.version, tail.next_id, tail.state)
         fits = tail.see(page, now, landings=landings, read=read)
         moved = before != (tail.version, tail.next_id, tail.state)
-        if polled and moved and self._is_healthy():
+        if polled and moved and tail.announced and self._is_healthy():
             self.rescues += 1
             logger.debug("a poll found news of stream %r that no wake-up announced", tail.stream_id)
         self._schedule(tail, now, moved=moved, fits=fits)
@@ -248,12 +248,13 @@ class Tailer:
             tail.poll_delay = FIRST_POLL
         else:
             tail.poll_delay = min(tail.poll_delay * 2, self._poll_interval)
+        tail.announced = self._is_healthy()
         if not tail.readers or tail.error is not None:
             return
         if not fits:
             self._polls.schedule(tail, now, FIRST_POLL)
         elif not tail.over:
-            delay = self._poll_interval if self._is_healthy() else tail.poll_delay
+            delay = self._poll_interval if tail.announced else tail.poll_delay
             if not tail.lost:
                 # Looks again when the lease runs out: a lost publisher sends no wake-up.
                 delay = min(delay, max(tail.lease_until - now, 0.0))
