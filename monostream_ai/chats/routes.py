@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from monostream_ai import ag_ui
-from monostream_ai.chats.endpoints import LAST_EVENT, Endpoint, event_in
+from monostream_ai.chats.endpoints import Endpoint, event_in
 from monostream_ai.chats.events import EventBody, TurnWatcher
 from monostream_ai.chats.files import PATH, ChatFiles
 from monostream_ai.chats.queue.chat_queue import Queued
@@ -163,12 +163,11 @@ class ChatRoutes:
     async def events(self, request: Request) -> Response:
         chat = request.query_params.get("chat")
         chat_id = None if chat is None else check_chat_id(chat)
-        last_event_id = request.headers.get(LAST_EVENT)
         owner, keep_alive = request.state.owner, self._keep_alive
         # Before the response begins: no store could look for such a stream.
         check_stream_id(self._watcher.prefix_of(owner, chat_id or ""))
         return event_response(
-            EventBody(self._watcher, owner, chat_id, last_event_id, keep_alive=keep_alive)
+            EventBody(self._watcher, owner, chat_id, event_in(request), keep_alive=keep_alive)
         )
 
     async def stop(self, request: Request) -> Response:

@@ -42,8 +42,7 @@ _CLIENT: Final = [
     _text("query", "protocol", routes.PROTOCOLS),
     _text("header", routes.PROFILE_HEADER, PROFILES),
 ]
-_LAST_EVENT: Final = _text("header", LAST_EVENT)
-_PLACE: Final = [_text("query", "after"), _LAST_EVENT]
+_PLACE: Final = [_text("query", "after"), _text("header", LAST_EVENT)]
 _CHAT_ID: Final[dict[str, Any]] = {
     "type": "string",
     "minLength": 1,
@@ -164,7 +163,7 @@ _EVENTS: Final[dict[str, Any]] = {
         },
         **_REFUSALS,
     },
-    "openapi_extra": {"parameters": [_text("query", "chat"), _LAST_EVENT]},
+    "openapi_extra": {"parameters": [_text("query", "chat"), *_PLACE]},
 }
 
 CHAT_OPERATIONS: Final = {

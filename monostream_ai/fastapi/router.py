@@ -70,7 +70,8 @@ def create_chat_router(
     - `POST /{chat_id}/stop` stops the running answer, in whatever process it runs; 200 even if
       there is nothing to stop.
     - `GET /events` sends a server-sent event when a turn of any chat of the owner begins, ends,
-      waits, is lost or runs again; with `?chat=`, for one chat only.
+      waits, is lost or runs again; with `?chat=`, for one chat only. After an event that
+      `Last-Event-ID` or `?after=` names, it first tells which turns have ended since.
     - `GET /{chat_id}/status` summarizes the latest turn.
     - `GET /{chat_id}/files/{token}` serves a file of an answer, if `files` is a `DatabaseFiles`.
 

@@ -32,6 +32,11 @@ def told(result: dict[str, Any], name: str) -> list[str]:
     return [each for each in result["heard"] if each.startswith(f"{name} ")]
 
 
+def turns_told(result: dict[str, Any], name: str) -> list[str]:
+    """Return what was told of turns; the scripted server tells about questions that wait, too."""
+    return [each for each in told(result, name) if "wait:" not in each]
+
+
 async def test_one_that_leaves_at_once_lets_the_next_one_follow(act: Play, source: str) -> None:
     result = await act("leavesAtOnce", source=source)
 
@@ -53,7 +58,15 @@ async def test_one_that_waits_may_leave_and_leads_when_the_others_have_left(
 async def test_another_tab_leads_when_the_leading_one_is_closed(act: Play, source: str) -> None:
     result = await act("leadingTabCloses", source=source)
 
-    assert told(result, "two")[-1] == "two c1 finish"
+    assert turns_told(result, "two") == ["two hears all", "two c1 finish", "two hears all"]
+
+
+async def test_a_follower_is_told_that_it_has_missed_some(act: Play, source: str) -> None:
+    """As after an hour of sleep: the server does not list all that has ended since."""
+    result = await act("sleepsLong", source=source)
+
+    assert turns_told(result, "one") == ["one hears all", "one missed some"]
+    assert turns_told(result, "two") == ["two hears all"]
 
 
 async def test_one_that_leaves_while_it_connects_asks_no_more(act: Play, source: str) -> None:

@@ -82,12 +82,11 @@ class Events:
 
 @asynccontextmanager
 async def events_of(
-    client: ChatClient, after: str | None = None, *, headers: Any = None, chat: str | None = None
+    client: ChatClient, after: str | None = None, *, headers: Any = None, query: str = ""
 ) -> AsyncIterator[Events]:
     cursor = {} if after is None else {"last-event-id": after}
-    params = {} if chat is None else {"chat": chat}
     async with client.http.stream(
-        "GET", "/api/chat/events", headers={**cursor, **(headers or {})}, params=params
+        "GET", f"/api/chat/events?{query}", headers={**cursor, **(headers or {})}
     ) as response:
         assert response.status_code == 200
         yield Events(OpenStream(response))
@@ -110,7 +109,7 @@ async def test_a_client_that_comes_sees_the_turns_that_run(
     held = Held()
     client = await serve(new_service(), held)
     async with client.ask(question("c1")), client.ask(question("c2")):
-        async with events_of(client) as events, events_of(client, chat="c2") as one:
+        async with events_of(client) as events, events_of(client, query="chat=c2") as one:
             assert await events.running() == ["c1", "c2"]
             assert await one.running() == ["c2"]
             held.go_on.set()
@@ -158,6 +157,19 @@ async def test_nothing_is_lost_over_a_reconnect_at_every_event(
                     name, data = await events.next()
                 assert data == {"turns": [], "startsOver": False}
     assert ended == {(f"c{number}", "finish") for number in range(4)}
+
+
+async def test_a_cursor_may_stand_in_the_url(new_service: NewService, serve: Serve) -> None:
+    """A new `EventSource` can name it only there; a header is newer, since the browser sends it."""
+    client = await serve(new_service(), greet)
+    async with events_of(client) as events:
+        await events.next()
+        place = events.last_id
+    await client.post(question())
+    for cursor in (None, place):
+        query = f"after={'1000000000.000000-0' if cursor else place}"
+        async with events_of(client, cursor, query=query) as events:
+            assert await events.turn() == ("c1", 0, "closed", "finish")
 
 
 async def test_a_cursor_that_is_too_old_or_in_the_future_or_none_starts_over(

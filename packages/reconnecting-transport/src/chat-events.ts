@@ -8,14 +8,15 @@
 export type ChatTurn = { chatId: string; state: "open" | "waiting" | "lost" | "closed" | "idle"; version: number; attempt: number; messageId: string | null; ending: string | null };
 
 /**
- * Calls `onTurns` with each turn whose state has changed. If `running` is true, these are all turns that run now: other chats run none.
+ * Calls `onTurns` with each turn whose state has changed. If `running` is true, these are all turns that run now: other chats run none. If
+ * `missed` is true as well, others may have ended unheard, for instance while the computer slept.
  * Calls `onQueued` with the number of questions that wait in a chat, by its id, when they have changed; if `running` is true, with those
  * of all chats in which any wait. All tabs share one connection, because browsers allow six to a server of HTTP/1.1. Returns a function
  * that ends it.
  */
 export function followChats(
   api: string,
-  onTurns: (turns: ChatTurn[], running: boolean) => void,
+  onTurns: (turns: ChatTurn[], running: boolean, missed: boolean) => void,
   onQueued: (queued: Record<string, number>, running: boolean) => void = () => undefined,
 ): () => void {
   const url = `${api}/events`;
@@ -23,25 +24,30 @@ export function followChats(
   const left = new AbortController();
   let events: EventSource | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const tell = (name: string, data: string) => {
+  /** The id of the last event that any tab has heard: the next connection of any tab goes on from there. */
+  let place = "";
+  const tell = (name: string, data: string, id: string) => {
     const event = JSON.parse(data);
-    if (name === "turn") onTurns([event], false);
+    const missed = place !== "" && event.startsOver === true;
+    // A tab that was loaded before the page was updated tells none.
+    place = id || place;
+    if (name === "turn") onTurns([event], false, false);
     else if (name === "queue") onQueued({ [event.chatId]: event.queued }, false);
     // `queued` is missing if questions never wait.
-    else (onTurns(event.turns, true), onQueued(event.queued ?? {}, true));
+    else (onTurns(event.turns, true, missed), onQueued(event.queued ?? {}, true));
   };
   const open = () => {
     clearTimeout(timer);
     events?.close();
-    const opened = (events = new EventSource(url, { withCredentials: true }));
+    const opened = (events = new EventSource(place ? `${url}?after=${place}` : url, { withCredentials: true }));
     for (const name of ["running", "turn", "queue"]) {
-      opened.addEventListener(name, ({ data }) => (channel.postMessage([name, data]), tell(name, data)));
+      opened.addEventListener(name, ({ data, lastEventId }) => (channel.postMessage([name, data, lastEventId]), tell(name, data, lastEventId)));
     }
     // A browser comes back by itself, except after a refusal, such as that of a proxy whose server restarts.
     opened.addEventListener("error", () => opened.readyState === EventSource.CLOSED && (timer = setTimeout(open, 5000)));
   };
   // A tab that joins needs to know what runs, which the first event of a connection tells.
-  channel.onmessage = ({ data }) => (data === "hello" ? events && open() : tell(data[0], data[1]));
+  channel.onmessage = ({ data }) => (data === "hello" ? events && open() : tell(data[0], data[1], data[2]));
   channel.postMessage("hello");
   const lead = () =>
     new Promise<void>((end) => {

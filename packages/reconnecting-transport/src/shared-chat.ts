@@ -43,7 +43,10 @@ export function useSharedChat<M extends UIMessage>(chat: SharedChat<M>, options:
 
   useEffect(() => {
     const begun = (sharing.current = new Sharing(id, () => latest.current));
-    const unfollow = followChats(api, (turns) => turns.forEach((turn) => turn.chatId === id && begun.hear(turn)));
+    const unfollow = followChats(api, (turns, _running, missed) => {
+      if (missed) begun.goesOn();
+      turns.forEach((turn) => turn.chatId === id && begun.hear(turn));
+    });
     return () => (begun.end(), unfollow());
   }, [id, api]);
 
@@ -53,7 +56,7 @@ export function useSharedChat<M extends UIMessage>(chat: SharedChat<M>, options:
 /** A chat that is on the page. */
 class Sharing<M extends UIMessage> {
   private newest = -1;
-  /** Answers that other tabs have begun while this one was busy; `deleted` stands for none. */
+  /** Answers that other tabs have begun while this one was busy. */
   private readonly missed = new Set<string>();
   /** The conversation before the last request. */
   private rested: M[] = [];
@@ -73,11 +76,15 @@ class Sharing<M extends UIMessage> {
     // Of a turn that is over at once, only the end is told.
     const begins = state === "open" || state === "waiting" || (state === "closed" && version > this.newest);
     this.newest = deleted ? -1 : Math.max(this.newest, version);
-    if (!deleted && !begins) return;
-    if (!this.busy) {
-      this.behind = true;
-      void this.catchUp();
-    } else if (deleted || messageId) this.missed.add(deleted ? "deleted" : messageId!);
+    if (deleted) this.goesOn();
+    else if (begins && (messageId || !this.busy)) this.goesOn(messageId!);
+  }
+
+  /** The conversation may have gone on elsewhere, by an answer with this id if it is known. */
+  goesOn(messageId = "unknown"): void {
+    if (this.busy) return void this.missed.add(messageId);
+    this.behind = true;
+    void this.catchUp();
   }
 
   /** Looks whether the page needs the history, now that its status has changed. */

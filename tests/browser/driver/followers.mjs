@@ -6,13 +6,13 @@ const EVENTS = "/api/chat/events";
 async function pages(stage, source) {
   const { newPage, context, url } = await stage();
   const requests = [];
-  context.on("request", (request) => request.url() === url + EVENTS && requests.push(request));
+  context.on("request", (request) => new URL(request.url()).pathname === EVENTS && requests.push(request));
   await context.route(`${url}/followers`, (route) => route.fulfill({ contentType: "text/html", body: `<script type="module">
     import { followChats } from "/chat-events.js";
     window.heard = [];
     const listener = (name) => ({ chatId, state, ending }) => heard.push([name, chatId, ending ?? state].join(" "));
-    window.follow = (name) => followChats("/api/chat", (turns, running) => {
-      if (running) heard.push(name + " hears all");
+    window.follow = (name) => followChats("/api/chat", (turns, running, missed) => {
+      if (running) heard.push(name + (missed ? " missed some" : " hears all"));
       turns.forEach(listener(name));
     }, (queued, running) => heard.push([name, running ? "hears that all wait:" : "hears that these wait:", JSON.stringify(queued)].join(" ")));
     window.locks = () => navigator.locks.query().then(({ held, pending }) => held.length + " held, " + pending.length + " pending");
@@ -70,18 +70,34 @@ export async function leavesWhileItWaits(stage, { source }) {
   return { heard: await page.evaluate(() => heard) };
 }
 
-/** The tab that leads is closed while another one follows too. */
+/** The tab that leads is closed while another one follows too; an answer begins and ends before that one has connected. */
 export async function leadingTabCloses(stage, { source }) {
-  const { open, answer } = await pages(stage, source);
+  const { open, ask, context, url } = await pages(stage, source);
   const [first, second] = [await open(), await open()];
   await first.evaluate(() => void follow("one"));
   await hears(first, "one hears all");
   await second.evaluate(() => void follow("two"));
   await hears(second, "two hears all");
+  const connects = new Promise((connects) => context.route(`${url}${EVENTS}*`, connects));
   await first.close();
-  await locks(second, "1 held, 0 pending");
-  await answer(second, "c1", ["two"]);
+  const request = await connects;
+  await ask("c1", "5");
+  await request.continue();
+  await hears(second, "two c1 finish");
   return { heard: await second.evaluate(() => heard) };
+}
+
+/** A tab joins one that leads, whose connection then goes on from long ago. */
+export async function sleepsLong(stage, { source }) {
+  const { open, context, url } = await pages(stage, source);
+  const [first, second] = [await open(), await open()];
+  await first.evaluate(() => void follow("one"));
+  await hears(first, "one hears all");
+  await context.route(`${url}${EVENTS}*`, (route) => route.continue({ url: `${url}${EVENTS}?after=1000000000.000000-0` }));
+  await second.evaluate(() => void follow("two"));
+  await hears(first, "one missed some");
+  await hears(second, "two hears all");
+  return { heard: [...(await first.evaluate(() => heard)), ...(await second.evaluate(() => heard))] };
 }
 
 /** Leaves before the server has answered, and then while it waits to ask again after a refusal. */
