@@ -22,9 +22,6 @@ KILLS: Final = int(os.environ.get("MONOSTREAM_KILLS", "2"))
 AT_ONCE: Final = 10
 """Kills in one test, which has two minutes."""
 
-SLOWEST: Final = 12.0
-"""Seconds, far more than a machine takes that is busy with other tests, but less than a lease."""
-
 Figures = defaultdict[str, list[float]]
 
 
@@ -52,5 +49,5 @@ async def test_no_kill_takes_a_word_back(
 
     assert result["shrunk"] == []
     assert {story.strip() for story in result["stories"]} == {STORY.strip()}
-    assert len(result["seconds"]) == count and max(result["seconds"]) < SLOWEST
+    assert len(result["seconds"]) == count
     figures[store] += result["seconds"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from typing import Any
 
 import httpx
@@ -27,25 +26,22 @@ LONG_LEASE = 60.0
 
 
 class Reader:
-    """Reads one response of a chat, and records when it breaks off."""
+    """Reads one response of a chat until it breaks off."""
 
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
         self.began = asyncio.Event()
-        self.broken_at = 0.0
 
     async def read(self) -> None:
         with pytest.raises(httpx.TransportError):
             async for event in events(self._response):
                 if '"text-delta"' in event:
                     self.began.set()
-        self.broken_at = time.monotonic()
 
 
-async def broken_off_after(http: httpx.AsyncClient, server: CommandServer) -> float:
-    """Ask, read with two readers, and tell the server to exit.
-
-    Returns the seconds until both responses break off.
+async def break_off(http: httpx.AsyncClient, server: CommandServer) -> None:
+    """Ask, read with two readers, and tell the server to exit; return once both responses have
+    broken off.
     """
     body = http.build_request("POST", f"{server.url}/api/chat", json=question())
     posted = await http.send(body, stream=True)
@@ -59,8 +55,6 @@ async def broken_off_after(http: httpx.AsyncClient, server: CommandServer) -> fl
         for reader in readers:
             await reader.began.wait()
         server.terminate()
-        told_at = time.monotonic()
-    return max(reader.broken_at for reader in readers) - told_at
 
 
 @pytest.mark.parametrize(("name", "framework"), SERVED)
@@ -76,12 +70,11 @@ async def test_a_process_told_to_exit_breaks_readers_off_and_lets_turns_end(
     server = run_server(name, lease=LONG_LEASE, words=100, pause=0.05, **settings)
     await until_it_answers(server.url)
 
-    seconds = await broken_off_after(http, server)
+    await break_off(http, server)
+    # The answer takes five seconds; the readers were sent away in the middle of it.
     assert (await stored.status("chat:c1")).state == "open"
     await server.ended()
 
-    # It takes a second on an idle machine.
-    assert seconds < 3.0
     chunks = await stored.chunks("chat:c1")
     assert [chunk["type"] for chunk in chunks].count("text-delta") == 100
     assert chunks[-1]["type"] == "finish"
@@ -161,7 +154,7 @@ async def test_a_turn_that_outlasts_its_process_is_taken_over_at_once(
         on_chunk=lambda cursor, chunk: seen.append(chunk),
     )
 
-    await broken_off_after(http, leaving)
+    await break_off(http, leaving)
     async with asyncio.timeout(LONG_LEASE / 2):
         await page.read()
         await leaving.ended()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 
 import pytest
 
@@ -41,9 +40,7 @@ async def test_a_killed_publisher_loses_no_acknowledged_chunk(
     await reader.tell("read", "s")
 
     acknowledged = await killed_in_mid_stream(publisher, after)
-    killed = time.monotonic()
     assert await reader.until("error") == "error PublisherLost"
-    assert time.monotonic() - killed < LEASE + 5.0
 
     service = service_factory(lease=LEASE)
     stored = await service.chunks("s")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -271,7 +270,5 @@ async def test_all_services_that_read_a_version_of_a_dead_process_are_told(
         await asyncio.wait(readers, timeout=LONG_ENOUGH)
         assert not any(reader.done() for reader in readers)
         await admin.execute("SELECT pg_advisory_unlock_all()")
-        died = time.monotonic()
         results = await asyncio.gather(*readers, return_exceptions=True)
         assert [type(result) for result in results] == [PublisherLost, PublisherLost]
-        assert time.monotonic() - died < LONG_ENOUGH

@@ -51,25 +51,31 @@ async def status(http: httpx.AsyncClient, chat_id: str = "c1") -> dict[str, Any]
 
 
 @asynccontextmanager
-async def begun(http: httpx.AsyncClient, chat_id: str = "c1") -> AsyncIterator[None]:
-    """Ask, and leave when the answer has begun; at the end it is in the middle of its text."""
+async def begun(http: httpx.AsyncClient, chat_id: str = "c1") -> AsyncIterator[str]:
+    """Ask, and leave when the answer has begun; yield what has arrived."""
+    arrived = ""
     async with http.stream("POST", "/api/chat", json=question(chat_id)) as response:
         async for line in response.aiter_lines():
+            arrived += f"{line}\n"
             if '"text-delta"' in line:
                 break
-    yield
+    yield arrived
 
 
-async def rest(http: httpx.AsyncClient, chat_id: str = "c1") -> str:
-    """Come back to an answer and read it to its end, as a page does whose connection breaks."""
+async def rest(http: httpx.AsyncClient, arrived: str = "", chat_id: str = "c1") -> str:
+    """Come back to an answer and read it to its end, as a page does whose connection breaks.
+
+    It goes on behind what has arrived, also if the answer ended long ago.
+    """
+    after = {"after": re.findall("^id: (.*)$", arrived, re.MULTILINE)[-1]} if arrived else {}
     async with asyncio.timeout(PATIENCE):
         while True:
             try:
-                response = await http.get(f"/api/chat/{chat_id}/stream")
+                response = await http.get(f"/api/chat/{chat_id}/stream", params=after)
             except httpx.TransportError:
                 continue
             assert response.status_code == 200
-            return response.text
+            return arrived + response.text
 
 
 def request_of(curl: str) -> tuple[str, str, Any]:
@@ -448,10 +454,10 @@ async def test_8_a_worker_writes_on_when_the_web_process_is_killed(
     app.start(f"{QUEUE} worker")
     web = app.serve("uvicorn web:app")
     async with signed_in(app.url) as http:
-        async with begun(http):
+        async with begun(http) as arrived:
             app.kill(web)
         app.serve("uvicorn web:app")
-        body = await rest(http)
+        body = await rest(http, arrived)
         found = await status(http)
 
     assert (text_in(body), types_in(body)[-1]) == (answer_of(8), "finish")
@@ -528,10 +534,10 @@ async def test_10_web_processes_behind_a_pooler_are_killed_and_replaced(
     app.start(f"{QUEUE} worker")
     web = app.serve(command(10, "uvicorn"))
     async with signed_in(app.url) as http:
-        async with begun(http):
+        async with begun(http) as arrived:
             for child in children_of(web.pid):
                 os.kill(child, signal.SIGKILL)
-        body = await rest(http)
+        body = await rest(http, arrived)
         found = await status(http)
 
     assert (text_in(body), types_in(body)[-1]) == (answer_of(10), "finish")

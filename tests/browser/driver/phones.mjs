@@ -70,6 +70,7 @@ export async function leave(stage) {
     away.push(await tab.page.evaluate(left));
     await button.click();
     await tab.page.waitForFunction(`(${left})() < 1`);
+    await button.waitFor({ state: "detached" });
   }
   return { away };
 }

@@ -28,9 +28,12 @@ export class Tab {
   }
 
   async ask(text) {
+    const answers = this.page.getByTestId("message-assistant");
+    const before = await answers.count();
     await this.page.getByTestId("composer").fill(text);
     await this.page.getByTestId("send").click();
-    await this.page.getByTestId("stop").waitFor();
+    // A short answer may have ended before a busy browser looks for its stop button.
+    await this.page.getByTestId("stop").or(answers.nth(before)).first().waitFor();
   }
 
   /** Wait until the answer shows at least this many characters; return its text. */
@@ -133,6 +136,17 @@ export class Tab {
 
   /** Let the scripted answer continue. */
   go = () => this.page.request.post(`${this.base}/test/go/${this.chat}`);
+
+  /** Keep the first text of an element, however briefly it shows; return a function that waits for it. */
+  async keeps(testId) {
+    await this.page.evaluate((testId) => {
+      window.kept = new Promise((keep) => {
+        const look = () => document.querySelectorAll(`[data-testid=${testId}]`).forEach((element) => keep(element.innerText));
+        new MutationObserver(look).observe(document, { subtree: true, childList: true });
+      });
+    }, testId);
+    return () => this.page.evaluate(() => window.kept);
+  }
 
   /** `break` or `end` the streams of all tabs. */
   cut = (how) => this.page.request.post(`${this.base}/test/cut/${how}`);
