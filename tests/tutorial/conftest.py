@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import fcntl
+import hashlib
+import itertools
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -19,6 +21,7 @@ import httpx
 import pytest
 
 from tests.browser.conftest import browser, chromium
+from tests.programs import run
 from tests.tutorial.steps import ROOT, files_after
 
 __all__ = ["browser", "chromium"]
@@ -36,8 +39,9 @@ SIGNED = {"name": "ada", "password": "adas password"}
 class Application:
     """The application of a step in a folder of its own, with a terminal there."""
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, step: int, builds: Path) -> None:
         self.folder = folder
+        self._builds = builds
         for name, text in files_after(step).items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
@@ -98,7 +102,29 @@ class Application:
             install(OLDER / react, page)
         else:
             (page / "node_modules").symlink_to(NODE_MODULES)
-        self.run("node_modules/.bin/vite build", folder="page")
+        self._build_once(page)
+
+    def _build_once(self, page: Path) -> None:
+        """Take the page as it was built for another test, also in another process, from the same
+        files and packages.
+        """
+        shutil.rmtree(page / "dist", ignore_errors=True)
+        digest = hashlib.sha256(self.environment.get("NODE_ENV", "").encode())
+        for path in sorted(page.rglob("*")):
+            if path.is_symlink() or path.is_file():
+                content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+                digest.update(
+                    b"%s\0%d\0%s" % (bytes(path.relative_to(page)), len(content), content)
+                )
+        built = self._builds / digest.hexdigest()
+        self._builds.mkdir(exist_ok=True)
+        with built.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if built.exists():
+                shutil.copytree(built, page / "dist")
+                return
+            self.run("node_modules/.bin/vite build", folder="page")
+            shutil.copytree(page / "dist", built)
 
     def change(self, name: str, before: str, after: str) -> None:
         """Change a file at the one place that the regular expression fits."""
@@ -146,13 +172,20 @@ def install(react: Path, page: Path) -> None:
 NewApplication = Callable[[int], Application]
 
 
+@pytest.fixture(scope="session")
+def builds(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all processes of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    return (own if worker_id == "master" else own.parent) / "builds"
+
+
 @pytest.fixture
-def application(tmp_path: Path) -> Iterator[NewApplication]:
+def application(tmp_path: Path, builds: Path) -> Iterator[NewApplication]:
     """Make the application as it is after a step; its programs are killed after the test."""
     made: list[Application] = []
 
     def make(step: int) -> Application:
-        made.append(Application(tmp_path, step))
+        made.append(Application(tmp_path, step, builds))
         return made[-1]
 
     yield make
@@ -198,15 +231,15 @@ async def behind_a_proxy(url: str) -> AsyncIterator[tuple[str, Callable[[], None
 class Page:
     """A page of the tutorial in Chromium, by the words of driver/tutorial.mjs."""
 
-    def __init__(self, driver: asyncio.subprocess.Process) -> None:
-        self._driver = driver
+    _numbers = itertools.count()
+
+    def __init__(self, url: str, browser: str) -> None:
+        self._story = {"page": next(self._numbers), "url": url, "browser": browser}
 
     async def __call__(self, verb: str, *arguments: str) -> Any:
-        assert self._driver.stdin and self._driver.stdout
-        self._driver.stdin.write(json.dumps([verb, *arguments]).encode() + b"\n")
-        answer = json.loads(await asyncio.wait_for(self._driver.stdout.readline(), PATIENCE))
-        assert "error" not in answer, f"{verb} {arguments}: {answer['error']}"
-        return answer.get("result")
+        [told] = await run(DRIVER, [{**self._story, "act": [verb, *arguments]}], patience=PATIENCE)
+        assert "error" not in told, f"{verb} {arguments}: {told['error']}"
+        return told.get("result")
 
 
 OpenPage = Callable[[str], Awaitable[Page]]
@@ -218,15 +251,8 @@ async def open_page(browser: str) -> AsyncIterator[OpenPage]:
     async with AsyncExitStack() as stack:
 
         async def start(url: str) -> Page:
-            command = ["node", str(DRIVER), json.dumps({"url": url, "browser": browser})]
-            driver = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
-
-            async def end() -> None:
-                assert driver.stdin
-                driver.stdin.close()
-                await asyncio.wait_for(driver.wait(), PATIENCE)
-
-            stack.push_async_callback(end)
-            return Page(driver)
+            page = Page(url, browser)
+            stack.push_async_callback(page, "close")
+            return page
 
         yield start

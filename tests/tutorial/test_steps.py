@@ -52,7 +52,7 @@ async def status(http: httpx.AsyncClient, chat_id: str = "c1") -> dict[str, Any]
 
 @asynccontextmanager
 async def begun(http: httpx.AsyncClient, chat_id: str = "c1") -> AsyncIterator[str]:
-    """Ask, and leave when the answer has begun; yield what has arrived."""
+    """Ask, and leave when the answer has begun; yield the events so far."""
     arrived = ""
     async with http.stream("POST", "/api/chat", json=question(chat_id)) as response:
         async for line in response.aiter_lines():
@@ -65,7 +65,7 @@ async def begun(http: httpx.AsyncClient, chat_id: str = "c1") -> AsyncIterator[s
 async def rest(http: httpx.AsyncClient, arrived: str = "", chat_id: str = "c1") -> str:
     """Come back to an answer and read it to its end, as a page does whose connection breaks.
 
-    It goes on behind what has arrived, also if the answer ended long ago.
+    It goes on behind the events that have arrived, also if the answer ended long ago.
     """
     after = {"after": re.findall("^id: (.*)$", arrived, re.MULTILINE)[-1]} if arrived else {}
     async with asyncio.timeout(PATIENCE):
