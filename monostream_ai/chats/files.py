@@ -56,7 +56,8 @@ class ChatFiles:
         self._stream_prefix = stream_prefix
         self.route_name = f"chat_file {stream_prefix}"
         """The name of the route, which other routers of the application do not have."""
-        self._base = ""
+        # A worker has no routes that could tell it.
+        self._base = (self.stored and self.stored.url) or ""
 
     def hook_for(self, assignment: Assignment) -> FileHook | None:
         if self.stored is None:

@@ -16,10 +16,13 @@ from monostream_ai.chats.turns.names import TurnRef
 from monostream_ai.chats.turns.takeover import NO_WORKER
 from monostream_ai.fastapi import ChatReplies, ChatTurn, FinishedTurn, create_chat_router, run_turn
 from monostream_ai.files import DatabaseFiles
+from monostream_ai.recording import consume_stream
 from monostream_ai.ui_messages import UIMessage
-from tests.fastapi.chat_client import question, types_in
+from tests.fastapi.chat_client import chunks_in, question, types_in
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import TEXT, Held, greet
+from tests.filing import LARGE, LARGE_BASE64
+from tests.recording.test_files import FileMapper
 
 ANSWER = ["start", "text-start", "text-delta", "text-end", "finish"]
 FAILED = ["start", "error", "finish"]
@@ -481,6 +484,26 @@ async def test_files_of_workers_need_the_path_of_the_router(new_service: NewServ
         create_chat_router(service, replies, dispatch=Queue().put)
     with pytest.raises(ValueError, match="url="):
         await run_turn(service, "chat:c1~0", replies)
+
+
+async def test_a_file_that_a_worker_stores_is_served_by_the_router(
+    new_service: NewService, serve: Serve
+) -> None:
+    async def reply(turn: ChatTurn) -> None:
+        url = f"data:image/png;base64,{LARGE_BASE64}"
+        await consume_stream(["Look", url, "END"], turn.pub, FileMapper)
+
+    service, worker = new_service(), new_service()
+    replies = [
+        ChatReplies(reply, files=DatabaseFiles(each, url="/api/chat")) for each in (service, worker)
+    ]
+    queue = Queue()
+    client = await serve(service, replies[0], dispatch=queue.put)
+    async with working(queue, worker, replies[1]):
+        answer = await client.post(question())
+    [file] = [chunk for chunk in chunks_in(answer.text) if chunk["type"] == "file"]
+    response = await client.http.get(file["url"])
+    assert (response.status_code, response.content) == (200, LARGE)
 
 
 async def test_a_worker_needs_the_declaration_and_not_the_reply(new_service: NewService) -> None:
