@@ -8,7 +8,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from monostream_ai._writing.publisher import Publisher
 from monostream_ai.connect import create_service
@@ -19,6 +19,9 @@ from monostream_ai.types import Ending
 
 T = TypeVar("T")
 
+UNKNOWN: Final = "?"
+"""Stands for the id of a stream that only its publisher knows."""
+
 
 class SyncPublisher:
     """A publisher for sync code; a `with` block opens the version and ends it.
@@ -27,17 +30,25 @@ class SyncPublisher:
     KeyboardInterrupt counts as a cancellation. A stop cannot interrupt the block: the next `write`
     or `flush`, or the end of the block, raises `StreamStopped` or `Fenced`.
 
+        SyncPublisher(URL, lambda service: chat_publisher(service, "c1", owner="ada"))
+
     Args:
         service: A URL as for `create_service`, or a function that returns a new service. The
             service is closed after the block.
-        options: As for `service.publisher`.
+        stream_id: The id of a stream, or a function that takes the service and returns a publisher
+            of it, such as that of a chat.
+        options: As for `service.publisher`, with the id of a stream.
 
     Raises:
-        TypeError: `service` is neither, such as a service that is already made.
+        TypeError: `service` is neither, such as a service that is already made, or there are
+            options beside a function.
     """
 
     def __init__(
-        self, service: str | Callable[[], DurableStreamService[Any]], stream_id: str, **options: Any
+        self,
+        service: str | Callable[[], DurableStreamService[Any]],
+        stream_id: str | Callable[[DurableStreamService[Any]], Publisher[Any]],
+        **options: Any,
     ) -> None:
         if not isinstance(service, str) and (
             not callable(service) or inspect.iscoroutinefunction(service)
@@ -47,14 +58,23 @@ class SyncPublisher:
                 f"{service!r:.80}"
             )
         self._service = service
-        self._stream_id = stream_id
-        self._options = options
+        self._make: Callable[[DurableStreamService[Any]], Publisher[Any]]
+        if callable(stream_id):
+            if options:
+                names = ", ".join(options)
+                raise TypeError(f"give {names} to the publisher that the function makes")
+            self._make, self._stream_id = stream_id, UNKNOWN
+        else:
+            self._make = lambda service: service.publisher(stream_id, **options)
+            self._stream_id = stream_id
         self._opened: Future[tuple[Publisher[Any], asyncio.AbstractEventLoop]] = Future()
         self._left: Future[Ending] = Future()
         # Written by the thread, and read by the block only after `join`, so it needs no lock.
         self._failure: BaseException | None = None
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._run()), name=f"publisher {stream_id}", daemon=True
+            target=lambda: asyncio.run(self._run()),
+            name=f"publisher {self._stream_id}",
+            daemon=True,
         )
 
     def __repr__(self) -> str:
@@ -68,6 +88,7 @@ class SyncPublisher:
 
     @property
     def stream_id(self) -> str:
+        """`?` before the block, if a function makes the publisher."""
         return self._stream_id
 
     @property
@@ -193,7 +214,8 @@ class SyncPublisher:
         self, service: DurableStreamService[Any], left: asyncio.Future[Ending]
     ) -> None:
         try:
-            async with service.publisher(self._stream_id, **self._options) as pub:
+            async with self._make(service) as pub:
+                self._stream_id = pub.stream_id
                 self._opened.set_result((pub, asyncio.get_running_loop()))
                 await pub.close(await asyncio.shield(left))
         except MonostreamError as error:

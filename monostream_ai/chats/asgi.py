@@ -211,7 +211,7 @@ def create_chat_app(
         max_body_bytes=max_body_bytes,
         dispatch_timeout=dispatch_timeout,
     )
-    finisher = Finisher(service, replies.on_finish)
+    finisher = Finisher(service, replies.on_finish, replies.stream_prefix)
     chat_files = ChatFiles(replies.files, replies.stream_prefix)
     work: Work = TurnWriter(service, replies, finisher, chat_files.hook_for)
     if dispatch is not None:

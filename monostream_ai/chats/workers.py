@@ -50,7 +50,7 @@ async def run_turn(service: DurableStreamService[Any], turn_ref: str, replies: C
     if assignment is None:
         logger.debug("there is nothing to write for %s", turn_ref)
         return False
-    finisher = Finisher(service, replies.on_finish)
+    finisher = Finisher(service, replies.on_finish, replies.stream_prefix)
     hook_for = ChatFiles(replies.files, replies.stream_prefix).hook_for
     opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     # asyncio reports an error that nobody retrieves, and a cancelled call retrieves none.

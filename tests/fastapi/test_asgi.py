@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 
 from monostream_ai import create_service
 from monostream_ai.ag_ui import AGUIProtocol
@@ -142,6 +143,28 @@ async def test_authorize_refuses_a_request_in_plain_text(
 
     assert (answer.status_code, answer.text) == (status, "Please sign in.")
     assert {answer.headers.get("www-authenticate")} - {None} == set(headers)
+
+
+async def refusing(request: Request) -> Any:
+    raise RequestRefused(401, "Please sign in.")
+
+
+STARLETTE = Starlette(routes=[Route("/mine", refusing)])
+FASTAPI = FastAPI()
+FASTAPI.get("/mine")(refusing)
+
+
+@pytest.mark.parametrize(
+    ("app", "text"), [(STARLETTE, "Please sign in."), (FASTAPI, '{"detail":"Please sign in."}')]
+)
+async def test_routes_beside_the_chat_answer_a_refusal_too(app: Any, text: str) -> None:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://test"
+    ) as client:
+        answer = await client.get("/mine")
+
+    assert (answer.status_code, answer.text) == (401, text)
+    assert str(RequestRefused(401, "Please sign in.")) == "Please sign in."
 
 
 async def test_authorize_gets_the_request(new_service: NewService, serve_app: ServeApp) -> None:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from monostream_ai.errors import InvalidText
+from monostream_ai import create_service
+from monostream_ai.chats import publishing
+from monostream_ai.chats.publishing import LOOK_EVERY
+from monostream_ai.chats.turns import finishing
+from monostream_ai.errors import InvalidText, InvalidWord
 from monostream_ai.fastapi import ChatTurn, FinishedTurn, chat_publisher
+from monostream_ai.threads import SyncPublisher
 from monostream_ai.ui_messages import UIMessage, UIMessageBuilder
 from tests.fastapi.chat_client import question, types_in
 from tests.fastapi.conftest import NewService, Serve
-from tests.fastapi.replies import TEXT, greet
+from tests.fastapi.replies import TEXT, Held, greet
 
 OWNER = "ada/1"
 
@@ -129,6 +136,153 @@ async def test_a_publisher_of_the_routes_is_not_named_in_the_log(
     await client.post(question("c2"))
 
     assert [record for record in caplog.records if record.name.endswith("chats")] == []
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"message_id": "m1"}, {"request": {"messages": []}}], ids=["", "id", "request"]
+)
+async def test_a_watched_version_of_a_plain_publisher_is_handed_over_too(
+    new_service: NewService, serve: Serve, options: dict[str, Any]
+) -> None:
+    finished = Finished()
+    await serve(new_service(), greet, authorize=ada, on_finish=finished, sweep_interval=0.05)
+
+    plain = new_service().publisher("chat:ada%2F1/c1", owner=OWNER, watched=True, **options)
+    async with plain as pub:
+        await pub.write(*TEXT)
+    await finished.called.wait()
+
+    [turn], [message] = finished.turns, finished.messages
+    assert (turn.chat_id, turn.owner, turn.ending, turn.messages) == ("c1", OWNER, "finish", [])
+    assert turn.message_id == message["id"] == options.get("message_id", "msg_0")
+    assert [part["text"] for part in message["parts"] if part["type"] == "text"] == ["Hello"]
+
+
+async def test_it_waits_for_the_answer_that_is_being_written(
+    new_service: NewService, serve: Serve
+) -> None:
+    held, finished = Held(), Finished()
+    client = await serve(new_service(), held, on_finish=finished, sweep_interval=0.05)
+    async with client.ask(question()):
+        await held.started.wait()
+        opening = asyncio.create_task(chat_publisher(new_service(), "c1").open())
+        await asyncio.sleep(2 * LOOK_EVERY)
+        assert not opening.done()
+        held.go_on.set()
+        pub = await opening
+        assert pub.version == 1
+        await pub.close()
+
+    while len(finished.turns) < 2:
+        await asyncio.sleep(0.01)
+    assert [turn.ending for turn in finished.turns] == ["finish", "finish"]
+
+
+async def test_it_stops_the_answer_that_is_being_written_if_it_is_told_so(
+    new_service: NewService, serve: Serve
+) -> None:
+    held, finished = Held(), Finished()
+    client = await serve(new_service(), held, on_finish=finished, sweep_interval=0.05)
+    async with client.ask(question()):
+        await held.started.wait()
+        async with chat_publisher(new_service(), "c1", on_busy="stop") as pub:
+            await pub.write(*TEXT)
+
+    while len(finished.turns) < 2:
+        await asyncio.sleep(0.01)
+    endings = {turn.version: turn.ending for turn in finished.turns}
+    assert endings == {0: "abort", 1: "finish"}
+    [stopped] = [message for message in finished.messages if "metadata" in message]
+    assert [part["text"] for part in stopped["parts"] if part["type"] == "text"] == ["Hello"]
+
+
+async def test_a_question_that_comes_first_is_not_fenced(
+    new_service: NewService, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its look at the chat and its opening, a question is asked."""
+    held = Held()
+    client = await serve(new_service(), held)
+    look = finishing.latest_version
+    looks = list[asyncio.Task[httpx.Response]]()
+
+    async def looked(service: Any, stream_id: str) -> Any:
+        found = await look(service, stream_id)
+        if not looks:
+            looks.append(asyncio.create_task(client.post(question())))
+            await held.started.wait()
+        return found
+
+    monkeypatch.setattr(publishing, "latest_version", looked)
+    opening = asyncio.create_task(chat_publisher(new_service(), "c1").open())
+    await held.started.wait()
+    await asyncio.sleep(2 * LOOK_EVERY)
+    assert not opening.done()
+    held.go_on.set()
+    pub = await opening
+
+    assert (pub.version, types_in((await looks[0]).text)[-1]) == (1, "finish")
+    await pub.close()
+
+
+async def test_it_ends_a_lost_answer_that_no_router_runs_again(
+    new_service: NewService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "LOST_PATIENCE", 0.1)
+    service = new_service()
+    lost = await chat_publisher(service, "c1").open()
+    await lost.write(*TEXT)
+    await lost.release()
+
+    pub = await chat_publisher(new_service(), "c1").open()
+
+    assert (pub.version, (await service.status("chat:c1", 0)).state) == (1, "closed")
+    await pub.close()
+
+
+async def test_it_opens_a_chat_that_was_deleted(new_service: NewService) -> None:
+    service = new_service()
+    async with chat_publisher(service, "c1") as pub:
+        await pub.write(*TEXT)
+    await service.delete("chat:c1")
+
+    async with chat_publisher(service, "c1") as pub:
+        await pub.write(*TEXT)
+    assert pub.version == 1
+
+
+async def test_a_word_for_a_busy_chat_that_does_not_exist_is_refused(
+    new_service: NewService,
+) -> None:
+    with pytest.raises(InvalidWord, match="on_busy"):
+        chat_publisher(new_service(), "c1", on_busy="queue")  # type: ignore[arg-type]
+
+
+async def test_a_program_without_an_event_loop_opens_it_too(
+    new_service: NewService, serve: Serve, tmp_path: Path
+) -> None:
+    finished, url = Finished(), f"sqlite+aiosqlite:///{tmp_path / 'chat.db'}"
+
+    def report() -> None:
+        made = SyncPublisher(url, lambda service: chat_publisher(service, "c1", owner=OWNER))
+        assert (repr(made), made.stream_id) == ("<SyncPublisher '?' not open>", "?")
+        with made as pub:
+            pub.write(*TEXT)
+        assert (pub.stream_id, repr(pub)) == (
+            "chat:ada%2F1/c1",
+            "<SyncPublisher 'chat:ada%2F1/c1' v0 closed>",
+        )
+
+    async with create_service(url) as service:
+        await serve(service, greet, authorize=ada, on_finish=finished, sweep_interval=0.05)
+        await asyncio.to_thread(report)
+        await finished.called.wait()
+        [turn] = finished.turns
+        assert (turn.chat_id, turn.owner) == ("c1", OWNER)
+
+
+def test_options_beside_a_function_are_refused() -> None:
+    with pytest.raises(TypeError, match="give owner to the publisher that the function makes"):
+        SyncPublisher("memory://", lambda service: chat_publisher(service, "c1"), owner="ada")
 
 
 async def test_an_owner_that_no_store_could_hold_is_refused(new_service: NewService) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
+from monostream_ai.chats.turns.names import STREAM_PREFIX, chat_stream_id
 from monostream_ai.chats.turns.requests import Body, ChatRequest
 from monostream_ai.chats.turns.written import Refusal, feed
 from monostream_ai.errors import ServiceClosed, UnknownStream
@@ -61,9 +62,18 @@ class Finisher:
 
     If `on_finish` raises, takes over a minute, or dies with its process, a later sweep calls it
     again.
+
+    Args:
+        stream_prefix: Of the streams of the chats.
     """
 
-    def __init__(self, service: DurableStreamService[Any], on_finish: OnFinish | None) -> None:
+    def __init__(
+        self,
+        service: DurableStreamService[Any],
+        on_finish: OnFinish | None,
+        stream_prefix: str = STREAM_PREFIX,
+    ) -> None:
+        self._stream_prefix = stream_prefix
         self._service = service
         self._on_finish = on_finish
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
@@ -127,11 +137,21 @@ class Finisher:
         if self._on_finish is None:
             return
         info = await self._service.status(stream_id, version)
-        request = await ChatRequest.stored_with(self._service, info)
+        request = await ChatRequest.stored_with(self._service, info) or self._unasked(info)
         if request is not None:
             message, last = await finished_message(self._service, info, request)
-            turn = _finished_turn(info, request, _ending(last))
+            # Without an id, a page could not tell it from another answer.
+            message["id"] = info.message_id or message["id"] or f"msg_{version}"
+            turn = _finished_turn(info, request, message["id"], _ending(last))
             await self._await(self._on_finish(message, turn), turn)
+
+    def _unasked(self, info: VersionInfo) -> ChatRequest | None:
+        """Return the stand-in for the request of a version that `chat_publisher` did not open; None
+        if its stream is not a chat's.
+        """
+        beginning = chat_stream_id("", owner=info.owner, prefix=self._stream_prefix)
+        chat_id = info.stream_id.removeprefix(beginning)
+        return None if chat_id == info.stream_id else ChatRequest.unasked(chat_id)
 
     async def _await(self, call: Awaitable[object], turn: FinishedTurn) -> None:
         """Await a call of `on_finish`; if it outlives its cancellation, leave it behind."""
@@ -236,12 +256,14 @@ async def last_type(service: DurableStreamService[Any], version: VersionInfo) ->
     return str(chunks[0]["type"]) if chunks else None
 
 
-def _finished_turn(info: VersionInfo, request: ChatRequest, ending: TurnEnding) -> FinishedTurn:
+def _finished_turn(
+    info: VersionInfo, request: ChatRequest, message_id: str, ending: TurnEnding
+) -> FinishedTurn:
     return FinishedTurn(
         chat_id=request.chat_id,
         stream_id=info.stream_id,
         version=info.version,
-        message_id=info.message_id or "",
+        message_id=message_id,
         owner=info.owner,
         ending=ending,
         messages=request.messages,

@@ -9,11 +9,12 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from monostream_ai.chats.turns.messages import MAX_PARTS, fault_in, fault_in_question
@@ -54,13 +55,19 @@ NO_CHAT_IDS: Final = ("", ".", "..")
 """Clients percent-encode every other id; a URL cannot carry these as a path segment."""
 
 
-class RequestRefused(MonostreamError):
-    """A request gets an HTTP error status and one plain line, which clients show to the user."""
+class RequestRefused(MonostreamError, HTTPException):
+    """A request gets an HTTP error status and one plain line, which clients show to the user.
+
+    Applications of Starlette and FastAPI answer it in their own routes, too.
+    """
 
     def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
+        HTTPException.__init__(self, status, text)
         self.status = status
         self.text = text
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +135,11 @@ class ChatRequest:
             return None
         question = question_in(version)
         return cls(body["id"], messages, body, digest_in(version), question=question)
+
+    @classmethod
+    def unasked(cls, chat_id: str, messages: Sequence[UIMessage] = ()) -> Self:
+        """Return the stand-in for a request of an answer that nobody asked for over HTTP."""
+        return cls(chat_id, [*messages], {"id": chat_id, "messages": [*messages]})
 
     @property
     def metadata(self) -> Body:
