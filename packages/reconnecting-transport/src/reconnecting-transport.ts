@@ -183,6 +183,7 @@ class Following {
       if (replay) {
         this.end();
         replay.following.leaveWith(this.init.signal);
+        replay.following.waiting.goOn();
         return replay.response;
       }
       const response = posted ? await this.post(asked, url) : await this.get(url);
@@ -266,6 +267,7 @@ class Following {
     this.signal.addEventListener("abort", leave);
     // The page that asks for the replay may outlive this request.
     const response = await following.follow(url).finally(() => this.signal.removeEventListener("abort", leave));
+    following.waiting.rest();
     return isStream(response) ? { response, following } : null;
   }
 
@@ -342,6 +344,7 @@ class Following {
 class Waiting {
   private since = Date.now();
   private reconnecting = false;
+  private resting = false;
   private told: string | null = null;
   private readonly timer = setInterval(() => this.tell(), 1000);
 
@@ -369,7 +372,19 @@ class Waiting {
     this.arrived();
   }
 
+  /** Tells nothing while nobody reads the response. */
+  rest(): void {
+    this.arrived();
+    this.resting = true;
+  }
+
+  goOn(): void {
+    this.since = Date.now();
+    this.resting = false;
+  }
+
   private tell(): void {
+    if (this.resting) return;
     const seconds = Math.floor((Date.now() - this.since) / 1000);
     const news = `${seconds} ${this.reconnecting}`;
     if (news === this.told || (seconds < 1 && !this.reconnecting)) return;

@@ -138,7 +138,7 @@ class Sharing<M extends UIMessage> {
     this.rested = stored;
     const ended = error?.name === "Error" && failed(stored.at(-1));
     // The user reads why nothing follows.
-    const stays = error && !this.behind && (refused || undecided || ended || ((unsent || unanswered) && status !== 409));
+    const stays = error && (undecided || (!this.behind && (refused || ended || ((unsent || unanswered) && status !== 409))));
     this.behind = false;
     if (stays) return;
     chat.clearError();

@@ -369,6 +369,26 @@ describe("transport", { concurrency: 8 }, () => {
     assert.deepEqual([away(told)[0], told.at(-1)], [[0, true], [null, false]]);
   });
 
+  test("the page is told of no wait for an answer that it has not asked for yet", async (t) => {
+    const [held, go] = hold(0, 3);
+    const [, api] = await serve(t, drop, held);
+    const told = [];
+    const transport = new ReconnectingChatTransport({ api, onWaiting: (...each) => told.push(each) });
+
+    await assert.rejects(transport.sendMessages(question()), { name: "LostStream" });
+    const before = told.length;
+    await sleep(2200);
+    assert.ok(before === 0 || told[before - 1][0] === null);
+    assert.equal(told.length, before);
+
+    const stream = await transport.reconnectToStream({ chatId: "c1" });
+    await sleep(2200);
+    assert.ok(told.slice(before).some(([seconds]) => seconds > 0));
+    go();
+    assert.deepEqual(await chunks(stream), CHUNKS);
+    assert.equal(told.at(-1)[0], null);
+  });
+
   test("an app that becomes active again reconnects at once, however often it failed", async (t) => {
     const [server, api] = await serve(t, cut(0, 3), ...Array(20).fill(refuse(503)), finish(3));
     const appState = new AppState();
