@@ -18,7 +18,7 @@ with needs("starlette", "asgi", by=__name__):
 from monostream_ai.chats.ag_ui import AGUIRun
 from monostream_ai.chats.asgi import ChatApp, create_agui_app, create_chat_app
 from monostream_ai.chats.history import ChatHistory, RecentChat
-from monostream_ai.chats.publishing import chat_publisher
+from monostream_ai.chats.publishing import WhileBusy, chat_publisher
 from monostream_ai.chats.rules import OnBusy
 from monostream_ai.chats.streaming.replays.starting import without_active_message
 from monostream_ai.chats.streaming.responses import stream_response
@@ -46,6 +46,7 @@ __all__ = [
     "RequestRefused",
     "RunTool",
     "TurnEnding",
+    "WhileBusy",
     "chat_publisher",
     "chat_stream_id",
     "create_agui_app",

@@ -63,10 +63,11 @@ def chat_publisher(
     # Before the owner is quoted.
     check_text("owner", owner)
     check_word("on_busy", on_busy, get_args(WhileBusy))
+    stream_id = chat_stream_id(chat_id, owner=owner, prefix=stream_prefix)
     request = ChatRequest.unasked(chat_id, messages)
     new = partial(
         service.publisher,
-        stream_id := chat_stream_id(chat_id, owner=owner, prefix=stream_prefix),
+        stream_id,
         message_id=message_id or new_message_id(),
         owner=owner,
         request=request.body,
