@@ -214,7 +214,16 @@ class SyncPublisher:
         self, service: DurableStreamService[Any], left: asyncio.Future[Ending]
     ) -> None:
         try:
-            async with self._make(service) as pub:
+            pub = self._make(service)
+            opening: asyncio.Future[Any] = asyncio.create_task(pub.open())
+            await asyncio.wait([opening, left], return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
+                # It may wait for long, and the program has been interrupted meanwhile.
+                opening.cancel()
+                await asyncio.wait([opening])
+                return
+            await opening
+            async with pub:
                 self._stream_id = pub.stream_id
                 self._opened.set_result((pub, asyncio.get_running_loop()))
                 await pub.close(await asyncio.shield(left))

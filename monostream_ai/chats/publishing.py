@@ -9,6 +9,8 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from monostream_ai._writing.beginning import Beginning
 from monostream_ai._writing.publisher import OnCancel, Publisher
+from monostream_ai.chats.queue.advancing import RESULT_PATIENCE
+from monostream_ai.chats.queue.conversation import Wish, wish_of
 from monostream_ai.chats.turns.finishing import latest_version
 from monostream_ai.chats.turns.names import STREAM_PREFIX, chat_stream_id
 from monostream_ai.chats.turns.requests import NO_CHAT_IDS, ChatRequest
@@ -24,8 +26,10 @@ WhileBusy: TypeAlias = Literal["wait", "stop"]
 LOOK_EVERY: Final = 0.5
 """Seconds between two looks at an answer that is waited for."""
 
-LOST_PATIENCE: Final = 30.0
-"""Seconds that the processes of a router get to run a lost answer again, or to end it."""
+LOST_PATIENCE: Final = 300.0
+"""Seconds that the processes of a router get to run a lost answer again, or to end it. They may be
+starting, and their sweeps may be rare.
+"""
 
 
 def chat_publisher(
@@ -50,8 +54,10 @@ def chat_publisher(
         message_id: Of the answer; by default a new one. Its `start` chunk should carry it.
         messages: Those that the answer replies to; `on_finish` gets them.
         stream_prefix: Of the router.
-        on_busy: While another answer of the chat is being written or waits for a worker, opening
-            this one waits until that one has ended, or stops it as a user does.
+        on_busy: While another answer of the chat is being written, waits for a worker or for a
+            decision of its user, opening this one waits until that one has ended; so the reply of
+            a chat must not open one for the same chat. `"stop"` stops the one that is being written
+            as a user does, and leaves a decision no place to go.
         on_cancel: As for `service.publisher`.
 
     Raises:
@@ -75,39 +81,64 @@ def chat_publisher(
         watched=True,
         on_cancel=on_cancel,
     )
+    taken, tried = -1, None
 
     async def begin() -> Beginning[Chunk]:
-        taken = -1
+        nonlocal taken, tried
         while True:
-            latest = await _free(service, stream_id, on_busy)
-            taken = max(taken, -1 if latest is None else latest.version)
-            try:
+            if tried is None:
+                latest = await _ended(service, stream_id, on_busy)
+                taken = max(taken, -1 if latest is None else latest.version)
                 # The version is explicit: a question that comes first is not fenced.
-                return await new(taken + 1)._begin()
+                tried = new(taken + 1)
+            try:
+                # Repeated after a failure, it finds its own version, whose commit was not answered.
+                return await tried._begin()
             except VersionConflict as conflict:
                 # The numbers of a chat that was deleted are taken as well.
-                taken = conflict.latest
+                taken, tried = conflict.latest, None
 
     publisher: Publisher[Chunk] = new()
     publisher._begin = begin
     return publisher
 
 
-async def _free(
+async def _ended(
     service: DurableStreamService[Any], stream_id: str, on_busy: WhileBusy
 ) -> VersionInfo | None:
-    """Wait until no answer of a chat is being written, and return the latest one."""
+    """Wait until the latest answer of a chat has ended, and return it."""
+    patiently = service._runtime.writer.patiently
     now = asyncio.get_running_loop().time
-    lost_since: float | None = None
+    lost: tuple[int, int] | None = None
+    lost_at = 0.0
+    wishes: tuple[int, Wish | None] | None = None
     while True:
-        latest = await latest_version(service, stream_id)
-        if latest is None or latest.state != "open":
-            return latest
-        lost_since = None if not latest.lost else lost_since or now()
+        latest = await patiently(lambda: latest_version(service, stream_id))
+        if latest is None:
+            return None
         if on_busy == "stop":
-            if await service.stop(stream_id, latest.version):
-                continue
-        elif lost_since is not None and now() - lost_since > LOST_PATIENCE:
-            # No process of the router is there.
-            await service.end_lost(stream_id, latest.version)
-        await asyncio.sleep(LOOK_EVERY)
+            if latest.state != "open":
+                return latest
+            await patiently(partial(service.stop, stream_id, latest.version))
+            # Those that begin afterwards are waited for.
+            on_busy = "wait"
+        elif latest.state != "open":
+            if wishes is None or wishes[0] != latest.version:
+                wishes = latest.version, await wish_of(service, latest)
+            if not _is_awaited(wishes[1], latest):
+                return latest
+            await asyncio.sleep(LOOK_EVERY)
+        else:
+            if not latest.lost or lost != (latest.version, latest.attempt):
+                lost, lost_at = (latest.version, latest.attempt), now()
+            elif now() - lost_at > LOST_PATIENCE:
+                # No process of the router is there.
+                await service.end_lost(stream_id, latest.version)
+            await asyncio.sleep(LOOK_EVERY)
+
+
+def _is_awaited(wish: Wish | None, ended: VersionInfo) -> bool:
+    """Return whether an answer that has ended waits for its user or its page."""
+    if wish == "result":
+        return (ended.closed_for or 0.0) < RESULT_PATIENCE
+    return wish == "decision"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,25 @@ import pytest
 
 from monostream_ai import create_service
 from monostream_ai.chats import publishing
-from monostream_ai.chats.publishing import LOOK_EVERY
+from monostream_ai.chats.publishing import LOOK_EVERY, WhileBusy
 from monostream_ai.chats.turns import finishing
 from monostream_ai.errors import InvalidText, InvalidWord
 from monostream_ai.fastapi import ChatTurn, FinishedTurn, chat_publisher
+from monostream_ai.interfaces import Store
 from monostream_ai.threads import SyncPublisher
-from monostream_ai.ui_messages import UIMessage, UIMessageBuilder
-from tests.fastapi.chat_client import question, types_in
+from monostream_ai.ui_messages import Chunk, UIMessage, UIMessageBuilder
+from tests.fastapi.chat_client import question, types_in, user_message
 from tests.fastapi.conftest import NewService, Serve
 from tests.fastapi.replies import TEXT, Held, greet
+from tests.hooked_store import Gate, HookedStore
 
 OWNER = "ada/1"
+
+ASKS: list[Chunk] = [
+    {"type": "start", "messageId": "a1"},
+    {"type": "tool-input-available", "toolCallId": "t1", "toolName": "send", "input": {}},
+    {"type": "tool-approval-request", "toolCallId": "t1", "approvalId": "p1"},
+]
 
 
 async def ada() -> str:
@@ -74,13 +83,16 @@ async def test_the_route_stops_it(new_service: NewService, serve: Serve) -> None
         await pub.write(*TEXT)
 
 
-async def test_nobody_runs_it_again(new_service: NewService, serve: Serve) -> None:
+@pytest.mark.parametrize("messages", [[], [user_message()]], ids=["no messages", "messages"])
+async def test_nobody_runs_it_again(
+    new_service: NewService, serve: Serve, messages: list[Any]
+) -> None:
     async def never(turn: ChatTurn) -> None:
         raise AssertionError("there is no question to answer")
 
     finished = Finished()
     service = new_service()
-    pub = await chat_publisher(service, "c1").open()
+    pub = await chat_publisher(service, "c1", messages=messages).open()
     await pub.write(*TEXT)
     await pub.release()
 
@@ -237,6 +249,93 @@ async def test_it_ends_a_lost_answer_that_no_router_runs_again(
 
     assert (pub.version, (await service.status("chat:c1", 0)).state) == (1, "closed")
     await pub.close()
+
+
+async def test_opening_it_again_after_a_failure_finds_its_own_version(
+    new_service: NewService,
+) -> None:
+    stores = list[HookedStore]()
+
+    def hook(store: Store) -> Store:
+        stores.append(HookedStore(store))
+        return stores[-1]
+
+    pub = chat_publisher(new_service(wrap_store=hook), "c1")
+    stores[0].after["acquire"] = committed = Gate()
+    opening = asyncio.create_task(pub.open())
+    await committed.reached.wait()
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    committed.open()
+
+    assert (await pub.open()).version == 0
+    await pub.write(*TEXT)
+    await pub.close()
+
+
+@pytest.mark.parametrize("on_busy", ["wait", "stop"])
+async def test_it_waits_for_the_decision_that_an_answer_asks_for(
+    new_service: NewService, on_busy: WhileBusy
+) -> None:
+    service = new_service()
+    async with service.publisher("chat:c1", message_id="a1") as asking:
+        await asking.write(*ASKS)
+
+    opening = asyncio.create_task(chat_publisher(service, "c1", on_busy=on_busy).open())
+    await asyncio.wait([opening], timeout=3 * LOOK_EVERY)
+    assert opening.done() == (on_busy == "stop")
+    async with service.publisher("chat:c1", 2) as decided:
+        await decided.write(*TEXT)
+    pub = await opening
+
+    assert pub.version == (1 if on_busy == "stop" else 3)
+    if on_busy == "wait":
+        await pub.close()
+
+
+def test_a_program_that_is_interrupted_while_it_waits_writes_nothing(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'chat.db'}"
+    waiting = SyncPublisher(url, lambda service: chat_publisher(service, "c1"))
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with SyncPublisher(url, "chat:c1") as pub:
+            pub.write(*TEXT)
+            signal.setitimer(signal.ITIMER_REAL, 1.0)
+            with pytest.raises(Interrupted), waiting:
+                pass
+        waiting._thread.join(30.0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+    async def latest() -> int:
+        async with create_service(url) as service:
+            return (await service.status("chat:c1")).version
+
+    assert (waiting._thread.is_alive(), asyncio.run(latest())) == (False, 0)
+
+
+async def test_a_version_that_may_be_of_another_owner_is_not_handed_over(
+    new_service: NewService, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    finished, service = Finished(), new_service()
+    await serve(new_service(), greet, authorize=ada, on_finish=finished, sweep_interval=0.05)
+    for name in ("ada%2F1/c1", ""):
+        async with service.publisher(f"chat:{name}", watched=True) as pub:
+            await pub.write(*TEXT)
+        while (await service.status(f"chat:{name}")).watched:
+            await asyncio.sleep(0.01)
+
+    assert finished.turns == []
+    told = [each.message for each in caplog.records if "names no chat of its owner" in each.message]
+    assert len(told) == 2
 
 
 async def test_it_opens_a_chat_that_was_deleted(new_service: NewService) -> None:

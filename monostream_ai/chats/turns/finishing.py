@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
 from monostream_ai.chats.turns.names import STREAM_PREFIX, chat_stream_id
-from monostream_ai.chats.turns.requests import Body, ChatRequest
+from monostream_ai.chats.turns.requests import NO_CHAT_IDS, Body, ChatRequest
 from monostream_ai.chats.turns.written import Refusal, feed
 from monostream_ai.errors import ServiceClosed, UnknownStream
 from monostream_ai.interfaces import PAGE_ROWS
@@ -137,21 +137,32 @@ class Finisher:
         if self._on_finish is None:
             return
         info = await self._service.status(stream_id, version)
-        request = await ChatRequest.stored_with(self._service, info) or self._unasked(info)
+        request = await ChatRequest.stored_with(self._service, info)
+        if request is None:
+            request = await self._unasked(info)
         if request is not None:
             message, last = await finished_message(self._service, info, request)
-            # Without an id, a page could not tell it from another answer.
-            message["id"] = info.message_id or message["id"] or f"msg_{version}"
             turn = _finished_turn(info, request, message["id"], _ending(last))
             await self._await(self._on_finish(message, turn), turn)
 
-    def _unasked(self, info: VersionInfo) -> ChatRequest | None:
+    async def _unasked(self, info: VersionInfo) -> ChatRequest | None:
         """Return the stand-in for the request of a version that `chat_publisher` did not open; None
-        if its stream is not a chat's.
+        if its stream is not a chat's, or may be that of an owner whom the version lacks.
         """
         beginning = chat_stream_id("", owner=info.owner, prefix=self._stream_prefix)
         chat_id = info.stream_id.removeprefix(beginning)
-        return None if chat_id == info.stream_id else ChatRequest.unasked(chat_id)
+        if chat_id in (*NO_CHAT_IDS, info.stream_id) or (info.owner is None and "/" in chat_id):
+            logger.warning(
+                "stream %r version %d names no chat of its owner, so on_finish does not get it: "
+                "open it by chat_publisher",
+                info.stream_id,
+                info.version,
+                extra=log_fields(info.stream_id, info.version),
+            )
+            return None
+        body = await self._service.request(info.stream_id, info.version)
+        unasked = ChatRequest.unasked(chat_id)
+        return replace(unasked, body=body) if isinstance(body, dict) else unasked
 
     async def _await(self, call: Awaitable[object], turn: FinishedTurn) -> None:
         """Await a call of `on_finish`; if it outlives its cancellation, leave it behind."""
@@ -204,7 +215,10 @@ async def finished_message(
     if refusals or _ending(last) == "error":
         reducer.feed({"type": "message-metadata", "messageMetadata": {"failed": True}})
     reducer.settle()
-    return reducer.message, last
+    message = reducer.message
+    # Without an id, a page could not tell it from another answer.
+    message["id"] = message["id"] or info.message_id or f"msg_{info.version}"
+    return message, last
 
 
 def _log_refusals(info: VersionInfo, refusals: Sequence[Refusal]) -> None:
@@ -263,7 +277,7 @@ def _finished_turn(
         chat_id=request.chat_id,
         stream_id=info.stream_id,
         version=info.version,
-        message_id=message_id,
+        message_id=info.message_id or message_id,
         owner=info.owner,
         ending=ending,
         messages=request.messages,

@@ -48,6 +48,9 @@ DIGEST: Final = "request_sha256"
 QUESTION: Final = "question"
 """Key in the metadata of a version: the number of the question it answers, if that had waited."""
 
+UNASKED: Final = "unasked"
+"""Key in the metadata of a version: true if no client has sent its request."""
+
 ORIGIN: Final = re.compile(r"(?:http(?!.*:80$)|https(?!.*:443$))://[a-z0-9.:\[\]_-]+", re.ASCII)
 
 
@@ -86,6 +89,8 @@ class ChatRequest:
     """Whether the body may take milliseconds to encode."""
     question: int | None = None
     """The number of the question, if it had waited for the turn before."""
+    was_asked: bool = True
+    """Whether a client sent it; a reply runs only then."""
 
     @classmethod
     async def read(cls, request: Request, limit: int) -> Self:
@@ -134,19 +139,24 @@ class ChatRequest:
         if messages is None or not isinstance(body.get("id"), str):
             return None
         question = question_in(version)
-        return cls(body["id"], messages, body, digest_in(version), question=question)
+        was_asked = _fact(version, UNASKED) is not True
+        digest = digest_in(version)
+        return cls(body["id"], messages, body, digest, question=question, was_asked=was_asked)
 
     @classmethod
     def unasked(cls, chat_id: str, messages: Sequence[UIMessage] = ()) -> Self:
         """Return the stand-in for a request of an answer that nobody asked for over HTTP."""
-        return cls(chat_id, [*messages], {"id": chat_id, "messages": [*messages]})
+        body = {"id": chat_id, "messages": [*messages]}
+        return cls(chat_id, [*messages], body, was_asked=False)
 
     @property
     def metadata(self) -> Body:
         """The facts of this request that later ones need, so that they need not read all of it."""
         digest = {} if self.digest is None else {DIGEST: self.digest}
         question = {} if self.question is None else {QUESTION: self.question}
-        return {CONTINUED: self.continued_message is not None, **digest, **question}
+        unasked = {} if self.was_asked else {UNASKED: True}
+        continued = {CONTINUED: self.continued_message is not None}
+        return {**continued, **digest, **question, **unasked}
 
     @property
     def trigger(self) -> str:

@@ -105,8 +105,9 @@ class Takeover:
         if not (attempts_left and workers_left and numbers_left) or lost.stop_requested_at:
             return False
         request = await ChatRequest.stored_with(self._service, lost)
-        # A `chat_publisher` opened it if it answers nothing.
-        if request is None or not request.messages or lost.message_id is None:
+        # Earlier releases do not say that a `chat_publisher` opened it, but most have no messages.
+        asked = request is not None and request.was_asked and request.messages
+        if request is None or not asked or lost.message_id is None:
             return False
         if self._stays(lost):
             again = Assignment.onward(lost, request, lost.message_id, goes_on=self._goes_on)
