@@ -4,6 +4,9 @@
 //     if (turns.some((turn) => turn.chatId === id && turn.state === "open")) void resumeStream();
 //   }), [id]);
 
+/** The id of the last event that a tab has heard, by the address of the events: the next connection goes on from there. */
+const places = new Map<string, string>();
+
 /** A turn of a chat. `ending` tells how a closed one has ended: `finish`, `error` or `abort`. */
 export type ChatTurn = { chatId: string; state: "open" | "waiting" | "lost" | "closed" | "idle"; version: number; attempt: number; messageId: string | null; ending: string | null };
 
@@ -24,13 +27,10 @@ export function followChats(
   const left = new AbortController();
   let events: EventSource | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
-  /** The id of the last event that any tab has heard: the next connection of any tab goes on from there. */
-  let place = "";
-  const tell = (name: string, data: string, id: string) => {
+  const tell = (name: string, data: string, id: string, missed: boolean) => {
     const event = JSON.parse(data);
-    const missed = place !== "" && event.startsOver === true;
     // A tab that was loaded before the page was updated tells none.
-    place = id || place;
+    if (id) places.set(url, id);
     if (name === "turn") onTurns([event], false, false);
     else if (name === "queue") onQueued({ [event.chatId]: event.queued }, false);
     // `queued` is missing if questions never wait.
@@ -39,15 +39,20 @@ export function followChats(
   const open = () => {
     clearTimeout(timer);
     events?.close();
+    const place = places.get(url);
     const opened = (events = new EventSource(place ? `${url}?after=${place}` : url, { withCredentials: true }));
     for (const name of ["running", "turn", "queue"]) {
-      opened.addEventListener(name, ({ data, lastEventId }) => (channel.postMessage([name, data, lastEventId]), tell(name, data, lastEventId)));
+      opened.addEventListener(name, ({ data, lastEventId }) => {
+        const missed = places.has(url) && JSON.parse(data).startsOver === true;
+        channel.postMessage([name, data, lastEventId, missed]);
+        tell(name, data, lastEventId, missed);
+      });
     }
     // A browser comes back by itself, except after a refusal, such as that of a proxy whose server restarts.
     opened.addEventListener("error", () => opened.readyState === EventSource.CLOSED && (timer = setTimeout(open, 5000)));
   };
   // A tab that joins needs to know what runs, which the first event of a connection tells.
-  channel.onmessage = ({ data }) => (data === "hello" ? events && open() : tell(data[0], data[1], data[2]));
+  channel.onmessage = ({ data }) => (data === "hello" ? events && open() : tell(data[0], data[1], data[2], data[3]));
   channel.postMessage("hello");
   const lead = () =>
     new Promise<void>((end) => {

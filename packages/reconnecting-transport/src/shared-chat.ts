@@ -139,7 +139,8 @@ class Sharing<M extends UIMessage> {
     const ended = error?.name === "Error" && failed(stored.at(-1));
     // The user reads why nothing follows.
     const stays = error && (undecided || (!this.behind && (refused || ended || ((unsent || unanswered) && status !== 409))));
-    this.behind = false;
+    // The decision may have been refused since the conversation has gone on: the next request will tell.
+    this.behind &&= Boolean(stays);
     if (stays) return;
     chat.clearError();
     await chat.resumeStream();
