@@ -110,14 +110,15 @@ async def test_a_rescue_is_news_that_a_healthy_notifier_should_have_brought() ->
         await pub.write(text(0))
         subscription = reader.subscribe("s")
         assert await anext(subscription) == text(0)
+        await pub.write(text(1))
         # The poll that is due was set while no wake-up was expected.
         notifier.healthy = True
-        await pub.write(text(1))
         assert await anext(subscription) == text(1)
         assert reader.statistics().rescues == 0
-        await pub.write(text(2))
-        assert await anext(subscription) == text(2)
-        assert reader.statistics().rescues == 1
+        for id in (2, 3):
+            await pub.write(text(id))
+            assert await anext(subscription) == text(id)
+        assert reader.statistics().rescues > 0
 
 
 async def test_the_older_ways_to_ask_warn_and_answer() -> None:
