@@ -13,7 +13,7 @@ import pytest
 
 from monostream_ai import create_service
 from monostream_ai.chats import publishing
-from monostream_ai.chats.publishing import LOOK_EVERY, WhileBusy
+from monostream_ai.chats.publishing import LOOK_EVERY
 from monostream_ai.chats.turns import finishing
 from monostream_ai.errors import InvalidText, InvalidWord
 from monostream_ai.fastapi import ChatTurn, FinishedTurn, chat_publisher
@@ -274,24 +274,31 @@ async def test_opening_it_again_after_a_failure_finds_its_own_version(
     await pub.close()
 
 
-@pytest.mark.parametrize("on_busy", ["wait", "stop"])
-async def test_it_waits_for_the_decision_that_an_answer_asks_for(
-    new_service: NewService, on_busy: WhileBusy
-) -> None:
+async def test_it_waits_for_the_decision_that_an_answer_asks_for(new_service: NewService) -> None:
     service = new_service()
     async with service.publisher("chat:c1", message_id="a1") as asking:
         await asking.write(*ASKS)
 
-    opening = asyncio.create_task(chat_publisher(service, "c1", on_busy=on_busy).open())
-    await asyncio.wait([opening], timeout=3 * LOOK_EVERY)
-    assert opening.done() == (on_busy == "stop")
-    async with service.publisher("chat:c1", 2) as decided:
+    opening = asyncio.create_task(chat_publisher(service, "c1").open())
+    await asyncio.sleep(3 * LOOK_EVERY)
+    assert not opening.done()
+    async with service.publisher("chat:c1") as decided:
         await decided.write(*TEXT)
     pub = await opening
 
-    assert pub.version == (1 if on_busy == "stop" else 3)
-    if on_busy == "wait":
-        await pub.close()
+    assert pub.version == 2
+    await pub.close()
+
+
+async def test_it_waits_for_no_decision_if_it_is_told_so(new_service: NewService) -> None:
+    service = new_service()
+    async with service.publisher("chat:c1", message_id="a1") as asking:
+        await asking.write(*ASKS)
+
+    async with chat_publisher(service, "c1", on_busy="stop") as pub:
+        await pub.write(*TEXT)
+
+    assert pub.version == 1
 
 
 def test_a_program_that_is_interrupted_while_it_waits_writes_nothing(tmp_path: Path) -> None:
