@@ -57,7 +57,7 @@ def chat_publisher(
         on_busy: While another answer of the chat is being written, waits for a worker or for a
             decision of its user, opening this one waits until that one has ended; so the reply of
             a chat must not open one for the same chat. `"stop"` stops the one that is being written
-            as a user does, and leaves a decision no place to go.
+            as a user does, and waits for no decision, which can be given no more.
         on_cancel: As for `service.publisher`.
 
     Raises:
