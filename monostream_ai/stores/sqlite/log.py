@@ -71,13 +71,13 @@ class WriteAheadLog:
             # Others can write while this copies.
             if pages_left(connection) <= _NEARLY:
                 # Nobody can write while this waits for the readers, each of which reads a page.
-                _set_busy_timeout(connection, WAIT)
+                set_busy_timeout(connection, WAIT)
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.OperationalError:
             # A lock or a full disk. Commits are in the log, and stay there.
             pass
         finally:
-            _set_busy_timeout(connection, self._busy_timeout)
+            set_busy_timeout(connection, self._busy_timeout)
 
 
 def pages_left(connection: sqlite3.Connection) -> int:
@@ -94,5 +94,6 @@ def size_of(path: str | None) -> int:
         return 0
 
 
-def _set_busy_timeout(connection: sqlite3.Connection, seconds: float) -> None:
+def set_busy_timeout(connection: sqlite3.Connection, seconds: float) -> None:
+    """Let SQLite wait so long for another process."""
     connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import sqlite3
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from monostream_ai.stores.sql.migrations import Schema, problem_with
 from monostream_ai.stores.sql.schema import metadata
 from monostream_ai.stores.sql.translation import as_unavailable
 from monostream_ai.stores.sqlite.file import DatabaseFile
-from monostream_ai.stores.sqlite.log import LOG_LIMIT, WriteAheadLog
+from monostream_ai.stores.sqlite.log import LOG_LIMIT, WriteAheadLog, set_busy_timeout
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,13 @@ T = TypeVar("T")
 
 BUSY_TIMEOUT: Final = 2.0
 """Seconds to wait for another process's transaction; then the work is `StoreUnavailable`."""
+
+
+LOCK_PAUSE: Final = (0.0005, 0.0015)
+"""Bounds of the seconds between two tries to get the write lock."""
+
+PRIMARY: Final = 0xFF
+"""Mask of the primary code in an extended one of SQLite."""
 
 
 class SQLiteSchema(Schema):
@@ -101,9 +109,7 @@ class SQLiteThread:
         """
 
         def transaction(connection: sqlite3.Connection) -> T:
-            # IMMEDIATE, or a transaction that reads first and writes later fails at once if another
-            # process committed in between.
-            connection.execute("BEGIN IMMEDIATE")
+            _begin(connection)
             try:
                 result = work(connection)
                 # Behind the wait for the lock: nothing is acknowledged in a file that is gone.
@@ -190,9 +196,33 @@ class SQLiteThread:
         return as_unavailable(error)
 
 
+def _begin(connection: sqlite3.Connection) -> None:
+    """Begin a transaction that holds the write lock.
+
+    IMMEDIATE, or one that reads first and writes later fails at once if another process committed
+    in between. SQLite itself would look for the lock ten times in a second, so that a process which
+    commits without a pause would keep the others out for seconds.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    set_busy_timeout(connection, 0.0)
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & PRIMARY == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() >= deadline:
+                    raise
+            else:
+                return
+            time.sleep(random.uniform(*LOCK_PAUSE))  # noqa: S311  (jitter, not a secret)
+    finally:
+        set_busy_timeout(connection, BUSY_TIMEOUT)
+
+
 def _configure(connection: sqlite3.Connection) -> None:
     connection.isolation_level = None
-    connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
+    set_busy_timeout(connection, BUSY_TIMEOUT)
     _use_wal(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}").fetchall()
