@@ -203,21 +203,26 @@ def _begin(connection: sqlite3.Connection) -> None:
     in between. SQLite itself would look for the lock ten times in a second, so that a process which
     commits without a pause would keep the others out for seconds.
     """
-    deadline = time.monotonic() + BUSY_TIMEOUT
     set_busy_timeout(connection, 0.0)
     try:
-        while True:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                busy = error.sqlite_errorcode & PRIMARY == sqlite3.SQLITE_BUSY
-                if not busy or time.monotonic() >= deadline:
-                    raise
-            else:
-                return
-            time.sleep(random.uniform(*LOCK_PAUSE))  # noqa: S311  (jitter, not a secret)
+        _when_free(connection, "BEGIN IMMEDIATE")
     finally:
         set_busy_timeout(connection, BUSY_TIMEOUT)
+
+
+def _when_free(connection: sqlite3.Connection, statement: str) -> None:
+    """Run a statement, again and again while another process keeps it out."""
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & PRIMARY == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() >= deadline:
+                raise
+        else:
+            return
+        time.sleep(random.uniform(*LOCK_PAUSE))  # noqa: S311  (jitter, not a secret)
 
 
 def _configure(connection: sqlite3.Connection) -> None:
@@ -231,11 +236,5 @@ def _configure(connection: sqlite3.Connection) -> None:
 def _use_wal(connection: sqlite3.Connection) -> None:
     # The switch to WAL needs the file alone and does not wait for that, so two processes that start
     # together collide.
-    deadline = time.monotonic() + BUSY_TIMEOUT
     while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
+        _when_free(connection, "PRAGMA journal_mode = WAL")
