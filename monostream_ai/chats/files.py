@@ -71,8 +71,8 @@ class ChatFiles:
 
     def note_base(self, path: str) -> None:
         """Take note of the path of the router as the server sees it, with its `root_path`."""
-        given = None if self.stored is None else self.stored.url
-        self._base = path.rstrip("/") if given is None else given
+        if self.stored is None or self.stored.url is None:
+            self._base = path.rstrip("/")
 
     def find_base(self, app: Any) -> None:
         """Ask the application for the path of the router.

@@ -43,7 +43,7 @@ export function followChats(
     const opened = (events = new EventSource(place ? `${url}?after=${place}` : url, { withCredentials: true }));
     for (const name of ["running", "turn", "queue"]) {
       opened.addEventListener(name, ({ data, lastEventId }) => {
-        const missed = places.has(url) && JSON.parse(data).startsOver === true;
+        const missed = name === "running" && places.has(url) && JSON.parse(data).startsOver === true;
         channel.postMessage([name, data, lastEventId, missed]);
         tell(name, data, lastEventId, missed);
       });
