@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 
 import pytest
 
@@ -14,7 +13,6 @@ from monostream_ai.notifiers.memory import MemoryNotifier
 from monostream_ai.observing import Statistics
 from monostream_ai.stores.memory import MemoryStore
 from monostream_ai.threads import SyncPublisher
-from monostream_ai.types import WakeUp
 from tests.chunks import PROTOCOL, Chunk, text, texts
 from tests.hooked_store import Gate, HookedStore
 
@@ -91,17 +89,14 @@ async def test_statistics_count_publishers_readers_and_errors() -> None:
         assert service.statistics() == Statistics(1, 1, 1, 4, 0, {})
 
 
-class Mute(ForwardingNotifier):
-    """Delivers nothing, whatever it says of its health."""
+class Claiming(ForwardingNotifier):
+    """Says of its health what the test wants."""
 
     healthy = False
 
-    async def notify(self, wake_ups: Sequence[WakeUp]) -> None:
-        pass
-
 
 async def test_a_rescue_is_news_that_a_healthy_notifier_should_have_brought() -> None:
-    store, notifier = MemoryStore(), Mute(MemoryNotifier())
+    store, notifier = MemoryStore(), Claiming(MemoryNotifier())
     async with (
         Service(store, None, PROTOCOL) as writer,
         Service(store, notifier, PROTOCOL, poll_interval=0.3) as reader,

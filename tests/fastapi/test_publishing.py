@@ -49,6 +49,10 @@ class Finished:
         self.turns.append(turn)
         self.called.set()
 
+    async def until(self, count: int) -> None:
+        while len(self.turns) < count:
+            await asyncio.sleep(0.01)
+
 
 async def test_the_routes_serve_it_and_hand_it_to_on_finish(
     new_service: NewService, serve: Serve
@@ -185,8 +189,7 @@ async def test_it_waits_for_the_answer_that_is_being_written(
         assert pub.version == 1
         await pub.close()
 
-    while len(finished.turns) < 2:
-        await asyncio.sleep(0.01)
+    await finished.until(2)
     assert [turn.ending for turn in finished.turns] == ["finish", "finish"]
 
 
@@ -200,8 +203,7 @@ async def test_it_stops_the_answer_that_is_being_written_if_it_is_told_so(
         async with chat_publisher(new_service(), "c1", on_busy="stop") as pub:
             await pub.write(*TEXT)
 
-    while len(finished.turns) < 2:
-        await asyncio.sleep(0.01)
+    await finished.until(2)
     endings = {turn.version: turn.ending for turn in finished.turns}
     assert endings == {0: "abort", 1: "finish"}
     [stopped] = [message for message in finished.messages if "metadata" in message]

@@ -29,13 +29,6 @@ LONG_ENOUGH = 3.5
 
 
 @pytest.fixture
-async def admin(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(asyncpg_dsn(postgres_url))
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
 async def store(postgres_url: str, no_task_is_left: None) -> AsyncIterator[PostgresStore]:
     store = PostgresStore.from_url(postgres_url)
     await store.setup()
@@ -43,18 +36,18 @@ async def store(postgres_url: str, no_task_is_left: None) -> AsyncIterator[Postg
     await store.aclose()
 
 
-async def server_of(admin: asyncpg.Connection) -> str:
+async def server_of(database: asyncpg.Connection) -> str:
     return str(
-        await admin.fetchval(
+        await database.fetchval(
             "SELECT CAST(extract(epoch FROM pg_postmaster_start_time()) * 1e6 AS bigint)"
         )
     )
 
 
-async def held_by(admin: asyncpg.Connection, store: PostgresStore, holder: str | None) -> Lease:
+async def held_by(database: asyncpg.Connection, store: PostgresStore, holder: str | None) -> Lease:
     """Open a version of a process of this name."""
     lease = Lease("s", await store.acquire("s", None, Opening("token", LEASE)), "token")
-    await admin.execute("UPDATE stream_version SET holder = $1", holder)
+    await database.execute("UPDATE stream_version SET holder = $1", holder)
     return lease
 
 
@@ -65,9 +58,9 @@ async def lease_left(store: PostgresStore) -> float:
 
 
 async def test_a_version_without_a_lock_keeps_a_short_lease(
-    admin: asyncpg.Connection, store: PostgresStore
+    database: asyncpg.Connection, store: PostgresStore
 ) -> None:
-    await held_by(admin, store, f"{await server_of(admin)}:7")
+    await held_by(database, store, f"{await server_of(database)}:7")
     assert await store.presence.cut_short() == 1
     assert 0 < await lease_left(store) <= GRACE
     assert await store.presence.cut_short() == 1
@@ -75,9 +68,9 @@ async def test_a_version_without_a_lock_keeps_a_short_lease(
 
 
 async def test_its_publisher_takes_the_lease_back_by_a_renewal(
-    admin: asyncpg.Connection, store: PostgresStore
+    database: asyncpg.Connection, store: PostgresStore
 ) -> None:
-    lease = await held_by(admin, store, f"{await server_of(admin)}:7")
+    lease = await held_by(database, store, f"{await server_of(database)}:7")
     await store.presence.cut_short()
     assert await store.renew([lease], lease=LEASE) == [None]
     assert await lease_left(store) > GRACE
@@ -86,25 +79,25 @@ async def test_its_publisher_takes_the_lease_back_by_a_renewal(
 
 @pytest.mark.parametrize("function", ["pg_advisory_lock", "pg_advisory_lock_shared"])
 async def test_a_lock_of_either_mode_proves_life(
-    admin: asyncpg.Connection, store: PostgresStore, function: str
+    database: asyncpg.Connection, store: PostgresStore, function: str
 ) -> None:
-    await held_by(admin, store, f"{await server_of(admin)}:7")
-    await admin.execute(f"SELECT {function}({NAMESPACE}, 7)")
+    await held_by(database, store, f"{await server_of(database)}:7")
+    await database.execute(f"SELECT {function}({NAMESPACE}, 7)")
     assert await store.presence.cut_short() == 0
 
 
 async def test_a_lock_on_one_number_of_64_bits_is_of_another_program(
-    admin: asyncpg.Connection, store: PostgresStore
+    database: asyncpg.Connection, store: PostgresStore
 ) -> None:
-    await held_by(admin, store, f"{await server_of(admin)}:7")
-    await admin.execute(f"SELECT pg_advisory_lock({NAMESPACE << 32 | 7})")
+    await held_by(database, store, f"{await server_of(database)}:7")
+    await database.execute(f"SELECT pg_advisory_lock({NAMESPACE << 32 | 7})")
     assert await store.presence.cut_short() == 1
 
 
 async def test_a_lock_in_another_database_is_of_another_process(
-    admin: asyncpg.Connection, store: PostgresStore, postgres_server: str
+    database: asyncpg.Connection, store: PostgresStore, postgres_server: str
 ) -> None:
-    await held_by(admin, store, f"{await server_of(admin)}:7")
+    await held_by(database, store, f"{await server_of(database)}:7")
     elsewhere = await asyncpg.connect(asyncpg_dsn(postgres_server))
     await elsewhere.execute(f"SELECT pg_advisory_lock({NAMESPACE}, 7)")
     assert await store.presence.cut_short() == 1
@@ -113,31 +106,31 @@ async def test_a_lock_in_another_database_is_of_another_process(
 
 @pytest.mark.parametrize("holder", [None, "", "7", "1:7", "x:y", "12:34:56", ":"])
 async def test_a_holder_of_another_server_or_release_is_unknown(
-    admin: asyncpg.Connection, store: PostgresStore, holder: str | None
+    database: asyncpg.Connection, store: PostgresStore, holder: str | None
 ) -> None:
-    await held_by(admin, store, holder)
+    await held_by(database, store, holder)
     assert await store.presence.cut_short() == 0
     assert await lease_left(store) > GRACE
 
 
 async def test_a_row_that_is_being_written_is_left_alone(
-    admin: asyncpg.Connection, store: PostgresStore
+    database: asyncpg.Connection, store: PostgresStore
 ) -> None:
-    await held_by(admin, store, f"{await server_of(admin)}:7")
-    async with admin.transaction():
-        await admin.execute("SELECT 1 FROM stream_version FOR NO KEY UPDATE")
+    await held_by(database, store, f"{await server_of(database)}:7")
+    async with database.transaction():
+        await database.execute("SELECT 1 FROM stream_version FOR NO KEY UPDATE")
         async with asyncio.timeout(5):
             await store.presence.cut_short()
     assert await lease_left(store) > GRACE
 
 
 async def test_a_renewal_waits_for_a_row_that_is_locked_for_a_moment(
-    admin: asyncpg.Connection, store: PostgresStore
+    database: asyncpg.Connection, store: PostgresStore
 ) -> None:
     """The lock may be that of a process that cuts the lease short."""
-    lease = await held_by(admin, store, f"{await server_of(admin)}:7")
-    async with admin.transaction():
-        await admin.execute(
+    lease = await held_by(database, store, f"{await server_of(database)}:7")
+    async with database.transaction():
+        await database.execute(
             "UPDATE stream_version SET lease_until = clock_timestamp(), lease_seconds = 0"
         )
         renewal = asyncio.create_task(store.renew([lease], lease=LEASE))
@@ -148,7 +141,7 @@ async def test_a_renewal_waits_for_a_row_that_is_locked_for_a_moment(
 
 async def test_a_key_that_another_program_holds_is_not_taken(
     postgres_url: str,
-    admin: asyncpg.Connection,
+    database: asyncpg.Connection,
     no_task_is_left: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -156,21 +149,21 @@ async def test_a_key_that_another_program_holds_is_not_taken(
     monkeypatch.setattr(
         "monostream_ai.stores.postgres.holders.secrets.randbits", lambda bits: next(keys)
     )
-    await admin.execute(f"SELECT pg_advisory_lock({NAMESPACE}, 7)")
+    await database.execute(f"SELECT pg_advisory_lock({NAMESPACE}, 7)")
     async with create_service(postgres_url, PROTOCOL, lease=LEASE) as service:
         await service.publisher("s").open()
-        holder = await admin.fetchval("SELECT holder FROM stream_version")
-        assert holder == f"{await server_of(admin)}:8"
+        holder = await database.fetchval("SELECT holder FROM stream_version")
+        assert holder == f"{await server_of(database)}:8"
 
 
 async def test_the_listening_connection_holds_the_lock(
-    postgres_url: str, admin: asyncpg.Connection, no_task_is_left: None
+    postgres_url: str, database: asyncpg.Connection, no_task_is_left: None
 ) -> None:
     async with create_service(postgres_url, PROTOCOL, lease=LEASE) as service:
         await service.publisher("s").open()
-        holder = await admin.fetchval("SELECT holder FROM stream_version")
+        holder = await database.fetchval("SELECT holder FROM stream_version")
         server, _, key = holder.partition(":")
-        assert server == await server_of(admin)
+        assert server == await server_of(database)
         ours = (
             "FROM pg_stat_activity AS a WHERE a.application_name = 'monostream_ai' "
             "AND a.datname = current_database()"
@@ -179,34 +172,36 @@ async def test_the_listening_connection_holds_the_lock(
             "AND EXISTS (SELECT 1 FROM pg_locks AS l WHERE l.pid = a.pid AND l.classid = $1 "
             "AND l.objid = $2 AND l.objsubid = 2 AND l.mode = 'ShareLock')"
         )
-        assert await admin.fetchval(f"SELECT count(*) {ours} {locking}", NAMESPACE, int(key)) == 1
+        assert (
+            await database.fetchval(f"SELECT count(*) {ours} {locking}", NAMESPACE, int(key)) == 1
+        )
         # The store's, the one that sends wake-ups, and the one that hears them.
-        assert await admin.fetchval(f"SELECT count(*) {ours}") <= 3
+        assert await database.fetchval(f"SELECT count(*) {ours}") <= 3
 
 
 async def test_behind_a_pooler_the_lease_alone_decides(
     pooled_url: str,  # noqa: F811
-    admin: asyncpg.Connection,
+    database: asyncpg.Connection,
     no_task_is_left: None,
 ) -> None:
     async with create_service(pooled_url, PROTOCOL, lease=LEASE) as service:
         await service.publisher("s").open()
-        assert await admin.fetchval("SELECT holder FROM stream_version") is None
+        assert await database.fetchval("SELECT holder FROM stream_version") is None
         held = "SELECT count(*) FROM pg_locks WHERE classid = $1 AND objsubid = 2"
-        assert await admin.fetchval(held, NAMESPACE) == 0
+        assert await database.fetchval(held, NAMESPACE) == 0
 
 
 async def test_behind_a_pooler_a_direct_address_holds_the_lock(
     pooled_url: str,  # noqa: F811
     postgres_url: str,
-    admin: asyncpg.Connection,
+    database: asyncpg.Connection,
     no_task_is_left: None,
 ) -> None:
     async with create_service(
         pooled_url, PROTOCOL, lease=LEASE, listen_url=postgres_url
     ) as service:
         await service.publisher("s").open()
-        assert await admin.fetchval("SELECT holder FROM stream_version") is not None
+        assert await database.fetchval("SELECT holder FROM stream_version") is not None
 
 
 @pytest.mark.parametrize(
@@ -217,31 +212,31 @@ async def test_behind_a_pooler_a_direct_address_holds_the_lock(
     ],
 )
 async def test_a_role_that_may_not_lock_is_left_to_its_leases(
-    postgres_url: str, admin: asyncpg.Connection, no_task_is_left: None, revoked: str
+    postgres_url: str, database: asyncpg.Connection, no_task_is_left: None, revoked: str
 ) -> None:
     url = make_url(postgres_url)
     role = f"poor_{url.database}"
-    await admin.execute(f"REVOKE {revoked} FROM PUBLIC")
-    await admin.execute(f"CREATE ROLE {role} LOGIN")
-    await admin.execute(f"GRANT CREATE, USAGE ON SCHEMA public TO {role}")
+    await database.execute(f"REVOKE {revoked} FROM PUBLIC")
+    await database.execute(f"CREATE ROLE {role} LOGIN")
+    await database.execute(f"GRANT CREATE, USAGE ON SCHEMA public TO {role}")
     poor = url.set(username=role).render_as_string(hide_password=False)
     try:
         async with create_service(poor, PROTOCOL, lease=LEASE) as service:
             async with service.publisher("s") as pub:
                 await pub.write(text(0))
-                assert await admin.fetchval("SELECT holder FROM stream_version") is None
+                assert await database.fetchval("SELECT holder FROM stream_version") is None
                 reading = service.subscribe("s")
                 assert await anext(reading) == text(0)
                 await pub.write(FINISH)
                 assert [chunk async for chunk in reading] == [FINISH]
             assert await service.unattended() == []
     finally:
-        await admin.execute(f"DROP OWNED BY {role}")
-        await admin.execute(f"DROP ROLE {role}")
+        await database.execute(f"DROP OWNED BY {role}")
+        await database.execute(f"DROP ROLE {role}")
 
 
 async def test_nothing_is_asked_while_nothing_is_open(
-    postgres_url: str, admin: asyncpg.Connection, no_task_is_left: None
+    postgres_url: str, database: asyncpg.Connection, no_task_is_left: None
 ) -> None:
     async with create_service(postgres_url, PROTOCOL, lease=LEASE) as service:
         async with service.publisher("s") as pub:
@@ -251,16 +246,16 @@ async def test_nothing_is_asked_while_nothing_is_open(
             "SELECT max(query_start) FROM pg_stat_activity "
             "WHERE application_name = 'monostream_ai' AND datname = current_database()"
         )
-        before = await admin.fetchval(asked)
+        before = await database.fetchval(asked)
         await asyncio.sleep(2.5)
-        assert await admin.fetchval(asked) == before
+        assert await database.fetchval(asked) == before
 
 
 async def test_all_services_that_read_a_version_of_a_dead_process_are_told(
-    postgres_url: str, admin: asyncpg.Connection, store: PostgresStore
+    postgres_url: str, database: asyncpg.Connection, store: PostgresStore
 ) -> None:
-    await held_by(admin, store, f"{await server_of(admin)}:7")
-    await admin.execute(f"SELECT pg_advisory_lock({NAMESPACE}, 7)")
+    await held_by(database, store, f"{await server_of(database)}:7")
+    await database.execute(f"SELECT pg_advisory_lock({NAMESPACE}, 7)")
     async with (
         create_service(postgres_url, PROTOCOL, lease=LEASE) as one,
         create_service(postgres_url, PROTOCOL, lease=LEASE) as other,
@@ -269,6 +264,6 @@ async def test_all_services_that_read_a_version_of_a_dead_process_are_told(
         readers = [asyncio.create_task(each.next_batch()) for each in subscriptions]
         await asyncio.wait(readers, timeout=LONG_ENOUGH)
         assert not any(reader.done() for reader in readers)
-        await admin.execute("SELECT pg_advisory_unlock_all()")
+        await database.execute("SELECT pg_advisory_unlock_all()")
         results = await asyncio.gather(*readers, return_exceptions=True)
         assert [type(result) for result in results] == [PublisherLost, PublisherLost]
